@@ -1,0 +1,89 @@
+# `make help` lists what you can do. Everything is installed below this folder: Python packages into .venv,
+# Node packages into node_modules. Nothing needs root, a container, a system Node or a key.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
+
+# A stamp is newer than the files that decide what it stands for, so that a second run installs nothing.
+MADE := $(VENV)/.made
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+TOOLS := $(VENV)/.tools
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+NODE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/node
+# npm trusts the certificates that this machine trusts, such as those of a proxy.
+NPM := NODE_OPTIONS=--use-system-ca PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm
+PYRIGHT := $(NODE) node_modules/pyright/index.js --pythonpath $(BIN)/python
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do \
+		printf '  make %-8s %s\n' "$${line%%:*}" "$${line##*## }"; done
+	@printf '\nPYTHON=/path/to/python3 chooses the interpreter for .venv (3.11 or later).\n'
+
+.PHONY: demo
+demo: $(RUNTIME) ## Set up, then run the main job twice: the second run is answered from the cache
+	$(BIN)/python examples/demo.py
+
+.PHONY: test
+test: $(TOOLS) ## Set up, then run all tests and show what they cover; ARGS="-k name" chooses
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+.PHONY: check
+check: $(TOOLS) ## Lint, format, types (mypy and pyright strict), layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYRIGHT)
+	$(BIN)/python -m pytest --quiet tests/test_layers.py
+
+.PHONY: bench
+bench: $(TOOLS) ## Measure; SHORT=1 takes a minute
+	$(BIN)/python benchmarks/run.py $(if $(SHORT),--short)
+
+.PHONY: format
+format: $(DEV) ## Put the code into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## Remove everything that make made
+	rm -rf $(VENV) benchmarks/.upstream-venv node_modules build dist out htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(MADE):
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.11 or later was found. Install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; fi
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is no Python 3.11 or later. Name another: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@# Some systems ship Python without ensurepip; virtualenv brings its own pip.
+	@"$(PYTHON)" -m venv $(VENV) 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 \
+		|| { rm -rf $(VENV); "$(PYTHON)" -m virtualenv --quiet $(VENV) 2>/dev/null; } \
+		|| { rm -rf $(VENV); "$(PYTHON)" -m pip --disable-pip-version-check install --quiet --target build/virtualenv virtualenv 2>/dev/null \
+			&& PYTHONPATH=build/virtualenv "$(PYTHON)" -m virtualenv --quiet $(VENV); } \
+		|| { rm -rf $(VENV); echo "$(PYTHON) can make no virtual environment: it has neither venv with ensurepip, nor virtualenv, nor pip." >&2; \
+			echo "Install its venv package (on Debian and Ubuntu: python3-venv), or name another: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@touch $@
+
+$(RUNTIME): pyproject.toml requirements/runtime.txt | $(MADE)
+	@echo "Installing instructor into $(VENV) ..."
+	$(PIP) --constraint requirements/runtime.txt hatchling editables
+	$(PIP) --constraint requirements/runtime.txt --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements/dev.txt
+	@echo "Installing what tests and checks need into $(VENV) ..."
+	$(PIP) --requirement requirements/dev.txt --no-build-isolation --editable '.[all]'
+	@touch $@
+
+$(TOOLS): $(DEV) package.json package-lock.json
+	@echo "Installing Node packages into node_modules ..."
+	$(NPM) ci --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@

@@ -1,0 +1,129 @@
+"""Checks of what users pass: each returns the value in the form used inside, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+from instructor.cache.store import BaseCache
+from instructor.call import Messages
+from instructor.exceptions import ConfigurationError
+from instructor.hooks import Hooks
+
+_OTHER_MESSAGES = ("input", "contents", "prompt")
+"""Arguments that carry a conversation under a provider's own name."""
+
+
+def check_cache(cache: Any) -> BaseCache | None:
+    """A store, or None for none."""
+    if cache is None or isinstance(cache, BaseCache):
+        return cache
+    raise ConfigurationError(
+        f"cache is {_described(cache)}, which is no store. Pass AutoCache(), DiskCache() or RedisCache(), an instance "
+        "of your own subclass of instructor.cache.BaseCache, or None."
+    )
+
+
+def check_seconds(cache_ttl: Any) -> float | None:
+    """A time to live in seconds; None for ever."""
+    if cache_ttl is None:
+        return None
+    if isinstance(cache_ttl, timedelta):
+        cache_ttl = cache_ttl.total_seconds()
+    if isinstance(cache_ttl, bool) or not isinstance(cache_ttl, (int, float)):
+        raise ConfigurationError(f"cache_ttl is {_described(cache_ttl)}; give seconds as a number, or a timedelta.")
+    if not math.isfinite(cache_ttl) or cache_ttl < 0:
+        raise ConfigurationError(
+            f"cache_ttl is {cache_ttl}; give 0 or more seconds: 0 stores nothing, None keeps the answer for ever."
+        )
+    return float(cache_ttl)
+
+
+def check_namespace(cache_namespace: Any) -> str | None:
+    """A namespace, or None for the one without a name."""
+    if cache_namespace is None or (isinstance(cache_namespace, str) and cache_namespace):
+        return cache_namespace
+    raise ConfigurationError(f"cache_namespace is {cache_namespace!r}; give a text that is not empty, or leave it out.")
+
+
+def check_hooks(hooks: Any) -> Hooks:
+    """A set of hooks."""
+    if isinstance(hooks, Hooks):
+        return hooks
+    raise ConfigurationError(f"hooks is {_described(hooks)}; pass an instructor.hooks.Hooks.")
+
+
+def check_context(context: Any) -> Mapping[str, Any] | None:
+    """A context; an empty one is none."""
+    if context is None or isinstance(context, Mapping):
+        return cast("Mapping[str, Any] | None", context or None)
+    raise ConfigurationError(f"context is {_described(context)}; pass a dict of names and values.")
+
+
+def check_strict(strict: Any) -> bool:
+    """Whether validation is strict, as it is by default."""
+    if strict is None or isinstance(strict, bool):
+        return strict is not False
+    raise ConfigurationError(f"strict is {_described(strict)}; pass True or False.")
+
+
+def check_budget(token_budget: Any) -> int | None:
+    """The most tokens that may be spent before another attempt."""
+    if token_budget is None:
+        return None
+    if isinstance(token_budget, int) and not isinstance(token_budget, bool) and token_budget > 0:
+        return token_budget
+    raise ConfigurationError(f"token_budget is {token_budget!r}; give a positive number of tokens, or leave it out.")
+
+
+def check_model(model: Any, provider: str) -> str:
+    """A model's name."""
+    if isinstance(model, str) and model:
+        return model
+    raise ConfigurationError(
+        f"model is {model!r}, so {provider} cannot be asked. Pass model= to this call or to the factory."
+    )
+
+
+def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for the provider."""
+    if arguments.get("stream"):
+        raise ConfigurationError("create() returns whole answers and takes no stream=True; leave stream out.")
+    arguments.pop("stream", None)
+    return arguments
+
+
+def check_messages(messages: Any, arguments: Mapping[str, Any]) -> Messages:
+    """A conversation. It may be left out where an argument of the provider's own carries it."""
+    if messages is None and any(arguments.get(name) is not None for name in _OTHER_MESSAGES):
+        return []
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+        raise ConfigurationError(
+            f'messages is {_described(messages)}; pass a list such as [{{"role": "user", "content": "..."}}].'
+        )
+    if not messages:
+        raise ConfigurationError("messages is empty; there is nothing to ask. Pass at least one message.")
+    items = list(cast("Sequence[Any]", messages))
+    for index, message in enumerate(items):
+        _check_message(message, index)
+    return items
+
+
+def _check_message(message: Any, index: int) -> None:
+    if isinstance(message, Mapping):
+        members = cast("Mapping[str, Any]", message)
+        if "role" in message or "type" in message or "parts" in message:
+            return
+        raise ConfigurationError(
+            f"messages[{index}] has no role; give it one, such as 'user'. It has: {list(members)}."
+        )
+    if isinstance(message, (str, bytes, int, float, list, tuple)) or message is None:
+        raise ConfigurationError(
+            f'messages[{index}] is {_described(message)}; pass a dict such as {{"role": "user", "content": "..."}}.'
+        )
+
+
+def _described(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"

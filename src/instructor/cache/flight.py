@@ -1,0 +1,182 @@
+"""One flight: identical calls that are under way at the same time share one request."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """How a flight ended.
+
+    Attributes:
+        value: What the leader brought; None if it handed over without an answer.
+        error: What the leader raised instead.
+        source: Who led, such as its port: an error over one client's credentials is none of another's.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    source: Any = None
+
+
+_led: ContextVar[tuple[Flight, ...]] = ContextVar("instructor_flights_led", default=())
+"""The flights led by the code that runs now. Who leads a flight must not wait for it: a validator or a hook
+may make the same call again, from the same task, a child task or a thread that copies the context."""
+
+
+class Flight:
+    """One call under way. Its leader lands it; everybody else waits."""
+
+    __slots__ = ("_flights", "_key", "_landed", "_loop", "_thread", "_token", "_waiters")
+
+    def __init__(self, flights: Flights, key: str) -> None:
+        self._flights = flights
+        self._key = key
+        self._landed: Landed | None = None
+        self._waiters: list[Callable[[], None]] = []
+        self._thread = threading.get_ident()
+        self._loop = running_loop()
+        self._token = _led.set((*_led.get(), self))
+
+    def land(self, value: Any = None, error: Exception | None = None, source: Any = None) -> None:
+        """End the flight. Without a value and an error it is handed over: one of those who wait leads next."""
+        waiters = self._flights.remove(self._key, self, Landed(value, error, source))
+        # A closed generator or a cancelled task may be finished from another context, whose copy nobody reads.
+        with contextlib.suppress(ValueError):
+            _led.reset(self._token)
+        for wake in waiters:
+            wake()
+
+    def can_wait(self, asynchronous: bool) -> bool:
+        """Whether waiting here cannot keep the leader from landing.
+
+        Args:
+            asynchronous: Whether the waiter would await, rather than block its thread.
+        """
+        if self in _led.get():
+            return False
+        if self._thread != threading.get_ident():
+            return True
+        # In the leader's own thread a synchronous leader is further down this very stack, and a synchronous
+        # waiter would stop the loop in which an asynchronous leader runs.
+        return asynchronous and self._loop is not None
+
+    def wait(self) -> Landed:
+        """Wait in this thread."""
+        event = threading.Event()
+        if self._flights.subscribe(self, event.set):
+            event.wait()
+        return self._landed or Landed()
+
+    async def wait_async(self) -> Landed:
+        """Wait in this task. Being cancelled here disturbs nobody else."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def settle() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle)
+
+        if self._flights.subscribe(self, wake):
+            await future
+        return self._landed or Landed()
+
+    def _settle(self, landed: Landed) -> list[Callable[[], None]]:
+        self._landed = landed
+        waiters, self._waiters = self._waiters, []
+        return waiters
+
+    def _subscribe(self, wake: Callable[[], None]) -> bool:
+        if self._landed is not None:
+            return False
+        self._waiters.append(wake)
+        return True
+
+
+class Flights:
+    """The calls now under way against one store.
+
+    Attributes:
+        landed: How many flights have ended; tells whether a look into the store is still up to date.
+
+    Example:
+        >>> flights = Flights()
+        >>> flight, leads = flights.claim("key")
+        >>> leads
+        True
+        >>> flight.land("answer")
+    """
+
+    def __init__(self) -> None:
+        self.landed = 0
+        self._lock = threading.Lock()
+        self._flights: dict[str, Flight] = {}
+        _all_flights.add(self)
+
+    def claim(self, key: str) -> tuple[Flight, bool]:
+        """Join the flight under `key`, or begin one.
+
+        Returns:
+            The flight, and whether you lead it. Who leads must call `Flight.land`, whatever happens; who does
+            not may wait where `Flight.can_wait` says so, and must go on without the flight otherwise.
+        """
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None:
+                return flight, False
+            flight = self._flights[key] = Flight(self, key)
+            return flight, True
+
+    def remove(self, key: str, flight: Flight, landed: Landed) -> list[Callable[[], None]]:
+        """Take an ended flight out; return what wakes those who wait."""
+        with self._lock:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            self.landed += 1
+            return flight._settle(landed)  # noqa: SLF001 - a flight's state changes under this lock only
+
+    def subscribe(self, flight: Flight, wake: Callable[[], None]) -> bool:
+        """Have `wake` called when `flight` ends; False if it has ended already."""
+        with self._lock:
+            return flight._subscribe(wake)  # noqa: SLF001 - as above
+
+    def reset(self) -> None:
+        """Forget all flights: in a forked child their leaders do not exist, and the lock may be held for ever."""
+        self._lock = threading.Lock()
+        self._flights = {}
+
+
+_all_flights: weakref.WeakSet[Flights] = weakref.WeakSet()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread. Importing asyncio takes longer than a whole cached call, so it is not."""
+    module = sys.modules.get("asyncio")
+    return module._get_running_loop() if module is not None else None  # noqa: SLF001 - public, in the docs, for this very use
+
+
+def _reset_all() -> None:
+    for flights in list(_all_flights):
+        flights.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_all)

@@ -1,0 +1,363 @@
+"""The guard before a store: it bounds every operation, and leaves a store that fails alone for a while."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from instructor.cache.flight import Flights
+from instructor.cache.store import AsyncStore, BaseCache, BoundedStore, CacheStats, NearStore, SizedStore
+from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+
+if TYPE_CHECKING:
+    import logging
+
+    from instructor.cache.worker import LoopThread, Workers
+
+_ATTRIBUTE = "_instructor_guard"
+
+
+@runtime_checkable
+class _CountingStore(Protocol):
+    """An ability of a near store: it counts what `find` finds."""
+
+    hits: int
+    misses: int
+
+
+class _Outage:
+    """Since when reads, or writes, have failed, and when to try again."""
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until: float | None = None
+
+    def begin(self, until: float) -> bool:
+        """Note a failure; return whether it is the first of an outage."""
+        first = self.until is None
+        self.until = until
+        return first
+
+    def holds(self, now: float, pause: float) -> bool:
+        """Whether to leave the store alone. When the pause is over, one caller hears False and makes the trial."""
+        if self.until is None:
+            return False
+        if now < self.until:
+            return True
+        # Whoever was let through may be cancelled before it tries; then the next one is let through a pause later.
+        self.until = now + pause
+        return False
+
+
+class Guard:
+    """What stands between the clients and one store. Made by `guard_of`, one for each store.
+
+    Failed reads pause the whole store, failed writes (a full disk, a read-only replica) only writes.
+
+    Args:
+        store: The store.
+        clock: Monotonic seconds.
+
+    Attributes:
+        store: The store.
+        near: The store, if it is memory of this process; None otherwise.
+        flights: The calls under way against the store.
+    """
+
+    def __init__(self, store: BaseCache, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store = store
+        self.near: NearStore | None = store if isinstance(store, NearStore) else None
+        self.flights = Flights()
+        self._clock = clock
+        self._native: AsyncStore | None = store if isinstance(store, AsyncStore) else None
+        self._bounded = self.near is not None or (isinstance(store, BoundedStore) and bool(store.bounded))
+        methods = {"get": store.get, "set": store.set}
+        self._coroutines = {name for name, method in methods.items() if inspect.iscoroutinefunction(method)}
+        self._lock = threading.Lock()
+        self._reads, self._writes = _Outage(), _Outage()
+        self._hits = self._misses = self._stored = self._errors = 0
+        self._workers: Workers | None = None
+        self._loop: LoopThread | None = None
+        _guards.add(self)
+
+    def paused(self) -> bool:
+        """Whether the store failed lately and is to be left alone.
+
+        When `BaseCache.pause` seconds are over, one caller hears False and is expected to read.
+        """
+        if self._reads.until is None:
+            return False
+        with self._lock:
+            return self._reads.holds(self._clock(), self._pause())
+
+    def read(self, key: str) -> str | bytes | None:
+        """Read the store from a thread.
+
+        Raises:
+            CacheError: It failed, or took longer than its ``timeout``.
+            CacheEntryError: It returned neither text nor None.
+        """
+        try:
+            found = self._run("get", lambda: self.store.get(key))
+        except Exception as error:
+            raise self._fail("get", error) from error
+        return self._accept(found)
+
+    async def read_async(self, key: str) -> str | bytes | None:
+        """Read the store from a task, without blocking its loop. As `read` otherwise."""
+        native = self._native
+        try:
+            if self.near is not None:
+                found: Any = self.store.get(key)
+            elif native is not None:
+                found = await self._wait(native.get_async(key))
+            else:
+                found = await self._run_async("get", lambda: self.store.get(key))
+        except Exception as error:
+            raise self._fail("get", error) from error
+        return self._accept(found)
+
+    def write(self, key: str, text: str, ttl: float | None) -> bool:
+        """Write to the store from a thread.
+
+        Args:
+            key: The key.
+            text: The entry's text.
+            ttl: Seconds to keep it; the store is given whole ones, rounded up. None to keep it.
+
+        Returns:
+            False if nothing was written because writes failed lately.
+
+        Raises:
+            CacheError: As `read`.
+        """
+        if self._is_write_paused():
+            return False
+        seconds = _whole_seconds(ttl)
+        try:
+            self._run("set", lambda: self.store.set(key, text, ttl=seconds))
+        except Exception as error:
+            raise self._fail("set", error) from error
+        self._succeed(self._writes, self._reads)
+        return True
+
+    async def write_async(self, key: str, text: str, ttl: float | None) -> bool:
+        """Write to the store from a task, without blocking its loop. As `write` otherwise."""
+        if self._is_write_paused():
+            return False
+        native, seconds = self._native, _whole_seconds(ttl)
+        try:
+            if self.near is not None:
+                self.store.set(key, text, ttl=seconds)
+            elif native is not None:
+                await self._wait(native.set_async(key, text, ttl=seconds))
+            else:
+                await self._run_async("set", lambda: self.store.set(key, text, ttl=seconds))
+        except Exception as error:
+            raise self._fail("set", error) from error
+        self._succeed(self._writes, self._reads)
+        return True
+
+    def count(self, *, hits: int = 0, misses: int = 0, writes: int = 0, errors: int = 0) -> None:
+        """Add to the store's counters. Failures of the store are counted already; entries that are none are not."""
+        with self._lock:
+            self._hits += hits
+            self._misses += misses
+            self._stored += writes
+            self._errors += errors
+
+    def stats(self) -> CacheStats:
+        """The store's counters, and its size where it knows it."""
+        entries, size = self._measure()
+        near = self.near if isinstance(self.near, _CountingStore) else None
+        with self._lock:
+            return CacheStats(
+                hits=self._hits + (near.hits if near else 0),
+                misses=self._misses + (near.misses if near else 0),
+                writes=self._stored,
+                errors=self._errors,
+                entries=entries,
+                bytes=size,
+            )
+
+    def reset_lock(self) -> None:
+        """Make a new lock: in a forked child another thread may hold the old one for ever."""
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of a store gets a guard of its own, in its own process.
+        return _nothing, ()
+
+    def _run(self, name: str, operation: Callable[[], Any]) -> Any:
+        """Perform an operation for a thread: here if the store bounds itself, in a worker if it may hang."""
+        limit = self.store.timeout
+        if self._bounded or limit is None or name in self._coroutines:
+            result = operation()
+        else:
+            result = self._get_workers().run(operation, limit)
+        if not inspect.isawaitable(result):
+            return result
+        self._coroutines.add(name)
+        return self._get_loop().run(result, limit)
+
+    async def _run_async(self, name: str, operation: Callable[[], Any]) -> Any:
+        """Perform an operation for a task: here if it is a coroutine, in a worker if it is not."""
+        if name in self._coroutines:
+            return await self._wait(operation())
+        result = await self._get_workers().run_async(operation, self.store.timeout)
+        if not inspect.isawaitable(result):
+            return result
+        # A plain method that hands on another library's coroutine; from now on it is called without a worker.
+        self._coroutines.add(name)
+        return await self._wait(result)
+
+    async def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        import asyncio
+
+        async with asyncio.timeout(self.store.timeout):
+            return await awaitable
+
+    def _accept(self, found: Any) -> str | bytes | None:
+        if self._reads.until is not None:
+            self._succeed(self._reads)
+        if found is None or isinstance(found, str | bytes):
+            return found
+        raise CacheEntryError(
+            f"{self._name()}.get returned a {type(found).__name__}. It must return the str that was stored, "
+            "the same as bytes, or None."
+        )
+
+    def _fail(self, operation: str, error: Exception) -> CacheError:
+        """Book a failed operation; return the error to raise."""
+        if isinstance(error, CacheEntryError):
+            return error
+        failure = error if isinstance(error, CacheError) else CacheError(self._describe(operation, error))
+        outage = self._reads if operation == "get" else self._writes
+        with self._lock:
+            self._errors += 1
+            first = outage.begin(self._clock() + self._pause())
+        if first:
+            _log().warning("%s Calls go on without it; it is tried again in %g s.", failure, self._pause())
+        return failure
+
+    def _succeed(self, *outages: _Outage) -> None:
+        with self._lock:
+            over = [outage for outage in outages if outage.until is not None]
+            for outage in over:
+                outage.until = None
+        if over:
+            _log().info("%s works again.", self._name())
+
+    def _is_write_paused(self) -> bool:
+        if self._reads.until is None and self._writes.until is None:
+            return False
+        with self._lock:
+            now, pause = self._clock(), self._pause()
+            return self._reads.holds(now, pause) or self._writes.holds(now, pause)
+
+    def _pause(self) -> float:
+        # Every trial of a store that hangs for good costs a thread, so trials become rarer as threads pile up.
+        hung = self._workers.hung if self._workers is not None else 0
+        return self.store.pause * (1 + hung // 4)
+
+    def _describe(self, operation: str, error: Exception) -> str:
+        name = f"{self._name()}.{operation}"
+        if isinstance(error, TimeoutError) and not str(error):
+            return (
+                f"{name} failed: it took longer than {self.store.timeout:g} s. Check that the store is up, "
+                "or raise its timeout."
+            )
+        # Client libraries like to quote the URL that they were given, password and all.
+        reason = re.sub(r"://[^@/\s]*@", "://***@", str(error)).rstrip(".")
+        return (
+            f"{name} failed with {type(error).__name__}: {reason}. Check the store, or pass cache=None to do without."
+        )
+
+    def _name(self) -> str:
+        return type(self.store).__name__
+
+    def _measure(self) -> tuple[int | None, int | None]:
+        if not isinstance(self.store, SizedStore):
+            return None, None
+        try:
+            return self.store.size()
+        except Exception:  # noqa: BLE001 - a store that is down has counters all the same
+            return None, None
+
+    def _get_workers(self) -> Workers:
+        if self._workers is None:
+            from instructor.cache.worker import Workers
+
+            with self._lock:
+                self._workers = self._workers or Workers()
+        return self._workers
+
+    def _get_loop(self) -> LoopThread:
+        if self._loop is None:
+            from instructor.cache.worker import LoopThread
+
+            with self._lock:
+                if self._loop is None:
+                    self._loop = LoopThread()
+                    weakref.finalize(self, self._loop.stop).atexit = False
+        return self._loop
+
+
+def guard_of(store: BaseCache) -> Guard:
+    """Return the guard of a store, making it on first use. It lives as long as the store.
+
+    Raises:
+        ConfigurationError: `store` is no `BaseCache`.
+    """
+    if not isinstance(store, BaseCache):  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
+        raise ConfigurationError(
+            f"A cache must be an instance of a subclass of instructor.cache.BaseCache, such as AutoCache(); got {store!r}."
+        )
+    # The instance's own dict, because a subclass may refuse attributes, compare equal to another or have no hash.
+    state = cast("dict[str, Any]", object.__getattribute__(store, "__dict__"))
+    guard = state.get(_ATTRIBUTE)
+    if isinstance(guard, Guard) and guard.store is store:
+        return guard
+    with _making:
+        guard = state.get(_ATTRIBUTE)
+        # After copy.copy(store) the guard found here is the original's.
+        if not isinstance(guard, Guard) or guard.store is not store:
+            guard = state[_ATTRIBUTE] = Guard(store)
+        return guard
+
+
+def _whole_seconds(ttl: float | None) -> int | None:
+    return None if ttl is None else math.ceil(ttl)
+
+
+def _log() -> logging.Logger:
+    import logging
+
+    return logging.getLogger("instructor.cache")
+
+
+def _nothing() -> None:
+    return None
+
+
+_making = threading.Lock()
+_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+
+
+def _reset_all() -> None:
+    global _making  # noqa: PLW0603 - the one lock of this module
+    _making = threading.Lock()
+    for guard in list(_guards):
+        guard.reset_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_all)

@@ -1,0 +1,171 @@
+"""The store in this process's memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+import weakref
+from collections import OrderedDict
+from typing import Any, ClassVar
+
+from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.store import BaseCache
+from instructor.exceptions import CacheEntryError, ConfigurationError
+
+
+class AutoCache(BaseCache):
+    """The fastest store: it keeps the latest answers in memory and forgets the least recently used one when full.
+
+    You would use it in one long-running process, or while you develop. Nothing outlives the process, and a forked
+    child goes on with its own copy. It may be used from any number of threads.
+
+    Entries do not expire: a ttl is ignored, which the first one given says in a warning.
+
+    Args:
+        maxsize: How many answers to hold, at least 1. Default 128.
+
+    Attributes:
+        hits: How often `find` found an entry.
+        misses: How often it did not.
+
+    Raises:
+        ConfigurationError: `maxsize` is no positive int.
+
+    Example:
+        >>> cache = AutoCache(maxsize=2)
+        >>> cache.set("a", "1")
+        >>> cache.get("a"), len(cache)
+        ('1', 1)
+    """
+
+    honours_ttl: ClassVar[bool] = False
+    timeout = None
+
+    def __init__(self, maxsize: int = 128) -> None:
+        if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
+            raise ConfigurationError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
+        self.maxsize = maxsize
+        self.hits = 0
+        self.misses = 0
+        # Entries stand under their key. A text that is no entry stands under the tuple of its key, so that `find`,
+        # which every hit goes through, need not tell the two apart, and both age in one order.
+        self._held: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._warned = False
+        _caches.add(self)
+
+    def find(self, key: str) -> Entry | None:
+        """Return the entry under `key`, counting a hit or a miss."""
+        with self._lock:
+            entry: Entry | None = self._held.get(key)
+            if entry is None:
+                self.misses += 1
+            else:
+                self._held.move_to_end(key)
+                self.hits += 1
+            return entry
+
+    def keep(self, entry: Entry) -> None:
+        """Hold `entry` under its key."""
+        self._hold(entry.key, (entry.key,), entry)
+
+    def get(self, key: str) -> str | bytes | None:
+        """Return the text under `key`, or None. It counts neither as a hit nor as a miss."""
+        with self._lock:
+            name: Any = key if key in self._held else (key,)
+            held: Entry | str | bytes | None = self._held.get(name)
+            if held is None:
+                return None
+            self._held.move_to_end(name)
+        return encode_entry(held) if isinstance(held, Entry) else held
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        """Hold a text under `key`; `ttl` is ignored.
+
+        Raises:
+            ConfigurationError: `value` is no text.
+        """
+        if not isinstance(value, str | bytes):
+            raise ConfigurationError(f"AutoCache.set takes a str or bytes as value; got {type(value).__name__}.")
+        try:
+            self._hold(key, (key,), decode_entry(value, key))
+        except CacheEntryError:
+            self._hold((key,), key, value)
+        if ttl is not None:
+            self.note_ttl()
+
+    def note_ttl(self) -> None:
+        """Warn, once for this store, that a ttl has no effect on it."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                "AutoCache ignores ttl: its entries stay until they are the least recently used. "
+                "Use DiskCache or RedisCache for answers that expire.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def delete(self, key: str) -> bool:
+        """Forget `key`; return whether it was there."""
+        with self._lock:
+            held = self._held.pop(key, None) or self._held.pop((key,), None)
+        return held is not None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._held.clear()
+
+    def size(self) -> tuple[int, int]:
+        """Return the number of entries, and the bytes of text in them."""
+        with self._lock:
+            held = list(self._held.values())
+        return len(held), sum(map(_count_bytes, held))
+
+    def _hold(self, name: Any, other_name: Any, value: Entry | str | bytes) -> None:
+        with self._lock:
+            self._held.pop(other_name, None)
+            self._held[name] = value
+            self._held.move_to_end(name)
+            while len(self._held) > self.maxsize:
+                self._held.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._held or (key,) in self._held
+
+    def __repr__(self) -> str:
+        return f"AutoCache(maxsize={self.maxsize})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy, or the same store in a process that was spawned, begins empty.
+        return type(self), (self.maxsize,)
+
+    def _replace_lock(self) -> None:
+        self._lock = threading.Lock()
+
+
+_caches: weakref.WeakSet[AutoCache] = weakref.WeakSet()
+
+
+def _replace_locks() -> None:
+    """Another thread may have held a lock at the moment of the fork; in the child nobody would ever release it."""
+    for cache in list(_caches):
+        # The class and its fork handler are one thing.
+        cache._replace_lock()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _count_bytes(held: Entry | str | bytes) -> int:
+    if isinstance(held, Entry):
+        return _count_bytes(held.answer) + _count_bytes(held.completion)
+    return len(held) if isinstance(held, bytes) or held.isascii() else len(held.encode(errors="surrogatepass"))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_replace_locks)

@@ -1,0 +1,81 @@
+"""Records on their way from a file, or from somebody who is still typing, to the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from itertools import islice
+from typing import Any
+
+from instructor.cli.records import Record
+
+_BATCHES = 2
+
+
+class Feed:
+    """Hands out numbered records that a thread reads, because a pipe may keep its reader waiting.
+
+    Args:
+        records: The records.
+        batch: How many are read at once: 1 where each should be worked on as soon as it comes.
+    """
+
+    def __init__(self, records: Iterable[Record], batch: int) -> None:
+        self._records = iter(records)
+        self._batch = batch
+        self._queue: asyncio.Queue[list[Record] | Exception | None] = asyncio.Queue(_BATCHES)
+        self._ready: Iterator[Record] = iter(())
+        self._given = 0
+        self._ended = False
+        self._turn = asyncio.Lock()
+        # A daemon: the process may end while it waits for a line that never comes.
+        self._thread = threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True)
+        self._thread.start()
+
+    async def take(self) -> tuple[int, Record] | None:
+        """Return the next record and its number, counted from 0; None when there are no more.
+
+        Raises:
+            Exception: What reading the input raised.
+        """
+        async with self._turn:
+            record = next(self._ready, None)
+            while record is None and not self._ended:
+                await self._refill()
+                record = next(self._ready, None)
+            if record is None:
+                return None
+            self._given += 1
+            return self._given - 1, record
+
+    async def _refill(self) -> None:
+        batch = await self._queue.get()
+        if isinstance(batch, Exception):
+            self._ended = True
+            raise batch
+        self._ended = batch is None
+        self._ready = iter(batch or ())
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        message: Any = None
+        try:
+            while batch := list(islice(self._records, self._batch)):
+                self._hand_over(loop, batch)
+        except (CancelledError, RuntimeError):  # the loop has ended: nobody takes records any more
+            return
+        except Exception as error:  # noqa: BLE001 - whatever reading raises is raised where the records are taken
+            message = error
+        try:
+            self._hand_over(loop, message)
+        except (CancelledError, RuntimeError):
+            return
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, message: Any) -> None:
+        handing = self._queue.put(message)
+        try:
+            asyncio.run_coroutine_threadsafe(handing, loop).result()
+        except RuntimeError:
+            handing.close()
+            raise

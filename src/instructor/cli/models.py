@@ -1,0 +1,88 @@
+"""The response model that a user names on the command line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from instructor.exceptions import ConfigurationError
+
+_ADVICE = 'Write "module:Class" or "path/to/file.py:Class".'
+
+
+def load_response_model(name: str) -> Any:
+    """Import the response model that ``module:Class`` or ``path/to/file.py:Class`` names.
+
+    The current directory counts as a place to import from. The name after the colon may be that of any response
+    model (a class, a ``list[User]``, a ``Literal``), and may have dots in it.
+
+    Raises:
+        ConfigurationError: The name is malformed, the module cannot be imported, or there is no such model in it.
+    """
+    where, colon, path = name.rpartition(":")
+    if not colon or not where or not path:
+        raise ConfigurationError(f"--response-model {name!r} does not name a class. {_ADVICE}")
+    module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+    found: Any = module
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ConfigurationError(_say_missing(where, path, found, part))
+        found = getattr(found, part)
+    if isinstance(found, ModuleType) or inspect.isroutine(found) or found is None:
+        raise ConfigurationError(f"{name} is no response model but a {type(found).__name__}. {_ADVICE}")
+    return found
+
+
+def _import_module(name: str) -> ModuleType:
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds strings
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ConfigurationError(_say_broken(name, error)) from error
+        raise ConfigurationError(
+            f"There is no module {error.name!r}, neither installed nor in {Path.cwd()}. {_ADVICE}"
+        ) from error
+    except Exception as error:  # a user's module may raise anything
+        raise ConfigurationError(_say_broken(name, error)) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigurationError(f"There is no file {path}. {_ADVICE}")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:  # as if the file were run: it finds its neighbours
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"{path} cannot be imported as Python. {_ADVICE}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # pydantic looks names up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a user's file may raise anything
+        raise ConfigurationError(_say_broken(str(path), error)) from error
+    return module
+
+
+def _say_broken(name: str, error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{name} cannot be imported: {type(error).__name__}: {error} ({last.filename}, line {last.lineno})."
+
+
+def _say_missing(where: str, path: str, found: Any, part: str) -> str:
+    members: dict[str, Any] = getattr(found, "__dict__", {})
+    names = [name for name, value in members.items() if inspect.isclass(value) and not name.startswith("_")]
+    own = [name for name in names if members[name].__module__ == getattr(found, "__name__", "")]
+    close = difflib.get_close_matches(part, names, 1)
+    hint = f" Did you mean {close[0]}?" if close else (f" It has {', '.join(sorted(own))}." if own else "")
+    return f"{where} has no {path!r}.{hint}"

@@ -1,0 +1,121 @@
+"""The output of a run: one JSON line for each record, in the order of the input."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from instructor.cli.tally import Outcome
+from instructor.exceptions import ConfigurationError
+
+
+class Output:
+    """The file that answers are written to.
+
+    A regular file is written beside its place as ``NAME.part`` and moved there when it is complete, so that whoever
+    reads ``NAME`` never sees half a run. A pipe, a device and standard output (``-``) are written straight.
+
+    Args:
+        name: The path, or ``-``.
+        source: The input's path, which must be another.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+
+    def __init__(self, name: str, source: Path | None) -> None:
+        self.path = None if name == "-" else Path(name)
+        self.part: Path | None = None
+        if self.path is None:
+            self._stream: BinaryIO = sys.stdout.buffer
+            return
+        if source is not None and self.path.exists() and self.path.samefile(source):
+            raise ConfigurationError(f"--out {name} is the input itself. Name another file.")
+        if not self.path.exists() or stat.S_ISREG(self.path.stat().st_mode):
+            self.part = self.path.with_name(f"{self.path.name}.part")
+        try:
+            self._stream = (self.part or self.path).open("wb")
+        except OSError as error:
+            raise ConfigurationError(f"--out {name} cannot be written: {error.strerror}.") from error
+
+    @property
+    def unfinished(self) -> str:
+        """Where the lines are until the run is complete."""
+        return str(self.part or self.path or "standard output")
+
+    def write(self, outcome: Outcome) -> None:
+        """Write the line of one record."""
+        self._stream.write(write_line(outcome))
+
+    def flush(self) -> None:
+        """Hand over what was written, so that others can read along."""
+        self._stream.flush()
+
+    def finish(self) -> None:
+        """Make the output complete."""
+        self._stream.flush()
+        if self.part is not None and self.path is not None:
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self.part.replace(self.path)
+
+    def abandon(self) -> None:
+        """Leave the output unfinished, and nothing where nothing was written."""
+        with suppress(OSError):  # what could not be written has been told
+            self._stream.flush()
+        if self.path is not None:
+            with suppress(OSError):
+                self._stream.close()
+        if self.part is not None and self.part.exists() and not self.part.stat().st_size:
+            self.part.unlink()
+
+
+def write_line(outcome: Outcome) -> bytes:
+    """Write ``{"line": 2, "answer": ..., "cached": true}``, or ``{"line": 2, "error": "..."}``."""
+    if outcome.error:
+        return orjson.dumps({"line": outcome.line, "error": outcome.error}) + b"\n"
+    # The answer is JSON already; it is taken as it is, because its numbers may be longer than orjson's.
+    cached = b"true" if outcome.source == "hit" else b"false"
+    return b'{"line":%d,"answer":%s,"cached":%s}\n' % (outcome.line, outcome.text.encode(), cached)
+
+
+class Sequence:
+    """Puts outcomes back into the order of the input, holding at most `window` of them.
+
+    Args:
+        window: How many records may be ahead of the oldest that is still being asked.
+        write: Called with each outcome, in order.
+    """
+
+    def __init__(self, window: int, write: Callable[[Outcome], None]) -> None:
+        self._window = window
+        self._write = write
+        self._waiting: dict[int, Outcome] = {}
+        self._next = 0
+        self._moved = asyncio.Condition()
+
+    async def admit(self, index: int) -> None:
+        """Wait until the record at `index` may begin."""
+        if index < self._next + self._window:
+            return
+        async with self._moved:
+            await self._moved.wait_for(lambda: index < self._next + self._window)
+
+    async def put(self, index: int, outcome: Outcome) -> None:
+        """Hand over the outcome of the record at `index`."""
+        self._waiting[index] = outcome
+        if index != self._next:
+            return
+        while self._next in self._waiting:
+            self._write(self._waiting.pop(self._next))
+            self._next += 1
+        async with self._moved:
+            self._moved.notify_all()

@@ -1,0 +1,81 @@
+"""What tokens cost, by the price list of the ``genai-prices`` package as it is installed; nothing is fetched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from instructor.call import Usage
+from instructor.exceptions import ConfigurationError
+
+_LISTED_AS = {
+    "azure_openai": "azure",
+    "bedrock": "aws",
+    "fireworks_ai": "fireworks",
+    "genai": "google",
+    "gemini": "google",
+    "github": "github-copilot",
+    "together_ai": "together",
+    "vertexai": "google",
+    "xai": "x-ai",
+}
+"""Our vendors that the price list calls otherwise."""
+_FREE = frozenset({"offline"})
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The price of one model.
+
+    Attributes:
+        model: The model string, ``vendor/name``.
+        label: What stands beside sums that are not this model's own: "as gpt-4.1-mini".
+    """
+
+    model: str
+    label: str = ""
+
+    def price(self, usage: Usage) -> Decimal | None:
+        """Price some tokens in US dollars; None where the list does not know the model."""
+        vendor, _, name = self.model.partition("/")
+        if vendor in _FREE:
+            return Decimal(0)
+        from genai_prices import Usage as PricedUsage
+        from genai_prices import calc_price
+
+        priced = PricedUsage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cached_tokens,
+        )
+        try:
+            return calc_price(priced, name, provider_id=_LISTED_AS.get(vendor, vendor)).total_price
+        except (LookupError, ValueError):  # unknown to the list, or a usage that it cannot price
+            return None
+
+
+def find_prices(model: str, price_as: str | None) -> Prices:
+    """Find whose prices to use.
+
+    Args:
+        model: The model asked.
+        price_as: The model whose prices to show instead, such as ``"openai/gpt-4.1-mini"``.
+
+    Raises:
+        ConfigurationError: The list has no price for `price_as`.
+    """
+    if price_as is None:
+        return Prices(model.strip())
+    prices = Prices(price_as.strip(), f"as {price_as.strip().partition('/')[2]}")
+    if "/" not in price_as or prices.price(Usage(1, 1)) is None:
+        raise ConfigurationError(
+            f'The price list knows no model {price_as!r}. Write --price-as "vendor/model", such as "openai/gpt-4.1-mini".'
+        )
+    return prices
+
+
+def show_money(amount: Decimal) -> str:
+    """Write dollars with as many digits as a small sum needs: ``$12.34``, ``$0.0561``."""
+    if not amount:
+        return "$0"
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"

@@ -1,0 +1,223 @@
+"""What a run shows: a live bar on a terminal, a line now and then elsewhere, a table at the end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from instructor.cli.prices import Prices, show_money
+from instructor.cli.tally import Outcome, Tally
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+_PLAIN_SECONDS = 5.0
+"""Seconds between two lines where there is no terminal."""
+_REFRESHES = 10
+"""Times a second that the live display is drawn."""
+_LONGEST_ERROR = 500
+
+
+class Display(Protocol):
+    """Something that shows a run."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End, leaving the last state on the screen."""
+
+    def update(self) -> None:
+        """Take notice of a tally that has changed."""
+
+
+class LiveDisplay:
+    """A bar and a line of figures that are drawn again and again.
+
+    Args:
+        console: Where to draw.
+        tally: The figures.
+        prices: Whose prices they are.
+    """
+
+    def __init__(self, console: Console, tally: Tally, prices: Prices) -> None:
+        from rich.live import Live
+
+        self._tally = tally
+        self._prices = prices
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=_REFRESHES)
+
+    def start(self) -> None:
+        """Begin drawing."""
+        self._live.start()
+
+    def stop(self) -> None:
+        """Draw once more and end."""
+        self._live.stop()
+
+    def update(self) -> None:
+        """Nothing to do: the next drawing reads the tally."""
+
+    def _draw(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        tally = self._tally
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(ratio=1)
+        for _ in range(2):
+            bar.add_column(no_wrap=True, justify="right")
+        bar.add_row(
+            ProgressBar(total=tally.total, completed=tally.done, pulse=tally.total is None),
+            show_count(tally),
+            show_time_left(tally),
+        )
+        styles = ("green", "yellow", "cyan", "bold red" if tally.failed else "")
+        counts = [Text(words, style) for words, style in zip(describe_counts(tally), styles, strict=True)]
+        return Group(bar, Text(" \u00b7 ").join(counts), Text(describe_costs(tally, self._prices)))
+
+
+class PlainDisplay:
+    """A line of figures every few seconds.
+
+    Args:
+        console: Where to write.
+        tally: The figures.
+        prices: Whose prices they are.
+    """
+
+    def __init__(self, console: Console, tally: Tally, prices: Prices) -> None:
+        self._console = console
+        self._tally = tally
+        self._prices = prices
+        self._due = time.monotonic() + _PLAIN_SECONDS
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def stop(self) -> None:
+        """Nothing to do: the summary follows."""
+
+    def update(self) -> None:
+        """Write a line if it is time for one."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + _PLAIN_SECONDS
+            figures = [show_count(self._tally), *describe_counts(self._tally)]
+            figures += [describe_costs(self._tally, self._prices), show_time_left(self._tally)]
+            self._console.print(", ".join(figures), highlight=False, soft_wrap=True)
+
+
+class NoDisplay:
+    """Shows nothing."""
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def stop(self) -> None:
+        """Nothing to do."""
+
+    def update(self) -> None:
+        """Nothing to do."""
+
+
+def make_display(console: Console, tally: Tally, prices: Prices, *, quiet: bool) -> Display:
+    """Choose the display that suits a console."""
+    if quiet:
+        return NoDisplay()
+    return (LiveDisplay if console.is_terminal else PlainDisplay)(console, tally, prices)
+
+
+def show_count(tally: Tally) -> str:
+    """Write ``123/300``."""
+    return f"{tally.done:,}" if tally.total is None else f"{tally.done:,}/{tally.total:,}"
+
+
+def show_time_left(tally: Tally) -> str:
+    """Write ``0:12 left``; the time taken where the rest is not known or nothing is left."""
+    left = tally.seconds_left()
+    if left is None or tally.done == tally.total:
+        return show_clock(tally.seconds)
+    return f"{show_clock(left)} left"
+
+
+def show_clock(seconds: float) -> str:
+    """Write ``0:07`` or ``1:02:07``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def show_seconds(seconds: float) -> str:
+    """Write ``0.84 s``, ``12.3 s`` or ``4:05``."""
+    if seconds >= 60:  # noqa: PLR2004 - a minute
+        return show_clock(seconds)
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"  # noqa: PLR2004 - two digits that count
+
+
+def describe_counts(tally: Tally) -> list[str]:
+    """How the records so far were answered."""
+    return [
+        f"{tally.hits:,} hits",
+        f"{tally.asked:,} misses",
+        f"{tally.shared:,} shared",
+        f"{tally.failed:,} errors",
+    ]
+
+
+def describe_costs(tally: Tally, prices: Prices) -> str:
+    """What they cost and did not cost."""
+    tokens = f"{tally.spent.total_tokens:,} tokens"
+    if not tally.priced:
+        return f"{tokens}, price unknown"
+    label = f" ({prices.label})" if prices.label else ""
+    return f"{tokens}, {show_money(tally.money_spent)} spent, {show_money(tally.money_saved)} saved{label}"
+
+
+def report_failure(console: Console, outcome: Outcome) -> None:
+    """Say which record failed, and why, on one line."""
+    reason = " ".join(outcome.error.split())
+    console.print(
+        f"line {outcome.line}: {reason[:_LONGEST_ERROR]}", style="red", markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def make_summary(tally: Tally, prices: Prices, places: dict[str, str]) -> Table:
+    """Make the table that ends a run.
+
+    Args:
+        tally: The figures.
+        prices: Whose prices they are.
+        places: Further rows, such as where the output is.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in summarise(tally, prices).items():
+        table.add_row(name, value)
+    for name, value in places.items():
+        table.add_row(name, value)
+    return table
+
+
+def summarise(tally: Tally, prices: Prices) -> dict[str, str]:
+    """The rows of the summary, by name; the demo sets two of them side by side."""
+    money = [show_money(sum_) if tally.priced else "price unknown" for sum_ in (tally.money_spent, tally.money_saved)]
+    rows: dict[str, Any] = {
+        "records": show_count(tally) if tally.done != tally.total else f"{tally.done:,}",
+        "from the cache": f"{tally.hits:,}",
+        "asked": f"{tally.asked:,} ({tally.requests:,} requests)",
+        "shared": f"{tally.shared:,} (identical records in flight)" if tally.shared else "",
+        "failed": f"{tally.failed:,}",
+        "tokens": f"{tally.spent.total_tokens:,} spent, {tally.saved.total_tokens:,} saved",
+        "money": f"{money[0]} spent, {money[1]} saved" if tally.priced else money[0],
+        "time": f"{show_seconds(tally.seconds)}, {show_seconds(tally.seconds_saved)} of waiting saved",
+    }
+    if prices.label and tally.priced:
+        rows["money"] += f" ({prices.label})"
+    return {name: value for name, value in rows.items() if value}

@@ -1,0 +1,246 @@
+"""The records of an input, one after the other: CSV, JSON lines or plain text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+import orjson
+
+from instructor.exceptions import ConfigurationError
+
+Format = Literal["csv", "jsonl", "text"]
+Data = dict[str, Any] | str
+
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".txt": "text",
+    ".text": "text",
+    ".log": "text",
+}
+_PEEKED = 1 << 16
+"""How many bytes are looked at to tell a format."""
+_LONGEST_CELL = (1 << 31) - 1
+_CELL_NAME = re.compile(r"[^\W\d][\w .\-]{0,60}")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record.
+
+    Attributes:
+        line: The line of the source on which it begins, counted from 1.
+        data: A dict of fields, or the text of a line.
+        error: Why it cannot be used; empty if it can.
+    """
+
+    line: int
+    data: Data = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Where records come from.
+
+    Attributes:
+        path: The file; None for standard input.
+        form: How it is written; None to tell by the name or the content.
+    """
+
+    path: Path | None
+    form: Format | None = None
+
+    @property
+    def countable(self) -> bool:
+        """Whether the file can be read twice: once to count, once to work."""
+        return self.path is not None and stat.S_ISREG(self.path.stat().st_mode)
+
+    def read(self) -> Iterator[Record]:
+        """Read the records one by one, so that a file of any size takes little memory.
+
+        A record that is damaged comes with its error; those after it go on.
+
+        Raises:
+            ConfigurationError: The file cannot be opened, or is a CSV file without a usable header.
+        """
+        with closing(self._open()) as stream:
+            head = stream.peek(_PEEKED)[:_PEEKED]
+            encoding = "utf-16" if head.startswith(_UTF16) else "utf-8-sig"
+            form = self.form or self._tell_format(head, encoding)
+            # Bytes that are no text must not end the whole run: they are carried along and fail their record.
+            lines = io.TextIOWrapper(cast("BinaryIO", stream), encoding, "surrogateescape", newline="")
+            yield from _READERS[form](lines)
+
+    def count(self, limit: int | None) -> int | None:
+        """Count the records, at most `limit`; None where that would use them up."""
+        if not self.countable:
+            return None
+        number = 0
+        for _ in self.read():
+            if number == limit:
+                break
+            number += 1
+        return number
+
+    def _open(self) -> io.BufferedReader:
+        # Not sys.stdin: a thread that waits there would hold its lock while the process ends.
+        try:
+            raw = io.FileIO(0 if self.path is None else str(self.path), closefd=self.path is not None)
+        except OSError as error:
+            raise ConfigurationError(f"The input {self.path} cannot be read: {error.strerror}.") from error
+        return io.BufferedReader(raw, _PEEKED)
+
+    def _tell_format(self, head: bytes, encoding: str) -> Format:
+        known = _SUFFIXES.get(self.path.suffix.lower()) if self.path else None
+        return known or _sniff(head.decode(encoding, "replace"))
+
+
+def open_input(name: str, form: str | None) -> Input:
+    """Check what the user named as the input.
+
+    Args:
+        name: A path, or ``-`` for standard input.
+        form: ``"csv"``, ``"jsonl"``, ``"text"``, or None to tell by the name or the content.
+
+    Raises:
+        ConfigurationError: There is no such file, or no such format.
+    """
+    if form is not None and form not in _READERS:
+        raise ConfigurationError(f"--format is csv, jsonl or text, not {form!r}.")
+    chosen = cast("Format | None", form)
+    if name == "-":
+        return Input(None, chosen)
+    path = Path(name)
+    if not path.exists():
+        raise ConfigurationError(f"The input {name} does not exist.")
+    if path.is_dir():
+        raise ConfigurationError(f"The input {name} is a directory. Name a file, or - for standard input.")
+    return Input(path, chosen)
+
+
+def _sniff(head: str) -> Format:
+    """Tell a format by its first two lines: JSON, or a header with a row of as many cells, or else text."""
+    lines = [line for line in head.splitlines() if line.strip()][:2]
+    if not lines:
+        return "text"
+    if lines[0].lstrip().startswith(("{", '"')) and _is_json(lines[0]):
+        return "jsonl"
+    rows = list(csv.reader(lines, delimiter=_tell_delimiter(lines[0])))
+    alike = len(rows) > 1 and len(rows[0]) == len(rows[1]) > 1
+    # A cell of a header does not begin with a space, as the words behind a comma in prose do.
+    return "csv" if alike and all(_CELL_NAME.fullmatch(cell) for cell in rows[0]) else "text"
+
+
+def _is_json(line: str) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _tell_delimiter(header: str) -> str:
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(",;\t|", key=bare.count)
+
+
+def _read_csv(lines: io.TextIOWrapper) -> Iterator[Record]:
+    csv.field_size_limit(_LONGEST_CELL)
+    first = lines.readline()
+    if not first.strip():
+        raise ConfigurationError("The CSV input has no header: its first line is empty. It must name the columns.")
+    rows = csv.reader(_chain(first, lines), delimiter=_tell_delimiter(first), strict=True)
+    header = _read_header(rows)
+    while True:
+        line = rows.line_num + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Record(line, error=f"not valid CSV: {error}")
+            continue
+        if row:
+            yield _make_record(line, header, row)
+
+
+def _chain(first: str, lines: io.TextIOWrapper) -> Iterator[str]:
+    yield first
+    yield from lines
+
+
+def _read_header(rows: Iterator[list[str]]) -> list[str]:
+    try:
+        header = [name.strip() for name in next(rows)]
+    except csv.Error as error:
+        raise ConfigurationError(f"The header of the CSV input cannot be read: {error}.") from error
+    double = sorted({name for name in header if header.count(name) > 1})
+    if double:
+        raise ConfigurationError(f"The CSV input has two columns named {double[0]!r}. Rename one of them.")
+    return header
+
+
+def _make_record(line: int, header: list[str], row: list[str]) -> Record:
+    if len(row) != len(header):
+        return Record(line, error=f"the row has {len(row)} cells, the header {len(header)}")
+    broken = _find_broken("".join(row))
+    return Record(line, error=broken) if broken else Record(line, dict(zip(header, row, strict=True)))
+
+
+def _read_jsonl(lines: io.TextIOWrapper) -> Iterator[Record]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _parse_line(number, line)
+
+
+def _parse_line(number: int, line: str) -> Record:
+    broken = _find_broken(line)
+    if broken:
+        return Record(number, error=broken)
+    try:
+        data = orjson.loads(line.strip())
+    except orjson.JSONDecodeError as error:
+        return Record(number, error=f"not valid JSON: {error.msg} (column {error.colno})")
+    if not isinstance(data, (dict, str)):
+        return Record(number, error=f"the line holds a JSON {_JSON_NAMES[type(data)]}; write an object or a string")
+    return Record(number, cast("Data", data))
+
+
+_JSON_NAMES: dict[type, str] = {
+    list: "array", int: "number", float: "number", bool: "boolean", type(None): "null",
+}  # fmt: skip
+
+
+def _read_text(lines: io.TextIOWrapper) -> Iterator[Record]:
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text:
+            broken = _find_broken(text)
+            yield Record(number, error=broken) if broken else Record(number, text)
+
+
+def _find_broken(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "the line is not valid UTF-8"
+    return ""
+
+
+_READERS: dict[str, Callable[[io.TextIOWrapper], Iterator[Record]]] = {
+    "csv": _read_csv,
+    "jsonl": _read_jsonl,
+    "text": _read_text,
+}

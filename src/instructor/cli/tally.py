@@ -1,0 +1,147 @@
+"""What a run has done so far, and what one record came to."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from instructor.call import Usage
+from instructor.cli.prices import Prices
+from instructor.hooks import CacheEvent
+
+_WINDOW = 20.0
+"""Seconds over which the speed is measured that tells the time left."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one record got its answer.
+
+    Attributes:
+        line: The record's line.
+        text: The JSON of its answer; empty if it failed.
+        error: Why it failed.
+        source: ``"hit"``, ``"shared"`` (an identical record was just being asked), or ``"asked"``.
+        attempts: Requests made for it.
+        spent: Tokens of those requests.
+        saved: Tokens that the answer cost when it was asked.
+        seconds_saved: How long that took.
+    """
+
+    line: int
+    text: str = ""
+    error: str = ""
+    source: str = "asked"
+    attempts: int = 0
+    spent: Usage = field(default=Usage())
+    saved: Usage = field(default=Usage())
+    seconds_saved: float = 0.0
+
+    def note_event(self, event: CacheEvent) -> None:
+        """Take in a ``cache:hit`` or ``cache:coalesced``."""
+        self.source = "hit" if event.name.value == "cache:hit" else "shared"
+        self.saved = event.usage or Usage()
+        self.seconds_saved = event.seconds_saved
+
+    def note_usage(self, usage: Usage, attempt_number: int) -> None:
+        """Take in a ``completion:usage``, which counts all attempts so far."""
+        self.spent, self.attempts = usage, attempt_number
+
+
+@dataclass(slots=True)
+class Tally:
+    """The figures of a run.
+
+    Attributes:
+        total: How many records there are; None where that is not known.
+        done: Records answered or failed.
+        hits: Records answered from the cache.
+        asked: Records for which the provider was asked.
+        shared: Records that shared the request of an identical one in flight.
+        failed: Records that failed.
+        requests: Requests that were answered, re-asking included.
+        spent: Tokens of those requests.
+        saved: Tokens that hits and shared records did not cost.
+        money_spent: The price of `spent` in US dollars.
+        money_saved: The price of `saved`.
+        priced: False once a price was not known.
+        seconds_saved: How long the saved requests took when they were made.
+        seconds: How long the run has taken.
+    """
+
+    total: int | None = None
+    done: int = 0
+    hits: int = 0
+    asked: int = 0
+    shared: int = 0
+    failed: int = 0
+    requests: int = 0
+    spent: Usage = field(default=Usage())
+    saved: Usage = field(default=Usage())
+    money_spent: Decimal = Decimal(0)
+    money_saved: Decimal = Decimal(0)
+    priced: bool = True
+    seconds_saved: float = 0.0
+    seconds: float = 0.0
+    _samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+    _began: float = field(default_factory=time.monotonic)
+
+    def add(self, outcome: Outcome, prices: Prices) -> None:
+        """Count one record."""
+        self.done += 1
+        self.failed += bool(outcome.error)
+        self.hits += outcome.source == "hit" and not outcome.error
+        self.shared += outcome.source == "shared" and not outcome.error
+        self.asked += outcome.source == "asked" and not outcome.error
+        self.requests += outcome.attempts
+        self.spent += outcome.spent
+        self.saved += outcome.saved
+        self.seconds_saved += outcome.seconds_saved
+        self.money_spent += self._price(outcome.spent, prices)
+        self.money_saved += self._price(outcome.saved, prices)
+        self.tick()
+
+    def tick(self) -> None:
+        """Take the time."""
+        now = time.monotonic()
+        self.seconds = now - self._began
+        if not self._samples or now - self._samples[-1][0] > _WINDOW / 100:
+            self._samples.append((now, self.done))
+        while now - self._samples[0][0] > _WINDOW:
+            self._samples.popleft()
+
+    def seconds_left(self) -> float | None:
+        """Estimate the time left from the speed of the last seconds; None where it cannot be told."""
+        if self.total is None or not self._samples:
+            return None
+        began, done = self._samples[0]
+        speed = (self.done - done) / max(time.monotonic() - began, 1e-9)
+        return (self.total - self.done) / speed if speed > 0 else None
+
+    def describe(self) -> dict[str, Any]:
+        """The figures as plain data, for a report."""
+        return {
+            "total": self.total,
+            "done": self.done,
+            "hits": self.hits,
+            "asked": self.asked,
+            "shared": self.shared,
+            "failed": self.failed,
+            "requests": self.requests,
+            "tokens_spent": self.spent.total_tokens,
+            "tokens_saved": self.saved.total_tokens,
+            "money_spent": float(self.money_spent) if self.priced else None,
+            "money_saved": float(self.money_saved) if self.priced else None,
+            "seconds": round(self.seconds, 3),
+            "seconds_saved": round(self.seconds_saved, 3),
+        }
+
+    def _price(self, usage: Usage, prices: Prices) -> Decimal:
+        if not usage.total_tokens:
+            return Decimal(0)
+        price = prices.price(usage)
+        self.priced = self.priced and price is not None
+        return price or Decimal(0)

@@ -1,0 +1,88 @@
+"""The attempts of one call: what they cost, what was wrong with them, and the error that ends them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from instructor.call import Request, Usage
+from instructor.exceptions import (
+    FailedAttempt,
+    IncompleteOutputException,
+    InstructorRetryException,
+    RefusalError,
+    TokenBudgetError,
+    TokenBudgetExceeded,
+    TokenUsageUnavailableError,
+)
+
+
+class Attempts:
+    """A record that grows with each attempt.
+
+    Attributes:
+        number: The attempt now under way, counted from 1; 0 before the first.
+        spent: Tokens over all attempts.
+        failed: The attempts that gave no valid answer.
+    """
+
+    def __init__(self, provider: str, model: str) -> None:
+        self.number = 0
+        self.spent = Usage()
+        self.failed: list[FailedAttempt] = []
+        self._provider = provider
+        self._model = model
+
+    def fail(self, error: Exception, completion: Any) -> None:
+        """Record that the attempt now under way gave no valid answer."""
+        self.failed.append(FailedAttempt(self.number, error, completion))
+
+    def exhausted(self, error: Exception, request: Request) -> InstructorRetryException:
+        """Make the error that tells the user there is no valid answer."""
+        times = "once" if self.number == 1 else f"{self.number} times"
+        return InstructorRetryException(
+            f"{self._provider} gave no valid answer; {self._model} was asked {times}. Last error: {_brief(error)}",
+            **self._details(request),
+        )
+
+    def complete(self, error: IncompleteOutputException | RefusalError, request: Request) -> None:
+        """Put what is known of the attempts into an error that a wire raised."""
+        details = self._details(request)
+        error.failed_attempts = details["failed_attempts"]
+        error.last_completion = details["last_completion"]
+        if isinstance(error, RefusalError):
+            error.messages, error.create_kwargs = details["messages"], details["create_kwargs"]
+            error.n_attempts, error.total_usage = details["n_attempts"], details["total_usage"]
+
+    def over_budget(self, budget: int, request: Request) -> TokenBudgetError | None:
+        """Make the error that a token budget asks for, if the next attempt may not be made."""
+        details = self._details(request)
+        if not self.spent.total_tokens:
+            return TokenUsageUnavailableError(
+                f"{self._provider} does not say how many tokens {self._model} used, so token_budget={budget} cannot be "
+                "kept. Leave token_budget out.",
+                budget=budget,
+                **details,
+            )
+        if self.spent.total_tokens >= budget:
+            return TokenBudgetExceeded(
+                f"{self.spent.total_tokens} tokens are spent after {self.number} attempts, and the token budget is "
+                f"{budget}. Last error: {_brief(self.failed[-1].exception)}",
+                budget=budget,
+                **details,
+            )
+        return None
+
+    def _details(self, request: Request) -> dict[str, Any]:
+        return {
+            "last_completion": self.failed[-1].completion if self.failed else None,
+            "messages": next((request[name] for name in ("messages", "input", "contents") if name in request), None),
+            "n_attempts": self.number,
+            "total_usage": self.spent,
+            "create_kwargs": request,
+            "failed_attempts": self.failed,
+        }
+
+
+def _brief(error: Exception, limit: int = 500) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."

@@ -1,0 +1,137 @@
+"""The two drivers: they perform a flow's effects, one by blocking, one by awaiting."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+
+from instructor.cache.flight import Landed
+from instructor.engine.effects import Claim, Effect, Flow, Lease, Read, Rest, Send, Tell, Write
+
+if TYPE_CHECKING:
+    from instructor.providers.port import Port
+
+T = TypeVar("T")
+
+
+def drive(flow: Flow[T], port: Port) -> T:
+    """Run a flow in this thread."""
+    leases: list[Lease] = []
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                result = perform(effect, port, leases)
+            except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        end(leases, port)
+        value: T = stop.value
+        return value
+    except Exception as error:
+        end(leases, port, error)
+        raise
+    finally:
+        flow.close()
+        end(leases, port)
+
+
+async def drive_async(flow: Flow[T], port: Port) -> T:
+    """Run a flow in this task."""
+    leases: list[Lease] = []
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                result = await perform_async(effect, port, leases)
+            except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        end(leases, port)
+        value: T = stop.value
+        return value
+    except Exception as error:
+        end(leases, port, error)
+        raise
+    finally:
+        flow.close()
+        end(leases, port)
+
+
+def perform(effect: Effect, port: Port, leases: list[Lease]) -> Any:
+    """Perform one effect in this thread."""
+    match effect:
+        case Read(guard, key):
+            return guard.read(key)
+        case Send(operation, request):
+            return port.send(operation, request)
+        case Write(guard, key, text, ttl):
+            return guard.write(key, text, ttl)
+        case Claim(guard, key):
+            return claim(effect, leases)
+        case Tell(hooks, name, arguments, details):
+            return hooks.emit(name, *arguments, **details)
+        case Rest(seconds):
+            return time.sleep(seconds)
+        case _:
+            assert_never(effect)
+
+
+async def perform_async(effect: Effect, port: Port, leases: list[Lease]) -> Any:
+    """Perform one effect in this task."""
+    match effect:
+        case Read(guard, key):
+            return await guard.read_async(key)
+        case Send(operation, request):
+            return await port.send(operation, request)
+        case Write(guard, key, text, ttl):
+            return await guard.write_async(key, text, ttl)
+        case Claim(guard, key):
+            return await claim_async(effect, leases)
+        case Tell(hooks, name, arguments, details):
+            return await hooks.emit_async(name, *arguments, **details)
+        case Rest(seconds):
+            import asyncio
+
+            return await asyncio.sleep(seconds)
+        case _:
+            assert_never(effect)
+
+
+def claim(effect: Claim, leases: list[Lease]) -> Lease | Landed | None:
+    """Lead a flight, or wait until one lands with an answer or an error; a flight handed over is claimed again."""
+    while True:
+        flight, leads = effect.guard.flights.claim(effect.key)
+        if leads:
+            leases.append(Lease(flight))
+            return leases[-1]
+        if not flight.can_wait(asynchronous=False):
+            return None
+        landed = flight.wait()
+        if landed.value is not None or landed.error is not None:
+            return landed
+
+
+async def claim_async(effect: Claim, leases: list[Lease]) -> Lease | Landed | None:
+    """As `claim`."""
+    while True:
+        flight, leads = effect.guard.flights.claim(effect.key)
+        if leads:
+            leases.append(Lease(flight))
+            return leases[-1]
+        if not flight.can_wait(asynchronous=True):
+            return None
+        landed = await flight.wait_async()
+        if landed.value is not None or landed.error is not None:
+            return landed
+
+
+def end(leases: list[Lease], port: Port, error: Exception | None = None) -> None:
+    """Land the flights that a flow led: with its answer, with its error, or handed over if it was cancelled."""
+    while leases:
+        lease = leases.pop()
+        lease.flight.land(lease.reply, None if lease.reply is not None else error, source=port)

@@ -1,0 +1,182 @@
+"""What a flow is given, what it may ask of the world, and what it returns.
+
+The list of effects is closed: each driver performs exactly these.
+
+A flow is a generator that yields effects and is sent their results. Each effect is iterable and yields itself, so
+that ``found = yield from Read(guard, key)`` gives ``found`` its exact type.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from instructor.call import Messages, Request
+
+if TYPE_CHECKING:
+    from instructor.cache.entry import Entry
+    from instructor.cache.flight import Flight, Landed
+    from instructor.cache.guard import Guard
+    from instructor.engine.plan import Plan
+    from instructor.engine.retry import RetryPolicy
+    from instructor.engine.tally import Tally
+    from instructor.hooks import HookName, Hooks
+    from instructor.providers.port import Port
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read a store. The result is what it returned; `CacheError` is raised in the flow if it failed."""
+
+    guard: Guard
+    key: str
+
+    def __iter__(self) -> Generator[Effect, Any, str | bytes | None]:
+        result: str | bytes | None = yield self
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write to a store. The result is whether it was written; `CacheError` is raised in the flow if it failed."""
+
+    guard: Guard
+    key: str
+    text: str
+    ttl: float | None
+
+    def __iter__(self) -> Generator[Effect, Any, bool]:
+        result: bool = yield self
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Join the flight of a key, waiting for it to land, or lead it.
+
+    The result is a `Lease` for the leader, how the flight ended for who waited, and None for who goes on alone.
+    The driver ends a lease when its flow ends, however it ends.
+    """
+
+    guard: Guard
+    key: str
+
+    def __iter__(self) -> Generator[Effect, Any, Lease | Landed | None]:
+        result: Lease | Landed | None = yield self
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request. The result is the SDK's completion; the SDK's error is raised in the flow."""
+
+    operation: str
+    request: Request
+
+    def __iter__(self) -> Generator[Effect, Any, Any]:
+        result: Any = yield self
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Wait before the next attempt."""
+
+    seconds: float
+
+    def __iter__(self) -> Generator[Effect, Any, None]:
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the hooks of an event. Nothing that a handler does reaches the flow."""
+
+    hooks: Hooks
+    name: HookName
+    arguments: tuple[Any, ...]
+    details: dict[str, Any]
+
+    def __iter__(self) -> Generator[Effect, Any, None]:
+        yield self
+
+
+Effect = Read | Write | Claim | Send | Rest | Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a flow returns.
+
+    Attributes:
+        value: The caller's own copy of the answer.
+        entry: The answer as it was stored, or could have been; None for a call without a cache.
+        completion: The SDK's completion of a live call; None on a hit, whose entry holds it as text.
+    """
+
+    value: Any
+    entry: Entry | None
+    completion: Any = None
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to ask for a key while others wait.
+
+    Attributes:
+        flight: What the others wait for.
+        reply: The valid answer, as soon as it is there: who waits gets it even if its leader is cancelled then.
+    """
+
+    flight: Flight
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, with everything that the user's keywords and the client's settings decide.
+
+    Attributes:
+        plan: The response model, on a wire, in a mode.
+        port: Whom to ask.
+        model: The model's name.
+        messages: The conversation as the user gave it.
+        arguments: What else the user said, in the SDK's keywords.
+        response_model: What the user passed, for events.
+        context: For templates and validators.
+        strict: Whether validation is strict.
+        retries: When to ask again.
+        token_budget: The most tokens that may be spent before another attempt; None for no limit.
+        hooks: The client's and the call's.
+        tally: The client's counters.
+        guard: The store; None for a call without a cache.
+        key: The key; None where the call cannot be cached.
+        bypass: Why it cannot, where a store was given.
+        ttl: Seconds for which the answer may be served; None for ever, 0 to store nothing.
+        clock: Unix time in seconds.
+    """
+
+    plan: Plan
+    port: Port
+    model: str
+    messages: Messages
+    arguments: Mapping[str, Any]
+    response_model: Any
+    retries: RetryPolicy
+    hooks: Hooks
+    tally: Tally
+    context: Mapping[str, Any] | None = None
+    strict: bool = True
+    token_budget: int | None = None
+    guard: Guard | None = None
+    key: str | None = None
+    bypass: str | None = None
+    ttl: float | None = None
+    clock: Callable[[], float] = time.time
+
+
+Flow = Generator[Effect, Any, T]

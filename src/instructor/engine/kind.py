@@ -1,0 +1,188 @@
+"""The kinds of response model: how each is shown to a model, and how its answer becomes a value."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import re
+import types
+import typing
+import weakref
+from typing import Any, ClassVar, Protocol, cast
+
+import typing_extensions
+from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
+from pydantic_core import SchemaError
+
+from instructor.call import Shape
+from instructor.exceptions import ConfigurationError
+
+_ROOT_MODEL: type = RootModel
+
+CONTENT = "content"
+"""The one property of the object that carries an answer which is no object itself."""
+
+
+class Kind(Protocol):
+    """One response model, ready to use.
+
+    Attributes:
+        holds_model: Whether the kind keeps the response model alive.
+    """
+
+    holds_model: ClassVar[bool]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The response model's own JSON Schema, which enters the cache key."""
+        ...
+
+    @property
+    def shape(self) -> Shape:
+        """The object that the model is asked for."""
+        ...
+
+    def parse(self, text: str, strict: bool, context: Any) -> Any:
+        """Make a value from an answer's JSON text; the same for a live answer and a stored one.
+
+        Raises:
+            pydantic.ValidationError: The answer is not valid.
+        """
+        ...
+
+
+class ModelKind:
+    """A pydantic model whose answer is an object. The class is held weakly, so that a plan does not keep it alive."""
+
+    holds_model: ClassVar[bool] = False
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        complete_model(model)
+        self._model = weakref.ref(model)
+        self.schema = model.model_json_schema()
+        self.shape = shape_of(self.schema, model.__name__, model.__doc__)
+
+    def parse(self, text: str, strict: bool, context: Any) -> Any:
+        """Validate with the class's own validator, which `model_rebuild` may have replaced since."""
+        model = self._model()
+        assert model is not None, "a call holds the class that it parses into"
+        return model.__pydantic_validator__.validate_json(text, strict=strict, context=context)
+
+
+class AdapterKind:
+    """A TypedDict or a dataclass: an object, but no pydantic model."""
+
+    holds_model: ClassVar[bool] = True
+
+    def __init__(self, model: Any) -> None:
+        adapter: TypeAdapter[Any] = TypeAdapter(model)
+        self.schema = adapter.json_schema()
+        self.shape = shape_of(self.schema, model.__name__, model.__doc__)
+        self._validator = adapter.validator
+
+    def parse(self, text: str, strict: bool, context: Any) -> Any:
+        """Validate the object."""
+        return self._validator.validate_json(text, strict=strict, context=context)
+
+
+class WrappedKind:
+    """Anything else: asked for as the one property of an object, because providers only promise objects."""
+
+    holds_model: ClassVar[bool] = True
+
+    def __init__(self, model: Any, name: str = "Response") -> None:
+        wrapper: Any = typing_extensions.TypedDict(name, {CONTENT: model})  # type: ignore[misc]  # pyright: ignore - name and type are only known here
+        adapter: TypeAdapter[Any] = TypeAdapter(wrapper)
+        self.schema = TypeAdapter(model).json_schema()
+        self.shape = shape_of(adapter.json_schema(), name, None)
+        self._validator = adapter.validator
+
+    def parse(self, text: str, strict: bool, context: Any) -> Any:
+        """Validate the object and take its property."""
+        return self._validator.validate_json(text, strict=strict, context=context)[CONTENT]
+
+
+def make_kind(response_model: Any) -> Kind:
+    """Find out what a response model is.
+
+    Args:
+        response_model: What the user passed, not None.
+
+    Raises:
+        ConfigurationError: It is nothing that an answer can be validated against.
+    """
+    try:
+        model: Any = _readable(response_model)
+        if isinstance(model, type) and issubclass(model, BaseModel) and not issubclass(model, _ROOT_MODEL):
+            return ModelKind(model)
+        if _is_record(model):
+            return AdapterKind(model)
+        return WrappedKind(model)
+    except (PydanticUserError, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, SchemaError) as error:
+        raise ConfigurationError(
+            f"response_model {response_model!r} cannot be used: {error}. Pass a pydantic model, a dataclass, a TypedDict, or "
+            "a type such as list[Model], Model | None, Literal, int or str."
+        ) from error
+
+
+def _is_record(model: Any) -> bool:
+    return typing_extensions.is_typeddict(model) or (isinstance(model, type) and dataclasses.is_dataclass(model))
+
+
+def complete_model(model: type[BaseModel]) -> None:
+    """Resolve forward references that were left open when the class was made."""
+    if not model.__pydantic_complete__:
+        model.model_rebuild()
+
+
+def _readable(model: Any) -> Any:
+    """Put in place of a type what pydantic can read: a list for an Iterable, its own TypedDict for typing's."""
+    if not isinstance(model, type) and (isinstance(model, (str, bytes, int, float)) or not _is_annotation(model)):
+        raise ConfigurationError(
+            f"response_model is {model!r}, which is no type. Pass the class itself, such as User or list[User]."
+        )
+    if typing_extensions.is_typeddict(model):
+        return _readable_typed_dict(model)
+    origin, arguments = typing.get_origin(model), typing.get_args(model)
+    if origin in (collections.abc.Iterable, collections.abc.Sequence, list) and arguments:
+        return list[_readable(arguments[0])]  # type: ignore[misc]  # pyright: ignore - the item's type is only known here
+    return model
+
+
+def _is_annotation(model: Any) -> bool:
+    if isinstance(model, (types.UnionType, types.GenericAlias)) or typing.get_origin(model) is not None:
+        return True
+    return type(model).__module__ in ("typing", "typing_extensions")
+
+
+def _readable_typed_dict(model: Any) -> Any:
+    """Before Python 3.12 pydantic reads only the TypedDict of typing_extensions; a dict comes back either way."""
+    if type(model).__module__ == "typing_extensions" or typing_extensions.TypedDict is getattr(typing, "TypedDict", 0):
+        return model
+    hints = typing_extensions.get_type_hints(model, include_extras=True)
+    fields = {
+        name: hint if name in model.__required_keys__ else typing_extensions.NotRequired[hint]
+        for name, hint in hints.items()
+    }
+    twin: Any = typing_extensions.TypedDict(model.__name__, fields)  # type: ignore[misc]  # pyright: ignore - made at run time
+    twin.__doc__ = model.__doc__
+    return twin
+
+
+def shape_of(schema: dict[str, Any], name: str, description: str | None) -> Shape:
+    """Make the shape of an object's schema.
+
+    Args:
+        schema: As pydantic makes it. A recursive model's has a ``$ref`` at the top, which providers refuse.
+        name: The class's name; a generic's may hold brackets.
+        description: The class's docstring.
+    """
+    top = dict(schema)
+    while isinstance(reference := top.get("$ref"), str):
+        definitions = cast("dict[str, Any]", top.get("$defs", {}))
+        rest = {key: value for key, value in top.items() if key != "$ref"}
+        top = {**definitions[reference.rpartition("/")[2]], **rest}
+    text = str(top.get("description") or description or "")
+    purpose = " ".join(text.split()) or f"The answer, as a correct {name}."
+    return Shape(re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:64] or "Response", purpose, top)

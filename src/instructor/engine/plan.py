@@ -1,0 +1,131 @@
+"""Plans: what is known of a response model once, for one client, so that no call works it out again."""
+
+from __future__ import annotations
+
+import threading
+import typing
+import weakref
+from typing import Any
+
+from instructor.cache.key import canonical_text
+from instructor.call import Binding
+from instructor.mode import Mode
+from instructor.wires.wire import Wire
+
+if typing.TYPE_CHECKING:
+    from instructor.engine.kind import Kind
+
+MOST_ANNOTATIONS = 256
+"""Plans kept that keep their response model alive, such as that of ``list[User]``; more than a program writes down."""
+
+
+class Plan:
+    """A response model, on a wire, in a mode.
+
+    Attributes:
+        number: Tells the plan apart from all others of its client.
+        kind: How answers become values; None for ``response_model=None``.
+        wire: The wire to ask over.
+        mode: The mode to ask in.
+        schema_text: The response model's schema in canonical form, for the key.
+    """
+
+    __slots__ = ("_bindings", "kind", "mode", "number", "schema_text", "wire")
+
+    def __init__(self, number: int, kind: Kind | None, wire: Wire, mode: Mode) -> None:
+        self.number = number
+        self.kind = kind
+        self.wire = wire
+        self.mode = mode
+        self.schema_text = canonical_text(kind.schema, "schema") if kind else "null"
+        self._bindings: dict[bool, Binding | None] = {}
+
+    def binding(self, strict: bool) -> Binding | None:
+        """The part of every request that the response model decides, made on first use."""
+        if strict not in self._bindings:
+            self._bindings[strict] = self.wire.bind(self.kind.shape, self.mode, strict) if self.kind else None
+        return self._bindings[strict]
+
+
+class Plans:
+    """The plans of one client, found by response model.
+
+    A pydantic model is known by its address and held weakly, so that a program which makes models on the fly does
+    not collect them here. An annotation such as ``list[User]`` is a new object each time, so it is known by its parts.
+    """
+
+    def __init__(self, wire: Wire, mode: Mode) -> None:
+        self.by_class: dict[int, Plan] = {}
+        self._by_annotation: dict[Any, Plan] = {}
+        self._references: dict[int, weakref.ref[type]] = {}
+        self._wire = wire
+        self._mode = mode
+        self._lock = threading.RLock()
+        self._count = 0
+
+    def find(self, model: Any) -> Plan | None:
+        """The plan of a response model, if there is one. Takes no lock: this is on the way of every hit."""
+        return self.by_class.get(id(model)) or self._by_annotation.get(identify(model))
+
+    def make(self, model: Any) -> Plan:
+        """The plan of a response model, made if need be.
+
+        Raises:
+            ConfigurationError: The response model is nothing that an answer can be validated against.
+        """
+        with self._lock:
+            plan = self.find(model)
+            if plan is None:
+                plan = self._compile(model)
+                self._keep(model, plan)
+            return plan
+
+    def _compile(self, model: Any) -> Plan:
+        kind = None
+        if model is not None:
+            from instructor.engine.kind import make_kind
+
+            kind = make_kind(model)
+        self._count += 1
+        return Plan(self._count, kind, self._wire, self._mode)
+
+    def _keep(self, model: Any, plan: Plan) -> None:
+        if plan.kind is None or not plan.kind.holds_model:
+            address = id(model)
+            if model is not None:
+                self._references[address] = weakref.ref(model, lambda _: self._drop(address))
+            self.by_class[address] = plan
+            return
+        if len(self._by_annotation) >= MOST_ANNOTATIONS:
+            self._by_annotation.pop(next(iter(self._by_annotation)))
+        self._by_annotation[identify(model)] = plan
+
+    def _drop(self, address: int) -> None:
+        # Called when a class is freed, in whatever thread frees it; the lock could be held by that very thread.
+        self.by_class.pop(address, None)
+        self._references.pop(address, None)
+
+
+def identify(annotation: Any) -> Any:
+    """Tell annotations apart, also where Python calls them equal: ``A | B`` and ``B | A`` have other schemas.
+
+    Args:
+        annotation: Anything that may stand as a type, such as ``list[User]`` or ``Literal[1]``.
+
+    Returns:
+        Something to find a plan by. It may name objects by address, which the plan keeps alive.
+    """
+    arguments = getattr(annotation, "__args__", None)
+    if not arguments:
+        return annotation if isinstance(annotation, type) else (type(annotation), _hashable(annotation))
+    metadata = getattr(annotation, "__metadata__", ())
+    parts = (identify(argument) for argument in arguments)
+    return (typing.get_origin(annotation), *parts, *((type(item), _hashable(item)) for item in metadata))
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value

@@ -1,0 +1,98 @@
+"""The way of a hit from memory: from the user's words to the answer, without building a call.
+
+Everything here is measured (``make bench``). A line more is a line on the way of every cached call.
+"""
+
+from __future__ import annotations
+
+import marshal
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from instructor.hooks import HookName
+
+if TYPE_CHECKING:
+    from instructor.cache.store import NearStore
+    from instructor.engine.plan import Plans
+    from instructor.engine.tally import Tally
+    from instructor.hooks import Hooks
+
+_EXACT = 2
+"""The version of marshal's format that depends on nothing but the value: no reference counts, no interning."""
+
+
+class Missing:
+    """Stands for "nothing found", because None is an answer."""
+
+
+MISSING: Final = Missing()
+
+
+class Memo:
+    """Leads from a fast, exact encoding of what a call says to its key, which takes longer to work out.
+
+    `marshal` tells apart whatever differs in type or value, so two calls with one encoding have one key. It refuses
+    what is not plain data; such a call has its key worked out each time. Bounded in number and in bytes; when
+    full it is emptied, because what is asked again comes back at once.
+    """
+
+    def __init__(self, most_keys: int = 16_384, most_bytes: int = 32 << 20) -> None:
+        self.keys: dict[bytes, str] = {}
+        self._most_keys = most_keys
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def remember(self, encoding: bytes, key: str) -> None:
+        """Keep a key that was worked out."""
+        size = len(encoding)
+        if size * 8 > self._most_bytes:
+            return
+        with self._lock:
+            if len(self.keys) >= self._most_keys or self._bytes + size > self._most_bytes:
+                self.keys = {}
+                self._bytes = 0
+            self.keys[encoding] = key
+            self._bytes += size
+
+
+def encode(
+    number: int, messages: Any, context: Any, strict: bool | None, namespace: str | None, arguments: Any
+) -> bytes | None:
+    """Encode what a call says, exactly and fast; None if it is not plain data."""
+    try:
+        return marshal.dumps((number, messages, context, strict, namespace, arguments), _EXACT)
+    except ValueError:
+        return None
+
+
+class Recall:
+    """Answers from one client's memory store, where a call says nothing about its cache."""
+
+    __slots__ = ("_find", "_hooks", "_memo", "_namespace", "_plans", "_tally")
+
+    def __init__(
+        self, near: NearStore, plans: Plans, memo: Memo, tally: Tally, hooks: Hooks, namespace: str | None
+    ) -> None:
+        self._find = near.find
+        self._plans = plans
+        self._memo = memo
+        self._tally = tally
+        self._hooks = hooks
+        self._namespace = namespace
+
+    def __call__(self, model: Any, messages: Any, context: Any, strict: bool | None, arguments: dict[str, Any]) -> Any:
+        """The caller's copy of a stored answer, or `MISSING`: then the flow finds out why, and tells of it."""
+        plan = self._plans.by_class.get(id(model)) or self._plans.find(model)
+        if plan is None or plan.kind is None or self._hooks.hears(HookName.CACHE_HIT):
+            return MISSING
+        try:
+            encoding = marshal.dumps((plan.number, messages, context, strict, self._namespace, arguments), _EXACT)
+            entry = self._find(self._memo.keys[encoding])
+            if entry is None:
+                return MISSING
+            value = plan.kind.parse(entry.answer, strict is not False, context)
+        except Exception:  # noqa: BLE001 - not plain data, not seen before, or refused: the flow judges all of them
+            return MISSING
+        self._tally.hit(entry)
+        return value

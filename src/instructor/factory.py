@@ -1,0 +1,409 @@
+"""The ways to a client: from a model's name, or over an SDK's client that you made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from instructor.cache.store import BaseCache
+from instructor.client import AsyncInstructor, Instructor
+from instructor.exceptions import ConfigurationError
+from instructor.hooks import Hooks
+from instructor.mode import Mode, resolve_mode
+from instructor.providers import anthropic, genai, openai
+from instructor.providers.table import CLIENT_OPTIONS, VENDORS, Sdk, Vendor, find_vendor
+
+if TYPE_CHECKING:
+    import anthropic as anthropic_sdk
+    import openai as openai_sdk
+    from anthropic.lib.bedrock import AnthropicBedrock, AsyncAnthropicBedrock
+    from anthropic.lib.vertex import AnthropicVertex, AsyncAnthropicVertex
+    from google import genai as genai_sdk
+
+    from instructor.providers.port import Port
+    from instructor.wires.wire import Wire
+
+__all__ = ["from_anthropic", "from_genai", "from_openai", "from_provider"]
+
+Ttl = float | timedelta | None
+"""Seconds, or a span, for which an answer is served; None for ever, 0 for not at all."""
+
+ApiKey = str | Callable[[], str] | Callable[[], Awaitable[str]]
+"""A key, or, where the openai SDK sends, a function that returns one before each request."""
+
+_OURS = ("cache", "cache_ttl", "cache_namespace", "hooks")
+_MAKERS: Mapping[Sdk, Callable[..., Port]] = {
+    "openai": openai.make_port,
+    "azure": openai.make_port,
+    "anthropic": anthropic.make_port,
+    "genai": genai.make_port,
+}
+
+
+@overload
+def from_provider(
+    model: str,
+    async_client: Literal[False] = False,
+    cache: BaseCache | None = None,
+    mode: Mode | str | None = None,
+    *,
+    base_url: str | None = None,
+    api_key: ApiKey | None = None,
+    cache_ttl: Ttl = None,
+    cache_namespace: str | None = None,
+    hooks: Hooks | None = None,
+    **options: Any,
+) -> Instructor: ...
+
+
+@overload
+def from_provider(
+    model: str,
+    async_client: Literal[True],
+    cache: BaseCache | None = None,
+    mode: Mode | str | None = None,
+    *,
+    base_url: str | None = None,
+    api_key: ApiKey | None = None,
+    cache_ttl: Ttl = None,
+    cache_namespace: str | None = None,
+    hooks: Hooks | None = None,
+    **options: Any,
+) -> AsyncInstructor: ...
+
+
+@overload
+def from_provider(
+    model: str,
+    async_client: bool,
+    cache: BaseCache | None = None,
+    mode: Mode | str | None = None,
+    *,
+    base_url: str | None = None,
+    api_key: ApiKey | None = None,
+    cache_ttl: Ttl = None,
+    cache_namespace: str | None = None,
+    hooks: Hooks | None = None,
+    **options: Any,
+) -> Instructor | AsyncInstructor: ...
+
+
+def from_provider(
+    model: str,
+    async_client: bool = False,
+    cache: BaseCache | None = None,
+    mode: Mode | str | None = None,
+    *,
+    base_url: str | None = None,
+    api_key: ApiKey | None = None,
+    cache_ttl: Ttl = None,
+    cache_namespace: str | None = None,
+    hooks: Hooks | None = None,
+    **options: Any,
+) -> Instructor | AsyncInstructor:
+    """Make a client from a model's name. This is the usual way in.
+
+    No SDK is imported and no key is looked for until a request must really be sent, so that a program whose
+    answers are all cached needs neither. Base URL, organisation and project are read from the environment now,
+    because they belong to the cache key; the key is read at the first request.
+
+    Args:
+        model: ``"vendor/model"``, such as ``"openai/gpt-4.1-mini"``. It is split at the first ``/``; the rest may
+            hold more of them: ``"openrouter/meta-llama/llama-3.3-70b-instruct"``.
+        async_client: Whether to make an `AsyncInstructor`, whose methods are awaited. Default False.
+        cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`. Default none.
+        mode: How the model is made to answer in shape. Default: what suits the vendor best.
+        base_url: Where to send requests instead of the vendor's own address: a proxy, a gateway, a test server.
+        api_key: The key. Default: that of the vendor's environment variable.
+        cache_ttl: How long an answer is served: seconds or a ``timedelta``. Default: for ever.
+        cache_namespace: A partition of the cache that no other namespace's answers enter or leave.
+        hooks: Handlers of events. Default: none.
+        **options: Keywords of the SDK's client (``timeout``, ``max_retries`` for its own retries of failed
+            requests, ``default_headers``, ``organization``, ``azure_endpoint``, ...) go there. Any other keyword,
+            such as ``temperature=0``, becomes a default for each call.
+
+    Returns:
+        An `AsyncInstructor` if `async_client`, else an `Instructor`.
+
+    Raises:
+        ConfigurationError: The model string is malformed, the vendor unknown, an argument of a wrong type, or two
+            options contradict each other.
+        ModeError: The vendor does not speak the mode.
+
+    Example:
+        >>> client = from_provider("openai/gpt-4.1-mini", temperature=0)
+    """
+    vendor, model_name = _split_model(model)
+    # Resolved here and not in a helper, so that a warning about an older name points at the caller's line.
+    chosen = vendor.default_mode if mode is None else resolve_mode(mode)
+    _check_address(vendor, base_url, api_key)
+    client_options, defaults = _sort_options(vendor, options)
+    port = _make_port(vendor, bool(async_client), base_url, api_key, client_options)
+    return _assemble(
+        port,
+        vendor,
+        chosen,
+        model_name,
+        {
+            **defaults,
+            "cache": cache,
+            "cache_ttl": cache_ttl,
+            "cache_namespace": cache_namespace,
+            "hooks": hooks,
+        },
+    )
+
+
+@overload
+def from_openai(
+    client: openai_sdk.AsyncOpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: Any
+) -> AsyncInstructor: ...
+
+
+@overload
+def from_openai(
+    client: openai_sdk.OpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: Any
+) -> Instructor: ...
+
+
+def from_openai(
+    client: openai_sdk.OpenAI | openai_sdk.AsyncOpenAI,
+    mode: Mode | str | None = None,
+    model: str | None = None,
+    **kwargs: Any,
+) -> Instructor | AsyncInstructor:
+    """Make a client over one of the openai SDK that you made: your own transport, Azure, an instrumented one.
+
+    The vendor is recognised by the client's base URL, so that answers are shared with `from_provider`.
+
+    Args:
+        client: ``openai.OpenAI``, ``AsyncOpenAI``, ``AzureOpenAI`` or ``AsyncAzureOpenAI``.
+        mode: How the model is made to answer in shape. Default: the vendor's own, `Mode.TOOLS` for OpenAI.
+        model: The model of calls that name none.
+        **kwargs: ``cache``, ``cache_ttl``, ``cache_namespace`` and ``hooks`` as in `from_provider`; any other
+            keyword is a default for each call.
+
+    Returns:
+        An `AsyncInstructor` for an asynchronous client, else an `Instructor`.
+
+    Raises:
+        ClientError: The client is no client of that SDK.
+        ConfigurationError: An argument is of a wrong type.
+        ModeError: The vendor does not speak the mode.
+
+    Example:
+        >>> import openai
+        >>> client = from_openai(openai.OpenAI(api_key="sk-..."), model="gpt-4.1-mini")
+    """
+    vendor, port = openai.wrap_client(client)
+    return _wrap(port, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
+
+
+@overload
+def from_anthropic(
+    client: anthropic_sdk.AsyncAnthropic
+    | AsyncAnthropicBedrock
+    | AsyncAnthropicVertex
+    | anthropic_sdk.AsyncAnthropicFoundry,
+    mode: Mode | str | None = None,
+    model: str | None = None,
+    *,
+    beta: bool = False,
+    **kwargs: Any,
+) -> AsyncInstructor: ...
+
+
+@overload
+def from_anthropic(
+    client: anthropic_sdk.Anthropic | AnthropicBedrock | AnthropicVertex | anthropic_sdk.AnthropicFoundry,
+    mode: Mode | str | None = None,
+    model: str | None = None,
+    *,
+    beta: bool = False,
+    **kwargs: Any,
+) -> Instructor: ...
+
+
+def from_anthropic(
+    client: Any,
+    mode: Mode | str | None = None,
+    model: str | None = None,
+    *,
+    beta: bool = False,
+    **kwargs: Any,
+) -> Instructor | AsyncInstructor:
+    """Make a client over one of the anthropic SDK that you made: another cloud, your own transport.
+
+    Args:
+        client: ``anthropic.Anthropic``, ``AnthropicBedrock``, ``AnthropicVertex`` or another of the SDK's clients,
+            or its asynchronous twin.
+        mode: How the model is made to answer in shape. Default `Mode.TOOLS`.
+        model: The model of calls that name none.
+        beta: Whether to use ``client.beta.messages``, which takes ``betas=[...]``. Default False.
+        **kwargs: As in `from_openai`.
+
+    Returns:
+        An `AsyncInstructor` for an asynchronous client, else an `Instructor`.
+
+    Raises:
+        ClientError: The client is no client of that SDK.
+        ConfigurationError: An argument is of a wrong type.
+        ModeError: Anthropic does not speak the mode.
+
+    Example:
+        >>> import anthropic
+        >>> client = from_anthropic(anthropic.Anthropic(api_key="sk-ant-..."), model="claude-sonnet-4-5")
+    """
+    vendor, port = anthropic.wrap_client(client, beta=beta)
+    return _wrap(port, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
+
+
+@overload
+def from_genai(
+    client: genai_sdk.Client,
+    mode: Mode | str | None = None,
+    use_async: Literal[False] = False,
+    model: str | None = None,
+    **kwargs: Any,
+) -> Instructor: ...
+
+
+@overload
+def from_genai(
+    client: genai_sdk.Client,
+    mode: Mode | str | None = None,
+    *,
+    use_async: Literal[True],
+    model: str | None = None,
+    **kwargs: Any,
+) -> AsyncInstructor: ...
+
+
+@overload
+def from_genai(
+    client: genai_sdk.Client,
+    mode: Mode | str | None,
+    use_async: Literal[True],
+    model: str | None = None,
+    **kwargs: Any,
+) -> AsyncInstructor: ...
+
+
+def from_genai(
+    client: genai_sdk.Client,
+    mode: Mode | str | None = None,
+    use_async: bool = False,
+    model: str | None = None,
+    **kwargs: Any,
+) -> Instructor | AsyncInstructor:
+    """Make a client over a ``google.genai.Client`` that you made, for the Gemini API or Vertex AI.
+
+    Args:
+        client: The client. Both kinds of calls go through the same one.
+        mode: How the model is made to answer in shape. Default `Mode.TOOLS`.
+        use_async: Whether to make an `AsyncInstructor`. Default False.
+        model: The model of calls that name none.
+        **kwargs: As in `from_openai`.
+
+    Returns:
+        An `AsyncInstructor` if `use_async`, else an `Instructor`.
+
+    Raises:
+        ClientError: The client is no ``google.genai.Client``.
+        ConfigurationError: An argument is of a wrong type.
+        ModeError: Google does not speak the mode.
+
+    Example:
+        >>> from google import genai
+        >>> client = from_genai(genai.Client(api_key="..."), model="gemini-2.5-flash")
+    """
+    vendor, port = genai.wrap_client(client, asynchronous=bool(use_async))
+    return _wrap(port, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
+
+
+def _wrap(
+    port: Port, vendor: Vendor, mode: Mode | None, model: Any, kwargs: Mapping[str, Any]
+) -> Instructor | AsyncInstructor:
+    if model is not None and (not isinstance(model, str) or not model.strip()):
+        raise ConfigurationError(f"model= is the name of a model, not {model!r}.")
+    return _assemble(port, vendor, vendor.default_mode if mode is None else mode, model, kwargs)
+
+
+def _assemble(
+    port: Port, vendor: Vendor, mode: Mode, model: str | None, kwargs: Mapping[str, Any]
+) -> Instructor | AsyncInstructor:
+    client_class = AsyncInstructor if port.asynchronous else Instructor
+    return client_class(
+        port,
+        wires=_find_wires(vendor),
+        mode=mode,
+        model=model,
+        defaults={name: value for name, value in kwargs.items() if name not in _OURS},
+        **{name: kwargs[name] for name in _OURS if name in kwargs},
+    )
+
+
+def _find_wires(vendor: Vendor) -> dict[Mode, Wire]:
+    """The wire of each mode that a vendor speaks; only the files of that vendor's SDK are imported."""
+    if vendor.sdk == "anthropic":
+        from instructor.wires.anthropic import ANTHROPIC_MESSAGES
+
+        return dict.fromkeys(vendor.modes, ANTHROPIC_MESSAGES)
+    if vendor.sdk == "genai":
+        from instructor.wires.genai import GENAI
+
+        return dict.fromkeys(vendor.modes, GENAI)
+    from instructor.wires.openai_chat import OPENAI_CHAT
+
+    wires: dict[Mode, Wire] = dict.fromkeys(vendor.modes, OPENAI_CHAT)
+    if Mode.RESPONSES_TOOLS in wires:
+        from instructor.wires.openai_responses import OPENAI_RESPONSES
+
+        wires[Mode.RESPONSES_TOOLS] = OPENAI_RESPONSES
+    return wires
+
+
+def _make_port(
+    vendor: Vendor, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
+) -> Port:
+    if vendor.sdk != "offline":
+        return _MAKERS[vendor.sdk](
+            vendor, asynchronous=asynchronous, base_url=base_url, api_key=api_key, options=options
+        )
+    if base_url is not None or api_key is not None:
+        raise ConfigurationError("offline sends nothing, so base_url= and api_key= have no use. Leave them out.")
+    from instructor.providers.offline import OfflinePort
+
+    return OfflinePort(asynchronous, **options)
+
+
+def _split_model(model: Any) -> tuple[Vendor, str]:
+    advice = 'Write "vendor/model", such as "openai/gpt-4.1-mini".'
+    if not isinstance(model, str):
+        raise ConfigurationError(f"The model is {type(model).__name__} {model!r}, not text. {advice}")
+    name, slash, rest = model.partition("/")
+    if not slash:
+        named = name.strip().lower() in {vendor.name for vendor in VENDORS}
+        what = f"names the vendor {name!r} but no model" if named else "names no vendor"
+        raise ConfigurationError(f"The model string {model!r} {what}. {advice}")
+    if not name.strip() or not rest.strip():
+        empty = "model" if name.strip() else "vendor"
+        raise ConfigurationError(f"The model string {model!r} has an empty {empty}. {advice}")
+    return find_vendor(name), rest.strip()
+
+
+def _check_address(vendor: Vendor, base_url: Any, api_key: Any) -> None:
+    if isinstance(base_url, str) and not base_url.strip():
+        raise ConfigurationError("base_url= is empty. Leave it out to use the vendor's own address.")
+    if api_key is not None and not callable(api_key) and (not isinstance(api_key, str) or not api_key.strip()):
+        shown = "empty" if isinstance(api_key, str) else f"a {type(api_key).__name__}"
+        raise ConfigurationError(f"api_key= is {shown}. Pass the key as text, or leave it out to use the environment.")
+    if callable(api_key) and vendor.sdk not in ("openai", "azure"):
+        raise ConfigurationError(f"{vendor.name} takes its key as text; only the openai SDK takes a function.")
+
+
+def _sort_options(vendor: Vendor, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    known = CLIENT_OPTIONS[vendor.sdk]
+    client_options = {name: value for name, value in options.items() if name in known}
+    return client_options, {name: value for name, value in options.items() if name not in known}

@@ -1,0 +1,70 @@
+"""Which HTTP headers change an answer. The rest are credentials, tracing and the SDK's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_NOT_SAID = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "api-key",
+        "authorization",
+        "b3",
+        "baggage",
+        "cf-aig-authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "helicone-auth",
+        "host",
+        "http-referer",
+        "idempotency-key",
+        "newrelic",
+        "ocp-apim-subscription-key",
+        "openai-api-key",
+        "proxy-authorization",
+        "referer",
+        "request-id",
+        "sentry-trace",
+        "traceparent",
+        "tracestate",
+        "uber-trace-id",
+        "user-agent",
+        "x-access-token",
+        "x-amz-security-token",
+        "x-amzn-trace-id",
+        "x-api-key",
+        "x-auth-token",
+        "x-client-request-id",
+        "x-cloud-trace-context",
+        "x-correlation-id",
+        "x-goog-api-client",
+        "x-goog-api-key",
+        "x-goog-user-project",
+        "x-litellm-api-key",
+        "x-portkey-api-key",
+        "x-request-id",
+        "x-title",
+        "x-trace-id",
+    }
+)
+_NOT_SAID_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer-", "x-amz-date")
+
+
+def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the headers that belong in a cache key, under lower-case names.
+
+    Anything not known to be a credential, tracing or the SDK's own counts, such as a beta switch.
+
+    Args:
+        headers: Names and values as a user gave them.
+
+    Example:
+        >>> keyed_headers({"Authorization": "Bearer x", "anthropic-beta": "context-1m"})
+        {'anthropic-beta': 'context-1m'}
+    """
+    lowered = ((name.lower(), value) for name, value in headers.items())
+    return {name: value for name, value in lowered if name not in _NOT_SAID and not name.startswith(_NOT_SAID_PREFIXES)}

@@ -1,0 +1,171 @@
+"""The official ``anthropic`` SDK: Anthropic's own API, and its models on other clouds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from instructor.exceptions import ClientError, ConfigurationError
+from instructor.providers.adapter import SdkPort, check_client, construct, forbid_both, import_sdk, require_key
+from instructor.providers.completions import Codec, construct_members, write_members
+from instructor.providers.identity import (
+    complete_url,
+    describe_endpoint,
+    describe_headers,
+    keyed_query,
+    normalise_url,
+    parse_header_lines,
+    read_variable,
+)
+from instructor.providers.table import Vendor, find_vendor
+
+CLIENTS = (
+    "Anthropic",
+    "AnthropicBedrock",
+    "AnthropicBedrockMantle",
+    "AnthropicVertex",
+    "AnthropicFoundry",
+    "AnthropicAWS",
+    "AnthropicGoogleCloud",
+)
+"""The SDK's synchronous clients; each has a twin with ``Async`` before its name. Older SDKs lack some."""
+
+_CREDENTIALS = ("auth_token", "credentials", "config", "profile")
+_MOVES = ("config", "profile")
+_PLACES = {
+    "project_id": "project",
+    "project": "project",
+    "region": "region",
+    "aws_region": "region",
+    "location": "location",
+    "workspace_id": "workspace",
+}
+"""Attributes of the clients for other clouds that say where a model runs, and their names in an endpoint."""
+
+
+CODEC = Codec(
+    kinds={"Message": "anthropic.types", "BetaMessage": "anthropic.types.beta"},
+    write=write_members,
+    read=construct_members,
+    private=("_request_id", "_workspace_id"),
+)
+
+
+def make_port(
+    vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
+) -> SdkPort:
+    """Make the port to Anthropic's API.
+
+    Base URL and default headers are settled now, as the SDK would settle them; credentials are looked for when a
+    request is sent, also in the places that only the SDK knows: profiles and workload identity.
+
+    Args:
+        vendor: The vendor's row.
+        asynchronous: Whether to use ``AsyncAnthropic``.
+        base_url: The caller's base URL, or None.
+        api_key: The caller's key, or None.
+        options: Other keywords of the SDK's client.
+
+    Raises:
+        ConfigurationError: Two options contradict each other, or the base URL is none.
+    """
+    given = {name: options.get(name) for name in _CREDENTIALS}
+    forbid_both(vendor, api_key=api_key, **given)
+    url = base_url
+    if url is None and (variable := read_variable(vendor.base_url_variables)):
+        url = complete_url(variable, "", vendor.base_url)
+    # A profile may bring a base URL of its own, which only the SDK can read.
+    moved = url is None and (any(options.get(name) is not None for name in _MOVES) or _profile_rules(vendor, api_key))
+    url = url if url is not None or moved else vendor.base_url
+    arguments = {name: value for name, value in options.items() if value is not None}
+    return SdkPort(
+        provider=vendor.name,
+        asynchronous=asynchronous,
+        make=lambda: _make_client(vendor, asynchronous, url, api_key, arguments),
+        describe=describe_client,
+        codec=CODEC,
+        endpoint=None if moved else _describe_arguments(url, arguments),
+    )
+
+
+def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkPort]:
+    """Make the port over a client of the anthropic SDK that the caller made.
+
+    Args:
+        client: Any of `CLIENTS`, or its asynchronous twin.
+        beta: Whether to send to ``client.beta.messages``.
+
+    Raises:
+        ClientError: It is no client of that SDK.
+    """
+    vendor = find_vendor("anthropic")
+    try:
+        sdk = import_sdk("anthropic", vendor)
+    except ConfigurationError as error:
+        raise ClientError(str(error)) from error
+    asynchronous = check_client(
+        client,
+        {
+            kind: name.startswith("Async")
+            for name in (*CLIENTS, *(f"Async{name}" for name in CLIENTS))
+            if (kind := getattr(sdk, name, None)) is not None
+        },
+        "from_anthropic() takes an anthropic.Anthropic, AnthropicBedrock, AnthropicVertex or an Async twin of them.",
+    )
+    return vendor, SdkPort(
+        provider=vendor.name,
+        asynchronous=asynchronous,
+        make=lambda: client,
+        describe=describe_client,
+        codec=CODEC,
+        endpoint=describe_client(client),
+        root="beta" if beta else "",
+    )
+
+
+def describe_client(client: Any) -> dict[str, Any]:
+    """Read the endpoint off a client; equal to what `make_port` knows without one."""
+    places = {
+        member: value for name, member in _PLACES.items() if isinstance(value := getattr(client, name, None), str)
+    }
+    return _describe(
+        str(client.base_url),
+        headers=getattr(client, "_custom_headers", client.default_headers),
+        query=getattr(client, "_custom_query", client.default_query),
+        places=places,
+    )
+
+
+def _profile_rules(vendor: Vendor, api_key: Any) -> bool:
+    return api_key is None and not read_variable(vendor.key_variables) and bool(read_variable(["ANTHROPIC_PROFILE"]))
+
+
+def _describe_arguments(url: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    lines = parse_header_lines(os.environ.get("ANTHROPIC_CUSTOM_HEADERS"))
+    headers = lines | dict(arguments.get("default_headers") or {})
+    return _describe(url, headers=headers, query=arguments.get("default_query") or {}, places={})
+
+
+def _describe(
+    url: Any, *, headers: Mapping[str, Any], query: Mapping[str, Any], places: Mapping[str, Any]
+) -> dict[str, Any]:
+    return describe_endpoint(
+        base_url=normalise_url(url),
+        default_headers=describe_headers(headers),
+        default_query=keyed_query(query),
+        **places,
+    )
+
+
+def _make_client(vendor: Vendor, asynchronous: bool, base_url: Any, api_key: Any, arguments: Mapping[str, Any]) -> Any:
+    sdk = import_sdk("anthropic", vendor)
+    given = {**arguments, "base_url": base_url, "api_key": api_key}
+    client_class = sdk.AsyncAnthropic if asynchronous else sdk.Anthropic
+    client = construct(vendor, client_class, {name: value for name, value in given.items() if value is not None})
+    # The SDK complains of a missing key only while it sends, and its error names no remedy.
+    found = (client.api_key, client.auth_token, getattr(client, "credentials", None))
+    names = {name.lower() for name in client.default_headers}
+    if not any(found) and not names & {"x-api-key", "authorization"}:
+        require_key(vendor, None)
+    return client

@@ -1,0 +1,140 @@
+"""Completions as text and back: what `Port.dump` and `Port.load` do, for any SDK built on pydantic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from pydantic import BaseModel
+
+from instructor.exceptions import CacheEntryError
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How one SDK's completions are written and read.
+
+    The text holds a tag of `kinds`, never the name of something to import, so that nobody who can write to a
+    store chooses what is loaded.
+
+    Attributes:
+        kinds: The SDK's classes of completions, by tag: ``{"ChatCompletion": "openai.types.chat"}`` means the
+            class of that name in that module.
+        write: Turns a completion into plain data.
+        read: Makes a completion of its class and that data.
+        private: Attributes that the SDK sets beside the data, kept where they are there.
+    """
+
+    kinds: Mapping[str, str]
+    write: Callable[[Any], Any]
+    read: Callable[[Any, Any], Any]
+    private: tuple[str, ...] = field(default=())
+
+    def dump(self, completion: Any) -> str:
+        """Write a completion as one line of JSON.
+
+        Raises:
+            CacheEntryError: It is no completion of this SDK, or holds a value that is no data.
+        """
+        kind = type(completion).__name__
+        if kind not in self.kinds or self._loaded(kind) is not type(completion):
+            raise CacheEntryError(f"A completion of type {_full_name(completion)} cannot be stored.")
+        private = {name: getattr(completion, name, None) for name in self.private}
+        private = {name: value for name, value in private.items() if isinstance(value, str)}
+        try:
+            return write_json({"kind": kind, "private": private, "body": self.write(completion)})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CacheEntryError(f"The completion cannot be stored: {error}") from error
+
+    def load(self, text: str) -> Any:
+        """Make the completion that `dump` wrote; a ``SimpleNamespace`` where the SDK is not installed.
+
+        Raises:
+            CacheEntryError: The text is damaged, or the installed SDK cannot make the completion.
+        """
+        try:
+            data = json.loads(text)
+            kind, body = data["kind"], data["body"]
+            private = {name: str(data["private"][name]) for name in self.private if name in data["private"]}
+            module = self.kinds[kind]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CacheEntryError(f"The stored completion cannot be read: {error!r}") from error
+        try:
+            model = getattr(import_module(module), kind)
+        except (ImportError, AttributeError):
+            return _attach(_make_namespace(body), private)
+        try:
+            return _attach(self.read(model, body), private)
+        except (ValueError, TypeError) as error:
+            raise CacheEntryError(f"The installed {module.partition('.')[0]} cannot make it: {error}") from error
+
+    def _loaded(self, kind: str) -> Any:
+        # The completion exists, so its module is loaded; nothing is imported to look.
+        return getattr(sys.modules.get(self.kinds[kind]), kind, None)
+
+
+def write_members(value: object) -> Any:
+    """Turn a completion of an SDK that validates nothing into the JSON data it was made of.
+
+    Not ``model_dump``: a server may send what the SDK's classes do not expect, and pydantic would then write what
+    the field's type suggests, such as ``0`` for ``false``. Fields that were not sent are left out.
+    """
+    if isinstance(value, BaseModel):
+        return _write_model(value)
+    write = _WRITERS.get(type(value))
+    return value if write is None else write(value)
+
+
+def _write_model(model: BaseModel) -> dict[str, Any]:
+    fields = type(model).model_fields.items()
+    known = {field.alias or name: getattr(model, name) for name, field in fields if name in model.model_fields_set}
+    return {name: write_members(value) for name, value in {**(model.model_extra or {}), **known}.items()}
+
+
+_WRITERS: dict[type, Callable[[Any], Any]] = {
+    dict: lambda members: {name: write_members(value) for name, value in members.items()},
+    list: lambda items: [write_members(item) for item in items],
+    datetime: datetime.isoformat,
+    date: date.isoformat,
+}
+
+
+def construct_members(model: Any, body: Any) -> Any:
+    """Make a completion as an SDK that validates nothing does: unknown members and values stay as they are."""
+    return model.construct(**body)
+
+
+def write_json(data: Any) -> str:
+    """Write plain data as one line of JSON that any store can encode.
+
+    ``json`` rather than a faster writer, because a provider's JSON may hold what only it writes and reads back:
+    integers of any size, ``NaN``, and halves of surrogate pairs, which no UTF-8 text can hold unescaped.
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(data, separators=(",", ":"))
+    return text
+
+
+def _make_namespace(body: Any) -> Any:
+    return json.loads(json.dumps(body), object_hook=lambda members: SimpleNamespace(**members))
+
+
+def _attach(completion: Any, private: Mapping[str, str]) -> Any:
+    for name, value in private.items():
+        setattr(completion, name, value)
+    return completion
+
+
+def _full_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -1,0 +1,267 @@
+"""The official ``google-genai`` SDK: the Gemini API and Vertex AI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from instructor.exceptions import ClientError, ConfigurationError
+from instructor.providers.adapter import (
+    SdkPort,
+    check_client,
+    construct,
+    find_key,
+    forbid_both,
+    import_sdk,
+    require_key,
+)
+from instructor.providers.completions import Codec
+from instructor.providers.identity import describe_endpoint, describe_headers, normalise_url, read_variable
+from instructor.providers.table import Vendor, find_vendor
+
+_PRIVATE_HEADERS = frozenset(
+    {"authorization", "cookie", "proxy-authenticate", "set-cookie", "set-cookie2", "www-authenticate", "x-goog-api-key"}
+)
+_CONTENTS: Mapping[type, Callable[[Any], Iterable[Any]]] = {dict: dict[str, Any].values, list: iter}
+_YES = frozenset({"1", "true"})
+
+
+def _write(completion: Any) -> Any:
+    body: dict[str, Any] = completion.model_dump(mode="json", exclude_unset=True, exclude={"parsed"}, warnings=False)
+    response: dict[str, Any] = body.get("sdk_http_response") or {}
+    headers: Mapping[str, str] | None = response.get("headers")
+    if headers:
+        response["headers"] = {name: headers[name] for name in headers if name.lower() not in _PRIVATE_HEADERS}
+    if "parsed" in completion.model_fields_set:
+        if not _is_plain(completion.parsed):
+            raise TypeError("its parsed value is an object of a class of yours")
+        body["parsed"] = completion.parsed
+    return body
+
+
+def _is_plain(value: object) -> bool:
+    # Exact types only: an enum's member may be a str too, and would come back as one.
+    contents = _CONTENTS.get(type(value))
+    if contents is not None:
+        return all(map(_is_plain, contents(value)))
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def _read(model: Any, body: Any) -> Any:
+    data = dict(body)
+    parsed = data.pop("parsed", None)
+    completion = model.model_validate(data)
+    if "parsed" in body:
+        completion.parsed = parsed  # as the SDK does, after the response is made: it may be of any type
+    return completion
+
+
+CODEC = Codec(kinds={"GenerateContentResponse": "google.genai.types"}, write=_write, read=_read)
+
+
+def make_port(
+    vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
+) -> SdkPort:
+    """Make the port to the Gemini API, or to Vertex AI.
+
+    The base URL, and which of the two it is, are settled now, as the SDK would settle them; the key and application
+    default credentials are looked for when a request is sent.
+
+    Args:
+        vendor: The vendor's row. ``vertexai`` asks for Vertex AI; ``google`` does if the options or the
+            environment say so.
+        asynchronous: Whether to use the client's ``aio``.
+        base_url: The caller's base URL, or None; it becomes ``http_options.base_url``.
+        api_key: The caller's key, or None.
+        options: Other keywords of the SDK's client, and those that it keeps in ``http_options`` under the names
+            of the other SDKs: ``timeout`` in seconds, ``max_retries``, ``default_headers``, ``http_client``.
+
+    Raises:
+        ConfigurationError: Two options contradict each other, or the base URL is none.
+    """
+    forbid_both(vendor, enterprise=options.get("enterprise"), vertexai=options.get("vertexai"))
+    vertex = _wants_vertex(vendor, options)
+    http = _settle_http(vendor, vertex, asynchronous, base_url, options)
+    arguments = {name: options.get(name) for name in ("credentials", "project", "location", "debug_config")}
+    return SdkPort(
+        provider=vendor.name,
+        asynchronous=asynchronous,
+        make=lambda: _make_client(vendor, vertex, api_key, arguments, http),
+        describe=describe_client,
+        codec=CODEC,
+        endpoint=_describe_arguments(vertex, api_key, arguments, http),
+        root="aio" if asynchronous else "",
+    )
+
+
+def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkPort]:
+    """Make the port over a ``genai.Client`` that the caller made.
+
+    Args:
+        client: The client; its ``aio`` is found by itself.
+        asynchronous: Whether to send through ``client.aio``.
+
+    Raises:
+        ClientError: It is no ``genai.Client``.
+    """
+    try:
+        sdk = import_sdk("google.genai", find_vendor("google"))
+    except ConfigurationError as error:
+        raise ClientError(str(error)) from error
+    check_client(
+        client,
+        {sdk.Client: False},
+        "from_genai() takes a google.genai.Client; pass use_async=True to use its asynchronous half.",
+    )
+    vendor = find_vendor("vertexai" if client.vertexai else "google")
+    return vendor, SdkPort(
+        provider=vendor.name,
+        asynchronous=asynchronous,
+        make=lambda: client,
+        describe=describe_client,
+        codec=CODEC,
+        endpoint=describe_client(client),
+        root="aio" if asynchronous else "",
+    )
+
+
+def describe_client(client: Any) -> dict[str, Any]:
+    """Read the endpoint off a client; equal to what `make_port` knows without one."""
+    inner = getattr(client, "_api_client")  # noqa: B009 - private, and the only place where the SDK keeps it
+    options = getattr(inner, "_http_options")  # noqa: B009 - as above
+    vertex = bool(inner.vertexai)
+    url = (getattr(inner, "custom_base_url", None) if vertex else None) or options.base_url
+    return _describe(
+        vertex,
+        base_url=None if vertex and not getattr(inner, "custom_base_url", None) else url,
+        place={"project": inner.project, "location": inner.location},
+        http={
+            "api_version": None if options.api_version == _default_version(vertex) else options.api_version,
+            "headers": options.headers,
+            "extra_body": options.extra_body,
+            "base_url_resource_scope": options.base_url_resource_scope,
+        },
+    )
+
+
+def _default_version(vertex: bool) -> str:
+    if vertex:
+        return "v1beta1"
+    from google.genai import _api_client
+
+    return str(getattr(_api_client, "GOOGLE_AI_API_DEFAULT_VERSION", "v1beta"))
+
+
+def _wants_vertex(vendor: Vendor, options: Mapping[str, Any]) -> bool:
+    for name in ("enterprise", "vertexai"):
+        if options.get(name) is not None:
+            return bool(options[name])
+    if vendor.name == "vertexai":
+        return True
+    said = read_variable(["GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_USE_VERTEXAI"])
+    return (said or "").lower() in _YES
+
+
+def _settle_http(
+    vendor: Vendor, vertex: bool, asynchronous: bool, base_url: Any, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Merge everything that the SDK keeps in ``http_options`` into one dict of that form."""
+    http = _plain_options(options.get("http_options"))
+    client_name = "httpx_async_client" if asynchronous else "httpx_client"
+    for name, member, value in (
+        ("base_url", "base_url", base_url),
+        ("timeout", "timeout", _milliseconds(vendor, options.get("timeout"))),
+        ("max_retries", "retry_options", _retry_options(options.get("max_retries"))),
+        ("default_headers", "headers", options.get("default_headers")),
+        ("http_client", client_name, options.get("http_client")),
+    ):
+        forbid_both(vendor, **{name: value, f"http_options[{member!r}]": http.get(member)})
+        if value is not None:
+            http[member] = value
+    if not http.get("base_url"):
+        variable = read_variable(find_vendor("vertexai" if vertex else "google").base_url_variables)
+        http |= {"base_url": variable} if variable else {}
+    if http.get("base_url"):
+        normalise_url(http["base_url"])
+        http["base_url"] = str(http["base_url"])
+    return http
+
+
+def _plain_options(options: Any) -> dict[str, Any]:
+    """The members that are set of ``http_options``, which is a dict or the SDK's own object."""
+    if options is None:
+        return {}
+    if isinstance(options, dict):
+        return dict(cast("dict[str, Any]", options))
+    # Not model_dump(), which would take an HTTP client standing in it apart.
+    return {name: getattr(options, name) for name in options.model_fields_set if getattr(options, name) is not None}
+
+
+def _milliseconds(vendor: Vendor, timeout: Any) -> int | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise ConfigurationError(f"{vendor.name}: timeout= is a number of seconds here, not {timeout!r}.")
+    return int(timeout * 1000)
+
+
+def _retry_options(max_retries: Any) -> dict[str, int] | None:
+    return None if max_retries is None else {"attempts": int(max_retries) + 1}
+
+
+def _describe_arguments(
+    vertex: bool, api_key: Any, arguments: Mapping[str, Any], http: Mapping[str, Any]
+) -> dict[str, Any]:
+    version = http.get("api_version") or _version_variable(vertex)
+    base_url = http.get("base_url") or (None if vertex else find_vendor("google").base_url)
+    place = _find_place(api_key, arguments, http.get("base_url")) if vertex else {}
+    return _describe(vertex, base_url=base_url, place=place, http={**http, "api_version": version})
+
+
+def _version_variable(vertex: bool) -> str | None:
+    said = os.environ.get("GOOGLE_GENAI_API_VERSION") or None
+    return (None if vertex else "v1beta") if said == "beta" else said
+
+
+def _find_place(api_key: Any, arguments: Mapping[str, Any], base_url: str | None) -> dict[str, Any]:
+    """Settle project and location on Vertex AI by the SDK's own rules of precedence."""
+    project, location = arguments.get("project"), arguments.get("location")
+    elsewhere = base_url is not None and not base_url.endswith(".googleapis.com")
+    if elsewhere and not ((project and location) or api_key):
+        return {}  # a gateway knows the place by itself
+    if api_key and not project and not location:
+        return {}
+    project = project or read_variable(["GOOGLE_CLOUD_PROJECT"])
+    location = location or read_variable(["GOOGLE_CLOUD_LOCATION"])
+    keyed = not project and not location and read_variable(find_vendor("google").key_variables)
+    if not location and not keyed and not elsewhere:
+        location = "global"
+    return {"project": project, "location": location}
+
+
+def _describe(vertex: bool, *, base_url: Any, place: Mapping[str, Any], http: Mapping[str, Any]) -> dict[str, Any]:
+    scope = http.get("base_url_resource_scope")
+    return describe_endpoint(
+        base_url=None if base_url is None else normalise_url(base_url),
+        api_version=http.get("api_version"),
+        vertexai=vertex or None,
+        project=place.get("project") if vertex else None,
+        location=place.get("location") if vertex else None,
+        resource_scope=getattr(scope, "value", scope),
+        default_headers=describe_headers(http.get("headers") or {}),
+        extra_body=http.get("extra_body"),
+    )
+
+
+def _make_client(
+    vendor: Vendor, vertex: bool, api_key: Any, arguments: Mapping[str, Any], http: Mapping[str, Any]
+) -> Any:
+    key = api_key
+    if not vertex:
+        key = find_key(vendor, api_key)
+        require_key(vendor, key)
+    sdk = import_sdk("google.genai", vendor)
+    given = {**arguments, "api_key": key, "vertexai": vertex}
+    given |= {"http_options": dict(http)} if http else {}
+    return construct(vendor, sdk.Client, {name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,222 @@
+"""The official ``openai`` SDK: OpenAI, Azure, and every vendor and server that speaks OpenAI's chat API."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from instructor.exceptions import ClientError, ConfigurationError
+from instructor.providers.adapter import (
+    SdkPort,
+    check_client,
+    construct,
+    find_key,
+    forbid_both,
+    import_sdk,
+    require_key,
+)
+from instructor.providers.completions import Codec, construct_members, write_members
+from instructor.providers.identity import (
+    complete_url,
+    describe_endpoint,
+    describe_headers,
+    keyed_query,
+    normalise_url,
+    parse_header_lines,
+    read_variable,
+)
+from instructor.providers.table import Vendor, find_vendor, recognise_vendor
+
+AZURE_API_VERSION = "2024-10-21"
+"""The version of Azure's API used unless ``api_version=`` or ``OPENAI_API_VERSION`` says otherwise: the newest
+dated one that is generally available. It has tools and schemas; the Responses API needs a newer one."""
+
+RESIDENCIES: Mapping[str, str] = {"global": "https://api.openai.com/v1"} | {
+    region: f"https://{region}.api.openai.com/v1" for region in ("us", "eu", "ae", "au", "in", "jp")
+}
+"""Where the SDK's ``data_residency=`` sends requests."""
+
+_CREDENTIALS = ("admin_api_key", "workload_identity", "provider")
+_AZURE_CREDENTIALS = ("azure_ad_token", "azure_ad_token_provider")
+_MOVES = ("provider", "workload_identity")
+"""Options that may move the base URL in ways only the SDK knows."""
+
+
+CODEC = Codec(
+    kinds={"ChatCompletion": "openai.types.chat", "Response": "openai.types.responses"},
+    write=write_members,
+    read=construct_members,
+    private=("_request_id",),
+)
+
+
+def make_port(
+    vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
+) -> SdkPort:
+    """Make the port of a vendor that the openai SDK reaches.
+
+    Base URL, organisation, project and default headers are settled now, as the SDK would settle them; the key is
+    looked for when a request is sent.
+
+    Args:
+        vendor: The vendor's row.
+        asynchronous: Whether to use ``AsyncOpenAI``.
+        base_url: The caller's base URL, or None.
+        api_key: The caller's key, text or a function that returns it, or None.
+        options: Other keywords of the SDK's client.
+
+    Raises:
+        ConfigurationError: Two options contradict each other, or a base URL is none.
+    """
+    arguments = _settle_account(options)
+    settle = _settle_azure if vendor.sdk == "azure" else _settle_url
+    arguments |= settle(vendor, base_url, options)
+    moved = any(options.get(name) is not None for name in _MOVES)
+    return SdkPort(
+        provider=vendor.name,
+        asynchronous=asynchronous,
+        make=lambda: _make_client(vendor, asynchronous, api_key, arguments),
+        describe=describe_client,
+        codec=CODEC,
+        endpoint=None if moved else _describe_arguments(vendor, arguments),
+    )
+
+
+def wrap_client(client: Any) -> tuple[Vendor, SdkPort]:
+    """Make the port over a client of the openai SDK that the caller made, and find the vendor behind it.
+
+    Raises:
+        ClientError: It is no client of that SDK.
+    """
+    try:
+        sdk = import_sdk("openai", find_vendor("openai"))
+    except ConfigurationError as error:
+        raise ClientError(str(error)) from error
+    asynchronous = check_client(
+        client,
+        {sdk.OpenAI: False, sdk.AsyncOpenAI: True},
+        "from_openai() takes an openai.OpenAI, AsyncOpenAI, AzureOpenAI or AsyncAzureOpenAI. "
+        'For another vendor use from_provider("vendor/model").',
+    )
+    azure = isinstance(client, (sdk.AzureOpenAI, sdk.AsyncAzureOpenAI))
+    vendor = find_vendor("azure_openai") if azure else recognise_vendor(str(client.base_url))
+    return vendor, SdkPort(
+        provider=vendor.name,
+        asynchronous=asynchronous,
+        make=lambda: client,
+        describe=describe_client,
+        codec=CODEC,
+        endpoint=describe_client(client),
+    )
+
+
+def describe_client(client: Any) -> dict[str, Any]:
+    """Read the endpoint off a client; equal to what `make_port` knows without one."""
+    return _describe(
+        str(client.base_url),
+        organization=client.organization,
+        project=client.project,
+        headers=_own(client, "_custom_headers", client.default_headers),
+        query=_own(client, "_custom_query", client.default_query),
+    )
+
+
+def _own(client: Any, name: str, otherwise: Any) -> Mapping[str, Any]:
+    """What the caller set, without what the SDK adds; all of it if the SDK should rename its attribute."""
+    found: Mapping[str, Any] = getattr(client, name, otherwise)
+    return found
+
+
+def _settle_account(options: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {name: value for name, value in options.items() if value is not None}
+    arguments.setdefault("organization", os.environ.get("OPENAI_ORG_ID"))
+    arguments.setdefault("project", os.environ.get("OPENAI_PROJECT_ID"))
+    return arguments
+
+
+def _settle_url(vendor: Vendor, base_url: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    forbid_both(vendor, base_url=base_url, data_residency=options.get("data_residency"))
+    forbid_both(vendor, base_url=base_url, provider=options.get("provider"))
+    if options.get("data_residency") is not None or any(options.get(name) is not None for name in _MOVES):
+        return {} if base_url is None else {"base_url": base_url}
+    if base_url is None and (variable := read_variable(vendor.base_url_variables)):
+        base_url = complete_url(variable, vendor.base_path, vendor.base_url)
+    if base_url is None:
+        base_url = vendor.base_url or None
+    if base_url is not None:
+        normalise_url(base_url)
+    return {"base_url": base_url}
+
+
+def _settle_azure(vendor: Vendor, base_url: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    forbid_both(vendor, base_url=base_url, azure_endpoint=options.get("azure_endpoint"))
+    version = options.get("api_version") or read_variable(["OPENAI_API_VERSION"]) or AZURE_API_VERSION
+    if base_url is not None:
+        normalise_url(base_url)
+        return {"api_version": version, "base_url": base_url}
+    endpoint = options.get("azure_endpoint") or read_variable(vendor.base_url_variables)
+    if endpoint is None:
+        return {"api_version": version}
+    endpoint = complete_url(str(endpoint), "", "").rstrip("/")
+    normalise_url(endpoint)
+    return {"api_version": version, "azure_endpoint": endpoint}
+
+
+def _describe_arguments(vendor: Vendor, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    url = arguments.get("base_url")
+    if url is None and "azure_endpoint" in arguments:
+        deployment = arguments.get("azure_deployment")
+        url = f"{arguments['azure_endpoint']}/openai" + (f"/deployments/{deployment}" if deployment else "")
+    if url is None and "data_residency" in arguments:
+        url = RESIDENCIES.get(arguments["data_residency"])
+    query = dict(arguments.get("default_query") or {})
+    if vendor.sdk == "azure":
+        query["api-version"] = arguments["api_version"]
+    headers = parse_header_lines(os.environ.get("OPENAI_CUSTOM_HEADERS")) | dict(arguments.get("default_headers") or {})
+    return _describe(
+        url, organization=arguments["organization"], project=arguments["project"], headers=headers, query=query
+    )
+
+
+def _describe(
+    url: Any, *, organization: Any, project: Any, headers: Mapping[str, Any], query: Mapping[str, Any]
+) -> dict[str, Any]:
+    members = keyed_query(query)
+    return describe_endpoint(
+        base_url=None if url is None else normalise_url(url),
+        api_version=members.pop("api-version", None),
+        organization=organization,
+        project=project,
+        default_headers=describe_headers(headers),
+        default_query=members,
+    )
+
+
+def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Mapping[str, Any]) -> Any:
+    """Make the client at the first request; by now a key and a base URL must be there."""
+    azure = vendor.sdk == "azure"
+    elsewhere = _AZURE_CREDENTIALS if azure else _CREDENTIALS
+    key = api_key
+    if all(arguments.get(name) is None for name in elsewhere):
+        key = find_key(vendor, api_key)
+        require_key(vendor, key)
+        # The SDK insists on a key, also where nobody reads it, and would take OpenAI's own from the environment.
+        key = key or vendor.name
+    if azure and api_key is None:
+        key = None  # the SDK itself tells a key in the environment from a token
+    _require_url(vendor, arguments)
+    sdk = import_sdk("openai", vendor)
+    client_class = getattr(sdk, ("Async" if asynchronous else "") + ("AzureOpenAI" if azure else "OpenAI"))
+    given = arguments if key is None else {**arguments, "api_key": key}
+    return construct(vendor, client_class, {name: value for name, value in given.items() if value is not None})
+
+
+def _require_url(vendor: Vendor, arguments: Mapping[str, Any]) -> None:
+    named = ("base_url", "azure_endpoint", "data_residency", *_MOVES)
+    if any(arguments.get(name) is not None for name in named):
+        return
+    argument = "azure_endpoint=" if vendor.sdk == "azure" else "base_url="
+    raise ConfigurationError(
+        f"{vendor.name} has no common address. Set {' or '.join(vendor.base_url_variables)}, or pass {argument}."
+    )

@@ -1,0 +1,71 @@
+"""What an adapter for one official SDK must do; all that the engine knows of providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from instructor.call import Request
+from instructor.exceptions import InstructorError
+
+
+class Port(Protocol):
+    """The way to one endpoint of one provider.
+
+    Making a port imports no SDK, opens no connection and needs no key: `send` does, the first time.
+    """
+
+    @property
+    def provider(self) -> str:
+        """The vendor's name, such as ``"groq"``."""
+        ...
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether `send` returns an awaitable."""
+        ...
+
+    @property
+    def endpoint(self) -> Mapping[str, Any]:
+        """Where the answers come from, for the cache key: base URL, API version, organisation, project, region,
+        default headers and query that are not credentials or tracing. Members that are not set are left out.
+        """
+        ...
+
+    @property
+    def client(self) -> Any:
+        """The SDK's client, made on first use.
+
+        Raises:
+            ConfigurationError: The SDK is not installed, or a key is needed and none was given.
+        """
+        ...
+
+    def send(self, operation: str, request: Request) -> Any:
+        """Call the SDK method at the path `operation` with `request` as keywords.
+
+        Returns:
+            The SDK's completion, or an awaitable of it where `asynchronous`.
+        """
+        ...
+
+    def dump(self, completion: Any) -> str:
+        """Write a completion as one line of JSON from which `load` makes an equal one. No credential is in it."""
+        ...
+
+    def load(self, text: str) -> Any:
+        """Make the SDK's own class again; a ``SimpleNamespace`` where the SDK is not installed."""
+        ...
+
+
+def sdk_attribute(port: Port, name: str) -> Any:
+    """Read an attribute of the SDK's client, for names that a client of ours does not have itself.
+
+    Raises:
+        AttributeError: The SDK's client lacks it too, or cannot be made.
+    """
+    try:
+        client = port.client
+    except InstructorError as error:
+        raise AttributeError(f"{name!r} is no attribute of this client, and the SDK's cannot be made: {error}") from error
+    return getattr(client, name)

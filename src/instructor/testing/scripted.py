@@ -1,0 +1,175 @@
+"""A port that says what a test scripted, so that code that uses a client can be tested without a provider."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pydantic
+
+from instructor.call import Request, Usage
+from instructor.exceptions import ConfigurationError, ProviderError
+from instructor.providers.offline.completion import count_tokens, make_completion
+from instructor.providers.offline.port import find_schema
+from instructor.providers.openai import CODEC
+
+__all__ = ["ScriptedPort", "ScriptedReply"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedReply:
+    """One reply with more to it than its content.
+
+    Attributes:
+        content: The answer: text as it is; a dict, a list or a model as JSON; None for an empty message.
+        finish_reason: Why it ends: ``"length"`` for one that was cut off, ``"content_filter"`` for a filter.
+        refusal: The text of a refusal.
+        usage: What it costs in tokens; counted by its length if None.
+        as_text: Whether it is text even where the request offers a tool.
+
+    Example:
+        >>> ScriptedReply('{"name": "Ja', finish_reason="length")  # cut off
+        >>> ScriptedReply(None, refusal="I cannot help with that.")
+    """
+
+    content: Any = None
+    finish_reason: str = ""
+    refusal: str | None = None
+    usage: Usage | None = None
+    as_text: bool = False
+
+
+class ScriptedPort:
+    """A `Port` that answers each request with the next of your replies and remembers the requests.
+
+    You would use it to test your own code, retries and failures included, with the real client around it. Requests
+    and completions are those of OpenAI's chat API; an answer is a tool call where the request offers a tool
+    (`Mode.TOOLS`), else text (the other modes).
+
+    Args:
+        replies: What to answer, in turn: text, a dict, a list, a model, a `ScriptedReply`, a completion of the SDK;
+            an exception, which is raised; or a function, plain or ``async``, that takes the request and returns one
+            of these. A single function instead of a list answers every request.
+        asynchronous: Whether `send` returns an awaitable. An ``async`` reply needs it.
+        provider: The vendor's name in events and cache entries.
+
+    Attributes:
+        requests: The keywords of every request so far, oldest first.
+
+    Raises:
+        ConfigurationError: ``replies`` is neither a list of replies nor a function.
+
+    Example:
+        >>> port = ScriptedPort([{"name": "Jason", "age": "old"}, {"name": "Jason", "age": 25}])
+        >>> client = Instructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="any")
+        >>> client.create(response_model=User, messages=[{"role": "user", "content": "Jason is 25"}]).age
+        25
+        >>> len(port.requests)
+        2
+    """
+
+    endpoint: Mapping[str, Any] = {}
+
+    def __init__(
+        self,
+        replies: Iterable[Any] | Callable[[Request], Any],
+        *,
+        asynchronous: bool = False,
+        provider: str = "scripted",
+    ) -> None:
+        if not callable(replies) and not isinstance(replies, (list, tuple, Iterator)):
+            raise ConfigurationError(f"Give a list of replies or a function, not a {_name(replies)}.")
+        self.provider = provider
+        self.asynchronous = asynchronous
+        self.requests: list[Request] = []
+        self._answer = replies if callable(replies) else None
+        self._replies: list[Any] = [] if callable(replies) else list(replies)
+        self._lock = threading.Lock()
+
+    @property
+    def client(self) -> ScriptedPort:
+        """The port itself: there is no SDK behind it."""
+        return self
+
+    def send(self, operation: str, request: Request) -> Any:
+        """Take the next reply.
+
+        Raises:
+            ProviderError: More was asked than there are replies.
+            Exception: The reply is one.
+        """
+        del operation  # the wire decides it; every one is answered alike
+        if self.asynchronous:
+            return self._send_later(request)
+        reply = self._next(request)
+        if inspect.isawaitable(reply):
+            if inspect.iscoroutine(reply):
+                reply.close()
+            raise ConfigurationError("An async reply needs ScriptedPort(..., asynchronous=True).")
+        return _complete(self.provider, request, reply)
+
+    def dump(self, completion: Any) -> str:
+        """Write a completion as one line of JSON."""
+        return CODEC.dump(completion)
+
+    def load(self, text: str) -> Any:
+        """Make the completion that `dump` wrote."""
+        return CODEC.load(text)
+
+    async def _send_later(self, request: Request) -> Any:
+        await asyncio.sleep(0)  # a real provider never answers before the loop has had a turn
+        reply = self._next(request)
+        if inspect.isawaitable(reply):
+            reply = await reply
+        return _complete(self.provider, request, reply)
+
+    def _next(self, request: Request) -> Any:
+        with self._lock:
+            at = len(self.requests)
+            self.requests.append(request)
+        if self._answer is not None:
+            return self._answer(request)
+        if at >= len(self._replies):
+            raise ProviderError(
+                self.provider, f"Request {at + 1} came, but the script ends after {len(self._replies)}."
+            )
+        reply = self._replies[at]
+        return reply(request) if callable(reply) else reply
+
+
+def _complete(provider: str, request: Request, reply: Any) -> Any:
+    if isinstance(reply, BaseException):
+        raise reply
+    if _name(reply) == "ChatCompletion":
+        return reply
+    told = reply if isinstance(reply, ScriptedReply) else ScriptedReply(reply)
+    tool = "" if told.as_text or told.refusal else find_schema(request)[0]
+    usage = told.usage or Usage(count_tokens([request.get("messages"), request.get("tools")]), -1)
+    return make_completion(
+        provider,
+        _write(told.content),
+        tool=tool if told.content is not None else "",
+        model=str(request.get("model", "")),
+        finish_reason=told.finish_reason,
+        refusal=told.refusal,
+        seed=request.get("messages"),
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens if usage.output_tokens >= 0 else None,
+    )
+
+
+def _name(value: Any) -> str:
+    return type(value).__name__
+
+
+def _write(content: Any) -> str | None:
+    if content is None or isinstance(content, str):
+        return content
+    if isinstance(content, pydantic.BaseModel):
+        return content.model_dump_json(by_alias=True)
+    return orjson.dumps(content).decode()

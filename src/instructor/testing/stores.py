@@ -1,0 +1,146 @@
+"""What every store must do, as tests for pytest: for our stores, and for yours."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.guard import guard_of
+from instructor.cache.store import BaseCache
+from instructor.call import Usage
+
+KEY = "3f" * 32
+
+
+class StoreContract:
+    """The tests that any subclass of `BaseCache` has to pass to be used as a cache.
+
+    You would use it in the tests of a store that you wrote. Subclass it, under a name that begins with ``Test``, and
+    override `make`; pytest runs the rest. No plugin is needed, whether the store is plain or asynchronous.
+
+    Example:
+        >>> class TestDictCache(StoreContract):
+        ...     def make(self):
+        ...         return DictCache()
+    """
+
+    def make(self) -> BaseCache:
+        """Return a new, empty store."""
+        raise NotImplementedError("Override make() to return a new, empty store.")
+
+    def advance(self, store: BaseCache, seconds: float) -> bool:  # noqa: ARG002 - for those who override it
+        """Let time pass for `store`, by moving its clock or its deadlines.
+
+        Returns:
+            False (default) if that is not possible; the tests of expiry are skipped then.
+        """
+        return False
+
+    def test_returns_the_text_that_was_stored(self) -> None:
+        """Whatever the text: quotes, several lines, any script, or a megabyte."""
+        guard = guard_of(self.make())
+        for text in (
+            '{"name": "Jason"}',
+            "two\nlines\r\n",
+            "Zoë 東京 🎉 \u2028",
+            "a\0b\\u0000%s{}'\"",
+            "x" * (1 << 20),
+        ):
+            guard.write(KEY, text, None)
+            assert _as_text(guard.read(KEY)) == text
+
+    def test_returns_a_whole_entry(self) -> None:
+        """An entry that is read back is equal to the one that was stored."""
+        guard = guard_of(self.make())
+        entry = Entry(KEY, '{"a": 1}', '{"id": "é"}', "openai", "gpt", 1.5, 9.25, 0.5, Usage(3, 2, 1, 0), 2)
+        guard.write(KEY, encode_entry(entry), None)
+        found = guard.read(KEY)
+        assert found is not None
+        assert decode_entry(found, KEY) == entry
+
+    def test_returns_none_for_an_unknown_key(self) -> None:
+        """A miss is None, and no error."""
+        assert guard_of(self.make()).read(KEY) is None
+
+    def test_replaces_what_is_stored_again(self) -> None:
+        """The last text under a key is the one that is found."""
+        guard = guard_of(self.make())
+        guard.write(KEY, "first", None)
+        guard.write(KEY, "second", None)
+        assert _as_text(guard.read(KEY)) == "second"
+
+    def test_keeps_keys_apart(self) -> None:
+        """Keys that differ in anything, if only in case or at the end, are different keys."""
+        guard = guard_of(self.make())
+        keys = ["a", "A", "ab", "a:b", "a*", "a b", "a/b", "é", KEY, f"tenant:{KEY}", "k" * 300, "k" * 301]
+        for number, key in enumerate(keys):
+            guard.write(key, f"text {number}", None)
+        assert [_as_text(guard.read(key)) for key in keys] == [f"text {number}" for number in range(len(keys))]
+
+    def test_forgets_an_entry_when_its_ttl_is_over(self) -> None:
+        """Not before, and not at all if none was given."""
+        store = self.make()
+        if not store.honours_ttl:
+            _skip("the store says that it ignores ttl")
+        guard = guard_of(store)
+        guard.write("short", "text", 10)
+        guard.write("long", "text", 1000)
+        guard.write("for ever", "text", None)
+        guard.write("renewed", "text", 10)
+        guard.write("renewed", "text", None)
+        self._advance_or_skip(store, 5)
+        assert all(guard.read(key) for key in ("short", "long", "for ever", "renewed"))
+        self._advance_or_skip(store, 6)
+        assert guard.read("short") is None
+        assert all(guard.read(key) for key in ("long", "for ever", "renewed"))
+
+    def test_serves_many_threads_at_once(self) -> None:
+        """Nothing is lost or mixed up."""
+        guard = guard_of(self.make())
+
+        def use(number: int) -> bool:
+            key, text = f"{KEY}{number % 20}", f"text {number % 20}" * 50
+            guard.write(key, text, None)
+            return _as_text(guard.read(key)) == text
+
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(use, range(200)))
+
+    def test_serves_many_tasks_at_once(self) -> None:
+        """As from threads, and what a task stored is found from a thread."""
+        guard = guard_of(self.make())
+
+        async def use(number: int) -> bool:
+            key, text = f"{KEY}{number % 20}", f"text {number % 20}" * 50
+            await guard.write_async(key, text, None)
+            return _as_text(await guard.read_async(key)) == text
+
+        async def use_all() -> list[bool]:
+            assert await guard.read_async("unknown") is None
+            return await asyncio.gather(*(use(number) for number in range(100)))
+
+        assert all(asyncio.run(use_all()))
+        assert _as_text(guard.read(f"{KEY}7")) == "text 7" * 50
+
+    def test_never_fails_in_all_this(self) -> None:
+        """A store that raises or hangs is left alone after the first time; a healthy one never is."""
+        guard = guard_of(self.make())
+        guard.write(KEY, "text", None)
+        guard.read(KEY)
+        assert not guard.paused()
+        assert guard.stats().errors == 0
+
+    def _advance_or_skip(self, store: BaseCache, seconds: float) -> None:
+        if not self.advance(store, seconds):
+            _skip("time cannot be moved for this store; override advance()")
+
+
+def _skip(reason: str) -> None:
+    import pytest
+
+    pytest.skip(reason)
+
+
+def _as_text(found: str | bytes | None) -> str | None:
+    return found.decode() if isinstance(found, bytes) else found

@@ -1,0 +1,255 @@
+"""The promises of a wire, as a test class that any wire can be held to."""
+
+# The name of a test is the promise it keeps:
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any, ClassVar, TypeGuard, TypeVar
+
+import orjson
+import pydantic
+
+from instructor.call import Binding, Messages, Request, Shape, Usage
+from instructor.exceptions import IncompleteOutputException, RefusalError, ResponseParsingError
+from instructor.mode import Mode
+from instructor.wires.text import find_json
+from instructor.wires.wire import Wire
+
+__all__ = ["WireContract"]
+
+_Error = TypeVar("_Error", bound=Exception)
+_MARK = "how old the person is, in years"
+_ANSWER = '{"name": "Ada",  "age": 36}'
+_WRONG = '{"name": "Ada", "age": -1}'
+
+
+class _Person(pydantic.BaseModel):
+    name: str
+    age: int = pydantic.Field(gt=0, description=_MARK)
+
+
+_SHAPE = Shape(name="Person", description="A person.", schema=_Person.model_json_schema())
+
+
+class WireContract:
+    """What every wire must do. Subclass it in a test file, say how completions are made, and pytest runs it.
+
+    Each test goes through all modes of the wire. Nothing here needs pytest itself.
+
+    Attributes:
+        wire: The wire under test.
+        conversation: The request's member that holds the messages.
+        arguments: What a caller may say beside the messages, in the SDK's own keywords; write must keep each of them.
+        used: What ``usage`` counts in a completion made by `answered`.
+
+    Example:
+        A wire of your own, tested in full::
+
+            class TestMyWire(WireContract):
+                wire = MY_WIRE
+                used = Usage(input_tokens=10, output_tokens=5)
+
+                def answered(self, text, mode):
+                    return MyCompletion(text=text, stop="end", input=10, output=5)
+
+                def cut_off(self, mode):
+                    return MyCompletion(text="{", stop="length")
+
+                def refused(self, mode):
+                    return MyCompletion(text="I will not.", stop="refusal")
+
+                def empty(self, mode):
+                    return MyCompletion(text=None, stop="end")
+    """
+
+    wire: Wire
+    conversation: ClassVar[str] = "messages"
+    arguments: ClassVar[Mapping[str, Any]] = {"temperature": 0.25, "timeout": 7.5, "extra_headers": {"X-Team": "blue"}}
+    used: Usage
+
+    def answered(self, text: str, mode: Mode) -> Any:
+        """Make the completion in which the model answers with the JSON `text`, costing `used`."""
+        raise NotImplementedError
+
+    def cut_off(self, mode: Mode) -> Any:
+        """Make the completion of an answer that hit the token limit."""
+        raise NotImplementedError
+
+    def refused(self, mode: Mode) -> Any:
+        """Make the completion of a model that refuses, or of a filter."""
+        raise NotImplementedError
+
+    def empty(self, mode: Mode) -> Any:
+        """Make a completion that ended well and holds nothing."""
+        raise NotImplementedError
+
+    def test_has_a_name_an_operation_and_modes(self) -> None:
+        assert self.wire.name.isidentifier()
+        assert all(part.isidentifier() for part in self.wire.operation.split("."))
+        assert len(set(self.wire.modes)) == len(self.wire.modes) > 0
+
+    def test_reads_the_answer_as_the_provider_sent_it(self) -> None:
+        for mode in self.wire.modes:
+            assert orjson.loads(self.wire.read(self.answered(_ANSWER, mode), mode)) == orjson.loads(_ANSWER)
+
+    def test_a_request_carries_the_model_the_messages_and_the_schema(self) -> None:
+        for mode in self.wire.modes:
+            text = _dump(self._write(mode))
+            assert "some-model" in text
+            assert "Ada is 36." in text
+            assert _MARK in text
+
+    def test_without_a_binding_no_schema_is_sent(self) -> None:
+        request = self.wire.write(_messages(), None, "some-model", {})
+        assert _MARK not in _dump(request)
+        assert "tool" not in _dump(request)
+
+    def test_keeps_what_the_caller_said(self) -> None:
+        for binding in (None, *(self.wire.bind(_SHAPE, mode, True) for mode in self.wire.modes)):
+            request = self.wire.write(_messages(), binding, "some-model", self.arguments)
+            for name, value in self.arguments.items():
+                assert _holds(request, name, value), f"write lost {name}={value!r}"
+
+    def test_bind_and_write_change_nothing_given_to_them(self) -> None:
+        for mode in self.wire.modes:
+            shape, messages, arguments = deepcopy((_SHAPE, _messages(), dict(self.arguments)))
+            binding = self.wire.bind(shape, mode, True)
+            before = deepcopy(binding)
+            self.wire.write(messages, binding, "some-model", arguments)
+            assert (shape, messages, arguments) == (_SHAPE, _messages(), dict(self.arguments))
+            assert binding == before
+
+    def test_the_same_call_writes_the_same_request(self) -> None:
+        for mode in self.wire.modes:
+            assert _dump(self._write(mode)) == _dump(self._write(mode))
+
+    def test_strictness_can_be_refused(self) -> None:
+        for mode in self.wire.modes:
+            binding = self.wire.bind(_SHAPE, mode, False)
+            request = self.wire.write(_messages(), binding, "some-model", {})
+            assert not _holds(request, "strict", True)
+
+    def test_reask_adds_the_answer_and_what_was_wrong(self) -> None:
+        for mode in self.wire.modes:
+            request = self._write(mode)
+            again = self.wire.reask(request, self.answered(_WRONG, mode), ValueError("That age is wrong."), mode)
+            old, new = request[self.conversation], again[self.conversation]
+            assert new[: len(old)] == old
+            assert "That age is wrong." in _dump(new[len(old) :])
+            assert _mentions(new[len(old) :], orjson.loads(_WRONG))
+            assert _without(again, self.conversation) == _without(request, self.conversation)
+
+    def test_reask_after_an_empty_answer_tells_the_error(self) -> None:
+        for mode in self.wire.modes:
+            again = self.wire.reask(self._write(mode), self.empty(mode), ValueError("There was nothing."), mode)
+            assert "There was nothing." in _dump(again[self.conversation])
+
+    def test_reask_can_be_repeated(self) -> None:
+        for mode in self.wire.modes:
+            request = self._write(mode)
+            for count in range(3):
+                completion = self.answered(_WRONG, mode)
+                request = self.wire.reask(request, completion, ValueError(f"Problem {count}."), mode)
+            assert all(f"Problem {count}." in _dump(request) for count in range(3))
+
+    def test_reask_changes_nothing_given_to_it(self) -> None:
+        for mode in self.wire.modes:
+            request, completion = self._write(mode), self.answered(_WRONG, mode)
+            before = deepcopy((request, completion))
+            self.wire.reask(request, completion, ValueError("That age is wrong."), mode)
+            assert (request, completion) == before
+
+    def test_reask_names_the_field_that_did_not_validate(self) -> None:
+        error = _raised(pydantic.ValidationError, lambda: _Person.model_validate_json(_WRONG))
+        for mode in self.wire.modes:
+            again = _dump(self.wire.reask(self._write(mode), self.answered(_WRONG, mode), error, mode))
+            assert "age: Input should be greater than 0" in again
+            assert "errors.pydantic.dev" not in again
+
+    def test_an_answer_that_was_cut_off_is_said_to_be(self) -> None:
+        for mode in self.wire.modes:
+            completion = self.cut_off(mode)
+            error = _raised(IncompleteOutputException, self._reader(completion, mode))
+            assert error.last_completion is completion
+
+    def test_a_refusal_is_said_to_be_one(self) -> None:
+        for mode in self.wire.modes:
+            completion = self.refused(mode)
+            error = _raised(RefusalError, self._reader(completion, mode))
+            assert error.last_completion is completion
+
+    def test_an_empty_completion_has_no_answer(self) -> None:
+        for mode in self.wire.modes:
+            completion = self.empty(mode)
+            error = _raised(ResponseParsingError, self._reader(completion, mode))
+            assert error.raw_response is completion
+
+    def test_counts_the_tokens(self) -> None:
+        for mode in self.wire.modes:
+            first, second = (self.wire.usage(self.answered(_ANSWER, mode)) for _ in range(2))
+            assert first == self.used
+            assert (first + second).total_tokens == 2 * self.used.total_tokens
+
+    def _write(self, mode: Mode) -> Request:
+        binding: Binding = self.wire.bind(_SHAPE, mode, True)
+        return self.wire.write(_messages(), binding, "some-model", {})
+
+    def _reader(self, completion: Any, mode: Mode) -> Callable[[], str]:
+        return lambda: self.wire.read(completion, mode)
+
+
+def _messages() -> Messages:
+    return [{"role": "system", "content": "Be exact."}, {"role": "user", "content": "Ada is 36."}]
+
+
+def _dump(value: Any) -> str:
+    """Write a request as JSON, which also proves that it can be sent."""
+    return orjson.dumps(value).decode()
+
+
+def _without(request: Request, name: str) -> Request:
+    return {key: value for key, value in request.items() if key != name}
+
+
+def _holds(request: Request, name: str, value: Any) -> bool:
+    """Tell whether a member `name` with this value is anywhere in a request; some SDKs want it within a config."""
+    return any(_is_mapping(node) and name in node and node[name] == value for node in _walk(request))
+
+
+def _mentions(turns: Any, answer: Any) -> bool:
+    """Tell whether an answer is in a conversation, as a value or as JSON text."""
+    texts = (node for node in _walk(turns) if isinstance(node, str))
+    return any(node == answer for node in _walk(turns)) or any(_parse(text) == answer for text in texts)
+
+
+def _parse(text: str) -> Any:
+    try:
+        return orjson.loads(find_json(text) or "null")
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _walk(node: Any) -> Iterator[Any]:
+    yield node
+    children = node.values() if _is_mapping(node) else node if _is_list(node) else ()
+    for child in children:
+        yield from _walk(child)
+
+
+def _is_list(node: Any) -> TypeGuard[list[Any]]:
+    return isinstance(node, list)
+
+
+def _is_mapping(node: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(node, Mapping)
+
+
+def _raised(kind: type[_Error], call: Callable[[], Any]) -> _Error:
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} was not raised.")

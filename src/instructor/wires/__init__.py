@@ -1,0 +1,1 @@
+"""Wire formats: how a provider's requests are written and its answers read. No SDK is imported here."""

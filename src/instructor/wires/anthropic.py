@@ -1,0 +1,315 @@
+"""Anthropic's Messages API, see https://platform.claude.com/docs/en/api/messages.
+
+Messages may be in OpenAI's chat form or in Anthropic's own (content blocks, ``cache_control``, thinking); what is
+already Anthropic's goes through untouched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel
+
+from instructor.call import Binding, Messages, Request, Shape, Usage
+from instructor.exceptions import IncompleteOutputException, MultimodalError, RefusalError, ResponseParsingError
+from instructor.mode import Mode
+from instructor.wires.content import (
+    SYSTEM_ROLES,
+    dump_answer,
+    is_mapping,
+    read_call,
+    read_url,
+    say_answer_again,
+    say_call_again,
+    split_data_url,
+)
+from instructor.wires.schema import expand_root
+from instructor.wires.text import ask_for_json, describe_error, find_json, look
+
+Block = dict[str, Any]
+
+DEFAULT_MAX_TOKENS = 4096
+"""The API requires ``max_tokens``; this many where the caller did not say."""
+DEFAULT_MAX_TOKENS_THINKING = 16384
+"""The same for a model that thinks unless told not to, because what it thinks counts too."""
+
+_RENAMED = {"max_completion_tokens": "max_tokens", "stop": "stop_sequences"}
+_BODY_ONLY = frozenset({"temperature", "top_p", "top_k"})
+"""The API knows these under its version 2023-06-01 only, and newer SDKs have no keyword for them."""
+_TOOL_CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
+_CUT_OFF = {
+    "max_tokens": "The answer was cut off at max_tokens. Raise max_tokens, or ask for less.",
+    "model_context_window_exceeded": "The answer was cut off: the context window is full. Send or ask for less.",
+}
+_VERSION = re.compile(r"claude-[a-z]+-(\d+)(?:[-.](\d{1,2}))?(?!\d)")
+_FIRST_THINKING = (5, 0)
+_FIRST_UNFORCED = (5, 1)
+"""From this version on the API lets no model be forced to call a tool."""
+_CALL_INSTRUCTION = "Give the final answer by calling the tool {name}, exactly once."
+
+
+class AnthropicMessages:
+    """The wire of ``anthropic``, with `Mode.TOOLS` (the answer is a tool's input) and `Mode.JSON` (it is text).
+
+    Besides the SDK's own keywords ``write`` takes ``stop`` and ``max_completion_tokens`` under OpenAI's names, and
+    sends ``temperature``, ``top_p`` and ``top_k`` in ``extra_body``: the API refuses them unless the request is made
+    with ``extra_headers={"anthropic-version": "2023-06-01"}`` or by an SDK that sends that version.
+
+    A model is forced to call the tool where the API allows it, and told to where not: from Claude 5.1 on, and
+    where ``thinking`` is on. JSON in its text is taken for an answer too.
+    """
+
+    name = "anthropic_messages"
+    operation = "messages.create"
+    modes = (Mode.TOOLS, Mode.JSON)
+
+    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:  # noqa: ARG002 - strict tools take less of JSON Schema
+        """Make the tool that takes the answer, or tell the schema."""
+        schema = expand_root(shape.schema)
+        if mode is Mode.JSON:
+            return Binding(instruction=ask_for_json(schema))
+        tool = {"name": shape.name, "description": shape.description, "input_schema": schema}
+        choice = {"type": "tool", "name": shape.name, "disable_parallel_tool_use": True}
+        return Binding({"tools": [tool], "tool_choice": choice})
+
+    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+        """Write a request.
+
+        Where the caller did not say, ``max_tokens`` is 4096 and the thinking budget, or 16384 from Claude 5 on.
+        """
+        chosen = _name_arguments(arguments)
+        bound = binding or Binding()
+        request = {
+            "model": model,
+            "messages": _write_turns(message for message in messages if not _is_system(message)),
+            "max_tokens": _default_max_tokens(model, chosen.get("thinking")),
+            **chosen,
+            **bound.arguments,
+        }
+        instructions = [bound.instruction]
+        if "tools" in bound.arguments:
+            request["tools"] = [*(chosen.get("tools") or ()), *bound.arguments["tools"]]
+            request["tool_choice"] = _choose_tool(bound.arguments["tool_choice"], model, chosen)
+            instructions.append(_instruct_call(bound.arguments["tool_choice"], request["tool_choice"]))
+        told = [message.get("content") for message in messages if _is_system(message)]
+        system = _write_system([chosen.get("system"), *told, *instructions])
+        return {**request, "system": system} if system else request
+
+    def read(self, completion: Any, mode: Mode) -> str:
+        """Take the first tool's input, or the JSON in the text blocks."""
+        reason = look(completion, "stop_reason")
+        if reason in _CUT_OFF:
+            raise IncompleteOutputException(_CUT_OFF[reason], last_completion=completion)
+        if reason == "refusal":
+            raise RefusalError(
+                f"The model refused to answer. {_text_of(completion)}".strip(), last_completion=completion
+            )
+        answer = None if reason == "pause_turn" else _find_answer(completion, mode)
+        if answer is None:
+            kinds = [look(block, "type") for block in _blocks_of(completion)]
+            raise ResponseParsingError(
+                f"There is no answer in the completion: its blocks are {kinds}, and stop_reason is {reason!r}.",
+                mode=mode.name,
+                raw_response=completion,
+            )
+        return answer
+
+    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+        """Append the model's turn and the error, as the result of every tool it called.
+
+        A paused turn is sent back alone: that is how the API goes on with it.
+        """
+        blocks = [_dump_block(block) for block in _blocks_of(completion) if not _is_blank(block)]
+        turns: list[dict[str, Any]] = [{"role": "assistant", "content": blocks}] if blocks else []
+        if not turns or look(completion, "stop_reason") != "pause_turn":
+            problem = describe_error(error)
+            results = [_tell_call(block["id"], problem) for block in blocks if block["type"] == "tool_use"]
+            told = results or say_answer_again(problem, calls=mode is Mode.TOOLS)
+            turns.append({"role": "user", "content": told})
+        return {**request, "messages": [*request["messages"], *turns]}
+
+    def usage(self, completion: Any) -> Usage:
+        """Count tokens; the API counts those read from and written to its cache apart from ``input_tokens``."""
+        counts = look(completion, "usage")
+        cached = look(counts, "cache_read_input_tokens") or 0
+        written = look(counts, "cache_creation_input_tokens") or 0
+        return Usage(
+            (look(counts, "input_tokens") or 0) + cached + written,
+            look(counts, "output_tokens") or 0,
+            cached,
+            look(counts, "output_tokens_details", "thinking_tokens") or 0,
+        )
+
+
+ANTHROPIC_MESSAGES = AnthropicMessages()
+
+
+def _name_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    named = {_RENAMED.get(name, name): value for name, value in arguments.items() if name not in _BODY_ONLY}
+    if isinstance(named.get("stop_sequences"), str):
+        named["stop_sequences"] = [named["stop_sequences"]]
+    body = {name: arguments[name] for name in sorted(_BODY_ONLY & arguments.keys())}
+    if body:
+        named["extra_body"] = {**body, **(named.get("extra_body") or {})}
+    return named
+
+
+def _read_version(model: str) -> tuple[int, int]:
+    """Read the version out of names such as ``us.anthropic.claude-opus-5-5-v1:0``; (0, 0) for any other model."""
+    found = _VERSION.search(model)
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+
+
+def _default_max_tokens(model: str, thinking: Any) -> int:
+    if _read_version(model) >= _FIRST_THINKING:
+        return DEFAULT_MAX_TOKENS_THINKING
+    return DEFAULT_MAX_TOKENS + (thinking.get("budget_tokens") or 0 if is_mapping(thinking) else 0)
+
+
+def _choose_tool(forced: Mapping[str, Any], model: str, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+    wanted = chosen.get("tool_choice")
+    if isinstance(wanted, str):
+        wanted = {"type": _TOOL_CHOICES.get(wanted, wanted)}
+    if is_mapping(wanted) and "type" in wanted:
+        return wanted
+    choice = dict(forced)
+    if any(is_mapping(tool) and tool.get("type", "custom") != "custom" for tool in chosen.get("tools") or ()):
+        choice = {"type": "any"}  # a tool that the provider runs, such as a search, is to be used before the answer
+    if _is_thinking(chosen.get("thinking")) or _read_version(model) >= _FIRST_UNFORCED:
+        choice.pop("name", None)
+        choice["type"] = "auto"
+    return {**choice, **(wanted or {})}
+
+
+def _is_thinking(thinking: Any) -> bool:
+    return is_mapping(thinking) and thinking.get("type") != "disabled"
+
+
+def _instruct_call(forced: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    is_forced = choice["type"] == "tool" and choice.get("name") == forced["name"]
+    return "" if is_forced else _CALL_INSTRUCTION.format(name=forced["name"])
+
+
+def _is_system(message: Mapping[str, Any]) -> bool:
+    return message.get("role") in SYSTEM_ROLES
+
+
+def _write_system(pieces: Sequence[Any]) -> str | list[Any] | None:
+    """Join system prompts: text as text; blocks as blocks, so that each keeps its ``cache_control``."""
+    told = [piece for piece in pieces if piece]
+    if all(isinstance(piece, str) for piece in told):
+        return "\n\n".join(told) or None
+    blocks: list[Any] = []
+    for piece in told:
+        blocks.extend([{"type": "text", "text": piece}] if isinstance(piece, str) else piece)
+    return blocks
+
+
+def _write_turns(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    turns: list[dict[str, Any]] = []
+    for are_results, group in groupby(messages, lambda message: message["role"] == "tool"):
+        if are_results:  # the results of one turn's calls belong into one message
+            turns.append({"role": "user", "content": [_write_result(message) for message in group]})
+        else:
+            turns.extend({"role": message["role"], "content": _write_content(message)} for message in group)
+    return turns
+
+
+def _write_content(message: Mapping[str, Any]) -> Any:
+    content = message.get("content")
+    calls = message.get("tool_calls")
+    if not calls:
+        return _write_blocks(content)
+    said: Any = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+    return [*_write_blocks(said), *map(_write_call, calls)]
+
+
+def _write_blocks(content: Any) -> Any:
+    if isinstance(content, str) or content is None:
+        return content
+    return [_write_block(part) for part in content]
+
+
+def _write_block(part: Any) -> Any:
+    write = _PARTS.get(part.get("type", "")) if is_mapping(part) else None
+    if write is None:
+        return part
+    block = write(part)
+    return {**block, "cache_control": part["cache_control"]} if "cache_control" in part else block
+
+
+def _write_image(part: Mapping[str, Any]) -> Block:
+    url = read_url(part)
+    data = split_data_url(url)
+    if data is None:
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    return {"type": "image", "source": {"type": "base64", "media_type": data[0], "data": data[1]}}
+
+
+def _write_document(part: Mapping[str, Any]) -> Block:
+    file = part["file"]
+    if "file_id" in file:
+        return {"type": "document", "source": {"type": "file", "file_id": file["file_id"]}}
+    data = split_data_url(file["file_data"])
+    source = (
+        {"type": "base64", "media_type": data[0], "data": data[1]}
+        if data
+        else {"type": "url", "url": file["file_data"]}
+    )
+    title = {"title": file["filename"]} if "filename" in file else {}
+    return {"type": "document", "source": source, **title}
+
+
+def _refuse_audio(part: Mapping[str, Any]) -> Block:
+    raise MultimodalError(
+        "Anthropic's Messages API takes no audio. Send a transcript, or use a vendor that does.",
+        content_type=f"audio/{part['input_audio'].get('format', '*')}",
+    )
+
+
+_PARTS = {"image_url": _write_image, "file": _write_document, "input_audio": _refuse_audio}
+"""Parts of OpenAI's form that Anthropic's does not share; text is the same in both."""
+
+
+def _write_call(call: Mapping[str, Any]) -> Block:
+    identifier, name, arguments = read_call(call)
+    return {"type": "tool_use", "id": identifier, "name": name, "input": arguments}
+
+
+def _write_result(message: Mapping[str, Any]) -> Block:
+    content = _write_blocks(message.get("content"))
+    return {"type": "tool_result", "tool_use_id": message["tool_call_id"], **({"content": content} if content else {})}
+
+
+def _blocks_of(completion: Any) -> Sequence[Any]:
+    return look(completion, "content") or ()
+
+
+def _find_answer(completion: Any, mode: Mode) -> str | None:
+    if mode is Mode.TOOLS:
+        for block in _blocks_of(completion):
+            if look(block, "type") == "tool_use":
+                return dump_answer(look(block, "input") or {})
+    return find_json(_text_of(completion))
+
+
+def _text_of(completion: Any) -> str:
+    # One text comes in several blocks where it has citations, so nothing stands between them.
+    return "".join(look(block, "text") or "" for block in _blocks_of(completion) if look(block, "type") == "text")
+
+
+def _is_blank(block: Any) -> bool:
+    # The API sends empty text at times, and refuses to be sent it.
+    return look(block, "type") == "text" and not (look(block, "text") or "").strip()
+
+
+def _tell_call(identifier: str, problem: str) -> Block:
+    return {"type": "tool_result", "tool_use_id": identifier, "is_error": True, "content": say_call_again(problem)}
+
+
+def _dump_block(block: Any) -> Block:
+    """Write a block as the API sent it, which is without members that it did not send."""
+    return block.model_dump(mode="json", exclude_unset=True) if isinstance(block, BaseModel) else {**vars(block)}

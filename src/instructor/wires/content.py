@@ -1,0 +1,103 @@
+"""OpenAI's chat messages taken apart, for the wires that speak another form.
+
+The form is that of https://platform.openai.com/docs/api-reference/chat/create: dicts with ``role`` and ``content``,
+where content is text or a list of parts, and ``tool_calls`` on an assistant's turn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeGuard, cast
+
+import orjson
+
+from instructor.exceptions import ConfigurationError
+
+SYSTEM_ROLES = frozenset({"system", "developer"})
+"""Roles whose text goes where a provider keeps its system prompt."""
+
+
+def is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Tell whether a value is a dict or the like, of which JSON and SDKs only know those with text as keys."""
+    return isinstance(value, Mapping)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Tell whether a value is a list, of anything."""
+    return isinstance(value, list)
+
+
+def split_data_url(url: str) -> tuple[str, str] | None:
+    """Take a ``data:`` URL (RFC 2397) apart.
+
+    Args:
+        url: Any URL.
+
+    Returns:
+        The media type and the base64 text; None where the URL points to something or is not base64.
+
+    Example:
+        >>> split_data_url("data:image/png;base64,aGk=")
+        ('image/png', 'aGk=')
+    """
+    head, comma, data = url.partition(",")
+    scheme, _, described = head.partition(":")
+    media_type, *parameters = described.split(";")
+    if scheme.lower() != "data" or not comma or "base64" not in parameters:
+        return None
+    return media_type or "text/plain", data
+
+
+def read_url(part: Mapping[str, Any]) -> str:
+    """Find the URL in an ``image_url`` part, which holds it as text or in an object."""
+    image = part["image_url"]
+    return image if isinstance(image, str) else cast("str", image["url"])
+
+
+def read_call(call: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Read one of an assistant's ``tool_calls``.
+
+    Returns:
+        The call's id, the function's name, and its arguments.
+
+    Raises:
+        ConfigurationError: The arguments are no JSON object.
+    """
+    function = call["function"]
+    text = function.get("arguments") or "{}"
+    try:
+        arguments: Any = orjson.loads(text) if isinstance(text, str) else text
+    except orjson.JSONDecodeError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise ConfigurationError(
+            f"The arguments of tool call {call.get('id')!r} in the messages are no JSON object: {text!r}. Correct them."
+        )
+    return call.get("id") or "", function["name"], cast("dict[str, Any]", arguments)
+
+
+def dump_answer(value: Any) -> str:
+    """Write the arguments of a call, which the SDK has already parsed, as JSON text; text stays as it is."""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # orjson stops at 64 bits, JSON does not
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def say_call_again(problem: str) -> str:
+    """Tell a model, as the result of its call, what was wrong with the arguments."""
+    return f"The arguments are not valid:\n{problem}\nMake the call again with all of it corrected."
+
+
+def say_answer_again(problem: str, *, calls: bool) -> str:
+    """Tell a model, in the user's place, what was wrong with its answer.
+
+    Args:
+        problem: What was wrong.
+        calls: Whether the answer was to be a call.
+    """
+    form = "by making the call" if calls else "with the corrected JSON only"
+    return f"The answer is not valid:\n{problem}\nAnswer again {form}."

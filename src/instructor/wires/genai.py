@@ -1,0 +1,248 @@
+"""Google's Gemini API through ``google-genai``, see https://ai.google.dev/api/generate-content.
+
+Messages may be in OpenAI's chat form or in Google's own (``contents=``, messages with ``parts``, objects of
+``google.genai.types``); what is already Google's goes through untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from instructor.call import Binding, Messages, Request, Shape, Usage
+from instructor.exceptions import (
+    ConfigurationError,
+    IncompleteOutputException,
+    RefusalError,
+    ResponseParsingError,
+)
+from instructor.mode import Mode
+from instructor.wires.content import dump_answer, is_mapping, say_answer_again, say_call_again
+from instructor.wires.genai_config import gather_config, read_fields
+from instructor.wires.genai_content import gather_contents, split_system
+from instructor.wires.genai_schema import fit_schema
+from instructor.wires.text import describe_error, find_json, look
+
+_CUT_OFF = frozenset({"MAX_TOKENS", "CONTINUATION"})
+_REFUSED = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "MODEL_ARMOR",
+        "ESCALATION",
+        "PUP_LIMITED_DISABLED",
+    }
+)
+_COMPLETE = frozenset({"", "STOP", "FINISH_REASON_UNSPECIFIED"})
+_NOT_BLOCKED = frozenset({"", "BLOCKED_REASON_UNSPECIFIED"})
+_FORCING = "ANY"
+_CALL_INSTRUCTION = "Give the final answer by calling the function {name}, exactly once."
+
+
+class Genai:
+    """The wire of ``google``: `Mode.TOOLS` (the answer is a function's arguments) and `Mode.JSON` (it is text).
+
+    ``write`` takes the members of ``GenerateContentConfig`` as keywords or in ``config=``, the common names of other
+    vendors (``max_tokens``, ``stop``, ``timeout`` in seconds, ``extra_headers``), and ``contents=``.
+    """
+
+    name = "genai"
+    operation = "models.generate_content"
+    modes = (Mode.TOOLS, Mode.JSON)
+
+    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:  # noqa: ARG002 - the API has no such switch
+        """Make the function that takes the answer, or the schema that the text is held to."""
+        schema = fit_schema(shape.schema)
+        if mode is Mode.JSON:
+            return Binding({"config": _hold_to(schema)})
+        declaration = {"name": shape.name, "description": shape.description, "parameters_json_schema": schema}
+        calling = {"mode": _FORCING, "allowed_function_names": [shape.name]}
+        return Binding(
+            {
+                "config": {
+                    "tools": [{"function_declarations": [declaration]}],
+                    "tool_config": {"function_calling_config": calling},
+                }
+            }
+        )
+
+    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+        """Write a request.
+
+        Raises:
+            ConfigurationError: A system prompt or tools were given beside ``cached_content``, which holds its own.
+        """
+        config = gather_config(arguments)
+        system, turns = split_system(messages, config.pop("system_instruction", None))
+        contents = gather_contents(turns, arguments.get("contents"))
+        instruction = binding.instruction if binding else ""
+        bound = dict(binding.arguments["config"]) if binding else {}
+        if config.get("cached_content"):
+            _check_cached(config, system)
+            bound = _fit_cached(bound)
+        if "tools" in bound:
+            instruction = _join(instruction, _merge_tools(config, bound))
+        if instruction:
+            system = [*system, instruction]
+        written = {**bound, **config, **_write_system(system)}
+        return {"model": model, "contents": contents, **({"config": written} if written else {})}
+
+    def read(self, completion: Any, mode: Mode) -> str:
+        """Take the first function call's arguments, or the JSON in the candidate's text."""
+        candidate = _read_candidate(completion)
+        reason = _name_reason(look(candidate, "finish_reason"))
+        parts = look(candidate, "content", "parts") or ()
+        answer = _find_answer(parts, mode) if reason in _COMPLETE else None
+        if answer is not None:
+            return answer
+        detail = look(candidate, "finish_message")
+        raise ResponseParsingError(
+            f"There is no answer in the completion: it has {len(parts)} parts, and finish_reason is {reason or None!r}."
+            + (f" {detail}" if detail else ""),
+            mode=mode.name,
+            raw_response=completion,
+        )
+
+    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+        """Append the model's content as it came, signatures included, and the error as the result of every call."""
+        candidates = look(completion, "candidates") or ()
+        content = look(candidates[0], "content") if candidates else None
+        parts = look(content, "parts") or ()
+        problem = describe_error(error)
+        results = [_write_result(call, problem) for call in _calls_of(parts)]
+        # With cached content there are no tools, so that the answer is text in any mode.
+        again = {"text": say_answer_again(problem, calls=mode is Mode.TOOLS and "tools" in request["config"])}
+        told = {"role": "user", "parts": results or [again]}
+        return {**request, "contents": [*request["contents"], *([_dump_content(content)] if parts else []), told]}
+
+    def usage(self, completion: Any) -> Usage:
+        """Count tokens; the API counts thoughts, and what tools returned, apart from the rest."""
+        counts = look(completion, "usage_metadata")
+        thoughts = look(counts, "thoughts_token_count") or 0
+        return Usage(
+            (look(counts, "prompt_token_count") or 0) + (look(counts, "tool_use_prompt_token_count") or 0),
+            (look(counts, "candidates_token_count") or 0) + thoughts,
+            look(counts, "cached_content_token_count") or 0,
+            thoughts,
+        )
+
+
+GENAI = Genai()
+
+
+def _hold_to(schema: Any) -> dict[str, Any]:
+    return {"response_mime_type": "application/json", "response_json_schema": schema}
+
+
+def _join(*texts: str) -> str:
+    return "\n\n".join(text for text in texts if text)
+
+
+def _write_system(pieces: Sequence[Any]) -> dict[str, Any]:
+    if not pieces:
+        return {}
+    if all(isinstance(piece, str) for piece in pieces):
+        return {"system_instruction": _join(*pieces)}
+    return {"system_instruction": list(pieces)}
+
+
+def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any]) -> str:
+    """Put ours beside the caller's own tools in `config`; return an instruction where ours is not the only way out."""
+    tools = config.get("tools") or ()
+    wanted = read_fields(config.get("tool_config"))
+    forced = bound["tool_config"]["function_calling_config"]
+    names = forced["allowed_function_names"]
+    if any(_is_hosted(tool) for tool in tools):
+        forced = {
+            "mode": "VALIDATED"
+        }  # a tool that the provider runs, such as a search, is to be used before the answer
+    calling = {**forced, **read_fields(wanted.get("function_calling_config"))}
+    if _name_reason(calling["mode"]) == _FORCING:
+        calling["allowed_function_names"] = list(
+            dict.fromkeys([*(calling.get("allowed_function_names") or ()), *names])
+        )
+    else:
+        calling.pop("allowed_function_names", None)
+    config["tools"] = [*tools, *bound["tools"]]
+    config["tool_config"] = {**wanted, "function_calling_config": calling}
+    if tools:
+        # The SDK runs no Python functions beside a declaration such as ours, and logs a warning unless told not to.
+        config["automatic_function_calling"] = config.get("automatic_function_calling") or {"disable": True}
+    return "" if calling.get("allowed_function_names") == names else _CALL_INSTRUCTION.format(name=names[0])
+
+
+def _is_hosted(tool: Any) -> bool:
+    is_declared = is_mapping(tool) or isinstance(tool, BaseModel)
+    return is_declared and not read_fields(tool).keys() <= {"function_declarations"}
+
+
+def _check_cached(config: Mapping[str, Any], system: Sequence[Any]) -> None:
+    given = ["a system prompt"] * bool(system) + [name for name in ("tools", "tool_config") if config.get(name)]
+    if given:
+        raise ConfigurationError(
+            f"cached_content was given together with {' and '.join(given)}, which the API does not allow: "
+            "they are part of the cached content. Give them when you create it, or say it in a user message."
+        )
+
+
+def _fit_cached(bound: dict[str, Any]) -> dict[str, Any]:
+    """Hold the text to the schema instead of calling a function, because cached content takes no tools beside it."""
+    if "tools" not in bound:
+        return bound
+    return _hold_to(bound["tools"][0]["function_declarations"][0]["parameters_json_schema"])
+
+
+def _read_candidate(completion: Any) -> Any:
+    """Return the first candidate, if it is neither refused nor cut off."""
+    blocked = _name_reason(look(completion, "prompt_feedback", "block_reason"))
+    if blocked not in _NOT_BLOCKED:
+        detail = look(completion, "prompt_feedback", "block_reason_message") or "Change the prompt or safety_settings."
+        raise RefusalError(f"The provider blocked the prompt: {blocked}. {detail}", last_completion=completion)
+    candidates = look(completion, "candidates") or ()
+    candidate = candidates[0] if candidates else None
+    reason = _name_reason(look(candidate, "finish_reason"))
+    if reason in _CUT_OFF:
+        raise IncompleteOutputException(last_completion=completion)
+    if reason in _REFUSED:
+        detail = look(candidate, "finish_message") or "Change the prompt or safety_settings."
+        raise RefusalError(f"The provider stopped the answer: {reason}. {detail}", last_completion=completion)
+    return candidate
+
+
+def _name_reason(reason: Any) -> str:
+    # An enum of the SDK is a str too, whose own text is its value.
+    return str.upper(reason) if isinstance(reason, str) else ""
+
+
+def _calls_of(parts: Sequence[Any]) -> list[Any]:
+    return [part.function_call for part in parts if look(part, "function_call") is not None]
+
+
+def _find_answer(parts: Sequence[Any], mode: Mode) -> str | None:
+    if mode is Mode.TOOLS:
+        for call in _calls_of(parts):
+            return dump_answer(look(call, "args") or {})
+    return find_json(_text_of(parts))
+
+
+def _text_of(parts: Sequence[Any]) -> str:
+    return "".join(look(part, "text") or "" for part in parts if not look(part, "thought"))
+
+
+def _dump_content(content: Any) -> Any:
+    """Write a content as the API sent it, which is without members that it did not send."""
+    return content.model_dump(mode="json", exclude_unset=True) if isinstance(content, BaseModel) else content
+
+
+def _write_result(call: Any, problem: str) -> dict[str, Any]:
+    identified = {"id": call.id} if look(call, "id") else {}
+    return {"function_response": {**identified, "name": call.name, "response": {"error": say_call_again(problem)}}}

@@ -1,0 +1,83 @@
+"""One ``GenerateContentConfig`` of ``google-genai``, as a dict, from all the places where a caller may say a part of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from instructor.exceptions import ConfigurationError
+from instructor.wires.content import is_mapping
+
+_RENAMED = {
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "n": "candidate_count",
+    "stop": "stop_sequences",
+    "system": "system_instruction",
+}
+_APART = frozenset({"config", "contents", "generation_config", "timeout", "extra_headers", "extra_body"})
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge what the caller said; a keyword of its own beats ``config=``, which beats ``generation_config=``.
+
+    Args:
+        arguments: The caller's keywords. ``timeout`` is in seconds, as with other vendors.
+
+    Returns:
+        A new dict of the SDK's own names. A name that the SDK does not know is kept, for the SDK to say so.
+
+    Raises:
+        ConfigurationError: A value is of a kind that cannot be merged.
+
+    Example:
+        >>> gather_config({"max_tokens": 9, "config": {"topK": 3}, "timeout": 1.5})
+        {'top_k': 3, 'max_output_tokens': 9, 'http_options': {'timeout': 1500}}
+    """
+    config = read_fields(arguments.get("generation_config")) | read_fields(arguments.get("config"))
+    config |= {name: value for name, value in arguments.items() if name not in _APART}
+    config = {_RENAMED.get(name, name): value for name, value in config.items()}
+    if isinstance(config.get("stop_sequences"), str):
+        config["stop_sequences"] = [config["stop_sequences"]]
+    options = _gather_http_options(arguments, read_fields(config.get("http_options")))
+    return {**config, "http_options": options} if options else config
+
+
+def read_fields(value: Any) -> dict[str, Any]:
+    """Read the members that are set in one of the SDK's objects or dicts, under their Python names, one level deep.
+
+    The SDK takes its names in snake case and in camel case, and would refuse a dict that has both.
+
+    Args:
+        value: A dict, an object of ``google.genai.types``, or None.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if value is None:
+        return {}
+    if isinstance(value, BaseModel):
+        return {name: member for name, member in value if name in value.model_fields_set}
+    if is_mapping(value):
+        return {_HUMP.sub("_", name).lower(): member for name, member in value.items()}
+    raise ConfigurationError(f"A dict or an object of google.genai.types is needed, not {value!r}.")
+
+
+def _gather_http_options(arguments: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    timeout = arguments.get("timeout")
+    if timeout is not None:
+        options["timeout"] = _count_milliseconds(timeout)
+    for name, member in (("extra_headers", "headers"), ("extra_body", "extra_body")):
+        if arguments.get(name):
+            options[member] = {**(options.get(member) or {}), **arguments[name]}
+    return options
+
+
+def _count_milliseconds(timeout: Any) -> int:
+    if not isinstance(timeout, int | float):
+        raise ConfigurationError(f"google-genai takes timeout as a number of seconds, not {timeout!r}.")
+    return max(1, round(timeout * 1000))

@@ -1,0 +1,146 @@
+"""The conversation in the form of ``google-genai``: contents that hold parts."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from mimetypes import guess_type
+from typing import Any
+from urllib.parse import urlsplit
+
+from instructor.wires.content import SYSTEM_ROLES, is_list, is_mapping, read_call, read_url, split_data_url
+from instructor.wires.text import look
+
+Part = dict[str, Any]
+
+_ROLES = {"assistant": "model"}
+_NO_SIGNATURE = b64encode(b"skip_thought_signature_validator").decode()
+"""What the API asks for in place of the signature of a function call that it did not make itself,
+see https://ai.google.dev/gemini-api/docs/thought-signatures."""
+
+
+def split_system(messages: Iterable[Any], given: Any) -> tuple[list[Any], list[Any]]:
+    """Take the system prompts out of a conversation.
+
+    Args:
+        messages: Dicts in OpenAI's or Google's form, or the SDK's own objects.
+        given: What the caller gave as ``system_instruction``: text, a part, a content, or a list of parts.
+
+    Returns:
+        The pieces of the system prompt, each text or a part, and the other messages.
+    """
+    system = list(_write_system(given))
+    turns: list[Any] = []
+    for message in messages:
+        if is_mapping(message) and message.get("role") in SYSTEM_ROLES:
+            system.extend(_write_system(message.get("parts") or message.get("content")))
+        else:
+            turns.append(message)
+    return system, turns
+
+
+def gather_contents(turns: Sequence[Any], given: Any) -> list[Any]:
+    """Write the conversation, followed by what the caller gave as ``contents``."""
+    names = {call["id"]: call["function"]["name"] for turn in turns for call in _calls_of(turn) if "id" in call}
+    contents: list[Any] = []
+    for are_results, group in groupby(turns, _is_result):
+        if are_results:  # the API wants the results of one turn's calls in one content
+            contents.append({"role": "user", "parts": [_write_result(turn, names) for turn in group]})
+        else:
+            contents.extend(_write_content(turn) for turn in group)
+    if given is None:
+        return contents
+    return [*contents, *given] if is_list(given) else [*contents, given]
+
+
+def _write_system(given: Any) -> Iterable[Any]:
+    if not given:
+        return ()
+    if isinstance(given, list | tuple | str):
+        return _write_parts(given)
+    parts = given.get("parts") if is_mapping(given) else look(given, "parts")
+    return (given,) if parts is None else parts
+
+
+def _calls_of(turn: Any) -> Sequence[Mapping[str, Any]]:
+    return (turn.get("tool_calls") or ()) if is_mapping(turn) else ()
+
+
+def _is_result(turn: Any) -> bool:
+    return is_mapping(turn) and turn.get("role") == "tool" and "parts" not in turn
+
+
+def _write_content(turn: Any) -> Any:
+    if not is_mapping(turn) or "parts" in turn or "role" not in turn:
+        return turn
+    calls = [_write_call(call, is_first=not index) for index, call in enumerate(_calls_of(turn))]
+    said = [_as_part(part) for part in _write_parts(turn.get("content") or "")]
+    return {"role": _ROLES.get(turn["role"], turn["role"]), "parts": [*said, *calls]}
+
+
+def _as_part(part: Any) -> Any:
+    return {"text": part} if isinstance(part, str) else part
+
+
+def _write_parts(content: Any) -> Sequence[Any]:
+    """Write content in either form as parts; text stands for itself, as the SDK allows."""
+    if isinstance(content, str):
+        return (content,) if content else ()
+    return [_write_part(part) for part in content]
+
+
+def _write_part(part: Any) -> Any:
+    write = _PARTS.get(part.get("type", "")) if is_mapping(part) else None
+    return write(part) if write else part
+
+
+def _write_text(part: Mapping[str, Any]) -> Any:
+    return part["text"]
+
+
+def _write_image(part: Mapping[str, Any]) -> Part:
+    return _write_url(read_url(part))
+
+
+def _write_audio(part: Mapping[str, Any]) -> Part:
+    sound = part["input_audio"]
+    return {"inline_data": {"mime_type": f"audio/{sound['format']}", "data": sound["data"]}}
+
+
+def _write_file(part: Mapping[str, Any]) -> Part:
+    file = part["file"]
+    return _write_url(file.get("file_data") or file["file_id"])
+
+
+def _write_url(url: str) -> Part:
+    data = split_data_url(url)
+    if data:
+        return {"inline_data": {"mime_type": data[0], "data": data[1]}}
+    media_type = guess_type(urlsplit(url).path)[0]
+    return {"file_data": {"file_uri": url, **({"mime_type": media_type} if media_type else {})}}
+
+
+_PARTS = {
+    "text": _write_text,
+    "image_url": _write_image,
+    "input_audio": _write_audio,
+    "file": _write_file,
+}
+"""Parts of OpenAI's form. Google's own have no ``type``."""
+
+
+def _write_call(call: Mapping[str, Any], *, is_first: bool) -> Part:
+    identifier, name, arguments = read_call(call)
+    identified = {"id": identifier} if identifier else {}
+    signed = {"thought_signature": _NO_SIGNATURE} if is_first else {}
+    return {"function_call": {**identified, "name": name, "args": arguments}, **signed}
+
+
+def _write_result(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:
+    identifier = message.get("tool_call_id") or ""
+    identified = {"id": identifier} if identifier else {}
+    parts = _write_parts(message.get("content") or "")
+    output = "".join(part for part in parts if isinstance(part, str))
+    name = names.get(identifier) or message.get("name") or identifier
+    return {"function_response": {**identified, "name": name, "response": {"output": output}}}

@@ -1,0 +1,140 @@
+"""JSON Schema made to fit what Google's Gemini API takes as ``parameters_json_schema`` and ``response_json_schema``.
+
+The API knows a subset, see https://ai.google.dev/api/generate-content#v1beta.GenerationConfig: optional values, unions,
+enums and definitions are in it; a ``$ref`` stands alone, and what contains itself must not be required.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from instructor.wires.content import is_list, is_mapping
+from instructor.wires.schema import Schema, dump_json, expand_root
+
+_REF = "#/$defs/"
+_KEPT = frozenset(
+    [
+        "$id",
+        "$anchor",
+        "$ref",
+        "type",
+        "format",
+        "title",
+        "description",
+        "enum",
+        "minItems",
+        "maxItems",
+        "minimum",
+        "maximum",
+        "required",
+        "propertyOrdering",
+    ]
+)
+_SCHEMAS_BY_NAME = frozenset({"properties", "$defs"})
+_SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_SCHEMAS = frozenset({"items", "additionalProperties"})
+_KNOWN = _KEPT | _SCHEMAS_BY_NAME | _SCHEMA_LISTS | _SCHEMAS
+_TOLD = frozenset(
+    [
+        "default",
+        "examples",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "uniqueItems",
+        "minProperties",
+        "maxProperties",
+        "propertyNames",
+        "patternProperties",
+    ]
+)
+"""Keywords that the API does not know, but that help the model: they go into the description."""
+_FORMATS = frozenset({"date-time", "date", "time"})
+
+
+def fit_schema(schema: Mapping[str, Any]) -> Schema:
+    """Express a schema in the API's subset. What the subset cannot say, our own validation still checks.
+
+    Args:
+        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
+
+    Returns:
+        A new schema.
+
+    Example:
+        >>> fit_schema({"type": "object", "properties": {"kind": {"const": "cat", "type": "string"}}})
+        {'type': 'object', 'properties': {'kind': {'type': 'string', 'enum': ['cat']}}}
+    """
+    root = expand_root(schema)
+    definitions: dict[str, Schema] = root.get("$defs", {})
+    for name, definition in definitions.items():
+        definition.update(_loosen(name, definition, definitions))
+    return _fit(root)
+
+
+def _fit(node: Mapping[str, Any]) -> Schema:
+    members = {name: _fit_member(name, value) for name, value in node.items() if name in _KNOWN}
+    notes = [f"{name}: {dump_json(node[name])}" for name in node if name in _TOLD and node[name] is not None]
+    if "const" in node:
+        members.update(_name_constant(node["const"]))
+    if node.get("type") == "string" and node.get("format", "date") not in _FORMATS:
+        notes.append(f"format: {members.pop('format')}")
+    if notes:
+        members["description"] = "\n".join(filter(None, [members.get("description"), ", ".join(notes)]))
+    if "$ref" in members and not all(name.startswith("$") for name in members):
+        members["anyOf"] = [{"$ref": members.pop("$ref")}]
+    return members
+
+
+def _fit_member(name: str, value: Any) -> Any:
+    if name in _SCHEMAS_BY_NAME:
+        return {key: _fit_below(schema) for key, schema in value.items()}
+    if name in _SCHEMA_LISTS:
+        return [_fit_below(schema) for schema in value]
+    return _fit_below(value) if name in _SCHEMAS else value
+
+
+def _fit_below(node: Any) -> Any:
+    return _fit(node) if is_mapping(node) else node  # true and false are schemas too
+
+
+def _name_constant(value: Any) -> Schema:
+    # An enum takes text and numbers; for true, false and null the type must do.
+    if isinstance(value, bool) or value is None:
+        return {"type": "null" if value is None else "boolean"}
+    return {"enum": [value]}
+
+
+def _loosen(name: str, definition: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """Require no member of a definition that leads back to it."""
+    members = definition.get("properties", {})
+    kept = [key for key in definition.get("required", ()) if name not in _reach(members.get(key), definitions)]
+    return {"required": kept} if "required" in definition else {}
+
+
+def _reach(node: Any, definitions: Mapping[str, Schema]) -> set[str]:
+    """Find the names of all definitions that a schema leads to."""
+    found: set[str] = set()
+    waiting = list(_references(node))
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(_references(definitions.get(name)))
+    return found
+
+
+def _references(node: Any) -> Iterator[str]:
+    if is_mapping(node):
+        ref = node.get("$ref")
+        if isinstance(ref, str) and ref.startswith(_REF):
+            yield ref.removeprefix(_REF)
+        for value in node.values():
+            yield from _references(value)
+    elif is_list(node):
+        for item in node:
+            yield from _references(item)

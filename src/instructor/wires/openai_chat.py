@@ -1,0 +1,295 @@
+"""OpenAI's chat completions, and every API that copies them.
+
+The format is that of https://platform.openai.com/docs/api-reference/chat, as ``openai.types.chat`` has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from instructor.call import Binding, Messages, Request, Shape, Usage
+from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
+from instructor.mode import Mode
+from instructor.wires.schema import expand_root, strict_schema
+from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look, read_text, shorten
+from instructor.wires.wire import Wire
+
+_INSTRUCTION_ROLES = frozenset({"system", "developer"})
+_CUT_OFF = frozenset({"length", "max_tokens", "model_length"})
+_FILTERED = frozenset({"content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"})
+"""OpenAI's own reason, and those that Gemini hands through its OpenAI-compatible endpoint, in small letters."""
+_KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details")
+"""What reasoning models behind other vendors want to see again with their tool calls."""
+_KEPT_OF_CALL = ("extra_content",)
+"""Where Gemini keeps the signature without which it refuses to see its own tool call again."""
+
+
+class OpenAIChat:
+    """Requests and answers of ``chat.completions.create``; a `Wire`."""
+
+    name = "openai_chat"
+    operation = "chat.completions.create"
+    modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON)
+
+    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:
+        """Make the part of a request that the response model decides.
+
+        Args:
+            shape: What the answer must look like.
+            mode: One of `modes`.
+            strict: Hold the model to the schema with ``strict: true`` in ``JSON_SCHEMA`` mode, where the schema
+                can be said in OpenAI's strict subset.
+        """
+        return _BIND[mode](shape, strict)
+
+    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+        """Write a request. What the caller said wins over the binding, but for tools: both sides' are offered."""
+        if binding is None:
+            return {"model": model, "messages": list(messages), **arguments}
+        told = add_instruction(messages, binding.instruction)
+        bound = binding.arguments
+        tools = merge_tools(bound, arguments) if "tools" in bound else {}
+        return {"model": model, "messages": told, **bound, **arguments, **tools}
+
+    def read(self, completion: Any, mode: Mode) -> str:
+        """Take the answer out of the first choice.
+
+        Raises:
+            IncompleteOutputException: It was cut off.
+            RefusalError: The model or a filter refused.
+            ProviderError: A gateway sent an error with a status of success.
+            ResponseParsingError: There is no choice, no message, or no answer in it.
+        """
+        choice = _first_choice(completion)
+        message = look(choice, "message")
+        _check_fault(look(completion, "error") or look(choice, "error"))
+        _check_finish(completion, look(choice, "finish_reason"), look(message, "refusal"))
+        answer = _READ.get(mode, _read_json)(message) if message is not None else None
+        if not answer:
+            raise ResponseParsingError(_say_what_came(completion), mode=mode.name, raw_response=completion)
+        return answer
+
+    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+        """Write a new request that also holds the model's turn, and what was wrong with it."""
+        message = look(_first_choice(completion), "message")
+        calls = _read_calls(message) if mode is Mode.TOOLS else []
+        problem = describe_error(error)
+        turns = _answer_calls(message, calls, problem) if calls else _answer_text(message, problem, mode)
+        return {**request, "messages": [*request["messages"], *turns]}
+
+    def usage(self, completion: Any) -> Usage:
+        """Count the tokens. Hidden reasoning that a vendor has only in its total counts as output."""
+        used = look(completion, "usage")
+        read = look(used, "prompt_tokens") or 0
+        written = look(used, "completion_tokens") or 0
+        cached = look(used, "prompt_tokens_details", "cached_tokens") or look(used, "prompt_cache_hit_tokens")
+        return Usage(
+            input_tokens=read,
+            output_tokens=max(written, (look(used, "total_tokens") or 0) - read),
+            cached_tokens=cached or 0,
+            reasoning_tokens=look(used, "completion_tokens_details", "reasoning_tokens") or 0,
+        )
+
+
+OPENAI_CHAT: Wire = OpenAIChat()
+
+
+def add_instruction(messages: Messages, instruction: str) -> Messages:
+    """Add a text to the first system or developer message, or put a system message first. Changes no message.
+
+    Args:
+        messages: The conversation.
+        instruction: The text; nothing is added where it is empty.
+    """
+    if not instruction:
+        return list(messages)
+    for index, message in enumerate(messages):
+        if message.get("role") in _INSTRUCTION_ROLES:
+            told = {**message, "content": _append_text(message.get("content"), instruction)}
+            return [*messages[:index], told, *messages[index + 1 :]]
+    return [{"role": "system", "content": instruction}, *messages]
+
+
+def _append_text(content: Any, text: str) -> Any:
+    if not content:
+        return text
+    if isinstance(content, str):
+        return f"{content}\n\n{text}"
+    return [*content, {"type": "text", "text": text}]
+
+
+def merge_tools(bound: Mapping[str, Any], arguments: Mapping[str, Any]) -> Request:
+    """Offer the caller's tools beside ours.
+
+    The caller's ``tool_choice`` is kept. Without one, our function is forced, unless there is a tool that the
+    provider itself runs, such as a web search: then the model must call *some* tool, so that it can search before it
+    answers. Functions of the caller's own are never run here, so that they are no reason not to force ours.
+
+    Args:
+        bound: The binding's arguments, with ``tools`` and ``tool_choice``.
+        arguments: The caller's.
+    """
+    given: list[Any] = list(arguments.get("tools") or ())
+    choice = arguments.get("tool_choice")
+    if choice is None:
+        is_hosted = any(look(tool, "type") not in {"function", "custom"} for tool in given)
+        choice = "required" if is_hosted else bound["tool_choice"]
+    return {"tools": [*given, *bound["tools"]], "tool_choice": choice}
+
+
+def _bind_tools(shape: Shape, strict: bool) -> Binding:
+    del strict  # many vendors that copy the format refuse `strict` on a function; JSON_SCHEMA mode is for it
+    function = {"name": shape.name, "description": shape.description, "parameters": expand_root(shape.schema)}
+    return Binding(
+        {
+            "tools": [{"type": "function", "function": function}],
+            "tool_choice": {"type": "function", "function": {"name": shape.name}},
+        }
+    )
+
+
+def _bind_json(shape: Shape, strict: bool) -> Binding:
+    del strict
+    return Binding({"response_format": {"type": "json_object"}}, ask_for_json(shape.schema))
+
+
+def _bind_json_schema(shape: Shape, strict: bool) -> Binding:
+    schema = strict_schema(shape.schema) if strict else None
+    form = {
+        "name": shape.name,
+        "description": shape.description,
+        "schema": schema or expand_root(shape.schema),
+        "strict": schema is not None,
+    }
+    return Binding({"response_format": {"type": "json_schema", "json_schema": form}})
+
+
+def _bind_markdown(shape: Shape, strict: bool) -> Binding:
+    del strict
+    return Binding({}, ask_for_json(shape.schema, fenced=True))
+
+
+_BIND: dict[Mode, Callable[[Shape, bool], Binding]] = {
+    Mode.TOOLS: _bind_tools,
+    Mode.JSON: _bind_json,
+    Mode.JSON_SCHEMA: _bind_json_schema,
+    Mode.MD_JSON: _bind_markdown,
+}
+
+
+def _first_choice(completion: Any) -> Any:
+    choices: list[Any] = look(completion, "choices") or [None]
+    return choices[0]
+
+
+def _check_fault(fault: Any) -> None:
+    if fault:
+        raise ProviderError(OpenAIChat.name, str(look(fault, "message") or fault))
+
+
+def _check_finish(completion: Any, reason: Any, refusal: Any) -> None:
+    ending = str(reason).lower().partition(":")[0]
+    if refusal:
+        raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
+    if ending in _FILTERED:
+        raise RefusalError(f"The provider's filter stopped the answer ({reason}).", last_completion=completion)
+    if ending in _CUT_OFF:
+        raise IncompleteOutputException(last_completion=completion)
+
+
+def _read_call(message: Any) -> str | None:
+    for call in look(message, "tool_calls") or ():
+        function = look(call, "function")
+        if function is not None:
+            return dump_arguments(look(function, "arguments") or "{}")
+    return _read_json(message)  # local models write the call's arguments as text
+
+
+def _read_json(message: Any) -> str | None:
+    return find_json(read_text(look(message, "content")))
+
+
+def _read_content(message: Any) -> str:
+    return read_text(look(message, "content"))
+
+
+_READ: dict[Mode, Callable[[Any], str | None]] = {Mode.TOOLS: _read_call, Mode.JSON_SCHEMA: _read_content}
+
+
+def _say_what_came(completion: Any) -> str:
+    choice = _first_choice(completion)
+    if choice is None or look(choice, "message") is None:
+        return "The completion holds no message. Ask again, or look at the provider's status."
+    text = read_text(look(choice, "message", "content"))
+    if text:
+        return f"The answer should be JSON, but this came: {shorten(text)!r}"
+    reason = look(choice, "finish_reason")
+    return f"The completion's message is empty (finish_reason {reason!r}). Ask again, or try another mode."
+
+
+def _read_calls(message: Any) -> list[dict[str, Any]]:
+    """Write a message's tool calls as a request has them; none where one of them is broken JSON.
+
+    Servers that put a history through a chat template parse it, and fail on what the model wrote wrong.
+    """
+    found: list[Any] = look(message, "tool_calls") or []
+    calls = [_write_call(call, index) for index, call in enumerate(found)]
+    is_sound = all(_is_sound(call["function"]["arguments"]) for call in calls if "function" in call)
+    return calls if is_sound else []
+
+
+def _is_sound(arguments: str) -> bool:
+    try:
+        orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _write_call(call: Any, index: int) -> dict[str, Any]:
+    written = {"id": look(call, "id") or f"call_{index}", **_pick(call, _KEPT_OF_CALL)}
+    custom = look(call, "custom")
+    if custom is not None:
+        return {**written, "type": "custom", "custom": {"name": look(custom, "name"), "input": look(custom, "input")}}
+    arguments = dump_arguments(look(call, "function", "arguments") or "{}")
+    return {**written, "type": "function", "function": {"name": look(call, "function", "name"), "arguments": arguments}}
+
+
+def _pick(value: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: found for name in names if (found := look(value, name)) is not None}
+
+
+def _answer_calls(message: Any, calls: list[dict[str, Any]], problem: str) -> Messages:
+    """Answer every call, as the format demands; the first is the one that was read."""
+    said = {"role": "assistant", "tool_calls": calls, **_pick(message, _KEPT_OF_MESSAGE)}
+    if text := read_text(look(message, "content")):
+        said["content"] = text
+    results: Messages = [
+        {"role": "tool", "tool_call_id": call["id"], "content": "Not used: call the function once."} for call in calls
+    ]
+    results[0]["content"] = (
+        f"The arguments are not valid:\n{problem}\nCall the function again with all of it corrected."
+    )
+    return [said, *results]
+
+
+def _answer_text(message: Any, problem: str, mode: Mode) -> Messages:
+    text = read_text(look(message, "content")) or _read_broken_call(message)
+    said: Messages = [{"role": "assistant", "content": text}] if text else []
+    again = f"The answer is not valid:\n{problem}\n{_AGAIN.get(mode, 'Answer again with the corrected JSON only.')}"
+    return [*said, {"role": "user", "content": again}]
+
+
+_AGAIN = {
+    Mode.TOOLS: "Call the function again with all of it corrected.",
+    Mode.MD_JSON: "Answer again with the corrected JSON in one ```json code block.",
+}
+
+
+def _read_broken_call(message: Any) -> str:
+    for call in look(message, "tool_calls") or ():
+        return dump_arguments(look(call, "function", "arguments") or look(call, "custom", "input") or "")
+    return ""

@@ -1,0 +1,280 @@
+"""OpenAI's Responses API.
+
+The format is that of https://platform.openai.com/docs/api-reference/responses, as ``openai.types.responses`` has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import pydantic
+
+from instructor.call import Binding, Messages, Request, Shape, Usage
+from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
+from instructor.mode import Mode
+from instructor.wires.openai_chat import merge_tools
+from instructor.wires.schema import expand_root, strict_schema
+from instructor.wires.text import describe_error, dump_arguments, find_json, look, read_text, shorten
+from instructor.wires.wire import Wire
+
+Item = dict[str, Any]
+"""One member of a request's ``input`` or of a response's ``output``."""
+
+_LIMITS = ("max_tokens", "max_completion_tokens")
+"""What the chat API calls ``max_output_tokens``."""
+_OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+"""The calls that the caller must answer, and the item that answers each."""
+_FALLEN = frozenset({"failed", "cancelled"})
+
+
+class OpenAIResponses:
+    """Requests and answers of ``responses.create``; a `Wire`."""
+
+    name = "openai_responses"
+    operation = "responses.create"
+    modes = (Mode.RESPONSES_TOOLS,)
+
+    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:
+        """Make the function tool. ``strict`` is always said, since this API takes it for true when it is left away.
+
+        Args:
+            shape: What the answer must look like.
+            mode: ``RESPONSES_TOOLS``.
+            strict: Hold the model to the schema, where it can be said in OpenAI's strict subset.
+        """
+        del mode
+        schema = strict_schema(shape.schema) if strict else None
+        function = {
+            "type": "function",
+            "name": shape.name,
+            "description": shape.description,
+            "parameters": schema or expand_root(shape.schema),
+            "strict": schema is not None,
+        }
+        return Binding({"tools": [function], "tool_choice": {"type": "function", "name": shape.name}})
+
+    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+        """Write a request. Chat messages become items; items of this API's own form are left as they are."""
+        bound: Mapping[str, Any] = binding.arguments if binding else {}
+        tools = merge_tools(bound, arguments) if bound else {}
+        items = [item for message in messages for item in write_items(message)]
+        return {"model": model, "input": items, **bound, **_rename_limit(arguments), **tools}
+
+    def read(self, completion: Any, mode: Mode) -> str:
+        """Take the arguments of the first function call, or JSON that came as text.
+
+        Raises:
+            IncompleteOutputException: The answer was cut off.
+            RefusalError: The model or a filter refused.
+            ProviderError: The provider says that the response failed.
+            ResponseParsingError: There is no answer in the output.
+        """
+        _check_status(completion)
+        output = _read_output(completion)
+        _check_refusal(completion, output)
+        for item in output:
+            if look(item, "type") == "function_call":
+                return dump_arguments(look(item, "arguments") or "{}")
+        answer = find_json(_read_messages(output))
+        if answer is None:
+            raise ResponseParsingError(_say_what_came(completion), mode=mode.name, raw_response=completion)
+        return answer
+
+    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+        """Write a new request that also holds the response's items, and what was wrong with them.
+
+        With ``conversation=`` the provider has kept all items itself, so that only what is new is sent.
+        """
+        del mode
+        output = _read_output(completion)
+        answers = _answer(output, describe_error(error))
+        if request.get("conversation"):
+            return {**request, "input": answers}
+        return {**request, "input": [*request["input"], *_write_output(output, request), *answers]}
+
+    def usage(self, completion: Any) -> Usage:
+        """Count the tokens."""
+        used = look(completion, "usage")
+        return Usage(
+            input_tokens=look(used, "input_tokens") or 0,
+            output_tokens=look(used, "output_tokens") or 0,
+            cached_tokens=look(used, "input_tokens_details", "cached_tokens") or 0,
+            reasoning_tokens=look(used, "output_tokens_details", "reasoning_tokens") or 0,
+        )
+
+
+OPENAI_RESPONSES: Wire = OpenAIResponses()
+
+
+def write_items(message: Mapping[str, Any]) -> list[Item]:
+    """Write a chat message as items of this API.
+
+    Args:
+        message: A chat message, or an item (it has a ``type``), which is left as it is.
+
+    Returns:
+        One item; for an assistant's turn its text, if any, and one more for each tool call.
+    """
+    role = message.get("role")
+    if "type" in message or role is None:
+        return [dict(message)]
+    if role == "tool":
+        output = _write_content(message.get("content") or "")
+        return [{"type": "function_call_output", "call_id": message["tool_call_id"], "output": output}]
+    if role == "assistant":
+        return _write_assistant(message)
+    return [{"role": role, "content": _write_content(message["content"])}]
+
+
+def _write_assistant(message: Mapping[str, Any]) -> list[Item]:
+    text = read_text(message.get("content")) or message.get("refusal")
+    kept = {"phase": message["phase"]} if message.get("phase") else {}
+    said: list[Item] = [{"role": "assistant", "content": text, **kept}] if text else []
+    return [*said, *(_write_call(call) for call in message.get("tool_calls") or ())]
+
+
+def _write_call(call: Mapping[str, Any]) -> Item:
+    if custom := call.get("custom"):
+        return {"type": "custom_tool_call", "call_id": call["id"], "name": custom["name"], "input": custom["input"]}
+    function = call["function"]
+    arguments = dump_arguments(function["arguments"])
+    return {"type": "function_call", "call_id": call["id"], "name": function["name"], "arguments": arguments}
+
+
+def _write_content(content: Any) -> Any:
+    if isinstance(content, str):
+        return content
+    return [_PARTS.get(part.get("type", ""), dict)(part) for part in content]
+
+
+def _write_text(part: Mapping[str, Any]) -> Item:
+    return {**part, "type": "input_text"}
+
+
+def _write_image(part: Mapping[str, Any]) -> Item:
+    image = part["image_url"]
+    url, detail = (image, None) if isinstance(image, str) else (image["url"], image.get("detail"))
+    others = {name: value for name, value in part.items() if name not in {"type", "image_url"}}
+    return {"type": "input_image", "image_url": url, "detail": detail or "auto", **others}
+
+
+def _write_file(part: Mapping[str, Any]) -> Item:
+    others = {name: value for name, value in part.items() if name not in {"type", "file"}}
+    return {"type": "input_file", **part["file"], **others}
+
+
+_PARTS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
+    "text": _write_text,
+    "image_url": _write_image,
+    "file": _write_file,
+}
+"""How each kind of chat content part is written here; the other kinds have the same form in both APIs."""
+
+
+def _rename_limit(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = [name for name in _LIMITS if name in arguments]
+    if not given:
+        return arguments
+    limit = {"max_output_tokens": arguments[given[-1]]}
+    return {**limit, **{name: value for name, value in arguments.items() if name not in _LIMITS}}
+
+
+def _read_output(completion: Any) -> list[Any]:
+    return look(completion, "output") or []
+
+
+def _check_status(completion: Any) -> None:
+    fault = look(completion, "error")
+    if fault:
+        code = look(fault, "code")
+        said = look(fault, "message") or fault
+        raise ProviderError(OpenAIResponses.name, f"{code}: {said}" if code else str(said))
+    status = look(completion, "status")
+    if status in _FALLEN:
+        raise ProviderError(OpenAIResponses.name, f"The response has status {status!r}. Send the request again.")
+    if status != "incomplete":
+        return
+    reason = look(completion, "incomplete_details", "reason")
+    if reason == "content_filter":
+        raise RefusalError("The provider's filter stopped the answer (content_filter).", last_completion=completion)
+    if reason in {"max_output_tokens", None}:
+        raise IncompleteOutputException(last_completion=completion)
+    raise IncompleteOutputException(f"The answer was cut off ({reason}).", last_completion=completion)
+
+
+def _check_refusal(completion: Any, output: list[Any]) -> None:
+    for part in _read_parts(output):
+        refusal = look(part, "refusal")
+        if refusal:
+            raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
+
+
+def _read_parts(output: list[Any]) -> list[Any]:
+    return [part for item in output if look(item, "type") == "message" for part in look(item, "content") or ()]
+
+
+def _read_messages(output: list[Any]) -> str:
+    return read_text(_read_parts(output))
+
+
+def _say_what_came(completion: Any) -> str:
+    output = _read_output(completion)
+    text = _read_messages(output)
+    if text:
+        return f"The model wrote text instead of calling the function: {shorten(text)!r}"
+    kinds = ", ".join(str(look(item, "type")) for item in output) or "nothing"
+    return f"The response (status {look(completion, 'status')!r}) holds no function call, but {kinds}."
+
+
+def _write_output(output: list[Any], request: Request) -> list[Item]:
+    """Write a response's items for the next request, reasoning included.
+
+    With ``store=False`` the provider can look nothing up by id. Unless the reasoning came encrypted, the items are
+    then sent without reasoning and without ids, because an id ties an item to its reasoning.
+    """
+    items = [_plain(item) for item in output]
+    is_loose = request.get("store") is False and not all(
+        item.get("encrypted_content") for item in items if item.get("type") == "reasoning"
+    )
+    if not is_loose:
+        return items
+    return [item for whole in items for item in _loosen(whole)]
+
+
+def _loosen(item: Item) -> list[Item]:
+    if item.get("type") in _OUTPUTS:
+        return [{name: value for name, value in item.items() if name not in {"id", "status"}}]
+    text = _read_messages([item])
+    return [{"role": "assistant", "content": text}] if text else []
+
+
+def _answer(output: list[Any], problem: str) -> list[Item]:
+    """Answer every call, as the API demands; the first is the one that was read."""
+    results: list[Item] = [
+        {"type": _OUTPUTS[kind], "call_id": look(item, "call_id"), "output": "Not used: call the function once."}
+        for item in output
+        if (kind := look(item, "type")) in _OUTPUTS
+    ]
+    again = f"The answer is not valid:\n{problem}\nCall the function again with all of it corrected."
+    if not results:
+        return [{"role": "user", "content": again}]
+    results[0]["output"] = again
+    return results
+
+
+def _plain(value: Any) -> Any:
+    """Write an SDK's object as plain dicts and lists, without members that are None."""
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in cast("list[Any]", value)]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return {name: _plain(member) for name, member in _members(value).items() if member is not None}
+
+
+def _members(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    if isinstance(value, pydantic.BaseModel):  # the SDK adds an underscore to a name that is a keyword: `async_`
+        return {name.removesuffix("_"): member for name, member in value}
+    return cast("Mapping[str, Any]", vars(value))

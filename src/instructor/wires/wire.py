@@ -1,0 +1,65 @@
+"""What a wire format must do. One file beside this one for each format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from instructor.call import Binding, Messages, Request, Shape, Usage
+from instructor.mode import Mode
+
+
+class Wire(Protocol):
+    """One provider's format of requests and answers, as pure functions without state.
+
+    A completion is the SDK's own object, read by attribute, so that a wire needs no SDK to be installed.
+    A wire changes nothing that it is given: not the caller's messages, not a request, not a schema.
+    """
+
+    @property
+    def name(self) -> str:
+        """The file's name, such as ``"openai_chat"``; part of every cache key."""
+        ...
+
+    @property
+    def operation(self) -> str:
+        """The SDK method that sends a request, as a path from the client: ``"chat.completions.create"``."""
+        ...
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that this wire speaks, its default first."""
+        ...
+
+    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:
+        """Make the part of a request that the response model decides."""
+        ...
+
+    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+        """Write a request. Without a binding it asks for a plain completion (``response_model=None``).
+
+        Args:
+            messages: The conversation in OpenAI's chat form, or in the provider's own.
+            binding: What `bind` made.
+            model: The model's name without the vendor's prefix.
+            arguments: What else the caller said, in the SDK's own keywords.
+        """
+        ...
+
+    def read(self, completion: Any, mode: Mode) -> str:
+        """Take the answer out of a completion, as JSON text, unchanged where the provider sends text.
+
+        Raises:
+            IncompleteOutputException: The provider cut the answer off.
+            RefusalError: The model or the provider's filter refused.
+            ResponseParsingError: There is no answer in the completion.
+        """
+        ...
+
+    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+        """Write a new request that shows the model its answer and what was wrong with it."""
+        ...
+
+    def usage(self, completion: Any) -> Usage:
+        """Count the tokens that a completion cost; zeros where the provider does not say."""
+        ...

@@ -1,0 +1,84 @@
+"""Fork while another thread holds the locks of every store and guard; parent and child must both go on."""
+
+# ruff: noqa: T201 - a child tells its parent through its standard output
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import warnings
+
+from instructor.cache import AutoCache, BaseCache, DiskCache
+from instructor.cache import guard as guards
+from instructor.cache import sqlite as disks
+from instructor.cache.entry import Entry
+from instructor.cache.guard import guard_of
+
+
+class Plain(BaseCache):
+    """Runs in worker threads, which the child does not have."""
+
+    def get(self, key: str) -> str:
+        return "plain"
+
+    def set(self, key: str, value: str, ttl: int | None = None) -> None: ...
+
+
+class Coroutine(BaseCache):
+    """Runs in a loop thread, which the child does not have."""
+
+    async def get(self, key: str) -> str:
+        return "coroutine"
+
+    async def set(self, key: str, value: str, ttl: int | None = None) -> None: ...
+
+
+memory, plain, coroutine = AutoCache(), Plain(), Coroutine()
+disk = DiskCache(tempfile.mkdtemp())
+
+
+def use_all(name: str) -> None:
+    memory.keep(Entry(name, "{}", "{}", "", "", 1.0))
+    assert memory.find(name) is not None
+    assert guard_of(plain).read("a") == "plain"
+    assert guard_of(coroutine).read("a") == "coroutine"
+    disk.set(name, name)
+    assert disk.get(name) == name
+    for store in (memory, plain, coroutine, disk):
+        guard_of(store).count(hits=1)
+
+
+use_all("before")
+locks = [memory._lock, guards._making, disks._opening, *(guard_of(s)._lock for s in (memory, plain, coroutine, disk))]
+locks += [guard_of(plain)._workers._lock, guard_of(coroutine)._loop._lock]
+held, release = threading.Event(), threading.Event()
+
+
+def hold() -> None:
+    with contextlib.ExitStack() as stack:
+        for lock in locks:
+            stack.enter_context(lock)
+        held.set()
+        release.wait()
+
+
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+child = os.fork()
+if child == 0:
+    use_all("child")
+    assert guard_of(AutoCache()) is not None
+    print("child ok", flush=True)
+    os._exit(0)
+release.set()
+holder.join()
+_, status = os.waitpid(child, 0)
+use_all("parent")
+assert disk.get("child") == "child"
+print("parent ok", flush=True)
+sys.exit(status)

@@ -1,0 +1,483 @@
+"""The guard: a store that fails, hangs or lies costs little, and a healthy one is never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import logging
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from instructor.cache import AutoCache, BaseCache
+from instructor.cache.guard import Guard, guard_of
+from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+
+CHILDREN = Path(__file__).parent / "children"
+
+
+class Plain(BaseCache):
+    """Does what `act` does, in plain methods."""
+
+    def __init__(self, act: Callable[[], Any] = lambda: "text") -> None:
+        self.act = act
+        self.calls: list[Any] = []
+        self.threads: list[str] = []
+
+    def get(self, key: str) -> Any:
+        self.calls.append(key)
+        self.threads.append(threading.current_thread().name)
+        return self.act()
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        self.calls.append((key, value, ttl))
+        self.act()
+
+
+class Coroutine(Plain):
+    """The same in asynchronous methods."""
+
+    async def get(self, key: str) -> Any:
+        result = Plain.get(self, key)
+        return await result if asyncio.iscoroutine(result) else result
+
+    async def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        Plain.set(self, key, value, ttl)
+
+
+class Handing(Plain):
+    """Plain methods that hand on a coroutine of another library."""
+
+    def get(self, key: str) -> Any:
+        super().get(key)
+        return asyncio.sleep(0, "text")
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> Any:
+        super().set(key, value, ttl)
+        return asyncio.sleep(0)
+
+
+class Native(Plain):
+    """Plain methods, and native asynchronous ones beside them."""
+
+    async def get_async(self, key: str) -> str:
+        self.calls.append("get_async")
+        return "text"
+
+    async def set_async(self, key: str, value: str, ttl: int | None = None) -> None:
+        self.calls.append(("set_async", ttl))
+
+
+class Bounded(Plain):
+    bounded = True
+
+
+class Unlimited(Plain):
+    timeout = None
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def broken() -> Any:
+    raise OSError("no route to host")
+
+
+def read(guard: Guard, *, in_task: bool) -> Any:
+    return asyncio.run(guard.read_async("key")) if in_task else guard.read("key")
+
+
+def write(guard: Guard, ttl: float | None = None, *, in_task: bool) -> Any:
+    return asyncio.run(guard.write_async("key", "text", ttl)) if in_task else guard.write("key", "text", ttl)
+
+
+in_both_worlds = pytest.mark.parametrize("in_task", [False, True], ids=["thread", "task"])
+
+
+@in_both_worlds
+@pytest.mark.parametrize("kind", [Plain, Coroutine, Handing, Native, Bounded, Unlimited])
+def test_every_kind_of_store_serves_threads_and_tasks(kind: type[Plain], in_task: bool) -> None:
+    store = kind()
+    guard = Guard(store)
+    for _ in range(3):
+        assert read(guard, in_task=in_task) == "text"
+        assert write(guard, in_task=in_task) is True
+    assert guard.stats().errors == 0
+
+
+def test_a_store_that_may_hang_is_kept_off_the_callers_thread() -> None:
+    here = threading.current_thread().name
+    ran_in = {}
+    for kind in (Plain, Bounded, Unlimited, Coroutine):
+        store = kind()
+        Guard(store).read("key")
+        ran_in[kind] = store.threads == [here]
+    assert ran_in == {Plain: False, Bounded: True, Unlimited: True, Coroutine: False}
+
+
+def test_no_plain_store_runs_in_the_event_loops_thread_but_coroutines_do() -> None:
+    here = threading.current_thread().name
+    ran_in = {}
+    for kind in (Plain, Bounded, Unlimited, Coroutine):
+        store = kind()
+        asyncio.run(Guard(store).read_async("key"))
+        ran_in[kind] = store.threads == [here]
+    assert ran_in == {Plain: False, Bounded: False, Unlimited: False, Coroutine: True}
+
+
+def test_coroutines_of_threads_all_run_in_one_loop() -> None:
+    loops = set()
+    store = Coroutine()
+    store.act = lambda: loops.add(asyncio.get_running_loop())
+    guard = Guard(store)
+    threads = [threading.Thread(target=guard.read, args=("key",)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loops) == 1
+
+
+@in_both_worlds
+@pytest.mark.parametrize(("given", "told"), [(None, None), (60, 60), (0.2, 1), (59.01, 60)])
+def test_a_store_is_told_whole_seconds_rounded_up(in_task: bool, given: float | None, told: int | None) -> None:
+    store = Plain()
+    write(Guard(store), given, in_task=in_task)
+    assert store.calls == [("key", "text", told)]
+    assert type(store.calls[0][2]) is type(told)
+
+
+@in_both_worlds
+@pytest.mark.parametrize("kind", [Plain, Coroutine, Bounded])
+def test_a_failing_store_raises_one_kind_of_error_that_says_what_to_do(kind: type[Plain], in_task: bool) -> None:
+    guard = Guard(kind(broken))
+    with pytest.raises(CacheError, match=rf"^{kind.__name__}\.get failed with OSError: no route to host\. Check") as e:
+        read(guard, in_task=in_task)
+    assert isinstance(e.value.__cause__, OSError)
+    assert guard.stats().errors == 1
+
+
+@in_both_worlds
+@pytest.mark.parametrize("kind", [Plain, Coroutine])
+def test_a_store_that_hangs_is_given_up_after_its_timeout(kind: type[Plain], in_task: bool) -> None:
+    release = threading.Event()
+    store = kind(release.wait if kind is Plain else lambda: asyncio.sleep(1000))
+    store.timeout = 0.02
+    guard = Guard(store)
+    try:
+        with pytest.raises(CacheError, match=rf"{kind.__name__}\.get failed: it took longer than 0\.02 s"):
+            read(guard, in_task=in_task)
+        assert guard.paused()
+    finally:
+        release.set()
+
+
+def test_threads_that_hang_are_replaced() -> None:
+    release = threading.Event()
+    store = Plain(release.wait)
+    store.timeout, store.pause = 0.01, 0
+    guard = Guard(store)
+    try:
+        for _ in range(20):  # more than there are worker threads
+            with pytest.raises(CacheError):
+                guard.read("key")
+        store.act = lambda: "text"
+        store.timeout = 5.0
+        assert guard.read("key") == "text"
+    finally:
+        release.set()
+
+
+def test_trials_of_a_store_that_hangs_for_good_become_rarer() -> None:
+    release, clock = threading.Event(), Clock()
+    store = Plain(release.wait)
+    store.timeout = 0.01
+    guard = Guard(store, clock)
+    try:
+        for _ in range(8):
+            with pytest.raises(CacheError):
+                guard.read("key")
+        clock.now += 1.5 * store.pause
+        assert guard.paused()
+    finally:
+        release.set()
+
+
+def test_many_tasks_wait_for_few_threads() -> None:
+    together, most, lock = 0, 0, threading.Lock()
+
+    def act() -> str:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        threading.Event().wait(0.001)
+        with lock:
+            together -= 1
+        return "text"
+
+    async def read_all(guard: Guard) -> list[Any]:
+        return await asyncio.gather(*(guard.read_async(str(number)) for number in range(200)))
+
+    assert asyncio.run(read_all(Guard(Plain(act)))) == ["text"] * 200
+    assert 1 < most <= 16
+
+
+def test_a_store_that_fails_is_left_alone_then_tried_once_then_used_again() -> None:
+    clock = Clock()
+    store = Plain(broken)
+    guard = Guard(store, clock)
+    assert not guard.paused()
+    with pytest.raises(CacheError):
+        guard.read("key")
+    assert guard.paused()
+    clock.now += store.pause
+    assert [guard.paused(), guard.paused()] == [False, True], "one makes the trial, the others wait for it"
+    with pytest.raises(CacheError):
+        guard.read("key")
+    clock.now += store.pause - 0.1
+    assert guard.paused()
+    clock.now += 0.1
+    assert not guard.paused()
+    store.act = lambda: "text"
+    assert guard.read("key") == "text"
+    assert not guard.paused()
+
+
+def test_a_trial_that_is_never_made_costs_one_more_pause() -> None:
+    clock = Clock()
+    guard = Guard(Plain(broken), clock)
+    with pytest.raises(CacheError):
+        guard.read("key")
+    clock.now += 10
+    assert not guard.paused()
+    clock.now += 10
+    assert not guard.paused()
+
+
+@in_both_worlds
+def test_failed_writes_pause_writes_only(in_task: bool) -> None:
+    clock = Clock()
+    store = Plain(broken)
+    guard = Guard(store, clock)
+    with pytest.raises(CacheError, match=r"Plain\.set failed"):
+        write(guard, in_task=in_task)
+    assert not guard.paused()
+    assert write(guard, in_task=in_task) is False
+    assert len(store.calls) == 1
+    store.act = lambda: "text"
+    assert read(guard, in_task=in_task) == "text"
+    assert write(guard, in_task=in_task) is False
+    clock.now += 10
+    assert write(guard, in_task=in_task) is True
+    assert write(guard, in_task=in_task) is True
+
+
+def test_failed_reads_pause_writes_too() -> None:
+    store = Plain(broken)
+    guard = Guard(store)
+    with pytest.raises(CacheError):
+        guard.read("key")
+    assert guard.write("key", "text", None) is False
+    assert store.calls == ["key"]
+
+
+def test_an_outage_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "instructor.cache")
+    store = Plain(broken)
+    guard = Guard(store)
+    for _ in range(3):
+        with pytest.raises(CacheError):
+            guard.read("key")
+    store.act = lambda: "text"
+    guard.read("key")
+    guard.read("key")
+    assert [(record.levelname, record.name) for record in caplog.records] == [
+        ("WARNING", "instructor.cache"),
+        ("INFO", "instructor.cache"),
+    ]
+
+
+def test_a_password_in_an_error_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise OSError("cannot reach redis://user:secret@host:6379/0")
+
+    with pytest.raises(CacheError, match=r"redis://\*\*\*@host") as error:
+        Guard(Plain(fail)).read("key")
+    assert "secret" not in str(error.value) + caplog.text
+
+
+@in_both_worlds
+@pytest.mark.parametrize("garbage", [5, {"a": 1}, ["x"], object(), True])
+def test_what_is_neither_text_nor_none_is_a_bad_entry_and_no_outage(garbage: Any, in_task: bool) -> None:
+    guard = Guard(Plain(lambda: garbage))
+    with pytest.raises(CacheEntryError, match=rf"Plain\.get returned a {type(garbage).__name__}"):
+        read(guard, in_task=in_task)
+    assert not guard.paused()
+
+
+def test_a_cancelled_read_is_no_failure_and_harms_nothing() -> None:
+    release, entered = threading.Event(), threading.Event()
+
+    def act() -> str:
+        entered.set()
+        release.wait()
+        return "text"
+
+    async def cancel_one(guard: Guard) -> None:
+        task = asyncio.create_task(guard.read_async("key"))
+        await asyncio.to_thread(entered.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        release.set()
+        assert not guard.paused()
+        assert await guard.read_async("key") == "text"
+
+    guard = Guard(Plain(act))
+    asyncio.run(cancel_one(guard))
+    assert guard.stats().errors == 0
+
+
+@pytest.mark.parametrize("kind", [Plain, Bounded])
+def test_keyboard_interrupt_passes_through(kind: type[Plain]) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    guard = Guard(kind(interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        guard.read("key")
+    assert not guard.paused()
+    assert guard.stats().errors == 0
+
+
+@in_both_worlds
+def test_a_stores_own_stop_iteration_is_a_failure_like_any_other(in_task: bool) -> None:
+    guard = Guard(Plain(lambda: next(iter(()))))
+    with pytest.raises(CacheError):
+        read(guard, in_task=in_task)
+
+
+def test_counters_add_up_over_threads() -> None:
+    guard = guard_of(AutoCache())
+    threads = [threading.Thread(target=lambda: [guard.count(hits=1, writes=2) for _ in range(500)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (guard.stats().hits, guard.stats().writes) == (4000, 8000)
+
+
+def test_counters_are_told_though_the_size_is_not() -> None:
+    class Sized(Plain):
+        def size(self) -> tuple[int, int]:
+            raise OSError("down")
+
+    guard = Guard(Sized())
+    guard.count(misses=1)
+    assert (guard.stats().misses, guard.stats().entries) == (1, None)
+
+
+class Unhashable(Plain):
+    __hash__ = None  # type: ignore[assignment] - what is tested
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+class Slotted(BaseCache):
+    __slots__ = ("data",)
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        return self.data.get(key)
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        self.data[key] = value
+
+
+class Frozen(Plain):
+    def __init__(self) -> None:
+        pass
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("frozen")
+
+
+@pytest.mark.parametrize("kind", [Plain, Unhashable, Slotted, Frozen, AutoCache])
+def test_a_store_has_one_guard_of_its_own_and_takes_it_along(kind: type[BaseCache]) -> None:
+    store, other = kind(), kind()
+    guard = guard_of(store)
+    assert guard_of(store) is guard
+    assert guard_of(other) is not guard
+    assert guard.store is store
+    reference = weakref.ref(guard)
+    del store, guard
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_store_that_was_used_is_still_let_go() -> None:
+    store = Plain()
+    guard_of(store).read("key")
+    asyncio.run(guard_of(store).read_async("key"))
+    reference = weakref.ref(store)
+    del store
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_copy_of_a_store_has_a_guard_of_its_own() -> None:
+    store = Slotted()
+    guard = guard_of(store)
+    for other in (copy.copy(store), copy.deepcopy(store), pickle.loads(pickle.dumps(store))):
+        assert guard_of(other) is not guard
+        assert guard_of(other).store is other
+    assert guard_of(store) is guard
+
+
+def test_all_threads_get_the_same_guard() -> None:
+    for _ in range(20):
+        store, barrier, found = Plain(), threading.Barrier(4), []
+
+        def find(store: Plain = store, barrier: threading.Barrier = barrier, found: list[Guard] = found) -> None:
+            barrier.wait()
+            found.append(guard_of(store))
+
+        threads = [threading.Thread(target=find) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(map(id, found))) == 1
+
+
+@pytest.mark.parametrize("store", [None, {}, AutoCache, "redis://localhost"])
+def test_what_is_no_store_is_refused(store: Any) -> None:
+    with pytest.raises(ConfigurationError, match="AutoCache\\(\\)"):
+        guard_of(store)
+
+
+def test_neither_a_hanging_store_nor_a_loop_keeps_the_interpreter_from_exiting() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", CHILDREN / "hang.py"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

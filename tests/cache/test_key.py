@@ -1,0 +1,317 @@
+"""The key covers everything that a call says, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+import json
+import os
+import subprocess
+import sys
+import uuid
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr
+
+from instructor.cache.key import canonical, canonical_text, make_cache_key, schema_of
+from instructor.engine.keyring import Keyring
+from instructor.engine.plan import Plans
+from instructor.exceptions import NoCanonicalFormError
+from instructor.mode import Mode
+from instructor.testing.scripted import ScriptedPort
+from instructor.wires.openai_chat import OPENAI_CHAT
+
+
+class User(BaseModel):
+    name: str
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+HELLO = [{"role": "user", "content": "hello"}]
+NAMES = st.text(max_size=8)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def test_four_arguments_give_the_digest_that_the_user_documents_print() -> None:
+    key = make_cache_key(messages=HELLO, model="gpt-4.1-mini", response_model=User, mode="TOOLS")
+    assert key == "2e2a9521bd269d62ee9a8559d7deacba0025c1f6da0ec1fc63d472788be096fe"
+
+
+def test_the_digest_is_that_of_the_sorted_json_of_its_members() -> None:
+    members = {
+        "messages": HELLO,
+        "mode": "TOOLS",
+        "model": "m",
+        "schema": User.model_json_schema(),
+        "zeta": {"b": 1, "a": [2]},
+    }
+    expected = sha256(json.dumps(members, sort_keys=True).encode()).hexdigest()
+    key = make_cache_key(messages=HELLO, model="m", response_model=User, mode=Mode.TOOLS, zeta={"a": [2.0], "b": 1})
+    assert key == expected
+
+
+def make_key(**changes: Any) -> str:
+    """The key of a call through a client's own keyring."""
+    said: dict[str, Any] = {
+        "provider": "openai",
+        "endpoint": {"base_url": "https://api.openai.com/v1"},
+        "mode": Mode.TOOLS,
+        "model": "gpt-4.1-mini",
+        "response_model": User,
+        "messages": HELLO,
+        "context": None,
+        "strict": True,
+        "namespace": None,
+        "arguments": {},
+        **changes,
+    }
+    port = ScriptedPort([], provider=said["provider"])
+    port.endpoint = said["endpoint"]
+    keyring = Keyring(port, OPENAI_CHAT, said["mode"])
+    plan = Plans(OPENAI_CHAT, said["mode"]).make(said["response_model"])
+    return keyring.key(
+        plan,
+        said["model"],
+        said["messages"],
+        said["context"],
+        said["strict"],
+        said["namespace"],
+        said["arguments"],
+    )
+
+
+def test_the_client_makes_the_key_that_the_public_function_makes() -> None:
+    arguments = {"temperature": 0.5, "timeout": 3}
+    public = make_cache_key(
+        messages=HELLO,
+        model="gpt-4.1-mini",
+        response_model=User,
+        mode="TOOLS",
+        provider="openai",
+        endpoint={"base_url": "https://api.openai.com/v1"},
+        wire="openai_chat",
+        format=2,
+        namespace="tenant",
+        context={"a": 1},
+        strict=False,
+        arguments={"temperature": 0.5},
+    )
+    assert public == make_key(namespace="tenant", context={"a": 1}, strict=False, arguments=arguments)
+
+
+class Admin(BaseModel):
+    name: str = Field(description="The name.")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"provider": "groq"},
+        {"endpoint": {"base_url": "http://localhost:1/v1"}},
+        {"endpoint": {"base_url": "https://api.openai.com/v1", "organization": "a"}},
+        {"endpoint": {"base_url": "https://api.openai.com/v1", "project": "a"}},
+        {"endpoint": {"base_url": "https://api.openai.com/v1", "default_headers": {"beta": "1"}}},
+        {"mode": Mode.JSON},
+        {"model": "gpt-4.1"},
+        {"response_model": Admin},
+        {"response_model": list[User]},
+        {"response_model": User | None},
+        {"response_model": None},
+        {"messages": [{"role": "system", "content": "hello"}]},
+        {"messages": [{"role": "user", "content": "hello "}]},
+        {"messages": HELLO * 2},
+        {"context": {"a": 1}},
+        {"context": {"a": "1"}},
+        {"strict": False},
+        {"namespace": "tenant"},
+        {"arguments": {"temperature": 0}},
+        {"arguments": {"temperature": 0.1}},
+        {"arguments": {"top_p": 0}},
+        {"arguments": {"seed": 1}},
+        {"arguments": {"seed": "1"}},
+        {"arguments": {"seed": True}},
+        {"arguments": {"stop": ["a", "b"]}},
+        {"arguments": {"stop": ["b", "a"]}},
+        {"arguments": {"max_tokens": 5}},
+        {"arguments": {"user": "a"}},
+        {"arguments": {"metadata": {"a": "b"}}},
+        {"arguments": {"system": "Be brief."}},
+        {"arguments": {"reasoning_effort": "low"}},
+        {"arguments": {"tools": [{"type": "web_search"}]}},
+        {"arguments": {"extra_body": {"top_k": 1}}},
+        {"arguments": {"extra_headers": {"anthropic-beta": "context-1m"}}},
+        {"arguments": {"extra_query": {"api-version": "2"}}},
+    ],
+    ids=str,
+)
+def test_whatever_can_change_the_answer_changes_the_key(change: dict[str, Any]) -> None:
+    assert make_key(**change) != make_key()
+
+
+def test_no_two_different_calls_of_the_table_share_a_key() -> None:
+    changes = test_whatever_can_change_the_answer_changes_the_key.pytestmark[0].args[1]
+    keys = [make_key(**change) for change in changes]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arguments": {"timeout": 5.0}},
+        {"arguments": {"timeout": object()}},
+        {"arguments": {"api_key": "sk-other"}},
+        {"arguments": {"max_retries": 9}},
+        {"arguments": {"temperature": None}},
+        {"arguments": {"extra_headers": {"Authorization": "Bearer x"}}},
+        {"arguments": {"extra_headers": {"X-API-Key": "x"}}},
+        {"arguments": {"extra_headers": {"traceparent": "00-1-2-01", "X-Request-Id": "7"}}},
+        {"arguments": {"extra_headers": {"Idempotency-Key": "7"}}},
+        {"arguments": {"extra_headers": None}},
+        {"messages": [{"content": "hello", "role": "user"}]},
+        {"messages": tuple(HELLO)},
+    ],
+    ids=str,
+)
+def test_what_cannot_change_the_answer_leaves_the_key_alone(change: dict[str, Any]) -> None:
+    assert make_key(**change) == make_key()
+
+
+def test_order_and_number_form_do_not_matter() -> None:
+    one = make_key(arguments={"temperature": 0, "logit_bias": {"1": 5, "2": -5}})
+    other = make_key(arguments={"logit_bias": {"2": -5.0, "1": 5.0}, "temperature": 0.0})
+    assert one == other
+
+
+@given(PLAIN, PLAIN)
+def test_plain_data_has_one_form_if_and_only_if_it_is_equal(one: Any, other: Any) -> None:
+    def marked(value: Any) -> Any:
+        # Python calls True and 1 equal; a provider does not.
+        if isinstance(value, bool):
+            return ("bool", value)
+        if isinstance(value, list):
+            return [marked(item) for item in value]
+        return {name: marked(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+    assert (canonical_text(one, "x") == canonical_text(other, "x")) == (marked(one) == marked(other))
+
+
+@given(st.dictionaries(NAMES, PLAIN, min_size=2, max_size=6), st.randoms(use_true_random=False))
+def test_the_order_of_a_dict_is_lost_at_every_depth(data: dict[str, Any], random: Any) -> None:
+    def shuffled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [shuffled(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        names = list(value)
+        random.shuffle(names)
+        return {name: shuffled(value[name]) for name in names}
+
+    assert make_key(context=data) == make_key(context=shuffled(data))
+
+
+class Shaped(BaseModel):
+    shown: int = 1
+    hidden: int = Field(default=1, exclude=True)
+    _private: int = PrivateAttr(default=1)
+
+
+DISTINCT: list[Any] = [
+    "2026-01-01",
+    dt.date(2026, 1, 1),
+    dt.datetime(2026, 1, 1),  # noqa: DTZ001 - a naive time is a value of its own
+    dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    dt.timedelta(1),
+    "1",
+    1,
+    1.5,
+    Decimal("1.5"),
+    True,
+    b"1",
+    {1},
+    frozenset({2}),
+    [1],
+    {"1": 1},
+    {1: 1},
+    {True: 1},
+    "red",
+    Colour.RED,
+    Point(1),
+    Point(2),
+    {"x": 1, "y": 0},
+    uuid.UUID(int=1),
+    float("inf"),
+    float("nan"),
+    {"\0float": "inf"},
+    {"\0set": [1]},
+    {"\0bytes": "MQ=="},
+    Shaped(),
+    Shaped(shown=2),
+    Shaped(hidden=2),
+]
+
+
+def test_values_of_different_meaning_never_share_a_form() -> None:
+    forms = [canonical_text(value, "x") for value in DISTINCT]
+    assert len(set(forms)) == len(DISTINCT)
+
+
+def test_private_state_is_part_of_an_objects_form() -> None:
+    one, other = Shaped(), Shaped()
+    other._private = 2
+    assert canonical(one) != canonical(other)
+    assert canonical(one) == canonical(Shaped())
+
+
+@pytest.mark.parametrize("value", [lambda: 0, object(), open, (item for item in ()), User, SecretStr], ids=repr)
+def test_what_has_no_form_is_named_in_the_error(value: Any) -> None:
+    with pytest.raises(NoCanonicalFormError, match=r"arguments\.tools\[1\]"):
+        canonical({"tools": [1, value]}, "arguments")
+
+
+def test_data_that_contains_itself_is_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(NoCanonicalFormError, match="contains itself"):
+        canonical(loop)
+
+
+def test_another_process_with_another_hash_seed_makes_the_same_key() -> None:
+    program = (
+        "from instructor.cache import make_cache_key; print(make_cache_key(messages=[{'role': 'user', 'content': 'x'}],"
+        " model='m', response_model=int, mode='TOOLS', context={'tags': {'a', 'b', 'c', 'd'}}))"
+    )
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("kind", [User, list[User], int, Literal["a"], User | None, dict[str, int]], ids=str)
+def test_every_kind_of_response_model_has_a_schema(kind: Any) -> None:
+    assert json.dumps(schema_of(kind))

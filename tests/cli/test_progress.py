@@ -1,0 +1,88 @@
+"""What a run shows fits a small terminal and says nothing that it does not know."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+
+import pytest
+from rich.console import Console
+
+from instructor.call import Usage
+from instructor.cli.prices import Prices
+from instructor.cli.progress import LiveDisplay, PlainDisplay, make_display, make_summary, show_time_left
+from instructor.cli.tally import Outcome, Tally
+
+PRICES = Prices("openai/gpt-4.1-mini", "as gpt-4.1-mini")
+
+
+def make_tally(*outcomes: Outcome, total: int | None = 300, prices: Prices = PRICES) -> Tally:
+    tally = Tally(total=total)
+    for outcome in outcomes:
+        tally.add(outcome, prices)
+    return tally
+
+
+def make_console(width: int, *, terminal: bool) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, _environ={})
+
+
+HIT = Outcome(1, "{}", source="hit", saved=Usage(1_000_000, 0), seconds_saved=1.5)
+ASKED = Outcome(2, "{}", attempts=2, spent=Usage(500_000, 0))
+SHARED = Outcome(3, "{}", source="shared", saved=Usage(250_000, 0))
+FAILED = Outcome(4, error="no", attempts=1, spent=Usage(250_000, 0))
+
+
+def test_every_record_is_counted_once_and_its_money_where_it_belongs():
+    tally = make_tally(HIT, ASKED, SHARED, FAILED)
+    assert (tally.done, tally.hits, tally.asked, tally.shared, tally.failed, tally.requests) == (4, 1, 1, 1, 1, 3)
+    assert (tally.money_spent, tally.money_saved) == (Decimal("0.3"), Decimal("0.5"))
+    assert (tally.spent.total_tokens, tally.saved.total_tokens) == (750_000, 1_250_000)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_live_display_takes_three_lines(width: int):
+    console = make_console(width, terminal=True)
+    display = LiveDisplay(console, make_tally(HIT, ASKED, SHARED, FAILED), PRICES)
+    lines = console.render_lines(display._draw())
+    assert len(lines) == 3
+    text = "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
+    assert "4/300" in text
+    assert "1 hits · 1 misses · 1 shared · 1 errors" in text
+    assert "750,000 tokens, $0.3000 spent, $0.5000 saved (as gpt-4.1-mini)" in text
+
+
+def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch: pytest.MonkeyPatch):
+    now = 1000.0
+    monkeypatch.setattr("instructor.cli.progress.time.monotonic", lambda: now)
+    console = make_console(80, terminal=False)
+    display = make_display(console, make_tally(HIT), PRICES, quiet=False)
+    assert isinstance(display, PlainDisplay)
+    for now in (1001.0, 1006.0, 1007.0, 1012.0):
+        display.update()
+    assert console.file.getvalue().count("1/300") == 2
+
+
+def test_a_price_that_is_not_known_is_not_zero():
+    unknown = Prices("ollama/llama3")
+    tally = make_tally(ASKED, prices=unknown)
+    console = make_console(80, terminal=False)
+    console.print(make_summary(tally, unknown, {"output": "out.jsonl"}))
+    shown = console.file.getvalue()
+    assert "price unknown" in shown
+    assert "$" not in shown
+    assert tally.describe()["money_spent"] is None
+
+
+def test_the_time_left_is_told_by_the_speed_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch):
+    now = 0.0
+    monkeypatch.setattr("instructor.cli.tally.time.monotonic", lambda: now)
+    tally = Tally(total=1200)
+    tally.tick()
+    for _ in range(1000):  # a thousand hits at once, then one miss a second
+        tally.add(HIT, Prices("offline/x"))
+    for now in range(1, 101):
+        tally.add(ASKED, Prices("offline/x"))
+    assert show_time_left(tally) == "1:40 left"
+    tally.total = None
+    assert show_time_left(tally) == "1:40"

@@ -1,0 +1,61 @@
+"""The prompt is the record's own text, or a template that is safe whatever the record holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from instructor.cli.prompts import make_prompt
+from instructor.exceptions import ConfigurationError, ValidationError
+
+
+@pytest.mark.parametrize(
+    ("data", "prompt"),
+    [
+        ("a line", "a line"),
+        ({"text": "hello", "label": "x"}, "hello"),
+        ({"id": 1, "Message": "hello"}, "hello"),
+        ({"content": ["a", 1]}, '["a",1]'),
+        ({"text": "a", "content": "b"}, '{"text":"a","content":"b"}'),
+        ({"name": "Zoë", "age": 3}, '{"name":"Zoë","age":3}'),
+        ("{{ 7 * 7 }} {% raw %} {0} {text}", "{{ 7 * 7 }} {% raw %} {0} {text}"),
+    ],
+)
+def test_without_a_template_the_records_own_text_is_sent(data: object, prompt: str):
+    assert make_prompt(None)(data) == prompt
+
+
+@pytest.mark.parametrize(
+    ("template", "data", "prompt"),
+    [
+        ("Sort: {{ text }}!", "a line", "Sort: a line!"),
+        ("{{ a }}-{{ b }}", {"a": 1, "b": "{{ a }}{% if %}"}, "1-{{ a }}{% if %}"),
+        ("{{ record['Full name'] }}", {"Full name": "Ann Lee"}, "Ann Lee"),
+        ("{{ record | tojson }}", {"a": "<Zoë>"}, '{"a":"<Zoë>"}'),
+        ("{{ a | default('none') }}{% if b is defined %}{{ b }}{% endif %}", {"c": 1}, "none"),
+    ],
+)
+def test_a_template_is_filled_with_the_fields(template: str, data: object, prompt: str):
+    assert make_prompt(template)(data) == prompt
+
+
+def test_a_field_that_the_record_does_not_have_is_named_with_those_it_has():
+    with pytest.raises(ConfigurationError, match=r"'texts', which the record does not have\. It has label, text"):
+        make_prompt("{% if false %}{{ texts }}{% endif %}{{ text }}")({"text": "a", "label": "b"})
+
+
+@pytest.mark.parametrize("template", ["Classify this", "Classify {text}", "{{ text", "{% for %}"])
+def test_a_template_without_a_field_or_out_of_shape_is_refused(template: str):
+    with pytest.raises(ConfigurationError):
+        make_prompt(template)
+
+
+@pytest.mark.parametrize("template", ["{{ text.__class__.__mro__ }}", "{{ text / 2 }}", "{{ text.nothing.more }}"])
+def test_a_template_that_cannot_be_filled_fails_the_record(template: str):
+    with pytest.raises(ValidationError, match="cannot be filled"):
+        make_prompt(template)("a line")
+
+
+@pytest.mark.parametrize(("template", "data"), [(None, {"text": "  "}), (None, {}), ("{{ text }}", " ")])
+def test_nothing_is_asked_about_an_empty_text(template: str | None, data: object):
+    with pytest.raises(ValidationError, match="no text"):
+        make_prompt(template)(data)

@@ -1,0 +1,63 @@
+"""Fixtures for every test: real servers on loopback, started once and emptied before each test that asks for one.
+
+Each is stopped at the end of the run, and by the operating system if the run is killed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from servers import ...`
+
+from replies import ReplyServer
+from servers import Aimock, ServerError, Valkey
+
+
+@pytest.fixture(scope="session")
+def aimock_server() -> Iterator[Aimock]:
+    """The one aimock of this run; tests take `aimock`."""
+    try:
+        server = Aimock()
+    except ServerError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def aimock(aimock_server: Aimock, monkeypatch: pytest.MonkeyPatch) -> Aimock:
+    """Aimock without fixtures, faults and journal, with the environment pointing the official SDKs at it."""
+    aimock_server.reset()
+    for name, value in aimock_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return aimock_server
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Valkey]:
+    """The one Valkey of this run; tests take `valkey`."""
+    try:
+        server = Valkey()
+    except ServerError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Iterator[Valkey]:
+    """A running, empty Valkey. A test may stop, start and freeze it."""
+    valkey_server.reset()
+    yield valkey_server
+    valkey_server.wake()
+
+
+@pytest.fixture
+def reply_server() -> Iterator[ReplyServer]:
+    """An HTTP server on loopback whose replies the test scripts."""
+    with ReplyServer() as server:
+        yield server

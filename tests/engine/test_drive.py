@@ -1,0 +1,284 @@
+"""The two drivers perform the same effects, land every flight, and survive cancellation at each effect."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from instructor.cache.memory import AutoCache
+from instructor.cache.store import BaseCache
+from instructor.client import AsyncInstructor, Instructor
+from instructor.exceptions import InstructorRetryException
+from instructor.hooks import HookName
+from instructor.mode import Mode
+from instructor.testing.scripted import ScriptedPort
+from instructor.wires.openai_chat import OPENAI_CHAT
+from steps import HELLO, KEY, User
+
+JASON = {"name": "Jason", "age": 25}
+
+
+class DictCache(BaseCache):
+    """A user's plain store, called in the caller's thread."""
+
+    timeout = None
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        return self.data.get(key)
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        self.data[key] = value
+
+
+class SlowCache(BaseCache):
+    """A user's asynchronous store that waits where a test says so."""
+
+    def __init__(self, wait_at: str) -> None:
+        self.data: dict[str, Any] = {}
+        self.wait_at = wait_at
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def get(self, key: str) -> Any:
+        await self._wait("get")
+        return self.data.get(key)
+
+    async def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        await self._wait("set")
+        self.data[key] = value
+
+    async def _wait(self, at: str) -> None:
+        if at == self.wait_at:
+            self.reached.set()
+            await self.go.wait()
+
+
+def make(replies: Any, cache: Any = None, **options: Any) -> tuple[Instructor, ScriptedPort]:
+    port = ScriptedPort(replies)
+    client = Instructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=cache, **options)
+    return client, port
+
+
+def make_async(replies: Any, cache: Any = None, **options: Any) -> tuple[AsyncInstructor, ScriptedPort]:
+    port = ScriptedPort(replies, asynchronous=True)
+    client = AsyncInstructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=cache, **options)
+    return client, port
+
+
+REPLIES = [{"age": 1}, JASON]
+
+
+def test_both_clients_tell_the_same_story() -> None:
+    def listen(client: Any) -> list[Any]:
+        told: list[Any] = []
+        for name in HookName:
+            client.on(name, lambda *_, name=name, **__: told.append(name))
+        return told
+
+    client, port = make(REPLIES, DictCache())
+    story = listen(client)
+    values = [client.create(User, HELLO), client.create(User, HELLO)]
+
+    async def main() -> tuple[list[Any], list[Any], int]:
+        other, other_port = make_async(REPLIES, DictCache())
+        other_story = listen(other)
+        other_values = [await other.create(User, HELLO), await other.create(User, HELLO)]
+        return other_story, other_values, len(other_port.requests)
+
+    assert asyncio.run(main()) == (story, values, len(port.requests))
+    assert story.count(HookName.CACHE_HIT) == story.count(HookName.CACHE_WRITE) == 1
+    assert len(port.requests) == 2
+
+
+async def test_the_asynchronous_client_awaits_coroutine_handlers() -> None:
+    client, _ = make_async([JASON], DictCache())
+    told = []
+
+    async def handler(event: Any) -> None:
+        await asyncio.sleep(0)
+        told.append(event.name)
+
+    client.on("cache:miss", handler)
+    client.on("cache:write", handler)
+    await client.create(User, HELLO)
+    assert told == [HookName.CACHE_MISS, HookName.CACHE_WRITE]
+
+
+def test_threads_that_ask_the_same_at_once_make_one_request() -> None:
+    waiting = threading.Barrier(9, timeout=10)
+    release = threading.Event()
+
+    def reply(_: Any) -> Any:
+        release.wait(10)
+        return JASON
+
+    client, port = make(reply, DictCache())
+    values: list[Any] = []
+
+    def ask() -> None:
+        waiting.wait()
+        values.append(client.create(User, HELLO))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    waiting.wait()
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    assert values == [User(**JASON)] * 8
+    assert len({id(value) for value in values}) == 8
+    assert len(port.requests) == 1
+
+
+async def test_tasks_that_ask_the_same_at_once_make_one_request() -> None:
+    client, port = make_async(lambda _: JASON, DictCache())
+    values = await asyncio.gather(*(client.create(User, HELLO) for _ in range(1000)))
+    assert values == [User(**JASON)] * 1000
+    assert len(port.requests) == 1
+    stats = client.cache_stats()
+    assert stats.coalesced + stats.hits == 999
+
+
+async def test_threads_and_tasks_share_one_flight() -> None:
+    cache = DictCache()
+    release = asyncio.Event()
+
+    async def reply(_: Any) -> Any:
+        await release.wait()
+        return JASON
+
+    leader, port = make_async(reply, cache)
+    follower, other_port = make([], cache)
+    task = asyncio.create_task(leader.create(User, HELLO))
+    while not port.requests:
+        await asyncio.sleep(0)
+    thread = asyncio.create_task(asyncio.to_thread(follower.create, User, HELLO))
+    await asyncio.sleep(0)
+    release.set()
+    assert await task == await thread == User(**JASON)
+    assert not other_port.requests
+
+
+async def test_a_failed_leaders_error_reaches_all_and_nothing_is_stored() -> None:
+    cache = AutoCache()
+    client, port = make_async(lambda _: ConnectionError("dropped"), cache)
+    results = await asyncio.gather(*(client.create(User, HELLO) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(result, InstructorRetryException) for result in results)
+    assert len(port.requests) == 1
+    assert len(cache) == 0
+
+
+async def test_a_cancelled_leader_hands_over() -> None:
+    release = asyncio.Event()
+
+    async def reply(_: Any) -> Any:
+        if len(port.requests) == 1:
+            await asyncio.Event().wait()
+        await release.wait()
+        return JASON
+
+    client, port = make_async(reply, DictCache())
+    leader = asyncio.create_task(client.create(User, HELLO))
+    while not port.requests:
+        await asyncio.sleep(0)
+    followers = [asyncio.create_task(client.create(User, HELLO)) for _ in range(3)]
+    await asyncio.sleep(0)
+    leader.cancel()
+    release.set()
+    assert await asyncio.gather(*followers) == [User(**JASON)] * 3
+    assert leader.cancelled()
+    assert len(port.requests) == 2
+
+
+@pytest.mark.parametrize("at", ["get", "set"])
+async def test_a_call_cancelled_in_the_store_disturbs_nobody(at: str) -> None:
+    cache = SlowCache(at)
+    client, port = make_async(lambda _: JASON, cache)
+    first = asyncio.create_task(client.create(User, HELLO))
+    await cache.reached.wait()
+    second = asyncio.create_task(client.create(User, HELLO))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    cache.go.set()
+    assert await second == User(**JASON)
+    assert len(port.requests) == 1, "an answer that was paid for is not asked for again"
+    assert not client.cache_stats().errors
+    assert not cache.data or KEY not in cache.data
+
+
+async def test_a_call_cancelled_in_a_hook_or_at_rest_leaves_no_flight_behind() -> None:
+    import tenacity
+
+    policy = tenacity.AsyncRetrying(wait=tenacity.wait_fixed(3600))
+    client, port = make_async([ConnectionError("dropped"), JASON], DictCache())
+    resting = asyncio.create_task(client.create(User, HELLO, max_retries=policy))
+    while not port.requests:
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    resting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await resting
+    reached = asyncio.Event()
+
+    async def hang(_: Any) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    client.on("cache:miss", hang)
+    hooked = asyncio.create_task(client.create(User, HELLO))
+    await reached.wait()
+    hooked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hooked
+    client.clear()
+    assert await client.create(User, HELLO) == User(**JASON)
+
+
+def test_a_call_that_repeats_itself_from_a_hook_goes_on_alone() -> None:
+    client, port = make(lambda _: JASON, DictCache())
+    inner = []
+
+    def again(_: Any) -> None:
+        client.clear("cache:miss")
+        inner.append(client.create(User, HELLO))
+
+    client.on("cache:miss", again)
+    assert client.create(User, HELLO) == inner[0] == User(**JASON)
+    assert len(port.requests) == 2
+
+
+async def test_a_synchronous_call_inside_the_loop_does_not_wait_for_a_task_of_that_loop() -> None:
+    cache = DictCache()
+    release = asyncio.Event()
+
+    async def reply(_: Any) -> Any:
+        await release.wait()
+        return JASON
+
+    leader, port = make_async(reply, cache)
+    task = asyncio.create_task(leader.create(User, HELLO))
+    while not port.requests:
+        await asyncio.sleep(0)
+    blocking, other_port = make([JASON], cache)
+    assert blocking.create(User, HELLO) == User(**JASON)
+    assert len(other_port.requests) == 1
+    release.set()
+    await task
+
+
+def test_interrupting_the_leader_hands_over() -> None:
+    client, port = make([KeyboardInterrupt(), JASON], DictCache())
+    with pytest.raises(KeyboardInterrupt):
+        client.create(User, HELLO)
+    assert client.create(User, HELLO) == User(**JASON)
+    assert len(port.requests) == 2

@@ -1,0 +1,478 @@
+"""The order of events in a call, stepped by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError, field_validator
+
+from instructor.cache.entry import Entry, encode_entry
+from instructor.cache.flight import Landed
+from instructor.cache.memory import AutoCache
+from instructor.call import Usage
+from instructor.engine.effects import Claim, Lease, Read, Reply, Rest, Send, Tell, Write
+from instructor.engine.flow import run
+from instructor.exceptions import (
+    CacheError,
+    ConfigurationError,
+    IncompleteOutputException,
+    InstructorRetryException,
+    RefusalError,
+    ResponseParsingError,
+    TokenBudgetExceeded,
+    TokenUsageUnavailableError,
+)
+from instructor.hooks import HookName
+from steps import HELLO, KEY, HandGuard, Steps, User, completion, every_hook, make_call
+
+ENTRY = Entry(
+    key=KEY,
+    answer='{"name": "Jason", "age": 25}',
+    completion='{"id": "c"}',
+    provider="scripted",
+    model="m",
+    created=900.0,
+    seconds=2.0,
+    usage=Usage(10, 5),
+)
+JASON = {"name": "Jason", "age": 25}
+
+
+def names(call: Any, *results: Any) -> tuple[list[str], Steps]:
+    """Run a flow with given results; return the kinds of effects it asked for."""
+    steps = Steps(run(call))
+    seen = []
+    for result in results:
+        assert steps.effect is not None, f"the flow ended after {seen}"
+        seen.append(type(steps.effect).__name__)
+        if isinstance(result, BaseException):
+            steps.fail(result)
+        else:
+            steps.give(result)
+    return seen, steps
+
+
+def lease() -> Lease:
+    return Lease(HandGuard().flights.claim(KEY)[0])
+
+
+def test_a_hit_asks_for_nothing_but_the_store() -> None:
+    call = make_call()
+    seen, steps = names(call, encode_entry(ENTRY))
+    assert seen == ["Read"]
+    assert steps.reply.value == User(name="Jason", age=25)
+    assert call.tally.stats().hits == 1
+    assert call.tally.stats().tokens_saved == 15
+    assert call.guard.counted == {"hits": 1, "misses": 0}
+
+
+def test_a_hit_in_memory_asks_for_nothing_at_all() -> None:
+    near = AutoCache()
+    near.keep(ENTRY)
+    with pytest.raises(StopIteration) as stop:
+        next(run(make_call(guard=HandGuard(store=near, near=near))))
+    assert stop.value.value.value == User(name="Jason", age=25)
+
+
+def test_a_miss_reads_claims_sends_and_writes_in_this_order() -> None:
+    held = lease()
+    call = make_call(ttl=60.0)
+    seen, steps = names(call, None, held, completion(JASON))
+    assert seen == ["Read", "Claim", "Send"]
+    write = steps.effect
+    assert isinstance(write, Write)
+    assert (write.key, write.ttl) == (KEY, 60.0)
+    assert held.reply is not None, "those who wait get the answer even if the leader is cancelled while it writes"
+    assert steps.give(True) is None
+    reply: Reply = steps.reply
+    assert reply.value == User(name="Jason", age=25)
+    assert reply.entry is not None
+    assert (reply.entry.created, reply.entry.expires) == (1000.0, 1060.0)
+    assert write.text == encode_entry(reply.entry)
+    assert call.tally.stats().misses == call.tally.stats().writes == 1
+
+
+def test_every_event_is_told_once_and_in_order() -> None:
+    call = make_call(hooks=every_hook())
+    steps = Steps(run(call))
+    answers = {Read: None, Claim: lease(), Send: completion(JASON), Write: True, Tell: None}
+    told = []
+    while steps.effect is not None:
+        told.append(steps.effect.name.value if isinstance(steps.effect, Tell) else type(steps.effect).__name__)
+        steps.give(answers[type(steps.effect)])
+    assert told == [
+        "Read",
+        "Claim",
+        "cache:miss",
+        "completion:kwargs",
+        "Send",
+        "completion:response",
+        "completion:usage",
+        "Write",
+        "cache:write",
+    ]
+
+
+def test_a_hit_is_told_with_what_it_saves() -> None:
+    steps = Steps(run(make_call(hooks=every_hook())))
+    tell = steps.give(encode_entry(ENTRY))
+    assert isinstance(tell, Tell)
+    (event,) = tell.arguments
+    assert dataclasses.asdict(event) == {
+        "name": HookName.CACHE_HIT,
+        "store": "DeafCache",
+        "provider": "scripted",
+        "model": "m",
+        "response_model": User,
+        "key": KEY,
+        "age": 100.0,
+        "seconds_saved": 2.0,
+        "tokens_saved": 15,
+        "usage": dataclasses.asdict(Usage(10, 5)),
+        "reason": None,
+    }
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.key = "other"
+
+
+def test_handlers_are_given_a_copy_of_the_request() -> None:
+    steps = Steps(run(make_call(hooks=every_hook(), guard=None, key=None)))
+    assert isinstance(steps.effect, Tell)
+    steps.effect.details["messages"][0]["content"] = "edited"
+    send = steps.give()
+    assert isinstance(send, Send)
+    assert send.request["messages"] == HELLO
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason"),
+    [
+        (None, "absent"),
+        ("garbage", "damaged"),
+        (encode_entry(dataclasses.replace(ENTRY, key="b" * 64)), "damaged"),
+        (encode_entry(dataclasses.replace(ENTRY, expires=1000.0)), "expired"),
+        (encode_entry(dataclasses.replace(ENTRY, answer='{"age": 1}')), "refused"),
+        (encode_entry(dataclasses.replace(ENTRY, answer="")), "refused"),
+        (CacheError("down"), "store failed"),
+    ],
+)
+def test_whatever_cannot_be_served_is_a_miss_that_says_why_and_is_overwritten(stored: Any, reason: str) -> None:
+    call = make_call(hooks=every_hook())
+    steps = Steps(run(call))
+    steps.fail(stored) if isinstance(stored, CacheError) else steps.give(stored)
+    reasons = []
+    while not isinstance(steps.effect, Write):
+        if isinstance(steps.effect, Tell) and steps.effect.name is HookName.CACHE_MISS:
+            reasons.append(steps.effect.arguments[0].reason)
+        steps.give({Claim: lease(), Send: completion(JASON)}.get(type(steps.effect)))
+    assert [found.split(":")[0] for found in reasons] == [reason]
+
+
+def test_an_entry_that_expires_in_the_future_is_served() -> None:
+    _, steps = names(make_call(), encode_entry(dataclasses.replace(ENTRY, expires=1000.1)))
+    assert steps.reply.value.name == "Jason"
+
+
+def test_a_validator_that_crashes_on_a_stored_answer_is_a_miss() -> None:
+    class Fussy(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def look_up(cls, name: str) -> str:
+            return {"Anna": "Anna"}[name]
+
+    seen, _ = names(make_call(response_model=Fussy), encode_entry(ENTRY), lease())
+    assert seen == ["Read", "Claim"]
+
+
+def test_a_failing_store_raises_where_the_user_wants_it() -> None:
+    call = make_call()
+    call.guard.store.on_error = "raise"
+    with pytest.raises(CacheError, match="down"):
+        Steps(run(call)).fail(CacheError("down"))
+
+
+def test_a_paused_store_is_not_read() -> None:
+    call = make_call(guard=HandGuard(is_paused=True))
+    assert isinstance(Steps(run(call)).effect, Claim)
+
+
+def test_a_failing_write_loses_nothing() -> None:
+    call = make_call()
+    call.guard.store.on_error = "raise"  # the answer is paid for by now
+    seen, steps = names(call, None, lease(), completion(JASON), CacheError("full"))
+    assert seen[-1] == "Write"
+    assert steps.reply.value.name == "Jason"
+    assert (call.tally.stats().writes, call.tally.stats().errors) == (0, 1)
+
+
+def test_a_write_that_the_guard_skips_is_not_counted() -> None:
+    call = make_call()
+    names(call, None, lease(), completion(JASON), False)
+    assert call.tally.stats().writes == 0
+
+
+def test_a_ttl_of_zero_stores_nothing() -> None:
+    seen, steps = names(make_call(ttl=0.0), None, lease(), completion(JASON))
+    assert seen == ["Read", "Claim", "Send"]
+    assert steps.reply.value.name == "Jason"
+
+
+def test_the_store_is_looked_into_again_if_a_flight_landed_since() -> None:
+    call = make_call()
+    steps = Steps(run(call))
+    assert isinstance(steps.effect, Read)
+    call.guard.flights.claim("other")[0].land()
+    steps.give(None)
+    again = steps.give(lease())
+    assert isinstance(again, Read)
+    assert steps.give(encode_entry(ENTRY)) is None
+    assert steps.reply.value.name == "Jason"
+
+
+def test_who_waited_gets_a_copy_of_its_own() -> None:
+    shared = Reply(User(name="Jason"), ENTRY)
+    call = make_call()
+    seen, steps = names(call, None, Landed(shared))
+    assert seen == ["Read", "Claim"]
+    assert steps.reply.value == User(name="Jason", age=25)
+    assert steps.reply.value is not shared.value
+    assert call.tally.stats().coalesced == 1
+    assert call.tally.stats().misses == 0
+
+
+def test_who_waited_asks_alone_if_its_own_validators_refuse_the_answer() -> None:
+    refused = Reply(None, dataclasses.replace(ENTRY, answer='{"age": 1}'))
+    steps = Steps(run(make_call()))
+    steps.give(None)
+    assert isinstance(steps.give(Landed(refused)), Send)
+
+
+def test_a_leaders_error_reaches_those_who_waited() -> None:
+    call = make_call()
+    steps = Steps(run(call))
+    steps.give(None)
+    with pytest.raises(RuntimeError, match="boom"):
+        steps.give(Landed(error=RuntimeError("boom"), source=call.port))
+
+
+def test_another_clients_error_does_not() -> None:
+    steps = Steps(run(make_call()))
+    steps.give(None)
+    assert isinstance(steps.give(Landed(error=RuntimeError("bad key"), source=object())), Send)
+
+
+def test_without_a_store_there_is_only_the_provider() -> None:
+    seen, steps = names(make_call(guard=None, key=None), completion(JASON))
+    assert seen == ["Send"]
+    assert steps.reply.entry is None
+
+
+def test_a_call_without_a_key_says_why_and_touches_no_store() -> None:
+    call = make_call(key=None, bypass="context.now has no form", hooks=every_hook())
+    steps = Steps(run(call))
+    assert isinstance(steps.effect, Tell)
+    assert steps.effect.name is HookName.CACHE_BYPASS
+    assert steps.effect.arguments[0].reason == "context.now has no form"
+    assert call.tally.stats().bypasses == 1
+
+
+def test_an_invalid_answer_is_shown_to_the_model_and_the_next_one_stored_under_the_first_key() -> None:
+    call = make_call()
+    steps = Steps(run(call))
+    steps.give(None)
+    first = steps.give(lease())
+    assert isinstance(first, Send)
+    before = repr(first.request)
+    second = steps.give(completion({"age": 1}, usage=Usage(10, 1)))
+    assert isinstance(second, Send)
+    assert repr(first.request) == before, "a request is never changed"
+    assert len(second.request["messages"]) > len(first.request["messages"])
+    assert "Field required" in repr(second.request["messages"])
+    write = steps.give(completion(JASON, usage=Usage(20, 2)))
+    assert isinstance(write, Write)
+    assert write.key == KEY
+    steps.give(True)
+    assert (steps.reply.entry.usage, steps.reply.entry.attempts) == (Usage(30, 3), 2)
+
+
+def test_attempts_end_with_an_error_that_knows_them_all() -> None:
+    call = make_call(max_retries=2)
+    steps = Steps(run(call))
+    steps.give(None)
+    steps.give(lease())
+    bad = completion({"age": 1}, usage=Usage(10, 1))
+    steps.give(bad)
+    steps.give(bad)
+    with pytest.raises(InstructorRetryException, match="asked 3 times") as caught:
+        steps.give(bad)
+    error = caught.value
+    assert (error.n_attempts, error.total_usage, error.last_completion) == (3, Usage(30, 3), bad)
+    assert [attempt.attempt_number for attempt in error.failed_attempts] == [1, 2, 3]
+    assert isinstance(error.__cause__, ValidationError)
+    assert len(error.messages) > 1
+    assert call.tally.stats().writes == 0
+
+
+def test_no_retry_reads_the_store() -> None:
+    call = make_call(max_retries=1)
+    seen, _ = names(call, None, lease(), completion({"age": 1}), completion(JASON), True)
+    assert seen == ["Read", "Claim", "Send", "Send", "Write"]
+
+
+@pytest.mark.parametrize(
+    ("details", "error"),
+    [
+        ({"finish_reason": "length"}, IncompleteOutputException),
+        ({"finish_reason": "content_filter"}, RefusalError),
+    ],
+)
+def test_a_cut_off_or_refused_answer_ends_at_once_and_is_never_stored(details: Any, error: Any) -> None:
+    call = make_call(max_retries=5)
+    steps = Steps(run(call))
+    steps.give(None)
+    steps.give(lease())
+    sent = completion(JASON, **details)
+    with pytest.raises(error) as caught:
+        steps.give(sent)
+    assert caught.value.last_completion is sent
+    assert len(caught.value.failed_attempts) == 1
+    assert call.tally.stats().writes == 0
+
+
+def test_a_failed_request_ends_the_attempts_and_is_the_cause() -> None:
+    call = make_call(max_retries=5)
+    steps = Steps(run(call))
+    steps.give(None)
+    steps.give(lease())
+    boom = ConnectionError("dropped")
+    with pytest.raises(InstructorRetryException, match="dropped") as caught:
+        steps.fail(boom)
+    assert caught.value.__cause__ is boom
+    assert caught.value.n_attempts == 1
+
+
+def test_an_error_of_ours_is_not_wrapped() -> None:
+    steps = Steps(run(make_call(guard=None, key=None)))
+    with pytest.raises(ConfigurationError, match="no key"):
+        steps.fail(ConfigurationError("no key"))
+
+
+def test_an_sdk_that_refuses_its_arguments_is_not_taken_for_an_invalid_answer() -> None:
+    with pytest.raises(ValidationError) as invalid:
+        User.model_validate({})
+    for error in (invalid.value, TypeError("create() got an unexpected keyword argument 'temprature'")):
+        steps = Steps(run(make_call(guard=None, key=None, max_retries=5)))
+        with pytest.raises(ConfigurationError, match="did not accept the request") as caught:
+            steps.fail(error)
+        assert caught.value.__cause__ is error
+
+
+def test_a_validators_own_crash_is_not_retried() -> None:
+    class Fussy(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def crash(cls, name: str) -> str:
+            raise KeyError(name)
+
+    steps = Steps(run(make_call(response_model=Fussy, guard=None, key=None, max_retries=5)))
+    with pytest.raises(InstructorRetryException, match="KeyError") as caught:
+        steps.give(completion({"name": "x"}))
+    assert caught.value.n_attempts == 1
+
+
+def test_an_answer_that_cannot_be_found_is_asked_for_again() -> None:
+    _, steps = names(make_call(guard=None, key=None), completion("prose", as_text=True), completion(JASON))
+    assert steps.reply.value.name == "Jason"
+
+
+def test_the_error_hooks_are_told_how_far_the_attempts_are() -> None:
+    call = make_call(hooks=every_hook(), guard=None, key=None, max_retries=1)
+    steps = Steps(run(call))
+    told = []
+    with pytest.raises(InstructorRetryException):
+        while steps.effect is not None:
+            if (isinstance(steps.effect, Tell) and "error" in steps.effect.name.value + steps.effect.name.name.lower()) or (isinstance(steps.effect, Tell) and steps.effect.name is HookName.COMPLETION_LAST_ATTEMPT):
+                told.append((steps.effect.name, steps.effect.details))
+            steps.give(completion({"age": 1}) if isinstance(steps.effect, Send) else None)
+    assert told == [
+        (HookName.PARSE_ERROR, {"attempt_number": 1, "max_attempts": 2, "is_last_attempt": False}),
+        (HookName.PARSE_ERROR, {"attempt_number": 2, "max_attempts": 2, "is_last_attempt": True}),
+        (HookName.COMPLETION_LAST_ATTEMPT, {"attempt_number": 2, "max_attempts": 2, "is_last_attempt": True}),
+    ]
+
+
+def test_a_policy_that_waits_rests_before_the_next_request() -> None:
+    import tenacity
+
+    policy = tenacity.Retrying(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(7))
+    seen, steps = names(make_call(max_retries=policy, guard=None, key=None), ConnectionError("dropped"))
+    assert seen == ["Send"]
+    assert steps.effect == Rest(7.0)
+    assert isinstance(steps.give(), Send)
+
+
+def test_a_token_budget_ends_the_attempts() -> None:
+    steps = Steps(run(make_call(token_budget=10, max_retries=5, guard=None, key=None)))
+    assert isinstance(steps.give(completion({"age": 1}, usage=Usage(5, 4))), Send)
+    with pytest.raises(TokenBudgetExceeded) as caught:
+        steps.give(completion({"age": 1}, usage=Usage(5, 4)))
+    assert (caught.value.budget, caught.value.total_usage) == (10, Usage(10, 8))
+
+
+def test_a_token_budget_needs_a_provider_that_counts() -> None:
+    steps = Steps(run(make_call(token_budget=10, guard=None, key=None)))
+    with pytest.raises(TokenUsageUnavailableError):
+        steps.give(completion({"age": 1}, usage=Usage(0, 0)))
+
+
+def test_a_valid_answer_over_the_budget_is_returned() -> None:
+    _, steps = names(make_call(token_budget=1, guard=None, key=None), completion(JASON, usage=Usage(50, 50)))
+    assert steps.reply.value.name == "Jason"
+
+
+def test_without_a_response_model_the_completion_itself_is_the_answer_and_is_stored() -> None:
+    sent = completion("Hello!", as_text=True)
+    _, steps = names(make_call(response_model=None), None, lease(), sent)
+    assert isinstance(steps.effect, Write)
+    steps.give(True)
+    assert steps.reply.value is sent
+    _, hit = names(make_call(response_model=None), encode_entry(steps.reply.entry))
+    assert hit.reply.value == sent
+    assert type(hit.reply.value) is type(sent)
+
+
+def test_a_completion_that_cannot_be_written_down_is_returned_and_not_stored() -> None:
+    call = make_call(hooks=every_hook())
+    call.port.dump = lambda _: (_ for _ in ()).throw(TypeError("no text"))
+    steps = Steps(run(call))
+    told = []
+    while steps.effect is not None:
+        assert not isinstance(steps.effect, Write)
+        told.append(steps.effect.name if isinstance(steps.effect, Tell) else None)
+        steps.give({Claim: lease(), Send: completion(JASON)}.get(type(steps.effect)))
+    assert HookName.CACHE_BYPASS in told
+    assert steps.reply.value.name == "Jason"
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_closing_a_flow_at_any_effect_stores_nothing(at: int) -> None:
+    held = lease()
+    call = make_call()
+    steps = Steps(run(call))
+    for result in [None, held, completion(JASON)][:at]:
+        steps.give(result)
+    steps.flow.close()
+    assert call.tally.stats().writes == 0
+    assert (held.reply is not None) == (at == 3)
+
+
+def test_parsing_errors_are_retried_by_number() -> None:
+    from instructor.engine.retry import CountedRetries
+
+    assert CountedRetries(1).rest_after(1, ResponseParsingError("nothing there")) == 0.0

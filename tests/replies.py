@@ -1,0 +1,198 @@
+"""An HTTP server on loopback that says what a test scripted, for what aimock does not express."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One scripted HTTP reply.
+
+    Attributes:
+        body: What is sent: an object as JSON, text or bytes as they are.
+        status: The HTTP status.
+        headers: Further headers.
+        fault: ``"drop"`` closes the connection without an answer; ``"truncate"`` closes it in the middle of the body.
+    """
+
+    body: Any = ""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+
+    def encode(self) -> bytes:
+        """Return the body's bytes."""
+        if isinstance(self.body, bytes):
+            return self.body
+        return (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request that a `ReplyServer` received. `body` is parsed JSON, or None."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+
+class ReplyServer:
+    """An HTTP server that gives scripted replies in order, repeats the last one, and keeps a journal.
+
+    For what aimock does not express: refusals, cut bodies, bytes that no provider would send, and requests held
+    back until a test lets them go.
+
+    Example:
+        >>> with ReplyServer(Reply(chat_completion(refusal="No."))) as server:
+        ...     client = from_provider("openai/gpt-4.1-mini", base_url=server.url, api_key="test")
+    """
+
+    def __init__(self, *replies: Reply) -> None:
+        self._replies = list(replies)
+        self._changed = threading.Condition()
+        self._open = threading.Event()
+        self._open.set()
+        self.requests: list[Received] = []
+        self._server = _Http(("127.0.0.1", 0), _Handler)
+        self._server.owner = self
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens; ``/v1`` at the end or not, any path is answered."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def script(self, *replies: Reply) -> None:
+        """Replace the replies still to come."""
+        with self._changed:
+            self._replies = list(replies)
+
+    def hold(self) -> None:
+        """Receive requests, but answer none until `release`."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Answer what was held back, and all that comes."""
+        self._open.set()
+
+    def wait_for(self, count: int, seconds: float = 30.0) -> None:
+        """Block until `count` requests have come."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.requests) >= count, seconds):
+                raise TimeoutError(f"{len(self.requests)} requests came in {seconds} s, not {count}.")
+
+    def take(self, received: Received) -> Reply:
+        """Note a request, and return what to answer once answers are let go."""
+        with self._changed:
+            self.requests.append(received)
+            self._changed.notify_all()
+            if not self._replies:
+                return Reply({"error": {"message": "No reply was scripted."}}, status=400)
+            reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        self._open.wait()
+        return reply
+
+    def close(self) -> None:
+        """End the server; requests held back are let go."""
+        self.release()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    owner: ReplyServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay quiet: a client that goes away is part of many tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Http
+
+    def do_GET(self) -> None:
+        """Answer any GET."""
+        self._reply()
+
+    def do_POST(self) -> None:
+        """Answer any POST."""
+        self._reply()
+
+    def _reply(self) -> None:
+        text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        try:
+            body = json.loads(text) if text else None
+        except ValueError:
+            body = None
+        reply = self.server.owner.take(Received(self.command, self.path, dict(self.headers), body))
+        if reply.fault == "drop":
+            self.close_connection = True
+            return
+        payload = reply.encode()
+        self.send_response(reply.status)
+        for name, value in ({"Content-Type": "application/json"} | dict(reply.headers)).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        if reply.fault == "truncate":
+            self.close_connection = True
+            payload = payload[: len(payload) // 2]
+        self.wfile.write(payload)
+
+    def log_message(self, *_: Any) -> None:
+        """Stay quiet."""
+
+
+def chat_completion(
+    *,
+    content: str | None = None,
+    tool: str | None = None,
+    arguments: Any = None,
+    refusal: str | None = None,
+    finish_reason: str | None = None,
+    model: str = "gpt-4.1-mini",
+    usage: tuple[int, int] = (10, 5),
+) -> dict[str, Any]:
+    """Build a chat completion as OpenAI sends it (POST /v1/chat/completions).
+
+    Args:
+        content: The message's text.
+        tool: The function called, together with `arguments`.
+        arguments: Its arguments: an object, or text that is sent as it is.
+        refusal: The model's words of refusal.
+        finish_reason: ``"stop"`` or ``"tool_calls"`` by default.
+        model: The model that answered.
+        usage: Tokens of prompt and answer.
+    """
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
+    if tool is not None:
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        call = {"id": "call_1", "type": "function", "function": {"name": tool, "arguments": text}}
+        message["tool_calls"] = [call]
+    reason = finish_reason or ("tool_calls" if tool else "stop")
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1_760_000_000,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}],
+        "usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)},
+    }

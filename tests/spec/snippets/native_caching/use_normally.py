@@ -1,0 +1,4 @@
+result = client.create(
+    messages=[{"role": "user", "content": "your prompt"}],
+    response_model=YourModel
+)

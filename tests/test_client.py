@@ -1,0 +1,430 @@
+"""The client: what it does with each keyword, and what it says when one is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import threading
+import weakref
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationInfo, field_validator
+
+from instructor.cache.memory import AutoCache
+from instructor.cache.sqlite import DiskCache
+from instructor.cache.store import BaseCache
+from instructor.client import AsyncInstructor, Instructor
+from instructor.exceptions import ConfigurationError, InstructorRetryException, ModeError
+from instructor.hooks import CacheEvent, Hooks
+from instructor.mode import Mode
+from instructor.testing.scripted import ScriptedPort
+from instructor.wires.openai_chat import OPENAI_CHAT
+from steps import HELLO, User
+
+JASON = {"name": "Jason", "age": 25}
+
+
+class Recorder(BaseCache):
+    """A user's store that remembers what it was given."""
+
+    timeout = None
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.ttls: list[Any] = []
+
+    def get(self, key: str) -> Any:
+        return self.data.get(key)
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        assert isinstance(value, str)
+        self.data[key] = value.encode()
+        self.ttls.append(ttl)
+
+
+def make(replies: Any = lambda _: JASON, **options: Any) -> tuple[Instructor, ScriptedPort]:
+    port = ScriptedPort(replies)
+    settings: dict[str, Any] = {"model": "m", **options}
+    return Instructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, **settings), port
+
+
+def events(client: Instructor, *names: str) -> list[CacheEvent]:
+    told: list[CacheEvent] = []
+    for name in names:
+        client.on(name, told.append)
+    return told
+
+
+def test_every_way_to_create_is_one_method() -> None:
+    client, port = make(cache=AutoCache())
+    assert client.chat.completions.create(model="m", response_model=User, messages=HELLO) == User(**JASON)
+    assert client.messages.create(model="m", response_model=User, messages=HELLO) == User(**JASON)
+    assert client.create(User, HELLO, model="m") == User(**JASON)
+    assert len(port.requests) == 1
+
+
+def test_a_model_given_to_the_call_wins_and_is_another_key() -> None:
+    client, port = make(cache=AutoCache())
+    client.create(User, HELLO)
+    client.create(User, HELLO, model="other")
+    assert [request["model"] for request in port.requests] == ["m", "other"]
+
+
+def test_naming_the_clients_own_model_is_the_same_call() -> None:
+    client, port = make(cache=AutoCache())
+    client.create(User, HELLO)
+    client.create(User, HELLO, model="m")
+    assert len(port.requests) == 1
+
+
+def test_two_clients_share_a_store_without_being_told() -> None:
+    cache = AutoCache()
+    one, port = make(cache=cache)
+    other, other_port = make(cache=cache)
+    one.create(User, HELLO)
+    assert other.create(User, HELLO) == User(**JASON)
+    assert (len(port.requests), len(other_port.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize("where", ["client", "call"])
+def test_nothing_crosses_a_namespace(where: str) -> None:
+    cache = AutoCache()
+    for namespace in ("a", "b", None):
+        options = {"cache_namespace": namespace} if namespace else {}
+        client, port = make(cache=cache, **(options if where == "client" else {}))
+        for _ in range(2):
+            client.create(User, HELLO, **(options if where == "call" else {}))
+        assert len(port.requests) == 1
+
+
+def test_defaults_stand_in_for_keywords_that_a_call_leaves_out() -> None:
+    client, port = make([{"age": 1}] * 3, defaults={"temperature": 0.5, "max_retries": 0, "seed": 1})
+    with pytest.raises(InstructorRetryException):
+        client.create(User, HELLO, seed=2)
+    (request,) = port.requests
+    assert (request["temperature"], request["seed"]) == (0.5, 2)
+    assert "max_retries" not in request
+
+
+def test_our_own_keywords_never_reach_the_provider() -> None:
+    client, port = make()
+    client.create(
+        User,
+        HELLO,
+        max_retries=1,
+        context={"a": 1},
+        strict=False,
+        hooks=Hooks(),
+        cache=AutoCache(),
+        cache_ttl=0,
+        cache_namespace="n",
+        token_budget=10,
+    )
+    assert set(port.requests[0]) == {"model", "messages", "tools", "tool_choice"}
+
+
+def test_a_store_for_one_call_takes_the_place_of_the_clients() -> None:
+    mine, theirs = AutoCache(), Recorder()
+    client, port = make(cache=mine)
+    client.create(User, HELLO, cache=theirs)
+    assert len(theirs.data) == 1
+    assert len(mine) == 0
+    client.create(User, HELLO, cache=theirs)
+    assert len(port.requests) == 1
+
+
+def test_cache_none_bypasses_the_store_both_ways() -> None:
+    cache = AutoCache()
+    client, port = make(cache=cache)
+    told = events(client, "cache:hit", "cache:miss", "cache:bypass")
+    client.create(User, HELLO, cache=None)
+    assert len(cache) == 0
+    client.create(User, HELLO)
+    client.create(User, HELLO, cache=None)
+    assert len(port.requests) == 3
+    assert [event.name.value for event in told] == ["cache:miss"]
+
+
+@pytest.mark.parametrize(
+    ("ttl", "given"), [(60, 60), (1.2, 2), (timedelta(minutes=1), 60), (None, None), (0.001, 1)], ids=str
+)
+def test_a_ttl_of_any_form_reaches_the_store_in_whole_seconds(ttl: Any, given: Any) -> None:
+    cache = Recorder()
+    client, _ = make(cache=cache)
+    client.create(User, HELLO, cache_ttl=ttl)
+    assert cache.ttls == [given]
+
+
+def test_a_clients_ttl_holds_for_its_calls_and_a_calls_own_wins() -> None:
+    cache = Recorder()
+    client, _ = make(cache=cache, cache_ttl=60)
+    client.create(User, HELLO)
+    client.create(User, HELLO, temperature=1, cache_ttl=5)
+    assert cache.ttls == [60, 5]
+
+
+def test_a_ttl_of_zero_stores_nothing_and_may_still_hit() -> None:
+    client, port = make(cache=AutoCache())
+    for _ in range(2):
+        client.create(User, HELLO, cache_ttl=0)
+    assert len(port.requests) == 2
+    client.create(User, HELLO)
+    client.create(User, HELLO, cache_ttl=0)
+    assert len(port.requests) == 3
+
+
+def test_a_store_that_ignores_its_ttl_serves_nothing_beyond_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    client, port = make(cache=Recorder())
+    original = client._call
+    monkeypatch.setattr(client, "_call", lambda *said: _at(original(*said), now))
+    client.create(User, HELLO, cache_ttl=60)
+    now[0] = 1059.9
+    client.create(User, HELLO, cache_ttl=60)
+    assert len(port.requests) == 1
+    now[0] = 1060.0
+    client.create(User, HELLO, cache_ttl=60)
+    assert len(port.requests) == 2
+
+
+def _at(call: Any, now: list[float]) -> Any:
+    return dataclasses.replace(call, clock=lambda: now[0])
+
+
+def test_auto_cache_ignores_a_ttl_and_says_so_once() -> None:
+    client, port = make(cache=AutoCache())
+    with pytest.warns(UserWarning, match="ignores ttl") as caught:
+        for _ in range(2):
+            client.create(User, HELLO, cache_ttl=1e-9)
+    assert len(caught) == 1
+    assert len(port.requests) == 1
+
+
+def test_context_reaches_validators_and_templates_live_and_on_a_hit() -> None:
+    class Named(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def greet(cls, name: str, info: ValidationInfo) -> str:
+            return f"{info.context['greeting']} {name}"
+
+    client, port = make(cache=AutoCache())
+    messages = [{"role": "user", "content": "Say {{ greeting }} to {{ nobody }}"}]
+    for _ in range(2):
+        assert client.create(Named, messages, context={"greeting": "Hi"}, strict=False).name == "Hi Jason"
+    assert port.requests[0]["messages"][-1]["content"] == "Say Hi to {{ nobody }}"
+    assert messages[0]["content"] == "Say {{ greeting }} to {{ nobody }}"
+    assert client.create(Named, messages, context={"greeting": "Ho"}, strict=False).name == "Ho Jason"
+    assert len(port.requests) == 2
+
+
+def test_strict_is_the_default_and_can_be_turned_off() -> None:
+    client, _ = make(lambda _: {"name": "Jason", "age": "25"})
+    with pytest.raises(InstructorRetryException, match="valid integer"):
+        client.create(User, HELLO, max_retries=0)
+    assert client.create(User, HELLO, strict=False).age == 25
+
+
+def test_a_call_that_has_no_key_is_answered_and_says_why_it_is_not_cached() -> None:
+    client, port = make(cache=AutoCache())
+    told = events(client, "cache:bypass")
+    for _ in range(2):
+        client.create(User, HELLO, context={"now": object()})
+    assert len(port.requests) == 2
+    assert "context.now is a builtins.object" in str(told[0].reason)
+    assert client.cache_stats().bypasses == 2
+
+
+def test_hooks_of_a_call_come_beside_the_clients_and_go_with_it() -> None:
+    client, _ = make()
+    told: list[str] = []
+    client.on("completion:response", lambda _: told.append("client"))
+    hooks = Hooks()
+    hooks.on("completion:response", lambda _: told.append("call"))
+    client.create(User, HELLO, hooks=hooks)
+    client.create(User, HELLO)
+    assert told == ["client", "call", "client"]
+
+
+def test_a_hit_with_a_listener_tells_it() -> None:
+    client, _ = make(cache=AutoCache())
+    client.create(User, HELLO)
+    client.create(User, HELLO)
+    told = events(client, "cache:hit")
+    client.create(User, HELLO)
+    assert [event.response_model for event in told] == [User]
+    assert client.cache_stats().hits == 2
+
+
+def test_a_list_changed_between_two_calls_is_another_call() -> None:
+    client, port = make(cache=AutoCache())
+    messages = [{"role": "user", "content": "a"}]
+    client.create(User, messages)
+    messages[0]["content"] = "b"
+    client.create(User, messages)
+    messages.append({"role": "user", "content": "c"})
+    client.create(User, messages)
+    assert len(port.requests) == 3
+
+
+def test_true_and_one_and_absent_are_three_calls_on_the_fast_path_too() -> None:
+    client, port = make(cache=AutoCache())
+    for _ in range(2):
+        for arguments in ({"logprobs": True}, {"logprobs": 1}, {}, {"logprobs": None}, {"logprobs": 1.0}):
+            client.create(User, HELLO, **arguments)
+    assert len(port.requests) == 3
+
+
+def test_stats_of_the_client_and_of_the_store_agree() -> None:
+    cache = AutoCache()
+    client, _ = make(cache=cache)
+    for _ in range(3):
+        client.create(User, HELLO)
+    ours, its = client.cache_stats(), cache.stats()
+    assert (ours.hits, ours.misses, ours.writes) == (its.hits, its.misses, its.writes) == (2, 1, 1)
+    assert (its.entries, ours.hit_rate) == (1, pytest.approx(2 / 3))
+    assert ours.tokens_saved > 0
+
+
+def test_counters_lose_nothing_between_threads() -> None:
+    client, _ = make(cache=AutoCache())
+    client.create(User, HELLO)
+    threads = [threading.Thread(target=lambda: [client.create(User, HELLO) for _ in range(500)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert client.cache_stats().hits == 4000
+
+
+def test_the_same_store_on_disk_answers_a_new_client(tmp_path) -> None:
+    first, _ = make(cache=DiskCache(directory=tmp_path))
+    first.create(User, HELLO)
+    again, port = make([], cache=DiskCache(directory=tmp_path))
+    assert again.create(User, HELLO) == User(**JASON)
+    assert not port.requests
+
+
+def test_the_memo_is_bounded_and_forgets_nothing_that_matters() -> None:
+    from instructor.engine.recall import Memo
+
+    memo = Memo(most_keys=2, most_bytes=80)
+    for number in range(5):
+        memo.remember(bytes([number]) * 10, str(number))
+        assert len(memo.keys) <= 2
+    memo.remember(b"x" * 11, "too large to be worth its place")
+    assert b"x" * 11 not in memo.keys
+    assert memo.keys[bytes([4]) * 10] == "4"
+
+
+def test_a_client_can_be_freed() -> None:
+    client, _ = make(cache=AutoCache())
+    client.create(User, HELLO)
+    reference = weakref.ref(client)
+    del client
+    gc.collect()
+    assert reference() is None
+
+
+def test_unknown_attributes_are_the_sdks() -> None:
+    client, port = make()
+    assert client.client is port
+    assert client.requests is port.requests
+    with pytest.raises(AttributeError):
+        _ = client.nothing_of_the_kind
+    assert not hasattr(client, "_private")
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"messages": None}, "messages"),
+    ({"messages": []}, "messages is empty"),
+    ({"messages": "hello"}, "messages is a str"),
+    ({"messages": {"role": "user", "content": "x"}}, "messages is a dict"),
+    ({"messages": 5}, "messages is a int"),
+    ({"messages": ["hello"]}, r"messages\[0\] is a str"),
+    ({"messages": [None]}, r"messages\[0\] is None"),
+    ({"messages": [{"content": "x"}]}, r"messages\[0\] has no role"),
+    ({"max_retries": -1}, "max_retries is -1"),
+    ({"max_retries": True}, "max_retries is a bool"),
+    ({"max_retries": "3"}, "max_retries is a str"),
+    ({"max_retries": 1.5}, "max_retries is a float"),
+    ({"context": "x"}, "context is a str"),
+    ({"context": [1]}, "context is a list"),
+    ({"strict": "yes"}, "strict is a str"),
+    ({"hooks": {}}, "hooks is a dict"),
+    ({"cache": True}, "cache is a bool"),
+    ({"cache": {}}, "cache is a dict"),
+    ({"cache": AutoCache}, "cache is a ABCMeta"),
+    ({"cache_ttl": -1}, "cache_ttl is -1"),
+    ({"cache_ttl": float("nan")}, "cache_ttl is nan"),
+    ({"cache_ttl": float("inf")}, "cache_ttl is inf"),
+    ({"cache_ttl": "5"}, "cache_ttl is a str"),
+    ({"cache_ttl": True}, "cache_ttl is a bool"),
+    ({"cache_ttl": timedelta(seconds=-1)}, "cache_ttl is -1"),
+    ({"cache_namespace": ""}, "cache_namespace is ''"),
+    ({"cache_namespace": 5}, "cache_namespace is 5"),
+    ({"token_budget": 0}, "token_budget is 0"),
+    ({"token_budget": "5"}, "token_budget is '5'"),
+    ({"model": 5}, "model is 5"),
+    ({"stream": True}, "stream"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), WRONG, ids=str)
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_a_wrong_argument_is_named_before_anything_is_sent(wrong: dict[str, Any], message: str, warm: bool) -> None:
+    client, port = make(cache=AutoCache())
+    if warm:
+        client.create(User, HELLO)
+    with pytest.raises(ConfigurationError, match=message):
+        client.create(**{"response_model": User, "messages": HELLO, **wrong})
+    assert len(port.requests) == warm
+
+
+async def test_the_asynchronous_client_says_the_same() -> None:
+    client = AsyncInstructor(ScriptedPort([]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m")
+    with pytest.raises(ConfigurationError, match="messages is empty"):
+        await client.create(User, [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"cache": 5}, "cache"),
+        ({"hooks": 5}, "hooks"),
+        ({"cache_ttl": -1}, "ttl"),
+        ({"cache_namespace": ""}, "namespace"),
+    ],
+)
+def test_a_wrong_setting_of_a_client_is_named_at_once(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make(**wrong)
+
+
+def test_a_client_without_a_model_says_where_to_name_one() -> None:
+    client, _ = make(model=None)
+    with pytest.raises(ConfigurationError, match="Pass model="):
+        client.create(User, HELLO)
+
+
+def test_a_mode_that_the_vendor_lacks_is_refused() -> None:
+    with pytest.raises(ModeError, match="MD_JSON"):
+        Instructor(ScriptedPort([]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.MD_JSON)
+
+
+def test_a_template_that_is_none_is_named() -> None:
+    client, port = make()
+    with pytest.raises(ConfigurationError, match=r"messages\[0\].content is not a valid template"):
+        client.create(User, [{"role": "user", "content": "{% if"}], context={"a": 1})
+    client.create(User, [{"role": "user", "content": "{% if {{ x }}"}])
+    assert port.requests[0]["messages"][-1]["content"] == "{% if {{ x }}", "without a context braces are just text"
+
+
+def test_a_template_cannot_reach_into_python() -> None:
+    client, port = make()
+    with pytest.raises(ConfigurationError, match="not a valid template"):
+        client.create(User, [{"role": "user", "content": "{{ a.__class__.__mro__ }}"}], context={"a": 1})
+    assert not port.requests

@@ -1,0 +1,75 @@
+"""Handlers are given what their signatures name, in order, and never disturb the call."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from instructor.exceptions import ConfigurationError
+from instructor.hooks import HookName, Hooks
+
+
+def test_a_handler_is_given_only_the_keywords_that_it_names() -> None:
+    hooks, told = Hooks(), []
+    hooks.on("completion:error", lambda error: told.append((error,)))
+    hooks.on("completion:error", lambda error, attempt_number: told.append((error, attempt_number)))
+    hooks.on("completion:error", lambda *args, **details: told.append((args, details)))
+    hooks.emit(HookName.COMPLETION_ERROR, "boom", attempt_number=1, max_attempts=2)
+    assert told == [("boom",), ("boom", 1), (("boom",), {"attempt_number": 1, "max_attempts": 2})]
+
+
+@pytest.mark.parametrize("raises", ["plain", "coroutine"])
+async def test_a_handler_that_raises_is_logged_and_the_next_one_runs(raises: str, caplog: Any) -> None:
+    hooks, told = Hooks(), []
+
+    def plain(_: Any) -> None:
+        raise RuntimeError("boom")
+
+    async def coroutine(_: Any) -> None:
+        raise RuntimeError("boom")
+
+    hooks.on("cache:hit", plain if raises == "plain" else coroutine)
+    hooks.on("cache:hit", told.append)
+    with caplog.at_level(logging.WARNING, "instructor.hooks"):
+        await hooks.emit_async(HookName.CACHE_HIT, "event")
+    assert told == ["event"]
+    assert "boom" in caplog.text
+
+
+def test_a_coroutine_handler_of_the_synchronous_client_is_reported(caplog: Any) -> None:
+    hooks = Hooks()
+
+    async def handler(_: Any) -> None:
+        raise AssertionError("never run")
+
+    hooks.on("cache:hit", handler)
+    with caplog.at_level(logging.WARNING, "instructor.hooks"):
+        hooks.emit(HookName.CACHE_HIT, "event")
+    assert "AsyncInstructor" in caplog.text
+
+
+def test_handlers_can_be_removed_and_combined() -> None:
+    one, other, told = Hooks(), Hooks(), []
+    one.on("cache:hit", told.append)
+    other.on(HookName.CACHE_HIT, lambda event: told.append(f"{event}!"))
+    (one + other).emit(HookName.CACHE_HIT, "a")
+    assert told == ["a", "a!"]
+    copy = one.copy()
+    one.off("cache:hit", told.append)
+    assert not one.hears(HookName.CACHE_HIT)
+    assert copy.hears(HookName.CACHE_HIT)
+    one += other
+    assert one.hears(HookName.CACHE_HIT)
+    one.clear("cache:hit")
+    copy.clear()
+    assert not one.hears(HookName.CACHE_HIT)
+    assert not copy.hears(HookName.CACHE_HIT)
+
+
+def test_an_unknown_event_or_handler_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="cache:hit"):
+        Hooks().on("cache:hits", print)
+    with pytest.raises(ConfigurationError, match="pass a function"):
+        Hooks().on("cache:hit", "print")  # type: ignore[arg-type]  # what a user may do

@@ -1,0 +1,181 @@
+"""The house rules: which room may know which, what a file may import when, and how long things may get."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "instructor"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FILE_LINES = 500
+FUNCTION_LINES = 60
+
+# Every room and what it may know, besides itself. A file or a folder at the top of the package is a room;
+# "providers.port" is one that stands for a single file of it.
+GROUND = {"call", "exceptions", "headers", "hooks", "mode", "version"}
+KNOWS: dict[str, set[str]] = {
+    "call": {"exceptions"},
+    "exceptions": {"call"},
+    "headers": set(),
+    "hooks": {"exceptions", "call", "mode"},
+    "mode": {"exceptions"},
+    "version": set(),
+    "templating": GROUND,
+    "wires": GROUND,
+    "cache": GROUND,
+    "dsl": GROUND,
+    "providers.port": GROUND,
+    "providers": GROUND | {"wires"},
+    "engine": GROUND | {"wires", "cache", "dsl", "providers.port", "templating"},
+    "arguments": GROUND | {"wires", "cache", "dsl", "providers.port", "engine"},
+    "base_client": GROUND | {"wires", "cache", "dsl", "providers.port", "engine", "arguments"},
+    "client": GROUND | {"wires", "cache", "dsl", "providers.port", "engine", "base_client"},
+    "factory": GROUND | {"wires", "cache", "dsl", "providers.port", "providers", "engine", "client", "arguments"},
+    "observe": GROUND | {"cache"},
+    "core": GROUND,
+    "__main__": {"cli"},
+    "cli": GROUND | {"cache", "dsl", "client", "factory", "observe", ""},
+}
+# The offline provider and the contracts for users' own tests look at what they test.
+KNOWS["testing"] = GROUND | {"wires", "cache", "dsl", "providers", "providers.port", "engine", "client", "factory", ""}
+# The package itself resolves its names when they are asked for.
+EXEMPT = {PACKAGE / "__init__.py"}
+
+STANDARD = frozenset(sys.stdlib_module_names) | {"instructor"}
+AT_IMPORT = STANDARD | {"pydantic", "pydantic_core", "orjson", "typing_extensions", "annotated_types"}
+# Rooms that are themselves loaded on first use may say at the top what they need.
+ALSO_AT_IMPORT = {"cli": {"typer", "click", "rich"}, "templating": {"jinja2"}}
+SDKS = {
+    "openai",
+    "anthropic",
+    "google",
+    "redis",
+    "diskcache",
+    "boto3",
+    "cohere",
+    "mistralai",
+    "groq",
+    "httpx",
+    "httpx2",
+}
+
+
+def name_of(path: Path) -> str:
+    """``src/instructor/cache/key.py`` -> ``cache/key.py``."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    """The room of a module, given its dotted path below the package."""
+    return "providers.port" if parts[:2] == ("providers", "port") else parts[0] if parts else ""
+
+
+def imports_of(path: Path, tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Every module that a file imports, anywhere in it, by its absolute name."""
+    package = ("instructor", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            # `from instructor import cache` names a room; `from instructor import Mode` a thing in the package.
+            rooms = [f"instructor.{alias.name}" for alias in node.names if alias.name in KNOWS]
+            yield from ((node, name) for name in (rooms if module == "instructor" and rooms else [module]))
+
+
+def outer_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that run when a module is imported; what only type checkers read is left out."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
+            yield from outer_statements(statement.orelse)
+        elif isinstance(statement, (ast.If, ast.Try, ast.With, ast.ClassDef, ast.For)):
+            for field in ("body", "orelse", "finalbody"):
+                yield from outer_statements(getattr(statement, field, []))
+            for handler in getattr(statement, "handlers", []):
+                yield from outer_statements(handler.body)
+
+
+def modules_below(path: Path) -> tuple[str, ...]:
+    """A file's dotted path below the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def violations(path: Path) -> Iterator[str]:
+    """Imports of a file that its room does not allow."""
+    room = room_of(modules_below(path))
+    for node, module in imports_of(path, ast.parse(path.read_text(encoding="utf-8"))):
+        first, *rest = module.split(".")
+        if first != "instructor":
+            continue
+        target = room_of(tuple(rest))
+        if target not in {room, *KNOWS[room]}:
+            yield f"{name_of(path)}:{node.lineno}: {room} may not know {target or 'the package'} ({module})"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path not in EXEMPT], ids=name_of)
+def test_nothing_imports_upward(path: Path):
+    assert room_of(modules_below(path)) in KNOWS, "A new room: say in KNOWS what it may know."
+    assert not list(violations(path))
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "wires").glob("*.py")), ids=name_of)
+def test_wires_import_no_sdk(path: Path):
+    modules = {module.split(".")[0] for _, module in imports_of(path, ast.parse(path.read_text(encoding="utf-8")))}
+    assert not modules & SDKS
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_light_modules_are_imported_at_import_time(path: Path):
+    """What a hit does not need is imported on first use."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    allowed = AT_IMPORT | ALSO_AT_IMPORT.get(room_of(modules_below(path)), set())
+    outer = set(map(id, outer_statements(tree.body)))
+    heavy = {
+        f"{module} (line {node.lineno})"
+        for node, module in imports_of(path, tree)
+        if id(node) in outer and module.split(".")[0] not in allowed
+    }
+    assert not heavy
+
+
+def length_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring, which may be as long as it is useful."""
+    first = function.body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and len(function.body) > 1
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - docstring
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_and_functions_stay_short(path: Path):
+    text = path.read_text(encoding="utf-8")
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not [function.name for function in functions if length_of(function) > FUNCTION_LINES]
+    assert len(text.splitlines()) <= FILE_LINES
+
+
+def test_the_rule_sees_an_upward_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The rule itself works: at the top, in a function, relative, for a type checker."""
+    (tmp_path / "wires").mkdir()
+    bad = tmp_path / "wires" / "bad.py"
+    bad.write_text(
+        "from instructor.client import Instructor\n"
+        "def late():\n    from ..engine import flow\n"
+        "from instructor import factory\n"
+        "if TYPE_CHECKING:\n    import instructor.cache.store\n"
+        "from instructor.call import Usage\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    assert {line.split(" may not know ")[1].split(" ")[0] for line in violations(bad)} == {
+        "client",
+        "engine",
+        "factory",
+        "cache",
+    }

@@ -1,0 +1,90 @@
+"""What mypy and pyright, both strict, must see of the clients. Checked by `make check`; never run."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable
+from typing import Any, TypedDict, assert_type
+
+import anthropic
+import openai
+from pydantic import BaseModel
+
+import instructor
+from instructor import AsyncInstructor, Instructor, from_provider
+from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
+
+MESSAGES = [{"role": "user", "content": "Jason is 25."}]
+
+
+class User(BaseModel):
+    name: str
+
+
+class Point(TypedDict):
+    x: int
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def factories_return_the_kind_of_client_asked_for(choice: bool) -> None:
+    assert_type(from_provider("openai/gpt-4.1-mini"), Instructor)
+    assert_type(from_provider("openai/gpt-4.1-mini", async_client=False), Instructor)
+    assert_type(from_provider("openai/gpt-4.1-mini", async_client=True), AsyncInstructor)
+    assert_type(from_provider("openai/gpt-4.1-mini", async_client=choice), Instructor | AsyncInstructor)
+    assert_type(instructor.from_openai(openai.OpenAI()), Instructor)
+    assert_type(instructor.from_openai(openai.AsyncOpenAI()), AsyncInstructor)
+    assert_type(instructor.from_anthropic(anthropic.Anthropic()), Instructor)
+    assert_type(instructor.from_anthropic(anthropic.AsyncAnthropic()), AsyncInstructor)
+
+
+def the_answer_has_the_type_of_the_response_model(client: Instructor) -> None:
+    assert_type(client.create(response_model=User, messages=MESSAGES), User)
+    assert_type(client.create(response_model=list[User], messages=MESSAGES), list[User])
+    assert_type(client.create(response_model=Point, messages=MESSAGES), Point)
+    assert_type(client.create(response_model=Colour, messages=MESSAGES), Colour)
+    assert_type(client.create(response_model=int, messages=MESSAGES), int)
+    assert_type(client.create(response_model=None, messages=MESSAGES), Any)
+    assert_type(client.chat.completions.create(response_model=User, messages=MESSAGES), User)
+    assert_type(client.messages.create(response_model=User, messages=MESSAGES), User)
+
+
+def the_completion_comes_second(client: Instructor) -> None:
+    assert_type(client.create_with_completion(response_model=User, messages=MESSAGES), tuple[User, Any])
+    assert_type(client.create_with_completion(response_model=list[User], messages=MESSAGES), tuple[list[User], Any])
+    assert_type(client.create_with_completion(response_model=None, messages=MESSAGES), tuple[Any, Any])
+
+
+async def the_asynchronous_client_returns_awaitables_of_the_same(client: AsyncInstructor) -> None:
+    pending: Awaitable[User] = client.create(response_model=User, messages=MESSAGES)
+    assert_type(await pending, User)
+    assert_type(await client.create(response_model=list[User], messages=MESSAGES), list[User])
+    assert_type(await client.create(response_model=None, messages=MESSAGES), Any)
+    assert_type(await client.create_with_completion(response_model=User, messages=MESSAGES), tuple[User, Any])
+    assert_type(await client.chat.completions.create(response_model=User, messages=MESSAGES), User)
+
+
+def settings_of_one_call_are_typed(client: Instructor) -> None:
+    client.create(response_model=User, messages=MESSAGES, cache=AutoCache(maxsize=10), cache_ttl=3600, max_retries=2)
+    client.create(response_model=User, messages=MESSAGES, cache=None, context={"x": 1}, strict=False, temperature=0.1)
+
+
+class Store(BaseCache):
+    """The contract as the documentation shows it."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, str] = {}
+
+    def get(self, key: str) -> str | None:
+        return self.data.get(key)
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:  # noqa: ARG002 - a store may ignore it
+        self.data[key] = value
+
+
+def caches_are_typed() -> None:
+    from_provider("openai/gpt-4.1-mini", cache=Store())
+    assert_type(DiskCache(directory=".cache").stats(), CacheStats)
+    assert_type(make_cache_key(messages=MESSAGES, model="gpt-4.1-mini", response_model=User, mode="TOOLS"), str)

@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import anthropic
+import httpx2
+import pytest
+from anthropic.types import Message
+
+from instructor.call import Shape, Usage
+from instructor.exceptions import (
+    ConfigurationError,
+    IncompleteOutputException,
+    MultimodalError,
+    RefusalError,
+    ResponseParsingError,
+)
+from instructor.mode import Mode
+from instructor.testing.wires import WireContract
+from instructor.wires.anthropic import ANTHROPIC_MESSAGES as WIRE
+from instructor.wires.content import say_call_again
+
+MODEL = "some-model"
+SHAPE = Shape("User", "A user.", {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]})
+OURS = {"name": "User", "description": "A user.", "input_schema": SHAPE.schema}
+FORCED = {"type": "tool", "name": "User", "disable_parallel_tool_use": True}
+WEATHER = {"name": "weather", "input_schema": {"type": "object", "properties": {}}}
+ASK = [{"role": "user", "content": "Who?"}]
+USAGE = {"input_tokens": 10, "output_tokens": 5}
+
+
+def complete(*content: dict[str, Any], stop_reason: str = "end_turn", usage: Any = USAGE) -> Message:
+    return Message.model_validate(
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": MODEL,
+            "content": list(content),
+            "stop_reason": stop_reason,
+            "stop_sequence": None,
+            "usage": usage,
+        }
+    )
+
+
+def text(value: str) -> dict[str, Any]:
+    return {"type": "text", "text": value}
+
+
+def tool_use(arguments: Any, identifier: str = "toolu_1") -> dict[str, Any]:
+    return {"type": "tool_use", "id": identifier, "name": "User", "input": arguments}
+
+
+def write(messages: list[dict[str, Any]] = ASK, mode: Mode | None = Mode.TOOLS, **arguments: Any) -> dict[str, Any]:
+    binding = WIRE.bind(SHAPE, mode, strict=True) if mode else None
+    return WIRE.write(messages, binding, MODEL, arguments)
+
+
+def send(request: dict[str, Any], reply: Message | None = None) -> tuple[httpx2.Request, dict[str, Any]]:
+    """Send a request with the real SDK; return the HTTP request and its body."""
+    sent: list[httpx2.Request] = []
+
+    def answer(http_request: httpx2.Request) -> httpx2.Response:
+        sent.append(http_request)
+        return httpx2.Response(200, json=(reply or complete(text("{}"))).model_dump(mode="json", exclude_unset=True))
+
+    transport = httpx2.MockTransport(answer)
+    with anthropic.Anthropic(api_key="none", http_client=httpx2.Client(transport=transport)) as client:
+        client.messages.create(**request)
+    return sent[0], json.loads(sent[0].content)
+
+
+class TestContract(WireContract):
+    wire = WIRE
+    used = Usage(10, 5)
+
+    def answered(self, text: str, mode: Mode) -> Message:
+        if mode is Mode.TOOLS:
+            return complete(tool_use(json.loads(text)), stop_reason="tool_use")
+        return complete({"type": "text", "text": text})
+
+    def cut_off(self, mode: Mode) -> Message:
+        return complete(text('{"name": "A'), stop_reason="max_tokens")
+
+    def refused(self, mode: Mode) -> Message:
+        return complete(stop_reason="refusal")
+
+    def empty(self, mode: Mode) -> Message:
+        return complete()
+
+
+def test_the_sdk_sends_what_was_written():
+    http_request, body = send(write(stop="END", temperature=0.5, timeout=3, extra_headers={"X-Team": "blue"}))
+    assert body == {
+        "model": MODEL,
+        "max_tokens": 4096,
+        "messages": ASK,
+        "stop_sequences": ["END"],
+        "temperature": 0.5,
+        "tools": [OURS],
+        "tool_choice": FORCED,
+    }
+    assert http_request.headers["X-Team"] == "blue"
+
+
+def test_json_mode_tells_the_schema_after_the_system_prompt():
+    _, body = send(write([{"role": "system", "content": "Be exact."}, *ASK], Mode.JSON))
+    assert body["system"].startswith("Be exact.\n\n")
+    assert json.dumps(SHAPE.schema, separators=(",", ":")) in body["system"]
+    assert body.keys() == {"model", "max_tokens", "messages", "system"}
+
+
+def test_what_the_caller_puts_in_extra_body_is_kept_beside_the_sampling_parameters():
+    assert write(top_k=3, extra_body={"x": 1})["extra_body"] == {"top_k": 3, "x": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"max_tokens": 7}, 7),
+        ({"max_completion_tokens": 8}, 8),
+        ({"thinking": {"type": "enabled", "budget_tokens": 5000}}, 9096),
+    ],
+)
+def test_max_tokens_is_what_was_said_or_leaves_room_for_thinking(arguments: dict[str, Any], expected: int):
+    assert write(**arguments)["max_tokens"] == expected
+
+
+def test_a_model_that_thinks_by_default_gets_room_for_it():
+    assert WIRE.write(ASK, None, "claude-opus-5", {})["max_tokens"] == 16384
+    assert WIRE.write(ASK, None, "claude-sonnet-4-6", {})["max_tokens"] == 4096
+
+
+def test_a_schema_that_contains_itself_is_an_object_at_the_top():
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
+    shape = Shape("Node", "", {"$defs": {"Node": node}, "$ref": "#/$defs/Node"})
+    (tool,) = WIRE.bind(shape, Mode.TOOLS, strict=False).arguments["tools"]
+    assert tool["input_schema"] == {"$defs": {"Node": node}, **node}
+
+
+class TestToolChoice:
+    def test_our_tool_stands_behind_the_callers(self):
+        request = write(tools=[WEATHER])
+        assert request["tools"] == [WEATHER, OURS]
+        assert request["tool_choice"] == FORCED
+
+    def test_a_tool_that_the_provider_runs_can_be_used_before_the_answer(self):
+        request = write(tools=[{"type": "web_search_20250305", "name": "web_search"}])
+        assert request["tool_choice"] == {"type": "any"}
+        assert "User" in request["system"]
+
+    @pytest.mark.parametrize("kind", ["enabled", "adaptive"])
+    def test_a_model_that_thinks_is_asked_rather_than_forced(self, kind: str):
+        request = write(thinking={"type": kind})
+        assert request["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+        assert "User" in request["system"]
+
+    @pytest.mark.parametrize(
+        "model",
+        ["claude-opus-5-5", "us.anthropic.claude-sonnet-5-5-v1:0", "claude-fable-5.1", "claude-haiku-6-20270101"],
+    )
+    def test_a_model_that_cannot_be_forced_is_asked(self, model: str):
+        request = WIRE.write(ASK, WIRE.bind(SHAPE, Mode.TOOLS, strict=True), model, {})
+        assert request["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+        assert "User" in request["system"]
+
+    @pytest.mark.parametrize(
+        "model", ["claude-opus-5", "claude-sonnet-4-5@20250929", "claude-opus-5-20260701", "claude-3-7-sonnet-latest"]
+    )
+    def test_a_model_that_can_be_forced_is(self, model: str):
+        assert WIRE.write(ASK, WIRE.bind(SHAPE, Mode.TOOLS, strict=True), model, {})["tool_choice"] == FORCED
+
+    def test_switched_off_thinking_changes_nothing(self):
+        request = write(thinking={"type": "disabled"})
+        assert request["tool_choice"] == FORCED
+        assert "system" not in request
+
+    @pytest.mark.parametrize(
+        ("wanted", "expected"),
+        [
+            ({"type": "any"}, {"type": "any"}),
+            ("required", {"type": "any"}),
+            ("auto", {"type": "auto"}),
+            ({"disable_parallel_tool_use": False}, {**FORCED, "disable_parallel_tool_use": False}),
+        ],
+    )
+    def test_the_callers_choice_wins(self, wanted: Any, expected: dict[str, Any]):
+        request = write(tools=[WEATHER], tool_choice=wanted)
+        assert request["tool_choice"] == expected
+        assert ("system" in request) is (expected["type"] != "tool")
+
+    def test_without_a_binding_the_callers_tools_go_through(self):
+        request = write(mode=None, tools=[WEATHER], tool_choice={"type": "auto"})
+        assert (request["tools"], request["tool_choice"]) == ([WEATHER], {"type": "auto"})
+
+
+class TestSystem:
+    def test_prompts_are_joined_in_the_order_given(self):
+        messages = [{"role": "system", "content": "B"}, *ASK, {"role": "developer", "content": "C"}]
+        request = write(messages, system="A")
+        assert request["system"] == "A\n\nB\n\nC"
+        assert request["messages"] == ASK
+
+    def test_blocks_keep_their_cache_control(self):
+        cached = {**text("Long."), "cache_control": {"type": "ephemeral"}}
+        messages = [{"role": "system", "content": [cached]}, *ASK]
+        assert write(messages, system="A")["system"] == [text("A"), cached]
+        assert write(messages, Mode.JSON)["system"][0] == cached
+
+
+class TestMessages:
+    def test_blocks_of_the_providers_own_go_through_untouched(self):
+        native = [
+            {"role": "user", "content": [{**text("Hi"), "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
+            {
+                "role": "assistant",
+                "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s=="}, tool_use({"a": None})],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}]},
+            {"role": "assistant", "content": complete(text("Yes.")).content},
+        ]
+        assert write(deepcopy(native))["messages"] == native
+
+    def test_images_and_files_are_written_as_blocks(self):
+        cache = {"cache_control": {"type": "ephemeral"}}
+        parts = [
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}, **cache},
+            {"type": "image_url", "image_url": "https://example.com/a.png"},
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk=", "filename": "a.pdf"}},
+            {"type": "file", "file": {"file_data": "https://example.com/a.pdf"}},
+            {"type": "file", "file": {"file_id": "file_1"}},
+            text("What is this?"),
+        ]
+        _, body = send(write([{"role": "user", "content": parts}]))
+        assert body["messages"][0]["content"] == [
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}, **cache},
+            {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
+            {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="},
+                "title": "a.pdf",
+            },
+            {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}},
+            {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
+            text("What is this?"),
+        ]
+
+    def test_audio_is_refused_before_it_is_sent(self):
+        sound = {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}
+        with pytest.raises(MultimodalError, match="no audio") as caught:
+            write([{"role": "user", "content": [sound]}])
+        assert caught.value.content_type == "audio/wav"
+
+    def test_tool_calls_and_their_results_are_written_as_blocks(self):
+        messages = [
+            {
+                "role": "assistant",
+                "content": "Let me look.",
+                "refusal": None,
+                "tool_calls": [
+                    {"id": "a", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}},
+                    {"id": "b", "type": "function", "function": {"name": "weather", "arguments": ""}},
+                ],
+            },
+            {"role": "tool", "tool_call_id": "a", "content": "Sunny."},
+            {"role": "tool", "tool_call_id": "b", "content": ""},
+            *ASK,
+        ]
+        assert write(messages)["messages"] == [
+            {
+                "role": "assistant",
+                "content": [
+                    text("Let me look."),
+                    {"type": "tool_use", "id": "a", "name": "weather", "input": {"city": "Rome"}},
+                    {"type": "tool_use", "id": "b", "name": "weather", "input": {}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": "a", "content": "Sunny."},
+                    {"type": "tool_result", "tool_use_id": "b"},
+                ],
+            },
+            *ASK,
+        ]
+
+    @pytest.mark.parametrize("arguments", ["{", "[1]"])
+    def test_a_tool_call_that_no_model_made_is_named(self, arguments: str):
+        call = {"id": "a", "function": {"name": "weather", "arguments": arguments}}
+        with pytest.raises(ConfigurationError, match="tool call 'a'"):
+            write([{"role": "assistant", "content": None, "tool_calls": [call]}])
+
+
+class TestRead:
+    def test_integers_of_any_size_are_kept(self):
+        assert WIRE.read(complete(tool_use({"n": 2**70, "s": "é"})), Mode.TOOLS) == f'{{"n":{2**70},"s":"é"}}'
+
+    def test_json_in_text_is_accepted_where_no_tool_was_called(self):
+        completion = complete({"type": "thinking", "thinking": "{}", "signature": "s"}, text('Sure: {"name": "A"}'))
+        assert WIRE.read(completion, Mode.TOOLS) == '{"name": "A"}'
+
+    def test_text_in_several_blocks_is_one_text(self):
+        assert WIRE.read(complete(text('{"name": '), text('"A"}')), Mode.JSON) == '{"name": "A"}'
+
+    @pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
+    def test_a_cut_off_answer_is_no_answer_even_if_it_reads_well(self, reason: str):
+        with pytest.raises(IncompleteOutputException, match="cut off"):
+            WIRE.read(complete(tool_use({"name": "A"}), stop_reason=reason), Mode.TOOLS)
+
+    def test_a_refusal_says_what_the_model_said(self):
+        with pytest.raises(RefusalError, match="I will not"):
+            WIRE.read(complete(text("I will not."), stop_reason="refusal"), Mode.TOOLS)
+
+    def test_a_paused_turn_is_no_answer(self):
+        with pytest.raises(ResponseParsingError, match="pause_turn"):
+            WIRE.read(complete(text('{"name": "A"}'), stop_reason="pause_turn"), Mode.JSON)
+
+
+class TestReask:
+    def test_every_tool_call_gets_the_error_and_thinking_is_kept(self):
+        thinking = {"type": "thinking", "thinking": "Hm.", "signature": "s=="}
+        calls = [tool_use({"name": None}, "toolu_1"), tool_use({"name": "B"}, "toolu_2")]
+        completion = complete(thinking, text(" "), *calls, stop_reason="tool_use")
+        request = WIRE.reask(write(), completion, ValueError("Wrong."), Mode.TOOLS)
+        _, body = send(request)
+        assert body["messages"] == [
+            *ASK,
+            {"role": "assistant", "content": [thinking, *calls]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": name, "is_error": True, "content": say_call_again("Wrong.")}
+                    for name in ("toolu_1", "toolu_2")
+                ],
+            },
+        ]
+
+    def test_text_is_answered_with_text(self):
+        request = WIRE.reask(write(mode=Mode.JSON), complete(text("No.")), ValueError("Wrong."), Mode.JSON)
+        answered, told = request["messages"][1:]
+        assert answered == {"role": "assistant", "content": [text("No.")]}
+        assert told["role"] == "user"
+        assert "Wrong." in told["content"]
+
+    def test_a_turn_without_content_is_not_sent_back(self):
+        request = WIRE.reask(write(), complete(text("")), ValueError("Wrong."), Mode.TOOLS)
+        assert [message["role"] for message in request["messages"]] == ["user", "user"]
+
+    def test_a_paused_turn_is_sent_back_alone_to_go_on(self):
+        completion = complete(text("Searching."), stop_reason="pause_turn")
+        request = WIRE.reask(write(), completion, ValueError("Paused."), Mode.TOOLS)
+        assert request["messages"] == [*ASK, {"role": "assistant", "content": [text("Searching.")]}]
+
+
+def test_usage_counts_what_the_providers_cache_read_and_wrote():
+    usage = {
+        "input_tokens": 10,
+        "cache_read_input_tokens": 100,
+        "cache_creation_input_tokens": 20,
+        "output_tokens": 5,
+        "output_tokens_details": {"thinking_tokens": 3},
+    }
+    assert WIRE.usage(complete(usage=usage)) == Usage(130, 5, 100, 3)
+
+
+def test_usage_is_zero_where_a_gateway_leaves_it_out():
+    assert WIRE.usage(Message.model_construct(content=[])) == Usage()

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai.types.chat import ChatCompletion
+from pydantic import BaseModel, ValidationError
+
+from instructor.call import Binding, Shape, Usage
+from instructor.exceptions import ProviderError, RefusalError, ResponseParsingError
+from instructor.mode import Mode
+from instructor.testing.wires import WireContract
+from instructor.wires.openai_chat import OPENAI_CHAT
+
+USAGE = {
+    "prompt_tokens": 30,
+    "completion_tokens": 12,
+    "total_tokens": 42,
+    "prompt_tokens_details": {"cached_tokens": 20},
+    "completion_tokens_details": {"reasoning_tokens": 5},
+}
+
+
+class User(BaseModel):
+    """A user."""
+
+    name: str
+    tags: list[str] = []
+
+
+SHAPE = Shape(name="User", description="A user.", schema=User.model_json_schema())
+FREE = Shape(name="Free", description="Anything.", schema={"type": "object", "additionalProperties": True})
+
+
+def complete(message: Any, finish: str = "stop", usage: Any = USAGE) -> ChatCompletion:
+    choice = {"index": 0, "finish_reason": finish, "message": message}
+    return ChatCompletion.construct(
+        id="c1", created=1, model="m", object="chat.completion", choices=[choice], usage=usage
+    )
+
+
+def call_message(text: Any, **more: Any) -> dict[str, Any]:
+    call = {"id": "call_a", "type": "function", "function": {"name": "User", "arguments": text}, **more}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def text_message(text: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
+
+
+ANSWER = {
+    Mode.TOOLS: call_message,
+    Mode.JSON: text_message,
+    Mode.JSON_SCHEMA: text_message,
+    Mode.MD_JSON: lambda text: text_message(f"Here it is:\n```json\n{text}\n```"),
+}
+
+
+class TestOpenAIChat(WireContract):
+    wire = OPENAI_CHAT
+    used = Usage(30, 12, 20, 5)
+
+    def answered(self, text, mode):
+        return complete(ANSWER[mode](text), "tool_calls" if mode is Mode.TOOLS else "stop")
+
+    def cut_off(self, mode):
+        return complete(ANSWER[mode]('{"name": "A'), "length")
+
+    def refused(self, mode):
+        return complete({"role": "assistant", "content": None, "refusal": "I will not."})
+
+    def empty(self, mode):
+        return complete({"role": "assistant", "content": None})
+
+
+def send(request: dict[str, Any], answer: ChatCompletion) -> tuple[dict[str, Any], ChatCompletion]:
+    """Send a request with the real SDK; return the JSON body that left it, and the completion that it made."""
+    bodies: list[dict[str, Any]] = []
+
+    def handle(sent: httpx2.Request) -> httpx2.Response:
+        bodies.append(json.loads(sent.content))
+        return httpx2.Response(200, json=answer.model_dump(mode="json"))
+
+    with httpx2.Client(transport=httpx2.MockTransport(handle)) as http:
+        client = openai.OpenAI(api_key="key", base_url="https://example.test/v1", http_client=http, max_retries=0)
+        completion = client.chat.completions.create(**request)
+    return bodies[0], completion
+
+
+def write(mode: Mode, arguments: dict[str, Any] | None = None, shape: Shape = SHAPE, messages: Any = None, strict=True):
+    binding = OPENAI_CHAT.bind(shape, mode, strict)
+    return OPENAI_CHAT.write(messages or [{"role": "user", "content": "Hi."}], binding, "gpt", arguments or {})
+
+
+@pytest.mark.parametrize("mode", OPENAI_CHAT.modes)
+def test_a_conversation_goes_through_the_real_sdk(mode):
+    wrong = complete(ANSWER[mode]('{"name": 1}'))
+    request = write(mode, {"seed": 7, "timeout": 3.0, "extra_headers": {"X-A": "b"}})
+    body, completion = send(request, wrong)
+    assert body["seed"] == 7
+    assert "timeout" not in body
+    assert OPENAI_CHAT.read(completion, mode) == '{"name": 1}'
+    with pytest.raises(ValidationError) as caught:
+        User.model_validate_json(OPENAI_CHAT.read(completion, mode))
+    again, completion = send(OPENAI_CHAT.reask(request, completion, caught.value, mode), wrong)
+    assert again["messages"][: len(body["messages"])] == body["messages"]
+    assert "name: Input should be a valid string (given: 1)" in again["messages"][-1]["content"]
+    assert {**again, "messages": None} == {**body, "messages": None}
+
+
+def test_tools_force_one_function_with_the_schema_as_it_is():
+    request = write(Mode.TOOLS)
+    [tool] = request["tools"]
+    assert tool["function"] == {"name": "User", "description": "A user.", "parameters": SHAPE.schema}
+    assert request["tool_choice"] == {"type": "function", "function": {"name": "User"}}
+    assert request["messages"] == [{"role": "user", "content": "Hi."}]
+
+
+def test_json_mode_puts_the_word_json_and_the_schema_into_the_system_prompt():
+    request = write(Mode.JSON)
+    assert request["response_format"] == {"type": "json_object"}
+    assert "JSON" in request["messages"][0]["content"]
+    assert '"properties"' in request["messages"][0]["content"]
+
+
+def test_markdown_mode_sends_an_instruction_and_nothing_else():
+    assert write(Mode.MD_JSON).keys() == {"model", "messages"}
+    assert "```json" in write(Mode.MD_JSON)["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(("shape", "strict", "sent"), [(SHAPE, True, True), (SHAPE, False, False), (FREE, True, False)])
+def test_json_schema_mode_is_strict_where_it_can_and_may_be(shape, strict, sent):
+    form = write(Mode.JSON_SCHEMA, shape=shape, strict=strict)["response_format"]["json_schema"]
+    assert form["strict"] is sent
+    assert form["schema"].get("additionalProperties") is (False if sent else shape.schema.get("additionalProperties"))
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize("content", ["Be kind.", [{"type": "text", "text": "Be kind."}], None])
+def test_the_instruction_joins_the_system_message_that_is_there(role, content):
+    messages = [{"role": "user", "content": "a"}, {"role": role, "content": content, "name": "boss"}]
+    sent = write(Mode.JSON, messages=messages)["messages"]
+    assert [message["role"] for message in sent] == ["user", role]
+    assert sent[1]["name"] == "boss"
+    text = sent[1]["content"] if isinstance(sent[1]["content"], str) else sent[1]["content"][-1]["text"]
+    assert "JSON Schema" in text
+    assert content is None or "Be kind." in str(sent[1]["content"])
+
+
+def function_tool(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
+
+
+FORCED = {"type": "function", "function": {"name": "User"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "choice"),
+    [
+        ({"tools": [function_tool("mine")]}, ["mine", "User"], FORCED),
+        ({"tools": [{"type": "browser_search"}]}, [None, "User"], "required"),
+        ({"tools": [function_tool("mine")], "tool_choice": "auto"}, ["mine", "User"], "auto"),
+        ({"tool_choice": "auto"}, ["User"], "auto"),
+        ({"tools": None, "tool_choice": None}, ["User"], FORCED),
+    ],
+)
+def test_the_callers_tools_and_choice_are_kept_beside_ours(arguments, names, choice):
+    given = deepcopy(arguments)
+    request = write(Mode.TOOLS, arguments)
+    assert [tool.get("function", {}).get("name") for tool in request["tools"]] == names
+    assert request["tool_choice"] == choice
+    assert arguments == given
+
+
+def test_the_callers_response_format_wins():
+    assert write(Mode.JSON, {"response_format": {"type": "text"}})["response_format"] == {"type": "text"}
+
+
+@pytest.mark.parametrize("text", ['{"name":  "Ada"}', '{"name": "Ada"', "not json"])
+def test_a_calls_arguments_are_returned_to_the_letter(text):
+    assert OPENAI_CHAT.read(complete(call_message(text)), Mode.TOOLS) == text
+
+
+def test_of_several_calls_the_first_is_the_answer():
+    message = call_message('{"name": "A"}')
+    message["tool_calls"].append(call_message('{"name": "B"}')["tool_calls"][0])
+    assert OPENAI_CHAT.read(complete(message), Mode.TOOLS) == '{"name": "A"}'
+
+
+@pytest.mark.parametrize("arguments", [{"name": "Ada"}, '{"name":"Ada"}'])
+def test_arguments_sent_as_an_object_are_read_too(arguments):
+    assert OPENAI_CHAT.read(complete(call_message(arguments)), Mode.TOOLS) == '{"name":"Ada"}'
+
+
+def test_a_call_without_arguments_is_an_empty_object():
+    assert OPENAI_CHAT.read(complete(call_message("")), Mode.TOOLS) == "{}"
+
+
+def test_json_as_plain_content_answers_for_a_call():
+    assert OPENAI_CHAT.read(complete(text_message('```json\n{"name": "A"}\n```')), Mode.TOOLS) == '{"name": "A"}'
+
+
+def test_content_in_parts_is_read():
+    parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": '{"name": "A"}'}]
+    assert OPENAI_CHAT.read(complete(text_message(parts)), Mode.JSON_SCHEMA) == '{"name": "A"}'
+
+
+@pytest.mark.parametrize("mode", [Mode.TOOLS, Mode.JSON, Mode.MD_JSON])
+def test_prose_is_shown_in_the_error(mode):
+    with pytest.raises(ResponseParsingError, match="Which user do you mean"):
+        OPENAI_CHAT.read(complete(text_message("Which user do you mean?")), mode)
+
+
+@pytest.mark.parametrize("choices", [[], None])
+@pytest.mark.parametrize("mode", OPENAI_CHAT.modes)
+def test_a_completion_without_choices_has_no_answer(choices, mode):
+    completion = ChatCompletion.construct(id="x", choices=choices)
+    with pytest.raises(ResponseParsingError, match="no message"):
+        OPENAI_CHAT.read(completion, mode)
+    assert OPENAI_CHAT.reask(write(mode), completion, ValueError("Nothing."), mode)["messages"][-1]["role"] == "user"
+
+
+@pytest.mark.parametrize("completion", [ChatCompletion.construct(), complete(None), SimpleNamespace(choices=[])])
+def test_members_that_a_gateway_left_out_are_no_crash(completion):
+    with pytest.raises(ResponseParsingError):
+        OPENAI_CHAT.read(completion, Mode.TOOLS)
+
+
+def test_an_error_sent_with_a_status_of_success_is_the_providers():
+    completion = ChatCompletion.construct(choices=None, error={"message": "Overloaded", "code": 502})
+    with pytest.raises(ProviderError, match="Overloaded"):
+        OPENAI_CHAT.read(completion, Mode.TOOLS)
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "content_filter: RECITATION"])
+def test_a_filter_is_a_refusal(reason):
+    with pytest.raises(RefusalError, match="filter"):
+        OPENAI_CHAT.read(complete(text_message("{}"), reason), Mode.JSON)
+
+
+def reask(completion: Any, mode: Mode = Mode.TOOLS) -> list[dict[str, Any]]:
+    request = write(mode)
+    return OPENAI_CHAT.reask(request, completion, ValueError("Bad."), mode)["messages"][len(request["messages"]) :]
+
+
+def test_every_call_gets_a_result_and_the_first_the_error():
+    message = call_message("{}")
+    message["tool_calls"].append({"id": "call_b", "type": "custom", "custom": {"name": "sh", "input": "ls"}})
+    said, first, second = reask(complete(message))
+    assert [call["id"] for call in said["tool_calls"]] == ["call_a", "call_b"]
+    assert (first["role"], first["tool_call_id"]) == ("tool", "call_a")
+    assert "Bad." in first["content"]
+    assert second["tool_call_id"] == "call_b"
+    assert "Bad." not in second["content"]
+
+
+def test_the_models_turn_is_written_without_junk_but_with_what_vendors_need():
+    message = call_message("{}", extra_content={"google": {"thought_signature": "sig"}})
+    message |= {"audio": None, "annotations": [], "reasoning_content": "Hm."}
+    said = reask(complete(message))[0]
+    assert said.keys() == {"role", "tool_calls", "reasoning_content"}
+    assert said["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "sig"}}
+
+
+def test_a_call_of_broken_json_is_shown_as_text():
+    said, asked = reask(complete(call_message('{"name": ')))
+    assert said == {"role": "assistant", "content": '{"name": '}
+    assert asked["role"] == "user"
+
+
+def test_a_call_without_an_id_gets_one():
+    message = call_message("{}")
+    message["tool_calls"][0]["id"] = None
+    said, result = reask(complete(message))
+    assert said["tool_calls"][0]["id"] == result["tool_call_id"] == "call_0"
+
+
+def test_text_instead_of_a_call_is_answered_as_text():
+    said, asked = reask(complete(text_message("Who?")))
+    assert said == {"role": "assistant", "content": "Who?"}
+    assert "Call the function" in asked["content"]
+
+
+@pytest.mark.parametrize(
+    ("used", "counted"),
+    [
+        (None, Usage()),
+        ({"prompt_tokens": None, "completion_tokens": 3}, Usage(0, 3)),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 20}, Usage(9, 11)),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "prompt_cache_hit_tokens": 4}, Usage(9, 3, 4)),
+    ],
+)
+def test_counts_what_vendors_say_of_their_tokens(used, counted):
+    assert OPENAI_CHAT.usage(complete(text_message("{}"), usage=used)) == counted
+    assert OPENAI_CHAT.usage(SimpleNamespace(usage=SimpleNamespace(**used) if used else None)) == counted
+
+
+def test_a_plain_completion_is_asked_for_as_the_caller_said():
+    messages = [{"role": "user", "content": "Hi."}]
+    request = OPENAI_CHAT.write(messages, None, "gpt", {"tools": [function_tool("mine")]})
+    assert request == {"model": "gpt", "messages": messages, "tools": [function_tool("mine")]}
+    assert request["messages"] is not messages
+
+
+def test_a_binding_is_reused_unchanged():
+    binding = OPENAI_CHAT.bind(SHAPE, Mode.TOOLS, True)
+    before = deepcopy(binding)
+    OPENAI_CHAT.write([], binding, "gpt", {"tools": [function_tool("mine")]})
+    assert binding == before
+    assert isinstance(binding, Binding)
