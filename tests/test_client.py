@@ -338,6 +338,17 @@ def test_unknown_attributes_are_the_sdks() -> None:
     assert not hasattr(client, "_private")
 
 
+def test_an_sdks_own_message_can_be_part_of_the_conversation() -> None:
+    from openai.types.chat import ChatCompletionMessage
+
+    client, port = make(cache=AutoCache())
+    said = ChatCompletionMessage(role="assistant", content="Who?")
+    for _ in range(2):
+        client.create(User, [*HELLO, said, {"role": "user", "content": "Jason"}])
+    assert port.requests[0]["messages"][-2] == {"role": "assistant", "content": "Who?"}
+    assert len(port.requests) == 1
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": None}, "messages"),
     ({"messages": []}, "messages is empty"),

@@ -12,9 +12,6 @@ from instructor.call import Messages
 from instructor.exceptions import ConfigurationError
 from instructor.hooks import Hooks
 
-_OTHER_MESSAGES = ("input", "contents", "prompt")
-"""Arguments that carry a conversation under a provider's own name."""
-
 
 def check_cache(cache: Any) -> BaseCache | None:
     """A store, or None for none."""
@@ -95,10 +92,13 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def check_messages(messages: Any, arguments: Mapping[str, Any]) -> Messages:
-    """A conversation. It may be left out where an argument of the provider's own carries it."""
-    if messages is None and any(arguments.get(name) is not None for name in _OTHER_MESSAGES):
+def check_messages(messages: Any, arguments: dict[str, Any]) -> Messages:
+    """A conversation. It may be given under the provider's own name: OpenAI's ``input``, Google's ``contents``."""
+    if messages is None and arguments.get("contents") is not None:
         return []
+    if messages is None and "input" in arguments:
+        messages = arguments.pop("input")
+        messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise ConfigurationError(
             f'messages is {_described(messages)}; pass a list such as [{{"role": "user", "content": "..."}}].'
@@ -106,23 +106,25 @@ def check_messages(messages: Any, arguments: Mapping[str, Any]) -> Messages:
     if not messages:
         raise ConfigurationError("messages is empty; there is nothing to ask. Pass at least one message.")
     items = list(cast("Sequence[Any]", messages))
-    for index, message in enumerate(items):
-        _check_message(message, index)
-    return items
+    return [_checked_message(message, index) for index, message in enumerate(items)]
 
 
-def _check_message(message: Any, index: int) -> None:
+def _checked_message(message: Any, index: int) -> Any:
+    """A message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
     if isinstance(message, Mapping):
         members = cast("Mapping[str, Any]", message)
         if "role" in message or "type" in message or "parts" in message:
-            return
+            return members
         raise ConfigurationError(
             f"messages[{index}] has no role; give it one, such as 'user'. It has: {list(members)}."
         )
-    if isinstance(message, (str, bytes, int, float, list, tuple)) or message is None:
+    from pydantic import BaseModel
+
+    if not isinstance(message, BaseModel):
         raise ConfigurationError(
             f'messages[{index}] is {_described(message)}; pass a dict such as {{"role": "user", "content": "..."}}.'
         )
+    return message if "parts" in type(message).model_fields else message.model_dump(exclude_none=True, by_alias=True)
 
 
 def _described(value: Any) -> str:

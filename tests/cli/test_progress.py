@@ -53,12 +53,12 @@ def test_the_live_display_takes_three_lines(width: int):
 
 
 def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch: pytest.MonkeyPatch):
-    now = 1000.0
-    monkeypatch.setattr("instructor.cli.progress.time.monotonic", lambda: now)
+    clock = [1000.0]
+    monkeypatch.setattr("instructor.cli.progress.time.monotonic", lambda: clock[0])
     console = make_console(80, terminal=False)
     display = make_display(console, make_tally(HIT), PRICES, quiet=False)
     assert isinstance(display, PlainDisplay)
-    for now in (1001.0, 1006.0, 1007.0, 1012.0):
+    for clock[0] in (1001.0, 1006.0, 1007.0, 1012.0):
         display.update()
     assert console.file.getvalue().count("1/300") == 2
 
@@ -75,13 +75,13 @@ def test_a_price_that_is_not_known_is_not_zero():
 
 
 def test_the_time_left_is_told_by_the_speed_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch):
-    now = 0.0
-    monkeypatch.setattr("instructor.cli.tally.time.monotonic", lambda: now)
-    tally = Tally(total=1200)
+    clock = [0.0]
+    monkeypatch.setattr("instructor.cli.tally.time.monotonic", lambda: clock[0])
+    tally = Tally(total=1200, _began=0.0)
     tally.tick()
     for _ in range(1000):  # a thousand hits at once, then one miss a second
         tally.add(HIT, Prices("offline/x"))
-    for now in range(1, 101):
+    for clock[0] in range(1, 101):
         tally.add(ASKED, Prices("offline/x"))
     assert show_time_left(tally) == "1:40 left"
     tally.total = None

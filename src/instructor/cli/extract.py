@@ -16,7 +16,7 @@ from instructor.cli.output import Output, Sequence
 from instructor.cli.prompts import Prompt
 from instructor.cli.records import Input, Record
 from instructor.cli.tally import Outcome
-from instructor.exceptions import ClientError, ConfigurationError, InstructorError, InstructorRetryException, ModeError
+from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError
 from instructor.hooks import CacheEvent
 
 _READ_AHEAD = 64
@@ -211,7 +211,6 @@ class Run:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a record meets, the others go on
             outcome.error = describe_failure(error)
-            _count_lost(outcome, error)
         return outcome
 
 
@@ -222,9 +221,3 @@ def describe_failure(error: Exception) -> str:
     if cause is not None and str(cause) and str(cause) not in said:
         said += f" ({type(cause).__name__}: {cause})"
     return " ".join(said.split())
-
-
-def _count_lost(outcome: Outcome, error: Exception) -> None:
-    """Count what a failed record has cost all the same."""
-    if isinstance(error, InstructorRetryException) and error.total_usage is not None and not outcome.attempts:
-        outcome.note_usage(error.total_usage, error.n_attempts)
