@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import gc
 import threading
@@ -276,6 +277,16 @@ def test_true_and_one_and_absent_are_three_calls_on_the_fast_path_too() -> None:
         for arguments in ({"logprobs": True}, {"logprobs": 1}, {}, {"logprobs": None}, {"logprobs": 1.0}):
             client.create(User, HELLO, **arguments)
     assert len(port.requests) == 3
+
+
+@pytest.mark.parametrize("data", [bytearray(b"ab"), memoryview(b"ab"), array.array("b", b"ab")], ids=repr)
+def test_a_buffer_is_never_taken_for_the_bytes_in_it(data: Any) -> None:
+    client, port = make(cache=AutoCache())
+    for _ in range(2):
+        client.create(User, HELLO, context={"data": b"ab"})
+    assert len(port.requests) == 1
+    client.create(User, HELLO, context={"data": data})
+    assert len(port.requests) == 2
 
 
 def test_stats_of_the_client_and_of_the_store_agree() -> None:

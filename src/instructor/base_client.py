@@ -57,7 +57,7 @@ class BaseClient:
         if mode not in wires:
             raise ModeError(mode.name, port.provider, [known.name for known in wires])
         self.mode = mode
-        self.hooks = Hooks() if hooks is None else check.check_hooks(hooks)
+        self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._port = port
         self._model = model
         self._defaults = dict(defaults or {})
@@ -74,7 +74,12 @@ class BaseClient:
         near = guard_of(self._cache).near if self._cache is not None else None
         if near is None or any(name in self._defaults for name in _ENGINE_KEYWORDS):
             return lambda *_: MISSING
-        return Recall(near, self._plans, self._memo, self._tally, self.hooks, self._namespace)
+        return Recall(near, self._plans, self._memo, self._tally, self._hooks, self._namespace)
+
+    @property
+    def hooks(self) -> Hooks:
+        """The handlers of this client's events. The set can be changed, and not be replaced."""
+        return self._hooks
 
     @property
     def provider(self) -> str:
@@ -191,12 +196,12 @@ class BaseClient:
         key = self._memo.keys.get(encoding) if encoding is not None else None
         if key is None:
             try:
-                key = self._keyring.key(
+                key, plain = self._keyring.key(
                     call.plan, call.model, call.messages, call.context, call.strict, namespace, call.arguments
                 )
             except NoCanonicalFormError as error:
                 return replace(call, guard=guard, bypass=str(error))
-            if encoding is not None:
+            if encoding is not None and plain:
                 self._memo.remember(encoding, key)
         if ttl and not store.honours_ttl:
             store.note_ttl()

@@ -88,7 +88,7 @@ def make_key(**changes: Any) -> str:
     port.endpoint = said["endpoint"]
     keyring = Keyring(port, OPENAI_CHAT, said["mode"])
     plan = Plans(OPENAI_CHAT, said["mode"]).make(said["response_model"])
-    return keyring.key(
+    key, _ = keyring.key(
         plan,
         said["model"],
         said["messages"],
@@ -97,6 +97,7 @@ def make_key(**changes: Any) -> str:
         said["namespace"],
         said["arguments"],
     )
+    return key
 
 
 def test_the_client_makes_the_key_that_the_public_function_makes() -> None:

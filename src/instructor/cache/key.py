@@ -41,6 +41,9 @@ _NOT_SAID = frozenset(
 _MARK = "\0"
 """Begins the names of members that stand for what JSON lacks; see `canonical`."""
 
+MARK_TEXT = "\\u0000"
+"""The mark as it stands in a canonical text: where it is absent, the text is that of plain JSON data."""
+
 _MAX_DEPTH = 100
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from instructor.cache.key import FORMAT, canonical_text, digest, keyed_arguments
+from instructor.cache.key import FORMAT, MARK_TEXT, canonical_text, digest, keyed_arguments
 from instructor.call import Messages
 from instructor.mode import Mode
 from instructor.providers.port import Port
@@ -44,8 +44,11 @@ class Keyring:
         strict: bool,
         namespace: str | None,
         arguments: Mapping[str, Any],
-    ) -> str:
+    ) -> tuple[str, bool]:
         """Make the key of a call.
+
+        Returns:
+            The key, and whether all that was said is plain JSON data, so that a `Memo` may lead to the key.
 
         Raises:
             NoCanonicalFormError: A value in the call has no form that is the same in every process.
@@ -59,4 +62,5 @@ class Keyring:
             "strict": None if strict else False,
         }
         texts = {name: canonical_text(value, name) for name, value in said.items() if value is not None}
-        return digest({**self._fixed, "schema": plan.schema_text, **texts})
+        plain = not any(MARK_TEXT in text for text in texts.values())
+        return digest({**self._fixed, "schema": plan.schema_text, **texts}), plain

@@ -31,8 +31,9 @@ MISSING: Final = Missing()
 class Memo:
     """Leads from a fast, exact encoding of what a call says to its key, which takes longer to work out.
 
-    `marshal` tells apart whatever differs in type or value, so two calls with one encoding have one key. It refuses
-    what is not plain data; such a call has its key worked out each time. Bounded in number and in bytes; when
+    `marshal` tells apart whatever differs in type or value, except that every buffer (a bytearray, an array) looks
+    like bytes to it. So it leads only to the keys of plain JSON data, and two calls with one encoding have one key.
+    Any other call has its key worked out each time. Bounded in number and in bytes; when
     full it is emptied, because what is asked again comes back at once.
     """
 
