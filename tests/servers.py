@@ -314,13 +314,13 @@ class Valkey:
     def hang(self) -> None:
         """Freeze it: connections are accepted, and nothing is answered until `wake`."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        os.kill(self._process.pid, signal.SIGSTOP)  # the server only: its leash must hold
 
     def wake(self) -> None:
         """Undo `hang`."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGCONT)
+                os.kill(self._process.pid, signal.SIGCONT)
 
     def reset(self) -> None:
         """Make it run and hold nothing."""

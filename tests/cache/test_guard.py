@@ -434,7 +434,9 @@ def test_a_store_has_one_guard_of_its_own_and_takes_it_along(kind: type[BaseCach
 def test_a_store_that_was_used_is_still_let_go() -> None:
     store = Plain()
     guard_of(store).read("key")
-    asyncio.run(guard_of(store).read_async("key"))
+    store.act = broken
+    with pytest.raises(CacheError):
+        asyncio.run(guard_of(store).read_async("key"))
     reference = weakref.ref(store)
     del store
     gc.collect()

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import redis
@@ -56,6 +56,50 @@ def test_a_restart_between_two_reads_is_not_even_noticed(cache: RedisCache, valk
     valkey.start()
     assert guard.read("key") is None
     assert guard.stats().errors == 0
+
+
+class Proxy:
+    """Stands before a server, and drops the first connection that asks for something."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self._to = free_port(), port
+        self.dropped = 0
+        self._tasks: list[Any] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await asyncio.gather(*self._tasks)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.append(asyncio.current_task())
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        answers = asyncio.create_task(self._pump(server_reader, writer))
+        while data := await reader.read(65536):
+            if b"GET" in data and not self.dropped:
+                self.dropped += 1
+                break
+            server_writer.write(data)
+        server_writer.close()
+        writer.close()
+        await answers
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+
+@pytest.mark.parametrize("in_task", [False, True], ids=["thread", "task"])
+async def test_a_connection_that_drops_while_it_is_asked_is_replaced_once(valkey: Valkey, in_task: bool) -> None:
+    async with Proxy(valkey.port) as proxy:
+        cache = RedisCache(port=proxy.port)
+        assert await (cache.get_async("key") if in_task else asyncio.to_thread(cache.get, "key")) is None
+        assert proxy.dropped == 1
+        await cache.close_async()
+        cache.close()
 
 
 def test_a_restart_in_mid_run_is_survived_by_tasks(cache: RedisCache, valkey: Valkey) -> None:

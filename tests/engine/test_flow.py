@@ -382,8 +382,26 @@ def test_a_validators_own_crash_is_not_retried() -> None:
 
     steps = Steps(run(make_call(response_model=Fussy, guard=None, key=None, max_retries=5)))
     with pytest.raises(InstructorRetryException, match="KeyError") as caught:
-        steps.give(completion({"name": "x"}))
+        steps.give(completion({"name": "x"}, Fussy))
     assert caught.value.n_attempts == 1
+
+
+class Guess(BaseModel):
+    """Any object at all is valid."""
+
+    name: str = "nobody"
+
+
+def test_the_call_of_a_callers_own_tool_is_neither_answer_nor_stored_but_asked_again() -> None:
+    call = make_call(response_model=Guess)
+    sent = [completion({"city": "Rome"}, name="weather"), completion({"name": "Ada"}, Guess)]
+    seen, steps = names(call, None, lease(), *sent)
+    assert seen == ["Read", "Claim", "Send", "Send"]
+    assert isinstance(steps.effect, Write)
+    assert "Ada" in steps.effect.text
+    assert "weather" not in steps.effect.text
+    steps.give(True)
+    assert steps.reply.value == Guess(name="Ada")
 
 
 def test_an_answer_that_cannot_be_found_is_asked_for_again() -> None:

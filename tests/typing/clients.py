@@ -80,7 +80,7 @@ class Store(BaseCache):
     def get(self, key: str) -> str | None:
         return self.data.get(key)
 
-    def set(self, key: str, value: Any, ttl: int | None = None) -> None:  # noqa: ARG002 - a store may ignore it
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
         self.data[key] = value
 
 

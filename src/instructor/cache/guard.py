@@ -245,7 +245,8 @@ class Guard:
             self._errors += 1
             first = outage.begin(self._clock() + self._pause())
         if first:
-            _log().warning("%s Calls go on without it; it is tried again in %g s.", failure, self._pause())
+            # As text, because a log record is kept for long, and an error keeps the frames it came through.
+            _log().warning("%s Calls go on without it; it is tried again in %g s.", str(failure), self._pause())
         return failure
 
     def _succeed(self, *outages: _Outage) -> None:

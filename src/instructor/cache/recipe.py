@@ -300,18 +300,13 @@ _tokens: dict[int, tuple[weakref.ref[Any], str]] = {}
 
 def _token_of(value: Any) -> str | None:
     """A name for one object that no other object ever has, in any process; None if it cannot be watched."""
-    known = _tokens.get(id(value))
-    if known is not None and known[0]() is value:
-        return known[1]
     number = id(value)
-
-    def forget(reference: weakref.ref[Any]) -> None:
-        # By now another object may live at the same address.
-        if number in _tokens and _tokens[number][0] is reference:
-            del _tokens[number]
-
+    known = _tokens.get(number)
+    if known is not None:
+        return known[1]
     try:
-        reference = weakref.ref(value, forget)
+        # The name goes with the object, before another one can live at its address.
+        reference = weakref.ref(value, lambda _: _tokens.pop(number, None))
     except TypeError:
         return None
-    return _tokens.setdefault(number, (reference, f'"{uuid.uuid4().hex}"'))[1]
+    return _tokens.setdefault(number, (reference, _text(uuid.uuid4().hex)))[1]

@@ -47,6 +47,14 @@ COMMIT;
 """
 
 
+class _RawConnection(sqlite3.Connection):
+    """SQLite's connection, which does not complain of being closed by the garbage collector."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.close()
+
+
 class Connection:
     """A connection that closes when nobody uses it any more, as when the thread it belongs to ends.
 
@@ -164,6 +172,7 @@ class DiskCache(BaseCache):
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
+        self._leave_stale_file()
         return self._run(lambda connection: connection.execute("DELETE FROM entry WHERE key = ?", (key,)).rowcount > 0)
 
     def clear(self) -> None:
@@ -174,6 +183,7 @@ class DiskCache(BaseCache):
             # A page is freed with each step of this statement, and `execute` makes one step only.
             connection.executescript("PRAGMA incremental_vacuum;")
 
+        self._leave_stale_file()
         self._run(remove)
 
     def size(self) -> tuple[int, int]:
@@ -188,7 +198,7 @@ class DiskCache(BaseCache):
         self._local = _Local()
 
     def _run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Perform an operation. A damaged file is set aside, one that vanished is made anew, and it is tried once more."""
+        """Perform an operation. A damaged file is set aside, and it is tried once more."""
         try:
             connection = self._connect()
             try:
@@ -222,24 +232,24 @@ class DiskCache(BaseCache):
 
     def _open_locked(self, deadline: float) -> Connection:
         _create_file(self.path)
-        raw = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
+        raw = sqlite3.connect(
+            self.path, timeout=self._patience, isolation_level=None, check_same_thread=False, factory=_RawConnection
+        )
         connection = Connection(raw, _inode(self.path))
         _retry_locked(lambda: _prepare(raw), deadline)
         _check_format(raw, self.path)
         return connection
 
     def _recover(self, connection: Connection, error: sqlite3.Error) -> bool:
-        """Make a second try possible, if the error is one that a new file helps against."""
-        vanished = "no such table" in str(error) or _inode(self.path) != connection.inode
-        if not vanished and not _is_damage(error):
+        """Make a second try possible, if the file is damaged."""
+        if not _is_damage(error):
             return False
         self._local.connection = None
         connection.raw.close()
-        if not vanished:
-            with self._lock_files(time.monotonic() + self._patience):
-                # Unless another process was faster and this is its new file already.
-                if _inode(self.path) == connection.inode:
-                    self._set_aside()
+        with self._lock_files(time.monotonic() + self._patience):
+            # Unless another process was faster, and this is its new file already.
+            if _inode(self.path) == connection.inode:
+                self._set_aside()
         return True
 
     def _set_aside(self) -> None:

@@ -7,7 +7,6 @@ asyncio, is itself loaded only then.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import threading
 import weakref
@@ -15,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextvars import copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -183,7 +183,6 @@ class LoopThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
         _all_loops.add(self)
 
@@ -200,29 +199,24 @@ class LoopThread:
             future.cancel()
             raise
 
-    def stop(self, seconds: float | None = None) -> None:
-        """End the loop; with `seconds`, wait so long for its thread to go."""
-        loop, thread, stopping = self._loop, self._thread, self._stopping
-        self._loop = self._thread = self._stopping = None
-        if loop is None or stopping is None or loop.is_closed():
-            return
-        loop.call_soon_threadsafe(stopping.set)
-        if seconds is not None and thread is not None:
-            thread.join(seconds)
+    def stop(self) -> None:
+        """End the loop. Its thread closes it, and whatever still runs in it is cancelled."""
+        loop, stopping = self._loop, self._stopping
+        self._loop = self._stopping = None
+        if loop is not None and stopping is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(stopping.set)
 
     def reset(self) -> None:
         """Begin anew: in a forked child the thread does not exist, and the lock may be held for ever."""
         self._lock = threading.Lock()
-        self._loop = self._thread = self._stopping = None
+        self._loop = self._stopping = None
 
     def _begin(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-                self._thread = threading.Thread(
-                    target=lambda: asyncio.run(_serve(ready)), name="instructor-store-loop", daemon=True
-                )
-                self._thread.start()
+                run = partial(asyncio.run, _serve(ready))
+                threading.Thread(target=run, name="instructor-store-loop", daemon=True).start()
                 self._loop, self._stopping = ready.result()
             return self._loop
 
@@ -248,12 +242,5 @@ def _reset_all() -> None:
         loop.reset()
 
 
-def _stop_all() -> None:
-    """Close the loops before the interpreter takes their thread away in the middle of it."""
-    for loop in list(_all_loops):
-        loop.stop(1.0)
-
-
-atexit.register(_stop_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_all)

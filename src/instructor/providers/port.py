@@ -27,8 +27,10 @@ class Port(Protocol):
 
     @property
     def endpoint(self) -> Mapping[str, Any]:
-        """Where the answers come from, for the cache key: base URL, API version, organisation, project, region,
-        default headers and query that are not credentials or tracing. Members that are not set are left out.
+        """Where the answers come from, for the cache key.
+
+        Base URL, API version, organisation, project, region, and the default headers and query that are neither
+        credentials nor tracing. Members that are not set are left out.
         """
         ...
 

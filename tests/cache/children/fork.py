@@ -69,8 +69,10 @@ holder = threading.Thread(target=hold)
 holder.start()
 held.wait()
 warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+parents_connection = disk._connect()
 child = os.fork()
 if child == 0:
+    assert disk._connect() is not parents_connection
     use_all("child")
     assert guard_of(AutoCache()) is not None
     print("child ok", flush=True)
