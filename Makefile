@@ -34,7 +34,7 @@ demo: $(RUNTIME) ## Set up, then run the main job twice: the second run is answe
 
 .PHONY: test
 test: $(TOOLS) ## Set up, then run all tests and show what they cover; ARGS="-k name" chooses
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term $(ARGS)
 
 .PHONY: check
 check: $(TOOLS) ## Lint, format, types (mypy and pyright strict), layers

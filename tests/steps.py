@@ -85,12 +85,13 @@ def make_call(**changes: Any) -> Call:
     return Call(**said)
 
 
-def completion(content: Any, **details: Any) -> Any:
-    """A completion of OpenAI's chat API whose tool call has the given arguments."""
+def completion(content: Any, model: Any = User, name: str | None = None, **details: Any) -> Any:
+    """A completion of OpenAI's chat API that calls a response model's tool, or the one named, with the content."""
+    from instructor.engine.kind import make_kind
     from instructor.testing.scripted import ScriptedReply
 
     port = ScriptedPort([ScriptedReply(content, **details)])
-    tools = [{"type": "function", "function": {"name": "User", "parameters": {}}}]
+    tools = [{"type": "function", "function": {"name": name or make_kind(model).shape.name, "parameters": {}}}]
     return port.send("chat.completions.create", {"model": "m", "messages": HELLO, "tools": tools})
 
 

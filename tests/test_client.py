@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import dataclasses
 import gc
 import threading
 import weakref
@@ -191,7 +190,7 @@ def test_a_store_that_ignores_its_ttl_serves_nothing_beyond_it(monkeypatch: pyte
 
 
 def _at(call: Any, now: list[float]) -> Any:
-    return dataclasses.replace(call, clock=lambda: now[0])
+    return call._replace(clock=lambda: now[0])
 
 
 def test_auto_cache_ignores_a_ttl_and_says_so_once() -> None:
@@ -260,6 +259,14 @@ def test_a_hit_with_a_listener_tells_it() -> None:
     assert client.cache_stats().hits == 2
 
 
+@pytest.mark.parametrize("said", [{}, {"strict": False}, {"context": {"a": 1}}, {"temperature": 0}, {"max_retries": 2}])
+def test_a_hit_in_memory_builds_no_call(said: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    client, _ = make(cache=AutoCache())
+    answer = client.create(User, HELLO, **said)
+    monkeypatch.setattr(client, "_call", lambda *_: pytest.fail("the way of a hit was left"))
+    assert client.create(User, HELLO, **said) == answer
+
+
 def test_a_list_changed_between_two_calls_is_another_call() -> None:
     client, port = make(cache=AutoCache())
     messages = [{"role": "user", "content": "a"}]
@@ -279,7 +286,9 @@ def test_true_and_one_and_absent_are_three_calls_on_the_fast_path_too() -> None:
     assert len(port.requests) == 3
 
 
-@pytest.mark.parametrize("data", [bytearray(b"ab"), memoryview(b"ab"), array.array("b", b"ab")], ids=repr)
+@pytest.mark.parametrize(
+    "data", [bytearray(b"ab"), memoryview(b"ab"), array.array("b", b"ab")], ids=["bytearray", "memoryview", "array"]
+)
 def test_a_buffer_is_never_taken_for_the_bytes_in_it(data: Any) -> None:
     client, port = make(cache=AutoCache())
     for _ in range(2):
@@ -338,6 +347,16 @@ def test_a_client_can_be_freed() -> None:
     del client
     gc.collect()
     assert reference() is None
+
+
+def test_a_client_has_a_form_for_keys_without_credentials() -> None:
+    from instructor.cache.key import canonical_text
+
+    forms = {
+        canonical_text(make(**options)[0].__cache_key__(), "client")
+        for options in ({}, {}, {"model": "other"}, {"cache_namespace": "a"}, {"defaults": {"temperature": 1}})
+    }
+    assert len(forms) == 4
 
 
 def test_unknown_attributes_are_the_sdks() -> None:

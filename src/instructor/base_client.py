@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
 
 from instructor import arguments as check
-from instructor.cache.guard import guard_of
+from instructor.cache.guard import Guard, guard_of
+from instructor.cache.key import keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.effects import Call, Reply
 from instructor.engine.keyring import Keyring
 from instructor.engine.plan import Plans
-from instructor.engine.recall import MISSING, Memo, Recall, encode
+from instructor.engine.recall import MISSING, Memo, encode, make_recall
 from instructor.engine.retry import make_retry_policy
 from instructor.engine.tally import Tally
 from instructor.exceptions import ModeError, NoCanonicalFormError
@@ -21,8 +21,6 @@ from instructor.hooks import HookName, Hooks
 from instructor.mode import Mode
 from instructor.providers.port import Port, sdk_attribute
 from instructor.wires.wire import Wire
-
-DEFAULT_MAX_RETRIES = 3
 
 _ENGINE_KEYWORDS = ("max_retries", "context", "strict", "token_budget")
 """Keywords of ``create`` that a factory may be given as defaults, beside the provider's own."""
@@ -60,8 +58,10 @@ class BaseClient:
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._port = port
         self._model = model
-        self._defaults = dict(defaults or {})
-        self._cache = check.check_cache(cache)
+        given = dict(defaults or {})
+        self._settings = {name: given.pop(name) for name in _ENGINE_KEYWORDS if name in given}
+        self._defaults = given
+        self._guard = _guard_of(cache)
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
         self._keyring = Keyring(port, wires[mode], mode)
@@ -71,10 +71,10 @@ class BaseClient:
         self._recall = self._make_recall()
 
     def _make_recall(self) -> Callable[..., Any]:
-        near = guard_of(self._cache).near if self._cache is not None else None
-        if near is None or any(name in self._defaults for name in _ENGINE_KEYWORDS):
+        near = self._guard.near if self._guard is not None else None
+        if near is None or self._settings:
             return lambda *_: MISSING
-        return Recall(near, self._plans, self._memo, self._tally, self._hooks, self._namespace)
+        return make_recall(near, self._plans, self._memo, self._tally, self._hooks, self._namespace)
 
     @property
     def hooks(self) -> Hooks:
@@ -136,6 +136,15 @@ class BaseClient:
         """What this client's calls have met in the cache since it was made, over all stores it used."""
         return self._tally.stats()
 
+    def __cache_key__(self) -> Any:
+        """What makes this client's answers its own, for keys that it becomes part of: no credential, no store.
+
+        `instructor_cache` asks for it where a decorated function uses a client.
+        """
+        settings = {name: value for name, value in self._settings.items() if name != "max_retries"}
+        said = keyed_arguments(self._defaults) | settings
+        return [self.provider, dict(self._port.endpoint), self._model, self.mode.name, self._namespace, said]
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
@@ -159,57 +168,63 @@ class BaseClient:
         arguments: Mapping[str, Any],
     ) -> Call:
         """Sort what the user said into a call."""
-        said = {"max_retries": max_retries, "context": context, "strict": strict, "token_budget": token_budget}
-        merged = {**self._defaults, **arguments}
-        settings = {name: merged.pop(name, None) if value is None else value for name, value in said.items()}
-        for name in _ENGINE_KEYWORDS:
-            merged.pop(name, None)
-        retries = settings["max_retries"]
-        plan = self._plans.make(response_model)
+        settings = self._settings
+        said = {**self._defaults, **arguments}
+        plan = self._plans.find(response_model) or self._plans.make(response_model)
+        guard = self._guard if isinstance(cache, NotGiven) else _guard_of(cache)
         call = Call(
             plan=plan,
             port=self._port,
-            model=check.check_model(merged.pop("model", None) or self._model, self._port.provider),
-            messages=check.check_messages(messages, merged),
-            arguments=check.check_arguments(merged),
+            model=check.check_model(said.pop("model", None) or self._model, self._port.provider),
+            messages=check.check_messages(messages, said),
+            arguments=check.check_arguments(said),
             response_model=response_model,
-            retries=make_retry_policy(DEFAULT_MAX_RETRIES if retries is None else retries),
-            hooks=self.hooks if hooks is None else self.hooks + check.check_hooks(hooks),
+            retries=make_retry_policy(settings.get("max_retries", 3) if max_retries is None else max_retries),
+            hooks=self._hooks if hooks is None else self._hooks + check.check_hooks(hooks),
             tally=self._tally,
-            context=check.check_context(settings["context"]),
-            strict=check.check_strict(settings["strict"]),
-            token_budget=check.check_budget(settings["token_budget"]),
+            context=check.check_context(settings.get("context") if context is None else context),
+            strict=check.check_strict(settings.get("strict") if strict is None else strict),
+            token_budget=check.check_budget(settings.get("token_budget") if token_budget is None else token_budget),
+            guard=guard,
         )
         ttl = self._ttl if cache_ttl is None else check.check_seconds(cache_ttl)
         namespace = self._namespace if cache_namespace is None else check.check_namespace(cache_namespace)
-        store = self._cache if isinstance(cache, NotGiven) else check.check_cache(cache)
-        if store is None:
+        if guard is None:
             return call
         encoding = encode(plan.number, messages, context, strict, namespace, arguments)
-        return self._cached(call, store, ttl, namespace, encoding)
+        try:
+            key = self._key(call, namespace, encoding)
+        except NoCanonicalFormError as error:
+            return call._replace(bypass=str(error))
+        return call._replace(key=key, ttl=_lifetime(ttl, guard.store))
 
-    def _cached(
-        self, call: Call, store: BaseCache, ttl: float | None, namespace: str | None, encoding: bytes | None
-    ) -> Call:
-        """Give a call its store and its key, or the reason why it has no key."""
-        guard = guard_of(store)
-        key = self._memo.keys.get(encoding) if encoding is not None else None
-        if key is None:
-            try:
-                key, plain = self._keyring.key(
-                    call.plan, call.model, call.messages, call.context, call.strict, namespace, call.arguments
-                )
-            except NoCanonicalFormError as error:
-                return replace(call, guard=guard, bypass=str(error))
-            if encoding is not None and plain:
-                self._memo.remember(encoding, key)
-        if ttl and not store.honours_ttl:
-            store.note_ttl()
-            ttl = None
-        return replace(call, guard=guard, key=key, ttl=ttl)
+    def _key(self, call: Call, namespace: str | None, encoding: bytes | None) -> str:
+        """The key of a call, from the memo if the same was said before."""
+        known = self._memo.keys.get(encoding) if encoding is not None else None
+        if known is not None:
+            return known
+        key, plain = self._keyring.key(
+            call.plan, call.model, call.messages, call.context, call.strict, namespace, call.arguments
+        )
+        if encoding is not None and plain:
+            self._memo.remember(encoding, key)
+        return key
 
     def _completion(self, reply: Reply) -> Any:
         """The SDK's completion of a reply, built again from its text on a hit."""
         if reply.completion is not None or reply.entry is None:
             return reply.completion
         return self._port.load(reply.entry.completion)
+
+
+def _guard_of(cache: Any) -> Guard | None:
+    store = check.check_cache(cache)
+    return guard_of(store) if store is not None else None
+
+
+def _lifetime(ttl: float | None, store: BaseCache) -> float | None:
+    """Seconds for which an answer is served; a store that ignores its ttl is told of it instead."""
+    if not ttl or store.honours_ttl:
+        return ttl
+    store.note_ttl()
+    return None

@@ -83,10 +83,16 @@ class CacheEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Handler:
+class Handler:
+    """A function, and what to call it with.
+
+    Attributes:
+        function: The user's function.
+        keywords: The keywords that it takes; None for all.
+    """
+
     function: Callable[..., Any]
     keywords: frozenset[str] | None
-    """The keywords that the function takes; None for all."""
 
     def call(self, arguments: tuple[Any, ...], details: dict[str, Any]) -> Any:
         if self.keywords is not None:
@@ -109,6 +115,9 @@ def _keywords_of(function: Callable[..., Any]) -> frozenset[str] | None:
 class Hooks:
     """A set of handlers, for a client (``hooks=`` of a factory, ``client.on``) or one call (``hooks=`` of create).
 
+    Attributes:
+        handlers: The handlers of each event that has any; read it, and change it with the methods.
+
     A handler that raises is logged and does not disturb the call. The asynchronous client awaits handlers
     that are coroutine functions; the synchronous one refuses them.
 
@@ -119,7 +128,7 @@ class Hooks:
 
     def __init__(self) -> None:
         # Tuples are replaced, never changed, so that a call in another thread goes on with the set it has.
-        self._handlers: dict[HookName, tuple[_Handler, ...]] = {}
+        self.handlers: dict[HookName, tuple[Handler, ...]] = {}
 
     def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
         """Register a handler.
@@ -134,27 +143,27 @@ class Hooks:
         name = _resolve_name(hook_name)
         if not callable(handler):
             raise ConfigurationError(f"The handler for {name.value!r} is a {type(handler).__name__}; pass a function.")
-        self._handlers[name] = (*self._handlers.get(name, ()), _Handler(handler, _keywords_of(handler)))
+        self.handlers[name] = (*self.handlers.get(name, ()), Handler(handler, _keywords_of(handler)))
 
     def off(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
         """Remove a handler; nothing happens if it is not registered."""
         name = _resolve_name(hook_name)
-        kept = tuple(known for known in self._handlers.get(name, ()) if known.function != handler)
+        kept = tuple(known for known in self.handlers.get(name, ()) if known.function != handler)
         if kept:
-            self._handlers[name] = kept
+            self.handlers[name] = kept
         else:
-            self._handlers.pop(name, None)
+            self.handlers.pop(name, None)
 
     def clear(self, hook_name: HookName | str | None = None) -> None:
         """Remove all handlers of one event, or of all events."""
         if hook_name is None:
-            self._handlers.clear()
+            self.handlers.clear()
         else:
-            self._handlers.pop(_resolve_name(hook_name), None)
+            self.handlers.pop(_resolve_name(hook_name), None)
 
     def hears(self, hook_name: HookName) -> bool:
         """Whether anybody listens, so that a record nobody reads is not made."""
-        return hook_name in self._handlers
+        return hook_name in self.handlers
 
     def copy(self) -> Hooks:
         """A set of its own with the same handlers."""
@@ -165,15 +174,16 @@ class Hooks:
         """One set with all their handlers, in order."""
         combined = cls()
         for hooks in several:
-            for name, handlers in hooks._handlers.items():  # noqa: SLF001 - its own class
-                combined._handlers[name] = (*combined._handlers.get(name, ()), *handlers)
+            for name, handlers in hooks.handlers.items():
+                combined.handlers[name] = (*combined.handlers.get(name, ()), *handlers)
         return combined
 
     def __add__(self, other: Hooks) -> Hooks:
         return Hooks.combine(self, other)
 
     def __iadd__(self, other: Hooks) -> Hooks:  # noqa: PYI034 - `Self` would promise a subclass that combine does not make
-        self._handlers = Hooks.combine(self, other)._handlers
+        # The dict itself stays: whoever reads it on the way of a hit has hold of it.
+        self.handlers.update(Hooks.combine(self, other).handlers)
         return self
 
     def emit(self, hook_name: HookName, *arguments: Any, **details: Any) -> None:
@@ -194,7 +204,7 @@ class Hooks:
                     _log(hook_name, error)
 
     def _results(self, name: HookName, arguments: tuple[Any, ...], details: dict[str, Any]) -> Iterator[Any]:
-        for handler in self._handlers.get(name, ()):
+        for handler in self.handlers.get(name, ()):
             try:
                 result = handler.call(arguments, details)
             except Exception as error:  # noqa: BLE001 - a hook must not disturb the call

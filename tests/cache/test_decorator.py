@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache, instructor_cache
 from instructor.cache.decorator import _store_of
+from instructor.cache.guard import guard_of
 from instructor.exceptions import CacheError, ConfigurationError
 from servers import Valkey
 
@@ -113,8 +114,6 @@ def test_every_kind_of_cache_serves_a_plain_function(any_cache: Any, calls: list
     assert calls == ["a"]
     assert extract.cache.stats().errors == 0
     if isinstance(any_cache, redis.asyncio.Redis):
-        from instructor.cache.guard import guard_of
-
         guard_of(extract.cache)._get_loop().run(any_cache.aclose(), 5)
 
 
@@ -131,6 +130,8 @@ async def test_every_kind_of_cache_serves_an_async_function(any_cache: Any, call
         await any_cache.aclose()
     elif isinstance(any_cache, RedisCache):
         await any_cache.close_async()
+    elif isinstance(any_cache, diskcache.Cache):
+        guard_of(extract.cache)._get_workers().run(any_cache.close, 5)  # its connections belong to threads
 
 
 @pytest.mark.parametrize("cache", [{}, "redis://localhost", 5, AutoCache])

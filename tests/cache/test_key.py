@@ -178,7 +178,7 @@ def test_no_two_different_calls_of_the_table_share_a_key() -> None:
     "change",
     [
         {"arguments": {"timeout": 5.0}},
-        {"arguments": {"timeout": object()}},
+        {"arguments": {"timeout": ...}},
         {"arguments": {"api_key": "sk-other"}},
         {"arguments": {"max_retries": 9}},
         {"arguments": {"temperature": None}},
@@ -282,7 +282,11 @@ def test_private_state_is_part_of_an_objects_form() -> None:
     assert canonical(one) == canonical(Shaped())
 
 
-@pytest.mark.parametrize("value", [lambda: 0, object(), open, (item for item in ()), User, SecretStr], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [lambda: 0, object(), open, (item for item in ()), User, SecretStr],
+    ids=["function", "object", "builtin", "generator", "model", "class"],
+)
 def test_what_has_no_form_is_named_in_the_error(value: Any) -> None:
     with pytest.raises(NoCanonicalFormError, match=r"arguments\.tools\[1\]"):
         canonical({"tools": [1, value]}, "arguments")

@@ -226,7 +226,9 @@ def make(replies: Any, cache: Any) -> tuple[Instructor, ScriptedPort]:
     return Instructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=cache), port
 
 
-@pytest.mark.parametrize(("kind", "answer", "expected"), KINDS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("kind", "answer", "expected"), KINDS, ids=[str(kind[0]).replace(f"{__name__}.", "") for kind in KINDS]
+)
 @pytest.mark.parametrize("store", ["memory", "disk"])
 def test_a_hit_is_exactly_what_the_live_call_returned(
     kind: Any, answer: Any, expected: Any, store: str, tmp_path
@@ -286,7 +288,11 @@ def test_two_models_with_one_schema_share_an_answer_and_each_validates_it() -> N
     assert len(port.requests) == 2
 
 
-@pytest.mark.parametrize("kind", [5, "User", object(), lambda: 0, Plain(name="x"), [Plain], {"a": int}, ...], ids=repr)
+@pytest.mark.parametrize(
+    "kind",
+    [5, "User", object(), lambda: 0, Plain(name="x"), [Plain], {"a": int}, ...],
+    ids=["int", "str", "object", "function", "instance", "list", "dict", "ellipsis"],
+)
 def test_what_is_no_type_is_refused_with_advice(kind: Any) -> None:
     client, port = make([], AutoCache())
     with pytest.raises(ConfigurationError, match="response_model"):

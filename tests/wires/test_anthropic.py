@@ -50,8 +50,8 @@ def text(value: str) -> dict[str, Any]:
     return {"type": "text", "text": value}
 
 
-def tool_use(arguments: Any, identifier: str = "toolu_1") -> dict[str, Any]:
-    return {"type": "tool_use", "id": identifier, "name": "User", "input": arguments}
+def tool_use(arguments: Any, identifier: str = "toolu_1", name: str = "User") -> dict[str, Any]:
+    return {"type": "tool_use", "id": identifier, "name": name, "input": arguments}
 
 
 def write(messages: list[dict[str, Any]] = ASK, mode: Mode | None = Mode.TOOLS, **arguments: Any) -> dict[str, Any]:
@@ -77,9 +77,9 @@ class TestContract(WireContract):
     wire = WIRE
     used = Usage(10, 5)
 
-    def answered(self, text: str, mode: Mode) -> Message:
+    def answered(self, text: str, mode: Mode, name: str) -> Message:
         if mode is Mode.TOOLS:
-            return complete(tool_use(json.loads(text)), stop_reason="tool_use")
+            return complete(tool_use(json.loads(text), name=name), stop_reason="tool_use")
         return complete({"type": "text", "text": text})
 
     def cut_off(self, mode: Mode) -> Message:
@@ -297,33 +297,47 @@ class TestMessages:
 
 class TestRead:
     def test_integers_of_any_size_are_kept(self):
-        assert WIRE.read(complete(tool_use({"n": 2**70, "s": "é"})), Mode.TOOLS) == f'{{"n":{2**70},"s":"é"}}'
+        assert WIRE.read(complete(tool_use({"n": 2**70, "s": "é"})), Mode.TOOLS, "User") == f'{{"n":{2**70},"s":"é"}}'
+
+    def test_the_call_of_ours_is_the_answer_wherever_it_stands(self):
+        completion = complete(tool_use({}, "toolu_0", "weather"), tool_use({"name": "A"}), tool_use({"name": "B"}))
+        assert WIRE.read(completion, Mode.TOOLS, "User") == '{"name":"A"}'
+
+    def test_the_text_beside_another_tools_call_is_no_answer(self):
+        with pytest.raises(ResponseParsingError, match="'weather', but not 'User'"):
+            WIRE.read(complete(text('{"name": "A"}'), tool_use({}, name="weather")), Mode.TOOLS, "User")
 
     def test_json_in_text_is_accepted_where_no_tool_was_called(self):
         completion = complete({"type": "thinking", "thinking": "{}", "signature": "s"}, text('Sure: {"name": "A"}'))
-        assert WIRE.read(completion, Mode.TOOLS) == '{"name": "A"}'
+        assert WIRE.read(completion, Mode.TOOLS, "User") == '{"name": "A"}'
 
     def test_text_in_several_blocks_is_one_text(self):
-        assert WIRE.read(complete(text('{"name": '), text('"A"}')), Mode.JSON) == '{"name": "A"}'
+        assert WIRE.read(complete(text('{"name": '), text('"A"}')), Mode.JSON, "User") == '{"name": "A"}'
 
     @pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
     def test_a_cut_off_answer_is_no_answer_even_if_it_reads_well(self, reason: str):
         with pytest.raises(IncompleteOutputException, match="cut off"):
-            WIRE.read(complete(tool_use({"name": "A"}), stop_reason=reason), Mode.TOOLS)
+            WIRE.read(complete(tool_use({"name": "A"}), stop_reason=reason), Mode.TOOLS, "User")
 
     def test_a_refusal_says_what_the_model_said(self):
         with pytest.raises(RefusalError, match="I will not"):
-            WIRE.read(complete(text("I will not."), stop_reason="refusal"), Mode.TOOLS)
+            WIRE.read(complete(text("I will not."), stop_reason="refusal"), Mode.TOOLS, "User")
 
     def test_a_paused_turn_is_no_answer(self):
         with pytest.raises(ResponseParsingError, match="pause_turn"):
-            WIRE.read(complete(text('{"name": "A"}'), stop_reason="pause_turn"), Mode.JSON)
+            WIRE.read(complete(text('{"name": "A"}'), stop_reason="pause_turn"), Mode.JSON, "User")
+        with pytest.raises(ResponseParsingError, match="pause_turn"):
+            WIRE.read(complete(tool_use({"name": "A"}), stop_reason="pause_turn"), Mode.TOOLS, "User")
 
 
 class TestReask:
-    def test_every_tool_call_gets_the_error_and_thinking_is_kept(self):
+    def test_every_call_is_answered_the_one_read_with_the_error_and_thinking_is_kept(self):
         thinking = {"type": "thinking", "thinking": "Hm.", "signature": "s=="}
-        calls = [tool_use({"name": None}, "toolu_1"), tool_use({"name": "B"}, "toolu_2")]
+        calls = [
+            tool_use({"city": "Rome"}, "toolu_0", "weather"),
+            tool_use({"name": None}, "toolu_1"),
+            tool_use({"name": "B"}, "toolu_2"),
+        ]
         completion = complete(thinking, text(" "), *calls, stop_reason="tool_use")
         request = WIRE.reask(write(), completion, ValueError("Wrong."), Mode.TOOLS)
         _, body = send(request)
@@ -333,11 +347,33 @@ class TestReask:
             {
                 "role": "user",
                 "content": [
-                    {"type": "tool_result", "tool_use_id": name, "is_error": True, "content": say_call_again("Wrong.")}
-                    for name in ("toolu_1", "toolu_2")
+                    {"type": "tool_result", "tool_use_id": identifier, "is_error": True, "content": told}
+                    for identifier, told in (
+                        ("toolu_0", "Not used. Call User, once."),
+                        ("toolu_1", say_call_again("Wrong.")),
+                        ("toolu_2", "Not used. Call User, once."),
+                    )
                 ],
             },
         ]
+
+    def test_when_only_others_were_called_every_call_is_told_what_to_call(self):
+        calls = [tool_use({}, "toolu_1", "weather"), tool_use({}, "toolu_2", "clock")]
+        request = WIRE.reask(write(), complete(*calls), ValueError("Wrong."), Mode.TOOLS)
+        _, body = send(request)
+        answered, told = body["messages"][1:]
+        assert answered["content"] == calls
+        assert [result["tool_use_id"] for result in told["content"]] == ["toolu_1", "toolu_2"]
+        assert all("Wrong." in result["content"] and "User" in result["content"] for result in told["content"])
+
+    def test_a_name_that_the_api_would_refuse_is_shown_to_the_model_as_it_should_be(self):
+        completion = complete(tool_use({}, name="functions.User"))
+        request = WIRE.reask(write(), completion, ValueError("Wrong."), Mode.TOOLS)
+        assert request["messages"][1]["content"] == [tool_use({})]
+
+    def test_in_json_mode_the_call_of_a_callers_tool_is_answered_too(self):
+        request = WIRE.reask(write(mode=Mode.JSON), complete(tool_use({})), ValueError("Wrong."), Mode.JSON)
+        assert "Give the answer in JSON" in request["messages"][-1]["content"][0]["content"]
 
     def test_text_is_answered_with_text(self):
         request = WIRE.reask(write(mode=Mode.JSON), complete(text("No.")), ValueError("Wrong."), Mode.JSON)

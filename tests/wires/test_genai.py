@@ -34,8 +34,8 @@ def complete(*parts: dict[str, Any], reason: Any = "STOP", **members: Any) -> ty
     return types.GenerateContentResponse.model_validate({"candidates": [candidate], "usage_metadata": usage, **members})
 
 
-def call(arguments: Any, **members: Any) -> dict[str, Any]:
-    return {"function_call": {"name": "User", "args": arguments, **members}}
+def call(arguments: Any, name: str = "User", **members: Any) -> dict[str, Any]:
+    return {"function_call": {"name": name, "args": arguments, **members}}
 
 
 def write(messages: list[Any] = ASK, mode: Mode | None = Mode.TOOLS, **arguments: Any) -> dict[str, Any]:
@@ -62,8 +62,8 @@ class TestContract(WireContract):
     arguments = {"temperature": 0.25, "top_k": 3, "seed": 7, "safety_settings": []}  # noqa: RUF012 - a test's constant
     used = Usage(10, 5)
 
-    def answered(self, text: str, mode: Mode) -> types.GenerateContentResponse:
-        return complete(call(json.loads(text)) if mode is Mode.TOOLS else {"text": text})
+    def answered(self, text: str, mode: Mode, name: str) -> types.GenerateContentResponse:
+        return complete(call(json.loads(text), name) if mode is Mode.TOOLS else {"text": text})
 
     def cut_off(self, mode: Mode) -> types.GenerateContentResponse:
         return complete({"text": '{"name": "A'}, reason="MAX_TOKENS")
@@ -235,7 +235,7 @@ class TestCachedContent:
             "cachedContent": "cachedContents/1",
             "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
         }
-        assert WIRE.read(complete({"text": '{"name": "A"}'}), Mode.TOOLS) == '{"name": "A"}'
+        assert WIRE.read(complete({"text": '{"name": "A"}'}), Mode.TOOLS, "User") == '{"name": "A"}'
         again = WIRE.reask(request, complete({"text": "No."}), ValueError("Wrong."), Mode.TOOLS)
         assert "JSON" in again["contents"][-1]["parts"][0]["text"]
 
@@ -355,50 +355,59 @@ class TestRead:
     def test_json_in_text_is_accepted_where_no_function_was_called(self):
         completion = complete({"text": '{"name": '}, {"text": '"A"}'})
         for mode in WIRE.modes:
-            assert WIRE.read(completion, mode) == '{"name": "A"}'
+            assert WIRE.read(completion, mode, "User") == '{"name": "A"}'
+
+    def test_the_call_of_ours_is_the_answer_wherever_it_stands(self):
+        completion = complete(call({}, "weather"), call({"name": "A"}), call({"name": "B"}))
+        assert WIRE.read(completion, Mode.TOOLS, "User") == '{"name":"A"}'
+
+    def test_the_text_beside_another_functions_call_is_no_answer(self):
+        with pytest.raises(ResponseParsingError, match="'weather', but not 'User'"):
+            WIRE.read(complete({"text": '{"name": "A"}'}, call({}, "weather")), Mode.TOOLS, "User")
 
     def test_what_the_model_thought_is_no_answer(self):
         with pytest.raises(ResponseParsingError):
-            WIRE.read(complete({"text": '{"name": "A"}', "thought": True}), Mode.JSON)
+            WIRE.read(complete({"text": '{"name": "A"}', "thought": True}), Mode.JSON, "User")
 
     def test_a_call_without_arguments_is_an_empty_answer(self):
-        assert WIRE.read(complete({"function_call": {"name": "User"}}), Mode.TOOLS) == "{}"
+        assert WIRE.read(complete({"function_call": {"name": "User"}}), Mode.TOOLS, "User") == "{}"
 
     @pytest.mark.parametrize("reason", ["max_tokens", types.FinishReason.MAX_TOKENS, "CONTINUATION"])
     def test_a_cut_off_answer_is_no_answer_even_if_it_reads_well(self, reason: Any):
         with pytest.raises(IncompleteOutputException):
-            WIRE.read(complete(call({"name": "A"}), reason=reason), Mode.TOOLS)
+            WIRE.read(complete(call({"name": "A"}), reason=reason), Mode.TOOLS, "User")
 
     @pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"])
     def test_a_filter_is_a_refusal(self, reason: str):
         with pytest.raises(RefusalError, match=reason):
-            WIRE.read(complete(call({"name": "A"}), reason=reason), Mode.TOOLS)
+            WIRE.read(complete(call({"name": "A"}), reason=reason), Mode.TOOLS, "User")
 
     def test_a_blocked_prompt_is_a_refusal(self):
         completion = types.GenerateContentResponse.model_validate({"prompt_feedback": {"block_reason": "JAILBREAK"}})
         with pytest.raises(RefusalError, match="JAILBREAK"):
-            WIRE.read(completion, Mode.TOOLS)
+            WIRE.read(completion, Mode.TOOLS, "User")
 
     @pytest.mark.parametrize("reason", ["MALFORMED_FUNCTION_CALL", "OTHER", types.FinishReason.UNEXPECTED_TOOL_CALL])
     def test_any_other_ending_is_no_answer(self, reason: Any):
         with pytest.raises(ResponseParsingError, match=str(getattr(reason, "value", reason))):
-            WIRE.read(complete({"text": '{"name": "A"}'}, reason=reason), Mode.JSON)
+            WIRE.read(complete({"text": '{"name": "A"}'}, reason=reason), Mode.JSON, "User")
 
     def test_no_candidates_are_no_answer(self):
         with pytest.raises(ResponseParsingError):
-            WIRE.read(types.GenerateContentResponse(), Mode.TOOLS)
+            WIRE.read(types.GenerateContentResponse(), Mode.TOOLS, "User")
 
 
 class TestReask:
-    def test_every_call_gets_the_error_and_signatures_are_kept(self):
+    def test_every_call_is_answered_the_one_read_with_the_error_and_signatures_are_kept(self):
         said = [
             {"text": "Hm.", "thought": True},
             {**call({"name": None}, id="1"), "thought_signature": IMAGE},
             call({"name": "B"}),
+            call({"city": "Rome"}, "weather"),
         ]
         completion = complete(*said)
         request = WIRE.reask(write(), completion, ValueError("Wrong."), Mode.TOOLS)
-        told = {"error": say_call_again("Wrong.")}
+        told, unused = {"error": say_call_again("Wrong.")}, {"error": "Not used. Call User, once."}
         _, body = send(request)
         assert body["contents"] == [
             ASKED,
@@ -408,16 +417,33 @@ class TestReask:
                     {"text": "Hm.", "thought": True},
                     {"functionCall": {"id": "1", "name": "User", "args": {"name": None}}, "thoughtSignature": "-_9-"},
                     {"functionCall": {"name": "User", "args": {"name": "B"}}},
+                    {"functionCall": {"name": "weather", "args": {"city": "Rome"}}},
                 ],
             },
             {
                 "role": "user",
                 "parts": [
                     {"functionResponse": {"id": "1", "name": "User", "response": told}},
-                    {"functionResponse": {"name": "User", "response": told}},
+                    {"functionResponse": {"name": "User", "response": unused}},
+                    {"functionResponse": {"name": "weather", "response": unused}},
                 ],
             },
         ]
+
+    def test_when_only_others_were_called_every_call_is_told_what_to_call(self):
+        completion = complete(call({}, "weather"), call({}, "clock"))
+        request = WIRE.reask(write(), completion, ValueError("Wrong."), Mode.TOOLS)
+        _, body = send(request)
+        results = [part["functionResponse"] for part in body["contents"][-1]["parts"]]
+        assert [result["name"] for result in results] == ["weather", "clock"]
+        told = [result["response"]["error"] for result in results]
+        assert all("Wrong." in text and "User" in text for text in told)
+
+    def test_a_call_where_there_are_no_tools_is_told_to_answer_in_json(self):
+        request = write(config={"cached_content": "cachedContents/1"})
+        again = WIRE.reask(request, complete(call({}, "weather")), ValueError("Wrong."), Mode.TOOLS)
+        told = again["contents"][-1]["parts"][0]["function_response"]
+        assert "Give the answer in JSON" in told["response"]["error"]
 
     def test_text_is_answered_with_text(self):
         request = WIRE.reask(write(mode=Mode.JSON), complete({"text": "No."}), ValueError("Wrong."), Mode.JSON)
@@ -452,6 +478,6 @@ def test_every_ending_the_sdk_knows_is_an_answer_or_an_error():
 
 def _outcome(completion: Any) -> Any:
     try:
-        return WIRE.read(completion, Mode.TOOLS)
+        return WIRE.read(completion, Mode.TOOLS, "User")
     except (IncompleteOutputException, RefusalError, ResponseParsingError) as error:
         return error

@@ -44,8 +44,8 @@ def complete(message: Any, finish: str = "stop", usage: Any = USAGE) -> ChatComp
     )
 
 
-def call_message(text: Any, **more: Any) -> dict[str, Any]:
-    call = {"id": "call_a", "type": "function", "function": {"name": "User", "arguments": text}, **more}
+def call_message(text: Any, name: str | None = "User", **more: Any) -> dict[str, Any]:
+    call = {"id": "call_a", "type": "function", "function": {"name": name, "arguments": text}, **more}
     return {"role": "assistant", "content": None, "tool_calls": [call]}
 
 
@@ -65,8 +65,10 @@ class TestOpenAIChat(WireContract):
     wire = OPENAI_CHAT
     used = Usage(30, 12, 20, 5)
 
-    def answered(self, text, mode):
-        return complete(ANSWER[mode](text), "tool_calls" if mode is Mode.TOOLS else "stop")
+    def answered(self, text, mode, name):
+        if mode is Mode.TOOLS:
+            return complete(call_message(text, name), "tool_calls")
+        return complete(ANSWER[mode](text))
 
     def cut_off(self, mode):
         return complete(ANSWER[mode]('{"name": "A'), "length")
@@ -104,9 +106,9 @@ def test_a_conversation_goes_through_the_real_sdk(mode):
     body, completion = send(request, wrong)
     assert body["seed"] == 7
     assert "timeout" not in body
-    assert OPENAI_CHAT.read(completion, mode) == '{"name": 1}'
+    assert OPENAI_CHAT.read(completion, mode, "User") == '{"name": 1}'
     with pytest.raises(ValidationError) as caught:
-        User.model_validate_json(OPENAI_CHAT.read(completion, mode))
+        User.model_validate_json(OPENAI_CHAT.read(completion, mode, "User"))
     again, completion = send(OPENAI_CHAT.reask(request, completion, caught.value, mode), wrong)
     assert again["messages"][: len(body["messages"])] == body["messages"]
     assert "name: Input should be a valid string (given: 1)" in again["messages"][-1]["content"]
@@ -183,37 +185,66 @@ def test_the_callers_response_format_wins():
 
 @pytest.mark.parametrize("text", ['{"name":  "Ada"}', '{"name": "Ada"', "not json"])
 def test_a_calls_arguments_are_returned_to_the_letter(text):
-    assert OPENAI_CHAT.read(complete(call_message(text)), Mode.TOOLS) == text
+    assert OPENAI_CHAT.read(complete(call_message(text)), Mode.TOOLS, "User") == text
 
 
 def test_of_several_calls_the_first_is_the_answer():
     message = call_message('{"name": "A"}')
     message["tool_calls"].append(call_message('{"name": "B"}')["tool_calls"][0])
-    assert OPENAI_CHAT.read(complete(message), Mode.TOOLS) == '{"name": "A"}'
+    assert OPENAI_CHAT.read(complete(message), Mode.TOOLS, "User") == '{"name": "A"}'
+
+
+def call_messages(*calls: tuple[str, Any]) -> dict[str, Any]:
+    made = [call_message(text, name)["tool_calls"][0] | {"id": f"call_{name}"} for name, text in calls]
+    return {"role": "assistant", "content": None, "tool_calls": made}
+
+
+def test_the_call_of_ours_is_the_answer_wherever_it_stands():
+    message = call_messages(("weather", "{}"), ("User", '{"name": "A"}'), ("User", '{"name": "B"}'))
+    assert OPENAI_CHAT.read(complete(message), Mode.TOOLS, "User") == '{"name": "A"}'
+
+
+CUSTOM = {"id": "call_b", "type": "custom", "custom": {"name": "User", "input": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (call_messages(("weather", "{}"), ("clock", "{}")), "'weather', 'clock', but not 'User'"),
+        (call_messages(("weather", "{}")) | {"content": '{"name": "A"}'}, "'weather', but not 'User'"),
+        ({"tool_calls": [CUSTOM]}, "a tool of another kind, but not 'User'"),
+        (call_message("{}", None), "a tool of another kind, but not 'User'"),
+    ],
+)
+def test_calls_of_others_and_the_text_beside_them_are_no_answer(message, said):
+    with pytest.raises(ResponseParsingError, match=said):
+        OPENAI_CHAT.read(complete(message), Mode.TOOLS, "User")
 
 
 @pytest.mark.parametrize("arguments", [{"name": "Ada"}, '{"name":"Ada"}'])
 def test_arguments_sent_as_an_object_are_read_too(arguments):
-    assert OPENAI_CHAT.read(complete(call_message(arguments)), Mode.TOOLS) == '{"name":"Ada"}'
+    assert OPENAI_CHAT.read(complete(call_message(arguments)), Mode.TOOLS, "User") == '{"name":"Ada"}'
 
 
 def test_a_call_without_arguments_is_an_empty_object():
-    assert OPENAI_CHAT.read(complete(call_message("")), Mode.TOOLS) == "{}"
+    assert OPENAI_CHAT.read(complete(call_message("")), Mode.TOOLS, "User") == "{}"
 
 
 def test_json_as_plain_content_answers_for_a_call():
-    assert OPENAI_CHAT.read(complete(text_message('```json\n{"name": "A"}\n```')), Mode.TOOLS) == '{"name": "A"}'
+    assert (
+        OPENAI_CHAT.read(complete(text_message('```json\n{"name": "A"}\n```')), Mode.TOOLS, "User") == '{"name": "A"}'
+    )
 
 
 def test_content_in_parts_is_read():
     parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": '{"name": "A"}'}]
-    assert OPENAI_CHAT.read(complete(text_message(parts)), Mode.JSON_SCHEMA) == '{"name": "A"}'
+    assert OPENAI_CHAT.read(complete(text_message(parts)), Mode.JSON_SCHEMA, "User") == '{"name": "A"}'
 
 
 @pytest.mark.parametrize("mode", [Mode.TOOLS, Mode.JSON, Mode.MD_JSON])
 def test_prose_is_shown_in_the_error(mode):
     with pytest.raises(ResponseParsingError, match="Which user do you mean"):
-        OPENAI_CHAT.read(complete(text_message("Which user do you mean?")), mode)
+        OPENAI_CHAT.read(complete(text_message("Which user do you mean?")), mode, "User")
 
 
 @pytest.mark.parametrize("choices", [[], None])
@@ -221,26 +252,26 @@ def test_prose_is_shown_in_the_error(mode):
 def test_a_completion_without_choices_has_no_answer(choices, mode):
     completion = ChatCompletion.construct(id="x", choices=choices)
     with pytest.raises(ResponseParsingError, match="no message"):
-        OPENAI_CHAT.read(completion, mode)
+        OPENAI_CHAT.read(completion, mode, "User")
     assert OPENAI_CHAT.reask(write(mode), completion, ValueError("Nothing."), mode)["messages"][-1]["role"] == "user"
 
 
 @pytest.mark.parametrize("completion", [ChatCompletion.construct(), complete(None), SimpleNamespace(choices=[])])
 def test_members_that_a_gateway_left_out_are_no_crash(completion):
     with pytest.raises(ResponseParsingError):
-        OPENAI_CHAT.read(completion, Mode.TOOLS)
+        OPENAI_CHAT.read(completion, Mode.TOOLS, "User")
 
 
 def test_an_error_sent_with_a_status_of_success_is_the_providers():
     completion = ChatCompletion.construct(choices=None, error={"message": "Overloaded", "code": 502})
     with pytest.raises(ProviderError, match="Overloaded"):
-        OPENAI_CHAT.read(completion, Mode.TOOLS)
+        OPENAI_CHAT.read(completion, Mode.TOOLS, "User")
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "content_filter: RECITATION"])
 def test_a_filter_is_a_refusal(reason):
     with pytest.raises(RefusalError, match="filter"):
-        OPENAI_CHAT.read(complete(text_message("{}"), reason), Mode.JSON)
+        OPENAI_CHAT.read(complete(text_message("{}"), reason), Mode.JSON, "User")
 
 
 def reask(completion: Any, mode: Mode = Mode.TOOLS) -> list[dict[str, Any]]:
@@ -248,15 +279,27 @@ def reask(completion: Any, mode: Mode = Mode.TOOLS) -> list[dict[str, Any]]:
     return OPENAI_CHAT.reask(request, completion, ValueError("Bad."), mode)["messages"][len(request["messages"]) :]
 
 
-def test_every_call_gets_a_result_and_the_first_the_error():
-    message = call_message("{}")
+def test_every_call_gets_a_result_and_the_one_read_the_error():
+    message = call_messages(("weather", "{}"), ("User", "{}"))
     message["tool_calls"].append({"id": "call_b", "type": "custom", "custom": {"name": "sh", "input": "ls"}})
-    said, first, second = reask(complete(message))
-    assert [call["id"] for call in said["tool_calls"]] == ["call_a", "call_b"]
-    assert (first["role"], first["tool_call_id"]) == ("tool", "call_a")
-    assert "Bad." in first["content"]
-    assert second["tool_call_id"] == "call_b"
-    assert "Bad." not in second["content"]
+    said, *results = reask(complete(message))
+    identifiers = ["call_weather", "call_User", "call_b"]
+    assert [call["id"] for call in said["tool_calls"]] == identifiers
+    assert [(result["role"], result["tool_call_id"]) for result in results] == [("tool", name) for name in identifiers]
+    assert ["Bad." in result["content"] for result in results] == [False, True, False]
+
+
+def test_when_only_others_were_called_every_call_is_told_what_to_call():
+    said, *results = reask(complete(call_messages(("weather", "{}"), ("clock", "{}"))))
+    assert [call["function"]["name"] for call in said["tool_calls"]] == ["weather", "clock"]
+    assert [result["tool_call_id"] for result in results] == ["call_weather", "call_clock"]
+    assert all("Bad." in result["content"] and "User" in result["content"] for result in results)
+
+
+@pytest.mark.parametrize(("called", "shown"), [("functions.User", "User"), ("my.tool", "my_tool"), (None, "unknown")])
+def test_a_name_that_the_api_would_refuse_is_shown_to_the_model_as_it_should_be(called, shown):
+    said, _ = reask(complete(call_message("{}", called)))
+    assert said["tool_calls"][0]["function"]["name"] == shown
 
 
 def test_the_models_turn_is_written_without_junk_but_with_what_vendors_need():
@@ -268,7 +311,7 @@ def test_the_models_turn_is_written_without_junk_but_with_what_vendors_need():
 
 
 def test_a_call_of_broken_json_is_shown_as_text():
-    said, asked = reask(complete(call_message('{"name": ')))
+    said, asked = reask(complete(call_messages(("weather", "{}"), ("User", '{"name": '))))
     assert said == {"role": "assistant", "content": '{"name": '}
     assert asked["role"] == "user"
 

@@ -25,6 +25,7 @@ USAGE = {
     "output_tokens_details": {"reasoning_tokens": 5},
 }
 REASONING = {"type": "reasoning", "id": "rs_1", "summary": []}
+CUSTOM = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_c", "name": "User", "input": "{}"}
 
 
 class User(BaseModel):
@@ -36,8 +37,8 @@ SHAPE = Shape(name="User", description="A user.", schema=User.model_json_schema(
 FREE = Shape(name="Free", description="Anything.", schema={"type": "object", "additionalProperties": True})
 
 
-def call(text: str, call_id: str = "call_a") -> dict[str, Any]:
-    return {"type": "function_call", "id": "fc_1", "call_id": call_id, "name": "User", "arguments": text}
+def call(text: str, call_id: str = "call_a", name: str | None = "User") -> dict[str, Any]:
+    return {"type": "function_call", "id": "fc_1", "call_id": call_id, "name": name, "arguments": text}
 
 
 def say(*parts: dict[str, Any]) -> dict[str, Any]:
@@ -59,8 +60,8 @@ class TestOpenAIResponses(WireContract):
     conversation = "input"
     used = Usage(30, 12, 20, 5)
 
-    def answered(self, text, mode):
-        return respond(call(text))
+    def answered(self, text, mode, name):
+        return respond(call(text, name=name))
 
     def cut_off(self, mode):
         return respond(call("{"), status="incomplete", incomplete_details={"reason": "max_output_tokens"})
@@ -95,7 +96,7 @@ def test_a_conversation_goes_through_the_real_sdk():
     request = write({"temperature": 0.5, "timeout": 3.0})
     body, response = send(request, respond(REASONING, call('{"name": 1}')))
     assert body == {name: value for name, value in request.items() if name != "timeout"}
-    assert OPENAI_RESPONSES.read(response, MODE) == '{"name": 1}'
+    assert OPENAI_RESPONSES.read(response, MODE, "User") == '{"name": 1}'
     again, _ = send(OPENAI_RESPONSES.reask(request, response, ValueError("Bad."), MODE), response)
     question, reasoning, called, result = again["input"]
     assert question == body["input"][0]
@@ -198,25 +199,44 @@ def test_items_of_this_api_pass_through():
 def test_of_search_and_call_the_call_is_the_answer():
     search = {"type": "web_search_call", "id": "ws", "status": "completed"}
     response = respond(search, REASONING, call('{"name": "A"}'), call('{"name": "B"}', "call_b"))
-    assert OPENAI_RESPONSES.read(response, MODE) == '{"name": "A"}'
+    assert OPENAI_RESPONSES.read(response, MODE, "User") == '{"name": "A"}'
+
+
+def test_the_call_of_ours_is_the_answer_wherever_it_stands():
+    response = respond(call("{}", "call_b", "weather"), CUSTOM, call('{"name": "A"}'), call('{"name": "B"}'))
+    assert OPENAI_RESPONSES.read(response, MODE, "User") == '{"name": "A"}'
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ([call("{}", name="weather"), call("{}", name="clock")], "'weather', 'clock', but not 'User'"),
+        ([say(text_part('{"name": "A"}')), call("{}", name="weather")], "'weather', but not 'User'"),
+        ([CUSTOM], "a tool of another kind, but not 'User'"),
+        ([call("{}", name=None)], "a tool of another kind, but not 'User'"),
+    ],
+)
+def test_calls_of_others_and_the_text_beside_them_are_no_answer(output, said):
+    with pytest.raises(ResponseParsingError, match=said):
+        OPENAI_RESPONSES.read(respond(*output), MODE, "User")
 
 
 def test_json_as_text_answers_for_a_call():
-    assert OPENAI_RESPONSES.read(respond(say(text_part('It is {"name": "A"}.'))), MODE) == '{"name": "A"}'
+    assert OPENAI_RESPONSES.read(respond(say(text_part('It is {"name": "A"}.'))), MODE, "User") == '{"name": "A"}'
 
 
 @pytest.mark.parametrize("output", [[say(text_part("Which user?"))], [REASONING], None])
 def test_a_response_without_an_answer_says_what_came(output):
     with pytest.raises(ResponseParsingError, match=r"Which user|reasoning|nothing"):
-        OPENAI_RESPONSES.read(respond(output=output) if output is None else respond(*output), MODE)
+        OPENAI_RESPONSES.read(respond(output=output) if output is None else respond(*output), MODE, "User")
 
 
 def test_a_response_that_failed_is_the_providers_error():
     response = respond(status="failed", error={"code": "server_error", "message": "Try later."})
     with pytest.raises(ProviderError, match=r"server_error: Try later\."):
-        OPENAI_RESPONSES.read(response, MODE)
+        OPENAI_RESPONSES.read(response, MODE, "User")
     with pytest.raises(ProviderError, match="cancelled"):
-        OPENAI_RESPONSES.read(respond(status="cancelled"), MODE)
+        OPENAI_RESPONSES.read(respond(status="cancelled"), MODE, "User")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +249,7 @@ def test_a_response_that_failed_is_the_providers_error():
 )
 def test_an_incomplete_response_says_why(details, error):
     with pytest.raises(error) as caught:
-        OPENAI_RESPONSES.read(respond(call("{}"), status="incomplete", incomplete_details=details), MODE)
+        OPENAI_RESPONSES.read(respond(call("{}"), status="incomplete", incomplete_details=details), MODE, "User")
     assert caught.value.last_completion is not None
 
 
@@ -237,10 +257,23 @@ def reask(response: Any, **arguments: Any) -> list[dict[str, Any]]:
     return OPENAI_RESPONSES.reask(write(arguments), response, ValueError("Bad."), MODE)["input"]
 
 
-def test_every_call_gets_an_output_and_the_first_the_error():
-    results = reask(respond(call("{}"), call("{}", "call_b")))[3:]
-    assert [result["call_id"] for result in results] == ["call_a", "call_b"]
-    assert ["Bad." in result["output"] for result in results] == [True, False]
+def test_every_call_gets_an_output_and_the_one_read_the_error():
+    results = reask(respond(call("{}", "call_w", "weather"), CUSTOM, call("{}"), call("{}", "call_b")))[5:]
+    assert [result["call_id"] for result in results] == ["call_w", "call_c", "call_a", "call_b"]
+    assert ["Bad." in result["output"] for result in results] == [False, False, True, False]
+
+
+def test_when_only_others_were_called_every_call_is_told_what_to_call():
+    calls = [call("{}", name="weather"), call("{}", "call_b", "clock")]
+    _, *said, first, second = reask(respond(*calls))
+    assert said == calls
+    assert [first["call_id"], second["call_id"]] == ["call_a", "call_b"]
+    assert all("Bad." in result["output"] and "User" in result["output"] for result in (first, second))
+
+
+@pytest.mark.parametrize(("called", "shown"), [("functions.User", "User"), ("my.tool", "my_tool"), (None, "unknown")])
+def test_a_name_that_the_api_would_refuse_is_shown_to_the_model_as_it_should_be(called, shown):
+    assert reask(respond(call("{}", name=called)))[1] == call("{}", name=shown)
 
 
 def test_text_instead_of_a_call_is_answered_as_text():

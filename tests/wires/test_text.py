@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from instructor.exceptions import AsyncValidationError
-from instructor.wires.text import ask_for_json, describe_error, find_json, look, read_text, shorten
+from instructor.wires.text import (
+    ask_for_json,
+    describe_error,
+    dump_arguments,
+    dump_json,
+    find_json,
+    look,
+    read_text,
+    shorten,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -159,3 +168,19 @@ def test_look_reads_attributes_and_members_and_stops_where_there_is_nothing():
 )
 def test_read_text_joins_the_parts_that_are_text(content, text):
     assert read_text(content) == text
+
+
+def test_integers_of_any_size_are_written():
+    assert dump_json({"maximum": 2**70}) == '{"maximum":1180591620717411303424}'
+
+
+@given(values)
+def test_json_is_written_so_that_it_reads_the_same_at_any_size_of_integer(value):
+    assert json.loads(dump_json(value)) == value
+
+
+@given(st.dictionaries(st.text(), values))
+def test_arguments_that_were_parsed_are_written_again_and_text_stays_to_the_letter(arguments):
+    text = json.dumps(arguments, indent=1)
+    assert json.loads(dump_arguments(arguments)) == arguments
+    assert dump_arguments(text) == text

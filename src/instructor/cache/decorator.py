@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, cast, overload
+from typing import Any, ClassVar, Literal, TypeVar, cast, overload
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.flight import Flight, Landed
@@ -303,7 +303,9 @@ async def _drive_async(flow: _Flow, guard: Guard, run: Callable[[], Any]) -> Any
 
 
 class _DiskcacheStore(BaseCache):
-    """A ``diskcache.Cache`` as a store."""
+    """A ``diskcache.Cache`` as a store. It bounds its own waiting."""
+
+    bounded: ClassVar[Literal[True]] = True
 
     def __init__(self, cache: Any) -> None:
         self.cache = cache

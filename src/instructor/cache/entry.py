@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from zlib import crc32
 
 import orjson
@@ -14,9 +14,10 @@ FORMAT = 2
 """Raised when the text changes its meaning; an entry of another format is a miss."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What is known of one live answer. It holds text only: no code, no class names, no credentials, no prompt.
+
+    A tuple, because every hit on disk or over the network makes one.
 
     Attributes:
         key: The key it was stored under.
@@ -39,7 +40,7 @@ class Entry:
     created: float
     expires: float | None = None
     seconds: float = 0.0
-    usage: Usage = field(default=Usage())
+    usage: Usage = Usage()
     attempts: int = 1
 
 
@@ -87,16 +88,16 @@ def decode_entry(text: str | bytes, key: str) -> Entry:
         if head["instructor"] != FORMAT:
             raise CacheEntryError(f"The entry has format {head['instructor']!r}; this version reads format {FORMAT}.")
         entry = Entry(
-            key=head["key"],
-            answer=head["answer"],
-            completion=completion.decode(),
-            provider=head["provider"],
-            model=head["model"],
-            created=head["created"],
-            expires=head["expires"],
-            seconds=head["seconds"],
-            usage=Usage(*head["usage"]),
-            attempts=head["attempts"],
+            head["key"],
+            head["answer"],
+            completion.decode(),
+            head["provider"],
+            head["model"],
+            head["created"],
+            head["expires"],
+            head["seconds"],
+            Usage(*head["usage"]),
+            head["attempts"],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CacheEntryError(f"The entry is damaged and cannot be read: {error}") from error

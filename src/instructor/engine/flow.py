@@ -141,7 +141,7 @@ def ask(call: Call) -> Flow[Reply]:
         completion: Any = None
         try:
             completion = yield from send(call, request, attempts)
-            text = wire.read(completion, mode) if call.plan.kind else ""
+            text = wire.read(completion, mode, call.plan.kind.shape.name) if call.plan.kind else ""
             value = call.plan.kind.parse(text, call.strict, call.context) if call.plan.kind else completion
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             rest = yield from fail(call, attempts, request, error, completion)

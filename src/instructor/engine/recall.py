@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import marshal
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from instructor.hooks import HookName
@@ -67,33 +68,29 @@ def encode(
         return None
 
 
-class Recall:
-    """Answers from one client's memory store, where a call says nothing about its cache."""
+def make_recall(
+    near: NearStore, plans: Plans, memo: Memo, tally: Tally, hooks: Hooks, namespace: str | None
+) -> Callable[[Any, Any, Any, bool | None, dict[str, Any]], Any]:
+    """Make the function that answers from one client's memory store, where a call says nothing about its cache.
 
-    __slots__ = ("_find", "_hooks", "_memo", "_namespace", "_plans", "_tally")
+    It is a closure, because reading a variable of one takes half as long as an attribute.
+    """
+    find, by_class, find_plan, count = near.find, plans.by_class, plans.find, tally.hit
+    dumps, handlers, hit = marshal.dumps, hooks.handlers, HookName.CACHE_HIT
 
-    def __init__(
-        self, near: NearStore, plans: Plans, memo: Memo, tally: Tally, hooks: Hooks, namespace: str | None
-    ) -> None:
-        self._find = near.find
-        self._plans = plans
-        self._memo = memo
-        self._tally = tally
-        self._hooks = hooks
-        self._namespace = namespace
-
-    def __call__(self, model: Any, messages: Any, context: Any, strict: bool | None, arguments: dict[str, Any]) -> Any:
+    def recall(model: Any, messages: Any, context: Any, strict: bool | None, arguments: dict[str, Any]) -> Any:
         """The caller's copy of a stored answer, or `MISSING`: then the flow finds out why, and tells of it."""
-        plan = self._plans.by_class.get(id(model)) or self._plans.find(model)
-        if plan is None or plan.kind is None or self._hooks.hears(HookName.CACHE_HIT):
+        plan = by_class.get(id(model)) or find_plan(model)
+        if plan is None or plan.kind is None or (handlers and hit in handlers):
             return MISSING
         try:
-            encoding = marshal.dumps((plan.number, messages, context, strict, self._namespace, arguments), _EXACT)
-            entry = self._find(self._memo.keys[encoding])
+            entry = find(memo.keys[dumps((plan.number, messages, context, strict, namespace, arguments), _EXACT)])
             if entry is None:
                 return MISSING
             value = plan.kind.parse(entry.answer, strict is not False, context)
         except Exception:  # noqa: BLE001 - not plain data, not seen before, or refused: the flow judges all of them
             return MISSING
-        self._tally.hit(entry)
+        count(entry)
         return value
+
+    return recall

@@ -69,5 +69,7 @@ def sdk_attribute(port: Port, name: str) -> Any:
     try:
         client = port.client
     except InstructorError as error:
-        raise AttributeError(f"{name!r} is no attribute of this client, and the SDK's cannot be made: {error}") from error
+        raise AttributeError(
+            f"{name!r} is no attribute of this client, and the SDK's cannot be made: {error}"
+        ) from error
     return getattr(client, name)

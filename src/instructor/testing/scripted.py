@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import pydantic
 
 from instructor.call import Request, Usage
@@ -17,6 +16,7 @@ from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.offline.port import find_schema
 from instructor.providers.openai import CODEC
+from instructor.wires.text import dump_json
 
 __all__ = ["ScriptedPort", "ScriptedReply"]
 
@@ -172,4 +172,4 @@ def _write(content: Any) -> str | None:
         return content
     if isinstance(content, pydantic.BaseModel):
         return content.model_dump_json(by_alias=True)
-    return orjson.dumps(content).decode()
+    return dump_json(content)

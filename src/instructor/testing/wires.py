@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from itertools import product
 from typing import Any, ClassVar, TypeGuard, TypeVar
 
 import orjson
@@ -52,8 +53,9 @@ class WireContract:
                 wire = MY_WIRE
                 used = Usage(input_tokens=10, output_tokens=5)
 
-                def answered(self, text, mode):
-                    return MyCompletion(text=text, stop="end", input=10, output=5)
+                def answered(self, text, mode, name):
+                    call = name if mode is Mode.TOOLS else None
+                    return MyCompletion(text=text, call=call, stop="end", input=10, output=5)
 
                 def cut_off(self, mode):
                     return MyCompletion(text="{", stop="length")
@@ -70,8 +72,14 @@ class WireContract:
     arguments: ClassVar[Mapping[str, Any]] = {"temperature": 0.25, "timeout": 7.5, "extra_headers": {"X-Team": "blue"}}
     used: Usage
 
-    def answered(self, text: str, mode: Mode) -> Any:
-        """Make the completion in which the model answers with the JSON `text`, costing `used`."""
+    def answered(self, text: str, mode: Mode, name: str) -> Any:
+        """Make the completion in which the model answers with the JSON `text`, costing `used`.
+
+        Args:
+            text: The answer.
+            mode: One of the wire's.
+            name: The function called with it, in a mode that calls one; nothing in the others.
+        """
         raise NotImplementedError
 
     def cut_off(self, mode: Mode) -> Any:
@@ -93,7 +101,25 @@ class WireContract:
 
     def test_reads_the_answer_as_the_provider_sent_it(self) -> None:
         for mode in self.wire.modes:
-            assert orjson.loads(self.wire.read(self.answered(_ANSWER, mode), mode)) == orjson.loads(_ANSWER)
+            assert _parse(self._reader(self._answered(_ANSWER, mode), mode)()) == _parse(_ANSWER)
+
+    def test_the_call_of_another_function_is_no_answer(self) -> None:
+        for mode in self._calling_modes():
+            completion = self.answered(_ANSWER, mode, "find_person")
+            error = _raised(ResponseParsingError, self._reader(completion, mode))
+            assert error.raw_response is completion
+            assert "find_person" in str(error)
+            assert "'Person'" in str(error)
+            again = self.wire.reask(self._write(mode), completion, error, mode)
+            assert str(error) in _texts(again[self.conversation])
+
+    def test_our_function_is_known_by_a_name_that_the_model_changed(self) -> None:
+        names = ("functions.Person", "default_api:Person", "person", "PERSON", "Person_1", "functions.person:0")
+        for mode, name in product(self._calling_modes(), names):
+            completion = self.answered(_ANSWER, mode, name)
+            assert _parse(self._reader(completion, mode)()) == _parse(_ANSWER), name
+            again = self.wire.reask(self._write(mode), completion, ValueError("That age is wrong."), mode)
+            assert "That age is wrong." in _texts(again[self.conversation])
 
     def test_a_request_carries_the_model_the_messages_and_the_schema(self) -> None:
         for mode in self.wire.modes:
@@ -135,7 +161,7 @@ class WireContract:
     def test_reask_adds_the_answer_and_what_was_wrong(self) -> None:
         for mode in self.wire.modes:
             request = self._write(mode)
-            again = self.wire.reask(request, self.answered(_WRONG, mode), ValueError("That age is wrong."), mode)
+            again = self.wire.reask(request, self._answered(_WRONG, mode), ValueError("That age is wrong."), mode)
             old, new = request[self.conversation], again[self.conversation]
             assert new[: len(old)] == old
             assert "That age is wrong." in _dump(new[len(old) :])
@@ -151,13 +177,13 @@ class WireContract:
         for mode in self.wire.modes:
             request = self._write(mode)
             for count in range(3):
-                completion = self.answered(_WRONG, mode)
+                completion = self._answered(_WRONG, mode)
                 request = self.wire.reask(request, completion, ValueError(f"Problem {count}."), mode)
             assert all(f"Problem {count}." in _dump(request) for count in range(3))
 
     def test_reask_changes_nothing_given_to_it(self) -> None:
         for mode in self.wire.modes:
-            request, completion = self._write(mode), self.answered(_WRONG, mode)
+            request, completion = self._write(mode), self._answered(_WRONG, mode)
             before = deepcopy((request, completion))
             self.wire.reask(request, completion, ValueError("That age is wrong."), mode)
             assert (request, completion) == before
@@ -165,7 +191,7 @@ class WireContract:
     def test_reask_names_the_field_that_did_not_validate(self) -> None:
         error = _raised(pydantic.ValidationError, lambda: _Person.model_validate_json(_WRONG))
         for mode in self.wire.modes:
-            again = _dump(self.wire.reask(self._write(mode), self.answered(_WRONG, mode), error, mode))
+            again = _dump(self.wire.reask(self._write(mode), self._answered(_WRONG, mode), error, mode))
             assert "age: Input should be greater than 0" in again
             assert "errors.pydantic.dev" not in again
 
@@ -189,7 +215,7 @@ class WireContract:
 
     def test_counts_the_tokens(self) -> None:
         for mode in self.wire.modes:
-            first, second = (self.wire.usage(self.answered(_ANSWER, mode)) for _ in range(2))
+            first, second = (self.wire.usage(self._answered(_ANSWER, mode)) for _ in range(2))
             assert first == self.used
             assert (first + second).total_tokens == 2 * self.used.total_tokens
 
@@ -197,8 +223,14 @@ class WireContract:
         binding: Binding = self.wire.bind(_SHAPE, mode, True)
         return self.wire.write(_messages(), binding, "some-model", {})
 
+    def _answered(self, text: str, mode: Mode) -> Any:
+        return self.answered(text, mode, _SHAPE.name)
+
+    def _calling_modes(self) -> list[Mode]:
+        return [mode for mode in self.wire.modes if mode in {Mode.TOOLS, Mode.RESPONSES_TOOLS}]
+
     def _reader(self, completion: Any, mode: Mode) -> Callable[[], str]:
-        return lambda: self.wire.read(completion, mode)
+        return lambda: self.wire.read(completion, mode, _SHAPE.name)
 
 
 def _messages() -> Messages:
@@ -223,6 +255,10 @@ def _mentions(turns: Any, answer: Any) -> bool:
     """Tell whether an answer is in a conversation, as a value or as JSON text."""
     texts = (node for node in _walk(turns) if isinstance(node, str))
     return any(node == answer for node in _walk(turns)) or any(_parse(text) == answer for text in texts)
+
+
+def _texts(turns: Any) -> str:
+    return "\n".join(node for node in _walk(turns) if isinstance(node, str))
 
 
 def _parse(text: str) -> Any:

@@ -16,18 +16,17 @@ from pydantic import BaseModel
 from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import IncompleteOutputException, MultimodalError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
+from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.content import (
     SYSTEM_ROLES,
-    dump_answer,
     is_mapping,
     read_call,
     read_url,
     say_answer_again,
-    say_call_again,
     split_data_url,
 )
 from instructor.wires.schema import expand_root
-from instructor.wires.text import ask_for_json, describe_error, find_json, look
+from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look
 
 Block = dict[str, Any]
 
@@ -98,8 +97,8 @@ class AnthropicMessages:
         system = _write_system([chosen.get("system"), *told, *instructions])
         return {**request, "system": system} if system else request
 
-    def read(self, completion: Any, mode: Mode) -> str:
-        """Take the first tool's input, or the JSON in the text blocks."""
+    def read(self, completion: Any, mode: Mode, name: str) -> str:
+        """Take the input of the first call of the tool `name`, or the JSON in the text where no tool was called."""
         reason = look(completion, "stop_reason")
         if reason in _CUT_OFF:
             raise IncompleteOutputException(_CUT_OFF[reason], last_completion=completion)
@@ -107,14 +106,12 @@ class AnthropicMessages:
             raise RefusalError(
                 f"The model refused to answer. {_text_of(completion)}".strip(), last_completion=completion
             )
-        answer = None if reason == "pause_turn" else _find_answer(completion, mode)
+        is_paused = reason == "pause_turn"
+        calls = _calls_of(_blocks_of(completion)) if mode is Mode.TOOLS and not is_paused else []
+        answer = _read_call(calls, name) if calls else find_json("" if is_paused else _text_of(completion))
         if answer is None:
-            kinds = [look(block, "type") for block in _blocks_of(completion)]
-            raise ResponseParsingError(
-                f"There is no answer in the completion: its blocks are {kinds}, and stop_reason is {reason!r}.",
-                mode=mode.name,
-                raw_response=completion,
-            )
+            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(completion)
+            raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
         return answer
 
     def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
@@ -123,11 +120,13 @@ class AnthropicMessages:
         A paused turn is sent back alone: that is how the API goes on with it.
         """
         blocks = [_dump_block(block) for block in _blocks_of(completion) if not _is_blank(block)]
-        turns: list[dict[str, Any]] = [{"role": "assistant", "content": blocks}] if blocks else []
+        calls = _calls_of(blocks)
+        name: str = look(request["tools"][-1], "name") if mode is Mode.TOOLS else ""  # ours stands last
+        said = _correct_calls(blocks, name)
+        turns: list[dict[str, Any]] = [{"role": "assistant", "content": said}] if said else []
         if not turns or look(completion, "stop_reason") != "pause_turn":
             problem = describe_error(error)
-            results = [_tell_call(block["id"], problem) for block in blocks if block["type"] == "tool_use"]
-            told = results or say_answer_again(problem, calls=mode is Mode.TOOLS)
+            told = _answer_calls(calls, name, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
             turns.append({"role": "user", "content": told})
         return {**request, "messages": [*request["messages"], *turns]}
 
@@ -288,12 +287,23 @@ def _blocks_of(completion: Any) -> Sequence[Any]:
     return look(completion, "content") or ()
 
 
-def _find_answer(completion: Any, mode: Mode) -> str | None:
-    if mode is Mode.TOOLS:
-        for block in _blocks_of(completion):
-            if look(block, "type") == "tool_use":
-                return dump_answer(look(block, "input") or {})
-    return find_json(_text_of(completion))
+def _calls_of(blocks: Sequence[Any]) -> list[Any]:
+    return [block for block in blocks if look(block, "type") == "tool_use"]
+
+
+def _names_of(calls: Sequence[Any]) -> list[str]:
+    return [look(call, "name") or "" for call in calls]
+
+
+def _read_call(calls: Sequence[Any], name: str) -> str | None:
+    chosen = find_call(_names_of(calls), name)
+    return None if chosen is None else dump_arguments(look(calls[chosen], "input") or {})
+
+
+def _say_what_came(completion: Any) -> str:
+    kinds = [look(block, "type") for block in _blocks_of(completion)]
+    reason = look(completion, "stop_reason")
+    return f"There is no answer in the completion: its blocks are {kinds}, and stop_reason is {reason!r}."
 
 
 def _text_of(completion: Any) -> str:
@@ -306,8 +316,16 @@ def _is_blank(block: Any) -> bool:
     return look(block, "type") == "text" and not (look(block, "text") or "").strip()
 
 
-def _tell_call(identifier: str, problem: str) -> Block:
-    return {"type": "tool_result", "tool_use_id": identifier, "is_error": True, "content": say_call_again(problem)}
+def _answer_calls(calls: Sequence[Block], name: str, problem: str) -> list[Block]:
+    return [
+        {"type": "tool_result", "tool_use_id": call["id"], "is_error": True, "content": told}
+        for call, told in zip(calls, tell_calls(_names_of(calls), name, problem), strict=True)
+    ]
+
+
+def _correct_calls(blocks: Sequence[Block], name: str) -> list[Block]:
+    names = iter(correct_names(_names_of(_calls_of(blocks)), name))
+    return [{**block, "name": next(names)} if block["type"] == "tool_use" else block for block in blocks]
 
 
 def _dump_block(block: Any) -> Block:

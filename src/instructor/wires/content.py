@@ -6,7 +6,6 @@ where content is text or a list of parts, and ``tool_calls`` on an assistant's t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeGuard, cast
 
@@ -75,16 +74,6 @@ def read_call(call: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
             f"The arguments of tool call {call.get('id')!r} in the messages are no JSON object: {text!r}. Correct them."
         )
     return call.get("id") or "", function["name"], cast("dict[str, Any]", arguments)
-
-
-def dump_answer(value: Any) -> str:
-    """Write the arguments of a call, which the SDK has already parsed, as JSON text; text stays as it is."""
-    if isinstance(value, str):
-        return value
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # orjson stops at 64 bits, JSON does not
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def say_call_again(problem: str) -> str:

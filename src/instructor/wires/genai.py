@@ -19,11 +19,12 @@ from instructor.exceptions import (
     ResponseParsingError,
 )
 from instructor.mode import Mode
-from instructor.wires.content import dump_answer, is_mapping, say_answer_again, say_call_again
+from instructor.wires.calls import find_call, say_uncalled, tell_calls
+from instructor.wires.content import is_mapping, say_answer_again
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
-from instructor.wires.text import describe_error, find_json, look
+from instructor.wires.text import describe_error, dump_arguments, find_json, look
 
 _CUT_OFF = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _REFUSED = frozenset(
@@ -96,21 +97,18 @@ class Genai:
         written = {**bound, **config, **_write_system(system)}
         return {"model": model, "contents": contents, **({"config": written} if written else {})}
 
-    def read(self, completion: Any, mode: Mode) -> str:
-        """Take the first function call's arguments, or the JSON in the candidate's text."""
+    def read(self, completion: Any, mode: Mode, name: str) -> str:
+        """Take the arguments of the first call of `name`, or the JSON in the text where no function was called."""
         candidate = _read_candidate(completion)
         reason = _name_reason(look(candidate, "finish_reason"))
         parts = look(candidate, "content", "parts") or ()
-        answer = _find_answer(parts, mode) if reason in _COMPLETE else None
-        if answer is not None:
-            return answer
-        detail = look(candidate, "finish_message")
-        raise ResponseParsingError(
-            f"There is no answer in the completion: it has {len(parts)} parts, and finish_reason is {reason or None!r}."
-            + (f" {detail}" if detail else ""),
-            mode=mode.name,
-            raw_response=completion,
-        )
+        is_complete = reason in _COMPLETE
+        calls = _calls_of(parts) if mode is Mode.TOOLS and is_complete else []
+        answer = _read_call(calls, name) if calls else find_json(_text_of(parts) if is_complete else "")
+        if answer is None:
+            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(candidate)
+            raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
+        return answer
 
     def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
         """Append the model's content as it came, signatures included, and the error as the result of every call."""
@@ -118,10 +116,10 @@ class Genai:
         content = look(candidates[0], "content") if candidates else None
         parts = look(content, "parts") or ()
         problem = describe_error(error)
-        results = [_write_result(call, problem) for call in _calls_of(parts)]
-        # With cached content there are no tools, so that the answer is text in any mode.
-        again = {"text": say_answer_again(problem, calls=mode is Mode.TOOLS and "tools" in request["config"])}
-        told = {"role": "user", "parts": results or [again]}
+        name = _read_name(request) if mode is Mode.TOOLS else ""
+        told = {"role": "user", "parts": _answer_calls(_calls_of(parts), name, problem)}
+        if not told["parts"]:
+            told["parts"] = [{"text": say_answer_again(problem, calls=bool(name))}]
         return {**request, "contents": [*request["contents"], *([_dump_content(content)] if parts else []), told]}
 
     def usage(self, completion: Any) -> Usage:
@@ -227,11 +225,26 @@ def _calls_of(parts: Sequence[Any]) -> list[Any]:
     return [part.function_call for part in parts if look(part, "function_call") is not None]
 
 
-def _find_answer(parts: Sequence[Any], mode: Mode) -> str | None:
-    if mode is Mode.TOOLS:
-        for call in _calls_of(parts):
-            return dump_answer(look(call, "args") or {})
-    return find_json(_text_of(parts))
+def _names_of(calls: Sequence[Any]) -> list[str]:
+    return [look(call, "name") or "" for call in calls]
+
+
+def _read_call(calls: Sequence[Any], name: str) -> str | None:
+    chosen = find_call(_names_of(calls), name)
+    return None if chosen is None else dump_arguments(look(calls[chosen], "args") or {})
+
+
+def _read_name(request: Request) -> str:
+    """Read our function's name; empty with cached content, where there are no tools and the answer is text."""
+    tools = request["config"].get("tools")
+    return tools[-1]["function_declarations"][0]["name"] if tools else ""  # ours stands last
+
+
+def _say_what_came(candidate: Any) -> str:
+    parts = look(candidate, "content", "parts") or ()
+    reason, detail = _name_reason(look(candidate, "finish_reason")), look(candidate, "finish_message")
+    said = f"There is no answer in the completion: it has {len(parts)} parts, and finish_reason is {reason or None!r}."
+    return f"{said} {detail}" if detail else said
 
 
 def _text_of(parts: Sequence[Any]) -> str:
@@ -243,6 +256,11 @@ def _dump_content(content: Any) -> Any:
     return content.model_dump(mode="json", exclude_unset=True) if isinstance(content, BaseModel) else content
 
 
-def _write_result(call: Any, problem: str) -> dict[str, Any]:
+def _answer_calls(calls: Sequence[Any], name: str, problem: str) -> list[dict[str, Any]]:
+    told = tell_calls(_names_of(calls), name, problem)
+    return [_write_result(call, text) for call, text in zip(calls, told, strict=True)]
+
+
+def _write_result(call: Any, text: str) -> dict[str, Any]:
     identified = {"id": call.id} if look(call, "id") else {}
-    return {"function_response": {**identified, "name": call.name, "response": {"error": say_call_again(problem)}}}
+    return {"function_response": {**identified, "name": call.name, "response": {"error": text}}}

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from instructor.wires.content import is_list, is_mapping
-from instructor.wires.schema import Schema, dump_json, expand_root
+from instructor.wires.schema import Schema, expand_root
+from instructor.wires.text import dump_json
 
 _REF = "#/$defs/"
 _KEPT = frozenset(

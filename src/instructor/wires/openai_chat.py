@@ -5,7 +5,7 @@ The format is that of https://platform.openai.com/docs/api-reference/chat, as ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ import orjson
 from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
+from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look, read_text, shorten
 from instructor.wires.wire import Wire
@@ -54,30 +55,39 @@ class OpenAIChat:
         tools = merge_tools(bound, arguments) if "tools" in bound else {}
         return {"model": model, "messages": told, **bound, **arguments, **tools}
 
-    def read(self, completion: Any, mode: Mode) -> str:
+    def read(self, completion: Any, mode: Mode, name: str) -> str:
         """Take the answer out of the first choice.
+
+        Args:
+            completion: A ``ChatCompletion``, or what looks like one.
+            mode: One of `modes`.
+            name: The function whose call is the answer in ``TOOLS`` mode.
 
         Raises:
             IncompleteOutputException: It was cut off.
             RefusalError: The model or a filter refused.
             ProviderError: A gateway sent an error with a status of success.
-            ResponseParsingError: There is no choice, no message, or no answer in it.
+            ResponseParsingError: There is no choice, no message, no answer in it, or only calls of other functions.
         """
         choice = _first_choice(completion)
         message = look(choice, "message")
         _check_fault(look(completion, "error") or look(choice, "error"))
         _check_finish(completion, look(choice, "finish_reason"), look(message, "refusal"))
-        answer = _READ.get(mode, _read_json)(message) if message is not None else None
+        calls = look(message, "tool_calls") if mode is Mode.TOOLS else None
+        # Local models write the call's arguments as text.
+        answer = _read_call(calls, name) if calls else _READ.get(mode, _read_json)(message)
         if not answer:
-            raise ResponseParsingError(_say_what_came(completion), mode=mode.name, raw_response=completion)
+            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(completion)
+            raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
         return answer
 
     def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
         """Write a new request that also holds the model's turn, and what was wrong with it."""
         message = look(_first_choice(completion), "message")
-        calls = _read_calls(message) if mode is Mode.TOOLS else []
+        name = look(request["tools"][-1], "function", "name") if mode is Mode.TOOLS else ""  # ours stands last
+        calls = _read_calls(message, name) if mode is Mode.TOOLS else []
         problem = describe_error(error)
-        turns = _answer_calls(message, calls, problem) if calls else _answer_text(message, problem, mode)
+        turns = _answer_calls(message, calls, name, problem) if calls else _answer_text(message, problem, mode, name)
         return {**request, "messages": [*request["messages"], *turns]}
 
     def usage(self, completion: Any) -> Usage:
@@ -200,12 +210,13 @@ def _check_finish(completion: Any, reason: Any, refusal: Any) -> None:
         raise IncompleteOutputException(last_completion=completion)
 
 
-def _read_call(message: Any) -> str | None:
-    for call in look(message, "tool_calls") or ():
-        function = look(call, "function")
-        if function is not None:
-            return dump_arguments(look(function, "arguments") or "{}")
-    return _read_json(message)  # local models write the call's arguments as text
+def _names_of(calls: Sequence[Any]) -> list[str]:
+    return [look(call, "function", "name") or "" for call in calls]
+
+
+def _read_call(calls: Sequence[Any], name: str) -> str | None:
+    chosen = find_call(_names_of(calls), name)
+    return None if chosen is None else dump_arguments(look(calls[chosen], "function", "arguments") or "{}")
 
 
 def _read_json(message: Any) -> str | None:
@@ -216,7 +227,7 @@ def _read_content(message: Any) -> str:
     return read_text(look(message, "content"))
 
 
-_READ: dict[Mode, Callable[[Any], str | None]] = {Mode.TOOLS: _read_call, Mode.JSON_SCHEMA: _read_content}
+_READ: dict[Mode, Callable[[Any], str | None]] = {Mode.JSON_SCHEMA: _read_content}
 
 
 def _say_what_came(completion: Any) -> str:
@@ -230,13 +241,14 @@ def _say_what_came(completion: Any) -> str:
     return f"The completion's message is empty (finish_reason {reason!r}). Ask again, or try another mode."
 
 
-def _read_calls(message: Any) -> list[dict[str, Any]]:
+def _read_calls(message: Any, name: str) -> list[dict[str, Any]]:
     """Write a message's tool calls as a request has them; none where one of them is broken JSON.
 
     Servers that put a history through a chat template parse it, and fail on what the model wrote wrong.
     """
     found: list[Any] = look(message, "tool_calls") or []
-    calls = [_write_call(call, index) for index, call in enumerate(found)]
+    names = correct_names(_names_of(found), name)
+    calls = [_write_call(call, called, index) for index, (call, called) in enumerate(zip(found, names, strict=True))]
     is_sound = all(_is_sound(call["function"]["arguments"]) for call in calls if "function" in call)
     return calls if is_sound else []
 
@@ -249,35 +261,33 @@ def _is_sound(arguments: str) -> bool:
     return True
 
 
-def _write_call(call: Any, index: int) -> dict[str, Any]:
+def _write_call(call: Any, name: str, index: int) -> dict[str, Any]:
     written = {"id": look(call, "id") or f"call_{index}", **_pick(call, _KEPT_OF_CALL)}
     custom = look(call, "custom")
     if custom is not None:
         return {**written, "type": "custom", "custom": {"name": look(custom, "name"), "input": look(custom, "input")}}
     arguments = dump_arguments(look(call, "function", "arguments") or "{}")
-    return {**written, "type": "function", "function": {"name": look(call, "function", "name"), "arguments": arguments}}
+    return {**written, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _pick(value: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: found for name in names if (found := look(value, name)) is not None}
 
 
-def _answer_calls(message: Any, calls: list[dict[str, Any]], problem: str) -> Messages:
-    """Answer every call, as the format demands; the first is the one that was read."""
+def _answer_calls(message: Any, calls: list[dict[str, Any]], name: str, problem: str) -> Messages:
+    """Answer every call, as the format demands."""
     said = {"role": "assistant", "tool_calls": calls, **_pick(message, _KEPT_OF_MESSAGE)}
     if text := read_text(look(message, "content")):
         said["content"] = text
-    results: Messages = [
-        {"role": "tool", "tool_call_id": call["id"], "content": "Not used: call the function once."} for call in calls
+    told = tell_calls(_names_of(calls), name, problem)
+    results = [
+        {"role": "tool", "tool_call_id": call["id"], "content": text} for call, text in zip(calls, told, strict=True)
     ]
-    results[0]["content"] = (
-        f"The arguments are not valid:\n{problem}\nCall the function again with all of it corrected."
-    )
     return [said, *results]
 
 
-def _answer_text(message: Any, problem: str, mode: Mode) -> Messages:
-    text = read_text(look(message, "content")) or _read_broken_call(message)
+def _answer_text(message: Any, problem: str, mode: Mode, name: str) -> Messages:
+    text = read_text(look(message, "content")) or _read_broken_call(message, name)
     said: Messages = [{"role": "assistant", "content": text}] if text else []
     again = f"The answer is not valid:\n{problem}\n{_AGAIN.get(mode, 'Answer again with the corrected JSON only.')}"
     return [*said, {"role": "user", "content": again}]
@@ -289,7 +299,9 @@ _AGAIN = {
 }
 
 
-def _read_broken_call(message: Any) -> str:
-    for call in look(message, "tool_calls") or ():
-        return dump_arguments(look(call, "function", "arguments") or look(call, "custom", "input") or "")
-    return ""
+def _read_broken_call(message: Any, name: str) -> str:
+    calls: list[Any] = look(message, "tool_calls") or []
+    if not calls:
+        return ""
+    call = calls[find_call(_names_of(calls), name) or 0]
+    return dump_arguments(look(call, "function", "arguments") or look(call, "custom", "input") or "")

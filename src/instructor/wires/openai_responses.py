@@ -13,6 +13,7 @@ import pydantic
 from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
+from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.openai_chat import merge_tools
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.text import describe_error, dump_arguments, find_json, look, read_text, shorten
@@ -61,24 +62,28 @@ class OpenAIResponses:
         items = [item for message in messages for item in write_items(message)]
         return {"model": model, "input": items, **bound, **_rename_limit(arguments), **tools}
 
-    def read(self, completion: Any, mode: Mode) -> str:
-        """Take the arguments of the first function call, or JSON that came as text.
+    def read(self, completion: Any, mode: Mode, name: str) -> str:
+        """Take the arguments of the first call of our function, or JSON that came as text where nothing was called.
+
+        Args:
+            completion: A ``Response``, or what looks like one.
+            mode: ``RESPONSES_TOOLS``.
+            name: Our function's.
 
         Raises:
             IncompleteOutputException: The answer was cut off.
             RefusalError: The model or a filter refused.
             ProviderError: The provider says that the response failed.
-            ResponseParsingError: There is no answer in the output.
+            ResponseParsingError: There is no answer in the output, or only calls of other functions.
         """
         _check_status(completion)
         output = _read_output(completion)
         _check_refusal(completion, output)
-        for item in output:
-            if look(item, "type") == "function_call":
-                return dump_arguments(look(item, "arguments") or "{}")
-        answer = find_json(_read_messages(output))
+        calls = _calls_of(output)
+        answer = _read_call(calls, name) if calls else find_json(_read_messages(output))
         if answer is None:
-            raise ResponseParsingError(_say_what_came(completion), mode=mode.name, raw_response=completion)
+            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(completion)
+            raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
         return answer
 
     def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
@@ -88,10 +93,11 @@ class OpenAIResponses:
         """
         del mode
         output = _read_output(completion)
-        answers = _answer(output, describe_error(error))
+        name: str = look(request["tools"][-1], "name")  # ours stands last
+        answers = _answer(output, name, describe_error(error))
         if request.get("conversation"):
             return {**request, "input": answers}
-        return {**request, "input": [*request["input"], *_write_output(output, request), *answers]}
+        return {**request, "input": [*request["input"], *_write_output(output, name, request), *answers]}
 
     def usage(self, completion: Any) -> Usage:
         """Count the tokens."""
@@ -184,6 +190,19 @@ def _read_output(completion: Any) -> list[Any]:
     return look(completion, "output") or []
 
 
+def _calls_of(output: list[Any]) -> list[Any]:
+    return [item for item in output if look(item, "type") in _OUTPUTS]
+
+
+def _names_of(calls: list[Any]) -> list[str]:
+    return [(look(call, "name") or "") if look(call, "type") == "function_call" else "" for call in calls]
+
+
+def _read_call(calls: list[Any], name: str) -> str | None:
+    chosen = find_call(_names_of(calls), name)
+    return None if chosen is None else dump_arguments(look(calls[chosen], "arguments") or "{}")
+
+
 def _check_status(completion: Any) -> None:
     fault = look(completion, "error")
     if fault:
@@ -227,19 +246,25 @@ def _say_what_came(completion: Any) -> str:
     return f"The response (status {look(completion, 'status')!r}) holds no function call, but {kinds}."
 
 
-def _write_output(output: list[Any], request: Request) -> list[Item]:
+def _write_output(output: list[Any], name: str, request: Request) -> list[Item]:
     """Write a response's items for the next request, reasoning included.
 
     With ``store=False`` the provider can look nothing up by id. Unless the reasoning came encrypted, the items are
     then sent without reasoning and without ids, because an id ties an item to its reasoning.
     """
-    items = [_plain(item) for item in output]
+    items = _correct_calls([_plain(item) for item in output], name)
     is_loose = request.get("store") is False and not all(
         item.get("encrypted_content") for item in items if item.get("type") == "reasoning"
     )
     if not is_loose:
         return items
     return [item for whole in items for item in _loosen(whole)]
+
+
+def _correct_calls(items: list[Item], name: str) -> list[Item]:
+    calls = _calls_of(items)
+    names = dict(zip(map(id, calls), correct_names(_names_of(calls), name), strict=True))
+    return [{**item, "name": names[id(item)]} if item.get("type") == "function_call" else item for item in items]
 
 
 def _loosen(item: Item) -> list[Item]:
@@ -249,18 +274,17 @@ def _loosen(item: Item) -> list[Item]:
     return [{"role": "assistant", "content": text}] if text else []
 
 
-def _answer(output: list[Any], problem: str) -> list[Item]:
-    """Answer every call, as the API demands; the first is the one that was read."""
-    results: list[Item] = [
-        {"type": _OUTPUTS[kind], "call_id": look(item, "call_id"), "output": "Not used: call the function once."}
-        for item in output
-        if (kind := look(item, "type")) in _OUTPUTS
-    ]
-    again = f"The answer is not valid:\n{problem}\nCall the function again with all of it corrected."
-    if not results:
+def _answer(output: list[Any], name: str, problem: str) -> list[Item]:
+    """Answer every call, as the API demands."""
+    calls = _calls_of(output)
+    if not calls:
+        again = f"The answer is not valid:\n{problem}\nCall the function again with all of it corrected."
         return [{"role": "user", "content": again}]
-    results[0]["output"] = again
-    return results
+    told = tell_calls(_names_of(calls), name, problem)
+    return [
+        {"type": _OUTPUTS[look(call, "type")], "call_id": look(call, "call_id"), "output": text}
+        for call, text in zip(calls, told, strict=True)
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -6,16 +6,14 @@ see https://platform.openai.com/docs/guides/structured-outputs.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from types import NoneType
 from typing import Any, TypeGuard
 
-import orjson
-
 from instructor.exceptions import ConfigurationError
+from instructor.wires.text import dump_json
 
 Schema = dict[str, Any]
 
@@ -129,14 +127,6 @@ def resolve_ref(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
     if head != "#" or not _is_mapping(found):
         raise ConfigurationError(f"The schema has no {ref!r}. Only references to its own definitions can be used.")
     return found
-
-
-def dump_json(value: Any) -> str:
-    """Write a schema, or any other JSON value, as compact JSON, integers of any size included."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # orjson stops at 64 bits, JSON does not
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _is_mapping(node: Any) -> TypeGuard[Mapping[str, Any]]:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
+import orjson
 import pydantic
 
 from instructor.exceptions import AsyncValidationError
-from instructor.wires.schema import dump_json
 
 _DECODER = json.JSONDecoder()
 _OPENER = re.compile(r"[{\[]")
@@ -187,6 +187,14 @@ def read_text(content: Any) -> str:
     return "".join(part if isinstance(part, str) else look(part, "text") or "" for part in parts)
 
 
+def dump_json(value: Any) -> str:
+    """Write a schema, or any other JSON value, as compact JSON, integers of any size included."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # orjson stops at 64 bits, JSON does not
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def dump_arguments(arguments: Any) -> str:
-    """Return a function call's arguments as JSON text; some gateways send an object where the format has text."""
+    """Return a function call's arguments as JSON text, whether an SDK or a gateway has parsed them or not."""
     return arguments if isinstance(arguments, str) else dump_json(arguments)

@@ -46,18 +46,24 @@ class Wire(Protocol):
         """
         ...
 
-    def read(self, completion: Any, mode: Mode) -> str:
+    def read(self, completion: Any, mode: Mode, name: str) -> str:
         """Take the answer out of a completion, as JSON text, unchanged where the provider sends text.
+
+        Args:
+            completion: What the SDK returned.
+            mode: The mode in which the answer was asked for.
+            name: `Shape.name`, the function whose call is the answer in a mode that calls one. The caller may have
+                offered functions of their own, and the arguments of those are no answer.
 
         Raises:
             IncompleteOutputException: The provider cut the answer off.
             RefusalError: The model or the provider's filter refused.
-            ResponseParsingError: There is no answer in the completion.
+            ResponseParsingError: There is no answer in the completion, or only calls of other functions.
         """
         ...
 
     def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
-        """Write a new request that shows the model its answer and what was wrong with it."""
+        """Write a new request that shows the model its answer and what was wrong with it. Every call is answered."""
         ...
 
     def usage(self, completion: Any) -> Usage:

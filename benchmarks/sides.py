@@ -1,0 +1,137 @@
+"""The two sides as the run sees them: a worker process each, told what to do in turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent
+SOURCE = ROOT / "src"
+
+
+class BrokenRunError(Exception):
+    """The run cannot go on, or a side gave a wrong result. The message says which."""
+
+
+class WorkerError(Exception):
+    """A worker could not do what it was told; the message is its traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """An interpreter that can import one side's package.
+
+    Attributes:
+        name: ``"ours"`` or ``"upstream"``.
+        python: The interpreter.
+        environment: Its environment variables.
+    """
+
+    name: str
+    python: Path
+    environment: Mapping[str, str]
+
+    def time_process(self, *arguments: str) -> tuple[float, str]:
+        """Run a new process to its end; return its seconds and what it printed."""
+        started = time.perf_counter()
+        done = subprocess.run(
+            [self.python, *arguments], env=self.environment, capture_output=True, text=True, cwd=FOLDER, check=False
+        )
+        seconds = time.perf_counter() - started
+        if done.returncode:
+            raise WorkerError(f"{self.name}: {' '.join(arguments)} failed:\n{done.stderr}")
+        return seconds, done.stdout
+
+
+def make_installation(name: str, python: Path, source: Path | None = None) -> Installation:
+    """Describe a side. Keys, proxies and module paths of the caller's environment do not reach it."""
+    kept = {"PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT"}
+    environment = {key: value for key, value in os.environ.items() if key in kept}
+    if source is not None:
+        environment["PYTHONPATH"] = str(source)
+    return Installation(name, python, {**environment, "NO_PROXY": "127.0.0.1", "PYTHONWARNINGS": "ignore"})
+
+
+OURS = make_installation("ours", Path(sys.executable), SOURCE)
+
+
+class Side:
+    """One side's worker. Its methods are those of `worker.Worker`, through `tell`."""
+
+    def __init__(self, installation: Installation, address: str) -> None:
+        self.installation = installation
+        self.name = installation.name
+        self._process = subprocess.Popen(
+            [installation.python, "worker.py", address, installation.name],
+            env=installation.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=FOLDER,
+        )
+
+    def tell(self, do: str, **arguments: Any) -> Any:
+        """Have the worker do something, and return what it found.
+
+        Raises:
+            WorkerError: It failed.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerError(f"the worker of {self.name} ended; its last words stand above") from None
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerError(f"the worker of {self.name} ended in {do}; its last words stand above")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise WorkerError(f"{self.name}: {do}({arguments}) failed:\n{reply['error']}")
+        return reply["result"]
+
+    def close(self) -> None:
+        end_process(self._process)
+
+
+class Server:
+    """The provider on loopback; see `server`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=FOLDER
+        )
+        assert self._process.stdout is not None
+        port = self._process.stdout.readline().strip()
+        if not port:
+            raise BrokenRunError("The loopback server did not start; its last words stand above.")
+        self.address = f"http://127.0.0.1:{port}"
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+    def count(self, test: str) -> int:
+        """How many requests a test has made."""
+        with self._open(f"{self.address}/counts", timeout=10) as response:
+            return int(json.load(response).get(test, 0))
+
+    def close(self) -> None:
+        end_process(self._process)
+
+
+def end_process(process: subprocess.Popen[str]) -> None:
+    """Close a process's input, which ends it; kill it if it does not listen."""
+    process.communicate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
