@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import array
 import gc
+import os
+import signal
 import threading
+import warnings
 import weakref
 from datetime import timedelta
 from typing import Any
@@ -357,6 +360,31 @@ def test_a_client_has_a_form_for_keys_without_credentials() -> None:
         for options in ({}, {}, {"model": "other"}, {"cache_namespace": "a"}, {"defaults": {"temperature": 1}})
     }
     assert len(forms) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_hits_though_other_threads_held_every_lock() -> None:
+    client, _ = make(cache=AutoCache())
+    client.create(User, HELLO)
+    locks = [
+        client._tally._lock,
+        client._memo._lock,
+        client._plans._lock,
+        client._guard._lock,
+        client._guard.store._lock,
+    ]
+    for lock in locks:
+        lock.acquire()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on forking beside threads warns
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        answers = [client.create(User, HELLO, temperature=temperature) for temperature in (None, 0, 0)]
+        os._exit(0 if answers == [User(**JASON)] * 3 and client.cache_stats().hits == 2 else 1)
+    for lock in locks:
+        lock.release()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_unknown_attributes_are_the_sdks() -> None:

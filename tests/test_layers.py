@@ -16,12 +16,13 @@ FUNCTION_LINES = 60
 
 # Every room and what it may know, besides itself. A file or a folder at the top of the package is a room;
 # "providers.port" is one that stands for a single file of it.
-GROUND = {"call", "exceptions", "headers", "hooks", "mode", "version"}
+GROUND = {"call", "exceptions", "headers", "hooks", "locks", "mode", "version"}
 KNOWS: dict[str, set[str]] = {
     "call": {"exceptions"},
     "exceptions": {"call"},
     "headers": set(),
     "hooks": {"exceptions", "call", "mode"},
+    "locks": set(),
     "mode": {"exceptions"},
     "version": set(),
     "templating": GROUND,

@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from instructor.locks import make_lock
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -127,7 +129,7 @@ class Flights:
 
     def __init__(self) -> None:
         self.landed = 0
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._flights: dict[str, Flight] = {}
         _all_flights.add(self)
 
@@ -159,8 +161,7 @@ class Flights:
             return flight._subscribe(wake)  # noqa: SLF001 - as above
 
     def reset(self) -> None:
-        """Forget all flights: in a forked child their leaders do not exist, and the lock may be held for ever."""
-        self._lock = threading.Lock()
+        """Forget all flights: in a forked child their leaders do not exist."""
         self._flights = {}
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import re
-import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 from instructor.cache.flight import Flights
 from instructor.cache.store import AsyncStore, BaseCache, BoundedStore, CacheStats, NearStore, SizedStore
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+from instructor.locks import make_lock
 
 if TYPE_CHECKING:
     import logging
@@ -81,12 +80,11 @@ class Guard:
         self._bounded = self.near is not None or (isinstance(store, BoundedStore) and bool(store.bounded))
         methods = {"get": store.get, "set": store.set}
         self._coroutines = {name for name, method in methods.items() if inspect.iscoroutinefunction(method)}
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._reads, self._writes = _Outage(), _Outage()
         self._hits = self._misses = self._stored = self._errors = 0
         self._workers: Workers | None = None
         self._loop: LoopThread | None = None
-        _guards.add(self)
 
     def paused(self) -> bool:
         """Whether the store failed lately and is to be left alone.
@@ -187,10 +185,6 @@ class Guard:
                 entries=entries,
                 bytes=size,
             )
-
-    def reset_lock(self) -> None:
-        """Make a new lock: in a forked child another thread may hold the old one for ever."""
-        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of a store gets a guard of its own, in its own process.
@@ -349,16 +343,4 @@ def _nothing() -> None:
     return None
 
 
-_making = threading.Lock()
-_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
-
-
-def _reset_all() -> None:
-    global _making  # noqa: PLW0603 - the one lock of this module
-    _making = threading.Lock()
-    for guard in list(_guards):
-        guard.reset_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all)
+_making = make_lock()

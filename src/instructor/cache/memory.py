@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import warnings
-import weakref
 from collections import OrderedDict
 from typing import Any, ClassVar
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.store import BaseCache
 from instructor.exceptions import CacheEntryError, ConfigurationError
+from instructor.locks import make_lock
 
 
 class AutoCache(BaseCache):
@@ -51,9 +49,8 @@ class AutoCache(BaseCache):
         # Entries stand under their key. A text that is no entry stands under the tuple of its key, so that `find`,
         # which every hit goes through, need not tell the two apart, and both age in one order.
         self._held: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._warned = False
-        _caches.add(self)
 
     def find(self, key: str) -> Entry | None:
         """Return the entry under `key`, counting a hit or a miss."""
@@ -147,25 +144,8 @@ class AutoCache(BaseCache):
         # A copy, or the same store in a process that was spawned, begins empty.
         return type(self), (self.maxsize,)
 
-    def _replace_lock(self) -> None:
-        self._lock = threading.Lock()
-
-
-_caches: weakref.WeakSet[AutoCache] = weakref.WeakSet()
-
-
-def _replace_locks() -> None:
-    """Another thread may have held a lock at the moment of the fork; in the child nobody would ever release it."""
-    for cache in list(_caches):
-        # The class and its fork handler are one thing.
-        cache._replace_lock()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
 
 def _count_bytes(held: Entry | str | bytes) -> int:
     if isinstance(held, Entry):
         return _count_bytes(held.answer) + _count_bytes(held.completion)
     return len(held) if isinstance(held, bytes) or held.isascii() else len(held.encode(errors="surrogatepass"))
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_replace_locks)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import itertools
 import typing
 import weakref
 from typing import Any
 
 from instructor.cache.key import canonical_text
 from instructor.call import Binding
+from instructor.locks import make_lock
 from instructor.mode import Mode
 from instructor.wires.wire import Wire
 
@@ -27,14 +28,17 @@ class Plan:
         kind: How answers become values; None for ``response_model=None``.
         wire: The wire to ask over.
         mode: The mode to ask in.
+        direct: Whether `kind` does no more than ask the response model's own validator, so that the way of a hit from
+            memory may do so without it.
         schema_text: The response model's schema in canonical form, for the key.
     """
 
-    __slots__ = ("_bindings", "kind", "mode", "number", "schema_text", "wire")
+    __slots__ = ("_bindings", "direct", "kind", "mode", "number", "schema_text", "wire")
 
     def __init__(self, number: int, kind: Kind | None, wire: Wire, mode: Mode) -> None:
         self.number = number
         self.kind = kind
+        self.direct = kind is not None and not kind.holds_model
         self.wire = wire
         self.mode = mode
         self.schema_text = canonical_text(kind.schema, "schema") if kind else "null"
@@ -60,8 +64,8 @@ class Plans:
         self._references: dict[int, weakref.ref[type]] = {}
         self._wire = wire
         self._mode = mode
-        self._lock = threading.RLock()
-        self._count = 0
+        self._lock = make_lock()
+        self._numbers = itertools.count()
 
     def find(self, model: Any) -> Plan | None:
         """The plan of a response model, if there is one. Takes no lock: this is on the way of every hit."""
@@ -73,10 +77,12 @@ class Plans:
         Raises:
             ConfigurationError: The response model is nothing that an answer can be validated against.
         """
+        # Compiled outside the lock, because a schema runs code of the user's; a plan made twice is harmless.
+        compiled = self._compile(model)
         with self._lock:
             plan = self.find(model)
             if plan is None:
-                plan = self._compile(model)
+                plan = compiled
                 self._keep(model, plan)
             return plan
 
@@ -86,8 +92,7 @@ class Plans:
             from instructor.engine.kind import make_kind
 
             kind = make_kind(model)
-        self._count += 1
-        return Plan(self._count, kind, self._wire, self._mode)
+        return Plan(next(self._numbers), kind, self._wire, self._mode)
 
     def _keep(self, model: Any, plan: Plan) -> None:
         if plan.kind is None or not plan.kind.holds_model:

@@ -6,11 +6,11 @@ Everything here is measured (``make bench``). A line more is a line on the way o
 from __future__ import annotations
 
 import marshal
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from instructor.hooks import HookName
+from instructor.locks import make_lock
 
 if TYPE_CHECKING:
     from instructor.cache.store import NearStore
@@ -43,7 +43,7 @@ class Memo:
         self._most_keys = most_keys
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = make_lock()
 
     def remember(self, encoding: bytes, key: str) -> None:
         """Keep a key that was worked out."""
@@ -61,9 +61,14 @@ class Memo:
 def encode(
     number: int, messages: Any, context: Any, strict: bool | None, namespace: str | None, arguments: Any
 ) -> bytes | None:
-    """Encode what a call says, exactly and fast; None if it is not plain data."""
+    """Encode what a call says, exactly and fast; None if it is not plain data.
+
+    Most calls say no more than their messages; theirs is a shorter tuple, which no longer one equals.
+    """
+    short = context is None and strict is None and namespace is None and not arguments
+    said = (number, messages) if short else (number, messages, context, strict, namespace, arguments)
     try:
-        return marshal.dumps((number, messages, context, strict, namespace, arguments), _EXACT)
+        return marshal.dumps(said, _EXACT)
     except ValueError:
         return None
 
@@ -84,10 +89,18 @@ def make_recall(
         if plan is None or plan.kind is None or (handlers and hit in handlers):
             return MISSING
         try:
-            entry = find(memo.keys[dumps((plan.number, messages, context, strict, namespace, arguments), _EXACT)])
+            if context is None and strict is None and namespace is None and not arguments:
+                encoding = dumps((plan.number, messages), _EXACT)
+            else:
+                encoding = dumps((plan.number, messages, context, strict, namespace, arguments), _EXACT)
+            entry = find(memo.keys[encoding])
             if entry is None:
                 return MISSING
-            value = plan.kind.parse(entry.answer, strict is not False, context)
+            if plan.direct:
+                validator = model.__pydantic_validator__
+                value = validator.validate_json(entry.answer, strict=strict is not False, context=context)
+            else:
+                value = plan.kind.parse(entry.answer, strict is not False, context)
         except Exception:  # noqa: BLE001 - not plain data, not seen before, or refused: the flow judges all of them
             return MISSING
         count(entry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from functools import reduce
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import Any
 
 from instructor.call import Request
 from instructor.exceptions import ClientError, ConfigurationError
+from instructor.locks import make_lock
 from instructor.providers.completions import Codec
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
@@ -48,7 +48,7 @@ class SdkPort:
         self._endpoint = endpoint
         self._root = tuple(filter(None, root.split(".")))
         self._client: Any = None
-        self._lock = threading.Lock()
+        self._lock = make_lock()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._provider}>"
