@@ -312,6 +312,14 @@ def test_stats_of_the_client_and_of_the_store_agree() -> None:
     assert ours.tokens_saved > 0
 
 
+def test_an_answer_that_was_evicted_is_one_miss() -> None:
+    cache = AutoCache(maxsize=1)
+    client, _ = make(cache=cache)
+    for temperature in (0, 1, 0, 1):
+        client.create(User, HELLO, temperature=temperature)
+    assert client.cache_stats().misses == cache.stats().misses == 4
+
+
 def test_counters_lose_nothing_between_threads() -> None:
     client, _ = make(cache=AutoCache())
     client.create(User, HELLO)

@@ -218,8 +218,10 @@ def _look(recipe: Recipe, guard: Guard, key: str) -> _Flow:
     value = recipe.read(entry) if entry is not None and usable else MISSING
     if usable and value is MISSING:
         guard.count(errors=1)
-    if guard.near is None:
-        guard.count(hits=int(value is not MISSING), misses=int(value is MISSING))
+    if value is MISSING:
+        guard.count(misses=1)
+    elif guard.near is None:
+        guard.count(hits=1)
     return value
 
 
@@ -232,8 +234,6 @@ def _keep(guard: Guard, entry: Entry, ttl: float | None) -> _Flow:
             if not (yield _Write(entry, ttl)):
                 return
         except CacheError:
-            if guard.store.on_error == "raise":
-                raise
             return
     guard.count(writes=1)
 

@@ -28,7 +28,6 @@ class _CountingStore(Protocol):
     """An ability of a near store: it counts what `find` finds."""
 
     hits: int
-    misses: int
 
 
 class _Outage:
@@ -179,7 +178,7 @@ class Guard:
         with self._lock:
             return CacheStats(
                 hits=self._hits + (near.hits if near else 0),
-                misses=self._misses + (near.misses if near else 0),
+                misses=self._misses,
                 writes=self._stored,
                 errors=self._errors,
                 entries=entries,

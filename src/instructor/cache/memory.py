@@ -25,7 +25,6 @@ class AutoCache(BaseCache):
 
     Attributes:
         hits: How often `find` found an entry.
-        misses: How often it did not.
 
     Raises:
         ConfigurationError: `maxsize` is no positive int.
@@ -45,7 +44,6 @@ class AutoCache(BaseCache):
             raise ConfigurationError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
         self.maxsize = maxsize
         self.hits = 0
-        self.misses = 0
         # Entries stand under their key. A text that is no entry stands under the tuple of its key, so that `find`,
         # which every hit goes through, need not tell the two apart, and both age in one order.
         self._held: OrderedDict[Any, Any] = OrderedDict()
@@ -53,12 +51,10 @@ class AutoCache(BaseCache):
         self._warned = False
 
     def find(self, key: str) -> Entry | None:
-        """Return the entry under `key`, counting a hit or a miss."""
+        """Return the entry under `key`, counting a hit."""
         with self._lock:
             entry: Entry | None = self._held.get(key)
-            if entry is None:
-                self.misses += 1
-            else:
+            if entry is not None:
                 self._held.move_to_end(key)
                 self.hits += 1
             return entry

@@ -109,7 +109,10 @@ class NearStore(Protocol):
     """An ability: memory of this process, which is read and written inline and holds entries ready to use."""
 
     def find(self, key: str) -> Entry | None:
-        """Return the entry under `key`, counting a hit or a miss."""
+        """Return the entry under `key`, counting a hit.
+
+        A miss is counted by who looked, because the way of a hit may look once more where it finds nothing.
+        """
         ...
 
     def keep(self, entry: Entry) -> None:

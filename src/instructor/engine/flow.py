@@ -74,6 +74,8 @@ def look(call: Call, guard: Guard, key: str) -> Flow[Reply | str]:
         guard.count(errors=1)
         return f"refused: {type(error).__name__}"
     call.tally.hit(entry)
+    if guard.near is None:
+        guard.count(hits=1)
     if call.hooks.hears(HookName.CACHE_HIT):
         yield from tell_cache(call, HookName.CACHE_HIT, entry)
     return Reply(value, entry)
@@ -95,7 +97,6 @@ def fetch(call: Call, guard: Guard, key: str) -> Flow[Entry | str | None]:
         if guard.store.on_error == "raise":
             raise
         return "store failed"
-    guard.count(hits=int(entry is not None), misses=int(entry is None))
     return entry
 
 
@@ -244,6 +245,8 @@ def keep(call: Call, guard: Guard, reply: Reply) -> Flow[None]:
 def miss(call: Call, reason: str) -> Flow[None]:
     """Count a miss and tell of it."""
     call.tally.miss()
+    if call.guard is not None:
+        call.guard.count(misses=1)
     if call.hooks.hears(HookName.CACHE_MISS):
         yield from tell_cache(call, HookName.CACHE_MISS, None, reason)
 
