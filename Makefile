@@ -48,6 +48,10 @@ check: $(TOOLS) ## Lint, format, types (mypy and pyright strict), layers
 bench: $(TOOLS) ## Measure; SHORT=1 takes a minute
 	$(BIN)/python benchmarks/run.py $(if $(SHORT),--short)
 
+.PHONY: picture
+picture: $(RUNTIME) ## Draw docs/demo.svg anew
+	$(BIN)/python docs/picture.py
+
 .PHONY: format
 format: $(DEV) ## Put the code into the project's format
 	$(BIN)/ruff check --fix .
