@@ -244,6 +244,18 @@ async def test_a_call_cancelled_in_a_hook_or_at_rest_leaves_no_flight_behind() -
     assert await client.create(User, HELLO) == User(**JASON)
 
 
+async def test_both_drivers_rest_and_go_on() -> None:
+    import tenacity
+
+    for kind in (tenacity.Retrying, tenacity.AsyncRetrying):
+        policy = kind(wait=tenacity.wait_fixed(0.001), stop=tenacity.stop_after_attempt(2))
+        client, port = make([ConnectionError("dropped"), JASON])
+        assert client.create(User, HELLO, max_retries=policy) == User(**JASON)
+        other, other_port = make_async([ConnectionError("dropped"), JASON])
+        assert await other.create(User, HELLO, max_retries=policy) == User(**JASON)
+        assert len(port.requests) == len(other_port.requests) == 2
+
+
 def test_a_call_that_repeats_itself_from_a_hook_goes_on_alone() -> None:
     client, port = make(lambda _: JASON, DictCache())
     inner = []
