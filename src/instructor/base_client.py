@@ -26,6 +26,13 @@ _ENGINE_KEYWORDS = ("max_retries", "context", "strict", "token_budget")
 """Keywords of ``create`` that a factory may be given as defaults, beside the provider's own."""
 
 
+_NOT_YET = {
+    "create_iterable": "Use create(response_model=list[Model]), which returns them all at once.",
+    "create_partial": "Use create(response_model=Model), which returns the answer when it is complete.",
+}
+"""Methods of 1.x that users look for here, and what to do meanwhile."""
+
+
 class NotGiven:
     """Stands for a keyword that was left out, where None has a meaning of its own."""
 
@@ -146,6 +153,8 @@ class BaseClient:
         return [self.provider, dict(self._port.endpoint), self._model, self.mode.name, self._namespace, said]
 
     def __getattr__(self, name: str) -> Any:
+        if name in _NOT_YET:
+            raise AttributeError(f"{name} is not part of this version yet. {_NOT_YET[name]}")
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
         return sdk_attribute(self._port, name)
