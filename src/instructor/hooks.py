@@ -115,11 +115,11 @@ def _keywords_of(function: Callable[..., Any]) -> frozenset[str] | None:
 class Hooks:
     """A set of handlers, for a client (``hooks=`` of a factory, ``client.on``) or one call (``hooks=`` of create).
 
+    A handler that raises is logged and does not disturb the call. The asynchronous client awaits handlers that are
+    coroutine functions; the synchronous one cannot run them, and says so in the log.
+
     Attributes:
         handlers: The handlers of each event that has any; read it, and change it with the methods.
-
-    A handler that raises is logged and does not disturb the call. The asynchronous client awaits handlers
-    that are coroutine functions; the synchronous one refuses them.
 
     Example:
         >>> hooks = Hooks()
