@@ -46,6 +46,11 @@ def test_dir_lists_the_public_names():
     assert set(instructor.__all__) <= set(dir(instructor))
 
 
+def test_the_modules_that_users_reach_through_the_package_are_there():
+    code = "import instructor; print(instructor.exceptions.InstructorError, instructor.hooks.Hooks, instructor.cache.AutoCache)"
+    assert "instructor.exceptions" in modules_after(code)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         instructor.no_such_name  # noqa: B018 - the access is the test

@@ -16,12 +16,13 @@ FUNCTION_LINES = 60
 
 # Every room and what it may know, besides itself. A file or a folder at the top of the package is a room;
 # "providers.port" is one that stands for a single file of it.
-GROUND = {"call", "exceptions", "headers", "hooks", "locks", "mode", "version"}
+GROUND = {"call", "exceptions", "headers", "hooks", "lazy", "locks", "mode", "version"}
 KNOWS: dict[str, set[str]] = {
     "call": {"exceptions"},
     "exceptions": {"call"},
     "headers": set(),
     "hooks": {"exceptions", "call", "mode"},
+    "lazy": set(),
     "locks": set(),
     "mode": {"exceptions"},
     "version": set(),
@@ -32,6 +33,7 @@ KNOWS: dict[str, set[str]] = {
     "providers.port": GROUND,
     "providers": GROUND | {"wires"},
     "engine": GROUND | {"wires", "cache", "dsl", "providers.port", "templating"},
+    "function": GROUND | {"cache", "engine"},
     "arguments": GROUND | {"wires", "cache", "dsl", "providers.port", "engine"},
     "base_client": GROUND | {"wires", "cache", "dsl", "providers.port", "engine", "arguments"},
     "client": GROUND | {"wires", "cache", "dsl", "providers.port", "engine", "base_client"},
@@ -43,8 +45,9 @@ KNOWS: dict[str, set[str]] = {
 }
 # The offline provider and the contracts for users' own tests look at what they test.
 KNOWS["testing"] = GROUND | {"wires", "cache", "dsl", "providers", "providers.port", "engine", "client", "factory", ""}
-# The package itself resolves its names when they are asked for.
-EXEMPT = {PACKAGE / "__init__.py"}
+# Public faces, which resolve their names when they are asked for: the package's, and the cache's, where users look for
+# `instructor_cache` although it lives above the engine.
+EXEMPT = {PACKAGE / "__init__.py", PACKAGE / "cache" / "__init__.py"}
 
 STANDARD = frozenset(sys.stdlib_module_names) | {"instructor"}
 AT_IMPORT = STANDARD | {"pydantic", "pydantic_core", "orjson", "typing_extensions", "annotated_types"}

@@ -11,15 +11,42 @@ The public names are listed below and resolved on first use, so that importing t
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache, instructor_cache
+    from instructor import cache, exceptions, hooks
+    from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
     from instructor.client import AsyncInstructor, Instructor
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
+    from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.mode import Mode
+else:
+    from instructor.lazy import resolve_names
+
+    __getattr__, __dir__ = resolve_names(
+        __name__,
+        {
+            "AsyncInstructor": "instructor.client",
+            "AutoCache": "instructor.cache",
+            "BaseCache": "instructor.cache",
+            "CacheEvent": "instructor.hooks",
+            "DiskCache": "instructor.cache",
+            "HookName": "instructor.hooks",
+            "Hooks": "instructor.hooks",
+            "Instructor": "instructor.client",
+            "Mode": "instructor.mode",
+            "RedisCache": "instructor.cache",
+            "cache": "instructor.cache",
+            "exceptions": "instructor.exceptions",
+            "from_anthropic": "instructor.factory",
+            "from_genai": "instructor.factory",
+            "from_openai": "instructor.factory",
+            "from_provider": "instructor.factory",
+            "hooks": "instructor.hooks",
+            "instructor_cache": "instructor.function.decorator",
+        },
+    )
 
 __version__ = "2.0.0"
 
@@ -34,39 +61,12 @@ __all__ = [
     "Instructor",
     "Mode",
     "RedisCache",
+    "cache",
+    "exceptions",
     "from_anthropic",
     "from_genai",
     "from_openai",
     "from_provider",
+    "hooks",
     "instructor_cache",
 ]
-
-_HOMES = {
-    "AsyncInstructor": "client",
-    "AutoCache": "cache",
-    "BaseCache": "cache",
-    "CacheEvent": "hooks",
-    "DiskCache": "cache",
-    "HookName": "hooks",
-    "Hooks": "hooks",
-    "Instructor": "client",
-    "Mode": "mode",
-    "RedisCache": "cache",
-    "from_anthropic": "factory",
-    "from_genai": "factory",
-    "from_openai": "factory",
-    "from_provider": "factory",
-    "instructor_cache": "cache",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

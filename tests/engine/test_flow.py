@@ -228,10 +228,12 @@ def test_the_store_is_looked_into_again_if_a_flight_landed_since() -> None:
     assert isinstance(steps.effect, Read)
     call.guard.flights.claim("other")[0].land()
     steps.give(None)
-    again = steps.give(lease())
+    held = lease()
+    again = steps.give(held)
     assert isinstance(again, Read)
     assert steps.give(encode_entry(ENTRY)) is None
     assert steps.reply.value.name == "Jason"
+    assert held.reply is steps.reply, "those who wait are not left to look one after the other"
 
 
 def test_who_waited_gets_a_copy_of_its_own() -> None:

@@ -8,16 +8,30 @@ Example:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instructor.cache.decorator import instructor_cache
     from instructor.cache.key import make_cache_key
     from instructor.cache.memory import AutoCache
     from instructor.cache.redis import RedisCache
     from instructor.cache.sqlite import DiskCache
     from instructor.cache.store import BaseCache, CacheStats
+    from instructor.function.decorator import instructor_cache
+else:
+    from instructor.lazy import resolve_names
+
+    __getattr__, __dir__ = resolve_names(
+        __name__,
+        {
+            "AutoCache": "instructor.cache.memory",
+            "BaseCache": "instructor.cache.store",
+            "CacheStats": "instructor.cache.store",
+            "DiskCache": "instructor.cache.sqlite",
+            "RedisCache": "instructor.cache.redis",
+            "instructor_cache": "instructor.function.decorator",
+            "make_cache_key": "instructor.cache.key",
+        },
+    )
 
 __all__ = [
     "AutoCache",
@@ -28,25 +42,3 @@ __all__ = [
     "instructor_cache",
     "make_cache_key",
 ]
-
-_HOMES = {
-    "AutoCache": "memory",
-    "BaseCache": "store",
-    "CacheStats": "store",
-    "DiskCache": "sqlite",
-    "RedisCache": "redis",
-    "instructor_cache": "decorator",
-    "make_cache_key": "key",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+from typing import Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Landed
+from instructor.call import Request
 from instructor.engine.effects import Claim, Effect, Flow, Lease, Read, Rest, Send, Tell, Write
-
-if TYPE_CHECKING:
-    from instructor.providers.port import Port
 
 T = TypeVar("T")
 
 
-def drive(flow: Flow[T], port: Port) -> T:
+class Sender(Protocol):
+    """Whom a flow asks: a provider's port, or a user's function."""
+
+    def send(self, operation: str, request: Request) -> Any:
+        """Return the answer, or an awaitable of it for `drive_async`."""
+        ...
+
+
+def drive(flow: Flow[T], port: Sender) -> T:
     """Run a flow in this thread."""
     leases: list[Lease] = []
     try:
@@ -38,7 +44,7 @@ def drive(flow: Flow[T], port: Port) -> T:
         end(leases, port)
 
 
-async def drive_async(flow: Flow[T], port: Port) -> T:
+async def drive_async(flow: Flow[T], port: Sender) -> T:
     """Run a flow in this task."""
     leases: list[Lease] = []
     try:
@@ -62,7 +68,7 @@ async def drive_async(flow: Flow[T], port: Port) -> T:
         end(leases, port)
 
 
-def perform(effect: Effect, port: Port, leases: list[Lease]) -> Any:
+def perform(effect: Effect, port: Sender, leases: list[Lease]) -> Any:
     """Perform one effect in this thread."""
     match effect:
         case Read(guard, key):
@@ -81,7 +87,7 @@ def perform(effect: Effect, port: Port, leases: list[Lease]) -> Any:
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, port: Port, leases: list[Lease]) -> Any:
+async def perform_async(effect: Effect, port: Sender, leases: list[Lease]) -> Any:
     """Perform one effect in this task."""
     match effect:
         case Read(guard, key):
@@ -130,7 +136,7 @@ async def claim_async(effect: Claim, leases: list[Lease]) -> Lease | Landed | No
             return landed
 
 
-def end(leases: list[Lease], port: Port, error: Exception | None = None) -> None:
+def end(leases: list[Lease], port: Sender, error: Exception | None = None) -> None:
     """Land the flights that a flow led: with its answer, with its error, or handed over if it was cancelled."""
     while leases:
         lease = leases.pop()

@@ -72,7 +72,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a request. The result is the SDK's completion; the SDK's error is raised in the flow."""
+    """Ask whom the flow is driven for. The result is the SDK's completion, or what a user's function returned.
+
+    The SDK's or the function's error is raised in the flow.
+    """
 
     operation: str
     request: Request

@@ -49,6 +49,8 @@ def run(call: Call) -> Flow[Reply]:
         # Another flight landed between our look and our claim, so its answer may be in the store by now.
         again = yield from look(call, call.guard, call.key)
         if isinstance(again, Reply):
+            if isinstance(claimed, Lease):
+                claimed.reply = again
             return again
     yield from miss(call, found)
     reply = yield from ask(call)

@@ -1,4 +1,4 @@
-"""Fixtures of the cache's tests."""
+"""Fixtures of the tests of cached functions."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ import redis.asyncio
 from pydantic import BaseModel
 
 from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache, instructor_cache
-from instructor.cache.decorator import _store_of
 from instructor.cache.guard import guard_of
 from instructor.exceptions import CacheError, ConfigurationError
+from instructor.function.decorator import _store_of
 from servers import Valkey
 
 
