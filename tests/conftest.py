@@ -9,12 +9,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from servers import ...`
 
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
+
+# A busy machine makes no promise false: how long an example takes is nobody's failure.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

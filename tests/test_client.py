@@ -111,6 +111,32 @@ def test_defaults_stand_in_for_keywords_that_a_call_leaves_out() -> None:
     assert "max_retries" not in request
 
 
+def test_changing_what_was_given_as_a_default_changes_no_call() -> None:
+    metadata, context = {"tenant": "a"}, {"thing": "a"}
+    client, port = make(cache=AutoCache(), defaults={"metadata": metadata, "context": context})
+    messages = [{"role": "user", "content": "Find {{ thing }}"}]
+    for tenant in "ab":
+        metadata["tenant"] = context["thing"] = tenant
+        client.create(User, messages)
+        client.create(User, HELLO)
+    assert [request["metadata"]["tenant"] for request in port.requests] == ["a", "a"]
+    assert port.requests[0]["messages"][-1]["content"] == "Find a"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, 1.0), ([1, 2], (1, 2)), ({"x": 1, "y": 2}, {"y": 2, "x": 1})], ids=["number", "list", "dict"]
+)
+def test_contexts_that_make_different_prompts_are_different_calls(one: Any, other: Any) -> None:
+    client, port = make(cache=AutoCache())
+    messages = [{"role": "user", "content": "Say {{ thing }}"}]
+    for thing in (one, other, one, other):
+        client.create(User, messages, context={"thing": thing})
+    assert len(port.requests) == 2
+    for thing in (one, other):
+        client.create(User, HELLO, context={"thing": thing})
+    assert len(port.requests) == 3, "to a validator alone they mean the same"
+
+
 def test_our_own_keywords_never_reach_the_provider() -> None:
     client, port = make()
     client.create(
@@ -453,6 +479,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"token_budget": 0}, "token_budget is 0"),
     ({"token_budget": "5"}, "token_budget is '5'"),
     ({"model": 5}, "model is 5"),
+    ({"model": 0}, "model is 0"),
+    ({"model": {}}, "model is {}"),
+    ({"cache_ttl": 10**400}, "cache_ttl is 1000"),
     ({"stream": True}, "stream"),
 ]
 
@@ -481,7 +510,15 @@ async def test_the_asynchronous_client_says_the_same() -> None:
         ({"hooks": 5}, "hooks"),
         ({"cache_ttl": -1}, "ttl"),
         ({"cache_namespace": ""}, "namespace"),
+        ({"defaults": {"strict": "yes"}}, "strict"),
+        ({"defaults": {"context": 5}}, "context"),
+        ({"defaults": {"max_retries": "x"}}, "max_retries"),
+        ({"defaults": {"token_budget": 0}}, "token_budget"),
+        ({"defaults": {"messages": HELLO}}, "messages= belongs to a call"),
+        ({"defaults": {"response_model": User}}, "response_model= belongs to a call"),
+        ({"defaults": {"stream": True}}, "stream= belongs to a call"),
     ],
+    ids=str,
 )
 def test_a_wrong_setting_of_a_client_is_named_at_once(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
 from instructor.cache.store import BaseCache
-from instructor.call import Messages
+from instructor.call import Messages, copy_values
+from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ConfigurationError
 from instructor.hooks import Hooks
+
+_LONGEST_TTL = 1e11
+"""Seconds, three thousand years; beyond lie numbers that no store can add to a date."""
+_NO_DEFAULTS = ("messages", "response_model", "cache", "stream")
+"""Keywords that belong to one call."""
 
 
 def check_cache(cache: Any) -> BaseCache | None:
@@ -31,9 +36,9 @@ def check_seconds(cache_ttl: Any) -> float | None:
         cache_ttl = cache_ttl.total_seconds()
     if isinstance(cache_ttl, bool) or not isinstance(cache_ttl, (int, float)):
         raise ConfigurationError(f"cache_ttl is {_described(cache_ttl)}; give seconds as a number, or a timedelta.")
-    if not math.isfinite(cache_ttl) or cache_ttl < 0:
+    if not 0 <= cache_ttl <= _LONGEST_TTL:
         raise ConfigurationError(
-            f"cache_ttl is {cache_ttl}; give 0 or more seconds: 0 stores nothing, None keeps the answer for ever."
+            f"cache_ttl is {cache_ttl!r:.40}; give 0 or more seconds: 0 stores nothing, None keeps the answer for ever."
         )
     return float(cache_ttl)
 
@@ -75,13 +80,27 @@ def check_budget(token_budget: Any) -> int | None:
     raise ConfigurationError(f"token_budget is {token_budget!r}; give a positive number of tokens, or leave it out.")
 
 
-def check_model(model: Any, provider: str) -> str:
-    """A model's name."""
+def check_model(said: Any, known: str | None, provider: str) -> str:
+    """A model's name: the call's, or the client's where the call names none."""
+    model = known if said is None else said
     if isinstance(model, str) and model:
         return model
     raise ConfigurationError(
         f"model is {model!r}, so {provider} cannot be asked. Pass model= to this call or to the factory."
     )
+
+
+def check_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords for every call, copied: what the user does to the originals afterwards is not said in any call."""
+    for name in _NO_DEFAULTS:
+        if defaults.get(name):
+            raise ConfigurationError(f"{name}= belongs to a call of create(), not to the factory. Pass it there.")
+    check_context(defaults.get("context"))
+    check_strict(defaults.get("strict"))
+    check_budget(defaults.get("token_budget"))
+    if defaults.get("max_retries") is not None:
+        make_retry_policy(defaults["max_retries"])
+    return copy_values(defaults)
 
 
 def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from instructor.exceptions import ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks
 from instructor.mode import Mode
 from instructor.providers.port import Port, sdk_attribute
+from instructor.templating import render_messages
 from instructor.wires.wire import Wire
 
 _ENGINE_KEYWORDS = ("max_retries", "context", "strict", "token_budget")
@@ -65,7 +66,7 @@ class BaseClient:
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._port = port
         self._model = model
-        given = dict(defaults or {})
+        given = check.check_defaults(defaults or {})
         self._settings = {name: given.pop(name) for name in _ENGINE_KEYWORDS if name in given}
         self._defaults = given
         self._guard = _guard_of(cache)
@@ -181,17 +182,18 @@ class BaseClient:
         said = {**self._defaults, **arguments}
         plan = self._plans.find(response_model) or self._plans.make(response_model)
         guard = self._guard if isinstance(cache, NotGiven) else _guard_of(cache)
+        values = check.check_context(settings.get("context") if context is None else context)
         call = Call(
             plan=plan,
             port=self._port,
-            model=check.check_model(said.pop("model", None) or self._model, self._port.provider),
-            messages=check.check_messages(messages, said),
+            model=check.check_model(said.pop("model", None), self._model, self._port.provider),
+            messages=render_messages(check.check_messages(messages, said), values),
             arguments=check.check_arguments(said),
             response_model=response_model,
-            retries=make_retry_policy(settings.get("max_retries", 3) if max_retries is None else max_retries),
+            retries=make_retry_policy(_first(max_retries, settings.get("max_retries"), 3)),
             hooks=self._hooks if hooks is None else self._hooks + check.check_hooks(hooks),
             tally=self._tally,
-            context=check.check_context(settings.get("context") if context is None else context),
+            context=values,
             strict=check.check_strict(settings.get("strict") if strict is None else strict),
             token_budget=check.check_budget(settings.get("token_budget") if token_budget is None else token_budget),
             guard=guard,
@@ -224,6 +226,10 @@ class BaseClient:
         if reply.completion is not None or reply.entry is None:
             return reply.completion
         return self._port.load(reply.entry.completion)
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
 
 
 def _guard_of(cache: Any) -> Guard | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,3 +84,15 @@ class Binding:
 
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     instruction: str = ""
+
+
+def copy_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy keywords as deep as they can be copied: an SDK's own objects in them may not be."""
+    return {name: _copy_value(value) for name, value in values.items()}
+
+
+def _copy_value(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - an object that refuses to be copied is handed over as it is
+        return value

@@ -12,6 +12,8 @@ from instructor.exceptions import ConfigurationError
 from instructor.hooks import Hooks
 from instructor.mode import Mode, resolve_mode
 from instructor.providers import anthropic, genai, openai
+from instructor.providers.identity import normalise_url
+from instructor.providers.options import check_flag, check_options
 from instructor.providers.table import CLIENT_OPTIONS, VENDORS, Sdk, Vendor, find_vendor
 
 if TYPE_CHECKING:
@@ -111,7 +113,8 @@ def from_provider(
     Args:
         model: ``"vendor/model"``, such as ``"openai/gpt-4.1-mini"``. It is split at the first ``/``; the rest may
             hold more of them: ``"openrouter/meta-llama/llama-3.3-70b-instruct"``.
-        async_client: Whether to make an `AsyncInstructor`, whose methods are awaited. Default False.
+        async_client: Whether to make an `AsyncInstructor`, whose methods are awaited. Default False. It may be used on
+            one event loop after another, as several ``asyncio.run`` do: each loop has an SDK client of its own.
         cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`. Default none.
         mode: How the model is made to answer in shape. Default: what suits the vendor best.
         base_url: Where to send requests instead of the vendor's own address: a proxy, a gateway, a test server.
@@ -121,7 +124,8 @@ def from_provider(
         hooks: Handlers of events. Default: none.
         **options: Keywords of the SDK's client (``timeout``, ``max_retries`` for its own retries of failed
             requests, ``default_headers``, ``organization``, ``azure_endpoint``, ...) go there. Any other keyword,
-            such as ``temperature=0``, becomes a default for each call.
+            such as ``temperature=0``, becomes a default for each call. Headers and query of an ``http_client`` belong
+            to the cache key; what its hooks, transport or ``auth`` add is not seen.
 
     Returns:
         An `AsyncInstructor` if `async_client`, else an `Instructor`.
@@ -134,12 +138,13 @@ def from_provider(
     Example:
         >>> client = from_provider("openai/gpt-4.1-mini", temperature=0)
     """
+    asynchronous = check_flag("async_client", async_client)
     vendor, model_name = _split_model(model)
     # Resolved here and not in a helper, so that a warning about an older name points at the caller's line.
     chosen = vendor.default_mode if mode is None else resolve_mode(mode)
     _check_address(vendor, base_url, api_key)
     client_options, defaults = _sort_options(vendor, options)
-    port = _make_port(vendor, bool(async_client), base_url, api_key, client_options)
+    port = _make_port(vendor, asynchronous, base_url, api_key, client_options)
     return _assemble(
         port,
         vendor,
@@ -176,6 +181,11 @@ def from_openai(
     """Make a client over one of the openai SDK that you made: your own transport, Azure, an instrumented one.
 
     The vendor is recognised by the client's base URL, so that answers are shared with `from_provider`.
+
+    Where answers come from is read off the client once, when it is handed over: base URL, organisation, project,
+    default headers and query, and those of its ``http_client``. A change of the client made later is not seen, and
+    would mix answers of two places under one key; hand over another one instead, which ``client.with_options(...)``
+    makes.
 
     Args:
         client: ``openai.OpenAI``, ``AsyncOpenAI``, ``AzureOpenAI`` or ``AsyncAzureOpenAI``.
@@ -235,6 +245,11 @@ def from_anthropic(
 ) -> Instructor | AsyncInstructor:
     """Make a client over one of the anthropic SDK that you made: another cloud, your own transport.
 
+    Where answers come from is read off the client once, when it is handed over: base URL, region, project,
+    default headers and query, and those of its ``http_client``. A change of the client made later is not seen, and
+    would mix answers of two places under one key; hand over another one instead, which ``client.with_options(...)``
+    makes.
+
     Args:
         client: ``anthropic.Anthropic``, ``AnthropicBedrock``, ``AnthropicVertex`` or another of the SDK's clients,
             or its asynchronous twin.
@@ -255,7 +270,7 @@ def from_anthropic(
         >>> import anthropic
         >>> client = from_anthropic(anthropic.Anthropic(api_key="sk-ant-..."), model="claude-sonnet-4-5")
     """
-    vendor, port = anthropic.wrap_client(client, beta=beta)
+    vendor, port = anthropic.wrap_client(client, beta=check_flag("beta", beta))
     return _wrap(port, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
 
 
@@ -299,6 +314,10 @@ def from_genai(
 ) -> Instructor | AsyncInstructor:
     """Make a client over a ``google.genai.Client`` that you made, for the Gemini API or Vertex AI.
 
+    Where answers come from is read off the client once, when it is handed over: base URL, API version, project,
+    location, and the headers and query that its ``http_options`` and HTTP client bring. A change of the client made
+    later is not seen, and would mix answers of two places under one key; hand over another client instead.
+
     Args:
         client: The client. Both kinds of calls go through the same one.
         mode: How the model is made to answer in shape. Default `Mode.TOOLS`.
@@ -318,7 +337,7 @@ def from_genai(
         >>> from google import genai
         >>> client = from_genai(genai.Client(api_key="..."), model="gemini-2.5-flash")
     """
-    vendor, port = genai.wrap_client(client, asynchronous=bool(use_async))
+    vendor, port = genai.wrap_client(client, asynchronous=check_flag("use_async", use_async))
     return _wrap(port, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
 
 
@@ -367,7 +386,10 @@ def _find_wires(vendor: Vendor) -> dict[Mode, Wire]:
 def _make_port(
     vendor: Vendor, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
 ) -> Port:
+    check_options(vendor, options)
     if vendor.sdk != "offline":
+        if base_url is not None:
+            normalise_url(base_url)
         return _MAKERS[vendor.sdk](
             vendor, asynchronous=asynchronous, base_url=base_url, api_key=api_key, options=options
         )

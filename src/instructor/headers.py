@@ -19,7 +19,6 @@ _NOT_SAID = frozenset(
         "content-type",
         "cookie",
         "helicone-auth",
-        "host",
         "http-referer",
         "idempotency-key",
         "newrelic",
@@ -57,7 +56,8 @@ _NOT_SAID_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer
 def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the headers that belong in a cache key, under lower-case names.
 
-    Anything not known to be a credential, tracing or the SDK's own counts, such as a beta switch.
+    Anything not known to be a credential, tracing or the SDK's own counts, such as a beta switch, or ``Host``, by which
+    a gateway tells its tenants apart.
 
     Args:
         headers: Names and values as a user gave them.

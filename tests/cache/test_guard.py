@@ -12,99 +12,29 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cache.stores import (
+    Bounded,
+    Clock,
+    Coroutine,
+    Handing,
+    Native,
+    Plain,
+    Unlimited,
+    broken,
+    in_both_worlds,
+    read,
+    write,
+)
 from instructor.cache import AutoCache, BaseCache
 from instructor.cache.guard import Guard, guard_of
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 
 CHILDREN = Path(__file__).parent / "children"
-
-
-class Plain(BaseCache):
-    """Does what `act` does, in plain methods."""
-
-    def __init__(self, act: Callable[[], Any] = lambda: "text") -> None:
-        self.act = act
-        self.calls: list[Any] = []
-        self.threads: list[str] = []
-
-    def get(self, key: str) -> Any:
-        self.calls.append(key)
-        self.threads.append(threading.current_thread().name)
-        return self.act()
-
-    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
-        self.calls.append((key, value, ttl))
-        self.act()
-
-
-class Coroutine(Plain):
-    """The same in asynchronous methods."""
-
-    async def get(self, key: str) -> Any:
-        result = Plain.get(self, key)
-        return await result if asyncio.iscoroutine(result) else result
-
-    async def set(self, key: str, value: Any, ttl: int | None = None) -> None:
-        Plain.set(self, key, value, ttl)
-
-
-class Handing(Plain):
-    """Plain methods that hand on a coroutine of another library."""
-
-    def get(self, key: str) -> Any:
-        super().get(key)
-        return asyncio.sleep(0, "text")
-
-    def set(self, key: str, value: Any, ttl: int | None = None) -> Any:
-        super().set(key, value, ttl)
-        return asyncio.sleep(0)
-
-
-class Native(Plain):
-    """Plain methods, and native asynchronous ones beside them."""
-
-    async def get_async(self, key: str) -> str:
-        self.calls.append("get_async")
-        return "text"
-
-    async def set_async(self, key: str, value: str, ttl: int | None = None) -> None:
-        self.calls.append(("set_async", ttl))
-
-
-class Bounded(Plain):
-    bounded = True
-
-
-class Unlimited(Plain):
-    timeout = None
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def broken() -> Any:
-    raise OSError("no route to host")
-
-
-def read(guard: Guard, *, in_task: bool) -> Any:
-    return asyncio.run(guard.read_async("key")) if in_task else guard.read("key")
-
-
-def write(guard: Guard, ttl: float | None = None, *, in_task: bool) -> Any:
-    return asyncio.run(guard.write_async("key", "text", ttl)) if in_task else guard.write("key", "text", ttl)
-
-
-in_both_worlds = pytest.mark.parametrize("in_task", [False, True], ids=["thread", "task"])
 
 
 @in_both_worlds
@@ -152,8 +82,10 @@ def test_coroutines_of_threads_all_run_in_one_loop() -> None:
 
 
 @in_both_worlds
-@pytest.mark.parametrize(("given", "told"), [(None, None), (60, 60), (0.2, 1), (59.01, 60)])
-def test_a_store_is_told_whole_seconds_rounded_up(in_task: bool, given: float | None, told: int | None) -> None:
+@pytest.mark.parametrize(("given", "told"), [(None, None), (60, 60), (0.2, 1), (59.01, 60), (1e300, 315_360_000)])
+def test_a_store_is_told_whole_seconds_rounded_up_and_ten_years_at_most(
+    in_task: bool, given: float | None, told: int | None
+) -> None:
     store = Plain()
     write(Guard(store), given, in_task=in_task)
     assert store.calls == [("key", "text", told)]
@@ -257,6 +189,15 @@ def test_a_store_that_fails_is_left_alone_then_tried_once_then_used_again() -> N
     assert not guard.paused()
 
 
+def test_a_store_may_be_left_alone_for_ever() -> None:
+    store = Plain(broken)
+    store.pause = float("inf")
+    guard = Guard(store, lambda: 1e9)
+    with pytest.raises(CacheError):
+        guard.read("key")
+    assert guard.paused()
+
+
 def test_a_trial_that_is_never_made_costs_one_more_pause() -> None:
     clock = Clock()
     guard = Guard(Plain(broken), clock)
@@ -329,27 +270,20 @@ def test_what_is_neither_text_nor_none_is_a_bad_entry_and_no_outage(garbage: Any
     assert not guard.paused()
 
 
-def test_a_cancelled_read_is_no_failure_and_harms_nothing() -> None:
-    release, entered = threading.Event(), threading.Event()
+@in_both_worlds
+def test_a_bad_entry_ends_an_outage_because_the_store_is_up(in_task: bool) -> None:
+    def complain() -> None:
+        raise CacheEntryError("a list")
 
-    def act() -> str:
-        entered.set()
-        release.wait()
-        return "text"
-
-    async def cancel_one(guard: Guard) -> None:
-        task = asyncio.create_task(guard.read_async("key"))
-        await asyncio.to_thread(entered.wait)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        release.set()
-        assert not guard.paused()
-        assert await guard.read_async("key") == "text"
-
-    guard = Guard(Plain(act))
-    asyncio.run(cancel_one(guard))
-    assert guard.stats().errors == 0
+    store = Plain(broken)
+    guard = Guard(store)
+    with pytest.raises(CacheError):
+        guard.read("key")
+    store.act = complain
+    with pytest.raises(CacheEntryError):
+        read(guard, in_task=in_task)
+    assert not guard.paused()
+    assert guard.stats().errors == 1
 
 
 @pytest.mark.parametrize("kind", [Plain, Bounded])
@@ -383,6 +317,8 @@ def test_counters_add_up_over_threads() -> None:
 
 def test_counters_are_told_though_the_size_is_not() -> None:
     class Sized(Plain):
+        abilities = frozenset({"sized"})
+
         def size(self) -> tuple[int, int]:
             raise OSError("down")
 

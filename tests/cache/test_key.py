@@ -9,7 +9,9 @@ import json
 import os
 import subprocess
 import sys
+import typing
 import uuid
+from collections import namedtuple
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Literal
@@ -17,12 +19,12 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, create_model
 
 from instructor.cache.key import canonical, canonical_text, make_cache_key, schema_of
 from instructor.engine.keyring import Keyring
 from instructor.engine.plan import Plans
-from instructor.exceptions import NoCanonicalFormError
+from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.mode import Mode
 from instructor.testing.scripted import ScriptedPort
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -111,6 +113,11 @@ def test_the_client_makes_the_key_that_the_public_function_makes() -> None:
         endpoint={"base_url": "https://api.openai.com/v1"},
         wire="openai_chat",
         format=2,
+        shape=[
+            "User",
+            "The answer, as a correct User.",
+            sha256(json.dumps(User.model_json_schema()).encode()).hexdigest(),
+        ],
         namespace="tenant",
         context={"a": 1},
         strict=False,
@@ -273,6 +280,43 @@ DISTINCT: list[Any] = [
 def test_values_of_different_meaning_never_share_a_form() -> None:
     forms = [canonical_text(value, "x") for value in DISTINCT]
     assert len(set(forms)) == len(DISTINCT)
+
+
+def test_a_member_of_an_enum_is_its_value_too() -> None:
+    def define(value: str) -> enum.Enum:
+        class Prompt(enum.StrEnum):
+            FORMAL = value
+
+        return Prompt.FORMAL
+
+    class Flags(enum.IntFlag):
+        A = 1
+
+    assert canonical(define("formally")) != canonical(define("rudely"))
+    assert canonical(define("formally")) == canonical(define("formally"))
+    assert canonical(Flags(8)) != canonical(Flags(16))
+
+
+def test_a_named_tuple_is_known_by_its_names() -> None:
+    one, other = namedtuple("Point", "x y"), namedtuple("Point", "y x")  # noqa: PYI024 - their names are the point
+    assert canonical(one(1, 2)) != canonical(other(1, 2))
+    assert canonical(one(1, 2)) != canonical((1, 2))
+
+
+def test_what_a_request_shows_of_a_model_beside_its_schema_counts() -> None:
+    def titled(name: str, *fields: str) -> type[BaseModel]:
+        return create_model(name, __config__={"title": "Document"}, **dict.fromkeys(fields, (str, "")))
+
+    first = make_key(response_model=titled("Invoice", "why", "what"))
+    assert first == make_key(response_model=titled("Invoice", "why", "what"))
+    assert first != make_key(response_model=titled("Receipt", "why", "what"))
+    assert first != make_key(response_model=titled("Invoice", "what", "why")), "a model answers in the schema's order"
+
+
+@pytest.mark.parametrize("kind", [5, "User", typing.Union], ids=["int", "str", "union"])
+def test_a_key_for_what_is_no_type_is_refused(kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match="response_model"):
+        make_cache_key(messages=HELLO, model="m", response_model=kind, mode="TOOLS")
 
 
 def test_private_state_is_part_of_an_objects_form() -> None:

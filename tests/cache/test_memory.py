@@ -115,6 +115,17 @@ def test_what_is_no_text_is_refused(value: object) -> None:
         AutoCache().set("a", value)
 
 
+def test_a_subclass_that_counts_otherwise_has_stats_without_a_size() -> None:
+    class Counting(AutoCache):
+        def size(self) -> int:
+            return 3
+
+    cache = Counting()
+    cache.keep(entry("a"))
+    cache.find("a")
+    assert (cache.stats().hits, cache.stats().entries) == (1, None)
+
+
 def test_threads_lose_no_count_and_never_exceed_maxsize() -> None:
     cache = AutoCache(maxsize=5)
     missed: list[str] = []

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
 import pytest
@@ -19,7 +19,7 @@ import redis.cluster
 
 from instructor.cache import RedisCache
 from instructor.cache.guard import Guard, guard_of
-from instructor.exceptions import CacheError, ConfigurationError
+from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 from servers import Valkey, free_port, start_group, stop_group
 
 
@@ -36,6 +36,69 @@ def test_keys_carry_the_prefix_and_ttl_becomes_an_expiry(cache: RedisCache, valk
     assert valkey.command("TTL", "instructor:key") == b":60\r\n"
     asyncio.run(cache.set_async("key", "text"))
     assert valkey.command("TTL", "instructor:key") == b":-1\r\n"
+
+
+async def use(guard: Guard, name: str, *arguments: Any, in_task: bool) -> Any:
+    if in_task:
+        return await {"read": guard.read_async, "write": guard.write_async}[name](*arguments)
+    return await asyncio.to_thread({"read": guard.read, "write": guard.write}[name], *arguments)
+
+
+@pytest.fixture
+async def any_store(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIterator[RedisCache]:
+    kinds = {"client": redis.Redis, "async_client": redis.asyncio.Redis}
+    made = {
+        name: kind(port=valkey.port, decode_responses=True) for name, kind in kinds.items() if name == request.param
+    }
+    store = RedisCache(**made) if made else RedisCache(port=valkey.port)
+    yield store
+    for client in made.values():
+        closed = client.close() if request.param == "client" else client.aclose()
+        if closed is not None:
+            await closed
+    store.close() if not made else None
+    await store.close_async()
+
+
+@pytest.mark.parametrize(
+    ("any_store", "in_task"),
+    # A client of this loop is not for the loop of threads.
+    [("own", False), ("own", True), ("client", False), ("client", True), ("async_client", True)],
+    indirect=["any_store"],
+)
+async def test_a_key_that_holds_something_else_is_a_bad_entry_of_that_key_and_is_overwritten(
+    valkey: Valkey, any_store: RedisCache, in_task: bool
+) -> None:
+    guard = guard_of(any_store)
+    valkey.command("LPUSH", "instructor:key", "theirs")
+    with pytest.raises(CacheEntryError, match=r"'key' holds another type"):
+        await use(guard, "read", "key", in_task=in_task)
+    assert not guard.paused(), "the others are read as ever"
+    assert await use(guard, "write", "key", "text", 1e300, in_task=in_task)
+    assert await use(guard, "read", "key", in_task=in_task) in {"text", b"text"}
+    assert valkey.command("TTL", "instructor:key") == b":315360000\r\n"
+    assert guard.stats().errors == 0
+
+
+def test_bytes_that_a_decoding_client_cannot_read_are_a_bad_entry(valkey: Valkey) -> None:
+    with redis.Redis(port=valkey.port, decode_responses=True) as client, redis.Redis(port=valkey.port) as other:
+        guard = guard_of(RedisCache(client=client))
+        other.set("instructor:key", b"\xff\x00")
+        with pytest.raises(CacheEntryError, match="holds no text"):
+            guard.read("key")
+        assert not guard.paused()
+        assert guard.read("other") is None
+        guard.write("key", "text", None)
+        assert guard.read("key") == "text"
+
+
+@pytest.mark.parametrize("wrong", [("\ud800", "text"), (5, "text"), ("key", {"a": 1}), ("key", "text", 1.5)])
+async def test_what_cannot_be_stored_is_refused(cache: RedisCache, wrong: tuple[Any, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="RedisCache"):
+        cache.set(*wrong)
+    with pytest.raises(ConfigurationError, match="RedisCache"):
+        await cache.set_async(*wrong)
+    await cache.close_async()
 
 
 def test_a_server_that_was_stopped_and_started_is_found_again(cache: RedisCache, valkey: Valkey) -> None:
@@ -253,6 +316,19 @@ def test_no_password_is_shown() -> None:
         {"prefix": ""},
         {"timeout": 0},
         {"timeout": None},
+        {"timeout": 1e300},
+        {"prefix": "\ud800"},
+        {"host": None},
+        {"host": " "},
+        {"host": "redis://:secret@localhost"},
+        {"port": "6379"},
+        {"port": 0},
+        {"port": 70_000},
+        {"client": "redis://:secret@localhost"},
+        {"client": {}},
+        {"client": redis.Redis},
+        {"client": redis.asyncio.Redis()},
+        {"async_client": redis.Redis()},
         {"colour": "red"},
         {"client": redis.Redis(), "url": "redis://localhost"},
         {"client": redis.Redis(), "password": "secret"},

@@ -225,6 +225,10 @@ def test_a_copy_in_another_process_uses_the_same_file(cache: DiskCache) -> None:
     "arguments",
     [
         {"directory": ""},
+        {"directory": " \t"},
+        {"directory": b"cache"},
+        {"directory": "a\0b"},
+        {"directory": "\ud800"},
         {"directory": 5},
         {"directory": None},
         {"size_limit": 10},
@@ -232,7 +236,9 @@ def test_a_copy_in_another_process_uses_the_same_file(cache: DiskCache) -> None:
         {"size_limit": True},
         {"timeout": 0},
         {"timeout": None},
+        {"timeout": "5"},
         {"timeout": float("nan")},
+        {"timeout": 1e300},
     ],
 )
 def test_a_wrong_argument_is_refused_and_named(arguments: dict[str, object]) -> None:
@@ -243,6 +249,29 @@ def test_a_wrong_argument_is_refused_and_named(arguments: dict[str, object]) -> 
 def test_what_is_no_text_is_refused(cache: DiskCache) -> None:
     with pytest.raises(ConfigurationError, match="str or bytes"):
         cache.set("key", {"a": 1})
+
+
+@pytest.mark.parametrize("key", ["\ud800", 5, None, b"key"])
+def test_what_is_no_key_is_refused(cache: DiskCache, key: Any) -> None:
+    for use in (cache.get, cache.delete, lambda key: cache.set(key, "text")):
+        with pytest.raises(ConfigurationError, match="key"):
+            use(key)
+
+
+def test_a_text_that_has_no_utf_8_is_refused(cache: DiskCache) -> None:
+    with pytest.raises(ConfigurationError, match="value"):
+        cache.set("key", "\ud800")
+
+
+@pytest.mark.parametrize("ttl", ["x", 1.5, 0, -1, True])
+def test_a_ttl_of_no_whole_seconds_is_refused(cache: DiskCache, ttl: Any) -> None:
+    with pytest.raises(ConfigurationError, match="ttl"):
+        cache.set("key", "text", ttl)
+
+
+def test_a_ttl_of_any_length_is_taken(cache: DiskCache) -> None:
+    cache.set("key", "text", 10**400)
+    assert cache.get("key") == "text"
 
 
 def test_a_directory_that_cannot_be_made_is_a_cache_error(tmp_path: Path) -> None:

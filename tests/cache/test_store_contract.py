@@ -139,3 +139,26 @@ def test_a_store_that_expires_nothing_fails_the_contract() -> None:
 
     with pytest.raises(AssertionError):
         Contract().test_forgets_an_entry_when_its_ttl_is_over()
+
+
+def test_a_store_that_declares_more_than_it_does_fails_the_contract() -> None:
+    class UncountedCache(DictCache):
+        abilities = frozenset({"sized"})
+
+        def size(self) -> tuple[int, int]:
+            return 0, 0
+
+    class ForgetfulCache(AutoCache):
+        def keep(self, entry: Any) -> None:
+            pass
+
+    class Contract(StoreContract):
+        kind: type[BaseCache]
+
+        def make(self) -> BaseCache:
+            return self.kind()
+
+    for kind in (UncountedCache, ForgetfulCache):
+        Contract.kind = kind
+        with pytest.raises(AssertionError):
+            Contract().test_does_what_its_abilities_say()

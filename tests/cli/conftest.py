@@ -58,7 +58,7 @@ class CommandLine:
             env=self.environment,
             text=True,
             encoding="utf-8",
-            stdout=subprocess.PIPE,
+            stdout=options.pop("stdout", subprocess.PIPE),
             stderr=subprocess.PIPE,
             stdin=options.pop("stdin", subprocess.DEVNULL),
             **options,

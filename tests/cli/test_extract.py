@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -149,8 +152,10 @@ def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape:
         ({"offline/demo": "offlin/demo"}, "offlin"),
         ({"offline/demo": "openai/gpt-4.1-mini"}, "OPENAI_API_KEY"),
         ({"out.jsonl": "no/such/folder/out.jsonl"}, "cannot be written"),
-        ({"out.jsonl": "in.txt"}, "is the input itself"),
-        ({"kept": "shapes.py"}, "cannot be made"),
+        ({"out.jsonl": ""}, "cannot be written"),
+        ({"out.jsonl": "."}, "cannot be written"),
+        ({"kept": "shapes.py"}, "--cache shapes.py cannot be used"),
+        ({"kept": ""}, "--cache names no directory"),
         ({"--quiet": "--prompt={{ nothing }}"}, "names the field 'nothing'"),
         ({"--quiet": "--prompt=no field"}, "names no field"),
         ({"--quiet": "--mode=NONSENSE"}, "NONSENSE"),
@@ -158,6 +163,8 @@ def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape:
         ({"--quiet": "--price-as=nobody/nothing"}, "knows no model"),
         ({"--quiet": "--report=no/such/folder/figures.json"}, "--report"),
         ({"--quiet": "--concurrency=0"}, "concurrency"),
+        ({"--quiet": "--concurrency=1000000000"}, "concurrency"),
+        ({"--quiet": "--prompt={{ text | nofilter }}"}, "No filter named 'nofilter'"),
     ],
 )
 def test_what_cannot_be_run_is_told_before_anything_is_written(
@@ -171,6 +178,46 @@ def test_what_cannot_be_run_is_told_before_anything_is_written(
     assert "Traceback" not in finished.stderr
     assert not list(command_line.folder.glob("out.jsonl*"))
     assert (command_line.folder / "in.txt").read_text() == "Jason is 25\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "closed", "message"),
+    [
+        ("in.txt", "-", "exec >&-", "standard output is closed"),
+        ("-", "out.jsonl", "exec <&-", "Standard input is closed"),
+    ],
+)
+def test_a_closed_stream_is_told(command_line: CommandLine, source: str, out: str, closed: str, message: str):
+    command_line.write("in.txt", "Jason is 25\n")
+    words = [out if word == "out.jsonl" else word for word in command_line.words(source, "--quiet")]
+    command = ["sh", "-c", f'{closed}; exec "$@"', "sh", sys.executable, "-m", "instructor", *words]
+    finished = subprocess.run(
+        command, cwd=command_line.folder, env=command_line.environment, capture_output=True, text=True, check=False
+    )
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert message in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_the_cache_is_made_for_its_owner_alone(command_line: CommandLine):
+    finished = command_line.run(*command_line.words(command_line.write("in.txt", "Jason is 25\n")))
+    assert finished.returncode == 0
+    assert stat.S_IMODE((command_line.folder / "kept").stat().st_mode) == 0o700
+
+
+def test_a_limit_of_any_size_is_a_limit(command_line: CommandLine):
+    source = command_line.write("in.txt", "Jason is 25\n")
+    assert command_line.run(*command_line.words(source, "--limit", "9" * 30)).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_report_that_cannot_be_written_is_told_and_harms_no_answer(command_line: CommandLine):
+    source = command_line.write("in.txt", "Jason is 25\n")
+    finished = command_line.run(*command_line.words(source, "--report", "/dev/full"))
+    assert finished.returncode == 1
+    assert "--report /dev/full cannot be written: No space left" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert len(command_line.read_lines()) == 1
 
 
 @pytest.mark.parametrize("words", [("--help",), ("extract", "--help")])
@@ -189,7 +236,7 @@ def test_an_output_that_was_complete_stays_until_the_next_is(command_line: Comma
 
 @pytest.fixture
 def output(tmp_path: Path) -> Iterator[Output]:
-    output = Output(str(tmp_path / "out.jsonl"), None)
+    output = Output(str(tmp_path / "out.jsonl"))
     yield output
     output.abandon()
 

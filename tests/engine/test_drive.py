@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, create_model, field_validator
 
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import BaseCache
@@ -254,6 +256,121 @@ async def test_both_drivers_rest_and_go_on() -> None:
         other, other_port = make_async([ConnectionError("dropped"), JASON])
         assert await other.create(User, HELLO, max_retries=policy) == User(**JASON)
         assert len(port.requests) == len(other_port.requests) == 2
+
+
+def make_twin() -> type[BaseModel]:
+    """A model with the name and the schema of `User`, and so with its keys."""
+    return create_model("User", name=(str, ...), age=(int, 0))
+
+
+@pytest.mark.parametrize("other", ["client", "retries", "timeout", "model"])
+async def test_a_leaders_error_does_not_reach_who_might_succeed(other: str) -> None:
+    cache, release = AutoCache(), asyncio.Event()
+
+    async def reply(_: Any) -> Any:
+        await release.wait()
+        return {"age": 1} if len(port.requests) == 1 else JASON
+
+    leader, port = make_async(reply, cache)
+    follower = make_async([JASON], cache)[0] if other == "client" else leader
+    said: dict[str, Any] = {"retries": {"max_retries": 5}, "timeout": {"timeout": 9.0}}.get(other, {})
+    model: Any = make_twin() if other == "model" else User
+    first = asyncio.create_task(leader.create(User, HELLO, max_retries=0))
+    while not port.requests:
+        await asyncio.sleep(0)
+    second = asyncio.create_task(follower.create(model, HELLO, **{"max_retries": 0, **said}))
+    await asyncio.sleep(0)
+    assert len(port.requests) == 1, "it waits"
+    release.set()
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    assert isinstance(results[0], InstructorRetryException)
+    assert results[1].name == "Jason"
+
+
+def test_a_second_loop_in_the_leaders_thread_does_not_wait_for_the_first() -> None:
+    hold = []
+
+    async def reply(_: Any) -> Any:
+        if not hold:
+            hold.append(True)
+            await asyncio.sleep(3600)
+        return JASON
+
+    client, port = make_async(reply, AutoCache())
+    one, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    task = one.create_task(client.create(User, HELLO))
+    one.run_until_complete(asyncio.sleep(0.01))
+    assert other.run_until_complete(asyncio.wait_for(client.create(User, HELLO), 10)) == User(**JASON)
+    task.cancel()
+    one.run_until_complete(asyncio.gather(task, return_exceptions=True))
+    one.close()
+    other.close()
+    assert len(port.requests) == 2
+
+
+def test_calls_that_wait_for_each_other_do_not_wait_for_ever() -> None:
+    both = threading.Barrier(2, timeout=10)
+    asked = threading.local()
+
+    def make_model(name: str, other: str) -> type[BaseModel]:
+        class Nested(BaseModel):
+            name: str
+
+            @field_validator("name")
+            @classmethod
+            def ask_the_other(cls, value: str) -> str:
+                if not getattr(asked, "nested", False):
+                    asked.nested = True
+                    both.wait()
+                    client.create(models[other], [{"role": "user", "content": other}])
+                return value
+
+        Nested.__name__ = name
+        return Nested
+
+    models: dict[str, type[BaseModel]] = {}
+    models |= {"A": make_model("A", "B"), "B": make_model("B", "A")}
+    client, _ = make(lambda _: {"name": "x"}, AutoCache())
+    done = []
+    threads = [
+        threading.Thread(
+            target=lambda key=key: done.append(client.create(models[key], [{"role": "user", "content": key}])),
+            daemon=True,
+        )
+        for key in models
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(done) == 2
+
+
+async def test_waiters_that_fill_the_leaders_executor_make_way() -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(2))
+    cache = AutoCache()
+
+    async def reply(_: Any) -> Any:
+        while waiting < 2:
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(lambda: None)  # as a look-up of a host's name does
+        return JASON
+
+    waiting = 0
+    leader, port = make_async(reply, cache)
+    follower, _ = make(lambda _: JASON, cache)
+
+    def follow() -> User:
+        nonlocal waiting
+        waiting += 1
+        return follower.create(User, HELLO)
+
+    task = asyncio.create_task(leader.create(User, HELLO))
+    while not port.requests:
+        await asyncio.sleep(0)
+    threads = [asyncio.create_task(asyncio.to_thread(follow)) for _ in range(2)]
+    assert await asyncio.wait_for(asyncio.gather(task, *threads), 20) == [User(**JASON)] * 3
 
 
 def test_a_call_that_repeats_itself_from_a_hook_goes_on_alone() -> None:

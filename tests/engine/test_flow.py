@@ -262,10 +262,53 @@ def test_a_leaders_error_reaches_those_who_waited() -> None:
         steps.give(Landed(error=RuntimeError("boom"), source=call.port))
 
 
-def test_another_clients_error_does_not() -> None:
-    steps = Steps(run(make_call()))
-    steps.give(None)
-    assert isinstance(steps.give(Landed(error=RuntimeError("bad key"), source=object())), Send)
+def test_every_waiter_raises_a_copy_of_its_own() -> None:
+    error = InstructorRetryException("boom", n_attempts=3, failed_attempts=[])
+    error.__cause__ = KeyError("why")
+    caught = []
+    for _ in range(2):
+        steps = Steps(run(make_call()))
+        steps.give(None)
+        with pytest.raises(InstructorRetryException, match="boom") as raised:
+            steps.give(Landed(error=error))
+        caught.append(raised.value)
+    assert caught[0] is not caught[1]
+    assert (caught[0].n_attempts, caught[0].__cause__) == (3, error.__cause__)
+
+
+def test_a_raw_completion_that_is_no_whole_answer_is_returned_and_not_stored() -> None:
+    for details in ({"finish_reason": "length"}, {"finish_reason": "content_filter"}, {"refusal": "No."}):
+        call = make_call(response_model=None, hooks=every_hook())
+        steps = Steps(run(call))
+        sent = completion("Hel", as_text=True, **details)
+        told = []
+        while steps.effect is not None:
+            assert not isinstance(steps.effect, Write)
+            told.append(
+                steps.effect.arguments[0] if isinstance(steps.effect, Tell) and steps.effect.arguments else None
+            )
+            steps.give({Claim: lease(), Send: sent}.get(type(steps.effect)))
+        assert steps.reply.value is sent
+        assert "not a whole answer" in told[-1].reason
+
+
+def test_a_completion_of_nothing_is_asked_for_again() -> None:
+    _, steps = names(make_call(guard=None, key=None), None, completion(JASON))
+    assert steps.reply.value.name == "Jason"
+
+
+def test_counts_that_are_no_numbers_lose_nothing() -> None:
+    sent = completion(JASON)
+    sent.usage.prompt_tokens = ["many"]
+    _, steps = names(make_call(guard=None, key=None), sent)
+    assert steps.reply.value.name == "Jason"
+
+
+def test_an_entry_that_no_writer_holds_loses_nothing() -> None:
+    call = make_call()
+    _, steps = names(call, None, lease(), completion(JASON, usage=Usage(2**80, 1)))
+    assert steps.reply.value.name == "Jason"
+    assert call.tally.stats().bypasses == 1
 
 
 def test_without_a_store_there_is_only_the_provider() -> None:

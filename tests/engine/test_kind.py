@@ -290,8 +290,8 @@ def test_two_models_with_one_schema_share_an_answer_and_each_validates_it() -> N
 
 @pytest.mark.parametrize(
     "kind",
-    [5, "User", object(), lambda: 0, Plain(name="x"), [Plain], {"a": int}, ...],
-    ids=["int", "str", "object", "function", "instance", "list", "dict", "ellipsis"],
+    [5, "User", object(), lambda: 0, Plain(name="x"), [Plain], {"a": int}, ..., typing.Union, Literal, BaseModel],
+    ids=["int", "str", "object", "function", "instance", "list", "dict", "ellipsis", "union", "literal", "base"],
 )
 def test_what_is_no_type_is_refused_with_advice(kind: Any) -> None:
     client, port = make([], AutoCache())
@@ -315,6 +315,17 @@ def test_annotations_that_python_calls_equal_are_told_apart() -> None:
         assert plans.make(one) is not plans.make(other)
     assert plans.make(list[Cat]) is plans.make(list[Cat])
     assert plans.make(Annotated[int, Field(gt=0)]) is not plans.make(Annotated[int, Field(gt=1)])
+
+
+def test_metadata_that_is_equal_only_by_a_users_word_is_told_apart() -> None:
+    @dataclasses.dataclass
+    class Hint:
+        text: str = dataclasses.field(repr=False, compare=False)
+
+    plans = Plans(OPENAI_CHAT, Mode.TOOLS)
+    one = Annotated[int, Hint("cats")]
+    assert plans.make(one) is plans.make(one)
+    assert plans.make(one) is not plans.make(Annotated[int, Hint("dogs")])
 
 
 def test_a_plan_does_not_keep_a_model_alive() -> None:

@@ -165,6 +165,23 @@ def test_request_and_workspace_ids_are_kept():
     assert "req_1" not in again.model_dump_json(warnings=False)
 
 
+@pytest.mark.parametrize(
+    ("codec", "model", "names"),
+    [
+        (openai.CODEC, ChatCompletion, ["_request_id"]),
+        (openai.CODEC, Response, ["_request_id"]),
+        (anthropic.CODEC, Message, ["_request_id", "_workspace_id"]),
+        (anthropic.CODEC, BetaMessage, ["_request_id", "_workspace_id"]),
+    ],
+)
+def test_an_id_that_the_server_did_not_send_is_none_again_and_one_never_set_stays_unset(codec, model, names):
+    completion = model.construct()
+    for name in names:
+        assert not hasattr(codec.load(codec.dump(completion)), name)
+        setattr(completion, name, None)
+        assert getattr(codec.load(codec.dump(completion)), name) is None
+
+
 def google_response(config: dict | None = None, **headers: str) -> GenerateContentResponse:
     body = {
         "candidates": [

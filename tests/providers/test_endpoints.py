@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import anthropic
+import httpx2
 import openai
 import pytest
 from google import genai
@@ -145,6 +146,77 @@ def test_google_goes_to_vertex_where_the_environment_says_so(monkeypatch: pytest
     assert offered("google/m") == endpoint_of(from_genai(genai.Client())) == expected
 
 
+def http_clients(tenant: str, *, asynchronous: bool = False) -> dict:
+    """A client that the caller made over an HTTP client, and the same offered to `from_provider`, for each SDK."""
+    kind = httpx2.AsyncClient if asynchronous else httpx2.Client
+    http = kind(headers={"x-tenant": tenant, "authorization": "secret"}, params={"dep": tenant})
+    member = "httpx_async_client" if asynchronous else "httpx_client"
+    prefix = "Async" if asynchronous else ""
+    azure = {"azure_endpoint": AZURE, "api_version": "v"}
+    asked = {"async_client": asynchronous, "http_client": http}
+    return {
+        "openai": (
+            from_openai(getattr(openai, f"{prefix}OpenAI")(api_key=KEY, http_client=http)),
+            from_provider("openai/m", **asked),
+        ),
+        "azure": (
+            from_openai(getattr(openai, f"{prefix}AzureOpenAI")(api_key=KEY, http_client=http, **azure)),
+            from_provider("azure_openai/m", **asked, **azure),
+        ),
+        "anthropic": (
+            from_anthropic(getattr(anthropic, f"{prefix}Anthropic")(api_key=KEY, http_client=http)),
+            from_provider("anthropic/m", **asked),
+        ),
+        "genai": (
+            from_genai(genai.Client(api_key=KEY, http_options={member: http}), use_async=asynchronous),
+            from_provider("google/m", **asked),
+        ),
+    }
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_an_http_client_that_says_something_makes_an_endpoint_of_its_own(asynchronous):
+    first, second = (http_clients(tenant, asynchronous=asynchronous) for tenant in "ab")
+    for sdk, (made, from_name) in first.items():
+        endpoint = endpoint_of(made)
+        assert endpoint == endpoint_of(from_name)
+        assert endpoint["http_headers"] == {"x-tenant": "a"}
+        assert endpoint["http_query"] == {"dep": ["a"]}
+        assert endpoint_of(second[sdk][0]) != endpoint
+        assert "secret" not in json.dumps(endpoint)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_an_http_client_that_says_nothing_makes_no_other_endpoint(asynchronous):
+    kind = httpx2.AsyncClient if asynchronous else httpx2.Client
+    for model in ("openai/m", "anthropic/m", "google/m"):
+        assert offered(model, async_client=asynchronous, http_client=kind()) == offered(model)
+
+
+@pytest.mark.parametrize(("member", "asynchronous"), [("client_args", False), ("async_client_args", True)])
+def test_keywords_of_googles_http_client_count_for_the_half_that_uses_them(member, asynchronous):
+    options = {"http_options": {member: {"headers": {"x-tenant": "a"}, "params": {"n": 1}}}}
+    expected = offered("google/m") | {"http_headers": {"x-tenant": "a"}, "http_query": {"n": ["1"]}}
+    for half in (False, True):
+        client = from_genai(genai.Client(api_key=KEY, **options), use_async=half)
+        from_name = from_provider("google/m", async_client=half, api_key=KEY, **options)
+        assert endpoint_of(client) == endpoint_of(from_name)
+        assert (endpoint_of(client) == expected) == (half == asynchronous)
+
+
+def test_http_options_count_under_the_names_of_the_wire_too():
+    plain = {"base_url": "https://gateway.example", "api_version": "v9", "extra_body": {"aB": 1}}
+    wire = {"baseUrl": "https://gateway.example", "apiVersion": "v9", "extraBody": {"aB": 1}}
+    made = from_genai(genai.Client(api_key=KEY, http_options=wire))
+    assert offered("google/m", http_options=wire) == offered("google/m", http_options=plain) == endpoint_of(made)
+
+
+def test_a_host_header_makes_another_endpoint():
+    for model in ("openai/m", "anthropic/m", "google/m"):
+        endpoints = [offered(model, default_headers={"Host": name}) for name in ("a.example", "b.example")]
+        assert endpoints[0] != endpoints[1]
+
+
 @pytest.mark.parametrize("variable", ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_BASE_URL", "OPENAI_CUSTOM_HEADERS"])
 def test_openai_variables_count_as_the_sdk_counts_them(variable, monkeypatch: pytest.MonkeyPatch):
     before = offered("openai/m")
@@ -229,3 +301,18 @@ def test_two_options_for_one_thing_are_refused(model, options):
 def test_a_base_url_that_is_none_is_refused_at_once(model):
     with pytest.raises(ConfigurationError, match="base_url is no URL"):
         from_provider(model, base_url="localhost:8000/v1")
+
+
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [
+        ("openai/m", "OPENAI_BASE_URL"),
+        ("ollama/m", "OLLAMA_HOST"),
+        ("azure_openai/m", "AZURE_OPENAI_ENDPOINT"),
+        ("anthropic/m", "ANTHROPIC_BASE_URL"),
+    ],
+)
+def test_a_variable_that_holds_no_url_is_named(model, variable, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(variable, ":11434")
+    with pytest.raises(ConfigurationError, match=f"{variable} holds no URL"):
+        from_provider(model)

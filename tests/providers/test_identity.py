@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from instructor.exceptions import ConfigurationError
 from instructor.providers.identity import (
     complete_url,
+    describe_endpoint,
     describe_headers,
+    describe_transport,
     keyed_query,
     normalise_url,
     parse_header_lines,
@@ -58,6 +61,27 @@ def test_what_is_no_url_is_refused_without_showing_it(url):
 def test_headers_that_change_answers_count_and_credentials_do_not():
     headers = {"Authorization": "Bearer s", "X-Api-Key": "s", "User-Agent": "u", "OpenAI-Beta": "on", "X-Gone": None}
     assert describe_headers(headers) == {"openai-beta": "on", "x-gone": "NoneType"}
+
+
+def test_the_host_header_counts_because_gateways_route_by_it():
+    assert describe_headers({"Host": "a.example"}) == {"host": "a.example"}
+
+
+def test_header_values_in_bytes_are_told_apart():
+    assert describe_headers({"X-Tenant": b"a"}) == describe_headers({"x-tenant": "a"}) == {"x-tenant": "a"}
+
+
+@pytest.mark.parametrize("client", [httpx2.Client, httpx2.AsyncClient])
+def test_an_http_client_says_what_it_adds_and_nothing_of_its_own(client):
+    assert describe_endpoint(**describe_transport(client())) == {}
+    headers = {"X-Tenant": "a", "Authorization": "s", "user-agent": "u", "traceparent": "t"}
+    told = client(headers=headers, params=[("dep", "1"), ("dep", "2"), ("key", "s")], auth=("me", "s"))
+    assert describe_transport(told) == {"http_headers": {"x-tenant": "a"}, "http_query": {"dep": ["1", "2"]}}
+
+
+@pytest.mark.parametrize("thing", [None, "text", 5, httpx2.Client, object()])
+def test_what_is_no_http_client_adds_nothing(thing):
+    assert describe_endpoint(**describe_transport(thing)) == {}
 
 
 def test_query_members_that_are_keys_do_not_count():

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,9 @@ class Landed:
     source: Any = None
 
 
+_PATIENCE = 0.5
+"""Seconds of waiting after which a waiter looks whether it is in the leader's way."""
+
 _led: ContextVar[tuple[Flight, ...]] = ContextVar("instructor_flights_led", default=())
 """The flights led by the code that runs now. Who leads a flight must not wait for it: a validator or a hook
 may make the same call again, from the same task, a child task or a thread that copies the context."""
@@ -41,13 +44,14 @@ may make the same call again, from the same task, a child task or a thread that 
 class Flight:
     """One call under way. Its leader lands it; everybody else waits."""
 
-    __slots__ = ("_flights", "_key", "_landed", "_loop", "_thread", "_token", "_waiters")
+    __slots__ = ("_flights", "_key", "_landed", "_loop", "_thread", "_token", "_waiters", "_waits_for")
 
     def __init__(self, flights: Flights, key: str) -> None:
         self._flights = flights
         self._key = key
         self._landed: Landed | None = None
         self._waiters: list[Callable[[], None]] = []
+        self._waits_for: Flight | None = None
         self._thread = threading.get_ident()
         self._loop = running_loop()
         self._token = _led.set((*_led.get(), self))
@@ -67,39 +71,81 @@ class Flight:
         Args:
             asynchronous: Whether the waiter would await, rather than block its thread.
         """
-        if self in _led.get():
+        if self._leads_to_us():
             return False
         if self._thread != threading.get_ident():
             return True
-        # In the leader's own thread a synchronous leader is further down this very stack, and a synchronous
-        # waiter would stop the loop in which an asynchronous leader runs.
-        return asynchronous and self._loop is not None
+        # In the leader's own thread a synchronous leader is further down this very stack; and only the loop in which
+        # an asynchronous leader runs lets it go on, so neither a synchronous waiter nor another loop may hold it.
+        return asynchronous and self._loop is not None and self._loop is running_loop()
 
-    def wait(self) -> Landed:
-        """Wait in this thread."""
+    def _leads_to_us(self) -> bool:
+        """Whether the leader waits, over any number of others, for a flight that we lead: then we would wait for us."""
+        led = _led.get()
+        flight: Flight | None = self if led else None
+        while flight is not None and flight not in led:
+            flight = flight._waits_for  # noqa: SLF001 - its own class
+        return flight is not None
+
+    def wait(self) -> Landed | None:
+        """Wait in this thread.
+
+        Returns:
+            How the flight ended; None if waiting on could keep the leader from landing.
+        """
         event = threading.Event()
-        if self._flights.subscribe(self, event.set):
-            event.wait()
-        return self._landed or Landed()
+        if not self._flights.subscribe(self, event.set):
+            return self._landed
+        with self._waiting():
+            while not event.wait(_PATIENCE):
+                if self._leads_to_us() or self._is_starved():
+                    return None
+        return self._landed
 
-    async def wait_async(self) -> Landed:
-        """Wait in this task. Being cancelled here disturbs nobody else."""
+    async def wait_async(self) -> Landed | None:
+        """As `wait`, in this task. Being cancelled here disturbs nobody else."""
         import asyncio
 
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-
-        def settle() -> None:
-            if not future.done():
-                future.set_result(None)
+        event = asyncio.Event()
 
         def wake() -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(settle)
+                loop.call_soon_threadsafe(event.set)
 
-        if self._flights.subscribe(self, wake):
-            await future
-        return self._landed or Landed()
+        if not self._flights.subscribe(self, wake):
+            return self._landed
+        with self._waiting():
+            while not event.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PATIENCE):
+                        await event.wait()
+                if not event.is_set() and self._leads_to_us():
+                    return None
+        return self._landed
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Generator[None]:
+        """Note, on the flights that we lead, for whom their landing waits now."""
+        led = _led.get()
+        for flight in led:
+            flight._waits_for = self  # noqa: SLF001 - its own class
+        try:
+            yield
+        finally:
+            for flight in led:
+                flight._waits_for = None  # noqa: SLF001 - as above
+
+    def _is_starved(self) -> bool:
+        """Whether the leader's loop has work for its default executor that waits for a thread such as ours.
+
+        The leader may need that executor itself, as for looking up a host's name.
+        """
+        executor: Any = getattr(self._loop, "_default_executor", None)
+        if executor is None or threading.current_thread() not in getattr(executor, "_threads", ()):
+            return False
+        queue: Any = getattr(executor, "_work_queue", None)
+        return queue is not None and not queue.empty()
 
     def _settle(self, landed: Landed) -> list[Callable[[], None]]:
         self._landed = landed

@@ -8,10 +8,10 @@ import re
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, cast
 
 from instructor.cache.flight import Flights
-from instructor.cache.store import AsyncStore, BaseCache, BoundedStore, CacheStats, NearStore, SizedStore
+from instructor.cache.store import LONGEST_TTL, AsyncStore, BaseCache, CacheStats, NearStore, SizedStore, check_store
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 from instructor.locks import make_lock
 
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from instructor.cache.worker import LoopThread, Workers
 
 _ATTRIBUTE = "_instructor_guard"
-
-
-@runtime_checkable
-class _CountingStore(Protocol):
-    """An ability of a near store: it counts what `find` finds."""
-
-    hits: int
 
 
 class _Outage:
@@ -59,6 +52,7 @@ class Guard:
     """What stands between the clients and one store. Made by `guard_of`, one for each store.
 
     Failed reads pause the whole store, failed writes (a full disk, a read-only replica) only writes.
+    What the store can do is decided here, once, by what it declares.
 
     Args:
         store: The store.
@@ -68,15 +62,20 @@ class Guard:
         store: The store.
         near: The store, if it is memory of this process; None otherwise.
         flights: The calls under way against the store.
+
+    Raises:
+        ConfigurationError: An attribute of the store has a wrong value.
     """
 
     def __init__(self, store: BaseCache, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store
-        self.near: NearStore | None = store if isinstance(store, NearStore) else None
+        abilities = check_store(store)
+        self.near: NearStore | None = cast("NearStore", store) if "near" in abilities else None
         self.flights = Flights()
         self._clock = clock
-        self._native: AsyncStore | None = store if isinstance(store, AsyncStore) else None
-        self._bounded = self.near is not None or (isinstance(store, BoundedStore) and bool(store.bounded))
+        self._native: AsyncStore | None = cast("AsyncStore", store) if "async" in abilities else None
+        self._sized: SizedStore | None = cast("SizedStore", store) if "sized" in abilities else None
+        self._bounded = not abilities.isdisjoint(("near", "bounded"))
         methods = {"get": store.get, "set": store.set}
         self._coroutines = {name for name, method in methods.items() if inspect.iscoroutinefunction(method)}
         self._lock = make_lock()
@@ -104,7 +103,9 @@ class Guard:
         """
         try:
             found = self._run("get", lambda: self.store.get(key))
-        except Exception as error:
+        except BaseException as error:
+            if not _is_failure(error):
+                raise
             raise self._fail("get", error) from error
         return self._accept(found)
 
@@ -118,7 +119,9 @@ class Guard:
                 found = await self._wait(native.get_async(key))
             else:
                 found = await self._run_async("get", lambda: self.store.get(key))
-        except Exception as error:
+        except BaseException as error:
+            if not _is_failure(error, in_task=True):
+                raise
             raise self._fail("get", error) from error
         return self._accept(found)
 
@@ -128,7 +131,8 @@ class Guard:
         Args:
             key: The key.
             text: The entry's text.
-            ttl: Seconds to keep it; the store is given whole ones, rounded up. None to keep it.
+            ttl: Seconds to keep it; the store is given whole ones, rounded up, at most ten years of them.
+                None to keep it.
 
         Returns:
             False if nothing was written because writes failed lately.
@@ -141,7 +145,9 @@ class Guard:
         seconds = _whole_seconds(ttl)
         try:
             self._run("set", lambda: self.store.set(key, text, ttl=seconds))
-        except Exception as error:
+        except BaseException as error:
+            if not _is_failure(error):
+                raise
             raise self._fail("set", error) from error
         self._succeed(self._writes, self._reads)
         return True
@@ -158,7 +164,9 @@ class Guard:
                 await self._wait(native.set_async(key, text, ttl=seconds))
             else:
                 await self._run_async("set", lambda: self.store.set(key, text, ttl=seconds))
-        except Exception as error:
+        except BaseException as error:
+            if not _is_failure(error, in_task=True):
+                raise
             raise self._fail("set", error) from error
         self._succeed(self._writes, self._reads)
         return True
@@ -174,7 +182,7 @@ class Guard:
     def stats(self) -> CacheStats:
         """The store's counters, and its size where it knows it."""
         entries, size = self._measure()
-        near = self.near if isinstance(self.near, _CountingStore) else None
+        near = self.near
         with self._lock:
             return CacheStats(
                 hits=self._hits + (near.hits if near else 0),
@@ -228,9 +236,11 @@ class Guard:
             "the same as bytes, or None."
         )
 
-    def _fail(self, operation: str, error: Exception) -> CacheError:
+    def _fail(self, operation: str, error: BaseException) -> CacheError:
         """Book a failed operation; return the error to raise."""
         if isinstance(error, CacheEntryError):
+            if operation == "get" and self._reads.until is not None:
+                self._succeed(self._reads)  # the store is up: it told what it has
             return error
         failure = error if isinstance(error, CacheError) else CacheError(self._describe(operation, error))
         outage = self._reads if operation == "get" else self._writes
@@ -262,7 +272,7 @@ class Guard:
         hung = self._workers.hung if self._workers is not None else 0
         return self.store.pause * (1 + hung // 4)
 
-    def _describe(self, operation: str, error: Exception) -> str:
+    def _describe(self, operation: str, error: BaseException) -> str:
         name = f"{self._name()}.{operation}"
         if isinstance(error, TimeoutError) and not str(error):
             return (
@@ -271,20 +281,20 @@ class Guard:
             )
         # Client libraries like to quote the URL that they were given, password and all.
         reason = re.sub(r"://[^@/\s]*@", "://***@", str(error)).rstrip(".")
-        return (
-            f"{name} failed with {type(error).__name__}: {reason}. Check the store, or pass cache=None to do without."
-        )
+        said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        return f"{name} failed with {said}. Check the store, or pass cache=None to do without."
 
     def _name(self) -> str:
         return type(self.store).__name__
 
     def _measure(self) -> tuple[int | None, int | None]:
-        if not isinstance(self.store, SizedStore):
+        if self._sized is None:
             return None, None
         try:
-            return self.store.size()
-        except Exception:  # noqa: BLE001 - a store that is down has counters all the same
+            entries, size = self._sized.size()
+        except Exception:  # noqa: BLE001 - a store that is down, or cannot count, has counters all the same
             return None, None
+        return entries, size
 
     def _get_workers(self) -> Workers:
         if self._workers is None:
@@ -309,7 +319,7 @@ def guard_of(store: BaseCache) -> Guard:
     """Return the guard of a store, making it on first use. It lives as long as the store.
 
     Raises:
-        ConfigurationError: `store` is no `BaseCache`.
+        ConfigurationError: `store` is no `BaseCache`, or says something about itself that cannot be.
     """
     if not isinstance(store, BaseCache):  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
         raise ConfigurationError(
@@ -329,7 +339,22 @@ def guard_of(store: BaseCache) -> Guard:
 
 
 def _whole_seconds(ttl: float | None) -> int | None:
-    return None if ttl is None else math.ceil(ttl)
+    return None if ttl is None else math.ceil(min(ttl, LONGEST_TTL))
+
+
+def _is_failure(error: BaseException, *, in_task: bool = False) -> bool:
+    """Whether a store failed, rather than that this task, or the process, is being ended.
+
+    A store that waits for a task of its own hears of that one's end as if it were ours: by `asyncio.CancelledError`.
+    """
+    if isinstance(error, Exception):
+        return True
+    import asyncio
+
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task() if in_task else None
+    return task is None or not task.cancelling()
 
 
 def _log() -> logging.Logger:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
-from instructor.exceptions import NoCanonicalFormError
+from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.headers import keyed_headers
 from instructor.mode import Mode
 
@@ -61,13 +61,14 @@ def make_cache_key(
         response_model: A pydantic model or any other type whose JSON Schema enters the key; None for none.
         mode: A `Mode` or its name, such as ``"TOOLS"``.
         **rest: Whatever else is to make a difference; None is the same as absent. The client adds ``provider``,
-            ``endpoint``, ``wire``, ``arguments``, ``context``, ``strict``, ``namespace`` and ``format``.
+            ``endpoint``, ``wire``, ``shape``, ``arguments``, ``context``, ``strict``, ``namespace`` and ``format``.
 
     Returns:
         64 hexadecimal digits.
 
     Raises:
         NoCanonicalFormError: A value has no form that is the same in every process; the message names it.
+        ConfigurationError: The response model is no type.
 
     Example:
         >>> make_cache_key(messages=[], model="gpt-4.1-mini", response_model=int, mode="TOOLS")[:8]
@@ -109,8 +110,14 @@ def schema_of(response_model: Any) -> dict[str, Any] | None:
         return None
     from pydantic import TypeAdapter
 
-    adapter: TypeAdapter[Any] = TypeAdapter(response_model)
-    return adapter.json_schema()
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(response_model)
+        return adapter.json_schema()
+    except Exception as error:
+        # pydantic raises errors of many kinds for what is no type, some of them Python's own.
+        raise ConfigurationError(
+            f"response_model {response_model!r} has no JSON Schema: {error}. Pass a type that pydantic can read."
+        ) from error
 
 
 def canonical_text(value: Any, path: str) -> str:
@@ -142,7 +149,7 @@ def canonical(value: Any, path: str = "value", depth: int = 0) -> Any:
         raise NoCanonicalFormError(f"{path} is nested more than {_MAX_DEPTH} deep, or contains itself.")
     if type(value) is float:
         return _canonical_float(value)
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and not _is_named(value):
         items = cast("list[Any] | tuple[Any, ...]", value)
         return [canonical(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(items)]
     if isinstance(value, Mapping):
@@ -175,6 +182,9 @@ def _canonical_object(value: Any, path: str, depth: int) -> Any:
         members = cast("AbstractSet[Any]", value)
         items = [canonical(item, path, depth + 1) for item in members]
         return {f"{_MARK}set": sorted(items, key=_sorted_text)}
+    if isinstance(value, tuple):
+        named = cast("tuple[Any, ...]", value)
+        return {f"{_MARK}named": [_class_name(value), canonical(dict(_members(named)), path, depth + 1)]}
     state = _state_of(value)
     if state is not None:
         return {f"{_MARK}object": [_class_name(value), canonical(state, path, depth + 1)]}
@@ -182,6 +192,15 @@ def _canonical_object(value: Any, path: str, depth: int) -> Any:
         f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which has no form that is the same in "
         "every process. Pass plain data, a dataclass or a pydantic model to have the call cached."
     )
+
+
+def _is_named(value: Any) -> bool:
+    return hasattr(value, "_fields")
+
+
+def _members(named: Any) -> list[tuple[str, Any]]:
+    """A named tuple's names and values; a template reads it by name, so it is more than its values in order."""
+    return list(zip(named._fields, named, strict=True))
 
 
 def _state_of(value: Any) -> dict[str, Any] | None:
@@ -211,7 +230,7 @@ def _class_name(value: Any) -> str:
 
 
 _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
-    enum.Enum: ("enum", lambda value: [_class_name(value), value.name]),
+    enum.Enum: ("enum", lambda value: [_class_name(value), value.name, value.value]),
     str: ("str", lambda value: [_class_name(value), str.__str__(value)]),
     int: ("int", lambda value: [_class_name(value), int(value)]),
     float: ("number", lambda value: [_class_name(value), float(value)]),

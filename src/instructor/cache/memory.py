@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import Any, ClassVar
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
-from instructor.cache.store import BaseCache
+from instructor.cache.store import Ability, BaseCache
 from instructor.exceptions import CacheEntryError, ConfigurationError
 from instructor.locks import make_lock
 
@@ -36,6 +36,7 @@ class AutoCache(BaseCache):
         ('1', 1)
     """
 
+    abilities: frozenset[Ability] = frozenset({"near", "sized"})
     honours_ttl: ClassVar[bool] = False
     timeout = None
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
-import math
+import inspect
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import Any
 from urllib.parse import urlsplit
 
-from instructor.cache.store import BaseCache
+from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_ttl, is_timeout
 from instructor.cache.worker import Workers
-from instructor.exceptions import ConfigurationError
+from instructor.exceptions import CacheEntryError, ConfigurationError
 
 _BATCH = 1000
 """How many keys `RedisCache.clear` asks for, and removes, at a time."""
+
+_LAST_PORT = 65_535
 
 
 class RedisCache(BaseCache):
@@ -24,6 +27,7 @@ class RedisCache(BaseCache):
     You would use it for services with several processes or hosts. Both clients are native: the synchronous one uses
     ``redis.Redis``, the asynchronous one ``redis.asyncio.Redis``, one per event loop, closed with the loop.
     A server that was stopped and started again is found again; nothing needs to be made anew.
+    What another program keeps under a key of this store, in another type than a string, is a miss and is overwritten.
 
     Args:
         host: The server. Default ``"localhost"``.
@@ -35,7 +39,7 @@ class RedisCache(BaseCache):
             these run in a thread. With `async_client` only, `get` and `set` return awaitables, which synchronous
             callers wait for in a loop of their own; do not then share it with asynchronous ones.
         prefix: Begins every key, and limits what `clear` removes. Default ``"instructor:"``.
-        timeout: Seconds for connecting, and for each answer. Default 2.0.
+        timeout: Seconds for connecting, and for each answer, at most a day. Default 2.0.
         **options: Further arguments of ``redis.Redis``, such as ``password``, ``username``, ``db`` and ``ssl``.
 
     Raises:
@@ -45,6 +49,8 @@ class RedisCache(BaseCache):
         >>> cache = RedisCache(url="redis://localhost:6379/0")
         >>> client = instructor.from_provider("openai/gpt-4.1-mini", cache=cache)  # doctest: +SKIP
     """
+
+    abilities: frozenset[Ability] = frozenset({"async", "bounded"})
 
     def __init__(
         self,
@@ -57,12 +63,16 @@ class RedisCache(BaseCache):
         timeout: float = 2.0,
         **options: Any,
     ) -> None:
-        _check_arguments(prefix, timeout, url, options, given=client is not None or async_client is not None)
+        self._own = client is None and async_client is None
+        _check_arguments(prefix, timeout)
+        if self._own:
+            _check_target(host, port, url)
+        else:
+            _check_clients(client, async_client, url, options)
+            # Only you know whether a client of yours bounds its waiting.
+            self.abilities = self.abilities - {"bounded"}
         self.prefix = prefix
         self.timeout = timeout
-        self._own = client is None and async_client is None
-        self.bounded = self._own
-        """With a client of yours, only you know whether it bounds its waiting."""
         self._target: tuple[str, int, str | None] = (host, port, url)
         self._options = options
         self._client: Any = self._connect() if self._own else client
@@ -71,20 +81,29 @@ class RedisCache(BaseCache):
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
 
     def get(self, key: str) -> Any:
-        """Return the text under `key`, or None."""
-        return self._any().get(self.prefix + key)
+        """Return the text under `key`, or None.
+
+        Raises:
+            CacheEntryError: The key holds no text, but a list or another type of Redis.
+        """
+        with _judged(key):
+            found = self._any().get(self._name(key))
+        return _judge(key, found) if inspect.isawaitable(found) else found
 
     def set(self, key: str, value: Any, ttl: int | None = None) -> Any:
-        """Store a text under `key`, for `ttl` seconds if given."""
-        return self._any().set(self.prefix + key, value, ex=ttl)
+        """Store a text under `key`, for `ttl` seconds if given, whatever was there before.
+
+        Raises:
+            ConfigurationError: `key` is no str, `value` is no text, or `ttl` no number of whole seconds above 0.
+        """
+        return self._any().set(self._name(key), check_text("RedisCache", value), ex=check_ttl("RedisCache", ttl))
 
     async def get_async(self, key: str) -> str | bytes | None:
         """As `get`, without blocking the event loop."""
         client = await self._async()
         if client is None:
             return await self._workers.run_async(lambda: self.get(key), self.timeout)
-        found: str | bytes | None = await client.get(self.prefix + key)
-        return found
+        return await _judge(key, client.get(self._name(key)))
 
     async def set_async(self, key: str, value: str, ttl: int | None = None) -> None:
         """As `set`, without blocking the event loop."""
@@ -92,11 +111,11 @@ class RedisCache(BaseCache):
         if client is None:
             await self._workers.run_async(lambda: self.set(key, value, ttl), self.timeout)
         else:
-            await client.set(self.prefix + key, value, ex=ttl)
+            await client.set(self._name(key), check_text("RedisCache", value), ex=check_ttl("RedisCache", ttl))
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
-        return bool(self._sync().unlink(self.prefix + key))
+        return bool(self._sync().unlink(self._name(key)))
 
     def clear(self) -> None:
         """Remove all entries of this prefix. It scans the whole database, and touches nothing else in it."""
@@ -121,6 +140,9 @@ class RedisCache(BaseCache):
         held = self._by_loop.pop(asyncio.get_running_loop(), None)
         if held is not None:
             await held.keeper.aclose()
+
+    def _name(self, key: str) -> str:
+        return self.prefix + check_key("RedisCache", key)
 
     def _any(self) -> Any:
         # An asynchronous client returns awaitables, which the guard of a synchronous caller waits for.
@@ -213,6 +235,24 @@ async def _keep(client: Any, by_loop: dict[asyncio.AbstractEventLoop, _LoopClien
         await client.aclose()
 
 
+@contextlib.contextmanager
+def _judged(key: str) -> Generator[None, None, None]:
+    """Tell what is wrong with one key from what is wrong with the server."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UnicodeDecodeError):  # by a client with decode_responses=True
+            raise CacheEntryError(f"The Redis key of {key!r} holds no text: {error}.") from error
+        if str(error).startswith("WRONGTYPE"):  # https://redis.io/docs/latest/commands/get/
+            raise CacheEntryError(f"The Redis key of {key!r} holds another type than a string.") from error
+        raise
+
+
+async def _judge(key: str, found: Awaitable[str | bytes | None]) -> str | bytes | None:
+    with _judged(key):
+        return await found
+
+
 def _class_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
@@ -229,15 +269,40 @@ def _import_redis() -> Any:
     return redis
 
 
-def _check_arguments(prefix: Any, timeout: Any, url: Any, options: dict[str, Any], *, given: bool) -> None:
+def _check_arguments(prefix: Any, timeout: Any) -> None:
     if not isinstance(prefix, str) or not prefix:
         raise ConfigurationError(f"RedisCache(prefix=) takes a str that is not empty; got {prefix!r}.")
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise ConfigurationError(f"RedisCache(timeout=) takes seconds above 0; got {timeout!r}.")
+    check_key("RedisCache(prefix=)", prefix)
+    if not is_timeout(timeout):
+        raise ConfigurationError(f"RedisCache(timeout=) takes seconds above 0, at most a day; got {timeout!r}.")
+
+
+def _check_target(host: Any, port: Any, url: Any) -> None:
     if url is not None and not isinstance(url, str):
         raise ConfigurationError(f"RedisCache(url=) takes a str; got {type(url).__name__}.")
-    if given and (url is not None or options):
+    if not isinstance(host, str) or not host.strip() or "://" in host:
+        # Without the host, because what stands there by mistake may be a URL with its password.
+        raise ConfigurationError("RedisCache(host=) takes the name of a server. Pass a redis:// URL as url=.")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= _LAST_PORT:
+        raise ConfigurationError(f"RedisCache(port=) takes an int from 1 to {_LAST_PORT}; got {type(port).__name__}.")
+
+
+def _check_clients(client: Any, async_client: Any, url: Any, options: dict[str, Any]) -> None:
+    if url is not None or options:
         raise ConfigurationError("RedisCache takes either a client, or url= and options to make one, not both.")
+    for name, given, other in (("client", client, "async_client"), ("async_client", async_client, "client")):
+        if given is None:
+            continue
+        if isinstance(given, type) or not (hasattr(given, "get") and hasattr(given, "set")):
+            raise ConfigurationError(
+                f"RedisCache({name}=) takes a client such as redis.Redis(); got a {_class_name(given)}. "
+                "Pass a redis:// URL as url=."
+            )
+        modules = [kind.__module__ for kind in type(given).__mro__]
+        known = any(module.startswith("redis.") for module in modules)
+        asynchronous = any(module.startswith("redis.asyncio") for module in modules)
+        if known and asynchronous == (name == "client"):
+            raise ConfigurationError(f"RedisCache({name}=) was given a {_class_name(given)}. Pass it as {other}=.")
 
 
 def _hide(text: str, url: str | None, options: dict[str, Any]) -> str:

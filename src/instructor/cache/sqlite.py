@@ -18,9 +18,9 @@ import time
 import weakref
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
-from instructor.cache.store import BaseCache
+from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_ttl, is_timeout
 from instructor.exceptions import CacheError, ConfigurationError
 
 T = TypeVar("T")
@@ -90,7 +90,8 @@ class DiskCache(BaseCache):
 
     You would use it for scripts and notebooks that run again and again, and for several processes on one machine.
     Nothing happens on disk before the first answer is looked up. The directory is made with mode 0700, the files
-    with 0600. Entries expire by their ttl; when the file is full, those least recently used go.
+    with 0600; a directory that exists keeps its mode, so that others may see the names and sizes of the files in one
+    that lets them, but not read the files. Entries expire by their ttl; when the file is full, those least recently used go.
 
     A damaged file is set aside as ``answers.sqlite3.damaged-1`` and so on, and a new one is begun. The directory must
     be on a local disk: SQLite's WAL does not work over NFS and its like. Between machines use `RedisCache`.
@@ -98,7 +99,7 @@ class DiskCache(BaseCache):
     Args:
         directory: Where to keep the file. Default ``.instructor_cache`` in the current directory.
         size_limit: Bytes that the file may hold, at least 65,536. Default 1 GiB.
-        timeout: Seconds to wait for another process that writes. Default 5.0.
+        timeout: Seconds to wait for another process that writes, at most a day. Default 5.0.
 
     Raises:
         ConfigurationError: An argument is of the wrong type or out of its range.
@@ -111,7 +112,7 @@ class DiskCache(BaseCache):
         'text'
     """
 
-    bounded: ClassVar[Literal[True]] = True
+    abilities: frozenset[Ability] = frozenset({"bounded", "sized"})
 
     def __init__(
         self,
@@ -121,8 +122,8 @@ class DiskCache(BaseCache):
     ) -> None:
         self.directory = Path(_check_directory(directory)).absolute()
         self.path = self.directory / "answers.sqlite3"
-        self.size_limit = _check_number("size_limit", size_limit, 1 << 16, int)
-        self._patience: float = _check_number("timeout", timeout, 0.001, (int, float))
+        self.size_limit = _check_size_limit(size_limit)
+        self._patience = _check_timeout(timeout)
         self.timeout = self._patience
         self._local = _Local()
         _stores.add(self)
@@ -132,7 +133,9 @@ class DiskCache(BaseCache):
 
         Raises:
             CacheError: The file cannot be read; the message says why.
+            ConfigurationError: `key` is no str, or has no UTF-8.
         """
+        check_key("DiskCache", key)
         row: tuple[str | bytes, float | None, float] | None = self._run(lambda c: c.execute(_SELECT, (key,)).fetchone())
         if row is None:
             return None
@@ -149,16 +152,15 @@ class DiskCache(BaseCache):
 
         Raises:
             CacheError: It cannot be written; the message says why.
-            ConfigurationError: `value` is no text.
+            ConfigurationError: `key` is no str, `value` is no text, or `ttl` no number of whole seconds above 0.
         """
-        if not isinstance(value, str | bytes):
-            raise ConfigurationError(f"DiskCache.set takes a str or bytes as value; got {type(value).__name__}.")
+        text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         now = time.time()
-        size = len(value) if isinstance(value, bytes) or value.isascii() else len(value.encode())
+        size = len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode())
         if size > self.size_limit // 2:
             _log(f"An entry of {size} bytes is too large for DiskCache with size_limit={self.size_limit}.")
             return
-        row = (key, value, size, None if ttl is None else now + ttl, now)
+        row = (check_key("DiskCache", key), text, size, None if seconds is None else now + seconds, now)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
@@ -172,6 +174,7 @@ class DiskCache(BaseCache):
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
+        check_key("DiskCache", key)
         self._leave_stale_file()
         return self._run(lambda connection: connection.execute("DELETE FROM entry WHERE key = ?", (key,)).rowcount > 0)
 
@@ -353,6 +356,7 @@ _ADVICE = {
     sqlite3.SQLITE_PERM: "The file may not be used by this user.",
 }
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_LEAST_SIZE = 1 << 16
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -434,16 +438,32 @@ def _code(error: Exception) -> int:
         return 0
 
 
-def _check_directory(directory: str | os.PathLike[str]) -> str:
-    if not isinstance(directory, str | os.PathLike) or not os.fspath(directory):  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
+def _check_directory(directory: Any) -> str:
+    path = _spell(directory)
+    if path is None or not path.strip() or "\0" in path:
         raise ConfigurationError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
-    return os.fspath(directory)
+    return path
 
 
-def _check_number(name: str, value: Any, least: float, kinds: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < math.inf:
-        raise ConfigurationError(f"DiskCache({name}=) takes a number of at least {least}; got {value!r}.")
-    return value
+def _spell(directory: Any) -> str | None:
+    """Write a path as text; None if it is none, or has a letter that no file system can take."""
+    try:
+        path = cast("object", os.fspath(directory))
+        return path if isinstance(path, str) and os.fsencode(path) else None
+    except (TypeError, UnicodeEncodeError):
+        return None
+
+
+def _check_size_limit(size: Any) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or size < _LEAST_SIZE:
+        raise ConfigurationError(f"DiskCache(size_limit=) takes an int of at least {_LEAST_SIZE:,}; got {size!r}.")
+    return size
+
+
+def _check_timeout(timeout: Any) -> float:
+    if not is_timeout(timeout):
+        raise ConfigurationError(f"DiskCache(timeout=) takes seconds above 0, at most a day; got {timeout!r}.")
+    return float(timeout)
 
 
 def _log(message: str) -> None:

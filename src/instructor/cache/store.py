@@ -1,13 +1,25 @@
-"""What a store is: the two methods of `BaseCache`, and the abilities that a richer store may add."""
+"""What a store is: the two methods of `BaseCache`, and the abilities that a richer store may declare."""
 
 from __future__ import annotations
 
+import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from instructor.cache.entry import Entry
+from instructor.exceptions import ConfigurationError
+
+Ability = Literal["near", "async", "bounded", "sized"]
+"""What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
+
+LONGEST_TTL = 10 * 365 * 24 * 60 * 60
+"""The longest ttl that a store is given: ten years, in seconds. Servers refuse numbers that are far longer."""
+
+LONGEST_TIMEOUT = 24 * 60 * 60
+"""The longest timeout of a store: a day, in seconds. Longer ones overflow in some of the clocks that count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,15 @@ class BaseCache(ABC):
         pause: Seconds for which a store that failed is left alone before it is tried again. Default 10.0.
         on_error: ``"ignore"`` (default): a failing store costs one warning and one event, and the call goes on
             without it. ``"raise"``: the call raises `CacheError`.
+        abilities: What else the store can do. Default: nothing, whatever other methods it has.
+            ``"near"``: it is memory of this process, with the methods of `NearStore`;
+            ``"async"``: it has the methods of `AsyncStore` beside plain ones;
+            ``"bounded"``: plain `get` and `set` bound their own waiting, so that the synchronous client calls them
+            in its own thread; ``"sized"``: it has the method of `SizedStore`.
+            The first three speak of `get` and `set`: a subclass that overrides either, and does not declare its
+            abilities again, has none of them, so that its own methods are the ones that are called.
+
+    Where one of these has a wrong value, the first use of the store raises `ConfigurationError`.
 
     Example:
         >>> class DictCache(BaseCache):
@@ -72,6 +93,7 @@ class BaseCache(ABC):
     timeout: float | None = 5.0
     pause: float = 10.0
     on_error: Literal["ignore", "raise"] = "ignore"
+    abilities: frozenset[Ability] = frozenset()
     honours_ttl: ClassVar[bool] = True
     """False for a store whose entries never expire, whatever ``cache_ttl`` says."""
 
@@ -90,8 +112,9 @@ class BaseCache(ABC):
         Args:
             key: As in `get`.
             value: Text, one to three kilobytes for most answers.
-            ttl: Whole seconds after which the entry may go; None to keep it. An entry that outlives its ttl
-                is not served, so a store that cannot expire entries may ignore it.
+            ttl: Whole seconds after which the entry may go, from 1 to 315,360,000 (ten years; a longer
+                ``cache_ttl`` arrives as that); None to keep it. An entry that outlives its ttl is not served,
+                so a store that cannot expire entries may ignore it.
         """
 
     def note_ttl(self) -> None:  # noqa: B027 - a store that honours ttl has nothing to say
@@ -104,9 +127,14 @@ class BaseCache(ABC):
         return guard_of(self).stats()
 
 
-@runtime_checkable
 class NearStore(Protocol):
-    """An ability: memory of this process, which is read and written inline and holds entries ready to use."""
+    """The ability ``"near"``: memory of this process, which is read and written inline and holds entries ready to use.
+
+    Attributes:
+        hits: How often `find` found an entry.
+    """
+
+    hits: int
 
     def find(self, key: str) -> Entry | None:
         """Return the entry under `key`, counting a hit.
@@ -120,9 +148,8 @@ class NearStore(Protocol):
         ...
 
 
-@runtime_checkable
 class AsyncStore(Protocol):
-    """An ability: native asynchronous input and output beside the plain methods."""
+    """The ability ``"async"``: native asynchronous input and output beside the plain methods."""
 
     async def get_async(self, key: str) -> str | bytes | None:
         """As `BaseCache.get`."""
@@ -133,17 +160,121 @@ class AsyncStore(Protocol):
         ...
 
 
-@runtime_checkable
-class BoundedStore(Protocol):
-    """An ability: the store bounds its own waiting, so the synchronous client calls it in its own thread."""
-
-    bounded: ClassVar[Literal[True]]
-
-
-@runtime_checkable
 class SizedStore(Protocol):
-    """An ability: the store knows how much it holds."""
+    """The ability ``"sized"``: the store knows how much it holds."""
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and their bytes."""
         ...
+
+
+_METHODS: dict[Ability, tuple[str, ...]] = {
+    "near": ("find", "keep"),
+    "async": ("get_async", "set_async"),
+    "bounded": (),
+    "sized": ("size",),
+}
+"""The methods that each ability needs."""
+
+_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"near", "async", "bounded"})
+"""The abilities that speak of `get` and `set`."""
+
+
+def check_store(store: BaseCache) -> frozenset[Ability]:
+    """Check what a store says about itself; return its abilities.
+
+    Raises:
+        ConfigurationError: An attribute has a wrong value.
+    """
+    for name, value, takes, fits in (
+        ("timeout", store.timeout, "seconds above 0, at most a day, or None for no limit", _is_limit),
+        ("pause", store.pause, "seconds, not below 0", _is_pause),
+        ("on_error", store.on_error, '"ignore" or "raise"', ("ignore", "raise").__contains__),
+        ("abilities", store.abilities, f"a frozenset of {', '.join(map(repr, _METHODS))}", _is_abilities),
+    ):
+        if not fits(value):
+            raise ConfigurationError(f"{type(store).__name__}.{name} takes {takes}; got {value!r}.")
+    abilities = store.abilities if _declares_own(type(store)) else store.abilities - _OF_BOTH_METHODS
+    for ability in abilities:
+        missing = [name for name in _METHODS[ability] if not hasattr(type(store), name)]
+        if missing:
+            raise ConfigurationError(
+                f"{type(store).__name__}.abilities says {ability!r}, but there is no method {missing[0]}. Write it, "
+                "or leave the ability out."
+            )
+    return abilities
+
+
+def check_key(kind: str, key: Any) -> str:
+    """Return `key` if it can be one, for a store whose class is named `kind`.
+
+    Raises:
+        ConfigurationError: It is no str, or has no UTF-8.
+    """
+    if not isinstance(key, str):
+        raise ConfigurationError(f"{kind} takes a str as key; got {type(key).__name__}.")
+    return key if key.isascii() else _check_encodable(kind, "key", key)
+
+
+def check_text(kind: str, value: Any) -> str | bytes:
+    """Return `value` if it can be stored.
+
+    Raises:
+        ConfigurationError: It is neither str nor bytes, or a str that has no UTF-8.
+    """
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{kind}.set takes a str or bytes as value; got {type(value).__name__}.")
+    return value if value.isascii() else _check_encodable(kind, "value", value)
+
+
+def check_ttl(kind: str, ttl: Any) -> int | None:
+    """Return `ttl`, and `LONGEST_TTL` in place of what is longer.
+
+    Raises:
+        ConfigurationError: It is neither None nor an int above 0.
+    """
+    if ttl is None:
+        return None
+    if isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1:
+        raise ConfigurationError(f"{kind}.set(ttl=) takes whole seconds above 0, or None to keep it; got {ttl!r}.")
+    return min(ttl, LONGEST_TTL)
+
+
+def is_timeout(value: Any) -> bool:
+    """Whether `value` can be a timeout: a number of seconds above 0, at most a day."""
+    return _is_number(value) and 0 < value <= LONGEST_TIMEOUT
+
+
+def _check_encodable(kind: str, what: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{kind} cannot store a {what} that has no UTF-8: {error}.") from None
+    return text
+
+
+def _declares_own(kind: type[BaseCache]) -> bool:
+    """Whether the abilities of a class were declared with its `get` and `set`, or in a subclass of theirs."""
+
+    def depth(name: str) -> int:
+        return next(depth for depth, ancestor in enumerate(kind.__mro__) if name in vars(ancestor))
+
+    return depth("abilities") <= min(depth("get"), depth("set"))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or is_timeout(value)
+
+
+def _is_pause(value: Any) -> bool:
+    return _is_number(value) and (0 <= value <= sys.float_info.max or value == math.inf)
+
+
+def _is_abilities(value: Any) -> bool:
+    return isinstance(value, frozenset) and cast("frozenset[Any]", value) <= _METHODS.keys()

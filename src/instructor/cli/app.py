@@ -50,7 +50,7 @@ _OPTIONS: dict[str, _Option] = {
     "model": (..., (), {"metavar": "VENDOR/NAME", "help": 'Whom to ask, such as "openai/gpt-4.1-mini".'}),
     "out": (..., (), {"metavar": "OUT.jsonl", "help": "Where the answers go, a JSON line each; - for stdout."}),
     "cache": (".instructor_cache", (), {"metavar": "DIR", "help": "Where answers are kept for the next run."}),
-    "concurrency": (8, (), {"min": 1, "metavar": "N", "help": "How many records are asked at once."}),
+    "concurrency": (8, (), {"min": 1, "max": 10_000, "metavar": "N", "help": "How many records are asked at once."}),
     "limit": (None, (), {"min": 1, "metavar": "N", "help": "Take only the first records."}),
     "prompt": (
         None,

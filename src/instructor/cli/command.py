@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,13 @@ from instructor.cli.progress import Display, make_display, make_summary, report_
 from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input, open_input
 from instructor.cli.tally import Outcome, Tally
-from instructor.exceptions import ConfigurationError, InstructorError
+from instructor.cli.targets import check_targets
+from instructor.exceptions import CacheError, ConfigurationError, InstructorError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from instructor.cache import DiskCache
 
 _SIGNALLED = 128
 _COUNT_SECONDS = 0.25
@@ -84,15 +88,16 @@ class _Extraction:
         prompt = make_prompt(settings.prompt)
         model = load_response_model(settings.response_model)
         client = make_client(settings)
+        check_targets(settings.out, settings.report, self._source.path, Path(settings.cache))
         extra = {} if settings.max_retries is None else {"max_retries": settings.max_retries}
         if settings.report is not None:
             check_report(Path(settings.report))
-        self._output = Output(settings.out, self._source.path)
+        self._output = Output(settings.out)
         self._tally = Tally()
         self._display: Display = make_display(console, self._tally, self._prices, quiet=settings.quiet)
         self._job = Job(
             source=self._source,
-            limit=settings.limit,
+            limit=None if settings.limit is None else min(settings.limit, sys.maxsize),
             prompt=prompt,
             ask=lambda messages: client.create(response_model=model, messages=messages, **extra),
             write_answer=write_answer,
@@ -121,10 +126,10 @@ class _Extraction:
             self._display.stop()
             if not completed:
                 self._output.abandon()
-        self._finish(completed=completed)
+        told = self._finish(completed=completed)
         if run.signal_number:
             return _SIGNALLED + run.signal_number
-        return int(not completed or self._tally.failed > 0)
+        return int(not completed or not told or self._tally.failed > 0)
 
     def _say_error(self, message: str) -> None:
         self._console.print(f"Error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -140,16 +145,12 @@ class _Extraction:
             "Stopping: waiting for the answers that are under way. Press Ctrl-C again to drop them.", highlight=False
         )
 
-    def _finish(self, *, completed: bool) -> None:
+    def _finish(self, *, completed: bool) -> bool:
+        """Tell what came of the run; return whether it could be told in full."""
         places = {"output" if completed else "unfinished": self._output.unfinished, "cache": self._settings.cache}
         if completed:
             places["output"] = self._settings.out if self._settings.out != "-" else "standard output"
-        if self._settings.report is not None:
-            figures = self._tally.describe() | {
-                "completed": completed,
-                "price": self._prices.label or self._prices.model,
-            }
-            Path(self._settings.report).write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
+        reported = self._settings.report is None or self._write_report(Path(self._settings.report), completed)
         if not self._settings.quiet:
             self._console.print(make_summary(self._tally, self._prices, places))
         if not completed:
@@ -159,6 +160,16 @@ class _Extraction:
                 highlight=False,
                 soft_wrap=True,
             )
+        return reported
+
+    def _write_report(self, path: Path, completed: bool) -> bool:
+        figures = self._tally.describe() | {"completed": completed, "price": self._prices.label or self._prices.model}
+        try:
+            path.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
+        except OSError as error:
+            self._say_error(f"--report {path} cannot be written: {error.strerror}.")
+            return False
+        return True
 
 
 def check_report(path: Path) -> None:
@@ -175,23 +186,35 @@ def make_client(settings: Settings) -> Any:
     Raises:
         ConfigurationError: The model, the mode or another option is wrong, or the cache cannot be written.
     """
-    from instructor.cache import DiskCache
     from instructor.factory import from_provider
 
-    folder = Path(settings.cache)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"--cache {folder} cannot be made: {error.strerror}.") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"--cache {folder} cannot be written. Name another directory.")
     options: dict[str, Any] = {"mode": settings.mode, "base_url": settings.base_url}
     options = {name: value for name, value in options.items() if value is not None}
     if settings.latency:
         options["latency"] = settings.latency
-    client = from_provider(settings.model, async_client=True, cache=DiskCache(directory=str(folder)), **options)
+    client = from_provider(settings.model, async_client=True, cache=open_cache(settings.cache), **options)
     listen(client)
     return client
+
+
+def open_cache(directory: str) -> DiskCache:
+    """Make the cache, and see that it works: without it a run could not go on where another stopped.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    from instructor.cache import DiskCache
+
+    if not directory.strip():
+        raise ConfigurationError("--cache names no directory. Leave it out for .instructor_cache.")
+    try:
+        with DiskCache(directory) as cache:
+            cache.get("")
+    except (CacheError, ConfigurationError) as error:
+        raise ConfigurationError(f"--cache {directory} cannot be used. {error}") from error
+    if not os.access(cache.path, os.W_OK) or not os.access(cache.directory, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"--cache {directory} cannot be written. Name another directory.")
+    return cache
 
 
 def write_answer(answer: Any) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import orjson
 
 from instructor.cli.tally import Outcome
+from instructor.cli.targets import find_place, name_part
 from instructor.exceptions import ConfigurationError
 
 
@@ -25,22 +24,17 @@ class Output:
 
     Args:
         name: The path, or ``-``.
-        source: The input's path, which must be another.
 
     Raises:
         ConfigurationError: It cannot be written.
     """
 
-    def __init__(self, name: str, source: Path | None) -> None:
-        self.path = None if name == "-" else Path(name)
-        self.part: Path | None = None
+    def __init__(self, name: str) -> None:
+        self.path = None if name == "-" else find_place(name)
+        self.part = name_part(self.path) if self.path is not None else None
         if self.path is None:
-            self._stream: BinaryIO = sys.stdout.buffer
+            self._stream: BinaryIO = _find_standard_output()
             return
-        if source is not None and self.path.exists() and self.path.samefile(source):
-            raise ConfigurationError(f"--out {name} is the input itself. Name another file.")
-        if not self.path.exists() or stat.S_ISREG(self.path.stat().st_mode):
-            self.part = self.path.with_name(f"{self.path.name}.part")
         try:
             self._stream = (self.part or self.path).open("wb")
         except OSError as error:
@@ -76,6 +70,12 @@ class Output:
                 self._stream.close()
         if self.part is not None and self.part.exists() and not self.part.stat().st_size:
             self.part.unlink()
+
+
+def _find_standard_output() -> BinaryIO:
+    if cast("object", sys.stdout) is None:  # as Python has it where the descriptor is closed
+        raise ConfigurationError("--out - cannot be written: standard output is closed. Name a file.")
+    return sys.stdout.buffer
 
 
 def write_line(outcome: Outcome) -> bytes:

@@ -56,15 +56,19 @@ class _Template:
         environment.filters["tojson"] = _dump
         try:
             tree = environment.parse(source)
+            names = meta.find_undeclared_variables(tree)  # which also looks for filters and tests that do not exist
+            self._template = environment.from_string(source)
         except TemplateSyntaxError as error:
-            raise ConfigurationError(f"--prompt cannot be read: {error.message} (line {error.lineno}).") from error
-        self._names = meta.find_undeclared_variables(tree) - environment.globals.keys() - _find_guarded(tree)
-        if not meta.find_undeclared_variables(tree):
+            reason = (error.message or "").rstrip(".")
+            raise ConfigurationError(f"--prompt cannot be read: {reason} (line {error.lineno}).") from error
+        except (RecursionError, SyntaxError) as error:  # by Python, into which Jinja translates
+            raise ConfigurationError(f"--prompt cannot be read: {error}. Nest it less deeply.") from error
+        self._names = names - environment.globals.keys() - _find_guarded(tree)
+        if not names:
             raise ConfigurationError(
                 "--prompt names no field, so every record would be the same question. "
                 "Write the name of a field in double braces, such as {{ text }}."
             )
-        self._template = environment.from_string(source)
 
     def render(self, data: Data) -> str:
         """Fill the template. What stands in a record is never read as a template.
@@ -81,15 +85,10 @@ class _Template:
                 f"It has {', '.join(sorted(fields)) or 'none'}."
             )
         try:
-            return _check(self._template.render({"record": data, **fields}))
-        except _template_errors() as error:
-            raise ValidationError(f"the prompt cannot be filled: {error}") from error
-
-
-def _template_errors() -> tuple[type[Exception], ...]:
-    from jinja2 import TemplateError
-
-    return TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError
+            text = self._template.render({"record": data, **fields})
+        except Exception as error:  # a template may do anything with a field
+            raise ValidationError(f"the prompt cannot be filled: {str(error) or type(error).__name__}") from error
+        return _check(text)
 
 
 def _find_guarded(tree: template_nodes.Template) -> set[str]:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ def open_input(name: str, form: str | None) -> Input:
         raise ConfigurationError(f"--format is csv, jsonl or text, not {form!r}.")
     chosen = cast("Format | None", form)
     if name == "-":
+        if cast("object", sys.stdin) is None:  # as Python has it where the descriptor is closed
+            raise ConfigurationError("Standard input is closed. Name a file as the input.")
         return Input(None, chosen)
     path = Path(name)
     if not path.exists():

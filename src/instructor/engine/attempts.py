@@ -21,16 +21,23 @@ class Attempts:
 
     Attributes:
         number: The attempt now under way, counted from 1; 0 before the first.
+        answered: Whether a completion has come for it.
         spent: Tokens over all attempts.
         failed: The attempts that gave no valid answer.
     """
 
     def __init__(self, provider: str, model: str) -> None:
         self.number = 0
+        self.answered = False
         self.spent = Usage()
         self.failed: list[FailedAttempt] = []
         self._provider = provider
         self._model = model
+
+    def begin(self) -> None:
+        """Begin the next attempt."""
+        self.number += 1
+        self.answered = False
 
     def fail(self, error: Exception, completion: Any) -> None:
         """Record that the attempt now under way gave no valid answer."""

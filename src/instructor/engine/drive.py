@@ -33,15 +33,15 @@ def drive(flow: Flow[T], port: Sender) -> T:
             else:
                 effect = flow.send(result)
     except StopIteration as stop:
-        end(leases, port)
+        end(leases)
         value: T = stop.value
         return value
     except Exception as error:
-        end(leases, port, error)
+        end(leases, error)
         raise
     finally:
         flow.close()
-        end(leases, port)
+        end(leases)
 
 
 async def drive_async(flow: Flow[T], port: Sender) -> T:
@@ -57,15 +57,15 @@ async def drive_async(flow: Flow[T], port: Sender) -> T:
             else:
                 effect = flow.send(result)
     except StopIteration as stop:
-        end(leases, port)
+        end(leases)
         value: T = stop.value
         return value
     except Exception as error:
-        end(leases, port, error)
+        end(leases, error)
         raise
     finally:
         flow.close()
-        end(leases, port)
+        end(leases)
 
 
 def perform(effect: Effect, port: Sender, leases: list[Lease]) -> Any:
@@ -109,16 +109,14 @@ async def perform_async(effect: Effect, port: Sender, leases: list[Lease]) -> An
 
 
 def claim(effect: Claim, leases: list[Lease]) -> Lease | Landed | None:
-    """Lead a flight, or wait until one lands with an answer or an error; a flight handed over is claimed again."""
+    """Lead a flight, or wait until one lands with what this call shares."""
     while True:
         flight, leads = effect.guard.flights.claim(effect.key)
         if leads:
-            leases.append(Lease(flight))
+            leases.append(Lease(flight, effect.source))
             return leases[-1]
-        if not flight.can_wait(asynchronous=False):
-            return None
-        landed = flight.wait()
-        if landed.value is not None or landed.error is not None:
+        landed = flight.wait() if flight.can_wait(asynchronous=False) else None
+        if landed is None or is_shared(landed, effect):
             return landed
 
 
@@ -127,17 +125,20 @@ async def claim_async(effect: Claim, leases: list[Lease]) -> Lease | Landed | No
     while True:
         flight, leads = effect.guard.flights.claim(effect.key)
         if leads:
-            leases.append(Lease(flight))
+            leases.append(Lease(flight, effect.source))
             return leases[-1]
-        if not flight.can_wait(asynchronous=True):
-            return None
-        landed = await flight.wait_async()
-        if landed.value is not None or landed.error is not None:
+        landed = await flight.wait_async() if flight.can_wait(asynchronous=True) else None
+        if landed is None or is_shared(landed, effect):
             return landed
 
 
-def end(leases: list[Lease], port: Sender, error: Exception | None = None) -> None:
+def is_shared(landed: Landed, effect: Claim) -> bool:
+    """Whether a call takes part in how a flight ended, rather than claiming the key anew."""
+    return landed.value is not None or (landed.error is not None and landed.source == effect.source)
+
+
+def end(leases: list[Lease], error: Exception | None = None) -> None:
     """Land the flights that a flow led: with its answer, with its error, or handed over if it was cancelled."""
     while leases:
         lease = leases.pop()
-        lease.flight.land(lease.reply, None if lease.reply is not None else error, source=port)
+        lease.flight.land(lease.reply, None if lease.reply is not None else error, source=lease.source)

@@ -59,11 +59,18 @@ class Claim:
     """Join the flight of a key, waiting for it to land, or lead it.
 
     The result is a `Lease` for the leader, how the flight ended for who waited, and None for who goes on alone.
-    The driver ends a lease when its flow ends, however it ends.
+    The driver ends a lease when its flow ends, however it ends. A flight that was handed over, or that ended with
+    an error of another `source`, is claimed again.
+
+    Attributes:
+        guard: The store.
+        key: The key.
+        source: Whose errors this call shares: who asks with other credentials, patience or validators may succeed.
     """
 
     guard: Guard
     key: str
+    source: Any = None
 
     def __iter__(self) -> Generator[Effect, Any, Lease | Landed | None]:
         result: Lease | Landed | None = yield self
@@ -118,11 +125,13 @@ class Reply(NamedTuple):
         value: The caller's own copy of the answer.
         entry: The answer as it was stored, or could have been; None for a call without a cache.
         completion: The SDK's completion of a live call; None on a hit, whose entry holds it as text.
+        flaw: Why a raw completion must not be stored; None where it may.
     """
 
     value: Any
     entry: Entry | None
     completion: Any = None
+    flaw: str | None = None
 
 
 @dataclass(slots=True)
@@ -131,10 +140,12 @@ class Lease:
 
     Attributes:
         flight: What the others wait for.
+        source: As in `Claim`.
         reply: The valid answer, as soon as it is there: who waits gets it even if its leader is cancelled then.
     """
 
     flight: Flight
+    source: Any = None
     reply: Reply | None = None
 
 
@@ -148,10 +159,10 @@ class Call(NamedTuple):
         plan: The response model, on a wire, in a mode.
         port: Whom to ask.
         model: The model's name.
-        messages: The conversation as the user gave it.
+        messages: The conversation, its templates filled.
         arguments: What else the user said, in the SDK's keywords.
         response_model: What the user passed, for events.
-        context: For templates and validators.
+        context: For validators.
         strict: Whether validation is strict.
         retries: When to ask again.
         token_budget: The most tokens that may be spent before another attempt; None for no limit.

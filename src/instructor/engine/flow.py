@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.flight import Landed
-from instructor.call import Request
+from instructor.call import Request, Usage, copy_values
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Call, Claim, Flow, Lease, Read, Reply, Rest, Send, Tell, Write
 from instructor.engine.retry import is_invalid_answer
@@ -25,7 +25,6 @@ from instructor.exceptions import (
     RefusalError,
 )
 from instructor.hooks import CacheEvent, HookName
-from instructor.templating import render_messages
 
 if TYPE_CHECKING:
     from instructor.cache.guard import Guard
@@ -40,7 +39,7 @@ def run(call: Call) -> Flow[Reply]:
     found = yield from look(call, call.guard, call.key)
     if isinstance(found, Reply):
         return found
-    claimed = yield from Claim(call.guard, call.key)
+    claimed = yield from Claim(call.guard, call.key, source_of(call))
     if isinstance(claimed, Landed):
         shared = yield from share(call, claimed)
         if shared is not None:
@@ -103,15 +102,13 @@ def fetch(call: Call, guard: Guard, key: str) -> Flow[Entry | str | None]:
 
 
 def share(call: Call, landed: Landed) -> Flow[Reply | None]:
-    """Take a copy of the answer that another call brought; None if this call must ask for itself.
+    """Take a copy of the answer that another call brought; None if this call's validators refuse it.
 
     Raises:
-        Exception: What the other call raised, if it was made by the same client.
+        Exception: What the other call raised.
     """
     if landed.error is not None:
-        if landed.source is not call.port:
-            return None
-        raise landed.error
+        raise own_copy(landed.error)
     reply: Reply = landed.value
     entry = reply.entry
     if entry is None:
@@ -136,11 +133,11 @@ def ask(call: Call) -> Flow[Reply]:
     """
     wire, mode = call.plan.wire, call.plan.mode
     binding = call.plan.binding(call.strict)
-    request = wire.write(render_messages(call.messages, call.context), binding, call.model, call.arguments)
+    request = wire.write(call.messages, binding, call.model, call.arguments)
     attempts = Attempts(call.port.provider, call.model)
     started = time.perf_counter()
     while True:
-        attempts.number += 1
+        attempts.begin()
         completion: Any = None
         try:
             completion = yield from send(call, request, attempts)
@@ -150,12 +147,12 @@ def ask(call: Call) -> Flow[Reply]:
             rest = yield from fail(call, attempts, request, error, completion)
             if rest > 0:
                 yield from Rest(rest)
-            if completion is not None and is_invalid_answer(error):
+            if attempts.answered and is_invalid_answer(error):
                 request = wire.reask(request, completion, error, mode)
             continue
         seconds = time.perf_counter() - started
         entry = make_entry(call, text, completion, attempts, seconds) if call.key is not None else None
-        return Reply(value, entry, completion)
+        return Reply(value, entry, completion, flaw_of(call, completion))
 
 
 def send(call: Call, request: Request, attempts: Attempts) -> Flow[Any]:
@@ -168,7 +165,7 @@ def send(call: Call, request: Request, attempts: Attempts) -> Flow[Any]:
     hooks = call.hooks
     if hooks.hears(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
-        yield from Tell(hooks, HookName.COMPLETION_KWARGS, (), copy_request(request))
+        yield from Tell(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
     try:
         completion = yield from Send(call.plan.wire.operation, request)
     except Exception as error:
@@ -179,7 +176,8 @@ def send(call: Call, request: Request, attempts: Attempts) -> Flow[Any]:
             f"The SDK for {call.port.provider} did not accept the request ({call.plan.wire.operation}): {error}. "
             "Check the arguments of the call and of the factory."
         ) from error
-    attempts.spent += call.plan.wire.usage(completion)
+    attempts.answered = True
+    attempts.spent += usage_of(call, completion)
     if hooks.hears(HookName.COMPLETION_RESPONSE):
         yield from Tell(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.hears(HookName.COMPLETION_USAGE):
@@ -194,7 +192,7 @@ def fail(call: Call, attempts: Attempts, request: Request, error: Exception, com
     Raises:
         InstructorError: There is no next attempt.
     """
-    if completion is None and isinstance(error, InstructorError):
+    if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
     final = isinstance(error, (IncompleteOutputException, RefusalError))
@@ -204,7 +202,7 @@ def fail(call: Call, attempts: Attempts, request: Request, error: Exception, com
         "max_attempts": call.retries.limit,
         "is_last_attempt": rest is None,
     }
-    name = HookName.PARSE_ERROR if completion is not None and not final else HookName.COMPLETION_ERROR
+    name = HookName.PARSE_ERROR if attempts.answered and not final else HookName.COMPLETION_ERROR
     if call.hooks.hears(name):
         yield from Tell(call.hooks, name, (error,), details)
     if rest is not None:
@@ -225,14 +223,15 @@ def keep(call: Call, guard: Guard, reply: Reply) -> Flow[None]:
     entry = reply.entry
     if entry is None or call.ttl == 0:
         return
-    if not entry.completion:
-        yield from bypass(call, "the completion cannot be written as JSON")
+    text = text_of(entry) if guard.near is None else entry.completion
+    if reply.flaw is not None or not text:
+        yield from bypass(call, reply.flaw or "the completion cannot be written as text")
         return
     if guard.near is not None:
         guard.near.keep(entry)
     else:
         try:
-            written = yield from Write(guard, entry.key, encode_entry(entry), call.ttl)
+            written = yield from Write(guard, entry.key, text, call.ttl)
         except CacheError as error:
             yield from tell_failure(call, error)
             return
@@ -299,6 +298,36 @@ def value_of(call: Call, entry: Entry) -> Any:
     return kind.parse(entry.answer, call.strict, call.context) if kind else call.port.load(entry.completion)
 
 
+def usage_of(call: Call, completion: Any) -> Usage:
+    """What a completion cost; nothing where its counts are no numbers, because the answer in it is paid for."""
+    try:
+        return call.plan.wire.usage(completion)
+    except (TypeError, ValueError, AttributeError):
+        return Usage()
+
+
+def flaw_of(call: Call, completion: Any) -> str | None:
+    """Why a raw completion is not to be stored: it was cut off, refused, or is not there yet. The user gets it as it is.
+
+    With a response model nothing of the kind comes this far.
+    """
+    if call.plan.kind is not None:
+        return None
+    try:
+        call.plan.wire.check(completion)
+    except InstructorError as error:
+        return f"the completion is not a whole answer: {error}"
+    return None
+
+
+def text_of(entry: Entry) -> str | None:
+    """An entry as text; None if it cannot be written, such as a count beyond what JSON writers hold."""
+    try:
+        return encode_entry(entry) if entry.completion else None
+    except (TypeError, ValueError):
+        return None
+
+
 def make_entry(call: Call, text: str, completion: Any, attempts: Attempts, seconds: float) -> Entry:
     """Describe a valid answer. Its completion stays empty if it cannot be written down; it is then not stored."""
     try:
@@ -320,13 +349,18 @@ def make_entry(call: Call, text: str, completion: Any, attempts: Attempts, secon
     )
 
 
-def copy_request(request: Request) -> Request:
-    """Copy a request as deep as it can be copied: an SDK's own objects in it may not be."""
-    return {name: _copy_value(value) for name, value in request.items()}
+def source_of(call: Call) -> Any:
+    """Whose errors a call shares: those of calls that could not have ended better than it."""
+    return call.port, call.plan, call.retries, call.token_budget, repr(call.arguments.get("timeout"))
 
 
-def _copy_value(value: Any) -> Any:
+def own_copy(error: Exception) -> Exception:
+    """Copy an error for one more caller, because raising it adds to its traceback; itself if it cannot be copied."""
     try:
-        return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 - an object that refuses to be copied is handed over as it is
-        return value
+        own = copy.copy(error)
+    except Exception:  # noqa: BLE001 - an SDK's error may need arguments that a copy does not give
+        return error
+    if type(own) is not type(error) or str(own) != str(error):
+        return error
+    own.__cause__ = error.__cause__
+    return own.with_traceback(None)

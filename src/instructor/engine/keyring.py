@@ -63,4 +63,4 @@ class Keyring:
         }
         texts = {name: canonical_text(value, name) for name, value in said.items() if value is not None}
         plain = not any(MARK_TEXT in text for text in texts.values())
-        return digest({**self._fixed, "schema": plan.schema_text, **texts}), plain
+        return digest({**self._fixed, "schema": plan.schema_text, "shape": plan.shape_text, **texts}), plain

@@ -24,6 +24,18 @@ CONTENT = "content"
 """The one property of the object that carries an answer which is no object itself."""
 
 
+_UNREADABLE = (
+    AttributeError,
+    NameError,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    SchemaError,
+    TypeError,
+)
+"""What pydantic raises for what it cannot read: for a bare ``Union`` or `BaseModel` itself, Python's own errors."""
+
+
 class Kind(Protocol):
     """One response model, ready to use.
 
@@ -119,7 +131,7 @@ def make_kind(response_model: Any) -> Kind:
         if _is_record(model):
             return AdapterKind(model)
         return WrappedKind(model)
-    except (PydanticUserError, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, SchemaError) as error:
+    except _UNREADABLE as error:
         raise ConfigurationError(
             f"response_model {response_model!r} cannot be used: {error}. Pass a pydantic model, a dataclass, a TypedDict, or "
             "a type such as list[Model], Model | None, Literal, int or str."

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import typing
 import weakref
 from typing import Any
 
 from instructor.cache.key import canonical_text
-from instructor.call import Binding
+from instructor.call import Binding, Shape
 from instructor.locks import make_lock
 from instructor.mode import Mode
 from instructor.wires.wire import Wire
@@ -31,9 +33,11 @@ class Plan:
         direct: Whether `kind` does no more than ask the response model's own validator, so that the way of a hit from
             memory may do so without it.
         schema_text: The response model's schema in canonical form, for the key.
+        shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
+            which the canonical form does not keep though a model writes its answer in that order.
     """
 
-    __slots__ = ("_bindings", "direct", "kind", "mode", "number", "schema_text", "wire")
+    __slots__ = ("_bindings", "direct", "kind", "mode", "number", "schema_text", "shape_text", "wire")
 
     def __init__(self, number: int, kind: Kind | None, wire: Wire, mode: Mode) -> None:
         self.number = number
@@ -42,6 +46,7 @@ class Plan:
         self.wire = wire
         self.mode = mode
         self.schema_text = canonical_text(kind.schema, "schema") if kind else "null"
+        self.shape_text = _describe(kind.shape) if kind else "null"
         self._bindings: dict[bool, Binding | None] = {}
 
     def binding(self, strict: bool) -> Binding | None:
@@ -49,6 +54,11 @@ class Plan:
         if strict not in self._bindings:
             self._bindings[strict] = self.wire.bind(self.kind.shape, self.mode, strict) if self.kind else None
         return self._bindings[strict]
+
+
+def _describe(shape: Shape) -> str:
+    order = hashlib.sha256(json.dumps(shape.schema).encode()).hexdigest()
+    return canonical_text([shape.name, shape.description, order], "shape")
 
 
 class Plans:
@@ -60,7 +70,7 @@ class Plans:
 
     def __init__(self, wire: Wire, mode: Mode) -> None:
         self.by_class: dict[int, Plan] = {}
-        self._by_annotation: dict[Any, Plan] = {}
+        self._by_annotation: dict[Any, tuple[Plan, Any]] = {}
         self._references: dict[int, weakref.ref[type]] = {}
         self._wire = wire
         self._mode = mode
@@ -69,7 +79,10 @@ class Plans:
 
     def find(self, model: Any) -> Plan | None:
         """The plan of a response model, if there is one. Takes no lock: this is on the way of every hit."""
-        return self.by_class.get(id(model)) or self._by_annotation.get(identify(model))
+        plan = self.by_class.get(id(model))
+        if plan is None and (held := self._by_annotation.get(identify(model))):
+            plan = held[0]
+        return plan
 
     def make(self, model: Any) -> Plan:
         """The plan of a response model, made if need be.
@@ -103,7 +116,8 @@ class Plans:
             return
         if len(self._by_annotation) >= MOST_ANNOTATIONS:
             self._by_annotation.pop(next(iter(self._by_annotation)))
-        self._by_annotation[identify(model)] = plan
+        # With the annotation, because what it is known by may be the address of something in it.
+        self._by_annotation[identify(model)] = plan, model
 
     def _drop(self, address: int) -> None:
         # Called when a class is freed, in whatever thread frees it; the lock could be held by that very thread.
@@ -118,17 +132,23 @@ def identify(annotation: Any) -> Any:
         annotation: Anything that may stand as a type, such as ``list[User]`` or ``Literal[1]``.
 
     Returns:
-        Something to find a plan by. It may name objects by address, which the plan keeps alive.
+        Something to find a plan by. It may name objects by address, so the annotation must be kept with the plan.
     """
     arguments = getattr(annotation, "__args__", None)
     if not arguments:
-        return annotation if isinstance(annotation, type) else (type(annotation), _hashable(annotation))
+        return annotation if isinstance(annotation, type) else (type(annotation), _known_by(annotation))
     metadata = getattr(annotation, "__metadata__", ())
     parts = (identify(argument) for argument in arguments)
-    return (typing.get_origin(annotation), *parts, *((type(item), _hashable(item)) for item in metadata))
+    return (typing.get_origin(annotation), *parts, *((type(item), _known_by(item)) for item in metadata))
 
 
-def _hashable(value: Any) -> Any:
+_WELL_KNOWN = ("annotated_types", "builtins", "pydantic", "typing", "typing_extensions")
+"""Packages whose objects are equal, or look alike in their repr, only if they mean the same."""
+
+
+def _known_by(value: Any) -> Any:
+    if type(value).__module__.partition(".")[0] not in _WELL_KNOWN:
+        return id(value)
     try:
         hash(value)
     except TypeError:

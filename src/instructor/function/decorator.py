@@ -7,11 +7,11 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 from instructor.cache.guard import guard_of
 from instructor.cache.memory import AutoCache
-from instructor.cache.store import BaseCache
+from instructor.cache.store import Ability, BaseCache
 from instructor.engine.drive import drive, drive_async
 from instructor.exceptions import ConfigurationError
 from instructor.function.flow import Function, answer
@@ -106,7 +106,7 @@ def _decorate(target: Any, store: BaseCache, ttl: float | None, names: Mapping[s
 class _DiskcacheStore(BaseCache):
     """A ``diskcache.Cache`` as a store. It bounds its own waiting."""
 
-    bounded: ClassVar[Literal[True]] = True
+    abilities: frozenset[Ability] = frozenset({"bounded"})
 
     def __init__(self, cache: Any) -> None:
         self.cache = cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from importlib import import_module
 from types import ModuleType
@@ -10,19 +10,19 @@ from typing import Any
 
 from instructor.call import Request
 from instructor.exceptions import ClientError, ConfigurationError
-from instructor.locks import make_lock
+from instructor.providers.clients import Close, LoopClients, Make, SharedClient
 from instructor.providers.completions import Codec
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
 
 
 class SdkPort:
-    """The way to one endpoint through one SDK's client, which is made at the first request.
+    """The way to one endpoint through one SDK's clients, which are made at the first request.
 
     Args:
         provider: The vendor's name.
         asynchronous: Whether the client's methods return awaitables.
-        make: Makes the client, or raises `ConfigurationError`.
+        clients: The client, or one for each event loop.
         describe: Reads the endpoint off a client.
         codec: Writes and reads completions.
         endpoint: The endpoint, where it is known without a client; None to ask `describe`.
@@ -34,7 +34,7 @@ class SdkPort:
         *,
         provider: str,
         asynchronous: bool,
-        make: Callable[[], Any],
+        clients: SharedClient | LoopClients,
         describe: Callable[[Any], Mapping[str, Any]],
         codec: Codec,
         endpoint: Mapping[str, Any] | None = None,
@@ -42,13 +42,11 @@ class SdkPort:
     ) -> None:
         self._provider = provider
         self._asynchronous = asynchronous
-        self._make = make
+        self._clients = clients
         self._describe = describe
         self._codec = codec
         self._endpoint = endpoint
         self._root = tuple(filter(None, root.split(".")))
-        self._client: Any = None
-        self._lock = make_lock()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._provider}>"
@@ -72,16 +70,12 @@ class SdkPort:
 
     @property
     def client(self) -> Any:
-        """The SDK's client, made once, whatever the number of threads that ask for it.
+        """The SDK's client; where there is one for each event loop, that of the running loop.
 
         Raises:
             ConfigurationError: The SDK or the key is missing, or a setting is wrong.
         """
-        if self._client is None:
-            with self._lock:
-                if self._client is None:
-                    self._client = self._make()
-        return self._client
+        return self._clients.get()
 
     def send(self, operation: str, request: Request) -> Any:
         """Call the SDK method at the path `operation` with `request` as keywords.
@@ -89,9 +83,10 @@ class SdkPort:
         Raises:
             ConfigurationError: As `client`.
         """
-        if self._asynchronous and self._client is None:
+        client = self._client
+        if client is None and self._asynchronous:
             return self._prepare_and_send(operation, request)
-        return self._method(operation)(**request)
+        return self._find_method(self.client if client is None else client, operation)(**request)
 
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON; `CacheEntryError` if it cannot be written."""
@@ -101,17 +96,33 @@ class SdkPort:
         """Make the completion that `dump` wrote; `CacheEntryError` if it cannot be made."""
         return self._codec.load(text)
 
-    def _method(self, operation: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = reduce(getattr, (*self._root, *operation.split(".")), self.client)
+    @property
+    def _client(self) -> Any:
+        """The client, if it has been made."""
+        return self._clients.find()
+
+    def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
+        method: Callable[..., Any] = reduce(getattr, (*self._root, *operation.split(".")), client)
         return method
 
     async def _prepare_and_send(self, operation: str, request: Request) -> Any:
-        import asyncio
+        client = await self._clients.prepare()
+        return await self._find_method(client, operation)(**request)
 
-        # Importing an SDK takes half a second, in which the event loop would stand still.
-        method = await asyncio.to_thread(self._method, operation)
-        answer: Awaitable[Any] = method(**request)
-        return await answer
+
+def hold_clients(make: Make, close: Close | None) -> SharedClient | LoopClients:
+    """Hold what `make` makes: a client for each event loop if there is a way to `close` them, else one client."""
+    return SharedClient(make) if close is None else LoopClients(make, close)
+
+
+def hold_client(client: Any) -> SharedClient:
+    """Hold a client that the caller made. It stays the only one, and is the caller's to close."""
+    return SharedClient(lambda: client, client)
+
+
+async def close_client(client: Any) -> None:
+    """Close an asynchronous client of openai or anthropic."""
+    await client.close()
 
 
 def import_sdk(name: str, vendor: Vendor) -> ModuleType:
@@ -155,6 +166,18 @@ def construct(vendor: Vendor, client_class: Callable[..., Any], arguments: Mappi
         return client_class(**arguments)
     except Exception as error:
         raise ConfigurationError(f"The client for {vendor.name} cannot be made: {error}") from error
+
+
+def settle_platform(client: Any, sdk: str) -> Any:
+    """Let a new asynchronous client know the platform that it names in a header.
+
+    It would find out in the event loop's default executor at its first request, and wait for ever where all threads
+    of that wait for this very request.
+    """
+    find = getattr(import_module(f"{sdk}._base_client"), "get_platform", None)
+    if find is not None:
+        client._platform = find()  # noqa: SLF001 - the SDK has no other way to say it
+    return client
 
 
 def check_client(client: Any, kinds: Mapping[type, bool], advice: str) -> bool:

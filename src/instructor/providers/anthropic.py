@@ -7,15 +7,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
-from instructor.providers.adapter import SdkPort, check_client, construct, forbid_both, import_sdk, require_key
+from instructor.providers.adapter import (
+    SdkPort,
+    check_client,
+    close_client,
+    construct,
+    forbid_both,
+    hold_client,
+    hold_clients,
+    import_sdk,
+    require_key,
+    settle_platform,
+)
+from instructor.providers.clients import Close
 from instructor.providers.completions import Codec, construct_members, write_members
 from instructor.providers.identity import (
-    complete_url,
     describe_endpoint,
     describe_headers,
+    describe_transport,
     keyed_query,
     normalise_url,
     parse_header_lines,
+    read_url,
     read_variable,
 )
 from instructor.providers.table import Vendor, find_vendor
@@ -73,8 +86,8 @@ def make_port(
     given = {name: options.get(name) for name in _CREDENTIALS}
     forbid_both(vendor, api_key=api_key, **given)
     url = base_url
-    if url is None and (variable := read_variable(vendor.base_url_variables)):
-        url = complete_url(variable, "", vendor.base_url)
+    if url is None:
+        url = read_url(vendor.base_url_variables, "", vendor.base_url)
     # A profile may bring a base URL of its own, which only the SDK can read.
     moved = url is None and (any(options.get(name) is not None for name in _MOVES) or _profile_rules(vendor, api_key))
     url = url if url is not None or moved else vendor.base_url
@@ -82,7 +95,10 @@ def make_port(
     return SdkPort(
         provider=vendor.name,
         asynchronous=asynchronous,
-        make=lambda: _make_client(vendor, asynchronous, url, api_key, arguments),
+        clients=hold_clients(
+            lambda: _make_client(vendor, asynchronous, url, api_key, arguments),
+            _choose_close(asynchronous, options),
+        ),
         describe=describe_client,
         codec=CODEC,
         endpoint=None if moved else _describe_arguments(url, arguments),
@@ -116,7 +132,7 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkPort]:
     return vendor, SdkPort(
         provider=vendor.name,
         asynchronous=asynchronous,
-        make=lambda: client,
+        clients=hold_client(client),
         describe=describe_client,
         codec=CODEC,
         endpoint=describe_client(client),
@@ -134,7 +150,20 @@ def describe_client(client: Any) -> dict[str, Any]:
         headers=getattr(client, "_custom_headers", client.default_headers),
         query=getattr(client, "_custom_query", client.default_query),
         places=places,
+        http_client=getattr(client, "_client", None),
     )
+
+
+def _choose_close(asynchronous: bool, options: Mapping[str, Any]) -> Close | None:
+    """How to close a client of ours, and nothing of the caller's: an HTTP client, or credentials."""
+    if not asynchronous or options.get("http_client") is not None:
+        return None
+    return close_client if options.get("credentials") is None else _close_connections
+
+
+async def _close_connections(client: Any) -> None:
+    connections = getattr(client, "_client")  # noqa: B009 - private; close() would close the credentials too
+    await connections.aclose()
 
 
 def _profile_rules(vendor: Vendor, api_key: Any) -> bool:
@@ -144,17 +173,24 @@ def _profile_rules(vendor: Vendor, api_key: Any) -> bool:
 def _describe_arguments(url: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     lines = parse_header_lines(os.environ.get("ANTHROPIC_CUSTOM_HEADERS"))
     headers = lines | dict(arguments.get("default_headers") or {})
-    return _describe(url, headers=headers, query=arguments.get("default_query") or {}, places={})
+    return _describe(
+        url,
+        headers=headers,
+        query=arguments.get("default_query") or {},
+        places={},
+        http_client=arguments.get("http_client"),
+    )
 
 
 def _describe(
-    url: Any, *, headers: Mapping[str, Any], query: Mapping[str, Any], places: Mapping[str, Any]
+    url: Any, *, headers: Mapping[str, Any], query: Mapping[str, Any], places: Mapping[str, Any], http_client: Any
 ) -> dict[str, Any]:
     return describe_endpoint(
         base_url=normalise_url(url),
         default_headers=describe_headers(headers),
         default_query=keyed_query(query),
         **places,
+        **describe_transport(http_client),
     )
 
 
@@ -168,4 +204,4 @@ def _make_client(vendor: Vendor, asynchronous: bool, base_url: Any, api_key: Any
     names = {name.lower() for name in client.default_headers}
     if not any(found) and not names & {"x-api-key", "authorization"}:
         require_key(vendor, None)
-    return client
+    return settle_platform(client, "anthropic") if asynchronous else client

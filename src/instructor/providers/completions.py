@@ -45,8 +45,9 @@ class Codec:
         kind = type(completion).__name__
         if kind not in self.kinds or self._loaded(kind) is not type(completion):
             raise CacheEntryError(f"A completion of type {_full_name(completion)} cannot be stored.")
-        private = {name: getattr(completion, name, None) for name in self.private}
-        private = {name: value for name, value in private.items() if isinstance(value, str)}
+        # None is kept too: the SDK sets it where the server sent no such header.
+        private = {name: getattr(completion, name) for name in self.private if hasattr(completion, name)}
+        private = {name: value for name, value in private.items() if value is None or isinstance(value, str)}
         try:
             return write_json({"kind": kind, "private": private, "body": self.write(completion)})
         except (TypeError, ValueError, RecursionError) as error:
@@ -61,7 +62,7 @@ class Codec:
         try:
             data = json.loads(text)
             kind, body = data["kind"], data["body"]
-            private = {name: str(data["private"][name]) for name in self.private if name in data["private"]}
+            private = {name: _read_text(data["private"][name]) for name in self.private if name in data["private"]}
             module = self.kinds[kind]
         except (ValueError, KeyError, TypeError) as error:
             raise CacheEntryError(f"The stored completion cannot be read: {error!r}") from error
@@ -130,7 +131,11 @@ def _make_namespace(body: Any) -> Any:
     return json.loads(json.dumps(body), object_hook=lambda members: SimpleNamespace(**members))
 
 
-def _attach(completion: Any, private: Mapping[str, str]) -> Any:
+def _read_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _attach(completion: Any, private: Mapping[str, str | None]) -> Any:
     for name, value in private.items():
         setattr(completion, name, value)
     return completion

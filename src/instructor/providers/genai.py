@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -13,11 +15,20 @@ from instructor.providers.adapter import (
     construct,
     find_key,
     forbid_both,
+    hold_client,
+    hold_clients,
     import_sdk,
     require_key,
 )
 from instructor.providers.completions import Codec
-from instructor.providers.identity import describe_endpoint, describe_headers, normalise_url, read_variable
+from instructor.providers.identity import (
+    describe_endpoint,
+    describe_headers,
+    describe_transport,
+    normalise_url,
+    read_variable,
+)
+from instructor.providers.options import check_headers, check_members
 from instructor.providers.table import Vendor, find_vendor
 
 _PRIVATE_HEADERS = frozenset(
@@ -84,13 +95,17 @@ def make_port(
     vertex = _wants_vertex(vendor, options)
     http = _settle_http(vendor, vertex, asynchronous, base_url, options)
     arguments = {name: options.get(name) for name in ("credentials", "project", "location", "debug_config")}
+    owned = asynchronous and not _brings_connections(http)
+    settled = not _names_members(http, asynchronous)
     return SdkPort(
         provider=vendor.name,
         asynchronous=asynchronous,
-        make=lambda: _make_client(vendor, vertex, api_key, arguments, http),
-        describe=describe_client,
+        clients=hold_clients(
+            lambda: _make_client(vendor, vertex, api_key, arguments, http), _close_client if owned else None
+        ),
+        describe=lambda client: describe_client(client, asynchronous=asynchronous),
         codec=CODEC,
-        endpoint=_describe_arguments(vertex, api_key, arguments, http),
+        endpoint=_describe_arguments(vertex, asynchronous, api_key, arguments, http) if settled else None,
         root="aio" if asynchronous else "",
     )
 
@@ -118,16 +133,16 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkPort]:
     return vendor, SdkPort(
         provider=vendor.name,
         asynchronous=asynchronous,
-        make=lambda: client,
-        describe=describe_client,
+        clients=hold_client(client),
+        describe=lambda client: describe_client(client, asynchronous=asynchronous),
         codec=CODEC,
-        endpoint=describe_client(client),
+        endpoint=describe_client(client, asynchronous=asynchronous),
         root="aio" if asynchronous else "",
     )
 
 
-def describe_client(client: Any) -> dict[str, Any]:
-    """Read the endpoint off a client; equal to what `make_port` knows without one."""
+def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
+    """Read the endpoint of one half of a client off it; equal to what `make_port` knows without one."""
     inner = getattr(client, "_api_client")  # noqa: B009 - private, and the only place where the SDK keeps it
     options = getattr(inner, "_http_options")  # noqa: B009 - as above
     vertex = bool(inner.vertexai)
@@ -142,7 +157,33 @@ def describe_client(client: Any) -> dict[str, Any]:
             "extra_body": options.extra_body,
             "base_url_resource_scope": options.base_url_resource_scope,
         },
+        http_client=_find_transport(inner, options, asynchronous=asynchronous),
     )
+
+
+def _find_transport(inner: Any, options: Any, *, asynchronous: bool) -> Any:
+    if asynchronous:
+        given = options.httpx_async_client or options.aiohttp_client
+        return given or getattr(inner, "_async_httpx_client", None)
+    return getattr(inner, "_httpx_client", None)
+
+
+async def _close_client(client: Any) -> None:
+    client.close()
+    await client.aio.aclose()
+
+
+def _names_members(http: Mapping[str, Any], asynchronous: bool) -> bool:
+    """Whether keywords of the HTTP client bring headers or a query, which it writes in a form of its own."""
+    arguments: Mapping[str, Any] = http.get("async_client_args" if asynchronous else "client_args") or {}
+    return not arguments.keys().isdisjoint(("headers", "params"))
+
+
+def _brings_connections(http: Mapping[str, Any]) -> bool:
+    """Whether ``http_options`` bring connections of the caller's to the asynchronous half."""
+    arguments: Mapping[str, Any] = http.get("async_client_args") or {}
+    clients = (http.get(name) is not None for name in ("httpx_async_client", "aiohttp_client"))
+    return any(clients) or not arguments.keys().isdisjoint(("mounts", "transport"))
 
 
 def _default_version(vertex: bool) -> str:
@@ -179,12 +220,15 @@ def _settle_http(
         forbid_both(vendor, **{name: value, f"http_options[{member!r}]": http.get(member)})
         if value is not None:
             http[member] = value
-    if not http.get("base_url"):
+    if http.get("base_url") in (None, ""):
         variable = read_variable(find_vendor("vertexai" if vertex else "google").base_url_variables)
         http |= {"base_url": variable} if variable else {}
-    if http.get("base_url"):
+    if http.get("base_url") not in (None, ""):
         normalise_url(http["base_url"])
         http["base_url"] = str(http["base_url"])
+    check_headers(vendor.name, "http_options['headers']", http.get("headers"))
+    for name in ("client_args", "async_client_args", "extra_body"):
+        check_members(vendor.name, f"http_options[{name!r}]", http.get(name))
     return http
 
 
@@ -193,7 +237,9 @@ def _plain_options(options: Any) -> dict[str, Any]:
     if options is None:
         return {}
     if isinstance(options, dict):
-        return dict(cast("dict[str, Any]", options))
+        # The SDK takes its members under the names of the wire too: "baseUrl" for "base_url".
+        given = cast("dict[str, Any]", options)
+        return {re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower(): value for name, value in given.items()}
     # Not model_dump(), which would take an HTTP client standing in it apart.
     return {name: getattr(options, name) for name in options.model_fields_set if getattr(options, name) is not None}
 
@@ -203,20 +249,27 @@ def _milliseconds(vendor: Vendor, timeout: Any) -> int | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise ConfigurationError(f"{vendor.name}: timeout= is a number of seconds here, not {timeout!r}.")
-    return int(timeout * 1000)
+    return math.ceil(timeout * 1000)
 
 
 def _retry_options(max_retries: Any) -> dict[str, int] | None:
-    return None if max_retries is None else {"attempts": int(max_retries) + 1}
+    return None if max_retries is None else {"attempts": max_retries + 1}
 
 
 def _describe_arguments(
-    vertex: bool, api_key: Any, arguments: Mapping[str, Any], http: Mapping[str, Any]
+    vertex: bool, asynchronous: bool, api_key: Any, arguments: Mapping[str, Any], http: Mapping[str, Any]
 ) -> dict[str, Any]:
     version = http.get("api_version") or _version_variable(vertex)
     base_url = http.get("base_url") or (None if vertex else find_vendor("google").base_url)
     place = _find_place(api_key, arguments, http.get("base_url")) if vertex else {}
-    return _describe(vertex, base_url=base_url, place=place, http={**http, "api_version": version})
+    names = ("httpx_async_client", "aiohttp_client") if asynchronous else ("httpx_client",)
+    return _describe(
+        vertex,
+        base_url=base_url,
+        place=place,
+        http={**http, "api_version": version},
+        http_client=next((http[name] for name in names if http.get(name) is not None), None),
+    )
 
 
 def _version_variable(vertex: bool) -> str | None:
@@ -240,7 +293,9 @@ def _find_place(api_key: Any, arguments: Mapping[str, Any], base_url: str | None
     return {"project": project, "location": location}
 
 
-def _describe(vertex: bool, *, base_url: Any, place: Mapping[str, Any], http: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(
+    vertex: bool, *, base_url: Any, place: Mapping[str, Any], http: Mapping[str, Any], http_client: Any
+) -> dict[str, Any]:
     scope = http.get("base_url_resource_scope")
     return describe_endpoint(
         base_url=None if base_url is None else normalise_url(base_url),
@@ -251,6 +306,7 @@ def _describe(vertex: bool, *, base_url: Any, place: Mapping[str, Any], http: Ma
         resource_scope=getattr(scope, "value", scope),
         default_headers=describe_headers(http.get("headers") or {}),
         extra_body=http.get("extra_body"),
+        **describe_transport(http_client),
     )
 
 

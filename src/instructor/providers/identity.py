@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from instructor.exceptions import ConfigurationError
@@ -44,7 +44,28 @@ def read_variable(names: Iterable[str]) -> str | None:
     return next((value for value in values if value), None)
 
 
-def normalise_url(url: Any) -> str:
+def read_url(names: Iterable[str], path: str = "", pattern: str = "") -> str | None:
+    """Read a base URL from the first of some environment variables that is set; see `complete_url`.
+
+    Raises:
+        ConfigurationError: It holds no URL; the message names it.
+    """
+    for name in names:
+        value = read_variable([name])
+        if value is None:
+            continue
+        url = complete_url(value, path, pattern)
+        try:
+            normalise_url(url)
+        except ConfigurationError:
+            raise ConfigurationError(
+                f"The environment variable {name} holds no URL. Give it in full, such as 'https://example.com/v1'."
+            ) from None
+        return url
+    return None
+
+
+def normalise_url(url: Any, name: str = "base_url") -> str:
     """Write a URL in the one form that stands for it in a key, without anything secret.
 
     Scheme and host are in lower case; user, password, fragment, default port, trailing slash and credentials in the
@@ -52,6 +73,7 @@ def normalise_url(url: Any) -> str:
 
     Args:
         url: Text, or an SDK's own URL object.
+        name: The argument that holds it, for the message.
 
     Raises:
         ConfigurationError: It is not an ``http`` or ``https`` URL.
@@ -66,7 +88,7 @@ def normalise_url(url: Any) -> str:
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise ConfigurationError("base_url is no URL. Give it in full, such as 'https://example.com/v1'.")
+        raise ConfigurationError(f"{name} is no URL. Give it in full, such as 'https://example.com/v1'.")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
         host = f"{host}:{port}"
@@ -88,10 +110,39 @@ def describe_headers(headers: Mapping[str, Any]) -> dict[str, str]:
 
     An SDK's marker for "leave this header out" is told apart from every text by its class's name.
     """
+    return {name: _read_header(value) for name, value in keyed_headers(headers).items()}
+
+
+def _read_header(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else type(value).__name__
+
+
+def describe_transport(http_client: Any) -> dict[str, Any]:
+    """Say what an HTTP client adds to each request, as members of an endpoint.
+
+    They stand beside the SDK's own default headers and query, because which of the two wins is the SDK's affair. What
+    an HTTP client has by default (``accept``, ``user-agent``, ...) is nothing that counts.
+
+    Args:
+        http_client: A client of ``httpx2`` or ``httpx``, or any object; what has no such members adds nothing.
+    """
+    headers = getattr(http_client, "headers", None)
+    params = getattr(http_client, "params", None)
     return {
-        name: value if isinstance(value, str) else f"{type(value).__name__}"
-        for name, value in keyed_headers(headers).items()
+        "http_headers": describe_headers(cast("Mapping[str, Any]", headers)) if isinstance(headers, Mapping) else None,
+        "http_query": keyed_query(_collect(params)) if isinstance(params, Mapping) else None,
     }
+
+
+def _collect(params: Any) -> dict[str, list[Any]]:
+    """All values of each parameter: a name may stand in a query more than once."""
+    collected: dict[str, list[Any]] = {}
+    pairs = params.multi_items() if hasattr(params, "multi_items") else params.items()
+    for name, value in pairs:
+        collected.setdefault(name, []).append(value)
+    return collected
 
 
 def describe_endpoint(**members: Any) -> dict[str, Any]:

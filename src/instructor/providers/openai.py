@@ -10,20 +10,26 @@ from instructor.exceptions import ClientError, ConfigurationError
 from instructor.providers.adapter import (
     SdkPort,
     check_client,
+    close_client,
     construct,
     find_key,
     forbid_both,
+    hold_client,
+    hold_clients,
     import_sdk,
     require_key,
+    settle_platform,
 )
 from instructor.providers.completions import Codec, construct_members, write_members
 from instructor.providers.identity import (
     complete_url,
     describe_endpoint,
     describe_headers,
+    describe_transport,
     keyed_query,
     normalise_url,
     parse_header_lines,
+    read_url,
     read_variable,
 )
 from instructor.providers.table import Vendor, find_vendor, recognise_vendor
@@ -73,10 +79,14 @@ def make_port(
     settle = _settle_azure if vendor.sdk == "azure" else _settle_url
     arguments |= settle(vendor, base_url, options)
     moved = any(options.get(name) is not None for name in _MOVES)
+    # An HTTP client of the caller's is the caller's to close, and to use on the loop it belongs to.
+    owned = asynchronous and options.get("http_client") is None
     return SdkPort(
         provider=vendor.name,
         asynchronous=asynchronous,
-        make=lambda: _make_client(vendor, asynchronous, api_key, arguments),
+        clients=hold_clients(
+            lambda: _make_client(vendor, asynchronous, api_key, arguments), close_client if owned else None
+        ),
         describe=describe_client,
         codec=CODEC,
         endpoint=None if moved else _describe_arguments(vendor, arguments),
@@ -104,7 +114,7 @@ def wrap_client(client: Any) -> tuple[Vendor, SdkPort]:
     return vendor, SdkPort(
         provider=vendor.name,
         asynchronous=asynchronous,
-        make=lambda: client,
+        clients=hold_client(client),
         describe=describe_client,
         codec=CODEC,
         endpoint=describe_client(client),
@@ -119,6 +129,7 @@ def describe_client(client: Any) -> dict[str, Any]:
         project=client.project,
         headers=_own(client, "_custom_headers", client.default_headers),
         query=_own(client, "_custom_query", client.default_query),
+        http_client=getattr(client, "_client", None),
     )
 
 
@@ -140,12 +151,8 @@ def _settle_url(vendor: Vendor, base_url: Any, options: Mapping[str, Any]) -> di
     forbid_both(vendor, base_url=base_url, provider=options.get("provider"))
     if options.get("data_residency") is not None or any(options.get(name) is not None for name in _MOVES):
         return {} if base_url is None else {"base_url": base_url}
-    if base_url is None and (variable := read_variable(vendor.base_url_variables)):
-        base_url = complete_url(variable, vendor.base_path, vendor.base_url)
     if base_url is None:
-        base_url = vendor.base_url or None
-    if base_url is not None:
-        normalise_url(base_url)
+        base_url = read_url(vendor.base_url_variables, vendor.base_path, vendor.base_url) or vendor.base_url or None
     return {"base_url": base_url}
 
 
@@ -155,12 +162,13 @@ def _settle_azure(vendor: Vendor, base_url: Any, options: Mapping[str, Any]) -> 
     if base_url is not None:
         normalise_url(base_url)
         return {"api_version": version, "base_url": base_url}
-    endpoint = options.get("azure_endpoint") or read_variable(vendor.base_url_variables)
+    given = options.get("azure_endpoint")
+    endpoint = complete_url(given, "", "") if given else read_url(vendor.base_url_variables)
     if endpoint is None:
         return {"api_version": version}
-    endpoint = complete_url(str(endpoint), "", "").rstrip("/")
-    normalise_url(endpoint)
-    return {"api_version": version, "azure_endpoint": endpoint}
+    if given:
+        normalise_url(endpoint, "azure_endpoint")
+    return {"api_version": version, "azure_endpoint": endpoint.rstrip("/")}
 
 
 def _describe_arguments(vendor: Vendor, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,12 +183,23 @@ def _describe_arguments(vendor: Vendor, arguments: Mapping[str, Any]) -> dict[st
         query["api-version"] = arguments["api_version"]
     headers = parse_header_lines(os.environ.get("OPENAI_CUSTOM_HEADERS")) | dict(arguments.get("default_headers") or {})
     return _describe(
-        url, organization=arguments["organization"], project=arguments["project"], headers=headers, query=query
+        url,
+        organization=arguments["organization"],
+        project=arguments["project"],
+        headers=headers,
+        query=query,
+        http_client=arguments.get("http_client"),
     )
 
 
 def _describe(
-    url: Any, *, organization: Any, project: Any, headers: Mapping[str, Any], query: Mapping[str, Any]
+    url: Any,
+    *,
+    organization: Any,
+    project: Any,
+    headers: Mapping[str, Any],
+    query: Mapping[str, Any],
+    http_client: Any,
 ) -> dict[str, Any]:
     members = keyed_query(query)
     return describe_endpoint(
@@ -190,6 +209,7 @@ def _describe(
         project=project,
         default_headers=describe_headers(headers),
         default_query=members,
+        **describe_transport(http_client),
     )
 
 
@@ -209,7 +229,8 @@ def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Ma
     sdk = import_sdk("openai", vendor)
     client_class = getattr(sdk, ("Async" if asynchronous else "") + ("AzureOpenAI" if azure else "OpenAI"))
     given = arguments if key is None else {**arguments, "api_key": key}
-    return construct(vendor, client_class, {name: value for name, value in given.items() if value is not None})
+    client = construct(vendor, client_class, {name: value for name, value in given.items() if value is not None})
+    return settle_platform(client, "openai") if asynchronous else client
 
 
 def _require_url(vendor: Vendor, arguments: Mapping[str, Any]) -> None:

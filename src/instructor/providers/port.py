@@ -36,7 +36,7 @@ class Port(Protocol):
 
     @property
     def client(self) -> Any:
-        """The SDK's client, made on first use.
+        """The SDK's client, made on first use; one for each event loop where it is asynchronous and ours.
 
         Raises:
             ConfigurationError: The SDK is not installed, or a key is needed and none was given.

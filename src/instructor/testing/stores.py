@@ -123,6 +123,24 @@ class StoreContract:
         assert all(asyncio.run(use_all()))
         assert _as_text(guard.read(f"{KEY}7")) == "text 7" * 50
 
+    def test_does_what_its_abilities_say(self) -> None:
+        """Memory of this process returns the very entry that it keeps; a store that counts counts what is stored."""
+        store = self.make()
+        guard = guard_of(store)
+        entry = Entry(KEY, '{"a": 1}', '{"id": "é"}', "openai", "gpt", 1.5)
+        if guard.near is None:
+            guard.write(KEY, encode_entry(entry), None)
+        else:
+            guard.near.keep(entry)
+            assert guard.near.find(KEY) is entry
+            assert guard.near.find("unknown") is None
+            assert guard.stats().hits == 1
+        assert _as_text(guard.read(KEY)) == encode_entry(entry)
+        stats = guard.stats()
+        if "sized" in store.abilities:
+            assert stats.entries == 1
+            assert stats.bytes
+
     def test_never_fails_in_all_this(self) -> None:
         """A store that raises or hangs is left alone after the first time; a healthy one never is."""
         guard = guard_of(self.make())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from functools import partial
 from itertools import product
 from typing import Any, ClassVar, TypeGuard, TypeVar
 
@@ -14,7 +15,12 @@ import orjson
 import pydantic
 
 from instructor.call import Binding, Messages, Request, Shape, Usage
-from instructor.exceptions import IncompleteOutputException, RefusalError, ResponseParsingError
+from instructor.exceptions import (
+    ConfigurationError,
+    IncompleteOutputException,
+    RefusalError,
+    ResponseParsingError,
+)
 from instructor.mode import Mode
 from instructor.wires.text import find_json
 from instructor.wires.wire import Wire
@@ -198,20 +204,42 @@ class WireContract:
     def test_an_answer_that_was_cut_off_is_said_to_be(self) -> None:
         for mode in self.wire.modes:
             completion = self.cut_off(mode)
-            error = _raised(IncompleteOutputException, self._reader(completion, mode))
+            error = self._judged(IncompleteOutputException, completion, mode)
             assert error.last_completion is completion
 
     def test_a_refusal_is_said_to_be_one(self) -> None:
         for mode in self.wire.modes:
             completion = self.refused(mode)
-            error = _raised(RefusalError, self._reader(completion, mode))
+            error = self._judged(RefusalError, completion, mode)
             assert error.last_completion is completion
 
     def test_an_empty_completion_has_no_answer(self) -> None:
         for mode in self.wire.modes:
             completion = self.empty(mode)
-            error = _raised(ResponseParsingError, self._reader(completion, mode))
+            error = self._judged(ResponseParsingError, completion, mode)
             assert error.raw_response is completion
+            assert error.mode == mode.name
+
+    def test_a_whole_completion_is_sound_whatever_it_says(self) -> None:
+        for mode, name, text in product(self.wire.modes, (_SHAPE.name, "find_person"), (_ANSWER, "{}")):
+            self.wire.check(self.answered(text, mode, name))
+
+    def test_a_completion_of_null_is_no_answer_and_is_asked_for_again(self) -> None:
+        for mode in self.wire.modes:
+            error = self._judged(ResponseParsingError, None, mode)
+            request = self._write(mode)
+            again = self.wire.reask(request, None, error, mode)
+            *old, told = again[self.conversation]
+            assert old == request[self.conversation]
+            assert told["role"] == "user"
+            assert str(error) in _texts(told)
+            assert self.wire.usage(None) == Usage()
+
+    def test_tools_that_are_no_list_are_named(self) -> None:
+        bindings = (None, *(self.wire.bind(_SHAPE, mode, True) for mode in self.wire.modes))
+        for binding, tools in product(bindings, (5, "x")):
+            write = partial(self.wire.write, _messages(), binding, "some-model", {"tools": tools})
+            assert "tools" in str(_raised(ConfigurationError, write))
 
     def test_counts_the_tokens(self) -> None:
         for mode in self.wire.modes:
@@ -228,6 +256,13 @@ class WireContract:
 
     def _calling_modes(self) -> list[Mode]:
         return [mode for mode in self.wire.modes if mode in {Mode.TOOLS, Mode.RESPONSES_TOOLS}]
+
+    def _judged(self, kind: type[_Error], completion: Any, mode: Mode) -> _Error:
+        """Return what `read` raises, which is what `check` raises too."""
+        error = _raised(kind, self._reader(completion, mode))
+        same = _raised(kind, lambda: self.wire.check(completion))
+        assert (type(same), str(same)) == (type(error), str(error))
+        return error
 
     def _reader(self, completion: Any, mode: Mode) -> Callable[[], str]:
         return lambda: self.wire.read(completion, mode, _SHAPE.name)

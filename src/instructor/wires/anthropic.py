@@ -14,8 +14,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from instructor.call import Binding, Messages, Request, Shape, Usage
-from instructor.exceptions import IncompleteOutputException, MultimodalError, RefusalError, ResponseParsingError
+from instructor.exceptions import (
+    IncompleteOutputException,
+    MultimodalError,
+    ProviderError,
+    RefusalError,
+    ResponseParsingError,
+)
 from instructor.mode import Mode
+from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts, read_tools, refuse
 from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.content import (
     SYSTEM_ROLES,
@@ -26,7 +33,7 @@ from instructor.wires.content import (
     split_data_url,
 )
 from instructor.wires.schema import expand_root
-from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look
+from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look, look_list, look_text
 
 Block = dict[str, Any]
 
@@ -43,6 +50,10 @@ _CUT_OFF = {
     "max_tokens": "The answer was cut off at max_tokens. Raise max_tokens, or ask for less.",
     "model_context_window_exceeded": "The answer was cut off: the context window is full. Send or ask for less.",
 }
+_PAUSED = frozenset({"pause_turn", "compaction"})
+"""The API goes on with such a turn when it is sent back."""
+_UNSAID = frozenset({"thinking", "redacted_thinking", "compaction"})
+"""Blocks that hold nothing of what the model said."""
 _VERSION = re.compile(r"claude-[a-z]+-(\d+)(?:[-.](\d{1,2}))?(?!\d)")
 _FIRST_THINKING = (5, 0)
 _FIRST_UNFORCED = (5, 1)
@@ -78,37 +89,38 @@ class AnthropicMessages:
         """Write a request.
 
         Where the caller did not say, ``max_tokens`` is 4096 and the thinking budget, or 16384 from Claude 5 on.
+
+        Raises:
+            ConfigurationError: ``tools``, ``tool_choice``, ``system``, ``thinking`` or a message cannot be sent.
         """
         chosen = _name_arguments(arguments)
+        tools, thinking = read_tools(chosen), read_mapping(chosen.get("thinking"), "thinking")
         bound = binding or Binding()
         request = {
             "model": model,
             "messages": _write_turns(message for message in messages if not _is_system(message)),
-            "max_tokens": _default_max_tokens(model, chosen.get("thinking")),
+            "max_tokens": _default_max_tokens(model, thinking),
             **chosen,
             **bound.arguments,
         }
         instructions = [bound.instruction]
         if "tools" in bound.arguments:
-            request["tools"] = [*(chosen.get("tools") or ()), *bound.arguments["tools"]]
+            request["tools"] = [*tools, *bound.arguments["tools"]]
             request["tool_choice"] = _choose_tool(bound.arguments["tool_choice"], model, chosen)
             instructions.append(_instruct_call(bound.arguments["tool_choice"], request["tool_choice"]))
         told = [message.get("content") for message in messages if _is_system(message)]
         system = _write_system([chosen.get("system"), *told, *instructions])
         return {**request, "system": system} if system else request
 
+    def check(self, completion: Any) -> None:
+        """Make sure that a message is whole and sound. An empty one is, where a stop sequence ended it."""
+        _check_message(completion, None)
+
     def read(self, completion: Any, mode: Mode, name: str) -> str:
         """Take the input of the first call of the tool `name`, or the JSON in the text where no tool was called."""
-        reason = look(completion, "stop_reason")
-        if reason in _CUT_OFF:
-            raise IncompleteOutputException(_CUT_OFF[reason], last_completion=completion)
-        if reason == "refusal":
-            raise RefusalError(
-                f"The model refused to answer. {_text_of(completion)}".strip(), last_completion=completion
-            )
-        is_paused = reason == "pause_turn"
-        calls = _calls_of(_blocks_of(completion)) if mode is Mode.TOOLS and not is_paused else []
-        answer = _read_call(calls, name) if calls else find_json("" if is_paused else _text_of(completion))
+        _check_message(completion, mode)
+        calls = _calls_of(_blocks_of(completion)) if mode is Mode.TOOLS else []
+        answer = _read_call(calls, name) if calls else find_json(_text_of(completion))
         if answer is None:
             said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(completion)
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
@@ -124,7 +136,7 @@ class AnthropicMessages:
         name: str = look(request["tools"][-1], "name") if mode is Mode.TOOLS else ""  # ours stands last
         said = _correct_calls(blocks, name)
         turns: list[dict[str, Any]] = [{"role": "assistant", "content": said}] if said else []
-        if not turns or look(completion, "stop_reason") != "pause_turn":
+        if not turns or look_text(completion, "stop_reason") not in _PAUSED:
             problem = describe_error(error)
             told = _answer_calls(calls, name, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
             turns.append({"role": "user", "content": told})
@@ -152,7 +164,7 @@ def _name_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         named["stop_sequences"] = [named["stop_sequences"]]
     body = {name: arguments[name] for name in sorted(_BODY_ONLY & arguments.keys())}
     if body:
-        named["extra_body"] = {**body, **(named.get("extra_body") or {})}
+        named["extra_body"] = {**body, **read_mapping(named.get("extra_body"), "extra_body")}
     return named
 
 
@@ -162,17 +174,21 @@ def _read_version(model: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
 
 
-def _default_max_tokens(model: str, thinking: Any) -> int:
+def _default_max_tokens(model: str, thinking: Mapping[str, Any]) -> int:
     if _read_version(model) >= _FIRST_THINKING:
         return DEFAULT_MAX_TOKENS_THINKING
-    return DEFAULT_MAX_TOKENS + (thinking.get("budget_tokens") or 0 if is_mapping(thinking) else 0)
+    budget = thinking.get("budget_tokens") or 0
+    if not isinstance(budget, int):
+        raise refuse("thinking['budget_tokens']", budget, "a number of tokens")
+    return DEFAULT_MAX_TOKENS + budget
 
 
 def _choose_tool(forced: Mapping[str, Any], model: str, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
     wanted = chosen.get("tool_choice")
     if isinstance(wanted, str):
         wanted = {"type": _TOOL_CHOICES.get(wanted, wanted)}
-    if is_mapping(wanted) and "type" in wanted:
+    wanted = read_mapping(wanted, "tool_choice")
+    if "type" in wanted:
         return wanted
     choice = dict(forced)
     if any(is_mapping(tool) and tool.get("type", "custom") != "custom" for tool in chosen.get("tools") or ()):
@@ -180,7 +196,7 @@ def _choose_tool(forced: Mapping[str, Any], model: str, chosen: Mapping[str, Any
     if _is_thinking(chosen.get("thinking")) or _read_version(model) >= _FIRST_UNFORCED:
         choice.pop("name", None)
         choice["type"] = "auto"
-    return {**choice, **(wanted or {})}
+    return {**choice, **wanted}
 
 
 def _is_thinking(thinking: Any) -> bool:
@@ -192,8 +208,8 @@ def _instruct_call(forced: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
     return "" if is_forced else _CALL_INSTRUCTION.format(name=forced["name"])
 
 
-def _is_system(message: Mapping[str, Any]) -> bool:
-    return message.get("role") in SYSTEM_ROLES
+def _is_system(message: Any) -> bool:
+    return look(message, "role") in SYSTEM_ROLES
 
 
 def _write_system(pieces: Sequence[Any]) -> str | list[Any] | None:
@@ -203,33 +219,34 @@ def _write_system(pieces: Sequence[Any]) -> str | list[Any] | None:
         return "\n\n".join(told) or None
     blocks: list[Any] = []
     for piece in told:
-        blocks.extend([{"type": "text", "text": piece}] if isinstance(piece, str) else piece)
+        is_text = isinstance(piece, str)
+        blocks.extend([{"type": "text", "text": piece}] if is_text else read_list(piece, "system", "blocks, or text"))
     return blocks
 
 
 def _write_turns(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
-    for are_results, group in groupby(messages, lambda message: message["role"] == "tool"):
+    for are_results, group in groupby(messages, lambda message: look(message, "role") == "tool"):
         if are_results:  # the results of one turn's calls belong into one message
             turns.append({"role": "user", "content": [_write_result(message) for message in group]})
         else:
-            turns.extend({"role": message["role"], "content": _write_content(message)} for message in group)
+            turns.extend(map(_write_turn, group))
     return turns
 
 
-def _write_content(message: Mapping[str, Any]) -> Any:
-    content = message.get("content")
-    calls = message.get("tool_calls")
+@name_message
+def _write_turn(message: Mapping[str, Any]) -> dict[str, Any]:
+    role, content, calls = message["role"], message.get("content"), message.get("tool_calls")
     if not calls:
-        return _write_blocks(content)
+        return {"role": role, "content": _write_blocks(content)}
     said: Any = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
-    return [*_write_blocks(said), *map(_write_call, calls)]
+    return {"role": role, "content": [*_write_blocks(said), *map(_write_call, calls)]}
 
 
 def _write_blocks(content: Any) -> Any:
     if isinstance(content, str) or content is None:
         return content
-    return [_write_block(part) for part in content]
+    return [_write_block(part) for part in read_parts(content)]
 
 
 def _write_block(part: Any) -> Any:
@@ -278,13 +295,32 @@ def _write_call(call: Mapping[str, Any]) -> Block:
     return {"type": "tool_use", "id": identifier, "name": name, "input": arguments}
 
 
+@name_message
 def _write_result(message: Mapping[str, Any]) -> Block:
     content = _write_blocks(message.get("content"))
     return {"type": "tool_result", "tool_use_id": message["tool_call_id"], **({"content": content} if content else {})}
 
 
-def _blocks_of(completion: Any) -> Sequence[Any]:
-    return look(completion, "content") or ()
+def _check_message(completion: Any, mode: Mode | None) -> None:
+    fault, reason = look(completion, "error"), look_text(completion, "stop_reason")
+    if fault:
+        raise ProviderError(AnthropicMessages.name, str(look(fault, "message") or fault))
+    if reason in _CUT_OFF:
+        raise IncompleteOutputException(_CUT_OFF[reason], last_completion=completion)
+    if reason == "refusal":
+        raise RefusalError(f"The model refused to answer. {_text_of(completion)}".strip(), last_completion=completion)
+    is_whole = reason == "stop_sequence" or any(map(_is_said, _blocks_of(completion)))
+    if reason in _PAUSED or not is_whole:
+        told = mode.name if mode else None
+        raise ResponseParsingError(_say_what_came(completion), mode=told, raw_response=completion)
+
+
+def _is_said(block: Any) -> bool:
+    return look_text(block, "type") not in _UNSAID and not _is_blank(block)
+
+
+def _blocks_of(completion: Any) -> list[Any]:
+    return [block for block in look_list(completion, "content") if look_text(block, "type")]
 
 
 def _calls_of(blocks: Sequence[Any]) -> list[Any]:
@@ -292,7 +328,7 @@ def _calls_of(blocks: Sequence[Any]) -> list[Any]:
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:
-    return [look(call, "name") or "" for call in calls]
+    return [look_text(call, "name") for call in calls]
 
 
 def _read_call(calls: Sequence[Any], name: str) -> str | None:
@@ -308,17 +344,17 @@ def _say_what_came(completion: Any) -> str:
 
 def _text_of(completion: Any) -> str:
     # One text comes in several blocks where it has citations, so nothing stands between them.
-    return "".join(look(block, "text") or "" for block in _blocks_of(completion) if look(block, "type") == "text")
+    return "".join(look_text(block, "text") for block in _blocks_of(completion) if look(block, "type") == "text")
 
 
 def _is_blank(block: Any) -> bool:
     # The API sends empty text at times, and refuses to be sent it.
-    return look(block, "type") == "text" and not (look(block, "text") or "").strip()
+    return look(block, "type") == "text" and not look_text(block, "text").strip()
 
 
 def _answer_calls(calls: Sequence[Block], name: str, problem: str) -> list[Block]:
     return [
-        {"type": "tool_result", "tool_use_id": call["id"], "is_error": True, "content": told}
+        {"type": "tool_result", "tool_use_id": look_text(call, "id"), "is_error": True, "content": told}
         for call, told in zip(calls, tell_calls(_names_of(calls), name, problem), strict=True)
     ]
 
@@ -330,4 +366,6 @@ def _correct_calls(blocks: Sequence[Block], name: str) -> list[Block]:
 
 def _dump_block(block: Any) -> Block:
     """Write a block as the API sent it, which is without members that it did not send."""
-    return block.model_dump(mode="json", exclude_unset=True) if isinstance(block, BaseModel) else {**vars(block)}
+    if isinstance(block, BaseModel):
+        return block.model_dump(mode="json", exclude_unset=True)
+    return {**block} if is_mapping(block) else {**vars(block)}

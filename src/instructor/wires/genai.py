@@ -19,12 +19,13 @@ from instructor.exceptions import (
     ResponseParsingError,
 )
 from instructor.mode import Mode
+from instructor.wires.arguments import read_list, read_tools
 from instructor.wires.calls import find_call, say_uncalled, tell_calls
 from instructor.wires.content import is_mapping, say_answer_again
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
-from instructor.wires.text import describe_error, dump_arguments, find_json, look
+from instructor.wires.text import describe_error, dump_arguments, find_json, look, look_list, look_text
 
 _CUT_OFF = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _REFUSED = frozenset(
@@ -45,6 +46,18 @@ _REFUSED = frozenset(
 )
 _COMPLETE = frozenset({"", "STOP", "FINISH_REASON_UNSPECIFIED"})
 _NOT_BLOCKED = frozenset({"", "BLOCKED_REASON_UNSPECIFIED"})
+_SAID = (
+    "text",
+    "function_call",
+    "inline_data",
+    "file_data",
+    "executable_code",
+    "code_execution_result",
+    "tool_call",
+    "tool_response",
+    "audio_transcription",
+)
+"""Where a part holds what the model said."""
 _FORCING = "ANY"
 _CALL_INSTRUCTION = "Give the final answer by calling the function {name}, exactly once."
 
@@ -80,9 +93,11 @@ class Genai:
         """Write a request.
 
         Raises:
-            ConfigurationError: A system prompt or tools were given beside ``cached_content``, which holds its own.
+            ConfigurationError: A system prompt or tools were given beside ``cached_content``, which holds its own;
+                or an argument or a message cannot be sent.
         """
         config = gather_config(arguments)
+        read_tools(config)
         system, turns = split_system(messages, config.pop("system_instruction", None))
         contents = gather_contents(turns, arguments.get("contents"))
         instruction = binding.instruction if binding else ""
@@ -97,24 +112,26 @@ class Genai:
         written = {**bound, **config, **_write_system(system)}
         return {"model": model, "contents": contents, **({"config": written} if written else {})}
 
+    def check(self, completion: Any) -> None:
+        """Make sure that a completion is whole and sound, in each of its candidates."""
+        _check_candidates(completion, look_list(completion, "candidates"), None)
+
     def read(self, completion: Any, mode: Mode, name: str) -> str:
         """Take the arguments of the first call of `name`, or the JSON in the text where no function was called."""
-        candidate = _read_candidate(completion)
-        reason = _name_reason(look(candidate, "finish_reason"))
-        parts = look(candidate, "content", "parts") or ()
-        is_complete = reason in _COMPLETE
-        calls = _calls_of(parts) if mode is Mode.TOOLS and is_complete else []
-        answer = _read_call(calls, name) if calls else find_json(_text_of(parts) if is_complete else "")
+        first = look_list(completion, "candidates")[:1]
+        _check_candidates(completion, first, mode)
+        parts = look_list(first[0], "content", "parts")
+        calls = _calls_of(parts) if mode is Mode.TOOLS else []
+        answer = _read_call(calls, name) if calls else find_json(_text_of(parts))
         if answer is None:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(candidate)
+            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(first[0])
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
         return answer
 
     def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
         """Append the model's content as it came, signatures included, and the error as the result of every call."""
-        candidates = look(completion, "candidates") or ()
-        content = look(candidates[0], "content") if candidates else None
-        parts = look(content, "parts") or ()
+        content = look(next(iter(look_list(completion, "candidates")), None), "content")
+        parts = look_list(content, "parts")
         problem = describe_error(error)
         name = _read_name(request) if mode is Mode.TOOLS else ""
         told = {"role": "user", "parts": _answer_calls(_calls_of(parts), name, problem)}
@@ -155,19 +172,18 @@ def _write_system(pieces: Sequence[Any]) -> dict[str, Any]:
 
 def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any]) -> str:
     """Put ours beside the caller's own tools in `config`; return an instruction where ours is not the only way out."""
-    tools = config.get("tools") or ()
-    wanted = read_fields(config.get("tool_config"))
+    tools = read_tools(config)
+    wanted = read_fields(config, "tool_config")
     forced = bound["tool_config"]["function_calling_config"]
     names = forced["allowed_function_names"]
     if any(_is_hosted(tool) for tool in tools):
         forced = {
             "mode": "VALIDATED"
         }  # a tool that the provider runs, such as a search, is to be used before the answer
-    calling = {**forced, **read_fields(wanted.get("function_calling_config"))}
+    calling = {**forced, **read_fields(wanted, "function_calling_config")}
     if _name_reason(calling["mode"]) == _FORCING:
-        calling["allowed_function_names"] = list(
-            dict.fromkeys([*(calling.get("allowed_function_names") or ()), *names])
-        )
+        allowed = read_list(calling.get("allowed_function_names"), "allowed_function_names", "names")
+        calling["allowed_function_names"] = list(dict.fromkeys([*allowed, *names]))
     else:
         calling.pop("allowed_function_names", None)
     config["tools"] = [*tools, *bound["tools"]]
@@ -180,7 +196,7 @@ def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any]) -> str:
 
 def _is_hosted(tool: Any) -> bool:
     is_declared = is_mapping(tool) or isinstance(tool, BaseModel)
-    return is_declared and not read_fields(tool).keys() <= {"function_declarations"}
+    return is_declared and not read_fields({"tool": tool}, "tool").keys() <= {"function_declarations"}
 
 
 def _check_cached(config: Mapping[str, Any], system: Sequence[Any]) -> None:
@@ -199,21 +215,33 @@ def _fit_cached(bound: dict[str, Any]) -> dict[str, Any]:
     return _hold_to(bound["tools"][0]["function_declarations"][0]["parameters_json_schema"])
 
 
-def _read_candidate(completion: Any) -> Any:
-    """Return the first candidate, if it is neither refused nor cut off."""
+def _check_candidates(completion: Any, candidates: Sequence[Any], mode: Mode | None) -> None:
+    _check_prompt(completion)
+    for candidate in candidates or [None]:
+        reason = _name_reason(look(candidate, "finish_reason"))
+        _check_finish(completion, candidate, reason)
+        if reason not in _COMPLETE or not any(map(_is_said, look_list(candidate, "content", "parts"))):
+            told = mode.name if mode else None
+            raise ResponseParsingError(_say_what_came(candidate), mode=told, raw_response=completion)
+
+
+def _is_said(part: Any) -> bool:
+    return not look(part, "thought") and any(look(part, name) for name in _SAID)
+
+
+def _check_prompt(completion: Any) -> None:
     blocked = _name_reason(look(completion, "prompt_feedback", "block_reason"))
     if blocked not in _NOT_BLOCKED:
         detail = look(completion, "prompt_feedback", "block_reason_message") or "Change the prompt or safety_settings."
         raise RefusalError(f"The provider blocked the prompt: {blocked}. {detail}", last_completion=completion)
-    candidates = look(completion, "candidates") or ()
-    candidate = candidates[0] if candidates else None
-    reason = _name_reason(look(candidate, "finish_reason"))
+
+
+def _check_finish(completion: Any, candidate: Any, reason: str) -> None:
     if reason in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
     if reason in _REFUSED:
         detail = look(candidate, "finish_message") or "Change the prompt or safety_settings."
         raise RefusalError(f"The provider stopped the answer: {reason}. {detail}", last_completion=completion)
-    return candidate
 
 
 def _name_reason(reason: Any) -> str:
@@ -222,11 +250,11 @@ def _name_reason(reason: Any) -> str:
 
 
 def _calls_of(parts: Sequence[Any]) -> list[Any]:
-    return [part.function_call for part in parts if look(part, "function_call") is not None]
+    return [call for part in parts if (call := look(part, "function_call")) is not None]
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:
-    return [look(call, "name") or "" for call in calls]
+    return [look_text(call, "name") for call in calls]
 
 
 def _read_call(calls: Sequence[Any], name: str) -> str | None:
@@ -241,14 +269,14 @@ def _read_name(request: Request) -> str:
 
 
 def _say_what_came(candidate: Any) -> str:
-    parts = look(candidate, "content", "parts") or ()
+    parts = look_list(candidate, "content", "parts")
     reason, detail = _name_reason(look(candidate, "finish_reason")), look(candidate, "finish_message")
     said = f"There is no answer in the completion: it has {len(parts)} parts, and finish_reason is {reason or None!r}."
     return f"{said} {detail}" if detail else said
 
 
 def _text_of(parts: Sequence[Any]) -> str:
-    return "".join(look(part, "text") or "" for part in parts if not look(part, "thought"))
+    return "".join(look_text(part, "text") for part in parts if not look(part, "thought"))
 
 
 def _dump_content(content: Any) -> Any:
@@ -262,5 +290,5 @@ def _answer_calls(calls: Sequence[Any], name: str, problem: str) -> list[dict[st
 
 
 def _write_result(call: Any, text: str) -> dict[str, Any]:
-    identified = {"id": call.id} if look(call, "id") else {}
-    return {"function_response": {**identified, "name": call.name, "response": {"error": text}}}
+    identified = {"id": identifier} if (identifier := look(call, "id")) else {}
+    return {"function_response": {**identified, "name": look_text(call, "name"), "response": {"error": text}}}

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from instructor.exceptions import ConfigurationError
+from instructor.wires.arguments import read_mapping, refuse
 from instructor.wires.content import is_mapping
 
 _RENAMED = {
@@ -38,33 +39,35 @@ def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
         >>> gather_config({"max_tokens": 9, "config": {"topK": 3}, "timeout": 1.5})
         {'top_k': 3, 'max_output_tokens': 9, 'http_options': {'timeout': 1500}}
     """
-    config = read_fields(arguments.get("generation_config")) | read_fields(arguments.get("config"))
+    config = read_fields(arguments, "generation_config") | read_fields(arguments, "config")
     config |= {name: value for name, value in arguments.items() if name not in _APART}
     config = {_RENAMED.get(name, name): value for name, value in config.items()}
     if isinstance(config.get("stop_sequences"), str):
         config["stop_sequences"] = [config["stop_sequences"]]
-    options = _gather_http_options(arguments, read_fields(config.get("http_options")))
+    options = _gather_http_options(arguments, read_fields(config, "http_options"))
     return {**config, "http_options": options} if options else config
 
 
-def read_fields(value: Any) -> dict[str, Any]:
+def read_fields(holder: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Read the members that are set in one of the SDK's objects or dicts, under their Python names, one level deep.
 
     The SDK takes its names in snake case and in camel case, and would refuse a dict that has both.
 
     Args:
-        value: A dict, an object of ``google.genai.types``, or None.
+        holder: What holds it under its name: a dict, an object of ``google.genai.types``, or None.
+        name: Its name, for the error too.
 
     Raises:
         ConfigurationError: It is something else.
     """
+    value = holder.get(name)
     if value is None:
         return {}
     if isinstance(value, BaseModel):
         return {name: member for name, member in value if name in value.model_fields_set}
     if is_mapping(value):
-        return {_HUMP.sub("_", name).lower(): member for name, member in value.items()}
-    raise ConfigurationError(f"A dict or an object of google.genai.types is needed, not {value!r}.")
+        return {_HUMP.sub("_", str(name)).lower(): member for name, member in value.items()}
+    raise refuse(name, value, "a dict, or an object of google.genai.types")
 
 
 def _gather_http_options(arguments: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +76,8 @@ def _gather_http_options(arguments: Mapping[str, Any], options: dict[str, Any]) 
         options["timeout"] = _count_milliseconds(timeout)
     for name, member in (("extra_headers", "headers"), ("extra_body", "extra_body")):
         if arguments.get(name):
-            options[member] = {**(options.get(member) or {}), **arguments[name]}
+            given = read_mapping(options.get(member), f"http_options[{member!r}]")
+            options[member] = {**given, **read_mapping(arguments[name], name)}
     return options
 
 

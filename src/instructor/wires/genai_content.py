@@ -9,6 +9,7 @@ from mimetypes import guess_type
 from typing import Any
 from urllib.parse import urlsplit
 
+from instructor.wires.arguments import name_message, read_parts, refuse
 from instructor.wires.content import SYSTEM_ROLES, is_list, is_mapping, read_call, read_url, split_data_url
 from instructor.wires.text import look
 
@@ -29,6 +30,9 @@ def split_system(messages: Iterable[Any], given: Any) -> tuple[list[Any], list[A
 
     Returns:
         The pieces of the system prompt, each text or a part, and the other messages.
+
+    Raises:
+        ConfigurationError: A system prompt is of no form that the SDK knows.
     """
     system = list(_write_system(given))
     turns: list[Any] = []
@@ -41,8 +45,12 @@ def split_system(messages: Iterable[Any], given: Any) -> tuple[list[Any], list[A
 
 
 def gather_contents(turns: Sequence[Any], given: Any) -> list[Any]:
-    """Write the conversation, followed by what the caller gave as ``contents``."""
-    names = {call["id"]: call["function"]["name"] for turn in turns for call in _calls_of(turn) if "id" in call}
+    """Write the conversation, followed by what the caller gave as ``contents``.
+
+    Raises:
+        ConfigurationError: A message cannot be written.
+    """
+    names = {name: called for turn in turns for name, called in _name_calls(turn)}
     contents: list[Any] = []
     for are_results, group in groupby(turns, _is_result):
         if are_results:  # the API wants the results of one turn's calls in one content
@@ -54,9 +62,16 @@ def gather_contents(turns: Sequence[Any], given: Any) -> list[Any]:
     return [*contents, *given] if is_list(given) else [*contents, given]
 
 
+@name_message
+def _name_calls(turn: Any) -> list[tuple[str, str]]:
+    return [(call["id"], call["function"]["name"]) for call in _calls_of(turn) if "id" in call]
+
+
 def _write_system(given: Any) -> Iterable[Any]:
     if not given:
         return ()
+    if isinstance(given, int | float):
+        raise refuse("system_instruction, or a system message,", given, "text, a part, or a list of them")
     if isinstance(given, list | tuple | str):
         return _write_parts(given)
     parts = given.get("parts") if is_mapping(given) else look(given, "parts")
@@ -71,6 +86,7 @@ def _is_result(turn: Any) -> bool:
     return is_mapping(turn) and turn.get("role") == "tool" and "parts" not in turn
 
 
+@name_message
 def _write_content(turn: Any) -> Any:
     if not is_mapping(turn) or "parts" in turn or "role" not in turn:
         return turn
@@ -87,7 +103,7 @@ def _write_parts(content: Any) -> Sequence[Any]:
     """Write content in either form as parts; text stands for itself, as the SDK allows."""
     if isinstance(content, str):
         return (content,) if content else ()
-    return [_write_part(part) for part in content]
+    return [_write_part(part) for part in read_parts(content)]
 
 
 def _write_part(part: Any) -> Any:
@@ -137,6 +153,7 @@ def _write_call(call: Mapping[str, Any], *, is_first: bool) -> Part:
     return {"function_call": {**identified, "name": name, "args": arguments}, **signed}
 
 
+@name_message
 def _write_result(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:
     identifier = message.get("tool_call_id") or ""
     identified = {"id": identifier} if identifier else {}

@@ -13,15 +13,32 @@ import orjson
 from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
+from instructor.wires.arguments import name_message, read_parts, read_tools
 from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.schema import expand_root, strict_schema
-from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look, read_text, shorten
+from instructor.wires.text import (
+    ask_for_json,
+    describe_error,
+    dump_arguments,
+    find_json,
+    look,
+    look_list,
+    look_text,
+    read_text,
+    shorten,
+)
 from instructor.wires.wire import Wire
 
 _INSTRUCTION_ROLES = frozenset({"system", "developer"})
 _CUT_OFF = frozenset({"length", "max_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"})
 """OpenAI's own reason, and those that Gemini hands through its OpenAI-compatible endpoint, in small letters."""
+_FALLEN = frozenset({"error", "abort", "insufficient_system_resource"})
+"""How OpenRouter and Mistral, vLLM, and DeepSeek say that they failed while the model wrote."""
+_BROKEN = frozenset({"malformed_function_call", "function_call_filter"})
+"""How Gemini says that the model called a function in a way that cannot be read."""
+_SAID = ("content", "tool_calls", "function_call", "audio", "images")
+"""Where a message holds what the model said; what it thought is elsewhere."""
 _KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details")
 """What reasoning models behind other vendors want to see again with their tool calls."""
 _KEPT_OF_CALL = ("extra_content",)
@@ -47,13 +64,29 @@ class OpenAIChat:
         return _BIND[mode](shape, strict)
 
     def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
-        """Write a request. What the caller said wins over the binding, but for tools: both sides' are offered."""
+        """Write a request. What the caller said wins over the binding, but for tools: both sides' are offered.
+
+        Raises:
+            ConfigurationError: ``tools`` or a message cannot be sent.
+        """
+        read_tools(arguments)
         if binding is None:
             return {"model": model, "messages": list(messages), **arguments}
         told = add_instruction(messages, binding.instruction)
         bound = binding.arguments
         tools = merge_tools(bound, arguments) if "tools" in bound else {}
         return {"model": model, "messages": told, **bound, **arguments, **tools}
+
+    def check(self, completion: Any) -> None:
+        """Make sure that a completion is whole and sound, in each of its choices.
+
+        Raises:
+            IncompleteOutputException: It was cut off.
+            RefusalError: The model or a filter refused.
+            ProviderError: A gateway sent an error with a status of success.
+            ResponseParsingError: There is no choice, no message, or nothing in it.
+        """
+        _check_choices(completion, look_list(completion, "choices"), None)
 
     def read(self, completion: Any, mode: Mode, name: str) -> str:
         """Take the answer out of the first choice.
@@ -64,26 +97,25 @@ class OpenAIChat:
             name: The function whose call is the answer in ``TOOLS`` mode.
 
         Raises:
-            IncompleteOutputException: It was cut off.
-            RefusalError: The model or a filter refused.
-            ProviderError: A gateway sent an error with a status of success.
-            ResponseParsingError: There is no choice, no message, no answer in it, or only calls of other functions.
+            IncompleteOutputException: As for `check`.
+            RefusalError: As for `check`.
+            ProviderError: As for `check`.
+            ResponseParsingError: As for `check`, or there is no answer in it, or only calls of other functions.
         """
-        choice = _first_choice(completion)
-        message = look(choice, "message")
-        _check_fault(look(completion, "error") or look(choice, "error"))
-        _check_finish(completion, look(choice, "finish_reason"), look(message, "refusal"))
-        calls = look(message, "tool_calls") if mode is Mode.TOOLS else None
+        first = look_list(completion, "choices")[:1]
+        _check_choices(completion, first, mode)
+        message = look(first[0], "message")
+        calls = look_list(message, "tool_calls") if mode is Mode.TOOLS else []
         # Local models write the call's arguments as text.
         answer = _read_call(calls, name) if calls else _READ.get(mode, _read_json)(message)
         if not answer:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(completion)
+            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(first[0])
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
         return answer
 
     def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
         """Write a new request that also holds the model's turn, and what was wrong with it."""
-        message = look(_first_choice(completion), "message")
+        message = look(next(iter(look_list(completion, "choices")), None), "message")
         name = look(request["tools"][-1], "function", "name") if mode is Mode.TOOLS else ""  # ours stands last
         calls = _read_calls(message, name) if mode is Mode.TOOLS else []
         problem = describe_error(error)
@@ -117,18 +149,19 @@ def add_instruction(messages: Messages, instruction: str) -> Messages:
     if not instruction:
         return list(messages)
     for index, message in enumerate(messages):
-        if message.get("role") in _INSTRUCTION_ROLES:
-            told = {**message, "content": _append_text(message.get("content"), instruction)}
-            return [*messages[:index], told, *messages[index + 1 :]]
+        if look(message, "role") in _INSTRUCTION_ROLES:
+            return [*messages[:index], _append_text(message, instruction), *messages[index + 1 :]]
     return [{"role": "system", "content": instruction}, *messages]
 
 
-def _append_text(content: Any, text: str) -> Any:
+@name_message
+def _append_text(message: Mapping[str, Any], text: str) -> dict[str, Any]:
+    content = message.get("content")
     if not content:
-        return text
+        return {**message, "content": text}
     if isinstance(content, str):
-        return f"{content}\n\n{text}"
-    return [*content, {"type": "text", "text": text}]
+        return {**message, "content": f"{content}\n\n{text}"}
+    return {**message, "content": [*read_parts(content), {"type": "text", "text": text}]}
 
 
 def merge_tools(bound: Mapping[str, Any], arguments: Mapping[str, Any]) -> Request:
@@ -141,11 +174,14 @@ def merge_tools(bound: Mapping[str, Any], arguments: Mapping[str, Any]) -> Reque
     Args:
         bound: The binding's arguments, with ``tools`` and ``tool_choice``.
         arguments: The caller's.
+
+    Raises:
+        ConfigurationError: The caller's ``tools`` is no list.
     """
-    given: list[Any] = list(arguments.get("tools") or ())
+    given = read_tools(arguments)
     choice = arguments.get("tool_choice")
     if choice is None:
-        is_hosted = any(look(tool, "type") not in {"function", "custom"} for tool in given)
+        is_hosted = any(look(tool, "type") not in ("function", "custom") for tool in given)
         choice = "required" if is_hosted else bound["tool_choice"]
     return {"tools": [*given, *bound["tools"]], "tool_choice": choice}
 
@@ -190,9 +226,19 @@ _BIND: dict[Mode, Callable[[Shape, bool], Binding]] = {
 }
 
 
-def _first_choice(completion: Any) -> Any:
-    choices: list[Any] = look(completion, "choices") or [None]
-    return choices[0]
+def _check_choices(completion: Any, choices: Sequence[Any], mode: Mode | None) -> None:
+    _check_fault(look(completion, "error"))
+    for choice in choices or [None]:
+        message = look(choice, "message")
+        _check_fault(look(choice, "error"))
+        _check_finish(completion, choice)
+        if _ending_of(choice) in _BROKEN or not any(look(message, name) for name in _SAID):
+            told = mode.name if mode else None
+            raise ResponseParsingError(_say_what_came(choice), mode=told, raw_response=completion)
+
+
+def _ending_of(choice: Any) -> str:
+    return str(look(choice, "finish_reason")).lower().partition(":")[0]
 
 
 def _check_fault(fault: Any) -> None:
@@ -200,18 +246,21 @@ def _check_fault(fault: Any) -> None:
         raise ProviderError(OpenAIChat.name, str(look(fault, "message") or fault))
 
 
-def _check_finish(completion: Any, reason: Any, refusal: Any) -> None:
-    ending = str(reason).lower().partition(":")[0]
+def _check_finish(completion: Any, choice: Any) -> None:
+    reason, refusal = look(choice, "finish_reason"), look(choice, "message", "refusal")
+    ending = _ending_of(choice)
     if refusal:
         raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
     if ending in _FILTERED:
         raise RefusalError(f"The provider's filter stopped the answer ({reason}).", last_completion=completion)
     if ending in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
+    if ending in _FALLEN:
+        raise ProviderError(OpenAIChat.name, f"The answer was broken off (finish_reason {reason!r}). Ask again.")
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:
-    return [look(call, "function", "name") or "" for call in calls]
+    return [look_text(call, "function", "name") for call in calls]
 
 
 def _read_call(calls: Sequence[Any], name: str) -> str | None:
@@ -230,14 +279,15 @@ def _read_content(message: Any) -> str:
 _READ: dict[Mode, Callable[[Any], str | None]] = {Mode.JSON_SCHEMA: _read_content}
 
 
-def _say_what_came(completion: Any) -> str:
-    choice = _first_choice(completion)
-    if choice is None or look(choice, "message") is None:
+def _say_what_came(choice: Any) -> str:
+    if look(choice, "message") is None:
         return "The completion holds no message. Ask again, or look at the provider's status."
     text = read_text(look(choice, "message", "content"))
+    reason = look(choice, "finish_reason")
+    if _ending_of(choice) in _BROKEN:
+        return f"The model called a function in a way that cannot be read (finish_reason {reason!r})."
     if text:
         return f"The answer should be JSON, but this came: {shorten(text)!r}"
-    reason = look(choice, "finish_reason")
     return f"The completion's message is empty (finish_reason {reason!r}). Ask again, or try another mode."
 
 
@@ -246,7 +296,7 @@ def _read_calls(message: Any, name: str) -> list[dict[str, Any]]:
 
     Servers that put a history through a chat template parse it, and fail on what the model wrote wrong.
     """
-    found: list[Any] = look(message, "tool_calls") or []
+    found = look_list(message, "tool_calls")
     names = correct_names(_names_of(found), name)
     calls = [_write_call(call, called, index) for index, (call, called) in enumerate(zip(found, names, strict=True))]
     is_sound = all(_is_sound(call["function"]["arguments"]) for call in calls if "function" in call)
@@ -300,7 +350,7 @@ _AGAIN = {
 
 
 def _read_broken_call(message: Any, name: str) -> str:
-    calls: list[Any] = look(message, "tool_calls") or []
+    calls = look_list(message, "tool_calls")
     if not calls:
         return ""
     call = calls[find_call(_names_of(calls), name) or 0]

@@ -13,10 +13,20 @@ import pydantic
 from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
+from instructor.wires.arguments import name_message, read_parts, read_tools
 from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.openai_chat import merge_tools
 from instructor.wires.schema import expand_root, strict_schema
-from instructor.wires.text import describe_error, dump_arguments, find_json, look, read_text, shorten
+from instructor.wires.text import (
+    describe_error,
+    dump_arguments,
+    find_json,
+    look,
+    look_list,
+    look_text,
+    read_text,
+    shorten,
+)
 from instructor.wires.wire import Wire
 
 Item = dict[str, Any]
@@ -27,6 +37,10 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 _OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 """The calls that the caller must answer, and the item that answers each."""
 _FALLEN = frozenset({"failed", "cancelled"})
+_COMPLETE = frozenset({"completed", ""})
+"""What a whole response has for its status; servers that copy the API leave it out at times."""
+_UNSAID = frozenset({"reasoning", "compaction"})
+"""Items that hold nothing of what the model said."""
 
 
 class OpenAIResponses:
@@ -56,11 +70,27 @@ class OpenAIResponses:
         return Binding({"tools": [function], "tool_choice": {"type": "function", "name": shape.name}})
 
     def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
-        """Write a request. Chat messages become items; items of this API's own form are left as they are."""
+        """Write a request. Chat messages become items; items of this API's own form are left as they are.
+
+        Raises:
+            ConfigurationError: ``tools`` or a message cannot be sent.
+        """
+        read_tools(arguments)
         bound: Mapping[str, Any] = binding.arguments if binding else {}
         tools = merge_tools(bound, arguments) if bound else {}
         items = [item for message in messages for item in write_items(message)]
         return {"model": model, "input": items, **bound, **_rename_limit(arguments), **tools}
+
+    def check(self, completion: Any) -> None:
+        """Make sure that a response is whole and sound.
+
+        Raises:
+            IncompleteOutputException: The answer was cut off.
+            RefusalError: The model or a filter refused.
+            ProviderError: The provider says that the response failed, or was cancelled.
+            ResponseParsingError: There is nothing in the output, or it is not finished (``background=True``).
+        """
+        _check_response(completion, None)
 
     def read(self, completion: Any, mode: Mode, name: str) -> str:
         """Take the arguments of the first call of our function, or JSON that came as text where nothing was called.
@@ -71,14 +101,13 @@ class OpenAIResponses:
             name: Our function's.
 
         Raises:
-            IncompleteOutputException: The answer was cut off.
-            RefusalError: The model or a filter refused.
-            ProviderError: The provider says that the response failed.
-            ResponseParsingError: There is no answer in the output, or only calls of other functions.
+            IncompleteOutputException: As for `check`.
+            RefusalError: As for `check`.
+            ProviderError: As for `check`.
+            ResponseParsingError: As for `check`, or there is no answer in the output, or only calls of other functions.
         """
-        _check_status(completion)
+        _check_response(completion, mode)
         output = _read_output(completion)
-        _check_refusal(completion, output)
         calls = _calls_of(output)
         answer = _read_call(calls, name) if calls else find_json(_read_messages(output))
         if answer is None:
@@ -113,6 +142,7 @@ class OpenAIResponses:
 OPENAI_RESPONSES: Wire = OpenAIResponses()
 
 
+@name_message
 def write_items(message: Mapping[str, Any]) -> list[Item]:
     """Write a chat message as items of this API.
 
@@ -121,6 +151,9 @@ def write_items(message: Mapping[str, Any]) -> list[Item]:
 
     Returns:
         One item; for an assistant's turn its text, if any, and one more for each tool call.
+
+    Raises:
+        ConfigurationError: It is neither.
     """
     role = message.get("role")
     if "type" in message or role is None:
@@ -134,7 +167,8 @@ def write_items(message: Mapping[str, Any]) -> list[Item]:
 
 
 def _write_assistant(message: Mapping[str, Any]) -> list[Item]:
-    text = read_text(message.get("content")) or message.get("refusal")
+    content = message.get("content")
+    text = (content if isinstance(content, str) else read_text(read_parts(content))) or message.get("refusal")
     kept = {"phase": message["phase"]} if message.get("phase") else {}
     said: list[Item] = [{"role": "assistant", "content": text, **kept}] if text else []
     return [*said, *(_write_call(call) for call in message.get("tool_calls") or ())]
@@ -151,7 +185,7 @@ def _write_call(call: Mapping[str, Any]) -> Item:
 def _write_content(content: Any) -> Any:
     if isinstance(content, str):
         return content
-    return [_PARTS.get(part.get("type", ""), dict)(part) for part in content]
+    return [_PARTS.get(part.get("type", ""), dict)(part) for part in read_parts(content)]
 
 
 def _write_text(part: Mapping[str, Any]) -> Item:
@@ -187,20 +221,39 @@ def _rename_limit(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _read_output(completion: Any) -> list[Any]:
-    return look(completion, "output") or []
+    return [item for item in look_list(completion, "output") if look_text(item, "type")]
 
 
 def _calls_of(output: list[Any]) -> list[Any]:
-    return [item for item in output if look(item, "type") in _OUTPUTS]
+    return [item for item in output if look_text(item, "type") in _OUTPUTS]
 
 
 def _names_of(calls: list[Any]) -> list[str]:
-    return [(look(call, "name") or "") if look(call, "type") == "function_call" else "" for call in calls]
+    return [look_text(call, "name") if look(call, "type") == "function_call" else "" for call in calls]
 
 
 def _read_call(calls: list[Any], name: str) -> str | None:
     chosen = find_call(_names_of(calls), name)
     return None if chosen is None else dump_arguments(look(calls[chosen], "arguments") or "{}")
+
+
+def _check_response(completion: Any, mode: Mode | None) -> None:
+    _check_status(completion)
+    output = _read_output(completion)
+    _check_refusal(completion, output)
+    if _status_of(completion) not in _COMPLETE or not any(map(_is_said, output)):
+        told = mode.name if mode else None
+        raise ResponseParsingError(_say_what_came(completion), mode=told, raw_response=completion)
+
+
+def _is_said(item: Any) -> bool:
+    if look(item, "type") == "message":
+        return bool(_read_messages([item]))
+    return look_text(item, "type") not in _UNSAID
+
+
+def _status_of(completion: Any) -> str:
+    return str(look(completion, "status") or "")
 
 
 def _check_status(completion: Any) -> None:
@@ -209,7 +262,7 @@ def _check_status(completion: Any) -> None:
         code = look(fault, "code")
         said = look(fault, "message") or fault
         raise ProviderError(OpenAIResponses.name, f"{code}: {said}" if code else str(said))
-    status = look(completion, "status")
+    status = _status_of(completion)
     if status in _FALLEN:
         raise ProviderError(OpenAIResponses.name, f"The response has status {status!r}. Send the request again.")
     if status != "incomplete":
@@ -217,7 +270,7 @@ def _check_status(completion: Any) -> None:
     reason = look(completion, "incomplete_details", "reason")
     if reason == "content_filter":
         raise RefusalError("The provider's filter stopped the answer (content_filter).", last_completion=completion)
-    if reason in {"max_output_tokens", None}:
+    if reason is None or reason == "max_output_tokens":
         raise IncompleteOutputException(last_completion=completion)
     raise IncompleteOutputException(f"The answer was cut off ({reason}).", last_completion=completion)
 
@@ -230,7 +283,7 @@ def _check_refusal(completion: Any, output: list[Any]) -> None:
 
 
 def _read_parts(output: list[Any]) -> list[Any]:
-    return [part for item in output if look(item, "type") == "message" for part in look(item, "content") or ()]
+    return [part for item in output if look(item, "type") == "message" for part in look_list(item, "content")]
 
 
 def _read_messages(output: list[Any]) -> str:
@@ -238,12 +291,15 @@ def _read_messages(output: list[Any]) -> str:
 
 
 def _say_what_came(completion: Any) -> str:
+    status = _status_of(completion)
+    if status not in _COMPLETE:
+        return f"The response is not finished: its status is {status!r}. Send the request without background=True."
     output = _read_output(completion)
     text = _read_messages(output)
     if text:
         return f"The model wrote text instead of calling the function: {shorten(text)!r}"
     kinds = ", ".join(str(look(item, "type")) for item in output) or "nothing"
-    return f"The response (status {look(completion, 'status')!r}) holds no function call, but {kinds}."
+    return f"The response (status {status!r}) holds no answer, but {kinds}."
 
 
 def _write_output(output: list[Any], name: str, request: Request) -> list[Item]:

@@ -179,12 +179,27 @@ def look(value: Any, *names: str) -> Any:
     return value
 
 
+def look_text(value: Any, *names: str) -> str:
+    """Follow names as `look` does to a text; empty where there is none, or something else in its place."""
+    found = look(value, *names)
+    return found if isinstance(found, str) else ""
+
+
+def look_list(value: Any, *names: str) -> list[Any]:
+    """Follow names as `look` does to a list; empty where there is none, or something else in its place."""
+    return as_list(look(value, *names))
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is, and an empty one in place of anything else."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
 def read_text(content: Any) -> str:
     """Read the text of a message whose content is text or a list of parts; empty where there is none."""
     if isinstance(content, str):
         return content
-    parts: list[Any] = content or []
-    return "".join(part if isinstance(part, str) else look(part, "text") or "" for part in parts)
+    return "".join(part if isinstance(part, str) else look_text(part, "text") for part in as_list(content))
 
 
 def dump_json(value: Any) -> str:

@@ -46,6 +46,23 @@ class Wire(Protocol):
         """
         ...
 
+    def check(self, completion: Any) -> None:
+        """Make sure that a completion is whole and sound, whatever it says: text, calls of any function, or both.
+
+        Without a response model the completion itself is the answer, and this is all that judges it; with one, `read`
+        judges in the same way first.
+
+        Args:
+            completion: What the SDK returned; None where the provider sent ``null``.
+
+        Raises:
+            IncompleteOutputException: The provider cut the answer off.
+            RefusalError: The model or the provider's filter refused.
+            ProviderError: It is an error, or the provider says that it failed.
+            ResponseParsingError: There is nothing in it, or it is not finished.
+        """
+        ...
+
     def read(self, completion: Any, mode: Mode, name: str) -> str:
         """Take the answer out of a completion, as JSON text, unchanged where the provider sends text.
 
@@ -56,14 +73,22 @@ class Wire(Protocol):
                 offered functions of their own, and the arguments of those are no answer.
 
         Raises:
-            IncompleteOutputException: The provider cut the answer off.
-            RefusalError: The model or the provider's filter refused.
-            ResponseParsingError: There is no answer in the completion, or only calls of other functions.
+            IncompleteOutputException: As for `check`.
+            RefusalError: As for `check`.
+            ProviderError: As for `check`.
+            ResponseParsingError: As for `check`, or there is no answer in it, or only calls of other functions.
         """
         ...
 
     def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
-        """Write a new request that shows the model its answer and what was wrong with it. Every call is answered."""
+        """Write a new request that shows the model its answer and what was wrong with it. Every call is answered.
+
+        Args:
+            request: The one that was sent.
+            completion: What came back; None where the provider sent ``null``.
+            error: What was wrong with it.
+            mode: The mode in which the answer was asked for.
+        """
         ...
 
     def usage(self, completion: Any) -> Usage:

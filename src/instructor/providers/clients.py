@@ -1,0 +1,265 @@
+"""When an SDK's client is made, on which thread, and how long it lives."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import suppress
+from types import coroutine
+from typing import TYPE_CHECKING, Any
+
+from instructor.locks import make_lock
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future, Task
+
+Make = Callable[[], Any]
+"""Makes a client, or raises `ConfigurationError`."""
+
+Close = Callable[[Any], Awaitable[None]]
+"""Closes a client on the event loop that it was used on."""
+
+_Outcome = tuple[Any, BaseException | None]
+
+
+def running_loop() -> AbstractEventLoop | None:
+    """The event loop of asyncio that runs in this thread; None outside one, and under another library."""
+    # Here, not above: a synchronous client needs nothing of asyncio.
+    from asyncio import get_running_loop
+
+    try:
+        return get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class SharedClient:
+    """One client for every thread and every event loop, made when it is first needed.
+
+    Args:
+        make: Makes it.
+        client: The client itself, where there is one already.
+    """
+
+    def __init__(self, make: Make, client: Any = None) -> None:
+        self._make = make
+        self._client = client
+        self._lock = make_lock()
+        self._errand = _Errand()
+
+    def find(self) -> Any:
+        """The client, or None as long as nobody has needed it."""
+        return self._client
+
+    def get(self) -> Any:
+        """The client, made once, whatever the number of threads that ask for it."""
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    self._client = self._make()
+        return self._client
+
+    async def prepare(self) -> Any:
+        """The client, made while the event loop runs on."""
+        return self.get() if running_loop() is None else await self._errand.run(self.get)
+
+
+class LoopClients:
+    """One client for each event loop, because a connection cannot outlive the loop that opened it.
+
+    A loop's client is closed when the loop shuts down its asynchronous generators, as ``asyncio.run`` does before it
+    closes the loop. Where that was left out, the client is let go with the loop.
+
+    Args:
+        make: Makes a client.
+        close: Closes one.
+    """
+
+    def __init__(self, make: Make, close: Close) -> None:
+        self._make = make
+        self._close = close
+        self._outside = SharedClient(make)
+        self._kept: weakref.WeakKeyDictionary[AbstractEventLoop, _Kept] = weakref.WeakKeyDictionary()
+        self._lock = make_lock()
+        self._errand = _Errand()
+        weakref.finalize(self, _release, self._kept).atexit = False
+
+    def find(self) -> Any:
+        """The running loop's client; None if it has none yet, and outside a loop."""
+        loop = running_loop()
+        return None if loop is None else self._look(loop)
+
+    def get(self) -> Any:
+        """The running loop's client; outside a loop, one that no loop uses."""
+        loop = running_loop()
+        if loop is None:
+            return self._outside.get()
+        client = self._look(loop)
+        return self._keep(loop, self._make()) if client is None else client
+
+    async def prepare(self) -> Any:
+        """The running loop's client, made while the loop runs on."""
+        loop = running_loop()
+        return self._outside.get() if loop is None else self._keep(loop, await self._errand.run(self._make))
+
+    def forget(self, loop: AbstractEventLoop) -> None:
+        """Let a loop that goes on after its client was closed have a new one."""
+        with self._lock:
+            self._kept.pop(loop, None)
+
+    def _look(self, loop: AbstractEventLoop) -> Any:
+        with self._lock:
+            kept = self._kept.get(loop)
+        return None if kept is None else kept.client
+
+    def _keep(self, loop: AbstractEventLoop, client: Any) -> Any:
+        # Only the loop's own thread comes here with it; another call of the loop may have come first.
+        first = self._look(loop)
+        if first is not None:
+            return first
+        _abandon_closed_loops()
+        kept = _Kept(loop, client, self._close, weakref.ref(self))
+        kept.start()
+        with self._lock:
+            self._kept[loop] = kept
+        return client
+
+
+_all_kept: set[_Kept] = set()
+"""What is still to be closed. A loop knows its generators only weakly, and the port may be gone before the loop."""
+
+
+class _Kept:
+    """A loop's client, and the generator by which the loop closes it at its end."""
+
+    def __init__(self, loop: AbstractEventLoop, client: Any, close: Close, owner: weakref.ref[LoopClients]) -> None:
+        self.loop = loop
+        self.client = client
+        self._close = close
+        self._owner = owner
+        self._ending: Task[Any] | None = None
+        self._task: Task[None] | None = None
+        self._guard = self._wait_for_end()
+
+    def start(self) -> None:
+        """Make the generator known to the running loop, by its first step, in which nothing is awaited."""
+        with suppress(StopIteration):
+            self._guard.__anext__().send(None)
+        _all_kept.add(self)
+
+    def release(self) -> None:
+        """Close the client soon, because its port is gone; from any thread."""
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self._start_end)
+
+    def abandon(self) -> None:
+        """Take the first step of closing a client whose loop is closed already.
+
+        It marks the client as closed and then fails for want of the loop. A client not so marked closes itself when
+        it is collected, on whichever loop runs then, and that fails where nobody catches it.
+        """
+        self._forget()
+        steps = self._close(self.client).__await__()
+        with suppress(Exception):
+            next(steps, None)
+        with suppress(Exception):
+            steps.close()
+
+    async def _wait_for_end(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self._end()
+
+    def _start_end(self) -> None:
+        # Cancelled before it begins, where the loop ends just now, it leaves the work to the generator.
+        self._task = self.loop.create_task(self._end())
+
+    async def _end(self) -> None:
+        from asyncio import current_task, wait
+
+        if self._ending is not None:
+            await wait({self._ending})
+            return
+        self._ending = current_task()
+        self._forget()
+        # Whatever a client says when it is closed, nobody is left to be told.
+        with suppress(Exception):
+            await _insist(self._close(self.client))
+
+    def _forget(self) -> None:
+        _all_kept.discard(self)
+        owner = self._owner()
+        if owner is not None:
+            owner.forget(self.loop)
+
+
+def _release(kept: weakref.WeakKeyDictionary[AbstractEventLoop, _Kept]) -> None:
+    for each in list(kept.values()):
+        each.release()
+
+
+def _abandon_closed_loops() -> None:
+    for kept in list(_all_kept):
+        if kept.loop.is_closed():
+            kept.abandon()
+
+
+@coroutine
+def _insist(closing: Awaitable[None]) -> Generator[Any, None, None]:
+    """Await something to its end, though the task be cancelled: a loop that ends cancels what still runs on it."""
+    from asyncio import CancelledError
+
+    steps = closing.__await__()
+    for wanted in steps:
+        with suppress(CancelledError):
+            yield wanted
+
+
+class _Errand:
+    """Makes a client in a thread of its own, once for all calls that wait for it on the same loop.
+
+    Importing an SDK takes half a second, in which the loop would stand still. The loop's default executor is no
+    place for it: all of its threads may be waiting for this very call.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[AbstractEventLoop, Future[_Outcome]] = {}
+
+    async def run(self, make: Make) -> Any:
+        from asyncio import get_running_loop, shield
+
+        loop = get_running_loop()
+        future = self._pending.get(loop)
+        if future is None:
+            future = loop.create_future()
+            arguments = (loop, future, make)
+            threading.Thread(target=self._make, args=arguments, name="instructor-sdk", daemon=True).start()
+            self._pending[loop] = future
+        # Shielded, because one call that is cancelled must not take the client from the others.
+        client, error = await shield(future)
+        if error is not None:
+            raise error
+        return client
+
+    def _make(self, loop: AbstractEventLoop, future: Future[_Outcome], make: Make) -> None:
+        outcome: _Outcome
+        try:
+            outcome = make(), None
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the call waits
+            outcome = None, error
+        try:
+            loop.call_soon_threadsafe(self._finish, loop, future, outcome)
+        except RuntimeError:  # the loop was closed meanwhile, so nobody waits
+            self._pending.pop(loop, None)
+
+    def _finish(
+        self,
+        loop: AbstractEventLoop,
+        future: Future[_Outcome],
+        outcome: _Outcome,
+    ) -> None:
+        self._pending.pop(loop, None)
+        if not future.done():
+            future.set_result(outcome)

@@ -1,0 +1,137 @@
+"""What a caller may pass as keywords of an SDK's client, checked before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from threading import TIMEOUT_MAX
+from typing import Any, cast
+
+from instructor.exceptions import ConfigurationError
+from instructor.providers.table import Sdk, Vendor
+
+_SDK_PACKAGES = frozenset({"openai", "anthropic", "httpx", "httpx2"})
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return a value that is ``True`` or ``False``.
+
+    Raises:
+        ConfigurationError: It is anything else; ``"false"`` would count as true.
+    """
+    if isinstance(value, bool):
+        return value
+    raise ConfigurationError(f"{name}= is {_show(value)}. Pass True or False.")
+
+
+def check_options(vendor: Vendor, options: Mapping[str, Any]) -> None:
+    """Check the keywords of a vendor's SDK client that are read before there is one. None stands for not given.
+
+    Raises:
+        ConfigurationError: One is of a wrong kind; the message names it and what to pass.
+    """
+    if vendor.sdk == "offline":
+        return
+    for name, check in (_CHECKS | _CHECKS_BY_SDK.get(vendor.sdk, {})).items():
+        if options.get(name) is not None:
+            check(vendor.name, f"{name}=", options[name])
+
+
+def check_headers(vendor: str, name: str, headers: Any) -> None:
+    """Check headers: a mapping of names to text, bytes, None or an SDK's marker for "leave it out"."""
+    if headers is None:
+        return
+    _check_mapping(vendor, name, headers, 'headers by name, such as {"x-tenant": "a"}')
+    for header, value in cast("Mapping[str, Any]", headers).items():
+        if value is not None and not isinstance(value, (str, bytes)) and not _is_of_sdk(value):
+            raise ConfigurationError(f"{vendor}: the value of {header!r} in {name} is {_show(value)}. Pass it as text.")
+
+
+def check_members(vendor: str, name: str, value: Any) -> None:
+    """Check a mapping of names to anything."""
+    if value is not None:
+        _check_mapping(vendor, name, value, 'the members by name, such as {"a": 1}')
+
+
+def _check_query(vendor: str, name: str, query: Any) -> None:
+    _check_mapping(vendor, name, query, 'the members of a query by name, such as {"tier": "flex"}')
+
+
+def _check_mapping(vendor: str, name: str, value: Any, advice: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{vendor}: {name} is {_show(value)}. Pass a dict of {advice}.")
+    wrong = next((key for key in cast("Iterable[Any]", value) if not isinstance(key, str)), None)
+    if wrong is not None:
+        raise ConfigurationError(f"{vendor}: {name} has the name {wrong!r}, which is no text. Pass a dict of {advice}.")
+
+
+def _check_http_options(vendor: str, name: str, value: Any) -> None:
+    if isinstance(value, dict):
+        _check_mapping(vendor, name, value, 'the members by name, such as {"api_version": "v1"}')
+    elif isinstance(value, type) or not isinstance(getattr(value, "model_fields_set", None), set):
+        raise ConfigurationError(
+            f"{vendor}: {name} is {_show(value)}. Pass a dict or a google.genai.types.HttpOptions."
+        )
+
+
+def _check_text(vendor: str, name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{vendor}: {name} is {_show(value)}. Pass text.")
+
+
+def _check_flag(vendor: str, name: str, value: Any) -> None:
+    check_flag(f"{vendor}: {name.rstrip('=')}", value)
+
+
+def _check_retries(vendor: str, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigurationError(f"{vendor}: {name} is {_show(value)}. Pass a whole number from 0 on.")
+
+
+def _check_timeout(vendor: str, name: str, value: Any) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    fits = 0 < value <= TIMEOUT_MAX if number else isinstance(value, tuple) or _is_of_sdk(value)
+    if not fits:
+        raise ConfigurationError(
+            f"{vendor}: {name} is {_show(value)}. Pass seconds, above 0 and at most {TIMEOUT_MAX:.0f}, "
+            "or a Timeout of the SDK's HTTP library."
+        )
+
+
+def _is_of_sdk(value: Any) -> bool:
+    """Whether a value is an object that an SDK or its HTTP library made, seen without importing either."""
+    return any(kind.__module__.partition(".")[0] in _SDK_PACKAGES for kind in type(value).__mro__)
+
+
+def _show(value: Any) -> str:
+    # Small numbers and the like only: text may be a secret that stands in the wrong place.
+    small = isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 10)  # noqa: PLR2004 - a digit
+    shown = repr(value) if small else ""
+    return shown or f"of the type {type(value).__name__}"
+
+
+_Check = Callable[[str, str, Any], None]
+_CHECKS: dict[str, _Check] = {
+    "default_headers": check_headers,
+    "default_query": _check_query,
+    "max_retries": _check_retries,
+    "timeout": _check_timeout,
+}
+_OPENAI_CHECKS: dict[str, _Check] = {
+    "api_version": _check_text,
+    "azure_deployment": _check_text,
+    "azure_endpoint": _check_text,
+    "data_residency": _check_text,
+    "organization": _check_text,
+    "project": _check_text,
+}
+_CHECKS_BY_SDK: Mapping[Sdk, dict[str, _Check]] = {
+    "openai": _OPENAI_CHECKS,
+    "azure": _OPENAI_CHECKS,
+    "genai": {
+        "enterprise": _check_flag,
+        "http_options": _check_http_options,
+        "location": _check_text,
+        "project": _check_text,
+        "vertexai": _check_flag,
+    },
+}

@@ -1,0 +1,87 @@
+"""Whose cancellation it is: a task of the store's own that ends is the store's failure, ours ends the call."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from cache.stores import Coroutine, Plain, in_both_worlds, read, write
+from instructor.cache.guard import Guard
+from instructor.exceptions import CacheError
+
+
+def test_a_cancelled_read_is_no_failure_and_harms_nothing() -> None:
+    release, entered = threading.Event(), threading.Event()
+
+    def act() -> str:
+        entered.set()
+        release.wait()
+        return "text"
+
+    async def cancel_one(guard: Guard) -> None:
+        task = asyncio.create_task(guard.read_async("key"))
+        await asyncio.to_thread(entered.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        release.set()
+        assert not guard.paused()
+        assert await guard.read_async("key") == "text"
+
+    guard = Guard(Plain(act))
+    asyncio.run(cancel_one(guard))
+    assert guard.stats().errors == 0
+
+
+class Cancelled(Plain):
+    """Waits for a task of its own that somebody has cancelled."""
+
+    async def get(self, key: str) -> Any:
+        inner = asyncio.ensure_future(asyncio.sleep(1000))
+        inner.cancel()
+        return await inner
+
+    async def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        await self.get(key)
+
+
+class CancelledInThread(Plain):
+    """A plain store that ran a loop of its own, which was ended."""
+
+    def get(self, key: str) -> Any:
+        raise asyncio.CancelledError
+
+    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        raise asyncio.CancelledError
+
+
+class CancelledHere(CancelledInThread):
+    abilities = frozenset({"bounded"})
+
+
+@in_both_worlds
+@pytest.mark.parametrize("kind", [Cancelled, CancelledInThread, CancelledHere])
+def test_a_store_whose_own_task_is_cancelled_has_failed_like_any_other(kind: type[Plain], in_task: bool) -> None:
+    guard = Guard(kind())
+    with pytest.raises(CacheError, match=r"\.set failed with CancelledError\. Check"):
+        write(guard, in_task=in_task)
+    with pytest.raises(CacheError, match=r"\.get failed with CancelledError\. Check"):
+        read(guard, in_task=in_task)
+    assert guard.stats().errors == 2
+
+
+@pytest.mark.parametrize("kind", [Coroutine, Plain])
+async def test_a_callers_own_timeout_ends_a_read_and_is_no_failure_of_the_store(kind: type[Plain]) -> None:
+    release = threading.Event()
+    guard = Guard(kind(release.wait if kind is Plain else lambda: asyncio.sleep(1000)))
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await guard.read_async("key")
+    finally:
+        release.set()
+    assert not guard.paused()
+    assert guard.stats().errors == 0

@@ -1,0 +1,96 @@
+"""What a store says about itself: abilities count where they are declared, and nonsense is refused by name."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from cache.stores import Native, Plain, in_both_worlds, read, write
+from instructor.cache import AutoCache
+from instructor.cache.guard import Guard, guard_of
+from instructor.exceptions import ConfigurationError
+
+
+class Namesakes(Plain):
+    """Has methods of its own whose names are those of abilities, and declares none."""
+
+    bounded = True
+    hits = "many"
+
+    def find(self, pattern: str, limit: int) -> list[str]:
+        raise AssertionError("the user's own")
+
+    keep = get_async = set_async = find
+
+    def size(self) -> int:
+        return 3
+
+
+@in_both_worlds
+def test_abilities_are_what_a_store_declares_and_not_what_its_methods_are_called(in_task: bool) -> None:
+    store = Namesakes()
+    guard = Guard(store)
+    assert guard.near is None
+    assert read(guard, in_task=in_task) == "text"
+    assert write(guard, in_task=in_task) is True
+    assert store.threads != [threading.current_thread().name], "`bounded` is a name like any other"
+    assert (store.stats().entries, store.stats().bytes) == (None, None)
+
+
+def test_a_subclass_that_overrides_get_or_set_is_called_by_them() -> None:
+    class Shouting(Native):
+        def get(self, key: str) -> Any:
+            return "SHOUTED"
+
+    class Mixin:
+        def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+            self.calls.append("mixin")
+
+    class Mixed(Mixin, AutoCache):
+        calls: list[Any]
+
+    assert read(Guard(Shouting()), in_task=True) == "SHOUTED"
+    mixed = Mixed()
+    mixed.calls = []
+    guard = Guard(mixed)
+    write(guard, in_task=False)
+    assert (guard.near, mixed.calls, guard.stats().entries) == (None, ["mixin"], 0)
+
+    class Declaring(Shouting):
+        abilities = frozenset({"async"})
+
+    assert read(Guard(Declaring()), in_task=True) == "text"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timeout", "5"),
+        ("timeout", 0),
+        ("timeout", True),
+        ("timeout", float("nan")),
+        ("timeout", float("inf")),
+        ("timeout", 1e300),
+        ("timeout", 10**400),
+        ("pause", "x"),
+        ("pause", None),
+        ("pause", -1),
+        ("pause", 10**400),
+        ("pause", float("nan")),
+        ("on_error", "explode"),
+        ("on_error", None),
+        ("on_error", ["raise"]),
+        ("abilities", "near"),
+        ("abilities", {"sized"}),
+        ("abilities", frozenset({"fast"})),
+        ("abilities", frozenset({"near"})),
+        ("abilities", frozenset({"async"})),
+        ("abilities", frozenset({"sized"})),
+    ],
+)
+def test_a_store_with_a_wrong_attribute_is_refused_when_it_is_first_used(name: str, value: Any) -> None:
+    kind: Any = type("Wrong", (Plain,), {name: value})
+    with pytest.raises(ConfigurationError, match=rf"Wrong\.{name} "):
+        guard_of(kind())

@@ -1,0 +1,93 @@
+"""No run overwrites a file that it reads, by whatever name, nor its own other file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import CommandLine
+from instructor.cli.output import Output
+from instructor.cli.tally import Outcome
+from instructor.cli.targets import check_targets
+from instructor.exceptions import ConfigurationError
+
+TEXT = "Jason is 25\n"
+
+
+@pytest.fixture
+def folder(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Path:
+    command_line.write("in.txt", TEXT)
+    command_line.write("helper.py", "")
+    shapes = command_line.folder / "shapes.py"
+    shapes.write_text("import helper\n" + shapes.read_text())
+    (command_line.folder / "link").symlink_to("shapes.py")
+    os.link(command_line.folder / "in.txt", command_line.folder / "hard.txt")
+    (command_line.folder / "out.part").hardlink_to(command_line.folder / "in.txt")
+    monkeypatch.chdir(command_line.folder)
+    return command_line.folder
+
+
+@pytest.mark.parametrize(
+    ("out", "more", "message"),
+    [
+        ("in.txt", [], "--out in.txt would overwrite the input itself"),
+        ("hard.txt", [], "--out hard.txt would overwrite the input itself"),
+        ("out", [], "which is out.part at first, would overwrite the input itself"),
+        ("shapes.py", [], "the Python file"),
+        ("link", [], "the Python file"),
+        ("helper.py", [], "the Python file"),
+        ("kept/answers.sqlite3", [], "the cache"),
+        ("out.jsonl", ["--report", "in.txt"], "--report in.txt would overwrite the input itself"),
+        ("out.jsonl", ["--report", "link"], "--report link would overwrite the Python file"),
+        ("out.jsonl", ["--report", "./out.jsonl"], "what --out writes"),
+        ("out.jsonl", ["--report", "out.jsonl.part"], "what --out writes"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["shapes:User", "shapes.py:User"])
+def test_a_target_that_is_read_is_refused_and_left_alone(
+    folder: Path, command_line: CommandLine, out: str, more: list[str], message: str, shape: str
+):
+    before = {name: (folder / name).read_bytes() for name in ("in.txt", "shapes.py", "helper.py")}
+    words = [out if word == "out.jsonl" else word for word in command_line.words("in.txt", shape=shape)]
+    finished = command_line.run(*words, *more)
+    assert finished.returncode == 2, finished.stderr
+    assert message in " ".join(finished.stderr.split())
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert not (folder / "out.jsonl").exists()
+
+
+def test_standard_input_and_output_are_files_too(folder: Path, command_line: CommandLine):
+    words = [
+        ["in.txt" if word == "out.jsonl" else word for word in command_line.words("-")],
+        command_line.words("in.txt"),
+    ]
+    words[1][words[1].index("out.jsonl")] = "-"
+    for number, line in enumerate(words):
+        with Path("in.txt").open("r+") as file:
+            file.seek(0, 2 * number)
+            process = command_line.start(*line, **({"stdin": file} if number == 0 else {"stdout": file}))
+            said = process.communicate(timeout=60)[1]
+        assert process.returncode == 2, said
+        assert "the input itself" in said
+        assert Path("in.txt").read_text() == TEXT
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "-"])
+def test_devices_and_pipes_are_written_whatever_is_read(folder: Path, name: str):
+    check_targets(name, None, Path("/dev/null"), Path("kept"))
+    check_targets("new.jsonl", "figures.json", Path("in.txt"), Path("kept"))
+    with pytest.raises(ConfigurationError):
+        check_targets("in.txt", None, Path("in.txt"), Path("kept"))
+
+
+def test_an_output_behind_a_link_is_written_there_and_the_link_stays(folder: Path):
+    (folder / "runs").mkdir()
+    (folder / "latest").symlink_to("runs/1.jsonl")
+    output = Output("latest")
+    output.write(Outcome(1, "{}"))
+    assert (folder / "runs" / "1.jsonl.part").exists()
+    output.finish()
+    assert (folder / "latest").is_symlink()
+    assert (folder / "runs" / "1.jsonl").read_text() == '{"line":1,"answer":{},"cached":false}\n'
