@@ -181,45 +181,49 @@ class BaseClient:
         settings = self._settings
         said = {**self._defaults, **arguments}
         plan = self._plans.find(response_model) or self._plans.make(response_model)
-        guard = self._guard if isinstance(cache, NotGiven) else _guard_of(cache)
         values = check.check_context(settings.get("context") if context is None else context)
-        call = Call(
+        whole = check.check_strict(settings.get("strict") if strict is None else strict)
+        model = check.check_model(said.pop("model", None), self._model, self._port.provider)
+        conversation = render_messages(check.check_messages(messages, said), values)
+        check.check_arguments(said)
+        guard = self._guard if isinstance(cache, NotGiven) else _guard_of(cache)
+        ttl = self._ttl if cache_ttl is None else check.check_seconds(cache_ttl)
+        namespace = self._namespace if cache_namespace is None else check.check_namespace(cache_namespace)
+        key = reason = None
+        if guard is not None:
+            ttl = _lifetime(ttl, guard.store)
+            encoding = encode(plan.number, messages, context, strict, namespace, arguments)
+            key = self._memo.keys.get(encoding) if encoding is not None else None
+            if key is None:
+                key, reason = self._make_key(encoding, plan, model, conversation, values, whole, namespace, said)
+        return Call(
             plan=plan,
             port=self._port,
-            model=check.check_model(said.pop("model", None), self._model, self._port.provider),
-            messages=render_messages(check.check_messages(messages, said), values),
-            arguments=check.check_arguments(said),
+            model=model,
+            messages=conversation,
+            arguments=said,
             response_model=response_model,
             retries=make_retry_policy(_first(max_retries, settings.get("max_retries"), 3)),
             hooks=self._hooks if hooks is None else self._hooks + check.check_hooks(hooks),
             tally=self._tally,
             context=values,
-            strict=check.check_strict(settings.get("strict") if strict is None else strict),
+            strict=whole,
             token_budget=check.check_budget(settings.get("token_budget") if token_budget is None else token_budget),
             guard=guard,
+            key=key,
+            bypass=reason,
+            ttl=ttl,
         )
-        ttl = self._ttl if cache_ttl is None else check.check_seconds(cache_ttl)
-        namespace = self._namespace if cache_namespace is None else check.check_namespace(cache_namespace)
-        if guard is None:
-            return call
-        encoding = encode(plan.number, messages, context, strict, namespace, arguments)
-        try:
-            key = self._key(call, namespace, encoding)
-        except NoCanonicalFormError as error:
-            return call._replace(bypass=str(error))
-        return call._replace(key=key, ttl=_lifetime(ttl, guard.store))
 
-    def _key(self, call: Call, namespace: str | None, encoding: bytes | None) -> str:
-        """The key of a call, from the memo if the same was said before."""
-        known = self._memo.keys.get(encoding) if encoding is not None else None
-        if known is not None:
-            return known
-        key, plain = self._keyring.key(
-            call.plan, call.model, call.messages, call.context, call.strict, namespace, call.arguments
-        )
+    def _make_key(self, encoding: bytes | None, *said: Any) -> tuple[str | None, str | None]:
+        """Make a key of what was said, and let the memo lead to it; or say why there is none."""
+        try:
+            key, plain = self._keyring.key(*said)
+        except NoCanonicalFormError as error:
+            return None, str(error)
         if encoding is not None and plain:
             self._memo.remember(encoding, key)
-        return key
+        return key, None
 
     def _completion(self, reply: Reply) -> Any:
         """The SDK's completion of a reply, built again from its text on a hit."""
@@ -229,7 +233,10 @@ class BaseClient:
 
 
 def _first(*values: Any) -> Any:
-    return next(value for value in values if value is not None)
+    for value in values:
+        if value is not None:
+            return value
+    return None
 
 
 def _guard_of(cache: Any) -> Guard | None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import anthropic
@@ -17,6 +18,7 @@ from google import genai
 from instructor.exceptions import ConfigurationError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
 from instructor.providers.adapter import SdkPort
+from instructor.providers.clients import LoopClients
 from replies import Reply, ReplyServer, chat_completion
 
 KEY = "sk-secret-0001"
@@ -99,18 +101,17 @@ def test_a_loop_closed_without_its_end_leaves_nothing_that_fails_on_another(mode
     """The connection itself is lost with the loop, as with the SDK; only its warning is let pass."""
     port = make_port(model, reply_server)
     cut_off = asyncio.new_event_loop()
-    first = cut_off.run_until_complete(send(port, model))
+    first = weakref.ref(cut_off.run_until_complete(send(port, model)))
     cut_off.close()
     complaints = []
 
     async def go_on():
-        nonlocal first
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         await send(port, model)
-        first = None
         gc.collect()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        assert first() is None, "it is let go"
+        for _ in range(3):
+            await asyncio.sleep(0)
         gc.collect()
 
     asyncio.run(go_on())
@@ -129,6 +130,27 @@ def test_a_port_that_is_dropped_closes_its_client_while_the_loop_runs_on(model, 
             await asyncio.sleep(0)
 
     asyncio.run(main())
+
+
+def test_a_loop_that_ends_while_a_client_is_closed_lets_it_finish():
+    """The end of a loop cancels what still runs on it; each connection takes a turn of the loop to close."""
+    steps = []
+
+    async def close_slowly(_client) -> None:
+        for step in range(20):
+            await asyncio.sleep(0)
+            steps.append(step)
+
+    async def main():
+        clients = LoopClients(lambda: "client", close_slowly)
+        assert clients.get() == "client"
+        del clients
+        gc.collect()
+        while not steps:
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert steps == list(range(20))
 
 
 def test_a_loop_that_goes_on_after_its_end_gets_another_client(reply_server: ReplyServer):

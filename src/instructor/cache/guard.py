@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from instructor.cache.worker import LoopThread, Workers
 
+_TEXT = (str, bytes)
 _ATTRIBUTE = "_instructor_guard"
 
 
@@ -102,7 +103,10 @@ class Guard:
             CacheEntryError: It returned neither text nor None.
         """
         try:
-            found = self._run("get", lambda: self.store.get(key))
+            # A store that bounds itself is called right here: this is on the way of every hit on disk or in Redis.
+            found: Any = self.store.get(key) if self._bounded else self._run("get", lambda: self.store.get(key))
+            if found is not None and not isinstance(found, _TEXT):
+                found = self._settle("get", found)
         except BaseException as error:
             if not _is_failure(error):
                 raise
@@ -204,10 +208,14 @@ class Guard:
             result = operation()
         else:
             result = self._get_workers().run(operation, limit)
+        return self._settle(name, result)
+
+    def _settle(self, name: str, result: Any) -> Any:
+        """Wait in a loop of our own for what turned out to be awaitable."""
         if not inspect.isawaitable(result):
             return result
         self._coroutines.add(name)
-        return self._get_loop().run(result, limit)
+        return self._get_loop().run(result, self.store.timeout)
 
     async def _run_async(self, name: str, operation: Callable[[], Any]) -> Any:
         """Perform an operation for a task: here if it is a coroutine, in a worker if it is not."""
@@ -229,7 +237,7 @@ class Guard:
     def _accept(self, found: Any) -> str | bytes | None:
         if self._reads.until is not None:
             self._succeed(self._reads)
-        if found is None or isinstance(found, str | bytes):
+        if found is None or isinstance(found, _TEXT):
             return found
         raise CacheEntryError(
             f"{self._name()}.get returned a {type(found).__name__}. It must return the str that was stored, "
