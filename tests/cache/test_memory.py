@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from instructor.cache import AutoCache
+from instructor.cache import AutoCache, memory
 from instructor.cache.entry import Entry, encode_entry
 from instructor.exceptions import ConfigurationError
 
@@ -39,7 +39,9 @@ def test_storing_again_makes_an_entry_the_latest() -> None:
     assert "b" not in cache
 
 
-def test_find_returns_the_very_entry_and_counts() -> None:
+@pytest.mark.parametrize("free_threaded", [False, True])
+def test_find_returns_the_very_entry_and_counts(free_threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "FREE_THREADED", free_threaded)
     cache = AutoCache()
     kept = entry("a")
     cache.keep(kept)
@@ -126,7 +128,10 @@ def test_a_subclass_that_counts_otherwise_has_stats_without_a_size() -> None:
     assert (cache.stats().hits, cache.stats().entries) == (1, None)
 
 
-def test_threads_lose_no_count_and_never_exceed_maxsize() -> None:
+@pytest.mark.parametrize("free_threaded", [False, True])
+def test_threads_lose_no_count_and_never_exceed_maxsize(free_threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "FREE_THREADED", free_threaded)
+    monkeypatch.setattr(memory, "_MOST_NOTED", 64)
     cache = AutoCache(maxsize=5)
     missed: list[str] = []
 

@@ -128,13 +128,12 @@ class BaseCache(ABC):
 
 
 class NearStore(Protocol):
-    """The ability ``"near"``: memory of this process, which is read and written inline and holds entries ready to use.
+    """The ability ``"near"``: memory of this process, which is read and written inline and holds entries ready to use."""
 
-    Attributes:
-        hits: How often `find` found an entry.
-    """
-
-    hits: int
+    @property
+    def hits(self) -> int:
+        """How often `find` found an entry."""
+        ...
 
     def find(self, key: str) -> Entry | None:
         """Return the entry under `key`, counting a hit.
