@@ -5,7 +5,9 @@ Each is stopped at the end of the run, and by the operating system if the run is
 
 from __future__ import annotations
 
+import gc
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +19,19 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from s
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
 
-# A busy machine makes no promise false: how long an example takes is nobody's failure.
+# How long an example takes on a busy machine is nobody's failure, and each run tries the same examples.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+    "patient", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture
+def clean_heap() -> None:
+    """For tests that collect garbage to see what is left: an SDK's connections from earlier tests are not theirs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -377,6 +377,7 @@ def test_the_memo_is_bounded_and_forgets_nothing_that_matters() -> None:
     assert memo.keys[bytes([4]) * 10] == "4"
 
 
+@pytest.mark.usefixtures("clean_heap")
 def test_a_client_can_be_freed() -> None:
     client, _ = make(cache=AutoCache())
     client.create(User, HELLO)

@@ -356,6 +356,7 @@ class Frozen(Plain):
 
 
 @pytest.mark.parametrize("kind", [Plain, Unhashable, Slotted, Frozen, AutoCache])
+@pytest.mark.usefixtures("clean_heap")
 def test_a_store_has_one_guard_of_its_own_and_takes_it_along(kind: type[BaseCache]) -> None:
     store, other = kind(), kind()
     guard = guard_of(store)
@@ -368,6 +369,7 @@ def test_a_store_has_one_guard_of_its_own_and_takes_it_along(kind: type[BaseCach
     assert reference() is None
 
 
+@pytest.mark.usefixtures("clean_heap")
 def test_a_store_that_was_used_is_still_let_go() -> None:
     store = Plain()
     guard_of(store).read("key")

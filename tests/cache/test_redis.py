@@ -215,6 +215,7 @@ def test_a_cancelled_read_leaves_its_answer_to_nobody(cache: RedisCache, valkey:
     asyncio.run(run())
 
 
+@pytest.mark.usefixtures("clean_heap")
 def test_each_loop_has_connections_of_its_own_and_closes_them(cache: RedisCache, valkey: Valkey) -> None:
     async def use() -> None:
         await asyncio.gather(*(cache.set_async(str(number), "text") for number in range(10)))

@@ -206,6 +206,7 @@ def test_the_connections_of_threads_that_ended_are_closed(cache: DiskCache) -> N
     assert use_in_threads(30) == use_in_threads(3)
 
 
+@pytest.mark.usefixtures("clean_heap")
 def test_a_store_that_nobody_closed_is_closed_when_it_is_let_go(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path)
     cache.set("key", "text")

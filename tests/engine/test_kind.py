@@ -328,6 +328,7 @@ def test_metadata_that_is_equal_only_by_a_users_word_is_told_apart() -> None:
     assert plans.make(one) is not plans.make(Annotated[int, Hint("dogs")])
 
 
+@pytest.mark.usefixtures("clean_heap")
 def test_a_plan_does_not_keep_a_model_alive() -> None:
     plans = Plans(OPENAI_CHAT, Mode.TOOLS)
     model = create_model("Fleeting", name=(str, ...))

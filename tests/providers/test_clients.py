@@ -39,6 +39,7 @@ CALLS = {
     ),
 }
 vendors = pytest.mark.parametrize("model", CALLS)
+pytestmark = pytest.mark.usefixtures("clean_heap")
 
 
 def make_port(model: str, server: ReplyServer, **options) -> SdkPort:
