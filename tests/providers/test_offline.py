@@ -302,6 +302,14 @@ def test_a_schema_with_many_recursive_branches_ends_soon():
     assert fill_schema({"$defs": parts, "$ref": "#/$defs/Part11"}, "part")["end"] == "part"
 
 
+@pytest.mark.parametrize("text", ["0", "Anna is 5", "only 0", ""])
+def test_an_array_of_a_constant_holds_nothing_else(text: str) -> None:
+    client = from_provider("offline/demo")
+    messages = [{"role": "user", "content": text or " "}]
+    model = create_model("Made", age=(list[Literal["only"]], ...))
+    assert set(client.create(model, messages, max_retries=0).age) <= {"only"}
+
+
 def test_the_answer_is_the_same_in_every_process():
     program = (
         "import json; from instructor import from_provider\n"

@@ -206,8 +206,8 @@ class _Filler:
             return []
         choices = [choice for choice in list_choices(plain) if type_of(merge(choice, self._root)[0]) != "null"]
         text = spot.source.text
-        if "enum" in plain:
-            ranked = rank_options(plain["enum"], text, inside.place.hint)
+        if options := plain.get("enum", _constants(plain)):
+            ranked = rank_options(options, text, inside.place.hint)
             return [option for score, option in ranked if score >= max(_CONFIDENT, ranked[0][0] / 2)]
         if choices and not _are_objects(choices, self._root):
             return self._find_items(self._choose(choices, inside), inside)
