@@ -1,6 +1,6 @@
 """Where the time of a hit goes: each step of it by itself, then all together.
 
-The steps are those of `instructor.engine.recall` for AutoCache, and of the whole flow for DiskCache, which is shown
+The steps are those of `instructor.engine.fast_path` for AutoCache, and of the whole flow for DiskCache, which is shown
 with cProfile's eyes: its figures are larger than life, their proportions are not. Usage: ``python profile_hit.py``.
 """
 
@@ -25,9 +25,9 @@ from worker import words
 from instructor.cache import AutoCache, DiskCache
 from instructor.cache.entry import Entry
 from instructor.client import NOT_GIVEN
+from instructor.engine.client_stats import ClientStats
+from instructor.engine.fast_path import KeyMemo
 from instructor.engine.plan import Plans
-from instructor.engine.recall import Memo
-from instructor.engine.tally import Tally
 from instructor.hooks import HookName, Hooks
 from instructor.mode import Mode
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -74,7 +74,7 @@ def time_step(statement: str, names: dict[str, Any]) -> float:
 def make_names(case: Case, client: Any) -> dict[str, Any]:
     """The parts of a hit, ready to be timed."""
     messages = words(case.prompt)
-    near, memo, plans = AutoCache(), Memo(), Plans(OPENAI_CHAT, Mode.TOOLS)
+    local, memo, plans = AutoCache(), KeyMemo(), Plans(OPENAI_CHAT, Mode.TOOLS)
     plan = plans.make(case.model)
     encoding = marshal.dumps((plan.number, messages, None, None, "bench", {}), 2)
     key = "0" * 64
@@ -82,10 +82,10 @@ def make_names(case: Case, client: Any) -> dict[str, Any]:
     from orjson import dumps
 
     entry = Entry(key, dumps(ANSWERS[case.model.__name__]).decode(), "{}", "openai", "gpt", 0.0)
-    near.keep(entry)
+    local.keep(entry)
     return {
         "client": client, "empty": Empty(), "model": case.model, "prompt": case.prompt, "messages": messages,
-        "near": near, "memo": memo, "plans": plans, "plan": plan, "tally": Tally(), "hooks": Hooks(),
+        "local": local, "memo": memo, "plans": plans, "plan": plan, "stats": ClientStats(), "hooks": Hooks(),
         "dumps": marshal.dumps, "key": key, "entry": entry, "HookName": HookName,
         "validate": case.model.__pydantic_validator__.validate_json,
     }  # fmt: skip
@@ -95,11 +95,11 @@ CALL = 'create(messages=[{"role": "user", "content": prompt}], response_model=mo
 STEPS = {
     "the calls themselves, and the messages": f"empty.{CALL}",
     "plan: what is known of the model": "plans.by_class.get(id(model))",
-    "hooks: does anybody listen": "hooks.hears(HookName.CACHE_HIT)",
+    "hooks: does anybody listen": "hooks.has_handlers(HookName.CACHE_HIT)",
     "encode what was said, and look up its key": 'memo.keys[dumps((plan.number, messages, None, None, "bench", {}), 2)]',
-    "find the entry": "near.find(key)",
-    "parse and validate the answer": "plan.kind.parse(entry.answer, True, None)",
-    "tally": "tally.hit(entry)",
+    "find the entry": "local.find(key)",
+    "parse and validate the answer": "plan.type.parse(entry.answer, True, None)",
+    "stats": "stats.hit(entry)",
 }
 
 

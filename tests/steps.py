@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from instructor.cache.flight import Flights
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import BaseCache
+from instructor.engine.client_stats import ClientStats
 from instructor.engine.effects import Call, Effect, Flow
 from instructor.engine.plan import Plans
 from instructor.engine.retry import make_retry_policy
-from instructor.engine.tally import Tally
 from instructor.hooks import HookName, Hooks
 from instructor.mode import Mode
-from instructor.testing.scripted import ScriptedPort
+from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 
 KEY = "a" * 64
@@ -39,11 +39,11 @@ class DeafCache(BaseCache):
 
 
 @dataclass
-class HandGuard:
-    """A guard whose answers a test gives as the results of effects."""
+class HandHandle:
+    """A handle whose answers a test gives as the results of effects."""
 
     store: BaseCache = field(default_factory=DeafCache)
-    near: AutoCache | None = None
+    local: AutoCache | None = None
     flights: Flights = field(default_factory=Flights)
     is_paused: bool = False
     counted: dict[str, int] = field(default_factory=dict)
@@ -69,15 +69,15 @@ def make_call(**changes: Any) -> Call:
     model = changes.pop("response_model", User)
     said: dict[str, Any] = {
         "plan": Plans(OPENAI_CHAT, Mode.TOOLS).make(model),
-        "port": ScriptedPort([]),
+        "adapter": ScriptedAdapter([]),
         "model": "m",
         "messages": HELLO,
         "arguments": {},
         "response_model": model,
         "retries": make_retry_policy(changes.pop("max_retries", 1)),
         "hooks": Hooks(),
-        "tally": Tally(),
-        "guard": HandGuard(),
+        "stats": ClientStats(),
+        "handle": HandHandle(),
         "key": KEY,
         "clock": lambda: 1000.0,
         **changes,
@@ -87,11 +87,11 @@ def make_call(**changes: Any) -> Call:
 
 def completion(content: Any, model: Any = User, name: str | None = None, **details: Any) -> Any:
     """A completion of OpenAI's chat API that calls a response model's tool, or the one named, with the content."""
-    from instructor.engine.kind import make_kind
+    from instructor.engine.response_type import make_response_type
     from instructor.testing.scripted import ScriptedReply
 
-    port = ScriptedPort([ScriptedReply(content, **details)])
-    tools = [{"type": "function", "function": {"name": name or make_kind(model).shape.name, "parameters": {}}}]
+    port = ScriptedAdapter([ScriptedReply(content, **details)])
+    tools = [{"type": "function", "function": {"name": name or make_response_type(model).shape.name, "parameters": {}}}]
     return port.send("chat.completions.create", {"model": "m", "messages": HELLO, "tools": tools})
 
 

@@ -22,7 +22,7 @@ from instructor.client import AsyncInstructor, Instructor
 from instructor.exceptions import ConfigurationError, InstructorRetryException, ModeError
 from instructor.hooks import CacheEvent, Hooks
 from instructor.mode import Mode
-from instructor.testing.scripted import ScriptedPort
+from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 from steps import HELLO, User
 
@@ -47,8 +47,8 @@ class Recorder(BaseCache):
         self.ttls.append(ttl)
 
 
-def make(replies: Any = lambda _: JASON, **options: Any) -> tuple[Instructor, ScriptedPort]:
-    port = ScriptedPort(replies)
+def make(replies: Any = lambda _: JASON, **options: Any) -> tuple[Instructor, ScriptedAdapter]:
+    port = ScriptedAdapter(replies)
     settings: dict[str, Any] = {"model": "m", **options}
     return Instructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, **settings), port
 
@@ -366,9 +366,9 @@ def test_the_same_store_on_disk_answers_a_new_client(tmp_path) -> None:
 
 
 def test_the_memo_is_bounded_and_forgets_nothing_that_matters() -> None:
-    from instructor.engine.recall import Memo
+    from instructor.engine.fast_path import KeyMemo
 
-    memo = Memo(most_keys=2, most_bytes=80)
+    memo = KeyMemo(most_keys=2, most_bytes=80)
     for number in range(5):
         memo.remember(bytes([number]) * 10, str(number))
         assert len(memo.keys) <= 2
@@ -402,11 +402,11 @@ def test_a_forked_child_hits_though_other_threads_held_every_lock() -> None:
     client, _ = make(cache=AutoCache())
     client.create(User, HELLO)
     locks = [
-        client._tally._lock,
+        client._stats._lock,
         client._memo._lock,
         client._plans._lock,
-        client._guard._lock,
-        client._guard.store._lock,
+        client._handle._lock,
+        client._handle.store._lock,
     ]
     for lock in locks:
         lock.acquire()
@@ -499,7 +499,7 @@ def test_a_wrong_argument_is_named_before_anything_is_sent(wrong: dict[str, Any]
 
 
 async def test_the_asynchronous_client_says_the_same() -> None:
-    client = AsyncInstructor(ScriptedPort([]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m")
+    client = AsyncInstructor(ScriptedAdapter([]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m")
     with pytest.raises(ConfigurationError, match="messages is empty"):
         await client.create(User, [])
 
@@ -534,7 +534,7 @@ def test_a_client_without_a_model_says_where_to_name_one() -> None:
 
 def test_a_mode_that_the_vendor_lacks_is_refused() -> None:
     with pytest.raises(ModeError, match="MD_JSON"):
-        Instructor(ScriptedPort([]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.MD_JSON)
+        Instructor(ScriptedAdapter([]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.MD_JSON)
 
 
 def test_a_template_that_is_none_is_named() -> None:

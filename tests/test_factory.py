@@ -32,7 +32,7 @@ from instructor.providers.table import VENDORS
 endpoints = {}
 for vendor in VENDORS:
     for async_client in (False, True):
-        endpoints[vendor.name] = dict(from_provider(f"{vendor.name}/m", async_client=async_client)._port.endpoint)
+        endpoints[vendor.name] = dict(from_provider(f"{vendor.name}/m", async_client=async_client)._adapter.endpoint)
 sdks = {name.partition(".")[0] for name in sys.modules} & {"openai", "anthropic", "google", "httpx", "httpx2", "tenacity"}
 print(json.dumps([endpoints, sorted(sdks)]))
 """
@@ -153,7 +153,7 @@ def test_cache_settings_and_hooks_reach_the_client_on_every_way():
         from_anthropic(anthropic.Anthropic(api_key=KEY), model="m", **settings),
         from_genai(genai.Client(api_key=KEY), model="m", **settings),
     ):
-        assert client._guard.store is settings["cache"]
+        assert client._handle.store is settings["cache"]
         assert (client._ttl, client._namespace, client.model) == (60.0, "tenant", "m")
         assert client.hooks is settings["hooks"]
         assert client._defaults == {"temperature": 0}
@@ -205,4 +205,4 @@ def test_making_clients_imports_no_sdk_and_endpoints_are_the_same_in_every_proce
     endpoints, sdks = look("1")
     assert sdks == []
     assert look("2") == [endpoints, sdks]
-    assert endpoints == {vendor.name: dict(from_provider(f"{vendor.name}/m")._port.endpoint) for vendor in VENDORS}
+    assert endpoints == {vendor.name: dict(from_provider(f"{vendor.name}/m")._adapter.endpoint) for vendor in VENDORS}

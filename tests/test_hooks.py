@@ -58,14 +58,14 @@ def test_handlers_can_be_removed_and_combined() -> None:
     assert told == ["a", "a!"]
     copy = one.copy()
     one.off("cache:hit", told.append)
-    assert not one.hears(HookName.CACHE_HIT)
-    assert copy.hears(HookName.CACHE_HIT)
+    assert not one.has_handlers(HookName.CACHE_HIT)
+    assert copy.has_handlers(HookName.CACHE_HIT)
     one += other
-    assert one.hears(HookName.CACHE_HIT)
+    assert one.has_handlers(HookName.CACHE_HIT)
     one.clear("cache:hit")
     copy.clear()
-    assert not one.hears(HookName.CACHE_HIT)
-    assert not copy.hears(HookName.CACHE_HIT)
+    assert not one.has_handlers(HookName.CACHE_HIT)
+    assert not copy.has_handlers(HookName.CACHE_HIT)
 
 
 def test_an_unknown_event_or_handler_is_named() -> None:

@@ -15,36 +15,44 @@ FILE_LINES = 500
 FUNCTION_LINES = 60
 
 # Every room and what it may know, besides itself. A file or a folder at the top of the package is a room;
-# "providers.port" is one that stands for a single file of it.
-GROUND = {"call", "exceptions", "headers", "hooks", "lazy", "locks", "mode", "version"}
+# "providers.adapter" is one that stands for a single file of it.
+GROUND = {"exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode", "usage"}
 KNOWS: dict[str, set[str]] = {
-    "call": {"exceptions"},
-    "exceptions": {"call"},
+    "exceptions": {"usage"},
     "headers": set(),
-    "hooks": {"exceptions", "call", "mode"},
+    "hooks": {"exceptions", "mode", "usage"},
     "lazy": set(),
     "locks": set(),
     "mode": {"exceptions"},
-    "version": set(),
+    "messages": set(),
+    "usage": set(),
     "templating": GROUND,
     "wires": GROUND,
     "cache": GROUND,
-    "dsl": GROUND,
-    "providers.port": GROUND,
+    "providers.adapter": GROUND,
     "providers": GROUND | {"wires"},
-    "engine": GROUND | {"wires", "cache", "dsl", "providers.port"},
+    "engine": GROUND | {"wires", "cache", "providers.adapter"},
     "function": GROUND | {"cache", "engine"},
-    "arguments": GROUND | {"wires", "cache", "dsl", "providers.port", "engine"},
-    "base_client": GROUND | {"wires", "cache", "dsl", "providers.port", "engine", "arguments", "templating"},
-    "client": GROUND | {"wires", "cache", "dsl", "providers.port", "engine", "base_client"},
-    "factory": GROUND | {"wires", "cache", "dsl", "providers.port", "providers", "engine", "client", "arguments"},
-    "observe": GROUND | {"cache"},
+    "validation": GROUND | {"wires", "cache", "providers.adapter", "engine"},
+    "base_client": GROUND | {"wires", "cache", "providers.adapter", "engine", "validation", "templating"},
+    "client": GROUND | {"wires", "cache", "providers.adapter", "engine", "base_client"},
+    "factory": GROUND | {"wires", "cache", "providers.adapter", "providers", "engine", "client", "validation"},
     "core": GROUND,
     "__main__": {"cli"},
-    "cli": GROUND | {"cache", "dsl", "client", "factory", "observe", ""},
+    "cli": GROUND | {"cache", "client", "factory", ""},
 }
 # The offline provider and the contracts for users' own tests look at what they test.
-KNOWS["testing"] = GROUND | {"wires", "cache", "dsl", "providers", "providers.port", "engine", "client", "factory", ""}
+KNOWS["testing"] = GROUND | {
+    "wires",
+    "cache",
+    "dsl",
+    "providers",
+    "providers.adapter",
+    "engine",
+    "client",
+    "factory",
+    "",
+}
 # Public faces, which resolve their names when they are asked for: the package's, and the cache's, where users look for
 # `instructor_cache` although it lives above the engine.
 EXEMPT = {PACKAGE / "__init__.py", PACKAGE / "cache" / "__init__.py"}
@@ -75,7 +83,7 @@ def name_of(path: Path) -> str:
 
 def room_of(parts: tuple[str, ...]) -> str:
     """The room of a module, given its dotted path below the package."""
-    return "providers.port" if parts[:2] == ("providers", "port") else parts[0] if parts else ""
+    return "providers.adapter" if parts[:2] == ("providers", "adapter") else parts[0] if parts else ""
 
 
 def imports_of(path: Path, tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
@@ -174,7 +182,7 @@ def test_the_rule_sees_an_upward_import(tmp_path: Path, monkeypatch: pytest.Monk
         "def late():\n    from ..engine import flow\n"
         "from instructor import factory\n"
         "if TYPE_CHECKING:\n    import instructor.cache.store\n"
-        "from instructor.call import Usage\n"
+        "from instructor.usage import Usage\n"
     )
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     assert {line.split(" may not know ")[1].split(" ")[0] for line in violations(bad)} == {

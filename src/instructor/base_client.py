@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Self
 
-from instructor import arguments as check
-from instructor.cache.guard import Guard, guard_of
+from instructor import validation as check
+from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.key import keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
+from instructor.engine.client_stats import ClientStats
 from instructor.engine.effects import Call, Reply
-from instructor.engine.keyring import Keyring
+from instructor.engine.fast_path import MISSING, KeyMemo, encode, make_memory_lookup
+from instructor.engine.key_builder import KeyBuilder
 from instructor.engine.plan import Plans
-from instructor.engine.recall import MISSING, Memo, encode, make_recall
 from instructor.engine.retry import make_retry_policy
-from instructor.engine.tally import Tally
 from instructor.exceptions import ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks
 from instructor.mode import Mode
-from instructor.providers.port import Port, sdk_attribute
+from instructor.providers.adapter import Adapter, sdk_attribute
 from instructor.templating import render_messages
 from instructor.wires.wire import Wire
 
@@ -49,7 +49,7 @@ class BaseClient:
 
     def __init__(
         self,
-        port: Port,
+        adapter: Adapter,
         *,
         wires: Mapping[Mode, Wire],
         mode: Mode,
@@ -61,28 +61,28 @@ class BaseClient:
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
         if mode not in wires:
-            raise ModeError(mode.name, port.provider, [known.name for known in wires])
+            raise ModeError(mode.name, adapter.provider, [known.name for known in wires])
         self.mode = mode
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
-        self._port = port
+        self._adapter = adapter
         self._model = model
         given = check.check_defaults(defaults or {})
         self._settings = {name: given.pop(name) for name in _ENGINE_KEYWORDS if name in given}
         self._defaults = given
-        self._guard = _guard_of(cache)
+        self._handle = _handle_of(cache)
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
-        self._keyring = Keyring(port, wires[mode], mode)
+        self._key_builder = KeyBuilder(adapter, wires[mode], mode)
         self._plans = Plans(wires[mode], mode)
-        self._memo = Memo()
-        self._tally = Tally()
-        self._recall = self._make_recall()
+        self._memo = KeyMemo()
+        self._stats = ClientStats()
+        self._memory_lookup = self._make_memory_lookup()
 
-    def _make_recall(self) -> Callable[..., Any]:
-        near = self._guard.near if self._guard is not None else None
-        if near is None or self._settings:
+    def _make_memory_lookup(self) -> Callable[..., Any]:
+        local = self._handle.local if self._handle is not None else None
+        if local is None or self._settings:
             return lambda *_: MISSING
-        return make_recall(near, self._plans, self._memo, self._tally, self._hooks, self._namespace)
+        return make_memory_lookup(local, self._plans, self._memo, self._stats, self._hooks, self._namespace)
 
     @property
     def hooks(self) -> Hooks:
@@ -92,7 +92,7 @@ class BaseClient:
     @property
     def provider(self) -> str:
         """The vendor's name, such as ``"openai"``."""
-        return self._port.provider
+        return self._adapter.provider
 
     @property
     def model(self) -> str | None:
@@ -106,7 +106,7 @@ class BaseClient:
         Raises:
             ConfigurationError: The SDK is not installed, or a key is missing.
         """
-        return self._port.client
+        return self._adapter.client
 
     @property
     def chat(self) -> Self:
@@ -126,7 +126,7 @@ class BaseClient:
     @property
     def responses(self) -> Any:
         """This client in `Mode.RESPONSES_TOOLS`, so that ``client.responses.create`` is `create`; else the SDK's."""
-        return self if self.mode is Mode.RESPONSES_TOOLS else sdk_attribute(self._port, "responses")
+        return self if self.mode is Mode.RESPONSES_TOOLS else sdk_attribute(self._adapter, "responses")
 
     def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
         """Register a handler for an event of this client's calls; see `Hooks.on`."""
@@ -142,7 +142,7 @@ class BaseClient:
 
     def cache_stats(self) -> CacheStats:
         """What this client's calls have met in the cache since it was made, over all stores it used."""
-        return self._tally.stats()
+        return self._stats.stats()
 
     def __cache_key__(self) -> Any:
         """What makes this client's answers its own, for keys that it becomes part of: no credential, no store.
@@ -151,17 +151,17 @@ class BaseClient:
         """
         settings = {name: value for name, value in self._settings.items() if name != "max_retries"}
         said = keyed_arguments(self._defaults) | settings
-        return [self.provider, dict(self._port.endpoint), self._model, self.mode.name, self._namespace, said]
+        return [self.provider, dict(self._adapter.endpoint), self._model, self.mode.name, self._namespace, said]
 
     def __getattr__(self, name: str) -> Any:
         if name in _NOT_YET:
             raise AttributeError(f"{name} is not part of this version yet. {_NOT_YET[name]}")
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
-        return sdk_attribute(self._port, name)
+        return sdk_attribute(self._adapter, name)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._port.provider}/{self._model} mode={self.mode.name}>"
+        return f"<{type(self).__name__} {self._adapter.provider}/{self._model} mode={self.mode.name}>"
 
     def _call(
         self,
@@ -183,33 +183,33 @@ class BaseClient:
         plan = self._plans.find(response_model) or self._plans.make(response_model)
         values = check.check_context(settings.get("context") if context is None else context)
         whole = check.check_strict(settings.get("strict") if strict is None else strict)
-        model = check.check_model(said.pop("model", None), self._model, self._port.provider)
+        model = check.check_model(said.pop("model", None), self._model, self._adapter.provider)
         conversation = render_messages(check.check_messages(messages, said), values)
         check.check_arguments(said)
-        guard = self._guard if isinstance(cache, NotGiven) else _guard_of(cache)
+        handle = self._handle if isinstance(cache, NotGiven) else _handle_of(cache)
         ttl = self._ttl if cache_ttl is None else check.check_seconds(cache_ttl)
         namespace = self._namespace if cache_namespace is None else check.check_namespace(cache_namespace)
         key = reason = None
-        if guard is not None:
-            ttl = _lifetime(ttl, guard.store)
+        if handle is not None:
+            ttl = _lifetime(ttl, handle.store)
             encoding = encode(plan.number, messages, context, strict, namespace, arguments)
             key = self._memo.keys.get(encoding) if encoding is not None else None
             if key is None:
                 key, reason = self._make_key(encoding, plan, model, conversation, values, whole, namespace, said)
         return Call(
             plan=plan,
-            port=self._port,
+            adapter=self._adapter,
             model=model,
             messages=conversation,
             arguments=said,
             response_model=response_model,
             retries=make_retry_policy(_first(max_retries, settings.get("max_retries"), 3)),
             hooks=self._hooks if hooks is None else self._hooks + check.check_hooks(hooks),
-            tally=self._tally,
+            stats=self._stats,
             context=values,
             strict=whole,
             token_budget=check.check_budget(settings.get("token_budget") if token_budget is None else token_budget),
-            guard=guard,
+            handle=handle,
             key=key,
             bypass=reason,
             ttl=ttl,
@@ -218,7 +218,7 @@ class BaseClient:
     def _make_key(self, encoding: bytes | None, *said: Any) -> tuple[str | None, str | None]:
         """Make a key of what was said, and let the memo lead to it; or say why there is none."""
         try:
-            key, plain = self._keyring.key(*said)
+            key, plain = self._key_builder.key(*said)
         except NoCanonicalFormError as error:
             return None, str(error)
         if encoding is not None and plain:
@@ -229,7 +229,7 @@ class BaseClient:
         """The SDK's completion of a reply, built again from its text on a hit."""
         if reply.completion is not None or reply.entry is None:
             return reply.completion
-        return self._port.load(reply.entry.completion)
+        return self._adapter.load(reply.entry.completion)
 
 
 def _first(*values: Any) -> Any:
@@ -239,9 +239,9 @@ def _first(*values: Any) -> Any:
     return None
 
 
-def _guard_of(cache: Any) -> Guard | None:
+def _handle_of(cache: Any) -> StoreHandle | None:
     store = check.check_cache(cache)
-    return guard_of(store) if store is not None else None
+    return handle_of(store) if store is not None else None
 
 
 def _lifetime(ttl: float | None, store: BaseCache) -> float | None:

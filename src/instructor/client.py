@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from instructor.base_client import NOT_GIVEN, BaseClient, NotGiven
 from instructor.cache.store import BaseCache
 from instructor.engine.drive import drive, drive_async
+from instructor.engine.fast_path import MISSING
 from instructor.engine.flow import run
-from instructor.engine.recall import MISSING
 from instructor.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Instructor(BaseClient):
     of threads at once.
 
     Args:
-        port: The way to the provider.
+        adapter: The way to the provider.
         wires: The wire for each mode that the provider speaks.
         mode: The mode to ask in.
         model: The model to ask unless a call names another.
@@ -155,7 +155,7 @@ class Instructor(BaseClient):
             and token_budget is None
             and (max_retries is None or (type(max_retries) is int and max_retries >= 0))
         ):
-            value = self._recall(response_model, messages, context, strict, arguments)
+            value = self._memory_lookup(response_model, messages, context, strict, arguments)
             if value is not MISSING:
                 return value
         call = self._call(
@@ -171,7 +171,7 @@ class Instructor(BaseClient):
             token_budget,
             arguments,
         )
-        return drive(run(call), self._port).value
+        return drive(run(call), self._adapter).value
 
     @overload
     def create_with_completion(
@@ -268,7 +268,7 @@ class Instructor(BaseClient):
             token_budget,
             arguments,
         )
-        reply = drive(run(call), self._port)
+        reply = drive(run(call), self._adapter)
         return reply.value, self._completion(reply)
 
 
@@ -359,7 +359,7 @@ class AsyncInstructor(BaseClient):
             and token_budget is None
             and (max_retries is None or (type(max_retries) is int and max_retries >= 0))
         ):
-            value = self._recall(response_model, messages, context, strict, arguments)
+            value = self._memory_lookup(response_model, messages, context, strict, arguments)
             if value is not MISSING:
                 return value
         call = self._call(
@@ -375,7 +375,7 @@ class AsyncInstructor(BaseClient):
             token_budget,
             arguments,
         )
-        return (await drive_async(run(call), self._port)).value
+        return (await drive_async(run(call), self._adapter)).value
 
     @overload
     async def create_with_completion(
@@ -457,5 +457,5 @@ class AsyncInstructor(BaseClient):
             token_budget,
             arguments,
         )
-        reply = await drive_async(run(call), self._port)
+        reply = await drive_async(run(call), self._adapter)
         return reply.value, self._completion(reply)

@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from instructor.call import Usage
+    from instructor.usage import Usage
 
 __all__ = [
     "AsyncValidationError",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anthropic.lib.vertex import AnthropicVertex, AsyncAnthropicVertex
     from google import genai as genai_sdk
 
-    from instructor.providers.port import Port
+    from instructor.providers.adapter import Adapter
     from instructor.wires.wire import Wire
 
 __all__ = ["from_anthropic", "from_genai", "from_openai", "from_provider"]
@@ -35,11 +35,11 @@ ApiKey = str | Callable[[], str] | Callable[[], Awaitable[str]]
 """A key, or, where the openai SDK sends, a function that returns one before each request."""
 
 _OURS = ("cache", "cache_ttl", "cache_namespace", "hooks")
-_MAKERS: Mapping[Sdk, Callable[..., Port]] = {
-    "openai": openai.make_port,
-    "azure": openai.make_port,
-    "anthropic": anthropic.make_port,
-    "genai": genai.make_port,
+_MAKERS: Mapping[Sdk, Callable[..., Adapter]] = {
+    "openai": openai.make_adapter,
+    "azure": openai.make_adapter,
+    "anthropic": anthropic.make_adapter,
+    "genai": genai.make_adapter,
 }
 
 
@@ -144,9 +144,9 @@ def from_provider(
     chosen = vendor.default_mode if mode is None else resolve_mode(mode)
     _check_address(vendor, base_url, api_key)
     client_options, defaults = _sort_options(vendor, options)
-    port = _make_port(vendor, asynchronous, base_url, api_key, client_options)
+    adapter = _make_adapter(vendor, asynchronous, base_url, api_key, client_options)
     return _assemble(
-        port,
+        adapter,
         vendor,
         chosen,
         model_name,
@@ -206,8 +206,8 @@ def from_openai(
         >>> import openai
         >>> client = from_openai(openai.OpenAI(api_key="sk-..."), model="gpt-4.1-mini")
     """
-    vendor, port = openai.wrap_client(client)
-    return _wrap(port, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
+    vendor, adapter = openai.wrap_client(client)
+    return _wrap(adapter, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
 
 
 @overload
@@ -270,8 +270,8 @@ def from_anthropic(
         >>> import anthropic
         >>> client = from_anthropic(anthropic.Anthropic(api_key="sk-ant-..."), model="claude-sonnet-4-5")
     """
-    vendor, port = anthropic.wrap_client(client, beta=check_flag("beta", beta))
-    return _wrap(port, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
+    vendor, adapter = anthropic.wrap_client(client, beta=check_flag("beta", beta))
+    return _wrap(adapter, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
 
 
 @overload
@@ -337,24 +337,24 @@ def from_genai(
         >>> from google import genai
         >>> client = from_genai(genai.Client(api_key="..."), model="gemini-2.5-flash")
     """
-    vendor, port = genai.wrap_client(client, asynchronous=check_flag("use_async", use_async))
-    return _wrap(port, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
+    vendor, adapter = genai.wrap_client(client, asynchronous=check_flag("use_async", use_async))
+    return _wrap(adapter, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
 
 
 def _wrap(
-    port: Port, vendor: Vendor, mode: Mode | None, model: Any, kwargs: Mapping[str, Any]
+    adapter: Adapter, vendor: Vendor, mode: Mode | None, model: Any, kwargs: Mapping[str, Any]
 ) -> Instructor | AsyncInstructor:
     if model is not None and (not isinstance(model, str) or not model.strip()):
         raise ConfigurationError(f"model= is the name of a model, not {model!r}.")
-    return _assemble(port, vendor, vendor.default_mode if mode is None else mode, model, kwargs)
+    return _assemble(adapter, vendor, vendor.default_mode if mode is None else mode, model, kwargs)
 
 
 def _assemble(
-    port: Port, vendor: Vendor, mode: Mode, model: str | None, kwargs: Mapping[str, Any]
+    adapter: Adapter, vendor: Vendor, mode: Mode, model: str | None, kwargs: Mapping[str, Any]
 ) -> Instructor | AsyncInstructor:
-    client_class = AsyncInstructor if port.asynchronous else Instructor
+    client_class = AsyncInstructor if adapter.asynchronous else Instructor
     return client_class(
-        port,
+        adapter,
         wires=_find_wires(vendor),
         mode=mode,
         model=model,
@@ -383,9 +383,9 @@ def _find_wires(vendor: Vendor) -> dict[Mode, Wire]:
     return wires
 
 
-def _make_port(
+def _make_adapter(
     vendor: Vendor, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
-) -> Port:
+) -> Adapter:
     check_options(vendor, options)
     if vendor.sdk != "offline":
         if base_url is not None:
@@ -395,9 +395,9 @@ def _make_port(
         )
     if base_url is not None or api_key is not None:
         raise ConfigurationError("offline sends nothing, so base_url= and api_key= have no use. Leave them out.")
-    from instructor.providers.offline import OfflinePort
+    from instructor.providers.offline import OfflineAdapter
 
-    return OfflinePort(asynchronous, **options)
+    return OfflineAdapter(asynchronous, **options)
 
 
 def _split_model(model: Any) -> tuple[Vendor, str]:

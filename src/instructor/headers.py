@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_NOT_SAID = frozenset(
+_EXCLUDED_FROM_KEY = frozenset(
     {
         "accept",
         "accept-encoding",
@@ -50,7 +50,7 @@ _NOT_SAID = frozenset(
         "x-trace-id",
     }
 )
-_NOT_SAID_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer-", "x-amz-date")
+_EXCLUDED_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer-", "x-amz-date")
 
 
 def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,4 +67,8 @@ def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
         {'anthropic-beta': 'context-1m'}
     """
     lowered = ((name.lower(), value) for name, value in headers.items())
-    return {name: value for name, value in lowered if name not in _NOT_SAID and not name.startswith(_NOT_SAID_PREFIXES)}
+    return {
+        name: value
+        for name, value in lowered
+        if name not in _EXCLUDED_FROM_KEY and not name.startswith(_EXCLUDED_PREFIXES)
+    }

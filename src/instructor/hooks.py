@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from instructor.call import Usage
 from instructor.exceptions import ConfigurationError
+from instructor.usage import Usage
 
 __all__ = ["CacheEvent", "HookName", "Hooks"]
 
@@ -161,7 +161,7 @@ class Hooks:
         else:
             self.handlers.pop(_resolve_name(hook_name), None)
 
-    def hears(self, hook_name: HookName) -> bool:
+    def has_handlers(self, hook_name: HookName) -> bool:
         """Whether anybody listens, so that a record nobody reads is not made."""
         return hook_name in self.handlers
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from instructor.call import Messages
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Messages
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from instructor.cache import BaseCache
-from instructor.cache.guard import Guard
+from instructor.cache.handle import StoreHandle
 
 
 class Plain(BaseCache):
@@ -86,12 +86,12 @@ def broken() -> Any:
     raise OSError("no route to host")
 
 
-def read(guard: Guard, *, in_task: bool) -> Any:
-    return asyncio.run(guard.read_async("key")) if in_task else guard.read("key")
+def read(handle: StoreHandle, *, in_task: bool) -> Any:
+    return asyncio.run(handle.read_async("key")) if in_task else handle.read("key")
 
 
-def write(guard: Guard, ttl: float | None = None, *, in_task: bool) -> Any:
-    return asyncio.run(guard.write_async("key", "text", ttl)) if in_task else guard.write("key", "text", ttl)
+def write(handle: StoreHandle, ttl: float | None = None, *, in_task: bool) -> Any:
+    return asyncio.run(handle.write_async("key", "text", ttl)) if in_task else handle.write("key", "text", ttl)
 
 
 in_both_worlds = pytest.mark.parametrize("in_task", [False, True], ids=["thread", "task"])

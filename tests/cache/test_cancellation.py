@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cache.stores import Coroutine, Plain, in_both_worlds, read, write
-from instructor.cache.guard import Guard
+from instructor.cache.handle import StoreHandle
 from instructor.exceptions import CacheError
 
 
@@ -21,19 +21,19 @@ def test_a_cancelled_read_is_no_failure_and_harms_nothing() -> None:
         release.wait()
         return "text"
 
-    async def cancel_one(guard: Guard) -> None:
-        task = asyncio.create_task(guard.read_async("key"))
+    async def cancel_one(handle: StoreHandle) -> None:
+        task = asyncio.create_task(handle.read_async("key"))
         await asyncio.to_thread(entered.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         release.set()
-        assert not guard.paused()
-        assert await guard.read_async("key") == "text"
+        assert not handle.paused()
+        assert await handle.read_async("key") == "text"
 
-    guard = Guard(Plain(act))
-    asyncio.run(cancel_one(guard))
-    assert guard.stats().errors == 0
+    handle = StoreHandle(Plain(act))
+    asyncio.run(cancel_one(handle))
+    assert handle.stats().errors == 0
 
 
 class Cancelled(Plain):
@@ -65,23 +65,23 @@ class CancelledHere(CancelledInThread):
 @in_both_worlds
 @pytest.mark.parametrize("kind", [Cancelled, CancelledInThread, CancelledHere])
 def test_a_store_whose_own_task_is_cancelled_has_failed_like_any_other(kind: type[Plain], in_task: bool) -> None:
-    guard = Guard(kind())
+    handle = StoreHandle(kind())
     with pytest.raises(CacheError, match=r"\.set failed with CancelledError\. Check"):
-        write(guard, in_task=in_task)
+        write(handle, in_task=in_task)
     with pytest.raises(CacheError, match=r"\.get failed with CancelledError\. Check"):
-        read(guard, in_task=in_task)
-    assert guard.stats().errors == 2
+        read(handle, in_task=in_task)
+    assert handle.stats().errors == 2
 
 
 @pytest.mark.parametrize("kind", [Coroutine, Plain])
 async def test_a_callers_own_timeout_ends_a_read_and_is_no_failure_of_the_store(kind: type[Plain]) -> None:
     release = threading.Event()
-    guard = Guard(kind(release.wait if kind is Plain else lambda: asyncio.sleep(1000)))
+    handle = StoreHandle(kind(release.wait if kind is Plain else lambda: asyncio.sleep(1000)))
     try:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await guard.read_async("key")
+                await handle.read_async("key")
     finally:
         release.set()
-    assert not guard.paused()
-    assert guard.stats().errors == 0
+    assert not handle.paused()
+    assert handle.stats().errors == 0

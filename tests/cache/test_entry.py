@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
-from instructor.call import Usage
 from instructor.exceptions import CacheEntryError
+from instructor.usage import Usage
 
 TEXT = st.text(st.characters(codec="utf-8"))
 ENTRIES = st.builds(

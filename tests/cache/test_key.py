@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, create_model
 
 from instructor.cache.key import canonical, canonical_text, make_cache_key, schema_of
-from instructor.engine.keyring import Keyring
+from instructor.engine.key_builder import KeyBuilder
 from instructor.engine.plan import Plans
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.mode import Mode
-from instructor.testing.scripted import ScriptedPort
+from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 
 
@@ -86,9 +86,9 @@ def make_key(**changes: Any) -> str:
         "arguments": {},
         **changes,
     }
-    port = ScriptedPort([], provider=said["provider"])
+    port = ScriptedAdapter([], provider=said["provider"])
     port.endpoint = said["endpoint"]
-    keyring = Keyring(port, OPENAI_CHAT, said["mode"])
+    keyring = KeyBuilder(port, OPENAI_CHAT, said["mode"])
     plan = Plans(OPENAI_CHAT, said["mode"]).make(said["response_model"])
     key, _ = keyring.key(
         plan,

@@ -18,7 +18,7 @@ import redis.asyncio
 import redis.cluster
 
 from instructor.cache import RedisCache
-from instructor.cache.guard import Guard, guard_of
+from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 from servers import Valkey, free_port, start_group, stop_group
 
@@ -38,10 +38,10 @@ def test_keys_carry_the_prefix_and_ttl_becomes_an_expiry(cache: RedisCache, valk
     assert valkey.command("TTL", "instructor:key") == b":-1\r\n"
 
 
-async def use(guard: Guard, name: str, *arguments: Any, in_task: bool) -> Any:
+async def use(handle: StoreHandle, name: str, *arguments: Any, in_task: bool) -> Any:
     if in_task:
-        return await {"read": guard.read_async, "write": guard.write_async}[name](*arguments)
-    return await asyncio.to_thread({"read": guard.read, "write": guard.write}[name], *arguments)
+        return await {"read": handle.read_async, "write": handle.write_async}[name](*arguments)
+    return await asyncio.to_thread({"read": handle.read, "write": handle.write}[name], *arguments)
 
 
 @pytest.fixture
@@ -69,27 +69,27 @@ async def any_store(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIter
 async def test_a_key_that_holds_something_else_is_a_bad_entry_of_that_key_and_is_overwritten(
     valkey: Valkey, any_store: RedisCache, in_task: bool
 ) -> None:
-    guard = guard_of(any_store)
+    handle = handle_of(any_store)
     valkey.command("LPUSH", "instructor:key", "theirs")
     with pytest.raises(CacheEntryError, match=r"'key' holds another type"):
-        await use(guard, "read", "key", in_task=in_task)
-    assert not guard.paused(), "the others are read as ever"
-    assert await use(guard, "write", "key", "text", 1e300, in_task=in_task)
-    assert await use(guard, "read", "key", in_task=in_task) in {"text", b"text"}
+        await use(handle, "read", "key", in_task=in_task)
+    assert not handle.paused(), "the others are read as ever"
+    assert await use(handle, "write", "key", "text", 1e300, in_task=in_task)
+    assert await use(handle, "read", "key", in_task=in_task) in {"text", b"text"}
     assert valkey.command("TTL", "instructor:key") == b":315360000\r\n"
-    assert guard.stats().errors == 0
+    assert handle.stats().errors == 0
 
 
 def test_bytes_that_a_decoding_client_cannot_read_are_a_bad_entry(valkey: Valkey) -> None:
     with redis.Redis(port=valkey.port, decode_responses=True) as client, redis.Redis(port=valkey.port) as other:
-        guard = guard_of(RedisCache(client=client))
+        handle = handle_of(RedisCache(client=client))
         other.set("instructor:key", b"\xff\x00")
         with pytest.raises(CacheEntryError, match="holds no text"):
-            guard.read("key")
-        assert not guard.paused()
-        assert guard.read("other") is None
-        guard.write("key", "text", None)
-        assert guard.read("key") == "text"
+            handle.read("key")
+        assert not handle.paused()
+        assert handle.read("other") is None
+        handle.write("key", "text", None)
+        assert handle.read("key") == "text"
 
 
 @pytest.mark.parametrize("wrong", [("\ud800", "text"), (5, "text"), ("key", {"a": 1}), ("key", "text", 1.5)])
@@ -113,12 +113,12 @@ def test_a_server_that_was_stopped_and_started_is_found_again(cache: RedisCache,
 
 
 def test_a_restart_between_two_reads_is_not_even_noticed(cache: RedisCache, valkey: Valkey) -> None:
-    guard = guard_of(cache)
-    guard.write("key", "text", None)
+    handle = handle_of(cache)
+    handle.write("key", "text", None)
     valkey.stop()
     valkey.start()
-    assert guard.read("key") is None
-    assert guard.stats().errors == 0
+    assert handle.read("key") is None
+    assert handle.stats().errors == 0
 
 
 class Proxy:
@@ -167,35 +167,35 @@ async def test_a_connection_that_drops_while_it_is_asked_is_replaced_once(valkey
 
 def test_a_restart_in_mid_run_is_survived_by_tasks(cache: RedisCache, valkey: Valkey) -> None:
     async def run() -> None:
-        guard = Guard(cache)
-        await asyncio.gather(*(guard.write_async(str(number), "text", None) for number in range(20)))
+        handle = StoreHandle(cache)
+        await asyncio.gather(*(handle.write_async(str(number), "text", None) for number in range(20)))
         valkey.stop()
         with pytest.raises(CacheError):
-            await guard.read_async("1")
-        assert guard.paused()
+            await handle.read_async("1")
+        assert handle.paused()
         valkey.start()
-        assert await guard.read_async("1") is None
-        await asyncio.gather(*(guard.write_async(str(number), "text", None) for number in range(20)))
-        assert await guard.read_async("1") == b"text"
-        assert not guard.paused()
+        assert await handle.read_async("1") is None
+        await asyncio.gather(*(handle.write_async(str(number), "text", None) for number in range(20)))
+        assert await handle.read_async("1") == b"text"
+        assert not handle.paused()
 
     asyncio.run(run())
 
 
 def test_a_server_that_hangs_is_waited_for_no_longer_than_the_timeout(valkey: Valkey) -> None:
     cache = RedisCache(port=valkey.port, timeout=0.1)
-    guard = guard_of(cache)
-    assert guard.read("key") is None
-    asyncio.run(guard.read_async("key"))
+    handle = handle_of(cache)
+    assert handle.read("key") is None
+    asyncio.run(handle.read_async("key"))
     valkey.hang()
     started = time.monotonic()
     with pytest.raises(CacheError):
-        guard.read("key")
+        handle.read("key")
     with pytest.raises(CacheError):
-        asyncio.run(guard.read_async("key"))
+        asyncio.run(handle.read_async("key"))
     assert time.monotonic() - started < 4.0, "0.1 s each, and not ten tries of it"
     valkey.wake()
-    assert guard.read("key") is None
+    assert handle.read("key") is None
     cache.close()
 
 
@@ -283,12 +283,12 @@ def test_a_url_and_its_options_are_used(valkey: Valkey) -> None:
 
 def test_an_asynchronous_client_alone_serves_threads_too(valkey: Valkey) -> None:
     cache = RedisCache(async_client=redis.asyncio.Redis(port=valkey.port))
-    guard = guard_of(cache)
-    assert guard.write("key", "text", None)
-    assert guard.read("key") == b"text"
+    handle = handle_of(cache)
+    assert handle.write("key", "text", None)
+    assert handle.read("key") == b"text"
     with pytest.raises(ConfigurationError, match="client="):
         cache.clear()
-    guard._get_loop().run(cache._given_async.aclose(), 5)
+    handle._get_loop().run(cache._given_async.aclose(), 5)
 
 
 def test_a_copy_in_another_process_reaches_the_same_server(cache: RedisCache) -> None:
@@ -305,7 +305,7 @@ def test_no_password_is_shown() -> None:
         RedisCache(client=redis.Redis(password="secret", port=1)),
     ):
         with pytest.raises(CacheError) as failed:
-            guard_of(cache).read("key")
+            handle_of(cache).read("key")
         assert "secret" not in repr(cache) + str(failed.value)
 
 
@@ -322,9 +322,9 @@ def test_no_password_is_shown() -> None:
         {"host": None},
         {"host": " "},
         {"host": "redis://:secret@localhost"},
-        {"port": "6379"},
-        {"port": 0},
-        {"port": 70_000},
+        {"adapter": "6379"},
+        {"adapter": 0},
+        {"adapter": 70_000},
         {"client": "redis://:secret@localhost"},
         {"client": {}},
         {"client": redis.Redis},

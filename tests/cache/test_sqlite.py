@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from instructor.cache import DiskCache, sqlite
-from instructor.cache.guard import guard_of
+from instructor.cache.handle import handle_of
 from instructor.exceptions import CacheError, ConfigurationError
 
 CHILDREN = Path(__file__).parent / "children"
@@ -211,7 +211,7 @@ def test_a_store_that_nobody_closed_is_closed_when_it_is_let_go(tmp_path: Path) 
     cache = DiskCache(tmp_path)
     cache.set("key", "text")
     path = cache.path
-    guard_of(cache)  # which makes a cycle, so that it is the garbage collector that finds it
+    handle_of(cache)  # which makes a cycle, so that it is the garbage collector that finds it
     del cache
     gc.collect()  # an open connection would warn here from Python 3.13 on, and warnings are errors
     assert not Path(f"{path}-wal").exists()
@@ -287,12 +287,12 @@ def test_a_directory_that_cannot_be_made_is_a_cache_error(tmp_path: Path) -> Non
 def test_when_the_disk_is_full_writing_fails_and_reading_goes_on(cache: DiskCache) -> None:
     cache.set("key", "text")
     cache._connect().raw.execute("PRAGMA max_page_count = 10")
-    guard = guard_of(cache)
+    handle = handle_of(cache)
     with pytest.raises(CacheError, match="disk is full"):
-        guard.write("large", "x" * 100_000, None)
-    assert not guard.paused()
-    assert guard.read("key") == "text"
-    assert guard.write("other", "text", None) is False, "writes are left alone for a while"
+        handle.write("large", "x" * 100_000, None)
+    assert not handle.paused()
+    assert handle.read("key") == "text"
+    assert handle.write("other", "text", None) is False, "writes are left alone for a while"
     cache._connect().raw.execute("PRAGMA max_page_count = 100000")
     cache.set("large", "x" * 100_000)
 

@@ -9,7 +9,7 @@ import pytest
 
 from cache.stores import Native, Plain, in_both_worlds, read, write
 from instructor.cache import AutoCache
-from instructor.cache.guard import Guard, guard_of
+from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import ConfigurationError
 
 
@@ -31,10 +31,10 @@ class Namesakes(Plain):
 @in_both_worlds
 def test_abilities_are_what_a_store_declares_and_not_what_its_methods_are_called(in_task: bool) -> None:
     store = Namesakes()
-    guard = Guard(store)
-    assert guard.near is None
-    assert read(guard, in_task=in_task) == "text"
-    assert write(guard, in_task=in_task) is True
+    handle = StoreHandle(store)
+    assert handle.local is None
+    assert read(handle, in_task=in_task) == "text"
+    assert write(handle, in_task=in_task) is True
     assert store.threads != [threading.current_thread().name], "`bounded` is a name like any other"
     assert (store.stats().entries, store.stats().bytes) == (None, None)
 
@@ -51,17 +51,17 @@ def test_a_subclass_that_overrides_get_or_set_is_called_by_them() -> None:
     class Mixed(Mixin, AutoCache):
         calls: list[Any]
 
-    assert read(Guard(Shouting()), in_task=True) == "SHOUTED"
+    assert read(StoreHandle(Shouting()), in_task=True) == "SHOUTED"
     mixed = Mixed()
     mixed.calls = []
-    guard = Guard(mixed)
-    write(guard, in_task=False)
-    assert (guard.near, mixed.calls, guard.stats().entries) == (None, ["mixin"], 0)
+    handle = StoreHandle(mixed)
+    write(handle, in_task=False)
+    assert (handle.local, mixed.calls, handle.stats().entries) == (None, ["mixin"], 0)
 
     class Declaring(Shouting):
         abilities = frozenset({"async"})
 
-    assert read(Guard(Declaring()), in_task=True) == "text"
+    assert read(StoreHandle(Declaring()), in_task=True) == "text"
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_a_subclass_that_overrides_get_or_set_is_called_by_them() -> None:
         ("on_error", "explode"),
         ("on_error", None),
         ("on_error", ["raise"]),
-        ("abilities", "near"),
+        ("abilities", "local"),
         ("abilities", {"sized"}),
         ("abilities", frozenset({"fast"})),
-        ("abilities", frozenset({"near"})),
+        ("abilities", frozenset({"local"})),
         ("abilities", frozenset({"async"})),
         ("abilities", frozenset({"sized"})),
     ],
@@ -93,4 +93,4 @@ def test_a_subclass_that_overrides_get_or_set_is_called_by_them() -> None:
 def test_a_store_with_a_wrong_attribute_is_refused_when_it_is_first_used(name: str, value: Any) -> None:
     kind: Any = type("Wrong", (Plain,), {name: value})
     with pytest.raises(ConfigurationError, match=rf"Wrong\.{name} "):
-        guard_of(kind())
+        handle_of(kind())

@@ -18,7 +18,7 @@ from instructor.cli.extract import Job, Run
 from instructor.cli.output import Output
 from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input
-from instructor.cli.tally import Outcome
+from instructor.cli.run_stats import Outcome
 from replies import Reply, ReplyServer, chat_completion
 
 ADA = Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36}, usage=(1000, 100)))

@@ -8,19 +8,19 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from instructor.call import Usage
 from instructor.cli.prices import Prices
 from instructor.cli.progress import LiveDisplay, PlainDisplay, make_display, make_summary, show_time_left
-from instructor.cli.tally import Outcome, Tally
+from instructor.cli.run_stats import ClientStats, Outcome
+from instructor.usage import Usage
 
 PRICES = Prices("openai/gpt-4.1-mini", "as gpt-4.1-mini")
 
 
-def make_tally(*outcomes: Outcome, total: int | None = 300, prices: Prices = PRICES) -> Tally:
-    tally = Tally(total=total)
+def make_tally(*outcomes: Outcome, total: int | None = 300, prices: Prices = PRICES) -> ClientStats:
+    stats = ClientStats(total=total)
     for outcome in outcomes:
-        tally.add(outcome, prices)
-    return tally
+        stats.add(outcome, prices)
+    return stats
 
 
 def make_console(width: int, *, terminal: bool) -> Console:
@@ -34,10 +34,10 @@ FAILED = Outcome(4, error="no", attempts=1, spent=Usage(250_000, 0))
 
 
 def test_every_record_is_counted_once_and_its_money_where_it_belongs():
-    tally = make_tally(HIT, ASKED, SHARED, FAILED)
-    assert (tally.done, tally.hits, tally.asked, tally.shared, tally.failed, tally.requests) == (4, 1, 1, 1, 1, 3)
-    assert (tally.money_spent, tally.money_saved) == (Decimal("0.3"), Decimal("0.5"))
-    assert (tally.spent.total_tokens, tally.saved.total_tokens) == (750_000, 1_250_000)
+    stats = make_tally(HIT, ASKED, SHARED, FAILED)
+    assert (stats.done, stats.hits, stats.asked, stats.shared, stats.failed, stats.requests) == (4, 1, 1, 1, 1, 3)
+    assert (stats.money_spent, stats.money_saved) == (Decimal("0.3"), Decimal("0.5"))
+    assert (stats.spent.total_tokens, stats.saved.total_tokens) == (750_000, 1_250_000)
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -65,24 +65,24 @@ def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch: pytest.Monkey
 
 def test_a_price_that_is_not_known_is_not_zero():
     unknown = Prices("ollama/llama3")
-    tally = make_tally(ASKED, prices=unknown)
+    stats = make_tally(ASKED, prices=unknown)
     console = make_console(80, terminal=False)
-    console.print(make_summary(tally, unknown, {"output": "out.jsonl"}))
+    console.print(make_summary(stats, unknown, {"output": "out.jsonl"}))
     shown = console.file.getvalue()
     assert "price unknown" in shown
     assert "$" not in shown
-    assert tally.describe()["money_spent"] is None
+    assert stats.describe()["money_spent"] is None
 
 
 def test_the_time_left_is_told_by_the_speed_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch):
     clock = [0.0]
-    monkeypatch.setattr("instructor.cli.tally.time.monotonic", lambda: clock[0])
-    tally = Tally(total=1200, _began=0.0)
-    tally.tick()
+    monkeypatch.setattr("instructor.cli.run_stats.time.monotonic", lambda: clock[0])
+    stats = ClientStats(total=1200, _began=0.0)
+    stats.tick()
     for _ in range(1000):  # a thousand hits at once, then one miss a second
-        tally.add(HIT, Prices("offline/x"))
+        stats.add(HIT, Prices("offline/x"))
     for clock[0] in range(1, 101):
-        tally.add(ASKED, Prices("offline/x"))
-    assert show_time_left(tally) == "1:40 left"
-    tally.total = None
-    assert show_time_left(tally) == "1:40"
+        stats.add(ASKED, Prices("offline/x"))
+    assert show_time_left(stats) == "1:40 left"
+    stats.total = None
+    assert show_time_left(stats) == "1:40"

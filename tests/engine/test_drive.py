@@ -16,7 +16,7 @@ from instructor.client import AsyncInstructor, Instructor
 from instructor.exceptions import InstructorRetryException
 from instructor.hooks import HookName
 from instructor.mode import Mode
-from instructor.testing.scripted import ScriptedPort
+from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 from steps import HELLO, KEY, User
 
@@ -61,14 +61,14 @@ class SlowCache(BaseCache):
             await self.go.wait()
 
 
-def make(replies: Any, cache: Any = None, **options: Any) -> tuple[Instructor, ScriptedPort]:
-    port = ScriptedPort(replies)
+def make(replies: Any, cache: Any = None, **options: Any) -> tuple[Instructor, ScriptedAdapter]:
+    port = ScriptedAdapter(replies)
     client = Instructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=cache, **options)
     return client, port
 
 
-def make_async(replies: Any, cache: Any = None, **options: Any) -> tuple[AsyncInstructor, ScriptedPort]:
-    port = ScriptedPort(replies, asynchronous=True)
+def make_async(replies: Any, cache: Any = None, **options: Any) -> tuple[AsyncInstructor, ScriptedAdapter]:
+    port = ScriptedAdapter(replies, asynchronous=True)
     client = AsyncInstructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=cache, **options)
     return client, port
 

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ValidationError, field_validator
 from instructor.cache.entry import Entry, encode_entry
 from instructor.cache.flight import Landed
 from instructor.cache.memory import AutoCache
-from instructor.call import Usage
-from instructor.engine.effects import Claim, Lease, Read, Reply, Rest, Send, Tell, Write
+from instructor.engine.effects import Claim, Emit, Lease, Read, Reply, Send, Sleep, Write
 from instructor.engine.flow import run
 from instructor.exceptions import (
     CacheError,
@@ -25,7 +24,8 @@ from instructor.exceptions import (
     TokenUsageUnavailableError,
 )
 from instructor.hooks import HookName
-from steps import KEY, HandGuard, Steps, User, completion, every_hook, make_call
+from instructor.usage import Usage
+from steps import KEY, HandHandle, Steps, User, completion, every_hook, make_call
 
 ENTRY = Entry(
     key=KEY,
@@ -55,7 +55,7 @@ def names(call: Any, *results: Any) -> tuple[list[str], Steps]:
 
 
 def lease() -> Lease:
-    return Lease(HandGuard().flights.claim(KEY)[0])
+    return Lease(HandHandle().flights.claim(KEY)[0])
 
 
 def test_a_hit_asks_for_nothing_but_the_store() -> None:
@@ -63,16 +63,16 @@ def test_a_hit_asks_for_nothing_but_the_store() -> None:
     seen, steps = names(call, encode_entry(ENTRY))
     assert seen == ["Read"]
     assert steps.reply.value == User(name="Jason", age=25)
-    assert call.tally.stats().hits == 1
-    assert call.tally.stats().tokens_saved == 15
-    assert call.guard.counted == {"hits": 1}
+    assert call.stats.stats().hits == 1
+    assert call.stats.stats().tokens_saved == 15
+    assert call.handle.counted == {"hits": 1}
 
 
 def test_a_hit_in_memory_asks_for_nothing_at_all() -> None:
-    near = AutoCache()
-    near.keep(ENTRY)
+    local = AutoCache()
+    local.keep(ENTRY)
     with pytest.raises(StopIteration) as stop:
-        next(run(make_call(guard=HandGuard(store=near, near=near))))
+        next(run(make_call(handle=HandHandle(store=local, local=local))))
     assert stop.value.value.value == User(name="Jason", age=25)
 
 
@@ -91,17 +91,17 @@ def test_a_miss_reads_claims_sends_and_writes_in_this_order() -> None:
     assert reply.entry is not None
     assert (reply.entry.created, reply.entry.expires) == (1000.0, 1060.0)
     assert write.text == encode_entry(reply.entry)
-    assert call.tally.stats().misses == call.tally.stats().writes == 1
-    assert call.guard.counted == {"misses": 1, "writes": 1}
+    assert call.stats.stats().misses == call.stats.stats().writes == 1
+    assert call.handle.counted == {"misses": 1, "writes": 1}
 
 
 def test_every_event_is_told_once_and_in_order() -> None:
     call = make_call(hooks=every_hook())
     steps = Steps(run(call))
-    answers = {Read: None, Claim: lease(), Send: completion(JASON), Write: True, Tell: None}
+    answers = {Read: None, Claim: lease(), Send: completion(JASON), Write: True, Emit: None}
     told = []
     while steps.effect is not None:
-        told.append(steps.effect.name.value if isinstance(steps.effect, Tell) else type(steps.effect).__name__)
+        told.append(steps.effect.name.value if isinstance(steps.effect, Emit) else type(steps.effect).__name__)
         steps.give(answers[type(steps.effect)])
     assert told == [
         "Read",
@@ -119,7 +119,7 @@ def test_every_event_is_told_once_and_in_order() -> None:
 def test_a_hit_is_told_with_what_it_saves() -> None:
     steps = Steps(run(make_call(hooks=every_hook())))
     tell = steps.give(encode_entry(ENTRY))
-    assert isinstance(tell, Tell)
+    assert isinstance(tell, Emit)
     (event,) = tell.arguments
     assert dataclasses.asdict(event) == {
         "name": HookName.CACHE_HIT,
@@ -139,8 +139,8 @@ def test_a_hit_is_told_with_what_it_saves() -> None:
 
 
 def test_handlers_are_given_a_copy_of_the_request() -> None:
-    steps = Steps(run(make_call(hooks=every_hook(), guard=None, key=None)))
-    assert isinstance(steps.effect, Tell)
+    steps = Steps(run(make_call(hooks=every_hook(), handle=None, key=None)))
+    assert isinstance(steps.effect, Emit)
     steps.effect.details["messages"][0]["content"] = "edited"
     send = steps.give()
     assert isinstance(send, Send)
@@ -165,7 +165,7 @@ def test_whatever_cannot_be_served_is_a_miss_that_says_why_and_is_overwritten(st
     steps.fail(stored) if isinstance(stored, CacheError) else steps.give(stored)
     reasons = []
     while not isinstance(steps.effect, Write):
-        if isinstance(steps.effect, Tell) and steps.effect.name is HookName.CACHE_MISS:
+        if isinstance(steps.effect, Emit) and steps.effect.name is HookName.CACHE_MISS:
             reasons.append(steps.effect.arguments[0].reason)
         steps.give({Claim: lease(), Send: completion(JASON)}.get(type(steps.effect)))
     assert [found.split(":")[0] for found in reasons] == [reason]
@@ -191,29 +191,29 @@ def test_a_validator_that_crashes_on_a_stored_answer_is_a_miss() -> None:
 
 def test_a_failing_store_raises_where_the_user_wants_it() -> None:
     call = make_call()
-    call.guard.store.on_error = "raise"
+    call.handle.store.on_error = "raise"
     with pytest.raises(CacheError, match="down"):
         Steps(run(call)).fail(CacheError("down"))
 
 
 def test_a_paused_store_is_not_read() -> None:
-    call = make_call(guard=HandGuard(is_paused=True))
+    call = make_call(handle=HandHandle(is_paused=True))
     assert isinstance(Steps(run(call)).effect, Claim)
 
 
 def test_a_failing_write_loses_nothing() -> None:
     call = make_call()
-    call.guard.store.on_error = "raise"  # the answer is paid for by now
+    call.handle.store.on_error = "raise"  # the answer is paid for by now
     seen, steps = names(call, None, lease(), completion(JASON), CacheError("full"))
     assert seen[-1] == "Write"
     assert steps.reply.value.name == "Jason"
-    assert (call.tally.stats().writes, call.tally.stats().errors) == (0, 1)
+    assert (call.stats.stats().writes, call.stats.stats().errors) == (0, 1)
 
 
 def test_a_write_that_the_guard_skips_is_not_counted() -> None:
     call = make_call()
     names(call, None, lease(), completion(JASON), False)
-    assert call.tally.stats().writes == 0
+    assert call.stats.stats().writes == 0
 
 
 def test_a_ttl_of_zero_stores_nothing() -> None:
@@ -226,7 +226,7 @@ def test_the_store_is_looked_into_again_if_a_flight_landed_since() -> None:
     call = make_call()
     steps = Steps(run(call))
     assert isinstance(steps.effect, Read)
-    call.guard.flights.claim("other")[0].land()
+    call.handle.flights.claim("other")[0].land()
     steps.give(None)
     held = lease()
     again = steps.give(held)
@@ -243,8 +243,8 @@ def test_who_waited_gets_a_copy_of_its_own() -> None:
     assert seen == ["Read", "Claim"]
     assert steps.reply.value == User(name="Jason", age=25)
     assert steps.reply.value is not shared.value
-    assert call.tally.stats().coalesced == 1
-    assert call.tally.stats().misses == 0
+    assert call.stats.stats().coalesced == 1
+    assert call.stats.stats().misses == 0
 
 
 def test_who_waited_asks_alone_if_its_own_validators_refuse_the_answer() -> None:
@@ -259,7 +259,7 @@ def test_a_leaders_error_reaches_those_who_waited() -> None:
     steps = Steps(run(call))
     steps.give(None)
     with pytest.raises(RuntimeError, match="boom"):
-        steps.give(Landed(error=RuntimeError("boom"), source=call.port))
+        steps.give(Landed(error=RuntimeError("boom"), source=call.adapter))
 
 
 def test_every_waiter_raises_a_copy_of_its_own() -> None:
@@ -285,7 +285,7 @@ def test_a_raw_completion_that_is_no_whole_answer_is_returned_and_not_stored() -
         while steps.effect is not None:
             assert not isinstance(steps.effect, Write)
             told.append(
-                steps.effect.arguments[0] if isinstance(steps.effect, Tell) and steps.effect.arguments else None
+                steps.effect.arguments[0] if isinstance(steps.effect, Emit) and steps.effect.arguments else None
             )
             steps.give({Claim: lease(), Send: sent}.get(type(steps.effect)))
         assert steps.reply.value is sent
@@ -293,14 +293,14 @@ def test_a_raw_completion_that_is_no_whole_answer_is_returned_and_not_stored() -
 
 
 def test_a_completion_of_nothing_is_asked_for_again() -> None:
-    _, steps = names(make_call(guard=None, key=None), None, completion(JASON))
+    _, steps = names(make_call(handle=None, key=None), None, completion(JASON))
     assert steps.reply.value.name == "Jason"
 
 
 def test_counts_that_are_no_numbers_lose_nothing() -> None:
     sent = completion(JASON)
     sent.usage.prompt_tokens = ["many"]
-    _, steps = names(make_call(guard=None, key=None), sent)
+    _, steps = names(make_call(handle=None, key=None), sent)
     assert steps.reply.value.name == "Jason"
 
 
@@ -308,11 +308,11 @@ def test_an_entry_that_no_writer_holds_loses_nothing() -> None:
     call = make_call()
     _, steps = names(call, None, lease(), completion(JASON, usage=Usage(2**80, 1)))
     assert steps.reply.value.name == "Jason"
-    assert call.tally.stats().bypasses == 1
+    assert call.stats.stats().bypasses == 1
 
 
 def test_without_a_store_there_is_only_the_provider() -> None:
-    seen, steps = names(make_call(guard=None, key=None), completion(JASON))
+    seen, steps = names(make_call(handle=None, key=None), completion(JASON))
     assert seen == ["Send"]
     assert steps.reply.entry is None
 
@@ -320,10 +320,10 @@ def test_without_a_store_there_is_only_the_provider() -> None:
 def test_a_call_without_a_key_says_why_and_touches_no_store() -> None:
     call = make_call(key=None, bypass="context.now has no form", hooks=every_hook())
     steps = Steps(run(call))
-    assert isinstance(steps.effect, Tell)
+    assert isinstance(steps.effect, Emit)
     assert steps.effect.name is HookName.CACHE_BYPASS
     assert steps.effect.arguments[0].reason == "context.now has no form"
-    assert call.tally.stats().bypasses == 1
+    assert call.stats.stats().bypasses == 1
 
 
 def test_an_invalid_answer_is_shown_to_the_model_and_the_next_one_stored_under_the_first_key() -> None:
@@ -360,7 +360,7 @@ def test_attempts_end_with_an_error_that_knows_them_all() -> None:
     assert [attempt.attempt_number for attempt in error.failed_attempts] == [1, 2, 3]
     assert isinstance(error.__cause__, ValidationError)
     assert len(error.messages) > 1
-    assert call.tally.stats().writes == 0
+    assert call.stats.stats().writes == 0
 
 
 def test_no_retry_reads_the_store() -> None:
@@ -388,7 +388,7 @@ def test_a_cut_off_or_refused_answer_ends_at_once_and_is_never_stored(details: A
         steps.give(sent)
     assert caught.value.last_completion is sent
     assert len(caught.value.failed_attempts) == 1
-    assert call.tally.stats().writes == 0
+    assert call.stats.stats().writes == 0
 
 
 def test_a_failed_request_ends_the_attempts_and_is_the_cause() -> None:
@@ -404,7 +404,7 @@ def test_a_failed_request_ends_the_attempts_and_is_the_cause() -> None:
 
 
 def test_an_error_of_ours_is_not_wrapped() -> None:
-    steps = Steps(run(make_call(guard=None, key=None)))
+    steps = Steps(run(make_call(handle=None, key=None)))
     with pytest.raises(ConfigurationError, match="no key"):
         steps.fail(ConfigurationError("no key"))
 
@@ -413,7 +413,7 @@ def test_an_sdk_that_refuses_its_arguments_is_not_taken_for_an_invalid_answer() 
     with pytest.raises(ValidationError) as invalid:
         User.model_validate({})
     for error in (invalid.value, TypeError("create() got an unexpected keyword argument 'temprature'")):
-        steps = Steps(run(make_call(guard=None, key=None, max_retries=5)))
+        steps = Steps(run(make_call(handle=None, key=None, max_retries=5)))
         with pytest.raises(ConfigurationError, match="did not accept the request") as caught:
             steps.fail(error)
         assert caught.value.__cause__ is error
@@ -428,7 +428,7 @@ def test_a_validators_own_crash_is_not_retried() -> None:
         def crash(cls, name: str) -> str:
             raise KeyError(name)
 
-    steps = Steps(run(make_call(response_model=Fussy, guard=None, key=None, max_retries=5)))
+    steps = Steps(run(make_call(response_model=Fussy, handle=None, key=None, max_retries=5)))
     with pytest.raises(InstructorRetryException, match="KeyError") as caught:
         steps.give(completion({"name": "x"}, Fussy))
     assert caught.value.n_attempts == 1
@@ -453,19 +453,19 @@ def test_the_call_of_a_callers_own_tool_is_neither_answer_nor_stored_but_asked_a
 
 
 def test_an_answer_that_cannot_be_found_is_asked_for_again() -> None:
-    _, steps = names(make_call(guard=None, key=None), completion("prose", as_text=True), completion(JASON))
+    _, steps = names(make_call(handle=None, key=None), completion("prose", as_text=True), completion(JASON))
     assert steps.reply.value.name == "Jason"
 
 
 def test_the_error_hooks_are_told_how_far_the_attempts_are() -> None:
-    call = make_call(hooks=every_hook(), guard=None, key=None, max_retries=1)
+    call = make_call(hooks=every_hook(), handle=None, key=None, max_retries=1)
     steps = Steps(run(call))
     told = []
     with pytest.raises(InstructorRetryException):
         while steps.effect is not None:
             if (
-                isinstance(steps.effect, Tell) and "error" in steps.effect.name.value + steps.effect.name.name.lower()
-            ) or (isinstance(steps.effect, Tell) and steps.effect.name is HookName.COMPLETION_LAST_ATTEMPT):
+                isinstance(steps.effect, Emit) and "error" in steps.effect.name.value + steps.effect.name.name.lower()
+            ) or (isinstance(steps.effect, Emit) and steps.effect.name is HookName.COMPLETION_LAST_ATTEMPT):
                 told.append((steps.effect.name, steps.effect.details))
             steps.give(completion({"age": 1}) if isinstance(steps.effect, Send) else None)
     assert told == [
@@ -479,14 +479,14 @@ def test_a_policy_that_waits_rests_before_the_next_request() -> None:
     import tenacity
 
     policy = tenacity.Retrying(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(7))
-    seen, steps = names(make_call(max_retries=policy, guard=None, key=None), ConnectionError("dropped"))
+    seen, steps = names(make_call(max_retries=policy, handle=None, key=None), ConnectionError("dropped"))
     assert seen == ["Send"]
-    assert steps.effect == Rest(7.0)
+    assert steps.effect == Sleep(7.0)
     assert isinstance(steps.give(), Send)
 
 
 def test_a_token_budget_ends_the_attempts() -> None:
-    steps = Steps(run(make_call(token_budget=10, max_retries=5, guard=None, key=None)))
+    steps = Steps(run(make_call(token_budget=10, max_retries=5, handle=None, key=None)))
     assert isinstance(steps.give(completion({"age": 1}, usage=Usage(5, 4))), Send)
     with pytest.raises(TokenBudgetExceeded) as caught:
         steps.give(completion({"age": 1}, usage=Usage(5, 4)))
@@ -494,13 +494,13 @@ def test_a_token_budget_ends_the_attempts() -> None:
 
 
 def test_a_token_budget_needs_a_provider_that_counts() -> None:
-    steps = Steps(run(make_call(token_budget=10, guard=None, key=None)))
+    steps = Steps(run(make_call(token_budget=10, handle=None, key=None)))
     with pytest.raises(TokenUsageUnavailableError):
         steps.give(completion({"age": 1}, usage=Usage(0, 0)))
 
 
 def test_a_valid_answer_over_the_budget_is_returned() -> None:
-    _, steps = names(make_call(token_budget=1, guard=None, key=None), completion(JASON, usage=Usage(50, 50)))
+    _, steps = names(make_call(token_budget=1, handle=None, key=None), completion(JASON, usage=Usage(50, 50)))
     assert steps.reply.value.name == "Jason"
 
 
@@ -517,12 +517,12 @@ def test_without_a_response_model_the_completion_itself_is_the_answer_and_is_sto
 
 def test_a_completion_that_cannot_be_written_down_is_returned_and_not_stored() -> None:
     call = make_call(hooks=every_hook())
-    call.port.dump = lambda _: (_ for _ in ()).throw(TypeError("no text"))
+    call.adapter.dump = lambda _: (_ for _ in ()).throw(TypeError("no text"))
     steps = Steps(run(call))
     told = []
     while steps.effect is not None:
         assert not isinstance(steps.effect, Write)
-        told.append(steps.effect.name if isinstance(steps.effect, Tell) else None)
+        told.append(steps.effect.name if isinstance(steps.effect, Emit) else None)
         steps.give({Claim: lease(), Send: completion(JASON)}.get(type(steps.effect)))
     assert HookName.CACHE_BYPASS in told
     assert steps.reply.value.name == "Jason"
@@ -536,11 +536,11 @@ def test_closing_a_flow_at_any_effect_stores_nothing(at: int) -> None:
     for result in [None, held, completion(JASON)][:at]:
         steps.give(result)
     steps.flow.close()
-    assert call.tally.stats().writes == 0
+    assert call.stats.stats().writes == 0
     assert (held.reply is not None) == (at == 3)
 
 
 def test_parsing_errors_are_retried_by_number() -> None:
     from instructor.engine.retry import CountedRetries
 
-    assert CountedRetries(1).rest_after(1, ResponseParsingError("nothing there")) == 0.0
+    assert CountedRetries(1).wait_after(1, ResponseParsingError("nothing there")) == 0.0

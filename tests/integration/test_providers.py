@@ -64,7 +64,7 @@ async def connect():
 
     yield make
     for client in clients:
-        sdk = client._port._client
+        sdk = client._adapter._client
         if sdk is None:
             continue
         closing = sdk.close()

@@ -17,8 +17,8 @@ from google import genai
 
 from instructor.exceptions import ConfigurationError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
-from instructor.providers.adapter import SdkPort
 from instructor.providers.clients import LoopClients
+from instructor.providers.sdk_adapter import SdkAdapter
 from replies import Reply, ReplyServer, chat_completion
 
 KEY = "sk-secret-0001"
@@ -42,12 +42,12 @@ vendors = pytest.mark.parametrize("model", CALLS)
 pytestmark = pytest.mark.usefixtures("clean_heap")
 
 
-def make_port(model: str, server: ReplyServer, **options) -> SdkPort:
+def make_adapter(model: str, server: ReplyServer, **options) -> SdkAdapter:
     server.script(Reply(CALLS[model][2]))
-    return from_provider(model, async_client=True, base_url=server.url, api_key=KEY, **options)._port
+    return from_provider(model, async_client=True, base_url=server.url, api_key=KEY, **options)._adapter
 
 
-async def send(port: SdkPort, model: str):
+async def send(port: SdkAdapter, model: str):
     """Send, and return the SDK's client that sent."""
     operation, request, _ = CALLS[model]
     assert await port.send(operation, request)
@@ -70,7 +70,7 @@ async def close(client) -> None:
 @vendors
 def test_one_client_serves_one_asyncio_run_after_another(model, reply_server: ReplyServer):
     """Connections that were left open would warn when they are collected."""
-    port = make_port(model, reply_server)
+    port = make_adapter(model, reply_server)
 
     async def ask_twice():
         return await send(port, model), await send(port, model)
@@ -85,7 +85,7 @@ def test_one_client_serves_one_asyncio_run_after_another(model, reply_server: Re
 
 @vendors
 def test_loops_that_take_turns_keep_their_clients(model, reply_server: ReplyServer):
-    port = make_port(model, reply_server)
+    port = make_adapter(model, reply_server)
     with asyncio.Runner() as first, asyncio.Runner() as second:
         clients = [runner.run(send(port, model)) for runner in (first, second) * 3]
         assert len(reply_server.requests) == 6
@@ -100,7 +100,7 @@ def test_loops_that_take_turns_keep_their_clients(model, reply_server: ReplyServ
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_loop_closed_without_its_end_leaves_nothing_that_fails_on_another(model, reply_server: ReplyServer):
     """The connection itself is lost with the loop, as with the SDK; only its warning is let pass."""
-    port = make_port(model, reply_server)
+    port = make_adapter(model, reply_server)
     cut_off = asyncio.new_event_loop()
     first = weakref.ref(cut_off.run_until_complete(send(port, model)))
     cut_off.close()
@@ -123,7 +123,7 @@ def test_a_loop_closed_without_its_end_leaves_nothing_that_fails_on_another(mode
 @vendors
 def test_a_port_that_is_dropped_closes_its_client_while_the_loop_runs_on(model, reply_server: ReplyServer):
     async def main():
-        port = make_port(model, reply_server)
+        port = make_adapter(model, reply_server)
         client = await send(port, model)
         del port
         gc.collect()
@@ -156,7 +156,7 @@ def test_a_loop_that_ends_while_a_client_is_closed_lets_it_finish():
 
 def test_a_loop_that_goes_on_after_its_end_gets_another_client(reply_server: ReplyServer):
     """A library may end a loop's generators by itself; the client must not stay closed."""
-    port = make_port("openai/m", reply_server)
+    port = make_adapter("openai/m", reply_server)
     loop = asyncio.new_event_loop()
     first = loop.run_until_complete(send(port, "openai/m"))
     loop.run_until_complete(loop.shutdown_asyncgens())
@@ -168,7 +168,7 @@ def test_a_loop_that_goes_on_after_its_end_gets_another_client(reply_server: Rep
 
 
 def test_outside_a_loop_there_is_one_client_which_no_loop_uses_or_closes(reply_server: ReplyServer):
-    port = make_port("openai/m", reply_server)
+    port = make_adapter("openai/m", reply_server)
     outside = port.client
     assert port.client is outside
     assert asyncio.run(send(port, "openai/m")) is not outside
@@ -195,7 +195,7 @@ def test_what_the_caller_made_stays_one_and_open(way, reply_server: ReplyServer)
     ended = []
 
     async def main():
-        made = await send(client._port, model)
+        made = await send(client._adapter, model)
         await asyncio.get_running_loop().shutdown_asyncgens()
         ended.append(is_closed(made))
         await close(made)
@@ -222,14 +222,14 @@ def test_credentials_of_the_caller_are_not_closed_with_a_loop(reply_server: Repl
         "anthropic/m", async_client=True, base_url=reply_server.url, credentials=credentials, api_key=None
     )
     for _ in range(2):
-        assert is_closed(asyncio.run(send(client._port, "anthropic/m")))
+        assert is_closed(asyncio.run(send(client._adapter, "anthropic/m")))
     assert not credentials.closed
 
 
 @vendors
 async def test_a_default_executor_that_is_full_does_not_hold_up_the_first_request(model, reply_server: ReplyServer):
     """Its threads may be waiting for this very call, as those of synchronous callers of the same question do."""
-    port = make_port(model, reply_server)
+    port = make_adapter(model, reply_server)
     answered = threading.Event()
     loop = asyncio.get_running_loop()
     executor = ThreadPoolExecutor(1)
@@ -253,7 +253,7 @@ async def test_calls_that_start_at_once_share_one_client_and_one_thread(
         return real(**arguments)
 
     monkeypatch.setattr(openai, "AsyncOpenAI", make)
-    port = make_port("openai/m", reply_server)
+    port = make_adapter("openai/m", reply_server)
     clients = await asyncio.gather(*(send(port, "openai/m") for _ in range(8)))
     assert len(set(map(id, clients))) == len(threads) == 1
     assert threads[0] is not threading.main_thread()
@@ -271,7 +271,7 @@ async def test_a_cancelled_call_leaves_the_client_to_the_others(
         return real(**arguments)
 
     monkeypatch.setattr(openai, "AsyncOpenAI", make)
-    port = make_port("openai/m", reply_server)
+    port = make_adapter("openai/m", reply_server)
     first, second = (asyncio.ensure_future(send(port, "openai/m")) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -282,7 +282,7 @@ async def test_a_cancelled_call_leaves_the_client_to_the_others(
 
 
 async def test_calls_that_wait_for_a_client_that_cannot_be_made_all_learn_why(monkeypatch: pytest.MonkeyPatch):
-    port = from_provider("openai/m", async_client=True)._port
+    port = from_provider("openai/m", async_client=True)._adapter
     errors = await asyncio.gather(*(send(port, "openai/m") for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in errors] == [ConfigurationError] * 3
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -299,7 +299,7 @@ def test_a_loop_closed_while_the_sdk_is_imported_is_let_go(monkeypatch: pytest.M
         return real(**arguments)
 
     monkeypatch.setattr(openai, "AsyncOpenAI", make)
-    port = from_provider("openai/m", async_client=True, api_key=KEY)._port
+    port = from_provider("openai/m", async_client=True, api_key=KEY)._adapter
 
     async def main():
         with pytest.raises(TimeoutError):
@@ -313,4 +313,4 @@ def test_a_loop_closed_while_the_sdk_is_imported_is_let_go(monkeypatch: pytest.M
     go_on.set()
     worker.join(60)
     assert made == [worker]
-    assert port._clients._errand._pending == {}
+    assert port._clients._loader._pending == {}

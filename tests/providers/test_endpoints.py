@@ -25,7 +25,7 @@ KEY = "sk-secret-0001"
 
 
 def endpoint_of(client) -> dict:
-    return dict(client._port.endpoint)
+    return dict(client._adapter.endpoint)
 
 
 def offered(model: str, **options) -> dict:

@@ -19,12 +19,12 @@ from openai.types.chat import ChatCompletion
 from pydantic import AnyUrl, BaseModel, Field, create_model
 
 from instructor import from_provider
-from instructor.call import Shape
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.mode import Mode
-from instructor.providers.offline import OfflinePort
+from instructor.providers.offline import OfflineAdapter
 from instructor.providers.offline.filler import fill_schema
 from instructor.wires.openai_chat import OPENAI_CHAT
+from instructor.wires.spec import ToolSpec
 
 
 class Color(enum.Enum):
@@ -153,9 +153,9 @@ def test_a_filled_schema_always_validates(model: type[BaseModel], text: str):
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(model=MODELS, text=TEXTS, mode=st.sampled_from([*OPENAI_CHAT.modes]))
 def test_an_answer_validates_in_every_mode(model: type[BaseModel], text: str, mode: Mode):
-    binding = OPENAI_CHAT.bind(Shape("Made", "Asked.", model.model_json_schema()), mode, strict=True)
+    binding = OPENAI_CHAT.bind(ToolSpec("Made", "Asked.", model.model_json_schema()), mode, strict=True)
     request = OPENAI_CHAT.write([{"role": "user", "content": text}], binding, "demo", {})
-    completion = OfflinePort().send("chat.completions.create", request)
+    completion = OfflineAdapter().send("chat.completions.create", request)
     model.model_validate_json(OPENAI_CHAT.read(completion, mode, "Made"))
 
 
@@ -340,7 +340,7 @@ def test_the_completion_is_the_sdks_own_and_says_who_made_it(mode: Mode):
     assert completion.system_fingerprint == "offline-no-language-model"
     assert completion.model == "any-model"
     assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens > 0
-    port = OfflinePort()
+    port = OfflineAdapter()
     assert port.load(port.dump(completion)) == completion
 
 
@@ -359,7 +359,7 @@ def test_a_correction_is_not_taken_for_the_text():
         ],
         "response_format": {"type": "json_schema", "json_schema": {"schema": Person.model_json_schema()}},
     }
-    completion = OfflinePort().send("chat.completions.create", request)
+    completion = OfflineAdapter().send("chat.completions.create", request)
     assert completion.choices[0].message.content == '{"name": "Jason", "age": 25}'
 
 
@@ -373,13 +373,13 @@ def test_without_a_schema_it_says_that_it_is_no_language_model():
 )
 def test_what_it_cannot_do_is_refused(operation: str, request_: dict[str, Any]):
     with pytest.raises(ProviderError, match=r"chat\.completions\.create only"):
-        OfflinePort().send(operation, request_)
+        OfflineAdapter().send(operation, request_)
 
 
 @pytest.mark.parametrize("latency", [-1, float("inf"), float("nan"), "1", True, None])
 def test_a_latency_is_a_number_of_seconds(latency: Any):
     with pytest.raises(ConfigurationError, match="latency"):
-        OfflinePort(latency=latency)
+        OfflineAdapter(latency=latency)
 
 
 async def test_latency_is_waited_for_by_either_client(monkeypatch: pytest.MonkeyPatch):
@@ -388,8 +388,8 @@ async def test_latency_is_waited_for_by_either_client(monkeypatch: pytest.Monkey
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("instructor.providers.offline.port.asyncio.sleep", sleep)
-    monkeypatch.setattr("instructor.providers.offline.port.time.sleep", waits.append)
+    monkeypatch.setattr("instructor.providers.offline.adapter.asyncio.sleep", sleep)
+    monkeypatch.setattr("instructor.providers.offline.adapter.time.sleep", waits.append)
     asked: dict[str, Any] = {"response_model": Person, "messages": [{"role": "user", "content": "Jason is 25"}]}
     from_provider("offline/x", latency=0.5).create(**asked)
     await from_provider("offline/x", latency=0.25, async_client=True).create(**asked)

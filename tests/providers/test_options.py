@@ -81,7 +81,7 @@ def test_async_or_not_is_said_by_true_or_false_only(value):
 def test_what_the_sdk_takes_is_taken(model, options):
     client = from_provider(model, api_key=KEY, **options)
     assert client.client
-    assert client._port.endpoint
+    assert client._adapter.endpoint
 
 
 def test_a_timeout_below_a_millisecond_does_not_become_none():

@@ -9,7 +9,6 @@ import httpx2
 import pytest
 from anthropic.types import Message
 
-from instructor.call import Shape, Usage
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -19,11 +18,15 @@ from instructor.exceptions import (
 )
 from instructor.mode import Mode
 from instructor.testing.wires import WireContract
+from instructor.usage import Usage
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES as WIRE
 from instructor.wires.content import say_call_again
+from instructor.wires.spec import ToolSpec
 
 MODEL = "some-model"
-SHAPE = Shape("User", "A user.", {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]})
+SHAPE = ToolSpec(
+    "User", "A user.", {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+)
 OURS = {"name": "User", "description": "A user.", "input_schema": SHAPE.schema}
 FORCED = {"type": "tool", "name": "User", "disable_parallel_tool_use": True}
 WEATHER = {"name": "weather", "input_schema": {"type": "object", "properties": {}}}
@@ -136,7 +139,7 @@ def test_a_model_that_thinks_by_default_gets_room_for_it():
 
 def test_a_schema_that_contains_itself_is_an_object_at_the_top():
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
-    shape = Shape("Node", "", {"$defs": {"Node": node}, "$ref": "#/$defs/Node"})
+    shape = ToolSpec("Node", "", {"$defs": {"Node": node}, "$ref": "#/$defs/Node"})
     (tool,) = WIRE.bind(shape, Mode.TOOLS, strict=False).arguments["tools"]
     assert tool["input_schema"] == {"$defs": {"Node": node}, **node}
 

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from google.genai import types
 
-from instructor.call import Shape
 from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.genai import GENAI
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.openai_responses import OPENAI_RESPONSES
+from instructor.wires.spec import ToolSpec
 
-SHAPE = Shape("User", "A user.", {"type": "object", "properties": {"name": {"type": "string"}}})
+SHAPE = ToolSpec("User", "A user.", {"type": "object", "properties": {"name": {"type": "string"}}})
 ASK = [{"role": "user", "content": "Who?"}]
 ALL = [OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, GENAI]
 WRITING = [OPENAI_RESPONSES, ANTHROPIC_MESSAGES, GENAI]

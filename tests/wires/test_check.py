@@ -15,7 +15,6 @@ import pytest
 from google import genai
 from google.genai import types
 
-from instructor.call import Shape
 from instructor.exceptions import (
     IncompleteOutputException,
     InstructorError,
@@ -27,6 +26,7 @@ from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.genai import GENAI
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.openai_responses import OPENAI_RESPONSES
+from instructor.wires.spec import ToolSpec
 
 
 def ask_openai(client: httpx2.Client) -> Any:
@@ -256,7 +256,7 @@ CANDIDATE = {
     ],
 )
 def test_whatever_comes_only_errors_of_ours_are_raised_and_it_can_be_asked_again(wire: Any, body: Any):
-    shape = Shape("User", "", {"type": "object", "properties": {}})
+    shape = ToolSpec("User", "", {"type": "object", "properties": {}})
     for mode in wire.modes:
         request = wire.write([{"role": "user", "content": "Hi."}], wire.bind(shape, mode, True), "m", {})
         for spoiled in spoil(body):

@@ -11,16 +11,17 @@ import pytest
 from google import genai
 from google.genai import types
 
-from instructor.call import Shape, Usage
 from instructor.exceptions import ConfigurationError, IncompleteOutputException, RefusalError, ResponseParsingError
 from instructor.mode import Mode
 from instructor.testing.wires import WireContract
+from instructor.usage import Usage
 from instructor.wires.content import say_call_again
 from instructor.wires.genai import GENAI as WIRE
+from instructor.wires.spec import ToolSpec
 
 MODEL = "some-model"
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
-SHAPE = Shape("User", "A user.", SCHEMA)
+SHAPE = ToolSpec("User", "A user.", SCHEMA)
 OURS = {"function_declarations": [{"name": "User", "description": "A user.", "parameters_json_schema": SCHEMA}]}
 WEATHER = {"function_declarations": [{"name": "weather", "description": "Look outside."}]}
 ASK = [{"role": "user", "content": "Who?"}]

@@ -11,11 +11,12 @@ import pytest
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ValidationError
 
-from instructor.call import Binding, Shape, Usage
 from instructor.exceptions import ProviderError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
 from instructor.testing.wires import WireContract
+from instructor.usage import Usage
 from instructor.wires.openai_chat import OPENAI_CHAT
+from instructor.wires.spec import Binding, ToolSpec
 
 USAGE = {
     "prompt_tokens": 30,
@@ -33,8 +34,8 @@ class User(BaseModel):
     tags: list[str] = []
 
 
-SHAPE = Shape(name="User", description="A user.", schema=User.model_json_schema())
-FREE = Shape(name="Free", description="Anything.", schema={"type": "object", "additionalProperties": True})
+SHAPE = ToolSpec(name="User", description="A user.", schema=User.model_json_schema())
+FREE = ToolSpec(name="Free", description="Anything.", schema={"type": "object", "additionalProperties": True})
 
 
 def complete(message: Any, finish: str = "stop", usage: Any = USAGE) -> ChatCompletion:
@@ -94,7 +95,9 @@ def send(request: dict[str, Any], answer: ChatCompletion) -> tuple[dict[str, Any
     return bodies[0], completion
 
 
-def write(mode: Mode, arguments: dict[str, Any] | None = None, shape: Shape = SHAPE, messages: Any = None, strict=True):
+def write(
+    mode: Mode, arguments: dict[str, Any] | None = None, shape: ToolSpec = SHAPE, messages: Any = None, strict=True
+):
     binding = OPENAI_CHAT.bind(shape, mode, strict)
     return OPENAI_CHAT.write(messages or [{"role": "user", "content": "Hi."}], binding, "gpt", arguments or {})
 

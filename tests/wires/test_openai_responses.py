@@ -10,11 +10,12 @@ import pytest
 from openai.types.responses import Response
 from pydantic import BaseModel
 
-from instructor.call import Shape, Usage
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
 from instructor.testing.wires import WireContract
+from instructor.usage import Usage
 from instructor.wires.openai_responses import OPENAI_RESPONSES
+from instructor.wires.spec import ToolSpec
 
 MODE = Mode.RESPONSES_TOOLS
 USAGE = {
@@ -33,8 +34,8 @@ class User(BaseModel):
     age: int = 0
 
 
-SHAPE = Shape(name="User", description="A user.", schema=User.model_json_schema())
-FREE = Shape(name="Free", description="Anything.", schema={"type": "object", "additionalProperties": True})
+SHAPE = ToolSpec(name="User", description="A user.", schema=User.model_json_schema())
+FREE = ToolSpec(name="Free", description="Anything.", schema={"type": "object", "additionalProperties": True})
 
 
 def call(text: str, call_id: str = "call_a", name: str | None = "User") -> dict[str, Any]:
@@ -73,7 +74,7 @@ class TestOpenAIResponses(WireContract):
         return respond()
 
 
-def write(arguments: dict[str, Any] | None = None, messages: Any = None, shape: Shape = SHAPE, strict: bool = True):
+def write(arguments: dict[str, Any] | None = None, messages: Any = None, shape: ToolSpec = SHAPE, strict: bool = True):
     binding = OPENAI_RESPONSES.bind(shape, MODE, strict)
     return OPENAI_RESPONSES.write(messages or [{"role": "user", "content": "Hi."}], binding, "gpt", arguments or {})
 

@@ -7,8 +7,8 @@ from zlib import crc32
 
 import orjson
 
-from instructor.call import Usage
 from instructor.exceptions import CacheEntryError
+from instructor.usage import Usage
 
 FORMAT = 2
 """Raised when the text changes its meaning; an entry of another format is a miss."""

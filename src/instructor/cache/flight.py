@@ -25,7 +25,7 @@ class Landed:
     Attributes:
         value: What the leader brought; None if it handed over without an answer.
         error: What the leader raised instead.
-        source: Who led, such as its port: an error over one client's credentials is none of another's.
+        source: Who led, such as its adapter: an error over one client's credentials is none of another's.
     """
 
     value: Any = None

@@ -24,7 +24,7 @@ from instructor.mode import Mode
 FORMAT = 2
 """Raised when the same call would be answered differently; older entries are then never found."""
 
-_NOT_SAID = frozenset(
+_EXCLUDED_FROM_KEY = frozenset(
     {
         "api_key",
         "cache",
@@ -96,7 +96,7 @@ def digest(texts: Mapping[str, str]) -> str:
 
 def keyed_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the arguments that belong in a key: those that can change the answer, unless None."""
-    kept = {name: value for name, value in arguments.items() if value is not None and name not in _NOT_SAID}
+    kept = {name: value for name, value in arguments.items() if value is not None and name not in _EXCLUDED_FROM_KEY}
     headers = kept.pop("extra_headers", None)
     if isinstance(headers, Mapping):
         said = keyed_headers(cast("Mapping[str, Any]", headers))

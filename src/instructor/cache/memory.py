@@ -40,7 +40,7 @@ class AutoCache(BaseCache):
         ('1', 1)
     """
 
-    abilities: frozenset[Ability] = frozenset({"near", "sized"})
+    abilities: frozenset[Ability] = frozenset({"local", "sized"})
     honours_ttl: ClassVar[bool] = False
     timeout = None
 

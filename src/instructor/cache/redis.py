@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_ttl, is_timeout
-from instructor.cache.worker import Workers
+from instructor.cache.threads import Workers
 from instructor.exceptions import CacheEntryError, ConfigurationError
 
 _BATCH = 1000
@@ -145,7 +145,7 @@ class RedisCache(BaseCache):
         return self.prefix + check_key("RedisCache", key)
 
     def _any(self) -> Any:
-        # An asynchronous client returns awaitables, which the guard of a synchronous caller waits for.
+        # An asynchronous client returns awaitables, which the handle of a synchronous caller waits for.
         return self._client if self._client is not None else self._given_async
 
     def _sync(self) -> Any:
@@ -237,7 +237,7 @@ async def _keep(client: Any, by_loop: dict[asyncio.AbstractEventLoop, _LoopClien
 
 @contextlib.contextmanager
 def _judged(key: str) -> Generator[None, None, None]:
-    """Tell what is wrong with one key from what is wrong with the server."""
+    """Emit what is wrong with one key from what is wrong with the server."""
     try:
         yield
     except Exception as error:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 from instructor.cache.entry import Entry
 from instructor.exceptions import ConfigurationError
 
-Ability = Literal["near", "async", "bounded", "sized"]
+Ability = Literal["local", "async", "bounded", "sized"]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -71,7 +71,7 @@ class BaseCache(ABC):
         on_error: ``"ignore"`` (default): a failing store costs one warning and one event, and the call goes on
             without it. ``"raise"``: the call raises `CacheError`.
         abilities: What else the store can do. Default: nothing, whatever other methods it has.
-            ``"near"``: it is memory of this process, with the methods of `NearStore`;
+            ``"local"``: it is memory of this process, with the methods of `LocalStore`;
             ``"async"``: it has the methods of `AsyncStore` beside plain ones;
             ``"bounded"``: plain `get` and `set` bound their own waiting, so that the synchronous client calls them
             in its own thread; ``"sized"``: it has the method of `SizedStore`.
@@ -122,13 +122,13 @@ class BaseCache(ABC):
 
     def stats(self) -> CacheStats:
         """Counters of this store since it was made, over all clients that use it."""
-        from instructor.cache.guard import guard_of
+        from instructor.cache.handle import handle_of
 
-        return guard_of(self).stats()
+        return handle_of(self).stats()
 
 
-class NearStore(Protocol):
-    """The ability ``"near"``: memory of this process, which is read and written inline and holds entries ready to use."""
+class LocalStore(Protocol):
+    """The ability ``"local"``: memory of this process, which is read and written inline and holds entries ready to use."""
 
     @property
     def hits(self) -> int:
@@ -168,14 +168,14 @@ class SizedStore(Protocol):
 
 
 _METHODS: dict[Ability, tuple[str, ...]] = {
-    "near": ("find", "keep"),
+    "local": ("find", "keep"),
     "async": ("get_async", "set_async"),
     "bounded": (),
     "sized": ("size",),
 }
 """The methods that each ability needs."""
 
-_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"near", "async", "bounded"})
+_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded"})
 """The abilities that speak of `get` and `set`."""
 
 

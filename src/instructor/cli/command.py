@@ -17,12 +17,12 @@ from instructor.cli import INTERRUPTED
 from instructor.cli.extract import Job, Run, listen
 from instructor.cli.models import load_response_model
 from instructor.cli.output import Output
+from instructor.cli.output_paths import check_targets
 from instructor.cli.prices import Prices, find_prices
 from instructor.cli.progress import Display, make_display, make_summary, report_failure
 from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input, open_input
-from instructor.cli.tally import Outcome, Tally
-from instructor.cli.targets import check_targets
+from instructor.cli.run_stats import ClientStats, Outcome
 from instructor.exceptions import CacheError, ConfigurationError, InstructorError
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class _Extraction:
         if settings.report is not None:
             check_report(Path(settings.report))
         self._output = Output(settings.out)
-        self._tally = Tally()
-        self._display: Display = make_display(console, self._tally, self._prices, quiet=settings.quiet)
+        self._stats = ClientStats()
+        self._display: Display = make_display(console, self._stats, self._prices, quiet=settings.quiet)
         self._job = Job(
             source=self._source,
             limit=None if settings.limit is None else min(settings.limit, sys.maxsize),
@@ -111,7 +111,7 @@ class _Extraction:
         """Work through the records; return the exit status."""
         run = Run(self._job)
         completed = False
-        count_records(self._source, self._settings.limit, self._tally)
+        count_records(self._source, self._settings.limit, self._stats)
         self._display.start()
         try:
             asyncio.run(run.run())
@@ -122,20 +122,20 @@ class _Extraction:
             completed = False
             self._say_error(f"{error}. The run cannot go on.")
         finally:
-            self._tally.tick()
+            self._stats.tick()
             self._display.stop()
             if not completed:
                 self._output.abandon()
         told = self._finish(completed=completed)
         if run.signal_number:
             return _SIGNALLED + run.signal_number
-        return int(not completed or not told or self._tally.failed > 0)
+        return int(not completed or not told or self._stats.failed > 0)
 
     def _say_error(self, message: str) -> None:
         self._console.print(f"Error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
 
     def _report(self, outcome: Outcome) -> None:
-        self._tally.add(outcome, self._prices)
+        self._stats.add(outcome, self._prices)
         if outcome.error:
             report_failure(self._console, outcome)
         self._display.update()
@@ -146,16 +146,16 @@ class _Extraction:
         )
 
     def _finish(self, *, completed: bool) -> bool:
-        """Tell what came of the run; return whether it could be told in full."""
+        """Emit what came of the run; return whether it could be told in full."""
         places = {"output" if completed else "unfinished": self._output.unfinished, "cache": self._settings.cache}
         if completed:
             places["output"] = self._settings.out if self._settings.out != "-" else "standard output"
         reported = self._settings.report is None or self._write_report(Path(self._settings.report), completed)
         if not self._settings.quiet:
-            self._console.print(make_summary(self._tally, self._prices, places))
+            self._console.print(make_summary(self._stats, self._prices, places))
         if not completed:
             self._console.print(
-                f"Stopped after {self._tally.done:,} records. What was answered is in {self._settings.cache}: "
+                f"Stopped after {self._stats.done:,} records. What was answered is in {self._settings.cache}: "
                 "run the same command again, and only the rest is asked.",
                 highlight=False,
                 soft_wrap=True,
@@ -163,7 +163,7 @@ class _Extraction:
         return reported
 
     def _write_report(self, path: Path, completed: bool) -> bool:
-        figures = self._tally.describe() | {"completed": completed, "price": self._prices.label or self._prices.model}
+        figures = self._stats.describe() | {"completed": completed, "price": self._prices.label or self._prices.model}
         try:
             path.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
         except OSError as error:
@@ -222,12 +222,12 @@ def write_answer(answer: Any) -> str:
     return pydantic_core.to_json(answer, fallback=str, inf_nan_mode="null").decode()
 
 
-def count_records(source: Input, limit: int | None, tally: Tally) -> None:
+def count_records(source: Input, limit: int | None, stats: ClientStats) -> None:
     """Learn how many records there are, so that the time left can be told; a long count goes on beside the run."""
 
     def count() -> None:
         try:
-            tally.total = source.count(limit)
+            stats.total = source.count(limit)
         except (InstructorError, OSError):
             return  # the run meets it, too, and tells
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from instructor.call import Usage
-from instructor.cli.feed import Feed
 from instructor.cli.output import Output, Sequence
 from instructor.cli.prompts import Prompt
+from instructor.cli.reader import Feed
 from instructor.cli.records import Input, Record
-from instructor.cli.tally import Outcome
+from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError
 from instructor.hooks import CacheEvent
+from instructor.usage import Usage
 
 _READ_AHEAD = 64
 _LEAST_WINDOW = 256

@@ -11,8 +11,8 @@ from typing import BinaryIO, cast
 
 import orjson
 
-from instructor.cli.tally import Outcome
-from instructor.cli.targets import find_place, name_part
+from instructor.cli.output_paths import find_place, name_part
+from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
 
 

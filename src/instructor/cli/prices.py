@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from instructor.call import Usage
 from instructor.exceptions import ConfigurationError
+from instructor.usage import Usage
 
 _LISTED_AS = {
     "azure_openai": "azure",

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from instructor.cli.prices import Prices, show_money
-from instructor.cli.tally import Outcome, Tally
+from instructor.cli.run_stats import ClientStats, Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -29,7 +29,7 @@ class Display(Protocol):
         """End, leaving the last state on the screen."""
 
     def update(self) -> None:
-        """Take notice of a tally that has changed."""
+        """Take notice of a stats that has changed."""
 
 
 class LiveDisplay:
@@ -37,14 +37,14 @@ class LiveDisplay:
 
     Args:
         console: Where to draw.
-        tally: The figures.
+        stats: The figures.
         prices: Whose prices they are.
     """
 
-    def __init__(self, console: Console, tally: Tally, prices: Prices) -> None:
+    def __init__(self, console: Console, stats: ClientStats, prices: Prices) -> None:
         from rich.live import Live
 
-        self._tally = tally
+        self._stats = stats
         self._prices = prices
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=_REFRESHES)
 
@@ -57,7 +57,7 @@ class LiveDisplay:
         self._live.stop()
 
     def update(self) -> None:
-        """Nothing to do: the next drawing reads the tally."""
+        """Nothing to do: the next drawing reads the stats."""
 
     def _draw(self) -> RenderableType:
         from rich.console import Group
@@ -65,19 +65,19 @@ class LiveDisplay:
         from rich.table import Table
         from rich.text import Text
 
-        tally = self._tally
+        stats = self._stats
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(ratio=1)
         for _ in range(2):
             bar.add_column(no_wrap=True, justify="right")
         bar.add_row(
-            ProgressBar(total=tally.total, completed=tally.done, pulse=tally.total is None),
-            show_count(tally),
-            show_time_left(tally),
+            ProgressBar(total=stats.total, completed=stats.done, pulse=stats.total is None),
+            show_count(stats),
+            show_time_left(stats),
         )
-        styles = ("green", "yellow", "cyan", "bold red" if tally.failed else "")
-        counts = [Text(words, style) for words, style in zip(describe_counts(tally), styles, strict=True)]
-        return Group(bar, Text(" \u00b7 ").join(counts), Text(describe_costs(tally, self._prices)))
+        styles = ("green", "yellow", "cyan", "bold red" if stats.failed else "")
+        counts = [Text(words, style) for words, style in zip(describe_counts(stats), styles, strict=True)]
+        return Group(bar, Text(" \u00b7 ").join(counts), Text(describe_costs(stats, self._prices)))
 
 
 class PlainDisplay:
@@ -85,13 +85,13 @@ class PlainDisplay:
 
     Args:
         console: Where to write.
-        tally: The figures.
+        stats: The figures.
         prices: Whose prices they are.
     """
 
-    def __init__(self, console: Console, tally: Tally, prices: Prices) -> None:
+    def __init__(self, console: Console, stats: ClientStats, prices: Prices) -> None:
         self._console = console
-        self._tally = tally
+        self._stats = stats
         self._prices = prices
         self._due = time.monotonic() + _PLAIN_SECONDS
 
@@ -105,8 +105,8 @@ class PlainDisplay:
         """Write a line if it is time for one."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _PLAIN_SECONDS
-            figures = [show_count(self._tally), *describe_counts(self._tally)]
-            figures += [describe_costs(self._tally, self._prices), show_time_left(self._tally)]
+            figures = [show_count(self._stats), *describe_counts(self._stats)]
+            figures += [describe_costs(self._stats, self._prices), show_time_left(self._stats)]
             self._console.print(", ".join(figures), highlight=False, soft_wrap=True)
 
 
@@ -123,23 +123,23 @@ class NoDisplay:
         """Nothing to do."""
 
 
-def make_display(console: Console, tally: Tally, prices: Prices, *, quiet: bool) -> Display:
+def make_display(console: Console, stats: ClientStats, prices: Prices, *, quiet: bool) -> Display:
     """Choose the display that suits a console."""
     if quiet:
         return NoDisplay()
-    return (LiveDisplay if console.is_terminal else PlainDisplay)(console, tally, prices)
+    return (LiveDisplay if console.is_terminal else PlainDisplay)(console, stats, prices)
 
 
-def show_count(tally: Tally) -> str:
+def show_count(stats: ClientStats) -> str:
     """Write ``123/300``."""
-    return f"{tally.done:,}" if tally.total is None else f"{tally.done:,}/{tally.total:,}"
+    return f"{stats.done:,}" if stats.total is None else f"{stats.done:,}/{stats.total:,}"
 
 
-def show_time_left(tally: Tally) -> str:
+def show_time_left(stats: ClientStats) -> str:
     """Write ``0:12 left``; the time taken where the rest is not known or nothing is left."""
-    left = tally.seconds_left()
-    if left is None or tally.done == tally.total:
-        return show_clock(tally.seconds)
+    left = stats.seconds_left()
+    if left is None or stats.done == stats.total:
+        return show_clock(stats.seconds)
     return f"{show_clock(left)} left"
 
 
@@ -157,23 +157,23 @@ def show_seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"  # noqa: PLR2004 - two digits that count
 
 
-def describe_counts(tally: Tally) -> list[str]:
+def describe_counts(stats: ClientStats) -> list[str]:
     """How the records so far were answered."""
     return [
-        f"{tally.hits:,} hits",
-        f"{tally.asked:,} misses",
-        f"{tally.shared:,} shared",
-        f"{tally.failed:,} errors",
+        f"{stats.hits:,} hits",
+        f"{stats.asked:,} misses",
+        f"{stats.shared:,} shared",
+        f"{stats.failed:,} errors",
     ]
 
 
-def describe_costs(tally: Tally, prices: Prices) -> str:
+def describe_costs(stats: ClientStats, prices: Prices) -> str:
     """What they cost and did not cost."""
-    tokens = f"{tally.spent.total_tokens:,} tokens"
-    if not tally.priced:
+    tokens = f"{stats.spent.total_tokens:,} tokens"
+    if not stats.priced:
         return f"{tokens}, price unknown"
     label = f" ({prices.label})" if prices.label else ""
-    return f"{tokens}, {show_money(tally.money_spent)} spent, {show_money(tally.money_saved)} saved{label}"
+    return f"{tokens}, {show_money(stats.money_spent)} spent, {show_money(stats.money_saved)} saved{label}"
 
 
 def report_failure(console: Console, outcome: Outcome) -> None:
@@ -184,11 +184,11 @@ def report_failure(console: Console, outcome: Outcome) -> None:
     )
 
 
-def make_summary(tally: Tally, prices: Prices, places: dict[str, str]) -> Table:
+def make_summary(stats: ClientStats, prices: Prices, places: dict[str, str]) -> Table:
     """Make the table that ends a run.
 
     Args:
-        tally: The figures.
+        stats: The figures.
         prices: Whose prices they are.
         places: Further rows, such as where the output is.
     """
@@ -198,26 +198,26 @@ def make_summary(tally: Tally, prices: Prices, places: dict[str, str]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in summarise(tally, prices).items():
+    for name, value in summarise(stats, prices).items():
         table.add_row(name, value)
     for name, value in places.items():
         table.add_row(name, value)
     return table
 
 
-def summarise(tally: Tally, prices: Prices) -> dict[str, str]:
+def summarise(stats: ClientStats, prices: Prices) -> dict[str, str]:
     """The rows of the summary, by name; the demo sets two of them side by side."""
-    money = [show_money(sum_) if tally.priced else "price unknown" for sum_ in (tally.money_spent, tally.money_saved)]
+    money = [show_money(sum_) if stats.priced else "price unknown" for sum_ in (stats.money_spent, stats.money_saved)]
     rows: dict[str, Any] = {
-        "records": show_count(tally) if tally.done != tally.total else f"{tally.done:,}",
-        "from the cache": f"{tally.hits:,}",
-        "asked": f"{tally.asked:,} ({tally.requests:,} requests)",
-        "shared": f"{tally.shared:,} (identical records in flight)" if tally.shared else "",
-        "failed": f"{tally.failed:,}",
-        "tokens": f"{tally.spent.total_tokens:,} spent, {tally.saved.total_tokens:,} saved",
-        "money": f"{money[0]} spent, {money[1]} saved" if tally.priced else money[0],
-        "time": f"{show_seconds(tally.seconds)}, {show_seconds(tally.seconds_saved)} of waiting saved",
+        "records": show_count(stats) if stats.done != stats.total else f"{stats.done:,}",
+        "from the cache": f"{stats.hits:,}",
+        "asked": f"{stats.asked:,} ({stats.requests:,} requests)",
+        "shared": f"{stats.shared:,} (identical records in flight)" if stats.shared else "",
+        "failed": f"{stats.failed:,}",
+        "tokens": f"{stats.spent.total_tokens:,} spent, {stats.saved.total_tokens:,} saved",
+        "money": f"{money[0]} spent, {money[1]} saved" if stats.priced else money[0],
+        "time": f"{show_seconds(stats.seconds)}, {show_seconds(stats.seconds_saved)} of waiting saved",
     }
-    if prices.label and tally.priced:
+    if prices.label and stats.priced:
         rows["money"] += f" ({prices.label})"
     return {name: value for name, value in rows.items() if value}

@@ -134,7 +134,7 @@ def open_input(name: str, form: str | None) -> Input:
 
 
 def _sniff(head: str) -> Format:
-    """Tell a format by its first two lines: JSON, or a header with a row of as many cells, or else text."""
+    """Emit a format by its first two lines: JSON, or a header with a row of as many cells, or else text."""
     lines = [line for line in head.splitlines() if line.strip()][:2]
     if not lines:
         return "text"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from instructor.call import Request, Usage
 from instructor.exceptions import (
     FailedAttempt,
     IncompleteOutputException,
@@ -14,6 +13,8 @@ from instructor.exceptions import (
     TokenBudgetExceeded,
     TokenUsageUnavailableError,
 )
+from instructor.messages import Request
+from instructor.usage import Usage
 
 
 class Attempts:

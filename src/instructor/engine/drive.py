@@ -6,28 +6,28 @@ import time
 from typing import Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Landed
-from instructor.call import Request
-from instructor.engine.effects import Claim, Effect, Flow, Lease, Read, Rest, Send, Tell, Write
+from instructor.engine.effects import Claim, Effect, Emit, Flow, Lease, Read, Send, Sleep, Write
+from instructor.messages import Request
 
 T = TypeVar("T")
 
 
 class Sender(Protocol):
-    """Whom a flow asks: a provider's port, or a user's function."""
+    """Whom a flow asks: a provider's adapter, or a user's function."""
 
     def send(self, operation: str, request: Request) -> Any:
         """Return the answer, or an awaitable of it for `drive_async`."""
         ...
 
 
-def drive(flow: Flow[T], port: Sender) -> T:
+def drive(flow: Flow[T], sender: Sender) -> T:
     """Run a flow in this thread."""
     leases: list[Lease] = []
     try:
         effect = next(flow)
         while True:
             try:
-                result = perform(effect, port, leases)
+                result = perform(effect, sender, leases)
             except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
                 effect = flow.throw(error)
             else:
@@ -44,14 +44,14 @@ def drive(flow: Flow[T], port: Sender) -> T:
         end(leases)
 
 
-async def drive_async(flow: Flow[T], port: Sender) -> T:
+async def drive_async(flow: Flow[T], sender: Sender) -> T:
     """Run a flow in this task."""
     leases: list[Lease] = []
     try:
         effect = next(flow)
         while True:
             try:
-                result = await perform_async(effect, port, leases)
+                result = await perform_async(effect, sender, leases)
             except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
                 effect = flow.throw(error)
             else:
@@ -68,39 +68,39 @@ async def drive_async(flow: Flow[T], port: Sender) -> T:
         end(leases)
 
 
-def perform(effect: Effect, port: Sender, leases: list[Lease]) -> Any:
+def perform(effect: Effect, sender: Sender, leases: list[Lease]) -> Any:
     """Perform one effect in this thread."""
     match effect:
-        case Read(guard, key):
-            return guard.read(key)
+        case Read(handle, key):
+            return handle.read(key)
         case Send(operation, request):
-            return port.send(operation, request)
-        case Write(guard, key, text, ttl):
-            return guard.write(key, text, ttl)
-        case Claim(guard, key):
+            return sender.send(operation, request)
+        case Write(handle, key, text, ttl):
+            return handle.write(key, text, ttl)
+        case Claim(handle, key):
             return claim(effect, leases)
-        case Tell(hooks, name, arguments, details):
+        case Emit(hooks, name, arguments, details):
             return hooks.emit(name, *arguments, **details)
-        case Rest(seconds):
+        case Sleep(seconds):
             return time.sleep(seconds)
         case _:
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, port: Sender, leases: list[Lease]) -> Any:
+async def perform_async(effect: Effect, sender: Sender, leases: list[Lease]) -> Any:
     """Perform one effect in this task."""
     match effect:
-        case Read(guard, key):
-            return await guard.read_async(key)
+        case Read(handle, key):
+            return await handle.read_async(key)
         case Send(operation, request):
-            return await port.send(operation, request)
-        case Write(guard, key, text, ttl):
-            return await guard.write_async(key, text, ttl)
-        case Claim(guard, key):
+            return await sender.send(operation, request)
+        case Write(handle, key, text, ttl):
+            return await handle.write_async(key, text, ttl)
+        case Claim(handle, key):
             return await claim_async(effect, leases)
-        case Tell(hooks, name, arguments, details):
+        case Emit(hooks, name, arguments, details):
             return await hooks.emit_async(name, *arguments, **details)
-        case Rest(seconds):
+        case Sleep(seconds):
             import asyncio
 
             return await asyncio.sleep(seconds)
@@ -111,7 +111,7 @@ async def perform_async(effect: Effect, port: Sender, leases: list[Lease]) -> An
 def claim(effect: Claim, leases: list[Lease]) -> Lease | Landed | None:
     """Lead a flight, or wait until one lands with what this call shares."""
     while True:
-        flight, leads = effect.guard.flights.claim(effect.key)
+        flight, leads = effect.handle.flights.claim(effect.key)
         if leads:
             leases.append(Lease(flight, effect.source))
             return leases[-1]
@@ -123,7 +123,7 @@ def claim(effect: Claim, leases: list[Lease]) -> Lease | Landed | None:
 async def claim_async(effect: Claim, leases: list[Lease]) -> Lease | Landed | None:
     """As `claim`."""
     while True:
-        flight, leads = effect.guard.flights.claim(effect.key)
+        flight, leads = effect.handle.flights.claim(effect.key)
         if leads:
             leases.append(Lease(flight, effect.source))
             return leases[-1]

@@ -3,7 +3,7 @@
 The list of effects is closed: each driver performs exactly these.
 
 A flow is a generator that yields effects and is sent their results. Each effect is iterable and yields itself, so
-that ``found = yield from Read(guard, key)`` gives ``found`` its exact type.
+that ``found = yield from Read(handle, key)`` gives ``found`` its exact type.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from instructor.call import Messages, Request
+from instructor.messages import Messages, Request
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
     from instructor.cache.flight import Flight, Landed
-    from instructor.cache.guard import Guard
+    from instructor.cache.handle import StoreHandle
+    from instructor.engine.client_stats import ClientStats
     from instructor.engine.plan import Plan
     from instructor.engine.retry import RetryPolicy
-    from instructor.engine.tally import Tally
     from instructor.hooks import HookName, Hooks
-    from instructor.providers.port import Port
+    from instructor.providers.adapter import Adapter
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Read:
     """Read a store. The result is what it returned; `CacheError` is raised in the flow if it failed."""
 
-    guard: Guard
+    handle: StoreHandle
     key: str
 
     def __iter__(self) -> Generator[Effect, Any, str | bytes | None]:
@@ -44,7 +44,7 @@ class Read:
 class Write:
     """Write to a store. The result is whether it was written; `CacheError` is raised in the flow if it failed."""
 
-    guard: Guard
+    handle: StoreHandle
     key: str
     text: str
     ttl: float | None
@@ -63,12 +63,12 @@ class Claim:
     an error of another `source`, is claimed again.
 
     Attributes:
-        guard: The store.
+        handle: The store.
         key: The key.
         source: Whose errors this call shares: who asks with other credentials, patience or validators may succeed.
     """
 
-    guard: Guard
+    handle: StoreHandle
     key: str
     source: Any = None
 
@@ -93,7 +93,7 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Sleep:
     """Wait before the next attempt."""
 
     seconds: float
@@ -103,8 +103,8 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """Tell the hooks of an event. Nothing that a handler does reaches the flow."""
+class Emit:
+    """Emit the hooks of an event. Nothing that a handler does reaches the flow."""
 
     hooks: Hooks
     name: HookName
@@ -115,7 +115,7 @@ class Tell:
         yield self
 
 
-Effect = Read | Write | Claim | Send | Rest | Tell
+Effect = Read | Write | Claim | Send | Sleep | Emit
 
 
 class Reply(NamedTuple):
@@ -157,7 +157,7 @@ class Call(NamedTuple):
 
     Attributes:
         plan: The response model, on a wire, in a mode.
-        port: Whom to ask.
+        adapter: Whom to ask.
         model: The model's name.
         messages: The conversation, its templates filled.
         arguments: What else the user said, in the SDK's keywords.
@@ -167,8 +167,8 @@ class Call(NamedTuple):
         retries: When to ask again.
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
         hooks: The client's and the call's.
-        tally: The client's counters.
-        guard: The store; None for a call without a cache.
+        stats: The client's counters.
+        handle: The store; None for a call without a cache.
         key: The key; None where the call cannot be cached.
         bypass: Why it cannot, where a store was given.
         ttl: Seconds for which the answer may be served; None for ever, 0 to store nothing.
@@ -176,18 +176,18 @@ class Call(NamedTuple):
     """
 
     plan: Plan
-    port: Port
+    adapter: Adapter
     model: str
     messages: Messages
     arguments: Mapping[str, Any]
     response_model: Any
     retries: RetryPolicy
     hooks: Hooks
-    tally: Tally
+    stats: ClientStats
     context: Mapping[str, Any] | None = None
     strict: bool = True
     token_budget: int | None = None
-    guard: Guard | None = None
+    handle: StoreHandle | None = None
     key: str | None = None
     bypass: str | None = None
     ttl: float | None = None

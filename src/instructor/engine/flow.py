@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.flight import Landed
-from instructor.call import Request, Usage, copy_values
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Call, Claim, Flow, Lease, Read, Reply, Rest, Send, Tell, Write
+from instructor.engine.effects import Call, Claim, Emit, Flow, Lease, Read, Reply, Send, Sleep, Write
 from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import (
     CacheEntryError,
@@ -25,28 +24,30 @@ from instructor.exceptions import (
     RefusalError,
 )
 from instructor.hooks import CacheEvent, HookName
+from instructor.messages import Request, copy_values
+from instructor.usage import Usage
 
 if TYPE_CHECKING:
-    from instructor.cache.guard import Guard
+    from instructor.cache.handle import StoreHandle
 
 
 def run(call: Call) -> Flow[Reply]:
     """Answer a call: from the store, from an identical call under way, or from the provider."""
-    if call.guard is None or call.key is None:
+    if call.handle is None or call.key is None:
         yield from bypass(call)
         return (yield from ask(call))
-    landed_before = call.guard.flights.landed
-    found = yield from look(call, call.guard, call.key)
+    landed_before = call.handle.flights.landed
+    found = yield from look(call, call.handle, call.key)
     if isinstance(found, Reply):
         return found
-    claimed = yield from Claim(call.guard, call.key, source_of(call))
+    claimed = yield from Claim(call.handle, call.key, source_of(call))
     if isinstance(claimed, Landed):
         shared = yield from share(call, claimed)
         if shared is not None:
             return shared
-    elif call.guard.flights.landed != landed_before:
+    elif call.handle.flights.landed != landed_before:
         # Another flight landed between our look and our claim, so its answer may be in the store by now.
-        again = yield from look(call, call.guard, call.key)
+        again = yield from look(call, call.handle, call.key)
         if isinstance(again, Reply):
             if isinstance(claimed, Lease):
                 claimed.reply = again
@@ -55,13 +56,13 @@ def run(call: Call) -> Flow[Reply]:
     reply = yield from ask(call)
     if isinstance(claimed, Lease):
         claimed.reply = reply
-    yield from keep(call, call.guard, reply)
+    yield from keep(call, call.handle, reply)
     return reply
 
 
-def look(call: Call, guard: Guard, key: str) -> Flow[Reply | str]:
+def look(call: Call, handle: StoreHandle, key: str) -> Flow[Reply | str]:
     """Look into the store. Returns the reply, or why there is none."""
-    entry = guard.near.find(key) if guard.near is not None else (yield from fetch(call, guard, key))
+    entry = handle.local.find(key) if handle.local is not None else (yield from fetch(call, handle, key))
     if isinstance(entry, str):
         return entry
     if entry is None:
@@ -72,30 +73,30 @@ def look(call: Call, guard: Guard, key: str) -> Flow[Reply | str]:
         value = value_of(call, entry)
     except Exception as error:  # noqa: BLE001 - see below
         # Whatever today's validators raise, the live path raises again if it still holds of a new answer.
-        guard.count(errors=1)
+        handle.count(errors=1)
         return f"refused: {type(error).__name__}"
-    call.tally.hit(entry)
-    if guard.near is None:
-        guard.count(hits=1)
-    if call.hooks.hears(HookName.CACHE_HIT):
+    call.stats.hit(entry)
+    if handle.local is None:
+        handle.count(hits=1)
+    if call.hooks.has_handlers(HookName.CACHE_HIT):
         yield from tell_cache(call, HookName.CACHE_HIT, entry)
     return Reply(value, entry)
 
 
-def fetch(call: Call, guard: Guard, key: str) -> Flow[Entry | str | None]:
+def fetch(call: Call, handle: StoreHandle, key: str) -> Flow[Entry | str | None]:
     """Read an entry from a store that is no memory of ours. A store's failure is a miss, told and counted."""
-    if guard.paused():
+    if handle.paused():
         return "store paused"
     try:
-        text = yield from Read(guard, key)
+        text = yield from Read(handle, key)
         entry = decode_entry(text, key) if text is not None else None
     except CacheEntryError as error:
-        guard.count(errors=1)
+        handle.count(errors=1)
         yield from tell_failure(call, error)
         return f"damaged: {error}"
     except CacheError as error:
         yield from tell_failure(call, error)
-        if guard.store.on_error == "raise":
+        if handle.store.on_error == "raise":
             raise
         return "store failed"
     return entry
@@ -114,11 +115,11 @@ def share(call: Call, landed: Landed) -> Flow[Reply | None]:
     if entry is None:
         return None
     try:
-        value = value_of(call, entry) if entry.completion or call.plan.kind else reply.completion
+        value = value_of(call, entry) if entry.completion or call.plan.type else reply.completion
     except Exception:  # noqa: BLE001 - as for a stored answer: it is asked for again
         return None
-    call.tally.coalesce(entry)
-    if call.hooks.hears(HookName.CACHE_COALESCED):
+    call.stats.coalesce(entry)
+    if call.hooks.has_handlers(HookName.CACHE_COALESCED):
         yield from tell_cache(call, HookName.CACHE_COALESCED, entry)
     return Reply(value, entry, None if entry.completion else reply.completion)
 
@@ -134,19 +135,19 @@ def ask(call: Call) -> Flow[Reply]:
     wire, mode = call.plan.wire, call.plan.mode
     binding = call.plan.binding(call.strict)
     request = wire.write(call.messages, binding, call.model, call.arguments)
-    attempts = Attempts(call.port.provider, call.model)
+    attempts = Attempts(call.adapter.provider, call.model)
     started = time.perf_counter()
     while True:
         attempts.begin()
         completion: Any = None
         try:
             completion = yield from send(call, request, attempts)
-            text = wire.read(completion, mode, call.plan.kind.shape.name) if call.plan.kind else ""
-            value = call.plan.kind.parse(text, call.strict, call.context) if call.plan.kind else completion
+            text = wire.read(completion, mode, call.plan.type.shape.name) if call.plan.type else ""
+            value = call.plan.type.parse(text, call.strict, call.context) if call.plan.type else completion
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             rest = yield from fail(call, attempts, request, error, completion)
             if rest > 0:
-                yield from Rest(rest)
+                yield from Sleep(rest)
             if attempts.answered and is_invalid_answer(error):
                 request = wire.reask(request, completion, error, mode)
             continue
@@ -163,9 +164,9 @@ def send(call: Call, request: Request, attempts: Attempts) -> Flow[Any]:
         Exception: The SDK's error.
     """
     hooks = call.hooks
-    if hooks.hears(HookName.COMPLETION_KWARGS):
+    if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
-        yield from Tell(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
+        yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
     try:
         completion = yield from Send(call.plan.wire.operation, request)
     except Exception as error:
@@ -173,16 +174,16 @@ def send(call: Call, request: Request, attempts: Attempts) -> Flow[Any]:
         if not isinstance(error, TypeError) and not is_invalid_answer(error):
             raise
         raise ConfigurationError(
-            f"The SDK for {call.port.provider} did not accept the request ({call.plan.wire.operation}): {error}. "
+            f"The SDK for {call.adapter.provider} did not accept the request ({call.plan.wire.operation}): {error}. "
             "Check the arguments of the call and of the factory."
         ) from error
     attempts.answered = True
     attempts.spent += usage_of(call, completion)
-    if hooks.hears(HookName.COMPLETION_RESPONSE):
-        yield from Tell(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
-    if hooks.hears(HookName.COMPLETION_USAGE):
+    if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
+        yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
+    if hooks.has_handlers(HookName.COMPLETION_USAGE):
         details = {"attempt_number": attempts.number}
-        yield from Tell(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
+        yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
     return completion
 
 
@@ -196,82 +197,82 @@ def fail(call: Call, attempts: Attempts, request: Request, error: Exception, com
         raise error
     attempts.fail(error, completion)
     final = isinstance(error, (IncompleteOutputException, RefusalError))
-    rest = None if final else call.retries.rest_after(attempts.number, error)
+    rest = None if final else call.retries.wait_after(attempts.number, error)
     details = {
         "attempt_number": attempts.number,
         "max_attempts": call.retries.limit,
         "is_last_attempt": rest is None,
     }
     name = HookName.PARSE_ERROR if attempts.answered and not final else HookName.COMPLETION_ERROR
-    if call.hooks.hears(name):
-        yield from Tell(call.hooks, name, (error,), details)
+    if call.hooks.has_handlers(name):
+        yield from Emit(call.hooks, name, (error,), details)
     if rest is not None:
         over = attempts.over_budget(call.token_budget, request) if call.token_budget is not None else None
         if over is None:
             return rest
         raise over from error
-    if call.hooks.hears(HookName.COMPLETION_LAST_ATTEMPT):
-        yield from Tell(call.hooks, HookName.COMPLETION_LAST_ATTEMPT, (error,), details)
+    if call.hooks.has_handlers(HookName.COMPLETION_LAST_ATTEMPT):
+        yield from Emit(call.hooks, HookName.COMPLETION_LAST_ATTEMPT, (error,), details)
     if isinstance(error, (IncompleteOutputException, RefusalError)):
         attempts.complete(error, request)
         raise error
     raise attempts.exhausted(error, request) from error
 
 
-def keep(call: Call, guard: Guard, reply: Reply) -> Flow[None]:
+def keep(call: Call, handle: StoreHandle, reply: Reply) -> Flow[None]:
     """Store a valid answer. A store's failure loses nothing: the answer is returned all the same."""
     entry = reply.entry
     if entry is None or call.ttl == 0:
         return
-    text = text_of(entry) if guard.near is None else entry.completion
+    text = text_of(entry) if handle.local is None else entry.completion
     if reply.flaw is not None or not text:
         yield from bypass(call, reply.flaw or "the completion cannot be written as text")
         return
-    if guard.near is not None:
-        guard.near.keep(entry)
+    if handle.local is not None:
+        handle.local.keep(entry)
     else:
         try:
-            written = yield from Write(guard, entry.key, text, call.ttl)
+            written = yield from Write(handle, entry.key, text, call.ttl)
         except CacheError as error:
             yield from tell_failure(call, error)
             return
         if not written:
             return
-    guard.count(writes=1)
-    call.tally.write()
-    if call.hooks.hears(HookName.CACHE_WRITE):
+    handle.count(writes=1)
+    call.stats.write()
+    if call.hooks.has_handlers(HookName.CACHE_WRITE):
         yield from tell_cache(call, HookName.CACHE_WRITE, entry)
 
 
 def miss(call: Call, reason: str) -> Flow[None]:
     """Count a miss and tell of it."""
-    call.tally.miss()
-    if call.guard is not None:
-        call.guard.count(misses=1)
-    if call.hooks.hears(HookName.CACHE_MISS):
+    call.stats.miss()
+    if call.handle is not None:
+        call.handle.count(misses=1)
+    if call.hooks.has_handlers(HookName.CACHE_MISS):
         yield from tell_cache(call, HookName.CACHE_MISS, None, reason)
 
 
 def bypass(call: Call, reason: str | None = None) -> Flow[None]:
-    """Tell why a call that has a store is not cached; nothing for a call that has none."""
+    """Emit why a call that has a store is not cached; nothing for a call that has none."""
     reason = reason or call.bypass
     if reason is None:
         return
-    call.tally.bypass()
-    if call.hooks.hears(HookName.CACHE_BYPASS):
+    call.stats.bypass()
+    if call.hooks.has_handlers(HookName.CACHE_BYPASS):
         yield from tell_cache(call, HookName.CACHE_BYPASS, None, reason)
 
 
 def tell_failure(call: Call, error: CacheError) -> Flow[None]:
     """Count a store's failure and tell of it."""
-    call.tally.error()
-    if call.hooks.hears(HookName.CACHE_ERROR):
+    call.stats.error()
+    if call.hooks.has_handlers(HookName.CACHE_ERROR):
         yield from tell_cache(call, HookName.CACHE_ERROR, None, str(error))
 
 
 def tell_cache(call: Call, name: HookName, entry: Entry | None, reason: str | None = None) -> Flow[None]:
-    """Tell the hooks of one event between the call and its cache."""
-    yield from Tell(call.hooks, name, (cache_event(call, name, entry, reason),), {})
+    """Emit the hooks of one event between the call and its cache."""
+    yield from Emit(call.hooks, name, (cache_event(call, name, entry, reason),), {})
 
 
 def cache_event(call: Call, name: HookName, entry: Entry | None, reason: str | None = None) -> CacheEvent:
@@ -279,8 +280,8 @@ def cache_event(call: Call, name: HookName, entry: Entry | None, reason: str | N
     served = entry is not None and name in (HookName.CACHE_HIT, HookName.CACHE_COALESCED)
     return CacheEvent(
         name=name,
-        store=type(call.guard.store).__name__ if call.guard is not None else "",
-        provider=call.port.provider,
+        store=type(call.handle.store).__name__ if call.handle is not None else "",
+        provider=call.adapter.provider,
         model=call.model,
         response_model=call.response_model,
         key=call.key,
@@ -294,8 +295,8 @@ def cache_event(call: Call, name: HookName, entry: Entry | None, reason: str | N
 
 def value_of(call: Call, entry: Entry) -> Any:
     """Make a value of a stored answer, by the same path as of a live one."""
-    kind = call.plan.kind
-    return kind.parse(entry.answer, call.strict, call.context) if kind else call.port.load(entry.completion)
+    kind = call.plan.type
+    return kind.parse(entry.answer, call.strict, call.context) if kind else call.adapter.load(entry.completion)
 
 
 def usage_of(call: Call, completion: Any) -> Usage:
@@ -311,7 +312,7 @@ def flaw_of(call: Call, completion: Any) -> str | None:
 
     With a response model nothing of the kind comes this far.
     """
-    if call.plan.kind is not None:
+    if call.plan.type is not None:
         return None
     try:
         call.plan.wire.check(completion)
@@ -331,7 +332,7 @@ def text_of(entry: Entry) -> str | None:
 def make_entry(call: Call, text: str, completion: Any, attempts: Attempts, seconds: float) -> Entry:
     """Describe a valid answer. Its completion stays empty if it cannot be written down; it is then not stored."""
     try:
-        dumped = call.port.dump(completion)
+        dumped = call.adapter.dump(completion)
     except Exception:  # noqa: BLE001 - whatever is wrong with a completion, the answer is paid for and returned
         dumped = ""
     now = call.clock()
@@ -339,7 +340,7 @@ def make_entry(call: Call, text: str, completion: Any, attempts: Attempts, secon
         key=call.key or "",
         answer=text,
         completion=dumped,
-        provider=call.port.provider,
+        provider=call.adapter.provider,
         model=call.model,
         created=now,
         expires=now + call.ttl if call.ttl is not None else None,
@@ -351,7 +352,7 @@ def make_entry(call: Call, text: str, completion: Any, attempts: Attempts, secon
 
 def source_of(call: Call) -> Any:
     """Whose errors a call shares: those of calls that could not have ended better than it."""
-    return call.port, call.plan, call.retries, call.token_budget, repr(call.arguments.get("timeout"))
+    return call.adapter, call.plan, call.retries, call.token_budget, repr(call.arguments.get("timeout"))
 
 
 def own_copy(error: Exception) -> Exception:

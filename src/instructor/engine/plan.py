@@ -10,13 +10,13 @@ import weakref
 from typing import Any
 
 from instructor.cache.key import canonical_text
-from instructor.call import Binding, Shape
 from instructor.locks import make_lock
 from instructor.mode import Mode
+from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.wire import Wire
 
 if typing.TYPE_CHECKING:
-    from instructor.engine.kind import Kind
+    from instructor.engine.response_type import ResponseType
 
 MOST_ANNOTATIONS = 256
 """Plans kept that keep their response model alive, such as that of ``list[User]``; more than a program writes down."""
@@ -27,21 +27,21 @@ class Plan:
 
     Attributes:
         number: Tells the plan apart from all others of its client.
-        kind: How answers become values; None for ``response_model=None``.
+        type: How answers become values; None for ``response_model=None``.
         wire: The wire to ask over.
         mode: The mode to ask in.
-        direct: Whether `kind` does no more than ask the response model's own validator, so that the way of a hit from
+        direct: Whether `type` does no more than ask the response model's own validator, so that the way of a hit from
             memory may do so without it.
         schema_text: The response model's schema in canonical form, for the key.
         shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
             which the canonical form does not keep though a model writes its answer in that order.
     """
 
-    __slots__ = ("_bindings", "direct", "kind", "mode", "number", "schema_text", "shape_text", "wire")
+    __slots__ = ("_bindings", "direct", "mode", "number", "schema_text", "shape_text", "type", "wire")
 
-    def __init__(self, number: int, kind: Kind | None, wire: Wire, mode: Mode) -> None:
+    def __init__(self, number: int, kind: ResponseType | None, wire: Wire, mode: Mode) -> None:
         self.number = number
-        self.kind = kind
+        self.type = kind
         self.direct = kind is not None and not kind.holds_model
         self.wire = wire
         self.mode = mode
@@ -52,11 +52,11 @@ class Plan:
     def binding(self, strict: bool) -> Binding | None:
         """The part of every request that the response model decides, made on first use."""
         if strict not in self._bindings:
-            self._bindings[strict] = self.wire.bind(self.kind.shape, self.mode, strict) if self.kind else None
+            self._bindings[strict] = self.wire.bind(self.type.shape, self.mode, strict) if self.type else None
         return self._bindings[strict]
 
 
-def _describe(shape: Shape) -> str:
+def _describe(shape: ToolSpec) -> str:
     order = hashlib.sha256(json.dumps(shape.schema).encode()).hexdigest()
     return canonical_text([shape.name, shape.description, order], "shape")
 
@@ -102,13 +102,13 @@ class Plans:
     def _compile(self, model: Any) -> Plan:
         kind = None
         if model is not None:
-            from instructor.engine.kind import make_kind
+            from instructor.engine.response_type import make_response_type
 
-            kind = make_kind(model)
+            kind = make_response_type(model)
         return Plan(next(self._numbers), kind, self._wire, self._mode)
 
     def _keep(self, model: Any, plan: Plan) -> None:
-        if plan.kind is None or not plan.kind.holds_model:
+        if plan.type is None or not plan.type.holds_model:
             address = id(model)
             if model is not None:
                 self._references[address] = weakref.ref(model, lambda _: self._drop(address))
@@ -126,7 +126,7 @@ class Plans:
 
 
 def identify(annotation: Any) -> Any:
-    """Tell annotations apart, also where Python calls them equal: ``A | B`` and ``B | A`` have other schemas.
+    """Emit annotations apart, also where Python calls them equal: ``A | B`` and ``B | A`` have other schemas.
 
     Args:
         annotation: Anything that may stand as a type, such as ``list[User]`` or ``Literal[1]``.

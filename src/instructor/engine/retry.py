@@ -21,7 +21,7 @@ class RetryPolicy(Protocol):
         """The most requests that may be made; None where only the policy knows."""
         ...
 
-    def rest_after(self, attempt_number: int, error: Exception) -> float | None:
+    def wait_after(self, attempt_number: int, error: Exception) -> float | None:
         """Seconds to wait before the next attempt; None to stop.
 
         Args:
@@ -49,7 +49,7 @@ class CountedRetries:
         """The first request and the retries."""
         return self.retries + 1
 
-    def rest_after(self, attempt_number: int, error: Exception) -> float | None:
+    def wait_after(self, attempt_number: int, error: Exception) -> float | None:
         """Go on while retries are left and the model can mend the error."""
         return 0.0 if attempt_number <= self.retries and is_invalid_answer(error) else None
 
@@ -73,7 +73,7 @@ class TenacityRetries:
         limit: Any = stop.max_attempt_number if isinstance(stop, tenacity.stop_after_attempt) else None
         self.limit = int(limit) if limit is not None and math.isfinite(limit) else None
 
-    def rest_after(self, attempt_number: int, error: Exception) -> float | None:
+    def wait_after(self, attempt_number: int, error: Exception) -> float | None:
         """Ask the object, in the order in which tenacity itself does."""
         policy, state = self._policy, self._state
         state.attempt_number = attempt_number

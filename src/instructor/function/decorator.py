@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
-from instructor.cache.guard import guard_of
+from instructor.cache.handle import handle_of
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
 from instructor.engine.drive import drive, drive_async
 from instructor.exceptions import ConfigurationError
+from instructor.function.codec import FunctionCodec
 from instructor.function.flow import Function, answer
-from instructor.function.recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,24 +81,24 @@ def _decorate(target: Any, store: BaseCache, ttl: float | None, names: Mapping[s
     if isinstance(target, classmethod | staticmethod):
         descriptor: Any = cast("Any", target)
         return type(descriptor)(_decorate(descriptor.__func__, store, ttl, names, shared=shared))
-    recipe = Recipe(target, names, shared=shared)
-    function = Function(recipe, guard_of(store), ttl)
+    codec = FunctionCodec(target, names, shared=shared)
+    function = Function(codec, handle_of(store), ttl)
 
     @functools.wraps(target)
     def call(*args: Any, **kwargs: Any) -> Any:
-        key = recipe.key_of(args, kwargs)
+        key = codec.key_of(args, kwargs)
         if key is None:
             return target(*args, **kwargs)
         return drive(answer(function, key, {"args": args, "kwargs": kwargs}), function)
 
     @functools.wraps(target)
     async def call_async(*args: Any, **kwargs: Any) -> Any:
-        key = recipe.key_of(args, kwargs)
+        key = codec.key_of(args, kwargs)
         if key is None:
             return await target(*args, **kwargs)
         return await drive_async(answer(function, key, {"args": args, "kwargs": kwargs}), function)
 
-    wrapper: Any = call_async if recipe.asynchronous else call
+    wrapper: Any = call_async if codec.asynchronous else call
     wrapper.cache = store
     return wrapper
 

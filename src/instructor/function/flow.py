@@ -15,12 +15,12 @@ from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.flight import Landed
 from instructor.engine.effects import Claim, Flow, Lease, Read, Reply, Send, Write
 from instructor.exceptions import CacheEntryError, CacheError
-from instructor.function.recipe import MISSING
+from instructor.function.codec import MISSING
 
 if TYPE_CHECKING:
-    from instructor.cache.guard import Guard
-    from instructor.call import Request
-    from instructor.function.recipe import Recipe
+    from instructor.cache.handle import StoreHandle
+    from instructor.function.codec import FunctionCodec
+    from instructor.messages import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,45 +28,45 @@ class Function:
     """One decorated function. To the drivers it is whom to ask.
 
     Attributes:
-        recipe: How its calls are keyed, and its results written and read.
-        guard: The store.
+        codec: How its calls are keyed, and its results written and read.
+        handle: The store.
         ttl: Seconds for which a result may be served; None for ever, 0 to store nothing.
     """
 
-    recipe: Recipe
-    guard: Guard
+    codec: FunctionCodec
+    handle: StoreHandle
     ttl: float | None
 
     def send(self, operation: str, request: Request) -> Any:  # noqa: ARG002 - a function has one operation: to be called
         """Call the function with a request's ``args`` and ``kwargs``; an awaitable if it is ``async``."""
-        return self.recipe.function(*request["args"], **request["kwargs"])
+        return self.codec.function(*request["args"], **request["kwargs"])
 
 
 def answer(function: Function, key: str, request: Request) -> Flow[Any]:
     """Answer one call: from the store, from an identical call under way, or by running the function."""
-    guard = function.guard
-    landed_before = guard.flights.landed
+    handle = function.handle
+    landed_before = handle.flights.landed
     found = yield from look(function, key)
     if found is not None:
         return found.value
-    claimed = yield from Claim(guard, key)
+    claimed = yield from Claim(handle, key)
     if isinstance(claimed, Landed):
         shared = share(function, claimed)
         if shared is not MISSING:
             return shared
-    elif guard.flights.landed != landed_before:
+    elif handle.flights.landed != landed_before:
         # Another flight landed between our look and our claim, so its result may be in the store by now.
         again = yield from look(function, key)
         if again is not None:
             if isinstance(claimed, Lease):
                 claimed.reply = again
             return again.value
-    guard.count(misses=1)
+    handle.count(misses=1)
     started = time.perf_counter()
     result = yield from Send("call", request)
     if isinstance(claimed, Lease):
         expires = None if function.ttl is None else time.time() + function.ttl
-        entry = function.recipe.write(key, result, expires, time.perf_counter() - started)
+        entry = function.codec.write(key, result, expires, time.perf_counter() - started)
         claimed.reply = Reply(result, entry)
         yield from keep(function, entry)
     return result
@@ -74,30 +74,30 @@ def answer(function: Function, key: str, request: Request) -> Flow[Any]:
 
 def look(function: Function, key: str) -> Flow[Reply | None]:
     """Look into the store. An entry that cannot be used is a miss."""
-    guard = function.guard
-    entry = guard.near.find(key) if guard.near is not None else (yield from fetch(guard, key))
+    handle = function.handle
+    entry = handle.local.find(key) if handle.local is not None else (yield from fetch(handle, key))
     if entry is None or (entry.expires is not None and entry.expires <= time.time()):
         return None
-    value = function.recipe.read(entry)
+    value = function.codec.read(entry)
     if value is MISSING:
-        guard.count(errors=1)
+        handle.count(errors=1)
         return None
-    if guard.near is None:
-        guard.count(hits=1)
+    if handle.local is None:
+        handle.count(hits=1)
     return Reply(value, entry)
 
 
-def fetch(guard: Guard, key: str) -> Flow[Entry | None]:
+def fetch(handle: StoreHandle, key: str) -> Flow[Entry | None]:
     """Read an entry from a store that is no memory of ours. A store's failure is a miss."""
-    if guard.paused():
+    if handle.paused():
         return None
     try:
-        text = yield from Read(guard, key)
+        text = yield from Read(handle, key)
         return decode_entry(text, key) if text is not None else None
     except CacheEntryError:
-        guard.count(errors=1)
+        handle.count(errors=1)
     except CacheError:
-        if guard.store.on_error == "raise":
+        if handle.store.on_error == "raise":
             raise
     return None
 
@@ -113,7 +113,7 @@ def share(function: Function, landed: Landed) -> Any:
         raise landed.error
     reply: Reply = landed.value
     if reply.entry is not None:
-        return function.recipe.read(reply.entry)
+        return function.codec.read(reply.entry)
     try:
         return copy.deepcopy(reply.value)
     except Exception:  # noqa: BLE001 - what cannot be copied cannot be shared; the waiter makes its own
@@ -122,15 +122,15 @@ def share(function: Function, landed: Landed) -> Any:
 
 def keep(function: Function, entry: Entry | None) -> Flow[None]:
     """Store a result. A store's failure loses nothing: the result is returned all the same."""
-    guard = function.guard
+    handle = function.handle
     if entry is None or function.ttl == 0:
         return
-    if guard.near is not None:
-        guard.near.keep(entry)
+    if handle.local is not None:
+        handle.local.keep(entry)
     else:
         try:
-            if not (yield from Write(guard, entry.key, encode_entry(entry), function.ttl)):
+            if not (yield from Write(handle, entry.key, encode_entry(entry), function.ttl)):
                 return
         except CacheError:
             return
-    guard.count(writes=1)
+    handle.count(writes=1)

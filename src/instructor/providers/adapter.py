@@ -1,207 +1,75 @@
-"""The port over an official SDK: everything that the SDKs have in common."""
+"""What an adapter for one official SDK must do; all that the engine knows of providers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import reduce
-from importlib import import_module
-from types import ModuleType
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from instructor.call import Request
-from instructor.exceptions import ClientError, ConfigurationError
-from instructor.providers.clients import Close, LoopClients, Make, SharedClient
-from instructor.providers.completions import Codec
-from instructor.providers.identity import read_variable
-from instructor.providers.table import Vendor
+from instructor.exceptions import InstructorError
+from instructor.messages import Request
 
 
-class SdkPort:
-    """The way to one endpoint through one SDK's clients, which are made at the first request.
+class Adapter(Protocol):
+    """The way to one endpoint of one provider.
 
-    Args:
-        provider: The vendor's name.
-        asynchronous: Whether the client's methods return awaitables.
-        clients: The client, or one for each event loop.
-        describe: Reads the endpoint off a client.
-        codec: Writes and reads completions.
-        endpoint: The endpoint, where it is known without a client; None to ask `describe`.
-        root: Attributes between the client and an operation's path, such as ``"beta"``.
+    Making a adapter imports no SDK, opens no connection and needs no key: `send` does, the first time.
     """
-
-    def __init__(
-        self,
-        *,
-        provider: str,
-        asynchronous: bool,
-        clients: SharedClient | LoopClients,
-        describe: Callable[[Any], Mapping[str, Any]],
-        codec: Codec,
-        endpoint: Mapping[str, Any] | None = None,
-        root: str = "",
-    ) -> None:
-        self._provider = provider
-        self._asynchronous = asynchronous
-        self._clients = clients
-        self._describe = describe
-        self._codec = codec
-        self._endpoint = endpoint
-        self._root = tuple(filter(None, root.split(".")))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._provider}>"
 
     @property
     def provider(self) -> str:
-        """The vendor's name."""
-        return self._provider
+        """The vendor's name, such as ``"groq"``."""
+        ...
 
     @property
     def asynchronous(self) -> bool:
         """Whether `send` returns an awaitable."""
-        return self._asynchronous
+        ...
 
     @property
     def endpoint(self) -> Mapping[str, Any]:
-        """Where answers come from, without credentials."""
-        if self._endpoint is None:
-            self._endpoint = self._describe(self.client)
-        return self._endpoint
+        """Where the answers come from, for the cache key.
+
+        Base URL, API version, organisation, project, region, and the default headers and query that are neither
+        credentials nor tracing. Members that are not set are left out.
+        """
+        ...
 
     @property
     def client(self) -> Any:
-        """The SDK's client; where there is one for each event loop, that of the running loop.
+        """The SDK's client, made on first use; one for each event loop where it is asynchronous and ours.
 
         Raises:
-            ConfigurationError: The SDK or the key is missing, or a setting is wrong.
+            ConfigurationError: The SDK is not installed, or a key is needed and none was given.
         """
-        return self._clients.get()
+        ...
 
     def send(self, operation: str, request: Request) -> Any:
         """Call the SDK method at the path `operation` with `request` as keywords.
 
-        Raises:
-            ConfigurationError: As `client`.
+        Returns:
+            The SDK's completion, or an awaitable of it where `asynchronous`.
         """
-        client = self._client
-        if client is None and self._asynchronous:
-            return self._prepare_and_send(operation, request)
-        return self._find_method(self.client if client is None else client, operation)(**request)
+        ...
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON; `CacheEntryError` if it cannot be written."""
-        return self._codec.dump(completion)
+        """Write a completion as one line of JSON from which `load` makes an equal one. No credential is in it."""
+        ...
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote; `CacheEntryError` if it cannot be made."""
-        return self._codec.load(text)
-
-    @property
-    def _client(self) -> Any:
-        """The client, if it has been made."""
-        return self._clients.find()
-
-    def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = reduce(getattr, (*self._root, *operation.split(".")), client)
-        return method
-
-    async def _prepare_and_send(self, operation: str, request: Request) -> Any:
-        client = await self._clients.prepare()
-        return await self._find_method(client, operation)(**request)
+        """Make the SDK's own class again; a ``SimpleNamespace`` where the SDK is not installed."""
+        ...
 
 
-def hold_clients(make: Make, close: Close | None) -> SharedClient | LoopClients:
-    """Hold what `make` makes: a client for each event loop if there is a way to `close` them, else one client."""
-    return SharedClient(make) if close is None else LoopClients(make, close)
-
-
-def hold_client(client: Any) -> SharedClient:
-    """Hold a client that the caller made. It stays the only one, and is the caller's to close."""
-    return SharedClient(lambda: client, client)
-
-
-async def close_client(client: Any) -> None:
-    """Close an asynchronous client of openai or anthropic."""
-    await client.close()
-
-
-def import_sdk(name: str, vendor: Vendor) -> ModuleType:
-    """Import an SDK.
+def sdk_attribute(adapter: Adapter, name: str) -> Any:
+    """Read an attribute of the SDK's client, for names that a client of ours does not have itself.
 
     Raises:
-        ConfigurationError: It is not installed; the message says what to install.
+        AttributeError: The SDK's client lacks it too, or cannot be made.
     """
     try:
-        return import_module(name)
-    except ImportError as error:
-        package = f"instructor[{vendor.extra}]" if vendor.extra else name
-        raise ConfigurationError(
-            f"{vendor.name} needs the package {name.replace('.', '-')}, which cannot be imported ({error}). "
-            f"Install it: pip install '{package}'"
+        client = adapter.client
+    except InstructorError as error:
+        raise AttributeError(
+            f"{name!r} is no attribute of this client, and the SDK's cannot be made: {error}"
         ) from error
-
-
-def find_key(vendor: Vendor, api_key: Any) -> Any:
-    """Find the key to send: the caller's, or that of the vendor's environment variables; None if there is none."""
-    return api_key if api_key is not None else read_variable(vendor.key_variables)
-
-
-def require_key(vendor: Vendor, key: Any) -> None:
-    """Raise `ConfigurationError` if a vendor needs a key and there is none."""
-    if key or not vendor.needs_key:
-        return
-    raise ConfigurationError(
-        f"{vendor.name} needs a key to send a request. Set {' or '.join(vendor.key_variables)}, or pass api_key=. "
-        f"Keys and models are explained at {vendor.docs}"
-    )
-
-
-def construct(vendor: Vendor, client_class: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Make an SDK's client.
-
-    Raises:
-        ConfigurationError: The SDK refused an argument, or found a setting missing; its own error is the cause.
-    """
-    try:
-        return client_class(**arguments)
-    except Exception as error:
-        raise ConfigurationError(f"The client for {vendor.name} cannot be made: {error}") from error
-
-
-def settle_platform(client: Any, sdk: str) -> Any:
-    """Let a new asynchronous client know the platform that it names in a header.
-
-    It would find out in the event loop's default executor at its first request, and wait for ever where all threads
-    of that wait for this very request.
-    """
-    find = getattr(import_module(f"{sdk}._base_client"), "get_platform", None)
-    if find is not None:
-        client._platform = find()  # noqa: SLF001 - the SDK has no other way to say it
-    return client
-
-
-def check_client(client: Any, kinds: Mapping[type, bool], advice: str) -> bool:
-    """Say whether a client that the caller made is asynchronous.
-
-    Args:
-        client: What was handed over.
-        kinds: The classes that fit, and whether each is asynchronous.
-        advice: What to hand over instead.
-
-    Raises:
-        ClientError: It is of no class that fits.
-    """
-    for kind, asynchronous in kinds.items():
-        if isinstance(client, kind):
-            return asynchronous
-    name = f"{type(client).__module__}.{type(client).__qualname__}"
-    if isinstance(client, type):
-        name = f"the class {client.__qualname__} itself, not an instance of it"
-    raise ClientError(f"The client is {name}. {advice}")
-
-
-def forbid_both(vendor: Vendor, **values: Any) -> None:
-    """Raise `ConfigurationError` if more than one of several arguments that mean the same was given."""
-    given = [name for name, value in values.items() if value is not None]
-    if len(given) > 1:
-        raise ConfigurationError(f"{vendor.name}: {' and '.join(given)} say the same thing. Pass one of them.")
+    return getattr(client, name)

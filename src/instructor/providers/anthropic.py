@@ -7,18 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
-from instructor.providers.adapter import (
-    SdkPort,
-    check_client,
-    close_client,
-    construct,
-    forbid_both,
-    hold_client,
-    hold_clients,
-    import_sdk,
-    require_key,
-    settle_platform,
-)
 from instructor.providers.clients import Close
 from instructor.providers.completions import Codec, construct_members, write_members
 from instructor.providers.identity import (
@@ -30,6 +18,18 @@ from instructor.providers.identity import (
     parse_header_lines,
     read_url,
     read_variable,
+)
+from instructor.providers.sdk_adapter import (
+    SdkAdapter,
+    check_client,
+    close_client,
+    construct,
+    forbid_both,
+    hold_client,
+    hold_clients,
+    import_sdk,
+    require_key,
+    settle_platform,
 )
 from instructor.providers.table import Vendor, find_vendor
 
@@ -65,10 +65,10 @@ CODEC = Codec(
 )
 
 
-def make_port(
+def make_adapter(
     vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
-) -> SdkPort:
-    """Make the port to Anthropic's API.
+) -> SdkAdapter:
+    """Make the adapter to Anthropic's API.
 
     Base URL and default headers are settled now, as the SDK would settle them; credentials are looked for when a
     request is sent, also in the places that only the SDK knows: profiles and workload identity.
@@ -92,7 +92,7 @@ def make_port(
     moved = url is None and (any(options.get(name) is not None for name in _MOVES) or _profile_rules(vendor, api_key))
     url = url if url is not None or moved else vendor.base_url
     arguments = {name: value for name, value in options.items() if value is not None}
-    return SdkPort(
+    return SdkAdapter(
         provider=vendor.name,
         asynchronous=asynchronous,
         clients=hold_clients(
@@ -105,8 +105,8 @@ def make_port(
     )
 
 
-def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkPort]:
-    """Make the port over a client of the anthropic SDK that the caller made.
+def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
+    """Make the adapter over a client of the anthropic SDK that the caller made.
 
     Args:
         client: Any of `CLIENTS`, or its asynchronous twin.
@@ -129,7 +129,7 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkPort]:
         },
         "from_anthropic() takes an anthropic.Anthropic, AnthropicBedrock, AnthropicVertex or an Async twin of them.",
     )
-    return vendor, SdkPort(
+    return vendor, SdkAdapter(
         provider=vendor.name,
         asynchronous=asynchronous,
         clients=hold_client(client),
@@ -141,7 +141,7 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkPort]:
 
 
 def describe_client(client: Any) -> dict[str, Any]:
-    """Read the endpoint off a client; equal to what `make_port` knows without one."""
+    """Read the endpoint off a client; equal to what `make_adapter` knows without one."""
     places = {
         member: value for name, member in _PLACES.items() if isinstance(value := getattr(client, name, None), str)
     }

@@ -46,7 +46,7 @@ class SharedClient:
         self._make = make
         self._client = client
         self._lock = make_lock()
-        self._errand = _Errand()
+        self._loader = _Loader()
 
     def find(self) -> Any:
         """The client, or None as long as nobody has needed it."""
@@ -62,7 +62,7 @@ class SharedClient:
 
     async def prepare(self) -> Any:
         """The client, made while the event loop runs on."""
-        return self.get() if running_loop() is None else await self._errand.run(self.get)
+        return self.get() if running_loop() is None else await self._loader.run(self.get)
 
 
 class LoopClients:
@@ -80,9 +80,9 @@ class LoopClients:
         self._make = make
         self._close = close
         self._outside = SharedClient(make)
-        self._kept: weakref.WeakKeyDictionary[AbstractEventLoop, _Kept] = weakref.WeakKeyDictionary()
+        self._kept: weakref.WeakKeyDictionary[AbstractEventLoop, _LoopClient] = weakref.WeakKeyDictionary()
         self._lock = make_lock()
-        self._errand = _Errand()
+        self._loader = _Loader()
         weakref.finalize(self, _release, self._kept).atexit = False
 
     def find(self) -> Any:
@@ -101,7 +101,7 @@ class LoopClients:
     async def prepare(self) -> Any:
         """The running loop's client, made while the loop runs on."""
         loop = running_loop()
-        return self._outside.get() if loop is None else self._keep(loop, await self._errand.run(self._make))
+        return self._outside.get() if loop is None else self._keep(loop, await self._loader.run(self._make))
 
     def forget(self, loop: AbstractEventLoop) -> None:
         """Let a loop that goes on after its client was closed have a new one."""
@@ -119,18 +119,18 @@ class LoopClients:
         if first is not None:
             return first
         _abandon_closed_loops()
-        kept = _Kept(loop, client, self._close, weakref.ref(self))
+        kept = _LoopClient(loop, client, self._close, weakref.ref(self))
         kept.start()
         with self._lock:
             self._kept[loop] = kept
         return client
 
 
-_all_kept: set[_Kept] = set()
-"""What is still to be closed. A loop knows its generators only weakly, and the port may be gone before the loop."""
+_all_kept: set[_LoopClient] = set()
+"""What is still to be closed. A loop knows its generators only weakly, and the adapter may be gone before the loop."""
 
 
-class _Kept:
+class _LoopClient:
     """A loop's client, and the generator by which the loop closes it at its end."""
 
     def __init__(self, loop: AbstractEventLoop, client: Any, close: Close, owner: weakref.ref[LoopClients]) -> None:
@@ -140,16 +140,16 @@ class _Kept:
         self._owner = owner
         self._ending: Task[Any] | None = None
         self._task: Task[None] | None = None
-        self._guard = self._wait_for_end()
+        self._handle = self._wait_for_end()
 
     def start(self) -> None:
         """Make the generator known to the running loop, by its first step, in which nothing is awaited."""
         with suppress(StopIteration):
-            self._guard.__anext__().send(None)
+            self._handle.__anext__().send(None)
         _all_kept.add(self)
 
     def release(self) -> None:
-        """Close the client soon, because its port is gone; from any thread."""
+        """Close the client soon, because its adapter is gone; from any thread."""
         with suppress(RuntimeError):  # the loop is closed
             self.loop.call_soon_threadsafe(self._start_end)
 
@@ -186,7 +186,7 @@ class _Kept:
         self._forget()
         # Whatever a client says when it is closed, nobody is left to be told.
         with suppress(Exception):
-            await _insist(self._close(self.client))
+            await _await_uncancelled(self._close(self.client))
 
     def _forget(self) -> None:
         _all_kept.discard(self)
@@ -195,7 +195,7 @@ class _Kept:
             owner.forget(self.loop)
 
 
-def _release(kept: weakref.WeakKeyDictionary[AbstractEventLoop, _Kept]) -> None:
+def _release(kept: weakref.WeakKeyDictionary[AbstractEventLoop, _LoopClient]) -> None:
     for each in list(kept.values()):
         each.release()
 
@@ -207,7 +207,7 @@ def _abandon_closed_loops() -> None:
 
 
 @coroutine
-def _insist(closing: Awaitable[None]) -> Generator[Any, None, None]:
+def _await_uncancelled(closing: Awaitable[None]) -> Generator[Any, None, None]:
     """Await something to its end, though the task be cancelled: a loop that ends cancels what still runs on it."""
     from asyncio import CancelledError
 
@@ -217,7 +217,7 @@ def _insist(closing: Awaitable[None]) -> Generator[Any, None, None]:
             yield wanted
 
 
-class _Errand:
+class _Loader:
     """Makes a client in a thread of its own, once for all calls that wait for it on the same loop.
 
     Importing an SDK takes half a second, in which the loop would stand still. The loop's default executor is no

@@ -1,4 +1,4 @@
-"""Completions as text and back: what `Port.dump` and `Port.load` do, for any SDK built on pydantic."""
+"""Completions as text and back: what `Adapter.dump` and `Adapter.load` do, for any SDK built on pydantic."""
 
 from __future__ import annotations
 

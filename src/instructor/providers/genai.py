@@ -9,17 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from instructor.exceptions import ClientError, ConfigurationError
-from instructor.providers.adapter import (
-    SdkPort,
-    check_client,
-    construct,
-    find_key,
-    forbid_both,
-    hold_client,
-    hold_clients,
-    import_sdk,
-    require_key,
-)
 from instructor.providers.completions import Codec
 from instructor.providers.identity import (
     describe_endpoint,
@@ -29,6 +18,17 @@ from instructor.providers.identity import (
     read_variable,
 )
 from instructor.providers.options import check_headers, check_members
+from instructor.providers.sdk_adapter import (
+    SdkAdapter,
+    check_client,
+    construct,
+    find_key,
+    forbid_both,
+    hold_client,
+    hold_clients,
+    import_sdk,
+    require_key,
+)
 from instructor.providers.table import Vendor, find_vendor
 
 _PRIVATE_HEADERS = frozenset(
@@ -71,10 +71,10 @@ def _read(model: Any, body: Any) -> Any:
 CODEC = Codec(kinds={"GenerateContentResponse": "google.genai.types"}, write=_write, read=_read)
 
 
-def make_port(
+def make_adapter(
     vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
-) -> SdkPort:
-    """Make the port to the Gemini API, or to Vertex AI.
+) -> SdkAdapter:
+    """Make the adapter to the Gemini API, or to Vertex AI.
 
     The base URL, and which of the two it is, are settled now, as the SDK would settle them; the key and application
     default credentials are looked for when a request is sent.
@@ -97,7 +97,7 @@ def make_port(
     arguments = {name: options.get(name) for name in ("credentials", "project", "location", "debug_config")}
     owned = asynchronous and not _brings_connections(http)
     settled = not _names_members(http, asynchronous)
-    return SdkPort(
+    return SdkAdapter(
         provider=vendor.name,
         asynchronous=asynchronous,
         clients=hold_clients(
@@ -110,8 +110,8 @@ def make_port(
     )
 
 
-def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkPort]:
-    """Make the port over a ``genai.Client`` that the caller made.
+def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]:
+    """Make the adapter over a ``genai.Client`` that the caller made.
 
     Args:
         client: The client; its ``aio`` is found by itself.
@@ -130,7 +130,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkPort]:
         "from_genai() takes a google.genai.Client; pass use_async=True to use its asynchronous half.",
     )
     vendor = find_vendor("vertexai" if client.vertexai else "google")
-    return vendor, SdkPort(
+    return vendor, SdkAdapter(
         provider=vendor.name,
         asynchronous=asynchronous,
         clients=hold_client(client),
@@ -142,7 +142,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkPort]:
 
 
 def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
-    """Read the endpoint of one half of a client off it; equal to what `make_port` knows without one."""
+    """Read the endpoint of one half of a client off it; equal to what `make_adapter` knows without one."""
     inner = getattr(client, "_api_client")  # noqa: B009 - private, and the only place where the SDK keeps it
     options = getattr(inner, "_http_options")  # noqa: B009 - as above
     vertex = bool(inner.vertexai)

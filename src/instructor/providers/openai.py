@@ -7,19 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
-from instructor.providers.adapter import (
-    SdkPort,
-    check_client,
-    close_client,
-    construct,
-    find_key,
-    forbid_both,
-    hold_client,
-    hold_clients,
-    import_sdk,
-    require_key,
-    settle_platform,
-)
 from instructor.providers.completions import Codec, construct_members, write_members
 from instructor.providers.identity import (
     complete_url,
@@ -31,6 +18,19 @@ from instructor.providers.identity import (
     parse_header_lines,
     read_url,
     read_variable,
+)
+from instructor.providers.sdk_adapter import (
+    SdkAdapter,
+    check_client,
+    close_client,
+    construct,
+    find_key,
+    forbid_both,
+    hold_client,
+    hold_clients,
+    import_sdk,
+    require_key,
+    settle_platform,
 )
 from instructor.providers.table import Vendor, find_vendor, recognise_vendor
 
@@ -57,10 +57,10 @@ CODEC = Codec(
 )
 
 
-def make_port(
+def make_adapter(
     vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
-) -> SdkPort:
-    """Make the port of a vendor that the openai SDK reaches.
+) -> SdkAdapter:
+    """Make the adapter of a vendor that the openai SDK reaches.
 
     Base URL, organisation, project and default headers are settled now, as the SDK would settle them; the key is
     looked for when a request is sent.
@@ -81,7 +81,7 @@ def make_port(
     moved = any(options.get(name) is not None for name in _MOVES)
     # An HTTP client of the caller's is the caller's to close, and to use on the loop it belongs to.
     owned = asynchronous and options.get("http_client") is None
-    return SdkPort(
+    return SdkAdapter(
         provider=vendor.name,
         asynchronous=asynchronous,
         clients=hold_clients(
@@ -93,8 +93,8 @@ def make_port(
     )
 
 
-def wrap_client(client: Any) -> tuple[Vendor, SdkPort]:
-    """Make the port over a client of the openai SDK that the caller made, and find the vendor behind it.
+def wrap_client(client: Any) -> tuple[Vendor, SdkAdapter]:
+    """Make the adapter over a client of the openai SDK that the caller made, and find the vendor behind it.
 
     Raises:
         ClientError: It is no client of that SDK.
@@ -111,7 +111,7 @@ def wrap_client(client: Any) -> tuple[Vendor, SdkPort]:
     )
     azure = isinstance(client, (sdk.AzureOpenAI, sdk.AsyncAzureOpenAI))
     vendor = find_vendor("azure_openai") if azure else recognise_vendor(str(client.base_url))
-    return vendor, SdkPort(
+    return vendor, SdkAdapter(
         provider=vendor.name,
         asynchronous=asynchronous,
         clients=hold_client(client),
@@ -122,7 +122,7 @@ def wrap_client(client: Any) -> tuple[Vendor, SdkPort]:
 
 
 def describe_client(client: Any) -> dict[str, Any]:
-    """Read the endpoint off a client; equal to what `make_port` knows without one."""
+    """Read the endpoint off a client; equal to what `make_adapter` knows without one."""
     return _describe(
         str(client.base_url),
         organization=client.organization,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from instructor.providers.offline.filler import fill_schema
-    from instructor.testing.scripted import ScriptedPort, ScriptedReply
+    from instructor.testing.scripted import ScriptedAdapter, ScriptedReply
     from instructor.testing.stores import StoreContract
     from instructor.testing.wires import WireContract
 else:
@@ -18,7 +18,7 @@ else:
     __getattr__, __dir__ = resolve_names(
         __name__,
         {
-            "ScriptedPort": "instructor.testing.scripted",
+            "ScriptedAdapter": "instructor.testing.scripted",
             "ScriptedReply": "instructor.testing.scripted",
             "StoreContract": "instructor.testing.stores",
             "WireContract": "instructor.testing.wires",
@@ -26,4 +26,4 @@ else:
         },
     )
 
-__all__ = ["ScriptedPort", "ScriptedReply", "StoreContract", "WireContract", "fill_schema"]
+__all__ = ["ScriptedAdapter", "ScriptedReply", "StoreContract", "WireContract", "fill_schema"]

@@ -1,4 +1,4 @@
-"""A port that says what a test scripted, so that code that uses a client can be tested without a provider."""
+"""A adapter that says what a test scripted, so that code that uses a client can be tested without a provider."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 
 import pydantic
 
-from instructor.call import Request, Usage
 from instructor.exceptions import ConfigurationError, ProviderError
+from instructor.messages import Request
+from instructor.providers.offline.adapter import find_schema
 from instructor.providers.offline.completion import count_tokens, make_completion
-from instructor.providers.offline.port import find_schema
 from instructor.providers.openai import CODEC
+from instructor.usage import Usage
 from instructor.wires.text import dump_json
 
-__all__ = ["ScriptedPort", "ScriptedReply"]
+__all__ = ["ScriptedAdapter", "ScriptedReply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class ScriptedReply:
     as_text: bool = False
 
 
-class ScriptedPort:
-    """A `Port` that answers each request with the next of your replies and remembers the requests.
+class ScriptedAdapter:
+    """A `Adapter` that answers each request with the next of your replies and remembers the requests.
 
     You would use it to test your own code, retries and failures included, with the real client around it. Requests
     and completions are those of OpenAI's chat API; an answer is a tool call where the request offers a tool
@@ -65,11 +66,11 @@ class ScriptedPort:
         ConfigurationError: ``replies`` is neither a list of replies nor a function.
 
     Example:
-        >>> port = ScriptedPort([{"name": "Jason", "age": "old"}, {"name": "Jason", "age": 25}])
-        >>> client = Instructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="any")
+        >>> adapter = ScriptedAdapter([{"name": "Jason", "age": "old"}, {"name": "Jason", "age": 25}])
+        >>> client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="any")
         >>> client.create(response_model=User, messages=[{"role": "user", "content": "Jason is 25"}]).age
         25
-        >>> len(port.requests)
+        >>> len(adapter.requests)
         2
     """
 
@@ -92,8 +93,8 @@ class ScriptedPort:
         self._lock = threading.Lock()
 
     @property
-    def client(self) -> ScriptedPort:
-        """The port itself: there is no SDK behind it."""
+    def client(self) -> ScriptedAdapter:
+        """The adapter itself: there is no SDK behind it."""
         return self
 
     def send(self, operation: str, request: Request) -> Any:
@@ -110,7 +111,7 @@ class ScriptedPort:
         if inspect.isawaitable(reply):
             if inspect.iscoroutine(reply):
                 reply.close()
-            raise ConfigurationError("An async reply needs ScriptedPort(..., asynchronous=True).")
+            raise ConfigurationError("An async reply needs ScriptedAdapter(..., asynchronous=True).")
         return _complete(self.provider, request, reply)
 
     def dump(self, completion: Any) -> str:

@@ -6,9 +6,9 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
-from instructor.cache.guard import guard_of
+from instructor.cache.handle import handle_of
 from instructor.cache.store import BaseCache
-from instructor.call import Usage
+from instructor.usage import Usage
 
 KEY = "3f" * 32
 
@@ -39,7 +39,7 @@ class StoreContract:
 
     def test_returns_the_text_that_was_stored(self) -> None:
         """Whatever the text: quotes, several lines, any script, or a megabyte."""
-        guard = guard_of(self.make())
+        handle = handle_of(self.make())
         for text in (
             '{"name": "Jason"}',
             "two\nlines\r\n",
@@ -47,107 +47,107 @@ class StoreContract:
             "a\0b\\u0000%s{}'\"",
             "x" * (1 << 20),
         ):
-            guard.write(KEY, text, None)
-            assert _as_text(guard.read(KEY)) == text
+            handle.write(KEY, text, None)
+            assert _as_text(handle.read(KEY)) == text
 
     def test_returns_a_whole_entry(self) -> None:
         """An entry that is read back is equal to the one that was stored."""
-        guard = guard_of(self.make())
+        handle = handle_of(self.make())
         entry = Entry(KEY, '{"a": 1}', '{"id": "é"}', "openai", "gpt", 1.5, 9.25, 0.5, Usage(3, 2, 1, 0), 2)
-        guard.write(KEY, encode_entry(entry), None)
-        found = guard.read(KEY)
+        handle.write(KEY, encode_entry(entry), None)
+        found = handle.read(KEY)
         assert found is not None
         assert decode_entry(found, KEY) == entry
 
     def test_returns_none_for_an_unknown_key(self) -> None:
         """A miss is None, and no error."""
-        assert guard_of(self.make()).read(KEY) is None
+        assert handle_of(self.make()).read(KEY) is None
 
     def test_replaces_what_is_stored_again(self) -> None:
         """The last text under a key is the one that is found."""
-        guard = guard_of(self.make())
-        guard.write(KEY, "first", None)
-        guard.write(KEY, "second", None)
-        assert _as_text(guard.read(KEY)) == "second"
+        handle = handle_of(self.make())
+        handle.write(KEY, "first", None)
+        handle.write(KEY, "second", None)
+        assert _as_text(handle.read(KEY)) == "second"
 
     def test_keeps_keys_apart(self) -> None:
         """Keys that differ in anything, if only in case or at the end, are different keys."""
-        guard = guard_of(self.make())
+        handle = handle_of(self.make())
         keys = ["a", "A", "ab", "a:b", "a*", "a b", "a/b", "é", KEY, f"tenant:{KEY}", "k" * 300, "k" * 301]
         for number, key in enumerate(keys):
-            guard.write(key, f"text {number}", None)
-        assert [_as_text(guard.read(key)) for key in keys] == [f"text {number}" for number in range(len(keys))]
+            handle.write(key, f"text {number}", None)
+        assert [_as_text(handle.read(key)) for key in keys] == [f"text {number}" for number in range(len(keys))]
 
     def test_forgets_an_entry_when_its_ttl_is_over(self) -> None:
         """Not before, and not at all if none was given."""
         store = self.make()
         if not store.honours_ttl:
             _skip("the store says that it ignores ttl")
-        guard = guard_of(store)
-        guard.write("short", "text", 10)
-        guard.write("long", "text", 1000)
-        guard.write("for ever", "text", None)
-        guard.write("renewed", "text", 10)
-        guard.write("renewed", "text", None)
+        handle = handle_of(store)
+        handle.write("short", "text", 10)
+        handle.write("long", "text", 1000)
+        handle.write("for ever", "text", None)
+        handle.write("renewed", "text", 10)
+        handle.write("renewed", "text", None)
         self._advance_or_skip(store, 5)
-        assert all(guard.read(key) for key in ("short", "long", "for ever", "renewed"))
+        assert all(handle.read(key) for key in ("short", "long", "for ever", "renewed"))
         self._advance_or_skip(store, 6)
-        assert guard.read("short") is None
-        assert all(guard.read(key) for key in ("long", "for ever", "renewed"))
+        assert handle.read("short") is None
+        assert all(handle.read(key) for key in ("long", "for ever", "renewed"))
 
     def test_serves_many_threads_at_once(self) -> None:
         """Nothing is lost or mixed up."""
-        guard = guard_of(self.make())
+        handle = handle_of(self.make())
 
         def use(number: int) -> bool:
             key, text = f"{KEY}{number % 20}", f"text {number % 20}" * 50
-            guard.write(key, text, None)
-            return _as_text(guard.read(key)) == text
+            handle.write(key, text, None)
+            return _as_text(handle.read(key)) == text
 
         with ThreadPoolExecutor(8) as threads:
             assert all(threads.map(use, range(200)))
 
     def test_serves_many_tasks_at_once(self) -> None:
         """As from threads, and what a task stored is found from a thread."""
-        guard = guard_of(self.make())
+        handle = handle_of(self.make())
 
         async def use(number: int) -> bool:
             key, text = f"{KEY}{number % 20}", f"text {number % 20}" * 50
-            await guard.write_async(key, text, None)
-            return _as_text(await guard.read_async(key)) == text
+            await handle.write_async(key, text, None)
+            return _as_text(await handle.read_async(key)) == text
 
         async def use_all() -> list[bool]:
-            assert await guard.read_async("unknown") is None
+            assert await handle.read_async("unknown") is None
             return await asyncio.gather(*(use(number) for number in range(100)))
 
         assert all(asyncio.run(use_all()))
-        assert _as_text(guard.read(f"{KEY}7")) == "text 7" * 50
+        assert _as_text(handle.read(f"{KEY}7")) == "text 7" * 50
 
     def test_does_what_its_abilities_say(self) -> None:
         """Memory of this process returns the very entry that it keeps; a store that counts counts what is stored."""
         store = self.make()
-        guard = guard_of(store)
+        handle = handle_of(store)
         entry = Entry(KEY, '{"a": 1}', '{"id": "é"}', "openai", "gpt", 1.5)
-        if guard.near is None:
-            guard.write(KEY, encode_entry(entry), None)
+        if handle.local is None:
+            handle.write(KEY, encode_entry(entry), None)
         else:
-            guard.near.keep(entry)
-            assert guard.near.find(KEY) is entry
-            assert guard.near.find("unknown") is None
-            assert guard.stats().hits == 1
-        assert _as_text(guard.read(KEY)) == encode_entry(entry)
-        stats = guard.stats()
+            handle.local.keep(entry)
+            assert handle.local.find(KEY) is entry
+            assert handle.local.find("unknown") is None
+            assert handle.stats().hits == 1
+        assert _as_text(handle.read(KEY)) == encode_entry(entry)
+        stats = handle.stats()
         if "sized" in store.abilities:
             assert stats.entries == 1
             assert stats.bytes
 
     def test_never_fails_in_all_this(self) -> None:
         """A store that raises or hangs is left alone after the first time; a healthy one never is."""
-        guard = guard_of(self.make())
-        guard.write(KEY, "text", None)
-        guard.read(KEY)
-        assert not guard.paused()
-        assert guard.stats().errors == 0
+        handle = handle_of(self.make())
+        handle.write(KEY, "text", None)
+        handle.read(KEY)
+        assert not handle.paused()
+        assert handle.stats().errors == 0
 
     def _advance_or_skip(self, store: BaseCache, seconds: float) -> None:
         if not self.advance(store, seconds):

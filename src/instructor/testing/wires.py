@@ -14,14 +14,16 @@ from typing import Any, ClassVar, TypeGuard, TypeVar
 import orjson
 import pydantic
 
-from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
     RefusalError,
     ResponseParsingError,
 )
+from instructor.messages import Messages, Request
 from instructor.mode import Mode
+from instructor.usage import Usage
+from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import find_json
 from instructor.wires.wire import Wire
 
@@ -38,7 +40,7 @@ class _Person(pydantic.BaseModel):
     age: int = pydantic.Field(gt=0, description=_MARK)
 
 
-_SHAPE = Shape(name="Person", description="A person.", schema=_Person.model_json_schema())
+_SHAPE = ToolSpec(name="Person", description="A person.", schema=_Person.model_json_schema())
 
 
 class WireContract:
@@ -282,12 +284,12 @@ def _without(request: Request, name: str) -> Request:
 
 
 def _holds(request: Request, name: str, value: Any) -> bool:
-    """Tell whether a member `name` with this value is anywhere in a request; some SDKs want it within a config."""
+    """Emit whether a member `name` with this value is anywhere in a request; some SDKs want it within a config."""
     return any(_is_mapping(node) and name in node and node[name] == value for node in _walk(request))
 
 
 def _mentions(turns: Any, answer: Any) -> bool:
-    """Tell whether an answer is in a conversation, as a value or as JSON text."""
+    """Emit whether an answer is in a conversation, as a value or as JSON text."""
     texts = (node for node in _walk(turns) if isinstance(node, str))
     return any(node == answer for node in _walk(turns)) or any(_parse(text) == answer for text in texts)
 

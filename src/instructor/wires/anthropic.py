@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import (
     IncompleteOutputException,
     MultimodalError,
@@ -21,7 +20,9 @@ from instructor.exceptions import (
     RefusalError,
     ResponseParsingError,
 )
+from instructor.messages import Messages, Request
 from instructor.mode import Mode
+from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts, read_tools, refuse
 from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.content import (
@@ -33,6 +34,7 @@ from instructor.wires.content import (
     split_data_url,
 )
 from instructor.wires.schema import expand_root
+from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look, look_list, look_text
 
 Block = dict[str, Any]
@@ -76,7 +78,7 @@ class AnthropicMessages:
     operation = "messages.create"
     modes = (Mode.TOOLS, Mode.JSON)
 
-    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:  # noqa: ARG002 - strict tools take less of JSON Schema
+    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:  # noqa: ARG002 - strict tools take less of JSON Schema
         """Make the tool that takes the answer, or tell the schema."""
         schema = expand_root(shape.schema)
         if mode is Mode.JSON:

@@ -11,20 +11,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
     RefusalError,
     ResponseParsingError,
 )
+from instructor.messages import Messages, Request
 from instructor.mode import Mode
+from instructor.usage import Usage
 from instructor.wires.arguments import read_list, read_tools
 from instructor.wires.calls import find_call, say_uncalled, tell_calls
 from instructor.wires.content import is_mapping, say_answer_again
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
+from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import describe_error, dump_arguments, find_json, look, look_list, look_text
 
 _CUT_OFF = frozenset({"MAX_TOKENS", "CONTINUATION"})
@@ -73,7 +75,7 @@ class Genai:
     operation = "models.generate_content"
     modes = (Mode.TOOLS, Mode.JSON)
 
-    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:  # noqa: ARG002 - the API has no such switch
+    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:  # noqa: ARG002 - the API has no such switch
         """Make the function that takes the answer, or the schema that the text is held to."""
         schema = fit_schema(shape.schema)
         if mode is Mode.JSON:

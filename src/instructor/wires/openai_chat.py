@@ -10,12 +10,14 @@ from typing import Any
 
 import orjson
 
-from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
+from instructor.messages import Messages, Request
 from instructor.mode import Mode
+from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts, read_tools
 from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.schema import expand_root, strict_schema
+from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import (
     ask_for_json,
     describe_error,
@@ -52,7 +54,7 @@ class OpenAIChat:
     operation = "chat.completions.create"
     modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON)
 
-    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:
+    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:
         """Make the part of a request that the response model decides.
 
         Args:
@@ -186,7 +188,7 @@ def merge_tools(bound: Mapping[str, Any], arguments: Mapping[str, Any]) -> Reque
     return {"tools": [*given, *bound["tools"]], "tool_choice": choice}
 
 
-def _bind_tools(shape: Shape, strict: bool) -> Binding:
+def _bind_tools(shape: ToolSpec, strict: bool) -> Binding:
     del strict  # many vendors that copy the format refuse `strict` on a function; JSON_SCHEMA mode is for it
     function = {"name": shape.name, "description": shape.description, "parameters": expand_root(shape.schema)}
     return Binding(
@@ -197,12 +199,12 @@ def _bind_tools(shape: Shape, strict: bool) -> Binding:
     )
 
 
-def _bind_json(shape: Shape, strict: bool) -> Binding:
+def _bind_json(shape: ToolSpec, strict: bool) -> Binding:
     del strict
     return Binding({"response_format": {"type": "json_object"}}, ask_for_json(shape.schema))
 
 
-def _bind_json_schema(shape: Shape, strict: bool) -> Binding:
+def _bind_json_schema(shape: ToolSpec, strict: bool) -> Binding:
     schema = strict_schema(shape.schema) if strict else None
     form = {
         "name": shape.name,
@@ -213,12 +215,12 @@ def _bind_json_schema(shape: Shape, strict: bool) -> Binding:
     return Binding({"response_format": {"type": "json_schema", "json_schema": form}})
 
 
-def _bind_markdown(shape: Shape, strict: bool) -> Binding:
+def _bind_markdown(shape: ToolSpec, strict: bool) -> Binding:
     del strict
     return Binding({}, ask_for_json(shape.schema, fenced=True))
 
 
-_BIND: dict[Mode, Callable[[Shape, bool], Binding]] = {
+_BIND: dict[Mode, Callable[[ToolSpec, bool], Binding]] = {
     Mode.TOOLS: _bind_tools,
     Mode.JSON: _bind_json,
     Mode.JSON_SCHEMA: _bind_json_schema,

@@ -10,13 +10,15 @@ from typing import Any, cast
 
 import pydantic
 
-from instructor.call import Binding, Messages, Request, Shape, Usage
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
+from instructor.messages import Messages, Request
 from instructor.mode import Mode
+from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts, read_tools
 from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
 from instructor.wires.openai_chat import merge_tools
 from instructor.wires.schema import expand_root, strict_schema
+from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import (
     describe_error,
     dump_arguments,
@@ -50,7 +52,7 @@ class OpenAIResponses:
     operation = "responses.create"
     modes = (Mode.RESPONSES_TOOLS,)
 
-    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:
+    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:
         """Make the function tool. ``strict`` is always said, since this API takes it for true when it is left away.
 
         Args:

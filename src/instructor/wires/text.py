@@ -114,7 +114,7 @@ def ask_for_json(schema: Mapping[str, Any], *, fenced: bool = False) -> str:
 
 
 def describe_error(error: Exception) -> str:
-    """Tell a model what was wrong with its answer, one problem per line.
+    """Emit a model what was wrong with its answer, one problem per line.
 
     Args:
         error: What validating or reading the answer raised.

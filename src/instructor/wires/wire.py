@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from instructor.call import Binding, Messages, Request, Shape, Usage
+from instructor.messages import Messages, Request
 from instructor.mode import Mode
+from instructor.usage import Usage
+from instructor.wires.spec import Binding, ToolSpec
 
 
 class Wire(Protocol):
@@ -31,7 +33,7 @@ class Wire(Protocol):
         """The modes that this wire speaks, its default first."""
         ...
 
-    def bind(self, shape: Shape, mode: Mode, strict: bool) -> Binding:
+    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:
         """Make the part of a request that the response model decides."""
         ...
 
@@ -69,7 +71,7 @@ class Wire(Protocol):
         Args:
             completion: What the SDK returned.
             mode: The mode in which the answer was asked for.
-            name: `Shape.name`, the function whose call is the answer in a mode that calls one. The caller may have
+            name: `ToolSpec.name`, the function whose call is the answer in a mode that calls one. The caller may have
                 offered functions of their own, and the arguments of those are no answer.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Fork while another thread holds the locks of every store and guard; parent and child must both go on."""
+"""Fork while another thread holds the locks of every store and handle; parent and child must both go on."""
 
 # ruff: noqa: T201 - a child tells its parent through its standard output
 
@@ -12,10 +12,10 @@ import threading
 import warnings
 
 from instructor.cache import AutoCache, BaseCache, DiskCache
-from instructor.cache import guard as guards
+from instructor.cache import handle as guards
 from instructor.cache import sqlite as disks
 from instructor.cache.entry import Entry
-from instructor.cache.guard import guard_of
+from instructor.cache.handle import handle_of
 
 
 class Plain(BaseCache):
@@ -43,17 +43,17 @@ disk = DiskCache(tempfile.mkdtemp())
 def use_all(name: str) -> None:
     memory.keep(Entry(name, "{}", "{}", "", "", 1.0))
     assert memory.find(name) is not None
-    assert guard_of(plain).read("a") == "plain"
-    assert guard_of(coroutine).read("a") == "coroutine"
+    assert handle_of(plain).read("a") == "plain"
+    assert handle_of(coroutine).read("a") == "coroutine"
     disk.set(name, name)
     assert disk.get(name) == name
     for store in (memory, plain, coroutine, disk):
-        guard_of(store).count(hits=1)
+        handle_of(store).count(hits=1)
 
 
 use_all("before")
-locks = [memory._lock, guards._making, disks._opening, *(guard_of(s)._lock for s in (memory, plain, coroutine, disk))]
-locks += [guard_of(plain)._workers._lock, guard_of(coroutine)._loop._lock]
+locks = [memory._lock, guards._making, disks._opening, *(handle_of(s)._lock for s in (memory, plain, coroutine, disk))]
+locks += [handle_of(plain)._workers._lock, handle_of(coroutine)._loop._lock]
 held, release = threading.Event(), threading.Event()
 
 
@@ -74,7 +74,7 @@ child = os.fork()
 if child == 0:
     assert disk._connect() is not parents_connection
     use_all("child")
-    assert guard_of(AutoCache()) is not None
+    assert handle_of(AutoCache()) is not None
     print("child ok", flush=True)
     os._exit(0)
 release.set()

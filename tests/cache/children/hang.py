@@ -10,7 +10,7 @@ import logging
 import threading
 
 from instructor.cache import BaseCache
-from instructor.cache.guard import guard_of
+from instructor.cache.handle import handle_of
 from instructor.exceptions import CacheError
 
 
@@ -33,7 +33,7 @@ class HangingCoroutine(Hanging):
 logging.disable()
 for store in (Hanging(), HangingCoroutine()):
     with contextlib.suppress(CacheError):
-        guard_of(store).read("key")
+        handle_of(store).read("key")
     with contextlib.suppress(CacheError):
-        asyncio.run(guard_of(store).read_async("key"))
+        asyncio.run(handle_of(store).read_async("key"))
 print("done")

@@ -8,6 +8,6 @@ continuous integration need. What it answers is valid; how true it is, is luck.
 
 from __future__ import annotations
 
-from instructor.providers.offline.port import OfflinePort
+from instructor.providers.offline.adapter import OfflineAdapter
 
-__all__ = ["OfflinePort"]
+__all__ = ["OfflineAdapter"]

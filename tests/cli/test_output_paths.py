@@ -9,8 +9,8 @@ import pytest
 
 from cli.conftest import CommandLine
 from instructor.cli.output import Output
-from instructor.cli.tally import Outcome
-from instructor.cli.targets import check_targets
+from instructor.cli.output_paths import check_targets
+from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
 
 TEXT = "Jason is 25\n"

@@ -36,7 +36,7 @@ from instructor.client import Instructor
 from instructor.engine.plan import MOST_ANNOTATIONS, Plans
 from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
-from instructor.testing.scripted import ScriptedPort
+from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 from steps import HELLO
 
@@ -221,8 +221,8 @@ KINDS: list[tuple[Any, Any, Any]] = [
 ]
 
 
-def make(replies: Any, cache: Any) -> tuple[Instructor, ScriptedPort]:
-    port = ScriptedPort(replies)
+def make(replies: Any, cache: Any) -> tuple[Instructor, ScriptedAdapter]:
+    port = ScriptedAdapter(replies)
     return Instructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=cache), port
 
 
@@ -358,7 +358,7 @@ def test_a_model_with_an_open_forward_reference_is_completed() -> None:
 def test_the_shape_of_every_kind_is_an_object_without_a_reference_at_its_top() -> None:
     plans = Plans(OPENAI_CHAT, Mode.TOOLS)
     for kind, _, _ in KINDS:
-        shape = plans.make(kind).kind.shape
+        shape = plans.make(kind).type.shape
         assert shape.schema["type"] == "object"
         assert "$ref" not in shape.schema
         assert shape.name.replace("_", "").replace("-", "").isalnum()

@@ -17,7 +17,7 @@ from google import genai
 from instructor.exceptions import ClientError, ConfigurationError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
 from instructor.providers import anthropic as anthropic_port
-from instructor.providers.adapter import SdkPort
+from instructor.providers.sdk_adapter import SdkAdapter
 from instructor.providers.table import VENDORS, find_vendor
 from replies import Reply, ReplyServer, chat_completion
 
@@ -43,11 +43,11 @@ REMOTE = [vendor for vendor in VENDORS if vendor.sdk != "offline"]
 KEY = "sk-secret-0001"
 
 
-def port_of(model: str, **options) -> SdkPort:
-    return from_provider(model, **options)._port
+def port_of(model: str, **options) -> SdkAdapter:
+    return from_provider(model, **options)._adapter
 
 
-async def send(port: SdkPort, operation: str, request: dict):
+async def send(port: SdkAdapter, operation: str, request: dict):
     answer = port.send(operation, request)
     assert inspect.isawaitable(answer) == port.asynchronous
     return await answer if port.asynchronous else answer
@@ -111,7 +111,7 @@ async def test_a_client_made_elsewhere_sends(async_client, reply_server: ReplySe
     for sdk, client in made.items():
         operation, request, body = OPERATIONS[sdk]
         reply_server.script(Reply(body))
-        await send(client._port, operation, request)
+        await send(client._adapter, operation, request)
         assert key_in(reply_server.requests[-1].headers) == KEY
         await close(client.client)
 
@@ -120,10 +120,10 @@ async def test_beta_sends_to_the_beta_messages(reply_server: ReplyServer):
     operation, request, body = ANTHROPIC
     reply_server.script(Reply(body))
     client = from_anthropic(anthropic.Anthropic(api_key=KEY, base_url=reply_server.url), beta=True)
-    message = client._port.send(operation, {**request, "betas": ["context-1m"]})
+    message = client._adapter.send(operation, {**request, "betas": ["context-1m"]})
     assert type(message).__name__ == "BetaMessage"
     assert reply_server.requests[0].headers["anthropic-beta"] == "context-1m"
-    assert client._port.load(client._port.dump(message)) == message
+    assert client._adapter.load(client._adapter.dump(message)) == message
     await close(client.client)
 
 
@@ -205,10 +205,10 @@ def test_http_clients_of_the_caller_are_used():
 async def test_a_missing_key_fails_at_the_first_request_and_names_the_variable(vendor):
     for async_client in (False, True):
         client = from_provider(f"{vendor.name}/m", async_client=async_client, base_url="https://x.example/v1")
-        assert client._port.endpoint["base_url"]
+        assert client._adapter.endpoint["base_url"]
         operation, request, _ = OPERATIONS[vendor.sdk]
         with pytest.raises(ConfigurationError, match=f"{vendor.key_variables[0]}.*api_key="):
-            await send(client._port, operation, request)
+            await send(client._adapter, operation, request)
         with pytest.raises(ConfigurationError, match=vendor.key_variables[0]):
             _ = client.client
 

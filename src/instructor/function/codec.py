@@ -54,7 +54,7 @@ class KeyedObject(Protocol):
         ...
 
 
-class Recipe:
+class FunctionCodec:
     """One function: what its calls are called, and how its results are kept.
 
     Args:
@@ -257,7 +257,7 @@ def _text(value: Any) -> str:
 
 
 def _write_object(value: Any, outer: tuple[Any, ...] = ()) -> tuple[str | None, bool]:
-    """Tell an object from all others: by its name or data where these suffice, by a token that dies with it if not.
+    """Emit an object from all others: by its name or data where these suffice, by a token that dies with it if not.
 
     Returns:
         The text, None if there is none; and whether another process would find the same.

@@ -15,8 +15,8 @@ from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import SchemaError
 
-from instructor.call import Shape
 from instructor.exceptions import ConfigurationError
+from instructor.wires.spec import ToolSpec
 
 _ROOT_MODEL: type = RootModel
 
@@ -36,7 +36,7 @@ _UNREADABLE = (
 """What pydantic raises for what it cannot read: for a bare ``Union`` or `BaseModel` itself, Python's own errors."""
 
 
-class Kind(Protocol):
+class ResponseType(Protocol):
     """One response model, ready to use.
 
     Attributes:
@@ -51,7 +51,7 @@ class Kind(Protocol):
         ...
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> ToolSpec:
         """The object that the model is asked for."""
         ...
 
@@ -64,7 +64,7 @@ class Kind(Protocol):
         ...
 
 
-class ModelKind:
+class ModelType:
     """A pydantic model whose answer is an object. The class is held weakly, so that a plan does not keep it alive."""
 
     holds_model: ClassVar[bool] = False
@@ -73,7 +73,7 @@ class ModelKind:
         complete_model(model)
         self._model = weakref.ref(model)
         self.schema = model.model_json_schema()
-        self.shape = shape_of(self.schema, model.__name__, model.__doc__)
+        self.shape = tool_spec_of(self.schema, model.__name__, model.__doc__)
 
     def parse(self, text: str, strict: bool, context: Any) -> Any:
         """Validate with the class's own validator, which `model_rebuild` may have replaced since."""
@@ -82,7 +82,7 @@ class ModelKind:
         return model.__pydantic_validator__.validate_json(text, strict=strict, context=context)
 
 
-class AdapterKind:
+class AdapterType:
     """A TypedDict or a dataclass: an object, but no pydantic model."""
 
     holds_model: ClassVar[bool] = True
@@ -90,7 +90,7 @@ class AdapterKind:
     def __init__(self, model: Any) -> None:
         adapter: TypeAdapter[Any] = TypeAdapter(model)
         self.schema = adapter.json_schema()
-        self.shape = shape_of(self.schema, model.__name__, model.__doc__)
+        self.shape = tool_spec_of(self.schema, model.__name__, model.__doc__)
         self._validator = adapter.validator
 
     def parse(self, text: str, strict: bool, context: Any) -> Any:
@@ -98,7 +98,7 @@ class AdapterKind:
         return self._validator.validate_json(text, strict=strict, context=context)
 
 
-class WrappedKind:
+class WrappedType:
     """Anything else: asked for as the one property of an object, because providers only promise objects."""
 
     holds_model: ClassVar[bool] = True
@@ -107,7 +107,7 @@ class WrappedKind:
         wrapper: Any = typing_extensions.TypedDict(name, {CONTENT: model})  # type: ignore[misc]  # pyright: ignore - name and type are only known here
         adapter: TypeAdapter[Any] = TypeAdapter(wrapper)
         self.schema = TypeAdapter(model).json_schema()
-        self.shape = shape_of(adapter.json_schema(), name, None)
+        self.shape = tool_spec_of(adapter.json_schema(), name, None)
         self._validator = adapter.validator
 
     def parse(self, text: str, strict: bool, context: Any) -> Any:
@@ -115,7 +115,7 @@ class WrappedKind:
         return self._validator.validate_json(text, strict=strict, context=context)[CONTENT]
 
 
-def make_kind(response_model: Any) -> Kind:
+def make_response_type(response_model: Any) -> ResponseType:
     """Find out what a response model is.
 
     Args:
@@ -127,10 +127,10 @@ def make_kind(response_model: Any) -> Kind:
     try:
         model: Any = _readable(response_model)
         if isinstance(model, type) and issubclass(model, BaseModel) and not issubclass(model, _ROOT_MODEL):
-            return ModelKind(model)
+            return ModelType(model)
         if _is_record(model):
-            return AdapterKind(model)
-        return WrappedKind(model)
+            return AdapterType(model)
+        return WrappedType(model)
     except _UNREADABLE as error:
         raise ConfigurationError(
             f"response_model {response_model!r} cannot be used: {error}. Pass a pydantic model, a dataclass, a TypedDict, or "
@@ -182,7 +182,7 @@ def _readable_typed_dict(model: Any) -> Any:
     return twin
 
 
-def shape_of(schema: dict[str, Any], name: str, description: str | None) -> Shape:
+def tool_spec_of(schema: dict[str, Any], name: str, description: str | None) -> ToolSpec:
     """Make the shape of an object's schema.
 
     Args:
@@ -197,4 +197,4 @@ def shape_of(schema: dict[str, Any], name: str, description: str | None) -> Shap
         top = {**definitions[reference.rpartition("/")[2]], **rest}
     text = str(top.get("description") or description or "")
     purpose = " ".join(text.split()) or f"The answer, as a correct {name}."
-    return Shape(re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:64] or "Response", purpose, top)
+    return ToolSpec(re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:64] or "Response", purpose, top)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from instructor.call import Usage
 from instructor.cli.prices import Prices
 from instructor.hooks import CacheEvent
+from instructor.usage import Usage
 
 _WINDOW = 20.0
 """Seconds over which the speed is measured that tells the time left."""
@@ -52,7 +52,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Tally:
+class ClientStats:
     """The figures of a run.
 
     Attributes:

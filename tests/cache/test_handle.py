@@ -1,4 +1,4 @@
-"""The guard: a store that fails, hangs or lies costs little, and a healthy one is never in the way."""
+"""The handle: a store that fails, hangs or lies costs little, and a healthy one is never in the way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cache.stores import (
     write,
 )
 from instructor.cache import AutoCache, BaseCache
-from instructor.cache.guard import Guard, guard_of
+from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 
 CHILDREN = Path(__file__).parent / "children"
@@ -41,11 +41,11 @@ CHILDREN = Path(__file__).parent / "children"
 @pytest.mark.parametrize("kind", [Plain, Coroutine, Handing, Native, Bounded, Unlimited])
 def test_every_kind_of_store_serves_threads_and_tasks(kind: type[Plain], in_task: bool) -> None:
     store = kind()
-    guard = Guard(store)
+    handle = StoreHandle(store)
     for _ in range(3):
-        assert read(guard, in_task=in_task) == "text"
-        assert write(guard, in_task=in_task) is True
-    assert guard.stats().errors == 0
+        assert read(handle, in_task=in_task) == "text"
+        assert write(handle, in_task=in_task) is True
+    assert handle.stats().errors == 0
 
 
 def test_a_store_that_may_hang_is_kept_off_the_callers_thread() -> None:
@@ -53,7 +53,7 @@ def test_a_store_that_may_hang_is_kept_off_the_callers_thread() -> None:
     ran_in = {}
     for kind in (Plain, Bounded, Unlimited, Coroutine):
         store = kind()
-        Guard(store).read("key")
+        StoreHandle(store).read("key")
         ran_in[kind] = store.threads == [here]
     assert ran_in == {Plain: False, Bounded: True, Unlimited: True, Coroutine: False}
 
@@ -63,7 +63,7 @@ def test_no_plain_store_runs_in_the_event_loops_thread_but_coroutines_do() -> No
     ran_in = {}
     for kind in (Plain, Bounded, Unlimited, Coroutine):
         store = kind()
-        asyncio.run(Guard(store).read_async("key"))
+        asyncio.run(StoreHandle(store).read_async("key"))
         ran_in[kind] = store.threads == [here]
     assert ran_in == {Plain: False, Bounded: False, Unlimited: False, Coroutine: True}
 
@@ -72,8 +72,8 @@ def test_coroutines_of_threads_all_run_in_one_loop() -> None:
     loops = set()
     store = Coroutine()
     store.act = lambda: loops.add(asyncio.get_running_loop())
-    guard = Guard(store)
-    threads = [threading.Thread(target=guard.read, args=("key",)) for _ in range(5)]
+    handle = StoreHandle(store)
+    threads = [threading.Thread(target=handle.read, args=("key",)) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -87,7 +87,7 @@ def test_a_store_is_told_whole_seconds_rounded_up_and_ten_years_at_most(
     in_task: bool, given: float | None, told: int | None
 ) -> None:
     store = Plain()
-    write(Guard(store), given, in_task=in_task)
+    write(StoreHandle(store), given, in_task=in_task)
     assert store.calls == [("key", "text", told)]
     assert type(store.calls[0][2]) is type(told)
 
@@ -95,11 +95,11 @@ def test_a_store_is_told_whole_seconds_rounded_up_and_ten_years_at_most(
 @in_both_worlds
 @pytest.mark.parametrize("kind", [Plain, Coroutine, Bounded])
 def test_a_failing_store_raises_one_kind_of_error_that_says_what_to_do(kind: type[Plain], in_task: bool) -> None:
-    guard = Guard(kind(broken))
+    handle = StoreHandle(kind(broken))
     with pytest.raises(CacheError, match=rf"^{kind.__name__}\.get failed with OSError: no route to host\. Check") as e:
-        read(guard, in_task=in_task)
+        read(handle, in_task=in_task)
     assert isinstance(e.value.__cause__, OSError)
-    assert guard.stats().errors == 1
+    assert handle.stats().errors == 1
 
 
 @in_both_worlds
@@ -108,11 +108,11 @@ def test_a_store_that_hangs_is_given_up_after_its_timeout(kind: type[Plain], in_
     release = threading.Event()
     store = kind(release.wait if kind is Plain else lambda: asyncio.sleep(1000))
     store.timeout = 0.02
-    guard = Guard(store)
+    handle = StoreHandle(store)
     try:
         with pytest.raises(CacheError, match=rf"{kind.__name__}\.get failed: it took longer than 0\.02 s"):
-            read(guard, in_task=in_task)
-        assert guard.paused()
+            read(handle, in_task=in_task)
+        assert handle.paused()
     finally:
         release.set()
 
@@ -121,14 +121,14 @@ def test_threads_that_hang_are_replaced() -> None:
     release = threading.Event()
     store = Plain(release.wait)
     store.timeout, store.pause = 0.01, 0
-    guard = Guard(store)
+    handle = StoreHandle(store)
     try:
         for _ in range(20):  # more than there are worker threads
             with pytest.raises(CacheError):
-                guard.read("key")
+                handle.read("key")
         store.act = lambda: "text"
         store.timeout = 5.0
-        assert guard.read("key") == "text"
+        assert handle.read("key") == "text"
     finally:
         release.set()
 
@@ -137,13 +137,13 @@ def test_trials_of_a_store_that_hangs_for_good_become_rarer() -> None:
     release, clock = threading.Event(), Clock()
     store = Plain(release.wait)
     store.timeout = 0.01
-    guard = Guard(store, clock)
+    handle = StoreHandle(store, clock)
     try:
         for _ in range(8):
             with pytest.raises(CacheError):
-                guard.read("key")
+                handle.read("key")
         clock.now += 1.5 * store.pause
-        assert guard.paused()
+        assert handle.paused()
     finally:
         release.set()
 
@@ -161,91 +161,91 @@ def test_many_tasks_wait_for_few_threads() -> None:
             together -= 1
         return "text"
 
-    async def read_all(guard: Guard) -> list[Any]:
-        return await asyncio.gather(*(guard.read_async(str(number)) for number in range(200)))
+    async def read_all(handle: StoreHandle) -> list[Any]:
+        return await asyncio.gather(*(handle.read_async(str(number)) for number in range(200)))
 
-    assert asyncio.run(read_all(Guard(Plain(act)))) == ["text"] * 200
+    assert asyncio.run(read_all(StoreHandle(Plain(act)))) == ["text"] * 200
     assert 1 < most <= 16
 
 
 def test_a_store_that_fails_is_left_alone_then_tried_once_then_used_again() -> None:
     clock = Clock()
     store = Plain(broken)
-    guard = Guard(store, clock)
-    assert not guard.paused()
+    handle = StoreHandle(store, clock)
+    assert not handle.paused()
     with pytest.raises(CacheError):
-        guard.read("key")
-    assert guard.paused()
+        handle.read("key")
+    assert handle.paused()
     clock.now += store.pause
-    assert [guard.paused(), guard.paused()] == [False, True], "one makes the trial, the others wait for it"
+    assert [handle.paused(), handle.paused()] == [False, True], "one makes the trial, the others wait for it"
     with pytest.raises(CacheError):
-        guard.read("key")
+        handle.read("key")
     clock.now += store.pause - 0.1
-    assert guard.paused()
+    assert handle.paused()
     clock.now += 0.1
-    assert not guard.paused()
+    assert not handle.paused()
     store.act = lambda: "text"
-    assert guard.read("key") == "text"
-    assert not guard.paused()
+    assert handle.read("key") == "text"
+    assert not handle.paused()
 
 
 def test_a_store_may_be_left_alone_for_ever() -> None:
     store = Plain(broken)
     store.pause = float("inf")
-    guard = Guard(store, lambda: 1e9)
+    handle = StoreHandle(store, lambda: 1e9)
     with pytest.raises(CacheError):
-        guard.read("key")
-    assert guard.paused()
+        handle.read("key")
+    assert handle.paused()
 
 
 def test_a_trial_that_is_never_made_costs_one_more_pause() -> None:
     clock = Clock()
-    guard = Guard(Plain(broken), clock)
+    handle = StoreHandle(Plain(broken), clock)
     with pytest.raises(CacheError):
-        guard.read("key")
+        handle.read("key")
     clock.now += 10
-    assert not guard.paused()
+    assert not handle.paused()
     clock.now += 10
-    assert not guard.paused()
+    assert not handle.paused()
 
 
 @in_both_worlds
 def test_failed_writes_pause_writes_only(in_task: bool) -> None:
     clock = Clock()
     store = Plain(broken)
-    guard = Guard(store, clock)
+    handle = StoreHandle(store, clock)
     with pytest.raises(CacheError, match=r"Plain\.set failed"):
-        write(guard, in_task=in_task)
-    assert not guard.paused()
-    assert write(guard, in_task=in_task) is False
+        write(handle, in_task=in_task)
+    assert not handle.paused()
+    assert write(handle, in_task=in_task) is False
     assert len(store.calls) == 1
     store.act = lambda: "text"
-    assert read(guard, in_task=in_task) == "text"
-    assert write(guard, in_task=in_task) is False
+    assert read(handle, in_task=in_task) == "text"
+    assert write(handle, in_task=in_task) is False
     clock.now += 10
-    assert write(guard, in_task=in_task) is True
-    assert write(guard, in_task=in_task) is True
+    assert write(handle, in_task=in_task) is True
+    assert write(handle, in_task=in_task) is True
 
 
 def test_failed_reads_pause_writes_too() -> None:
     store = Plain(broken)
-    guard = Guard(store)
+    handle = StoreHandle(store)
     with pytest.raises(CacheError):
-        guard.read("key")
-    assert guard.write("key", "text", None) is False
+        handle.read("key")
+    assert handle.write("key", "text", None) is False
     assert store.calls == ["key"]
 
 
 def test_an_outage_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "instructor.cache")
     store = Plain(broken)
-    guard = Guard(store)
+    handle = StoreHandle(store)
     for _ in range(3):
         with pytest.raises(CacheError):
-            guard.read("key")
+            handle.read("key")
     store.act = lambda: "text"
-    guard.read("key")
-    guard.read("key")
+    handle.read("key")
+    handle.read("key")
     assert [(record.levelname, record.name) for record in caplog.records] == [
         ("WARNING", "instructor.cache"),
         ("INFO", "instructor.cache"),
@@ -257,17 +257,17 @@ def test_a_password_in_an_error_is_not_shown(caplog: pytest.LogCaptureFixture) -
         raise OSError("cannot reach redis://user:secret@host:6379/0")
 
     with pytest.raises(CacheError, match=r"redis://\*\*\*@host") as error:
-        Guard(Plain(fail)).read("key")
+        StoreHandle(Plain(fail)).read("key")
     assert "secret" not in str(error.value) + caplog.text
 
 
 @in_both_worlds
 @pytest.mark.parametrize("garbage", [5, {"a": 1}, ["x"], object(), True])
 def test_what_is_neither_text_nor_none_is_a_bad_entry_and_no_outage(garbage: Any, in_task: bool) -> None:
-    guard = Guard(Plain(lambda: garbage))
+    handle = StoreHandle(Plain(lambda: garbage))
     with pytest.raises(CacheEntryError, match=rf"Plain\.get returned a {type(garbage).__name__}"):
-        read(guard, in_task=in_task)
-    assert not guard.paused()
+        read(handle, in_task=in_task)
+    assert not handle.paused()
 
 
 @in_both_worlds
@@ -276,14 +276,14 @@ def test_a_bad_entry_ends_an_outage_because_the_store_is_up(in_task: bool) -> No
         raise CacheEntryError("a list")
 
     store = Plain(broken)
-    guard = Guard(store)
+    handle = StoreHandle(store)
     with pytest.raises(CacheError):
-        guard.read("key")
+        handle.read("key")
     store.act = complain
     with pytest.raises(CacheEntryError):
-        read(guard, in_task=in_task)
-    assert not guard.paused()
-    assert guard.stats().errors == 1
+        read(handle, in_task=in_task)
+    assert not handle.paused()
+    assert handle.stats().errors == 1
 
 
 @pytest.mark.parametrize("kind", [Plain, Bounded])
@@ -291,28 +291,28 @@ def test_keyboard_interrupt_passes_through(kind: type[Plain]) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    guard = Guard(kind(interrupt))
+    handle = StoreHandle(kind(interrupt))
     with pytest.raises(KeyboardInterrupt):
-        guard.read("key")
-    assert not guard.paused()
-    assert guard.stats().errors == 0
+        handle.read("key")
+    assert not handle.paused()
+    assert handle.stats().errors == 0
 
 
 @in_both_worlds
 def test_a_stores_own_stop_iteration_is_a_failure_like_any_other(in_task: bool) -> None:
-    guard = Guard(Plain(lambda: next(iter(()))))
+    handle = StoreHandle(Plain(lambda: next(iter(()))))
     with pytest.raises(CacheError):
-        read(guard, in_task=in_task)
+        read(handle, in_task=in_task)
 
 
 def test_counters_add_up_over_threads() -> None:
-    guard = guard_of(AutoCache())
-    threads = [threading.Thread(target=lambda: [guard.count(hits=1, writes=2) for _ in range(500)]) for _ in range(8)]
+    handle = handle_of(AutoCache())
+    threads = [threading.Thread(target=lambda: [handle.count(hits=1, writes=2) for _ in range(500)]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (guard.stats().hits, guard.stats().writes) == (4000, 8000)
+    assert (handle.stats().hits, handle.stats().writes) == (4000, 8000)
 
 
 def test_counters_are_told_though_the_size_is_not() -> None:
@@ -322,9 +322,9 @@ def test_counters_are_told_though_the_size_is_not() -> None:
         def size(self) -> tuple[int, int]:
             raise OSError("down")
 
-    guard = Guard(Sized())
-    guard.count(misses=1)
-    assert (guard.stats().misses, guard.stats().entries) == (1, None)
+    handle = StoreHandle(Sized())
+    handle.count(misses=1)
+    assert (handle.stats().misses, handle.stats().entries) == (1, None)
 
 
 class Unhashable(Plain):
@@ -359,12 +359,12 @@ class Frozen(Plain):
 @pytest.mark.usefixtures("clean_heap")
 def test_a_store_has_one_guard_of_its_own_and_takes_it_along(kind: type[BaseCache]) -> None:
     store, other = kind(), kind()
-    guard = guard_of(store)
-    assert guard_of(store) is guard
-    assert guard_of(other) is not guard
-    assert guard.store is store
-    reference = weakref.ref(guard)
-    del store, guard
+    handle = handle_of(store)
+    assert handle_of(store) is handle
+    assert handle_of(other) is not handle
+    assert handle.store is store
+    reference = weakref.ref(handle)
+    del store, handle
     gc.collect()
     assert reference() is None
 
@@ -372,10 +372,10 @@ def test_a_store_has_one_guard_of_its_own_and_takes_it_along(kind: type[BaseCach
 @pytest.mark.usefixtures("clean_heap")
 def test_a_store_that_was_used_is_still_let_go() -> None:
     store = Plain()
-    guard_of(store).read("key")
+    handle_of(store).read("key")
     store.act = broken
     with pytest.raises(CacheError):
-        asyncio.run(guard_of(store).read_async("key"))
+        asyncio.run(handle_of(store).read_async("key"))
     reference = weakref.ref(store)
     del store
     for _ in range(1000):  # the worker lets go of the error, and so of the store, after it has handed it out
@@ -388,20 +388,20 @@ def test_a_store_that_was_used_is_still_let_go() -> None:
 
 def test_a_copy_of_a_store_has_a_guard_of_its_own() -> None:
     store = Slotted()
-    guard = guard_of(store)
+    handle = handle_of(store)
     for other in (copy.copy(store), copy.deepcopy(store), pickle.loads(pickle.dumps(store))):
-        assert guard_of(other) is not guard
-        assert guard_of(other).store is other
-    assert guard_of(store) is guard
+        assert handle_of(other) is not handle
+        assert handle_of(other).store is other
+    assert handle_of(store) is handle
 
 
 def test_all_threads_get_the_same_guard() -> None:
     for _ in range(20):
         store, barrier, found = Plain(), threading.Barrier(4), []
 
-        def find(store: Plain = store, barrier: threading.Barrier = barrier, found: list[Guard] = found) -> None:
+        def find(store: Plain = store, barrier: threading.Barrier = barrier, found: list[StoreHandle] = found) -> None:
             barrier.wait()
-            found.append(guard_of(store))
+            found.append(handle_of(store))
 
         threads = [threading.Thread(target=find) for _ in range(4)]
         for thread in threads:
@@ -414,7 +414,7 @@ def test_all_threads_get_the_same_guard() -> None:
 @pytest.mark.parametrize("store", [None, {}, AutoCache, "redis://localhost"])
 def test_what_is_no_store_is_refused(store: Any) -> None:
     with pytest.raises(ConfigurationError, match="AutoCache\\(\\)"):
-        guard_of(store)
+        handle_of(store)
 
 
 def test_neither_a_hanging_store_nor_a_loop_keeps_the_interpreter_from_exiting() -> None:

@@ -1,4 +1,4 @@
-"""The guard before a store: it bounds every operation, and leaves a store that fails alone for a while."""
+"""The handle before a store: it bounds every operation, and leaves a store that fails alone for a while."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.cache.flight import Flights
-from instructor.cache.store import LONGEST_TTL, AsyncStore, BaseCache, CacheStats, NearStore, SizedStore, check_store
+from instructor.cache.store import LONGEST_TTL, AsyncStore, BaseCache, CacheStats, LocalStore, SizedStore, check_store
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
     import logging
 
-    from instructor.cache.worker import LoopThread, Workers
+    from instructor.cache.threads import LoopThread, Workers
 
 _TEXT = (str, bytes)
-_ATTRIBUTE = "_instructor_guard"
+_ATTRIBUTE = "_instructor_handle"
 
 
-class _Outage:
+class CircuitBreaker:
     """Since when reads, or writes, have failed, and when to try again."""
 
     __slots__ = ("until",)
@@ -39,7 +39,7 @@ class _Outage:
         return first
 
     def holds(self, now: float, pause: float) -> bool:
-        """Whether to leave the store alone. When the pause is over, one caller hears False and makes the trial."""
+        """Whether to leave the store alone. When the pause is over, one caller has_handlers False and makes the trial."""
         if self.until is None:
             return False
         if now < self.until:
@@ -49,8 +49,8 @@ class _Outage:
         return False
 
 
-class Guard:
-    """What stands between the clients and one store. Made by `guard_of`, one for each store.
+class StoreHandle:
+    """What stands between the clients and one store. Made by `handle_of`, one for each store.
 
     Failed reads pause the whole store, failed writes (a full disk, a read-only replica) only writes.
     What the store can do is decided here, once, by what it declares.
@@ -61,7 +61,7 @@ class Guard:
 
     Attributes:
         store: The store.
-        near: The store, if it is memory of this process; None otherwise.
+        local: The store, if it is memory of this process; None otherwise.
         flights: The calls under way against the store.
 
     Raises:
@@ -71,16 +71,16 @@ class Guard:
     def __init__(self, store: BaseCache, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store
         abilities = check_store(store)
-        self.near: NearStore | None = cast("NearStore", store) if "near" in abilities else None
+        self.local: LocalStore | None = cast("LocalStore", store) if "local" in abilities else None
         self.flights = Flights()
         self._clock = clock
         self._native: AsyncStore | None = cast("AsyncStore", store) if "async" in abilities else None
         self._sized: SizedStore | None = cast("SizedStore", store) if "sized" in abilities else None
-        self._bounded = not abilities.isdisjoint(("near", "bounded"))
+        self._bounded = not abilities.isdisjoint(("local", "bounded"))
         methods = {"get": store.get, "set": store.set}
         self._coroutines = {name for name, method in methods.items() if inspect.iscoroutinefunction(method)}
         self._lock = make_lock()
-        self._reads, self._writes = _Outage(), _Outage()
+        self._reads, self._writes = CircuitBreaker(), CircuitBreaker()
         self._hits = self._misses = self._stored = self._errors = 0
         self._workers: Workers | None = None
         self._loop: LoopThread | None = None
@@ -88,7 +88,7 @@ class Guard:
     def paused(self) -> bool:
         """Whether the store failed lately and is to be left alone.
 
-        When `BaseCache.pause` seconds are over, one caller hears False and is expected to read.
+        When `BaseCache.pause` seconds are over, one caller has_handlers False and is expected to read.
         """
         if self._reads.until is None:
             return False
@@ -117,7 +117,7 @@ class Guard:
         """Read the store from a task, without blocking its loop. As `read` otherwise."""
         native = self._native
         try:
-            if self.near is not None:
+            if self.local is not None:
                 found: Any = self.store.get(key)
             elif native is not None:
                 found = await self._wait(native.get_async(key))
@@ -162,7 +162,7 @@ class Guard:
             return False
         native, seconds = self._native, _whole_seconds(ttl)
         try:
-            if self.near is not None:
+            if self.local is not None:
                 self.store.set(key, text, ttl=seconds)
             elif native is not None:
                 await self._wait(native.set_async(key, text, ttl=seconds))
@@ -186,10 +186,10 @@ class Guard:
     def stats(self) -> CacheStats:
         """The store's counters, and its size where it knows it."""
         entries, size = self._measure()
-        near = self.near
+        local = self.local
         with self._lock:
             return CacheStats(
-                hits=self._hits + (near.hits if near else 0),
+                hits=self._hits + (local.hits if local else 0),
                 misses=self._misses,
                 writes=self._stored,
                 errors=self._errors,
@@ -198,7 +198,7 @@ class Guard:
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy of a store gets a guard of its own, in its own process.
+        # A copy of a store gets a handle of its own, in its own process.
         return _nothing, ()
 
     def _run(self, name: str, operation: Callable[[], Any]) -> Any:
@@ -260,7 +260,7 @@ class Guard:
             _log().warning("%s Calls go on without it; it is tried again in %g s.", str(failure), self._pause())
         return failure
 
-    def _succeed(self, *outages: _Outage) -> None:
+    def _succeed(self, *outages: CircuitBreaker) -> None:
         with self._lock:
             over = [outage for outage in outages if outage.until is not None]
             for outage in over:
@@ -306,7 +306,7 @@ class Guard:
 
     def _get_workers(self) -> Workers:
         if self._workers is None:
-            from instructor.cache.worker import Workers
+            from instructor.cache.threads import Workers
 
             with self._lock:
                 self._workers = self._workers or Workers()
@@ -314,7 +314,7 @@ class Guard:
 
     def _get_loop(self) -> LoopThread:
         if self._loop is None:
-            from instructor.cache.worker import LoopThread
+            from instructor.cache.threads import LoopThread
 
             with self._lock:
                 if self._loop is None:
@@ -323,8 +323,8 @@ class Guard:
         return self._loop
 
 
-def guard_of(store: BaseCache) -> Guard:
-    """Return the guard of a store, making it on first use. It lives as long as the store.
+def handle_of(store: BaseCache) -> StoreHandle:
+    """Return the handle of a store, making it on first use. It lives as long as the store.
 
     Raises:
         ConfigurationError: `store` is no `BaseCache`, or says something about itself that cannot be.
@@ -335,15 +335,15 @@ def guard_of(store: BaseCache) -> Guard:
         )
     # The instance's own dict, because a subclass may refuse attributes, compare equal to another or have no hash.
     state = cast("dict[str, Any]", object.__getattribute__(store, "__dict__"))
-    guard = state.get(_ATTRIBUTE)
-    if isinstance(guard, Guard) and guard.store is store:
-        return guard
+    handle = state.get(_ATTRIBUTE)
+    if isinstance(handle, StoreHandle) and handle.store is store:
+        return handle
     with _making:
-        guard = state.get(_ATTRIBUTE)
-        # After copy.copy(store) the guard found here is the original's.
-        if not isinstance(guard, Guard) or guard.store is not store:
-            guard = state[_ATTRIBUTE] = Guard(store)
-        return guard
+        handle = state.get(_ATTRIBUTE)
+        # After copy.copy(store) the handle found here is the original's.
+        if not isinstance(handle, StoreHandle) or handle.store is not store:
+            handle = state[_ATTRIBUTE] = StoreHandle(store)
+        return handle
 
 
 def _whole_seconds(ttl: float | None) -> int | None:
@@ -353,7 +353,7 @@ def _whole_seconds(ttl: float | None) -> int | None:
 def _is_failure(error: BaseException, *, in_task: bool = False) -> bool:
     """Whether a store failed, rather than that this task, or the process, is being ended.
 
-    A store that waits for a task of its own hears of that one's end as if it were ours: by `asyncio.CancelledError`.
+    A store that waits for a task of its own has_handlers of that one's end as if it were ours: by `asyncio.CancelledError`.
     """
     if isinstance(error, Exception):
         return True

@@ -1,4 +1,4 @@
-"""The port of the offline provider: it answers requests of ``chat.completions.create`` without sending them."""
+"""The adapter of the offline provider: it answers requests of ``chat.completions.create`` without sending them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from instructor.call import Request
 from instructor.exceptions import ConfigurationError, ProviderError
+from instructor.messages import Request
 from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.openai import CODEC
 from instructor.wires.text import find_json, look, read_text
@@ -24,8 +24,8 @@ _NO_SCHEMA = "The offline provider is no language model and can only fill a sche
 _MOST_TOLD = 200
 
 
-class OfflinePort:
-    """The way to the offline provider; a `Port` whose requests and completions are those of OpenAI's chat API.
+class OfflineAdapter:
+    """The way to the offline provider; a `Adapter` whose requests and completions are those of OpenAI's chat API.
 
     Args:
         asynchronous: Whether `send` returns an awaitable.
@@ -48,8 +48,8 @@ class OfflinePort:
         self.latency = float(latency)
 
     @property
-    def client(self) -> OfflinePort:
-        """The port itself: there is no SDK behind it."""
+    def client(self) -> OfflineAdapter:
+        """The adapter itself: there is no SDK behind it."""
         return self
 
     def send(self, operation: str, request: Request) -> Any:

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any, cast
 
 from instructor.cache.store import BaseCache
-from instructor.call import Messages, copy_values
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ConfigurationError
 from instructor.hooks import Hooks
+from instructor.messages import Messages, copy_values
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years; beyond lie numbers that no store can add to a date."""

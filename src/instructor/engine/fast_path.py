@@ -13,9 +13,9 @@ from instructor.hooks import HookName
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
-    from instructor.cache.store import NearStore
+    from instructor.cache.store import LocalStore
+    from instructor.engine.client_stats import ClientStats
     from instructor.engine.plan import Plans
-    from instructor.engine.tally import Tally
     from instructor.hooks import Hooks
 
 _EXACT = 2
@@ -29,7 +29,7 @@ class Missing:
 MISSING: Final = Missing()
 
 
-class Memo:
+class KeyMemo:
     """Leads from a fast, exact encoding of what a call says to its key, which takes longer to work out.
 
     `marshal` tells apart whatever differs in type or value, except that every buffer (a bytearray, an array) looks
@@ -73,20 +73,20 @@ def encode(
         return None
 
 
-def make_recall(
-    near: NearStore, plans: Plans, memo: Memo, tally: Tally, hooks: Hooks, namespace: str | None
+def make_memory_lookup(
+    local: LocalStore, plans: Plans, memo: KeyMemo, stats: ClientStats, hooks: Hooks, namespace: str | None
 ) -> Callable[[Any, Any, Any, bool | None, dict[str, Any]], Any]:
     """Make the function that answers from one client's memory store, where a call says nothing about its cache.
 
     It is a closure, because reading a variable of one takes half as long as an attribute.
     """
-    find, by_class, find_plan, count = near.find, plans.by_class, plans.find, tally.hit
+    find, by_class, find_plan, count = local.find, plans.by_class, plans.find, stats.hit
     dumps, handlers, hit = marshal.dumps, hooks.handlers, HookName.CACHE_HIT
 
-    def recall(model: Any, messages: Any, context: Any, strict: bool | None, arguments: dict[str, Any]) -> Any:
+    def memory_lookup(model: Any, messages: Any, context: Any, strict: bool | None, arguments: dict[str, Any]) -> Any:
         """The caller's copy of a stored answer, or `MISSING`: then the flow finds out why, and tells of it."""
         plan = by_class.get(id(model)) or find_plan(model)
-        if plan is None or plan.kind is None or (handlers and hit in handlers):
+        if plan is None or plan.type is None or (handlers and hit in handlers):
             return MISSING
         try:
             if context is None and strict is None and namespace is None and not arguments:
@@ -100,10 +100,10 @@ def make_recall(
                 validator = model.__pydantic_validator__
                 value = validator.validate_json(entry.answer, strict=strict is not False, context=context)
             else:
-                value = plan.kind.parse(entry.answer, strict is not False, context)
+                value = plan.type.parse(entry.answer, strict is not False, context)
         except Exception:  # noqa: BLE001 - not plain data, not seen before, or refused: the flow judges all of them
             return MISSING
         count(entry)
         return value
 
-    return recall
+    return memory_lookup

@@ -7,20 +7,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from instructor.cache.key import FORMAT, MARK_TEXT, canonical_text, digest, keyed_arguments
-from instructor.call import Messages
+from instructor.messages import Messages
 from instructor.mode import Mode
-from instructor.providers.port import Port
+from instructor.providers.adapter import Adapter
 from instructor.wires.wire import Wire
 
 if TYPE_CHECKING:
     from instructor.engine.plan import Plan
 
 
-class Keyring:
+class KeyBuilder:
     """Makes keys, exactly as `make_cache_key` would of the same parts."""
 
-    def __init__(self, port: Port, wire: Wire, mode: Mode) -> None:
-        self._port = port
+    def __init__(self, adapter: Adapter, wire: Wire, mode: Mode) -> None:
+        self._adapter = adapter
         self._wire = wire
         self._mode = mode
 
@@ -29,9 +29,9 @@ class Keyring:
         fixed = {
             "format": FORMAT,
             "mode": self._mode.name,
-            "provider": self._port.provider,
+            "provider": self._adapter.provider,
             "wire": self._wire.name,
-            "endpoint": dict(self._port.endpoint) or None,
+            "endpoint": dict(self._adapter.endpoint) or None,
         }
         return {name: canonical_text(value, name) for name, value in fixed.items() if value is not None}
 
@@ -48,7 +48,7 @@ class Keyring:
         """Make the key of a call.
 
         Returns:
-            The key, and whether all that was said is plain JSON data, so that a `Memo` may lead to the key.
+            The key, and whether all that was said is plain JSON data, so that a `KeyMemo` may lead to the key.
 
         Raises:
             NoCanonicalFormError: A value in the call has no form that is the same in every process.

@@ -12,7 +12,7 @@ MOST_SERVED = 256
 """Hits that are noted before they are added up; their entries live as long."""
 
 
-class Tally:
+class ClientStats:
     """A client's counters. A lock guards them, because free-threaded Pythons add in parallel."""
 
     __slots__ = (

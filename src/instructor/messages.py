@@ -1,0 +1,40 @@
+"""The conversation and the answer as plain data: what every room passes on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Messages = list[dict[str, Any]]
+"""A conversation in the form of OpenAI's chat API: dicts with ``role`` and ``content``."""
+
+Request = dict[str, Any]
+"""Keyword arguments of one call of a provider's SDK. A new one is made for each attempt; none is changed."""
+
+
+class Part(NamedTuple):
+    """One part of an answer: a tool call, or JSON that the model wrote as text.
+
+    An answer is a tuple of parts, in the order in which the model gave them. Most have one; parallel tool calls have
+    one for each call.
+
+    Attributes:
+        tool: The name of the tool called, as we offered it; empty where the answer came as text.
+        text: The tool's arguments, or the JSON found in the text, character by character as it came.
+    """
+
+    tool: str
+    text: str
+
+
+def copy_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy keywords as deep as they can be copied: an SDK's own objects in them may not be."""
+    return {name: _copy_value(value) for name, value in values.items()}
+
+
+def _copy_value(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - an object that refuses to be copied is handed over as it is
+        return value

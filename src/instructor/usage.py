@@ -1,0 +1,49 @@
+"""What an answer cost in tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that one answer cost, or the sum over several attempts.
+
+    Attributes:
+        input_tokens: Tokens read by the model, those from the provider's own prompt cache included.
+        output_tokens: Tokens written by the model, reasoning included.
+        cached_tokens: The part of ``input_tokens`` that the provider served from its own prompt cache.
+        reasoning_tokens: The part of ``output_tokens`` spent on hidden reasoning, where the provider says so.
+
+    Example:
+        >>> (Usage(10, 2) + Usage(5, 1)).total_tokens
+        18
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def prompt_tokens(self) -> int:
+        """`input_tokens` under OpenAI's name."""
+        return self.input_tokens
+
+    @property
+    def completion_tokens(self) -> int:
+        """`output_tokens` under OpenAI's name."""
+        return self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )

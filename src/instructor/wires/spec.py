@@ -1,0 +1,35 @@
+"""What an answer must look like, and what that adds to a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What an answer must look like, as a wire needs to know it.
+
+    Attributes:
+        name: A name that every provider accepts for a function: letters, digits, ``_`` and ``-``, at most 64.
+        description: The response model's docstring, or one sentence that asks for the answer.
+        schema: JSON Schema whose top level is an object; ``$defs`` may stand in it. Never changed by a wire.
+    """
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The part of a request that the response model decides, made once per model, wire and mode.
+
+    Attributes:
+        arguments: Keyword arguments for the SDK, such as ``tools`` and ``tool_choice``.
+        instruction: Text for the system prompt, empty where the provider needs none.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    instruction: str = ""
