@@ -34,7 +34,7 @@ class Capabilities:
         modes: The modes that serve, best first. ``mode=None`` takes the first.
         tool_choice: How a tool call can be asked for.
         schema: What native structured output takes.
-        token_limit: The name of the output limit: ``max_tokens`` is sent under this name where it differs.
+        output_limit: The name of the output limit: ``max_tokens`` is sent under this name where it differs.
         refused: Arguments that the model refuses whatever their value. They are left out of the request, and told.
         thinks: Whether it thinks unless told not to, which counts towards the output limit.
     """
@@ -42,7 +42,7 @@ class Capabilities:
     modes: tuple[Mode, ...] = (Mode.TOOLS,)
     tool_choice: ToolChoice = "named"
     schema: SchemaSubset = "plain"
-    token_limit: str = "max_tokens"
+    output_limit: str = "max_tokens"
     refused: frozenset[str] = frozenset()
     thinks: bool = False
 
@@ -53,9 +53,9 @@ def adapt_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) ->
     The cache key is made of the result, so that what a request shows alike has one key.
 
     Example:
-        >>> adapt_arguments({"max_tokens": 9, "stop": "."}, Capabilities(token_limit="max_completion_tokens"))
+        >>> adapt_arguments({"max_tokens": 9, "stop": "."}, Capabilities(output_limit="max_completion_tokens"))
         {'max_completion_tokens': 9, 'stop': '.'}
     """
-    limit = capabilities.token_limit
+    limit = capabilities.output_limit
     names = {"max_tokens": limit, "max_completion_tokens": limit} if limit != "max_tokens" else {}
     return {names.get(name, name): value for name, value in arguments.items() if name not in capabilities.refused}
