@@ -142,7 +142,7 @@ def ask(call: Call) -> Flow[Reply]:
         completion: Any = None
         try:
             completion = yield from send(call, request, attempts)
-            text = wire.read(completion, mode, call.plan.type.shape.name) if call.plan.type else ""
+            text = wire.read(completion, mode, [call.plan.type.shape.name])[0].text if call.plan.type else ""
             value = call.plan.type.parse(text, call.strict, call.context) if call.plan.type else completion
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             rest = yield from fail(call, attempts, request, error, completion)

@@ -111,6 +111,17 @@ class WireContract:
         for mode in self.wire.modes:
             assert _parse(self._reader(self._answered(_ANSWER, mode), mode)()) == _parse(_ANSWER)
 
+    def test_an_answer_has_a_part_for_each_call_and_one_for_text(self) -> None:
+        for mode in self.wire.modes:
+            parts = self.wire.read(self._answered(_ANSWER, mode), mode, ["Pet", _SHAPE.name])
+            assert [part.tool for part in parts] == [_SHAPE.name if mode in self._calling_modes() else ""]
+
+    def test_reask_answers_the_call_of_any_tool_of_ours(self) -> None:
+        for mode in self._calling_modes():
+            completion, error = self.answered(_WRONG, mode, "Pet"), ValueError("That age is wrong.")
+            again = self.wire.reask(self._write(mode), completion, error, mode, ["Pet", _SHAPE.name])
+            assert "The arguments are not valid" in _texts(again[self.conversation])
+
     def test_the_call_of_another_function_is_no_answer(self) -> None:
         for mode in self._calling_modes():
             completion = self.answered(_ANSWER, mode, "find_person")
@@ -267,7 +278,7 @@ class WireContract:
         return error
 
     def _reader(self, completion: Any, mode: Mode) -> Callable[[], str]:
-        return lambda: self.wire.read(completion, mode, _SHAPE.name)
+        return lambda: self.wire.read(completion, mode, [_SHAPE.name])[0].text
 
 
 def _messages() -> Messages:

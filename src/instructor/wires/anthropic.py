@@ -20,11 +20,11 @@ from instructor.exceptions import (
     RefusalError,
     ResponseParsingError,
 )
-from instructor.messages import Messages, Request
+from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts, read_tools, refuse
-from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
+from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.content import (
     SYSTEM_ROLES,
     is_mapping,
@@ -35,7 +35,7 @@ from instructor.wires.content import (
 )
 from instructor.wires.schema import expand_root
 from instructor.wires.spec import Binding, ToolSpec
-from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look, look_list, look_text
+from instructor.wires.text import ask_for_json, describe_error, dump_arguments, look, look_list, look_text
 
 Block = dict[str, Any]
 
@@ -118,29 +118,34 @@ class AnthropicMessages:
         """Make sure that a message is whole and sound. An empty one is, where a stop sequence ended it."""
         _check_message(completion, None)
 
-    def read(self, completion: Any, mode: Mode, name: str) -> str:
-        """Take the input of the first call of the tool `name`, or the JSON in the text where no tool was called."""
+    def read(self, completion: Any, mode: Mode, names: Sequence[str]) -> tuple[Part, ...]:
+        """Take the input of every call of our tools, or the JSON in the text where no tool was called."""
         _check_message(completion, mode)
         calls = _calls_of(_blocks_of(completion)) if mode is Mode.TOOLS else []
-        answer = _read_call(calls, name) if calls else find_json(_text_of(completion))
-        if answer is None:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(completion)
+        parts = select_parts([*map(_read_call, calls)], _text_of(completion), names)
+        if not parts:
+            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
-        return answer
+        return parts
 
-    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+    def reask(
+        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+    ) -> Request:
         """Append the model's turn and the error, as the result of every tool it called.
 
         A paused turn is sent back alone: that is how the API goes on with it.
         """
         blocks = [_dump_block(block) for block in _blocks_of(completion) if not _is_blank(block)]
         calls = _calls_of(blocks)
-        name: str = look(request["tools"][-1], "name") if mode is Mode.TOOLS else ""  # ours stands last
-        said = _correct_calls(blocks, name)
+        if mode is not Mode.TOOLS:
+            names = ()
+        elif not names:
+            names = (look_text(request["tools"][-1], "name"),)  # ours stands last
+        said = _correct_calls(blocks, names)
         turns: list[dict[str, Any]] = [{"role": "assistant", "content": said}] if said else []
         if not turns or look_text(completion, "stop_reason") not in _PAUSED:
             problem = describe_error(error)
-            told = _answer_calls(calls, name, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
+            told = _answer_calls(calls, names, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
             turns.append({"role": "user", "content": told})
         return {**request, "messages": [*request["messages"], *turns]}
 
@@ -333,9 +338,8 @@ def _names_of(calls: Sequence[Any]) -> list[str]:
     return [look_text(call, "name") for call in calls]
 
 
-def _read_call(calls: Sequence[Any], name: str) -> str | None:
-    chosen = find_call(_names_of(calls), name)
-    return None if chosen is None else dump_arguments(look(calls[chosen], "input") or {})
+def _read_call(call: Any) -> Part:
+    return Part(look_text(call, "name"), dump_arguments(look(call, "input") or {}))
 
 
 def _say_what_came(completion: Any) -> str:
@@ -354,16 +358,16 @@ def _is_blank(block: Any) -> bool:
     return look(block, "type") == "text" and not look_text(block, "text").strip()
 
 
-def _answer_calls(calls: Sequence[Block], name: str, problem: str) -> list[Block]:
+def _answer_calls(calls: Sequence[Block], names: Sequence[str], problem: str) -> list[Block]:
     return [
         {"type": "tool_result", "tool_use_id": look_text(call, "id"), "is_error": True, "content": told}
-        for call, told in zip(calls, tell_calls(_names_of(calls), name, problem), strict=True)
+        for call, told in zip(calls, tell_calls(_names_of(calls), names, problem), strict=True)
     ]
 
 
-def _correct_calls(blocks: Sequence[Block], name: str) -> list[Block]:
-    names = iter(correct_names(_names_of(_calls_of(blocks)), name))
-    return [{**block, "name": next(names)} if block["type"] == "tool_use" else block for block in blocks]
+def _correct_calls(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]:
+    called = iter(correct_names(_names_of(_calls_of(blocks)), names))
+    return [{**block, "name": next(called)} if block["type"] == "tool_use" else block for block in blocks]
 
 
 def _dump_block(block: Any) -> Block:

@@ -17,17 +17,17 @@ from instructor.exceptions import (
     RefusalError,
     ResponseParsingError,
 )
-from instructor.messages import Messages, Request
+from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import read_list, read_tools
-from instructor.wires.calls import find_call, say_uncalled, tell_calls
+from instructor.wires.calls import say_uncalled, select_parts, tell_calls
 from instructor.wires.content import is_mapping, say_answer_again
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
 from instructor.wires.spec import Binding, ToolSpec
-from instructor.wires.text import describe_error, dump_arguments, find_json, look, look_list, look_text
+from instructor.wires.text import describe_error, dump_arguments, look, look_list, look_text
 
 _CUT_OFF = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _REFUSED = frozenset(
@@ -118,27 +118,32 @@ class Genai:
         """Make sure that a completion is whole and sound, in each of its candidates."""
         _check_candidates(completion, look_list(completion, "candidates"), None)
 
-    def read(self, completion: Any, mode: Mode, name: str) -> str:
-        """Take the arguments of the first call of `name`, or the JSON in the text where no function was called."""
+    def read(self, completion: Any, mode: Mode, names: Sequence[str]) -> tuple[Part, ...]:
+        """Take the arguments of every call of our functions, or the JSON in the text where none was called."""
         first = look_list(completion, "candidates")[:1]
         _check_candidates(completion, first, mode)
-        parts = look_list(first[0], "content", "parts")
-        calls = _calls_of(parts) if mode is Mode.TOOLS else []
-        answer = _read_call(calls, name) if calls else find_json(_text_of(parts))
-        if answer is None:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(first[0])
+        content = look_list(first[0], "content", "parts")
+        calls = _calls_of(content) if mode is Mode.TOOLS else []
+        parts = select_parts([*map(_read_call, calls)], _text_of(content), names)
+        if not parts:
+            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
-        return answer
+        return parts
 
-    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+    def reask(
+        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+    ) -> Request:
         """Append the model's content as it came, signatures included, and the error as the result of every call."""
         content = look(next(iter(look_list(completion, "candidates")), None), "content")
         parts = look_list(content, "parts")
         problem = describe_error(error)
-        name = _read_name(request) if mode is Mode.TOOLS else ""
-        told = {"role": "user", "parts": _answer_calls(_calls_of(parts), name, problem)}
+        if mode is not Mode.TOOLS or not request["config"].get("tools"):  # with cached content the answer is text
+            names = ()
+        elif not names:
+            names = (_read_name(request),)
+        told = {"role": "user", "parts": _answer_calls(_calls_of(parts), names, problem)}
         if not told["parts"]:
-            told["parts"] = [{"text": say_answer_again(problem, calls=bool(name))}]
+            told["parts"] = [{"text": say_answer_again(problem, calls=bool(names))}]
         return {**request, "contents": [*request["contents"], *([_dump_content(content)] if parts else []), told]}
 
     def usage(self, completion: Any) -> Usage:
@@ -259,15 +264,13 @@ def _names_of(calls: Sequence[Any]) -> list[str]:
     return [look_text(call, "name") for call in calls]
 
 
-def _read_call(calls: Sequence[Any], name: str) -> str | None:
-    chosen = find_call(_names_of(calls), name)
-    return None if chosen is None else dump_arguments(look(calls[chosen], "args") or {})
+def _read_call(call: Any) -> Part:
+    return Part(look_text(call, "name"), dump_arguments(look(call, "args") or {}))
 
 
 def _read_name(request: Request) -> str:
-    """Read our function's name; empty with cached content, where there are no tools and the answer is text."""
-    tools = request["config"].get("tools")
-    return tools[-1]["function_declarations"][0]["name"] if tools else ""  # ours stands last
+    name: str = request["config"]["tools"][-1]["function_declarations"][0]["name"]  # ours stands last
+    return name
 
 
 def _say_what_came(candidate: Any) -> str:
@@ -286,8 +289,8 @@ def _dump_content(content: Any) -> Any:
     return content.model_dump(mode="json", exclude_unset=True) if isinstance(content, BaseModel) else content
 
 
-def _answer_calls(calls: Sequence[Any], name: str, problem: str) -> list[dict[str, Any]]:
-    told = tell_calls(_names_of(calls), name, problem)
+def _answer_calls(calls: Sequence[Any], names: Sequence[str], problem: str) -> list[dict[str, Any]]:
+    told = tell_calls(_names_of(calls), names, problem)
     return [_write_result(call, text) for call, text in zip(calls, told, strict=True)]
 
 

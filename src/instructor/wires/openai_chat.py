@@ -11,18 +11,17 @@ from typing import Any
 import orjson
 
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
-from instructor.messages import Messages, Request
+from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts, read_tools
-from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
+from instructor.wires.calls import correct_names, match_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import (
     ask_for_json,
     describe_error,
     dump_arguments,
-    find_json,
     look,
     look_list,
     look_text,
@@ -90,13 +89,13 @@ class OpenAIChat:
         """
         _check_choices(completion, look_list(completion, "choices"), None)
 
-    def read(self, completion: Any, mode: Mode, name: str) -> str:
+    def read(self, completion: Any, mode: Mode, names: Sequence[str]) -> tuple[Part, ...]:
         """Take the answer out of the first choice.
 
         Args:
             completion: A ``ChatCompletion``, or what looks like one.
             mode: One of `modes`.
-            name: The function whose call is the answer in ``TOOLS`` mode.
+            names: The tools whose calls are the answer in ``TOOLS`` mode.
 
         Raises:
             IncompleteOutputException: As for `check`.
@@ -108,20 +107,27 @@ class OpenAIChat:
         _check_choices(completion, first, mode)
         message = look(first[0], "message")
         calls = look_list(message, "tool_calls") if mode is Mode.TOOLS else []
-        # Local models write the call's arguments as text.
-        answer = _read_call(calls, name) if calls else _READ.get(mode, _read_json)(message)
-        if not answer:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(first[0])
+        text = read_text(look(message, "content"))
+        parts = select_parts([*map(_read_call, calls)], text, names)
+        if mode is Mode.JSON_SCHEMA and text:
+            parts = (Part("", text),)
+        if not parts:
+            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
-        return answer
+        return parts
 
-    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+    def reask(
+        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+    ) -> Request:
         """Write a new request that also holds the model's turn, and what was wrong with it."""
         message = look(next(iter(look_list(completion, "choices")), None), "message")
-        name = look(request["tools"][-1], "function", "name") if mode is Mode.TOOLS else ""  # ours stands last
-        calls = _read_calls(message, name) if mode is Mode.TOOLS else []
+        if mode is not Mode.TOOLS:
+            names = ()
+        elif not names:
+            names = (look(request["tools"][-1], "function", "name"),)  # ours stands last
+        calls = _read_calls(message, names) if names else []
         problem = describe_error(error)
-        turns = _answer_calls(message, calls, name, problem) if calls else _answer_text(message, problem, mode, name)
+        turns = _answer_calls(message, calls, names, problem) if calls else _answer_text(message, problem, mode, names)
         return {**request, "messages": [*request["messages"], *turns]}
 
     def usage(self, completion: Any) -> Usage:
@@ -265,20 +271,8 @@ def _names_of(calls: Sequence[Any]) -> list[str]:
     return [look_text(call, "function", "name") for call in calls]
 
 
-def _read_call(calls: Sequence[Any], name: str) -> str | None:
-    chosen = find_call(_names_of(calls), name)
-    return None if chosen is None else dump_arguments(look(calls[chosen], "function", "arguments") or "{}")
-
-
-def _read_json(message: Any) -> str | None:
-    return find_json(read_text(look(message, "content")))
-
-
-def _read_content(message: Any) -> str:
-    return read_text(look(message, "content"))
-
-
-_READ: dict[Mode, Callable[[Any], str | None]] = {Mode.JSON_SCHEMA: _read_content}
+def _read_call(call: Any) -> Part:
+    return Part(look_text(call, "function", "name"), dump_arguments(look(call, "function", "arguments") or "{}"))
 
 
 def _say_what_came(choice: Any) -> str:
@@ -293,14 +287,14 @@ def _say_what_came(choice: Any) -> str:
     return f"The completion's message is empty (finish_reason {reason!r}). Ask again, or try another mode."
 
 
-def _read_calls(message: Any, name: str) -> list[dict[str, Any]]:
+def _read_calls(message: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     """Write a message's tool calls as a request has them; none where one of them is broken JSON.
 
     Servers that put a history through a chat template parse it, and fail on what the model wrote wrong.
     """
     found = look_list(message, "tool_calls")
-    names = correct_names(_names_of(found), name)
-    calls = [_write_call(call, called, index) for index, (call, called) in enumerate(zip(found, names, strict=True))]
+    called = correct_names(_names_of(found), names)
+    calls = [_write_call(call, name, index) for index, (call, name) in enumerate(zip(found, called, strict=True))]
     is_sound = all(_is_sound(call["function"]["arguments"]) for call in calls if "function" in call)
     return calls if is_sound else []
 
@@ -326,20 +320,20 @@ def _pick(value: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: found for name in names if (found := look(value, name)) is not None}
 
 
-def _answer_calls(message: Any, calls: list[dict[str, Any]], name: str, problem: str) -> Messages:
+def _answer_calls(message: Any, calls: list[dict[str, Any]], names: Sequence[str], problem: str) -> Messages:
     """Answer every call, as the format demands."""
     said = {"role": "assistant", "tool_calls": calls, **_pick(message, _KEPT_OF_MESSAGE)}
     if text := read_text(look(message, "content")):
         said["content"] = text
-    told = tell_calls(_names_of(calls), name, problem)
+    told = tell_calls(_names_of(calls), names, problem)
     results = [
         {"role": "tool", "tool_call_id": call["id"], "content": text} for call, text in zip(calls, told, strict=True)
     ]
     return [said, *results]
 
 
-def _answer_text(message: Any, problem: str, mode: Mode, name: str) -> Messages:
-    text = read_text(look(message, "content")) or _read_broken_call(message, name)
+def _answer_text(message: Any, problem: str, mode: Mode, names: Sequence[str]) -> Messages:
+    text = read_text(look(message, "content")) or _read_broken_call(message, names)
     said: Messages = [{"role": "assistant", "content": text}] if text else []
     again = f"The answer is not valid:\n{problem}\n{_AGAIN.get(mode, 'Answer again with the corrected JSON only.')}"
     return [*said, {"role": "user", "content": again}]
@@ -351,9 +345,10 @@ _AGAIN = {
 }
 
 
-def _read_broken_call(message: Any, name: str) -> str:
+def _read_broken_call(message: Any, names: Sequence[str]) -> str:
     calls = look_list(message, "tool_calls")
     if not calls:
         return ""
-    call = calls[find_call(_names_of(calls), name) or 0]
+    ours = match_names(_names_of(calls), names)
+    call = next((call for call, name in zip(calls, ours, strict=True) if name), calls[0])
     return dump_arguments(look(call, "function", "arguments") or look(call, "custom", "input") or "")
