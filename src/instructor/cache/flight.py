@@ -1,4 +1,9 @@
-"""One flight: identical calls that are under way at the same time share one request."""
+"""One flight: identical calls that are under way at the same time share one request.
+
+The first call of a key leads, the others wait. The leader *lands* its flight, with an answer, with an error, or with
+neither if it was cancelled. What a waiter makes of that is decided in ``engine/lookup.py``; this file only knows who
+leads, who waits, and when waiting would be in vain.
+"""
 
 from __future__ import annotations
 
@@ -6,127 +11,186 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
     import asyncio
 
+T = TypeVar("T")
+
+TICK = 0.5
+"""Seconds after which a waiter checks whether its leader can still land, and whether the waiter is in its way."""
+
+_led: ContextVar[tuple[Flight[Any], ...]] = ContextVar("instructor_flights_led", default=())
+"""The flights led by the code that runs now. A leader must not wait for its own flight: a validator or a hook may
+make the same call again, from the same task, a child task, or a thread that copies the context."""
+
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class Landed(Generic[T]):
     """How a flight ended.
 
     Attributes:
-        value: What the leader brought; None if it handed over without an answer.
-        error: What the leader raised instead.
-        source: Who led, such as its adapter: an error over one client's credentials is none of another's.
+        answer: The leader's answer; None if there is none.
+        error: What the leader raised instead. With neither, the leader was cancelled, or its event loop is gone:
+            one of the waiters leads next.
+        source: Whose errors these are; see `Lease.source`.
     """
 
-    value: Any = None
+    answer: T | None = None
     error: Exception | None = None
-    source: Any = None
+    source: object = None
 
 
-_PATIENCE = 0.5
-"""Seconds of waiting after which a waiter looks whether it is in the leader's way."""
+@dataclass(slots=True)
+class Lease(Generic[T]):
+    """The right, and the duty, to ask while others wait.
 
-_led: ContextVar[tuple[Flight, ...]] = ContextVar("instructor_flights_led", default=())
-"""The flights led by the code that runs now. Who leads a flight must not wait for it: a validator or a hook
-may make the same call again, from the same task, a child task or a thread that copies the context."""
+    Attributes:
+        flight: What the others wait for.
+        source: Identity of the leader. An error is shared only between calls with an equal source, such as those of
+            one client: another client's credentials or patience may succeed.
+    """
+
+    flight: Flight[T]
+    source: object = None
+
+    def offer(self, answer: T) -> None:
+        """Hand the answer to the waiters, while the leader goes on to store it.
+
+        The flight stays under its key until the lease ends, so that a call which comes now finds the answer here: it
+        isn't in the store yet.
+        """
+        self.flight.settle(Landed(answer, None, self.source))
+
+    def end(self, error: Exception | None = None) -> None:
+        """Take the flight from its key. Its waiters, if no answer was offered, get the error, or lead next."""
+        self.flight.settle(Landed(None, error, self.source))
+        self.flight.close()
 
 
-class Flight:
+class Flight(Generic[T]):
     """One call under way. Its leader lands it; everybody else waits."""
 
     __slots__ = ("_flights", "_key", "_landed", "_loop", "_thread", "_token", "_waiters", "_waits_for")
 
-    def __init__(self, flights: Flights, key: str) -> None:
+    def __init__(self, flights: Flights[T], key: str) -> None:
         self._flights = flights
         self._key = key
-        self._landed: Landed | None = None
+        self._landed: Landed[T] | None = None
         self._waiters: list[Callable[[], None]] = []
-        self._waits_for: Flight | None = None
+        self._waits_for: Flight[Any] | None = None
         self._thread = threading.get_ident()
         self._loop = running_loop()
         self._token = _led.set((*_led.get(), self))
 
-    def land(self, value: Any = None, error: Exception | None = None, source: Any = None) -> None:
-        """End the flight. Without a value and an error it is handed over: one of those who wait leads next."""
-        waiters = self._flights.remove(self._key, self, Landed(value, error, source))
-        # A closed generator or a cancelled task may be finished from another context, whose copy nobody reads.
-        with contextlib.suppress(ValueError):
-            _led.reset(self._token)
-        for wake in waiters:
+    def settle(self, landed: Landed[T]) -> None:
+        """Say how the flight ended, and wake its waiters. Only the first time counts."""
+        for wake in self._flights.settle(self, landed):
             wake()
 
-    def can_wait(self, asynchronous: bool) -> bool:
-        """Whether waiting here cannot keep the leader from landing.
+    def close(self) -> None:
+        """Take the flight from its key."""
+        self._flights.remove(self._key, self)
+        # The generator of a cancelled task may be closed in another context than the one that set the variable.
+        with contextlib.suppress(ValueError):
+            _led.reset(self._token)
+
+    def is_abandoned(self) -> bool:
+        """Whether the leader runs in an event loop that was closed or stopped, so that it may never land.
+
+        A loop that is stopped may be run again. Then two calls ask, which costs a request and harms nobody.
+        """
+        return self._landed is None and self._loop is not None and not self._loop.is_running()
+
+    def wait(self, seconds: float | None = None) -> Landed[T] | None:
+        """Wait in this thread.
 
         Args:
-            asynchronous: Whether the waiter would await, rather than block its thread.
+            seconds: How long to wait at most; None for as long as the leader can land.
+
+        Returns:
+            How the flight ended. None if the caller should go on alone: its time is over, or waiting here could keep
+            the leader from ever landing.
+        """
+        event = threading.Event()
+        if not self._can_wait(asynchronous=False):
+            return None
+        if not self._flights.subscribe(self, event.set):
+            return self._landed
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with self._waiting():
+            while not event.wait(_next_tick(deadline)):
+                if self._must_leave(deadline) or self._is_starved():
+                    return None
+                if self.is_abandoned():
+                    return Landed()
+        return self._landed
+
+    async def wait_async(self, seconds: float | None = None) -> Landed[T] | None:
+        """As `wait`, in this task. A waiter that is cancelled disturbs nobody else."""
+        import asyncio
+
+        if not self._can_wait(asynchronous=True):
+            return None
+        loop = asyncio.get_running_loop()
+        event = asyncio.Event()
+
+        def wake() -> None:
+            # The waiter's loop may be closed by the time the leader lands, from another thread.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(event.set)
+
+        if not self._flights.subscribe(self, wake):
+            return self._landed
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with self._waiting():
+            while not event.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_next_tick(deadline)):
+                        await event.wait()
+                if event.is_set():
+                    break
+                if self._must_leave(deadline):
+                    return None
+                if self.is_abandoned():
+                    return Landed()
+        return self._landed
+
+    def _can_wait(self, asynchronous: bool) -> bool:
+        """Whether waiting here can't keep the leader from landing.
+
+        A leader in another thread goes on whatever this thread does. In the leader's own thread, a synchronous leader
+        is further down this very stack, and an asynchronous one goes on only while its loop gets its turns: a waiter
+        must then await in the same loop.
         """
         if self._leads_to_us():
             return False
         if self._thread != threading.get_ident():
             return True
-        # In the leader's own thread a synchronous leader is further down this very stack; and only the loop in which
-        # an asynchronous leader runs lets it go on, so neither a synchronous waiter nor another loop may hold it.
         return asynchronous and self._loop is not None and self._loop is running_loop()
 
+    def _must_leave(self, deadline: float | None) -> bool:
+        return self._leads_to_us() or (deadline is not None and time.monotonic() >= deadline)
+
     def _leads_to_us(self) -> bool:
-        """Whether the leader waits, over any number of others, for a flight that we lead: then we would wait for us."""
+        """Whether the leader waits, through any number of other flights, for one that we lead: a deadlock."""
         led = _led.get()
-        flight: Flight | None = self if led else None
+        flight: Flight[Any] | None = self if led else None
         while flight is not None and flight not in led:
             flight = flight._waits_for  # noqa: SLF001 - its own class
         return flight is not None
 
-    def wait(self) -> Landed | None:
-        """Wait in this thread.
-
-        Returns:
-            How the flight ended; None if waiting on could keep the leader from landing.
-        """
-        event = threading.Event()
-        if not self._flights.subscribe(self, event.set):
-            return self._landed
-        with self._waiting():
-            while not event.wait(_PATIENCE):
-                if self._leads_to_us() or self._is_starved():
-                    return None
-        return self._landed
-
-    async def wait_async(self) -> Landed | None:
-        """As `wait`, in this task. Being cancelled here disturbs nobody else."""
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        event = asyncio.Event()
-
-        def wake() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(event.set)
-
-        if not self._flights.subscribe(self, wake):
-            return self._landed
-        with self._waiting():
-            while not event.is_set():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_PATIENCE):
-                        await event.wait()
-                if not event.is_set() and self._leads_to_us():
-                    return None
-        return self._landed
-
     @contextlib.contextmanager
     def _waiting(self) -> Generator[None]:
-        """Note, on the flights that we lead, for whom their landing waits now."""
+        """Note on the flights that we lead that their landing waits for this one; `_leads_to_us` follows the notes."""
         led = _led.get()
         for flight in led:
             flight._waits_for = self  # noqa: SLF001 - its own class
@@ -137,9 +201,10 @@ class Flight:
                 flight._waits_for = None  # noqa: SLF001 - as above
 
     def _is_starved(self) -> bool:
-        """Whether the leader's loop has work for its default executor that waits for a thread such as ours.
+        """Whether this thread belongs to the executor that the leader's loop needs, and which has work waiting.
 
-        The leader may need that executor itself, as for looking up a host's name.
+        A loop looks up host names in its default executor. If all threads of that executor wait here, for the leader,
+        the leader's look-up never begins. asyncio has no public way to see it.
         """
         executor: Any = getattr(self._loop, "_default_executor", None)
         if executor is None or threading.current_thread() not in getattr(executor, "_threads", ()):
@@ -147,8 +212,9 @@ class Flight:
         queue: Any = getattr(executor, "_work_queue", None)
         return queue is not None and not queue.empty()
 
-    def _settle(self, landed: Landed) -> list[Callable[[], None]]:
-        self._landed = landed
+    def _settle(self, landed: Landed[T]) -> list[Callable[[], None]]:
+        if self._landed is None:
+            self._landed = landed
         waiters, self._waiters = self._waiters, []
         return waiters
 
@@ -159,49 +225,55 @@ class Flight:
         return True
 
 
-class Flights:
+class Flights(Generic[T]):
     """The calls now under way against one store.
 
     Attributes:
-        landed: How many flights have ended; tells whether a look into the store is still up to date.
+        landed: How many flights have ended. If it grew since the store was read, that reading may be out of date.
 
     Example:
         >>> flights = Flights()
-        >>> flight, leads = flights.claim("key")
-        >>> leads
+        >>> lease = flights.claim("key")
+        >>> flights.claim("key") is lease.flight  # the next caller waits for it
         True
-        >>> flight.land("answer")
+        >>> lease.offer("answer")
+        >>> flights.claim("key").wait().answer
+        'answer'
+        >>> lease.end()
     """
 
     def __init__(self) -> None:
         self.landed = 0
         self._lock = make_lock()
-        self._flights: dict[str, Flight] = {}
+        self._flights: dict[str, Flight[T]] = {}
         _all_flights.add(self)
 
-    def claim(self, key: str) -> tuple[Flight, bool]:
-        """Join the flight under `key`, or begin one.
+    def claim(self, key: str, source: object = None) -> Lease[T] | Flight[T]:
+        """Lead the flight of `key` if nobody does, or nobody who can still land it.
 
         Returns:
-            The flight, and whether you lead it. Who leads must call `Flight.land`, whatever happens; who does
-            not may wait where `Flight.can_wait` says so, and must go on without the flight otherwise.
+            A `Lease` for the leader, who must end it, whatever happens. The flight for everybody else.
         """
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None:
-                return flight, False
+            if flight is not None and not flight.is_abandoned():
+                return flight
             flight = self._flights[key] = Flight(self, key)
-            return flight, True
+            return Lease(flight, source)
 
-    def remove(self, key: str, flight: Flight, landed: Landed) -> list[Callable[[], None]]:
-        """Take an ended flight out; return what wakes those who wait."""
+    def settle(self, flight: Flight[T], landed: Landed[T]) -> list[Callable[[], None]]:
+        """Note how a flight ended, unless that is known; return what wakes its waiters."""
+        with self._lock:
+            return flight._settle(landed)  # noqa: SLF001 - a flight's state changes under this lock only
+
+    def remove(self, key: str, flight: Flight[T]) -> None:
+        """Take a flight from its key, unless it was abandoned and another one has taken its place."""
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]
             self.landed += 1
-            return flight._settle(landed)  # noqa: SLF001 - a flight's state changes under this lock only
 
-    def subscribe(self, flight: Flight, wake: Callable[[], None]) -> bool:
+    def subscribe(self, flight: Flight[T], wake: Callable[[], None]) -> bool:
         """Have `wake` called when `flight` ends; False if it has ended already."""
         with self._lock:
             return flight._subscribe(wake)  # noqa: SLF001 - as above
@@ -211,13 +283,17 @@ class Flights:
         self._flights = {}
 
 
-_all_flights: weakref.WeakSet[Flights] = weakref.WeakSet()
+_all_flights: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs in this thread. Importing asyncio takes longer than a whole cached call, so it is not."""
+    """The event loop that runs in this thread. Importing asyncio takes longer than a cache hit, so it isn't imported."""
     module = sys.modules.get("asyncio")
     return module._get_running_loop() if module is not None else None  # noqa: SLF001 - public, in the docs, for this very use
+
+
+def _next_tick(deadline: float | None) -> float:
+    return TICK if deadline is None else max(0.0, min(TICK, deadline - time.monotonic()))
 
 
 def _reset_all() -> None:

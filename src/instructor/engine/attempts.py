@@ -24,6 +24,7 @@ class Attempts:
         number: The attempt now under way, counted from 1; 0 before the first.
         answered: Whether a completion has come for it.
         spent: Tokens over all attempts.
+        seconds: How long their requests took.
         failed: The attempts that gave no valid answer.
     """
 
@@ -31,6 +32,7 @@ class Attempts:
         self.number = 0
         self.answered = False
         self.spent = Usage()
+        self.seconds = 0.0
         self.failed: list[FailedAttempt] = []
         self._provider = provider
         self._model = model

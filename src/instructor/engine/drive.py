@@ -1,12 +1,13 @@
-"""The two drivers: they perform a flow's effects, one by blocking, one by awaiting."""
+"""The two drivers: they perform a flow's effects, one by blocking, one by awaiting. Neither decides anything."""
 
 from __future__ import annotations
 
 import time
 from typing import Any, Protocol, TypeVar, assert_never
 
-from instructor.cache.flight import Landed
-from instructor.engine.effects import Claim, Effect, Emit, Flow, Lease, Read, Send, Sleep, Write
+from instructor.cache.flight import Lease, running_loop
+from instructor.engine.effects import Claim, Effect, Emit, Flow, Prepare, Read, Send, Sleep, Wait, Write
+from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
 
 T = TypeVar("T")
@@ -15,6 +16,10 @@ T = TypeVar("T")
 class Sender(Protocol):
     """Whom a flow asks: a provider's adapter, or a user's function."""
 
+    def prepare(self) -> Any:
+        """Get ready for the first request; return None, or an awaitable for `drive_async`."""
+        ...
+
     def send(self, operation: str, request: Request) -> Any:
         """Return the answer, or an awaitable of it for `drive_async`."""
         ...
@@ -22,7 +27,7 @@ class Sender(Protocol):
 
 def drive(flow: Flow[T], sender: Sender) -> T:
     """Run a flow in this thread."""
-    leases: list[Lease] = []
+    leases: list[Lease[Any]] = []
     try:
         effect = next(flow)
         while True:
@@ -33,7 +38,6 @@ def drive(flow: Flow[T], sender: Sender) -> T:
             else:
                 effect = flow.send(result)
     except StopIteration as stop:
-        end(leases)
         value: T = stop.value
         return value
     except Exception as error:
@@ -45,8 +49,18 @@ def drive(flow: Flow[T], sender: Sender) -> T:
 
 
 async def drive_async(flow: Flow[T], sender: Sender) -> T:
-    """Run a flow in this task."""
-    leases: list[Lease] = []
+    """Run a flow in this task.
+
+    Raises:
+        ConfigurationError: No asyncio loop is running.
+    """
+    if running_loop() is None:
+        flow.close()
+        raise ConfigurationError(
+            "AsyncInstructor runs under asyncio only, and no asyncio event loop is running here. Under trio, use the "
+            "synchronous client in a worker thread: trio.to_thread.run_sync(...)."
+        )
+    leases: list[Lease[Any]] = []
     try:
         effect = next(flow)
         while True:
@@ -57,7 +71,6 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
             else:
                 effect = flow.send(result)
     except StopIteration as stop:
-        end(leases)
         value: T = stop.value
         return value
     except Exception as error:
@@ -68,7 +81,7 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
         end(leases)
 
 
-def perform(effect: Effect, sender: Sender, leases: list[Lease]) -> Any:
+def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:
     """Perform one effect in this thread."""
     match effect:
         case Read(handle, key):
@@ -77,17 +90,21 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease]) -> Any:
             return sender.send(operation, request)
         case Write(handle, key, text, ttl):
             return handle.write(key, text, ttl)
-        case Claim(handle, key):
-            return claim(effect, leases)
+        case Claim(flights, key, source):
+            return note(flights.claim(key, source), leases)
+        case Wait(flight, seconds):
+            return flight.wait(seconds)
         case Emit(hooks, name, arguments, details):
             return hooks.emit(name, *arguments, **details)
+        case Prepare():
+            return sender.prepare()
         case Sleep(seconds):
             return time.sleep(seconds)
         case _:
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, sender: Sender, leases: list[Lease]) -> Any:
+async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:
     """Perform one effect in this task."""
     match effect:
         case Read(handle, key):
@@ -96,10 +113,14 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease]) -> 
             return await sender.send(operation, request)
         case Write(handle, key, text, ttl):
             return await handle.write_async(key, text, ttl)
-        case Claim(handle, key):
-            return await claim_async(effect, leases)
+        case Claim(flights, key, source):
+            return note(flights.claim(key, source), leases)
+        case Wait(flight, seconds):
+            return await flight.wait_async(seconds)
         case Emit(hooks, name, arguments, details):
             return await hooks.emit_async(name, *arguments, **details)
+        case Prepare():
+            return await sender.prepare()
         case Sleep(seconds):
             import asyncio
 
@@ -108,37 +129,14 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease]) -> 
             assert_never(effect)
 
 
-def claim(effect: Claim, leases: list[Lease]) -> Lease | Landed | None:
-    """Lead a flight, or wait until one lands with what this call shares."""
-    while True:
-        flight, leads = effect.handle.flights.claim(effect.key)
-        if leads:
-            leases.append(Lease(flight, effect.source))
-            return leases[-1]
-        landed = flight.wait() if flight.can_wait(asynchronous=False) else None
-        if landed is None or is_shared(landed, effect):
-            return landed
+def note(claimed: Any, leases: list[Lease[Any]]) -> Any:
+    """Remember a lease, so that it ends with the flow."""
+    if type(claimed) is Lease:
+        leases.append(claimed)
+    return claimed
 
 
-async def claim_async(effect: Claim, leases: list[Lease]) -> Lease | Landed | None:
-    """As `claim`."""
-    while True:
-        flight, leads = effect.handle.flights.claim(effect.key)
-        if leads:
-            leases.append(Lease(flight, effect.source))
-            return leases[-1]
-        landed = await flight.wait_async() if flight.can_wait(asynchronous=True) else None
-        if landed is None or is_shared(landed, effect):
-            return landed
-
-
-def is_shared(landed: Landed, effect: Claim) -> bool:
-    """Whether a call takes part in how a flight ended, rather than claiming the key anew."""
-    return landed.value is not None or (landed.error is not None and landed.source == effect.source)
-
-
-def end(leases: list[Lease], error: Exception | None = None) -> None:
-    """Land the flights that a flow led: with its answer, with its error, or handed over if it was cancelled."""
+def end(leases: list[Lease[Any]], error: Exception | None = None) -> None:
+    """End the leases that a flow took: with its answer, with its error, or handed over if it was cancelled."""
     while leases:
-        lease = leases.pop()
-        lease.flight.land(lease.reply, None if lease.reply is not None else error, source=lease.source)
+        leases.pop().end(error)

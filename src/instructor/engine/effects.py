@@ -1,29 +1,20 @@
-"""What a flow is given, what it may ask of the world, and what it returns.
-
-The list of effects is closed: each driver performs exactly these.
+"""What a flow may ask of the world. The list is closed: each driver performs exactly these.
 
 A flow is a generator that yields effects and is sent their results. Each effect is iterable and yields itself, so
-that ``found = yield from Read(handle, key)`` gives ``found`` its exact type.
+that ``data = yield from Read(handle, key)`` gives ``data`` its exact type.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-
-from instructor.messages import Messages, Request
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from instructor.cache.entry import Entry
-    from instructor.cache.flight import Flight, Landed
+    from instructor.cache.flight import Flight, Flights, Landed, Lease
     from instructor.cache.handle import StoreHandle
-    from instructor.engine.client_stats import ClientStats
-    from instructor.engine.plan import Plan
-    from instructor.engine.retry import RetryPolicy
     from instructor.hooks import HookName, Hooks
-    from instructor.providers.adapter import Adapter
+    from instructor.messages import Request
 
 T = TypeVar("T")
 
@@ -35,8 +26,8 @@ class Read:
     handle: StoreHandle
     key: str
 
-    def __iter__(self) -> Generator[Effect, Any, str | bytes | None]:
-        result: str | bytes | None = yield self
+    def __iter__(self) -> Generator[Effect, Any, Any]:
+        result: Any = yield self
         return result
 
 
@@ -55,31 +46,49 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Join the flight of a key, waiting for it to land, or lead it.
+class Claim(Generic[T]):
+    """Lead the flight of a key. The result is a `Lease` for the leader, and the flight to wait for otherwise.
 
-    The result is a `Lease` for the leader, how the flight ended for who waited, and None for who goes on alone.
-    The driver ends a lease when its flow ends, however it ends. A flight that was handed over, or that ended with
-    an error of another `source`, is claimed again.
-
-    Attributes:
-        handle: The store.
-        key: The key.
-        source: Whose errors this call shares: who asks with other credentials, patience or validators may succeed.
+    The driver ends a lease when its flow ends, however that ends.
     """
 
-    handle: StoreHandle
+    flights: Flights[T]
     key: str
-    source: Any = None
+    source: object = None
 
-    def __iter__(self) -> Generator[Effect, Any, Lease | Landed | None]:
-        result: Lease | Landed | None = yield self
+    def __iter__(self) -> Generator[Effect, Any, Lease[T] | Flight[T]]:
+        result: Lease[T] | Flight[T] = yield self
         return result
 
 
 @dataclass(frozen=True, slots=True)
+class Wait(Generic[T]):
+    """Wait for another call's flight. The result is how it ended; None if this call should go on alone.
+
+    Attributes:
+        flight: The flight.
+        seconds: How long to wait at most; None for as long as its leader can land.
+    """
+
+    flight: Flight[T]
+    seconds: float | None = None
+
+    def __iter__(self) -> Generator[Effect, Any, Landed[T] | None]:
+        result: Landed[T] | None = yield self
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Let the sender do what it does once, before its first request: import an SDK, make a client."""
+
+    def __iter__(self) -> Generator[Effect, Any, None]:
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
-    """Ask whom the flow is driven for. The result is the SDK's completion, or what a user's function returned.
+    """Call the provider, or the decorated function. The result is the SDK's completion, or what the function returned.
 
     The SDK's or the function's error is raised in the flow.
     """
@@ -104,94 +113,18 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Emit the hooks of an event. Nothing that a handler does reaches the flow."""
+    """Call the handlers of an event. Nothing that a handler does reaches the flow."""
 
     hooks: Hooks
     name: HookName
-    arguments: tuple[Any, ...]
-    details: dict[str, Any]
+    arguments: tuple[object, ...]
+    details: Mapping[str, object]
 
     def __iter__(self) -> Generator[Effect, Any, None]:
         yield self
 
 
-Effect = Read | Write | Claim | Send | Sleep | Emit
-
-
-class Reply(NamedTuple):
-    """What a flow returns.
-
-    Attributes:
-        value: The caller's own copy of the answer.
-        entry: The answer as it was stored, or could have been; None for a call without a cache.
-        completion: The SDK's completion of a live call; None on a hit, whose entry holds it as text.
-        flaw: Why a raw completion must not be stored; None where it may.
-    """
-
-    value: Any
-    entry: Entry | None
-    completion: Any = None
-    flaw: str | None = None
-
-
-@dataclass(slots=True)
-class Lease:
-    """The right to ask for a key while others wait.
-
-    Attributes:
-        flight: What the others wait for.
-        source: As in `Claim`.
-        reply: The valid answer, as soon as it is there: who waits gets it even if its leader is cancelled then.
-    """
-
-    flight: Flight
-    source: Any = None
-    reply: Reply | None = None
-
-
-class Call(NamedTuple):
-    """One call, with everything that the user's keywords and the client's settings decide.
-
-    A tuple, because one is made on the way of every hit that is not in memory, and a frozen dataclass of this
-    size takes four times as long to make.
-
-    Attributes:
-        plan: The response model, on a wire, in a mode.
-        adapter: Whom to ask.
-        model: The model's name.
-        messages: The conversation, its templates filled.
-        arguments: What else the user said, in the SDK's keywords.
-        response_model: What the user passed, for events.
-        context: For validators.
-        strict: Whether validation is strict.
-        retries: When to ask again.
-        token_budget: The most tokens that may be spent before another attempt; None for no limit.
-        hooks: The client's and the call's.
-        stats: The client's counters.
-        handle: The store; None for a call without a cache.
-        key: The key; None where the call cannot be cached.
-        bypass: Why it cannot, where a store was given.
-        ttl: Seconds for which the answer may be served; None for ever, 0 to store nothing.
-        clock: Unix time in seconds.
-    """
-
-    plan: Plan
-    adapter: Adapter
-    model: str
-    messages: Messages
-    arguments: Mapping[str, Any]
-    response_model: Any
-    retries: RetryPolicy
-    hooks: Hooks
-    stats: ClientStats
-    context: Mapping[str, Any] | None = None
-    strict: bool = True
-    token_budget: int | None = None
-    handle: StoreHandle | None = None
-    key: str | None = None
-    bypass: str | None = None
-    ttl: float | None = None
-    clock: Callable[[], float] = time.time
-
+Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Send | Sleep | Emit
 
 Flow = Generator[Effect, Any, T]
+"""A conversation: it yields effects, is sent their results, and returns a `T`."""

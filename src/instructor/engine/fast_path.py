@@ -1,25 +1,24 @@
-"""The way of a hit from memory: from the user's words to the answer, without building a call.
+"""The fast path: a hit in memory, from the caller's words to the answer, without a call object and without a flow.
 
-Everything here is measured (``make bench``). A line more is a line on the way of every cached call.
+It is `judge` of ``engine/lookup.py``, written out for entries in memory; whatever it can't serve, the flow looks at.
+Everything here is measured (``make bench``): each line runs on every cache hit.
 """
 
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from instructor.hooks import HookName
-from instructor.locks import make_lock
+from instructor.engine.key_memo import EXACT, NOT_KEYED, shorten
+from instructor.hooks import CacheEvent, Hooks, HookName
 
 if TYPE_CHECKING:
+    from instructor.cache.hits import HitLog
     from instructor.cache.store import LocalStore
-    from instructor.engine.client_stats import ClientStats
+    from instructor.engine.key_memo import KeyMemo
     from instructor.engine.plan import Plans
-    from instructor.hooks import Hooks
-
-_EXACT = 2
-"""The version of marshal's format that depends on nothing but the value: no reference counts, no interning."""
 
 
 class Missing:
@@ -29,81 +28,116 @@ class Missing:
 MISSING: Final = Missing()
 
 
-class KeyMemo:
-    """Leads from a fast, exact encoding of what a call says to its key, which takes longer to work out.
+class Refused(NamedTuple):
+    """The fast path found an entry that it can't serve. The flow need not look it up again.
 
-    `marshal` tells apart whatever differs in type or value, except that every buffer (a bytearray, an array) looks
-    like bytes to it. So it leads only to the keys of plain JSON data, and two calls with one encoding have one key.
-    Any other call has its key worked out each time. Bounded in number and in bytes; when
-    full it is emptied, because what is asked again comes back at once.
+    Attributes:
+        reason: Why, for the event of the miss.
     """
 
-    def __init__(self, most_keys: int = 16_384, most_bytes: int = 32 << 20) -> None:
-        self.keys: dict[bytes, str] = {}
-        self._most_keys = most_keys
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._lock = make_lock()
-
-    def remember(self, encoding: bytes, key: str) -> None:
-        """Keep a key that was worked out."""
-        size = len(encoding)
-        if size * 8 > self._most_bytes:
-            return
-        with self._lock:
-            if len(self.keys) >= self._most_keys or self._bytes + size > self._most_bytes:
-                self.keys = {}
-                self._bytes = 0
-            self.keys[encoding] = key
-            self._bytes += size
+    reason: str
 
 
-def encode(
-    number: int, messages: Any, context: Any, strict: bool | None, namespace: str | None, arguments: Any
-) -> bytes | None:
-    """Encode what a call says, exactly and fast; None if it is not plain data.
+class Memory(NamedTuple):
+    """A store in this process's memory, as one client reads it.
 
-    Most calls say no more than their messages; theirs is a shorter tuple, which no longer one equals.
+    Attributes:
+        store: The store.
+        hits: Where its hits are noted.
     """
-    short = context is None and strict is None and namespace is None and not arguments
-    said = (number, messages) if short else (number, messages, context, strict, namespace, arguments)
-    try:
-        return marshal.dumps(said, _EXACT)
-    except ValueError:
-        return None
+
+    store: LocalStore
+    hits: HitLog
 
 
-def make_memory_lookup(
-    local: LocalStore, plans: Plans, memo: KeyMemo, stats: ClientStats, hooks: Hooks, namespace: str | None
-) -> Callable[[Any, Any, Any, bool | None, dict[str, Any]], Any]:
-    """Make the function that answers from one client's memory store, where a call says nothing about its cache.
+class Asker(NamedTuple):
+    """What the fast path knows of its client. All of it stays the same for the client's life.
+
+    Attributes:
+        provider: The vendor's name, for events.
+        model: The model that is asked unless a call names another.
+        plans: The response models seen so far, compiled.
+        memo: Leads from an encoding to a key.
+        hooks: The client's handlers.
+        context: For validators, where a call brings none.
+        strict: Whether validation is strict, where a call doesn't say.
+        find_memory: Finds the memory to read for a call with ``cache=``; None where that isn't memory.
+        load: Makes a completion of its text.
+    """
+
+    provider: str
+    model: str | None
+    plans: Plans
+    memo: KeyMemo
+    hooks: Hooks
+    context: Mapping[str, Any] | None
+    strict: bool
+    find_memory: Callable[[Any], Memory | None]
+    load: Callable[[str], Any]
+
+
+Lookup = Callable[[Any, Any, dict[str, Any], bool], Any]
+"""Called with the response model, the messages, the other keywords, and whether the completion is wanted too."""
+
+
+def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
+    """Make the function that answers from memory.
 
     It is a closure, because reading a variable of one takes half as long as an attribute.
-    """
-    find, by_class, find_plan, count = local.find, plans.by_class, plans.find, stats.hit
-    dumps, handlers, hit = marshal.dumps, hooks.handlers, HookName.CACHE_HIT
 
-    def memory_lookup(model: Any, messages: Any, context: Any, strict: bool | None, arguments: dict[str, Any]) -> Any:
-        """The caller's copy of a stored answer, or `MISSING`: then the flow finds out why, and tells of it."""
+    Args:
+        asker: The client.
+        memory: The client's own memory; None if its cache begins with another store.
+    """
+    by_class, find_plan, load = asker.plans.by_class, asker.plans.find, asker.load
+    memo, handlers = asker.memo, asker.hooks.handlers
+    dumps, now, hit_name = marshal.dumps, time.time, HookName.CACHE_HIT
+    own_context, own_strict = asker.context, asker.strict
+    own_find, own_hit = (memory.store.find, memory.hits.hit) if memory else (None, None)
+
+    def lookup(model: Any, messages: Any, keywords: dict[str, Any], with_completion: bool) -> Any:
+        """The caller's copy of a stored answer, `Refused`, or `MISSING`: then the flow finds out why, and tells."""
         plan = by_class.get(id(model)) or find_plan(model)
-        if plan is None or plan.type is None or (handlers and hit in handlers):
+        if plan is None:
+            return MISSING
+        find, hit, context, strict, hooks = own_find, own_hit, own_context, own_strict, None
+        try:
+            if keywords:
+                options = keywords
+                if not keywords.keys().isdisjoint(NOT_KEYED):
+                    chosen = find_settings(keywords, memory)
+                    if chosen is None:
+                        return MISSING
+                    chosen_memory, hooks, options = chosen
+                    find, hit = chosen_memory.store.find, chosen_memory.hits.hit
+                context = options.get("context") or context
+                if (given := options.get("strict")) is not None:
+                    strict = given is not False
+            else:
+                options = keywords
+            if find is None or hit is None:
+                return MISSING
+            text = shorten(messages) if memo.sees_long else messages
+            encoding = dumps((plan.number, text, options) if options else (plan.number, text), EXACT)
+            key = memo.young.get(encoding) or memo.find(encoding)
+            entry = find(key) if key is not None else None
+        except ValueError:  # not plain data
+            return MISSING
+        if entry is None or (entry.expires is not None and entry.expires <= now()):
             return MISSING
         try:
-            if context is None and strict is None and namespace is None and not arguments:
-                encoding = dumps((plan.number, messages), _EXACT)
-            else:
-                encoding = dumps((plan.number, messages, context, strict, namespace, arguments), _EXACT)
-            entry = find(memo.keys[encoding])
-            if entry is None:
-                return MISSING
             if plan.direct:
                 validator = model.__pydantic_validator__
-                value = validator.validate_json(entry.answer, strict=strict is not False, context=context)
+                value = validator.validate_json(entry.parts[0].text, strict=strict, context=context)
+            elif plan.type is not None:
+                value = plan.type.parse(entry.parts, strict, context)
             else:
-                value = plan.type.parse(entry.answer, strict is not False, context)
-        except Exception:  # noqa: BLE001 - not plain data, not seen before, or refused: the flow judges all of them
-            return MISSING
-        count(entry)
+                value = load(entry.completion)
+            if with_completion:
+                value = (value, value if plan.type is None else load(entry.completion))
+        except Exception as error:  # noqa: BLE001 - whatever today's validators raise
+            return Refused(f"refused: {type(error).__name__}")
+        hit(entry)
         return value
 
-    return memory_lookup
+    return lookup

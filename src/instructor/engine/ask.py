@@ -1,0 +1,212 @@
+"""How the provider is asked: the only file that knows sending, retries, and asking again in another way."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from instructor.engine.attempts import Attempts
+from instructor.engine.effects import Emit, Flow, Prepare, Send, Sleep
+from instructor.engine.retry import is_invalid_answer
+from instructor.exceptions import ConfigurationError, IncompleteOutputException, InstructorError, RefusalError
+from instructor.hooks import AdaptedEvent, HookName
+from instructor.messages import Part, Request, copy_values
+from instructor.usage import Usage
+
+if TYPE_CHECKING:
+    from instructor.engine.call import Call, Prompt
+
+
+class Received(NamedTuple):
+    """A valid answer, and what it took to get it.
+
+    Attributes:
+        value: What the response model made of the answer; the completion itself where there is none.
+        parts: The answer as the wire read it.
+        completion: The SDK's completion.
+        attempts: The attempts.
+        flaw: Why a raw completion must not be stored; None where it may.
+    """
+
+    value: Any
+    parts: tuple[Part, ...]
+    completion: Any
+    attempts: Attempts
+    flaw: str | None
+
+
+def ask(call: Call[Any]) -> Flow[Received]:
+    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store.
+
+    Raises:
+        InstructorRetryException: There is no valid answer.
+        IncompleteOutputException: The answer was cut off.
+        ConfigurationError: The request cannot be made.
+    """
+    prompt = call.load_prompt()
+    request = write_request(call, prompt)
+    attempts = Attempts(call.adapter.provider, call.model)
+    if not call.adapter.ready:
+        yield from Prepare()
+    while True:
+        attempts.begin()
+        completion: Any = None
+        try:
+            completion = yield from send(call, prompt, request, attempts)
+            parts = read_parts(call, prompt, completion)
+            value = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
+        except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
+            corrected = None if attempts.answered else (yield from correct(call, prompt, error))
+            if corrected is not None:
+                attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
+                prompt = corrected
+                request = write_request(call, prompt)
+                continue
+            seconds = yield from fail(call, attempts, request, error, completion)
+            if seconds > 0:
+                yield from Sleep(seconds)
+            if attempts.answered and is_invalid_answer(error):
+                request = prompt.wire.reask(request, completion, error, prompt.mode)
+            continue
+        flaw = None if call.plan.type else find_flaw(prompt, completion)
+        return Received(value, parts, completion, attempts, flaw)
+
+
+def write_request(call: Call[Any], prompt: Prompt) -> Request:
+    """Write the first request in the prompt's way."""
+    binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
+    return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments)
+
+
+def read_parts(call: Call[Any], prompt: Prompt, completion: Any) -> tuple[Part, ...]:
+    """Read the answer out of a completion."""
+    spec = call.plan.type.spec if call.plan.type else None
+    return prompt.wire.read(completion, prompt.mode, (spec.name,)) if spec else ()
+
+
+def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
+    """Send one request and count what it cost.
+
+    Raises:
+        ConfigurationError: The SDK did not accept the request.
+        Exception: The SDK's error.
+    """
+    hooks = call.hooks
+    if hooks.has_handlers(HookName.COMPLETION_KWARGS):
+        # A copy: a handler that edits it must not change the request after its key was made.
+        yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
+    started = time.perf_counter()
+    try:
+        completion = yield from Send(prompt.wire.operation, request)
+    except Exception as error:
+        # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
+        if not isinstance(error, TypeError) and not is_invalid_answer(error):
+            raise
+        raise ConfigurationError(
+            f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
+            "Check the arguments of the call and of the factory."
+        ) from error
+    finally:
+        attempts.seconds += time.perf_counter() - started
+    attempts.answered = True
+    attempts.spent += usage_of(prompt, completion)
+    if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
+        yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
+    if hooks.has_handlers(HookName.COMPLETION_USAGE):
+        details = {"attempt_number": attempts.number}
+        yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
+    return completion
+
+
+def fail(call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Any) -> Flow[float]:
+    """Decide after an attempt that failed. Returns the seconds to wait before the next.
+
+    Raises:
+        InstructorError: There is no next attempt.
+    """
+    if not attempts.answered and isinstance(error, InstructorError):
+        raise error
+    attempts.fail(error, completion)
+    final = isinstance(error, (IncompleteOutputException, RefusalError))
+    seconds = None if final else call.retries.wait_after(attempts.number, error)
+    details = {
+        "attempt_number": attempts.number,
+        "max_attempts": call.retries.limit,
+        "is_last_attempt": seconds is None,
+    }
+    name = HookName.PARSE_ERROR if attempts.answered and not final else HookName.COMPLETION_ERROR
+    if call.hooks.has_handlers(name):
+        yield from Emit(call.hooks, name, (error,), details)
+    if seconds is not None:
+        over = attempts.over_budget(call.token_budget, request) if call.token_budget is not None else None
+        if over is None:
+            return seconds
+        raise over from error
+    if call.hooks.has_handlers(HookName.COMPLETION_LAST_ATTEMPT):
+        yield from Emit(call.hooks, HookName.COMPLETION_LAST_ATTEMPT, (error,), details)
+    if isinstance(error, (IncompleteOutputException, RefusalError)):
+        attempts.complete(error, request)
+        raise error
+    raise attempts.exhausted(error, request) from error
+
+
+def correct(call: Call[Any], prompt: Prompt, error: Exception) -> Flow[Prompt | None]:
+    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent."""
+    capabilities = call.adapter.learn(call.model, prompt.mode, error)
+    corrected = None if capabilities is None else prompt.adapt(capabilities)
+    if corrected is None:
+        return None
+    event = AdaptedEvent(
+        provider=call.adapter.provider, model=call.model, change=describe_change(prompt, corrected), reason=str(error)
+    )
+    _log(event)
+    if call.hooks.has_handlers(HookName.COMPLETION_ADAPTED):
+        yield from Emit(call.hooks, HookName.COMPLETION_ADAPTED, (event,), {})
+    return corrected
+
+
+def describe_change(before: Prompt, after: Prompt) -> str:
+    """Say what is different in the way of asking, such as ``"mode TOOLS -> JSON_SCHEMA, without temperature"``."""
+    changes: list[str] = []
+    if after.mode is not before.mode:
+        changes.append(f"mode {before.mode.name} -> {after.mode.name}")
+    if after.capabilities.tool_choice != before.capabilities.tool_choice:
+        changes.append(f"tool choice {before.capabilities.tool_choice} -> {after.capabilities.tool_choice}")
+    if after.capabilities.output_limit != before.capabilities.output_limit:
+        changes.append(f"{before.capabilities.output_limit} -> {after.capabilities.output_limit}")
+    left_out = sorted(before.arguments.keys() - after.arguments.keys() - {before.capabilities.output_limit})
+    if left_out:
+        changes.append(f"without {', '.join(left_out)}")
+    return ", ".join(changes) or "other details of the request"
+
+
+def find_flaw(prompt: Prompt, completion: Any) -> str | None:
+    """Why a raw completion must not be stored: it was cut off, refused, or isn't finished. The caller gets it as it is.
+
+    With a response model nothing of the kind comes this far.
+    """
+    try:
+        prompt.wire.check(completion)
+    except InstructorError as error:
+        return f"the completion is not a whole answer: {error}"
+    return None
+
+
+def usage_of(prompt: Prompt, completion: Any) -> Usage:
+    """What a completion cost; nothing where its counts are not numbers, because the answer in it is paid for."""
+    try:
+        return prompt.wire.usage(completion)
+    except (TypeError, ValueError, AttributeError):
+        return Usage()
+
+
+def _log(event: AdaptedEvent) -> None:
+    import logging
+
+    logging.getLogger("instructor").warning(
+        "%s refused a request for %s: %s. It is asked in another way from now on: %s. Pass mode= to choose it yourself.",
+        event.provider,
+        event.model,
+        event.reason,
+        event.change,
+    )

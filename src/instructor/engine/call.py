@@ -1,0 +1,133 @@
+"""One call of the client: what was said, frozen, and how an answer to it is read, asked for and written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from instructor.messages import Messages, Part
+from instructor.mode import Mode
+from instructor.usage import Usage
+from instructor.wires.capabilities import Capabilities, adapt_arguments
+from instructor.wires.wire import Wire
+
+if TYPE_CHECKING:
+    from instructor.engine.client_stats import ClientStats
+    from instructor.engine.path import CachePath
+    from instructor.engine.plan import Plan
+    from instructor.engine.retry import RetryPolicy
+    from instructor.hooks import Hooks
+    from instructor.providers.adapter import Adapter
+
+T = TypeVar("T")
+
+
+class Prompt(NamedTuple):
+    """What is asked, and in which way. It is made of a copy of what the caller passed, which nobody changes.
+
+    Attributes:
+        messages: The conversation, its templates filled.
+        arguments: What else the request shows, in the SDK's keywords.
+        wire: The wire format.
+        mode: How the model is made to answer in shape.
+        capabilities: What the model can do.
+        wires: The wires of the modes that may be used; one, where the caller named the mode.
+    """
+
+    messages: Messages
+    arguments: Mapping[str, Any]
+    wire: Wire
+    mode: Mode
+    capabilities: Capabilities
+    wires: Mapping[Mode, Wire]
+
+    def adapt(self, capabilities: Capabilities) -> Prompt | None:
+        """The same prompt, asked as a model with other capabilities takes it; None if that changes nothing."""
+        mode = next((mode for mode in capabilities.modes if mode in self.wires), self.mode)
+        arguments = adapt_arguments(self.arguments, capabilities)
+        adapted = Prompt(self.messages, arguments, self.wires[mode], mode, capabilities, self.wires)
+        return None if adapted == self else adapted
+
+
+class Policy(NamedTuple):
+    """How a call uses its cache.
+
+    Attributes:
+        ttl: Seconds for which the answer may be served; None for ever, 0 to store nothing.
+        patience: Seconds to wait for an identical call under way; None for as long as that can end.
+        source: Whose errors this call shares; see `Lease.source`.
+        clock: Unix time in seconds.
+    """
+
+    ttl: float | None = None
+    patience: float | None = None
+    source: object = None
+    clock: Callable[[], float] = time.time
+
+
+class Live(NamedTuple, Generic[T]):
+    """An answer that was just asked for, and is valid.
+
+    Attributes:
+        value: What the caller gets.
+        parts: The answer as the wire read it; empty for a raw completion.
+        completion: The SDK's completion, or what a decorated function returned.
+        usage: Tokens spent, all attempts together.
+        seconds: How long the requests took, without imports, waits between attempts, and validation.
+        attempts: How many requests it took.
+        flaw: Why the answer must not be stored; None where it may.
+    """
+
+    value: T
+    parts: tuple[Part, ...] = ()
+    completion: Any = None
+    usage: Usage = Usage()
+    seconds: float = 0.0
+    attempts: int = 1
+    flaw: str | None = None
+
+
+class Call(NamedTuple, Generic[T]):
+    """One call, with everything that the caller's keywords and the client's settings decide.
+
+    A tuple, because one is made for each hit that isn't in memory, and a frozen dataclass of this size takes four
+    times as long to make.
+
+    Attributes:
+        plan: The response model, compiled.
+        adapter: The provider.
+        model: The model's name.
+        load_prompt: Makes the prompt from the frozen copy of what was said. A hit never calls it.
+        response_model: What the caller passed, for events.
+        with_completion: Whether the caller gets the SDK's completion beside the value.
+        retries: When to ask again.
+        hooks: The client's handlers and the call's.
+        stats: The client's counters.
+        context: For validators: the caller's own object.
+        strict: Whether validation is strict.
+        token_budget: The most tokens that may be spent before another attempt; None for no limit.
+        path: Where answers are kept; None for a call without a cache.
+        key: The key; None where the call can't be cached.
+        bypass: Why it can't, where there is a cache.
+        policy: How the cache is used.
+        refused: Why the fast path could not serve the entry that it found; then it isn't read again.
+    """
+
+    plan: Plan
+    adapter: Adapter
+    model: str
+    load_prompt: Callable[[], Prompt]
+    response_model: object
+    with_completion: bool
+    retries: RetryPolicy
+    hooks: Hooks
+    stats: ClientStats
+    context: Mapping[str, Any] | None = None
+    strict: bool = True
+    token_budget: int | None = None
+    path: CachePath | None = None
+    key: str | None = None
+    bypass: str | None = None
+    policy: Policy = Policy()
+    refused: str | None = None

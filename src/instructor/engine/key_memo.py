@@ -1,0 +1,125 @@
+"""From what a call says to its key, without working the key out again."""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+
+from instructor.locks import make_lock
+
+EXACT = 2
+"""The version of marshal's format that depends on nothing but the value: no reference counts, no interning."""
+
+NOT_KEYED = frozenset({"api_key", "cache", "cache_ttl", "hooks", "max_retries", "timeout", "token_budget"})
+"""Keywords that change how an answer is fetched, and not which one it is. They are no part of an encoding."""
+
+_LONG = 32_768
+"""Characters from which a text stands in an encoding by its SHA-256: it is hashed in pieces, which touches less memory
+than writing it out does."""
+
+_PIECE = 65_536
+
+_MARK = os.urandom(16)
+"""Stands before a text's hash. Nobody outside this process knows it, so no caller's data look like a hash."""
+
+
+class KeyMemo:
+    """Leads from a fast, exact encoding of what a call says to its key, which takes ten times as long to work out.
+
+    `marshal` tells apart whatever differs in type or value, except that every buffer (a bytearray, an array) looks
+    like bytes to it. So only the keys of plain JSON data are remembered, and two calls with one encoding have one key.
+    Any other call has its key worked out each time.
+
+    There are two generations. A key that is used moves into the young one; when that is full, the old one is forgotten
+    and the young one grows old. So what is used stays, and there is no moment at which everything is forgotten.
+
+    Args:
+        most_keys: How many keys to remember in each generation.
+        most_bytes: How many bytes of encodings to hold in each generation.
+    """
+
+    def __init__(self, most_keys: int, most_bytes: int) -> None:
+        self.young: dict[bytes, str] = {}
+        self.old: dict[bytes, str] = {}
+        self.sees_long = False
+        self._most_keys = most_keys
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._lock = make_lock()
+
+    def find(self, encoding: bytes) -> str | None:
+        """The key of an encoding, if it is remembered."""
+        key = self.young.get(encoding)
+        if key is None:
+            key = self.old.get(encoding)
+            if key is not None:
+                self.remember(encoding, key)
+        return key
+
+    def remember(self, encoding: bytes, key: str) -> None:
+        """Keep a key that was worked out."""
+        with self._lock:
+            if len(self.young) >= self._most_keys or self._bytes + len(encoding) > self._most_bytes:
+                self.old, self.young = self.young, {}
+                self._bytes = 0
+            self.young[encoding] = key
+            self._bytes += len(encoding)
+
+
+def make_memo(entries: int | None) -> KeyMemo:
+    """Make a memo of the size that fits a store.
+
+    Args:
+        entries: How many entries the store can hold; None where it doesn't say.
+    """
+    count = 65_536 if entries is None else max(4_096, entries)
+    return KeyMemo(count, min(max(count << 14, 16 << 20), 128 << 20))
+
+
+def encode(number: int, messages: Any, keywords: Mapping[str, Any]) -> bytes | None:
+    """Encode what a call says, exactly and fast; None if it isn't plain data.
+
+    Args:
+        number: The plan's number.
+        messages: As the caller passed them.
+        keywords: The caller's other keywords, without those of `NOT_KEYED`.
+    """
+    try:
+        return marshal.dumps((number, messages, keywords) if keywords else (number, messages), EXACT)
+    except ValueError:
+        return None
+
+
+def decode(encoding: bytes) -> tuple[Any, dict[str, Any]]:
+    """Make a copy of the messages and keywords that were encoded: what the caller said at that moment."""
+    _, messages, *rest = marshal.loads(encoding)  # noqa: S302 - our own bytes, from this process
+    return messages, rest[0] if rest else {}
+
+
+def shorten(value: Any) -> Any:
+    """Put a hash in place of each long text in plain data; the same object where there is none."""
+    if type(value) is str:
+        return (_MARK, _hash(value)) if len(value) > _LONG else value
+    if type(value) is list:
+        items = cast("list[Any]", value)
+        shortened = [shorten(item) for item in items]
+        return shortened if any(map(_differs, items, shortened)) else items
+    if type(value) is dict:
+        members = cast("dict[Any, Any]", value)
+        short = {name: shorten(item) for name, item in members.items()}
+        return short if any(map(_differs, members.values(), short.values())) else members
+    return value
+
+
+def _differs(before: Any, after: Any) -> bool:
+    return before is not after
+
+
+def _hash(text: str) -> bytes:
+    digest = hashlib.sha256()
+    for start in range(0, len(text), _PIECE):
+        digest.update(text[start : start + _PIECE].encode("utf-8", "surrogatepass"))
+    return digest.digest()

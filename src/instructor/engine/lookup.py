@@ -1,0 +1,271 @@
+"""The one conversation with the cache: look, claim, wait, look again, ask, keep.
+
+Read `through_cache` from the top down. The client and the decorator each bring a small `Question`; nothing else knows
+when a store is read or written, who may serve an answer, and what may be stored.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from instructor.cache.entry import Entry
+from instructor.cache.flight import Flight, Landed, Lease
+from instructor.engine.call import Live, Policy
+from instructor.engine.effects import Claim, Emit, Flow, Wait
+from instructor.engine.path import CachePath
+from instructor.exceptions import CacheError
+from instructor.hooks import HookName
+
+T = TypeVar("T")
+
+
+class Question(Protocol[T]):
+    """What is looked up, and asked if need be."""
+
+    def read(self, entry: Entry) -> T:
+        """Make the caller's own value of a stored answer, by the same path as of a live one.
+
+        Raises:
+            Exception: Today's validators refuse it.
+        """
+        ...
+
+    def ask(self) -> Flow[Live[T]]:
+        """Ask for an answer until one is valid."""
+        ...
+
+    def write(self, live: Live[T], expires: float | None) -> Entry | None:
+        """Describe a live answer; None if other callers can't read it back."""
+        ...
+
+    def copy(self, live: Live[Any], entry: Entry | None) -> T:
+        """Make this caller's own value of an answer that another call has just received.
+
+        Raises:
+            Exception: This caller's validators refuse it, or it can't be copied.
+        """
+        ...
+
+    def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
+        """Count something that happened between the call and its cache; return what tells the hooks, if any listen."""
+        ...
+
+
+class Served(NamedTuple, Generic[T]):
+    """An answer that may be served without asking.
+
+    Attributes:
+        value: The caller's own value.
+        entry: What it was read from; None for one that another call shared and that can't be written down.
+    """
+
+    value: T
+    entry: Entry | None
+
+
+class Answer(NamedTuple, Generic[T]):
+    """What a leader hands to its waiters.
+
+    Attributes:
+        live: The answer.
+        entry: The answer as others may read it; None if it can't be written down.
+        is_kept: Whether the leader stores it, so that no waiter has to.
+    """
+
+    live: Live[T]
+    entry: Entry | None
+    is_kept: bool
+
+
+def through_cache(path: CachePath, key: str, question: Question[T], policy: Policy, refused: str | None = None) -> Flow[T]:
+    """Answer a question: from a store, from an identical call under way, or by asking.
+
+    Args:
+        path: Where answers are kept.
+        key: The question's key.
+        question: What to read, ask and write.
+        policy: How to use the cache.
+        refused: Why the entry under the key can't be served, where the fast path has found that out already.
+    """
+    landed_before = path.flights.landed
+    found = refused or (yield from look_up(path, key, question, policy))
+    if isinstance(found, Served):
+        return found.value
+    lease = yield from take_turn(path, key, question, policy)
+    if isinstance(lease, Served):
+        return lease.value
+    if path.flights.landed != landed_before and refused is None:
+        # Another flight landed since the store was read, so its answer may be there by now.
+        again = yield from look_up(path, key, question, policy)
+        if isinstance(again, Served):
+            if lease is not None:
+                lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
+            return again.value
+    yield from tell(question, HookName.CACHE_MISS, reason=found)
+    live = yield from question.ask()
+    expires = None if policy.ttl is None else policy.clock() + policy.ttl
+    entry = question.write(live, expires)
+    reason = why_not_stored(live, entry, policy)
+    if lease is not None:
+        lease.offer(Answer(live, entry, is_kept=reason is None))
+    yield from keep(path, question, policy, entry, reason)
+    return live.value
+
+
+def look_up(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[Served[T] | str]:
+    """Look through the tiers. Returns what may be served, or why nothing may."""
+    report = reporter(question)
+    reason = "absent"
+    for depth, tier in enumerate(path.tiers):
+        entry = yield from tier.find(key, report)
+        if entry is None:
+            continue
+        judged = entry if isinstance(entry, str) else judge(entry, policy.clock(), question.read)
+        if isinstance(entry, str) or isinstance(judged, str):
+            if not isinstance(entry, str) and judged != EXPIRED:
+                tier.handle.count(errors=1)
+            reason = str(judged)
+            continue
+        tier.hits.hit(entry)
+        for faster in path.tiers[:depth]:
+            yield from faster.keep(entry, remaining(entry, policy), report)
+        yield from tell(question, HookName.CACHE_HIT, entry)
+        return judged
+    return reason
+
+
+def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[Served[T] | Lease[Any] | None]:
+    """Join the identical call that is under way, or lead.
+
+    Nobody waits longer than it would have asked alone, but for the flights that it joined in good faith: a call goes
+    on alone, at once and beside others in its place, when its leader failed for a reason that it doesn't share, when
+    its own timeout is over, and when it has refused two answers.
+
+    Returns:
+        Another call's answer, a lease for the leader, or None to go on alone.
+
+    Raises:
+        Exception: The leader's error, where this call shares it.
+    """
+    refusals = 0
+    started = policy.clock()
+    while True:
+        turn = yield from Claim(path.flights, key, policy.source)
+        if not isinstance(turn, Flight):
+            return turn
+        patience = None if policy.patience is None else policy.patience - (policy.clock() - started)
+        landed = yield from Wait(turn, patience)
+        if landed is None:
+            return None
+        if landed.error is not None:
+            if landed.source != policy.source:
+                return None
+            raise own_copy(landed.error)
+        if landed.answer is not None:
+            served = yield from share(path, question, policy, landed)
+            refusals += 1
+            if served is not None or refusals > 1:
+                return served
+        # Handed over by a cancelled leader, or refused once: one of those who waited leads next.
+
+
+def share(path: CachePath, question: Question[T], policy: Policy, landed: Landed[Answer[Any]]) -> Flow[Served[T] | None]:
+    """Take an own copy of the answer that the leader brought; None if this call's validators refuse it."""
+    answer = landed.answer
+    if answer is None:
+        return None
+    live, entry = answer.live, answer.entry
+    try:
+        value = question.copy(live, entry)
+    except Exception:  # noqa: BLE001 - whatever today's validators raise, asking again judges anew
+        return None
+    yield from tell(question, HookName.CACHE_COALESCED, entry)
+    if entry is not None and not answer.is_kept and policy.ttl != 0:
+        # The leader was told to store nothing, and this call was not.
+        expires = None if policy.ttl is None else policy.clock() + policy.ttl
+        own = entry._replace(expires=expires)
+        yield from keep(path, question, policy, own, why_not_stored(live, own, policy))
+    return Served(value, entry)
+
+
+def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | None, reason: str | None) -> Flow[None]:
+    """Store an answer in every tier, or tell why it isn't. A store's failure loses nothing: the answer is returned."""
+    if entry is None or reason is not None:
+        if reason and reason != NOT_WANTED:
+            yield from tell(question, HookName.CACHE_BYPASS, reason=reason)
+        return
+    report = reporter(question)
+    written = False
+    try:
+        for tier in path.tiers:
+            stored = yield from tier.keep(entry, policy.ttl, report)
+            if stored:
+                tier.handle.count(writes=1)
+            written = written or stored
+    except ValueError as error:
+        yield from tell(question, HookName.CACHE_BYPASS, reason=str(error))
+        return
+    if written:
+        yield from tell(question, HookName.CACHE_WRITE, entry)
+
+
+EXPIRED = "expired"
+NOT_WANTED = "cache_ttl is 0"
+
+
+def judge(entry: Entry, now: float, read: Callable[[Entry], T]) -> Served[T] | str:
+    """Decide whether an entry may be served. The fast path is this function, written out for entries in memory.
+
+    Returns:
+        The caller's own value, or why there is none.
+    """
+    if entry.expires is not None and entry.expires <= now:
+        return EXPIRED
+    try:
+        return Served(read(entry), entry)
+    except Exception as error:  # noqa: BLE001 - whatever today's validators raise: a live answer is judged by them too
+        return f"refused: {type(error).__name__}"
+
+
+def why_not_stored(live: Live[Any], entry: Entry | None, policy: Policy) -> str | None:
+    """Decide whether a valid answer may be stored; None if it may, else the reason."""
+    if policy.ttl == 0:
+        return NOT_WANTED
+    if live.flaw is not None:
+        return live.flaw
+    if entry is None:
+        return "the answer cannot be written as text"
+    return None
+
+
+def remaining(entry: Entry, policy: Policy) -> float | None:
+    """Seconds until an entry expires; None for never."""
+    return None if entry.expires is None else max(0.0, entry.expires - policy.clock())
+
+
+def tell(
+    question: Question[Any], name: HookName, entry: Entry | None = None, reason: str | None = None
+) -> Flow[None]:
+    """Count an event, and call its handlers."""
+    event = question.event(name, entry, reason)
+    if event is not None:
+        yield event
+
+
+def reporter(question: Question[Any]) -> Callable[[CacheError], Flow[None]]:
+    """What tiers report failures of their stores to."""
+    return lambda error: tell(question, HookName.CACHE_ERROR, reason=str(error))
+
+
+def own_copy(error: Exception) -> Exception:
+    """Copy an error for one more caller, because raising it adds to its traceback; itself if it can't be copied."""
+    try:
+        own = copy.copy(error)
+    except Exception:  # noqa: BLE001 - an SDK's error may need arguments that a copy doesn't pass
+        return error
+    if type(own) is not type(error) or str(own) != str(error):
+        return error
+    own.__cause__ = error.__cause__
+    return own.with_traceback(None)

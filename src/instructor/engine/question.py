@@ -1,0 +1,115 @@
+"""The client's question to its cache: how an entry becomes a value, and a live answer an entry."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from instructor.cache.entry import Entry
+from instructor.engine.ask import ask
+from instructor.engine.call import Call, Live
+from instructor.engine.effects import Emit, Flow
+from instructor.engine.lookup import through_cache
+from instructor.hooks import CacheEvent, HookName
+from instructor.messages import Part
+
+T = TypeVar("T")
+
+
+def answer(call: Call[T]) -> Flow[T]:
+    """Answer a call: from its cache, from an identical call under way, or from the provider."""
+    question = CallQuestion(call)
+    if call.path is None or call.key is None:
+        if call.bypass is not None:
+            event = question.event(HookName.CACHE_BYPASS, reason=call.bypass)
+            if event is not None:
+                yield event
+        return (yield from question.ask()).value
+    return (yield from through_cache(call.path, call.key, question, call.policy, call.refused))
+
+
+class CallQuestion(Generic[T]):
+    """A `Question` about one call."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call[T]) -> None:
+        self._call = call
+
+    def read(self, entry: Entry) -> T:
+        """Validate a stored answer, and make the completion again where the caller wants it."""
+        call = self._call
+        if call.plan.type is None or call.with_completion:
+            return self._value(entry.parts, call.adapter.load(entry.completion))
+        return self._value(entry.parts, None)
+
+    def ask(self) -> Flow[Live[T]]:
+        """Ask the provider."""
+        call = self._call
+        received = yield from ask(call)
+        value: Any = (received.value, received.completion) if call.with_completion else received.value
+        attempts = received.attempts
+        return Live(
+            value,
+            received.parts,
+            received.completion,
+            attempts.spent,
+            attempts.seconds,
+            attempts.number,
+            received.flaw,
+        )
+
+    def write(self, live: Live[T], expires: float | None) -> Entry | None:
+        """Describe a live answer; None if its completion can't be written as text."""
+        call = self._call
+        try:
+            completion = call.adapter.dump(live.completion)
+        except Exception:  # noqa: BLE001 - whatever is wrong with a completion, the answer is paid for and returned
+            return None
+        return Entry(
+            key=call.key or "",
+            parts=live.parts,
+            completion=completion,
+            provider=call.adapter.provider,
+            model=call.model,
+            created=call.policy.clock(),
+            expires=expires,
+            seconds=live.seconds,
+            usage=live.usage,
+            attempts=live.attempts,
+        )
+
+    def copy(self, live: Live[Any], entry: Entry | None) -> T:
+        """Make an own value; only a completion that can't be written down is shared as it is."""
+        return self._value(live.parts, live.completion) if entry is None else self.read(entry)
+
+    def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
+        """Count an event; return what tells the hooks of it, if any listen."""
+        call = self._call
+        call.stats.count(name, entry)
+        if name is HookName.CACHE_MISS and call.path is not None:
+            call.path.tiers[0].handle.count(misses=1)
+        if not call.hooks.has_handlers(name):
+            return None
+        return Emit(call.hooks, name, (self._event(name, entry, reason),), {})
+
+    def _value(self, parts: tuple[Part, ...], completion: Any) -> T:
+        call = self._call
+        made: Any = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
+        return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
+
+    def _event(self, name: HookName, entry: Entry | None, reason: str | None) -> CacheEvent:
+        call = self._call
+        served = name in (HookName.CACHE_HIT, HookName.CACHE_COALESCED)
+        return CacheEvent(
+            name=name,
+            store=call.path.name if call.path is not None else "",
+            provider=call.adapter.provider,
+            model=call.model,
+            response_model=call.response_model,
+            key=call.key,
+            age=max(0.0, call.policy.clock() - entry.created) if entry and name is HookName.CACHE_HIT else None,
+            seconds_saved=entry.seconds if entry and name is HookName.CACHE_HIT else 0.0,
+            tokens_saved=entry.usage.total_tokens if entry and served else 0,
+            usage=entry.usage if entry else None,
+            reason=reason,
+        )
