@@ -98,9 +98,9 @@ def make_memory_lookup(
                 return MISSING
             if plan.direct:
                 validator = model.__pydantic_validator__
-                value = validator.validate_json(entry.answer, strict=strict is not False, context=context)
+                value = validator.validate_json(entry.parts[0].text, strict=strict is not False, context=context)
             else:
-                value = plan.type.parse(entry.answer, strict is not False, context)
+                value = plan.type.parse(entry.parts[0].text, strict is not False, context)
         except Exception:  # noqa: BLE001 - not plain data, not seen before, or refused: the flow judges all of them
             return MISSING
         count(entry)

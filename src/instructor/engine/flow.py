@@ -10,7 +10,7 @@ import copy
 import time
 from typing import TYPE_CHECKING, Any
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.entry import Entry, decode_entry, encode_entry, pack_completion
 from instructor.cache.flight import Landed
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Call, Claim, Emit, Flow, Lease, Read, Reply, Send, Sleep, Write
@@ -24,7 +24,7 @@ from instructor.exceptions import (
     RefusalError,
 )
 from instructor.hooks import CacheEvent, HookName
-from instructor.messages import Request, copy_values
+from instructor.messages import Part, Request, copy_values
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ def share(call: Call, landed: Landed) -> Flow[Reply | None]:
     if entry is None:
         return None
     try:
-        value = value_of(call, entry) if entry.completion or call.plan.type else reply.completion
+        value = value_of(call, entry) if entry.completion_data or call.plan.type else reply.completion
     except Exception:  # noqa: BLE001 - as for a stored answer: it is asked for again
         return None
     call.stats.coalesce(entry)
     if call.hooks.has_handlers(HookName.CACHE_COALESCED):
         yield from tell_cache(call, HookName.CACHE_COALESCED, entry)
-    return Reply(value, entry, None if entry.completion else reply.completion)
+    return Reply(value, entry, None if entry.completion_data else reply.completion)
 
 
 def ask(call: Call) -> Flow[Reply]:
@@ -224,8 +224,8 @@ def keep(call: Call, handle: StoreHandle, reply: Reply) -> Flow[None]:
     entry = reply.entry
     if entry is None or call.ttl == 0:
         return
-    text = text_of(entry) if handle.local is None else entry.completion
-    if reply.flaw is not None or not text:
+    text = text_of(entry) if handle.local is None else ""
+    if reply.flaw is not None or text is None or not entry.completion_data:
         yield from bypass(call, reply.flaw or "the completion cannot be written as text")
         return
     if handle.local is not None:
@@ -324,7 +324,7 @@ def flaw_of(call: Call, completion: Any) -> str | None:
 def text_of(entry: Entry) -> str | None:
     """An entry as text; None if it cannot be written, such as a count beyond what JSON writers hold."""
     try:
-        return encode_entry(entry) if entry.completion else None
+        return encode_entry(entry) if entry.completion_data else None
     except (TypeError, ValueError):
         return None
 
@@ -332,14 +332,14 @@ def text_of(entry: Entry) -> str | None:
 def make_entry(call: Call, text: str, completion: Any, attempts: Attempts, seconds: float) -> Entry:
     """Describe a valid answer. Its completion stays empty if it cannot be written down; it is then not stored."""
     try:
-        dumped = call.adapter.dump(completion)
+        dumped = pack_completion(call.adapter.dump(completion))
     except Exception:  # noqa: BLE001 - whatever is wrong with a completion, the answer is paid for and returned
-        dumped = ""
+        dumped = b""
     now = call.clock()
     return Entry(
         key=call.key or "",
-        answer=text,
-        completion=dumped,
+        parts=(Part("", text),) if call.plan.type else (),
+        completion_data=dumped,
         provider=call.adapter.provider,
         model=call.model,
         created=now,
