@@ -29,6 +29,7 @@ from instructor.engine.client_stats import ClientStats
 from instructor.engine.fast_path import KeyMemo
 from instructor.engine.plan import Plans
 from instructor.hooks import HookName, Hooks
+from instructor.messages import Part
 from instructor.mode import Mode
 from instructor.wires.openai_chat import OPENAI_CHAT
 
@@ -81,7 +82,7 @@ def make_names(case: Case, client: Any) -> dict[str, Any]:
     memo.remember(encoding, key)
     from orjson import dumps
 
-    entry = Entry(key, dumps(ANSWERS[case.model.__name__]).decode(), "{}", "openai", "gpt", 0.0)
+    entry = Entry(key, (Part("", dumps(ANSWERS[case.model.__name__]).decode()),), b"", "openai", "gpt", 0.0)
     local.keep(entry)
     return {
         "client": client, "empty": Empty(), "model": case.model, "prompt": case.prompt, "messages": messages,

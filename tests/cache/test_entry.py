@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+from zlib import crc32
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.entry import FORMAT, Entry, decode_entry, encode_entry, pack_completion
 from instructor.exceptions import CacheEntryError
+from instructor.messages import Part
 from instructor.usage import Usage
 
 TEXT = st.text(st.characters(codec="utf-8"))
 ENTRIES = st.builds(
     Entry,
     key=st.text("0123456789abcdef", min_size=64, max_size=64),
-    answer=TEXT,
-    completion=st.text(st.characters(codec="utf-8", exclude_characters="\n")),
+    parts=st.lists(st.builds(Part, TEXT, TEXT), max_size=4).map(tuple),
+    completion_data=TEXT.map(pack_completion),
     provider=TEXT,
     model=TEXT,
     created=st.floats(0, 1e10),
@@ -24,13 +29,37 @@ ENTRIES = st.builds(
     usage=st.builds(Usage, *[st.integers(0, 10**9)] * 4),
     attempts=st.integers(1, 99),
 )
+ENTRY = Entry("a" * 64, (Part("User", '{"name": "Zoë"}'),), pack_completion('{"id": "é"}'), "p", "m", 1.0)
+
+
+def read_all(data: Any, key: str) -> tuple[Entry, str]:
+    """Everything that anybody reads of an entry."""
+    entry = decode_entry(data, key)
+    return entry, entry.completion
 
 
 @given(ENTRIES)
 def test_an_entry_comes_back_as_it_was(entry: Entry) -> None:
     text = encode_entry(entry)
-    assert decode_entry(text, entry.key) == entry
-    assert decode_entry(text.encode(), entry.key) == entry
+    assert read_all(text, entry.key) == (entry, entry.completion)
+    assert read_all(text.encode(), entry.key) == (entry, entry.completion)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: memoryview(data + b"!")[:-1]])
+def test_a_store_may_return_anything_like_bytes(kind: Any) -> None:
+    found, completion = read_all(kind(encode_entry(ENTRY).encode()), ENTRY.key)
+    assert (found, completion) == (ENTRY, '{"id": "é"}')
+    assert type(found.completion_data) is bytes
+
+
+def test_the_answer_is_the_first_part() -> None:
+    assert ENTRY.answer == '{"name": "Zoë"}'
+    assert ENTRY._replace(parts=()).answer == ""
+
+
+def test_numbers_of_any_type_are_written_as_the_type_that_is_read() -> None:
+    entry = ENTRY._replace(created=1, expires=2, seconds=3)
+    assert decode_entry(encode_entry(entry), ENTRY.key) == entry
 
 
 @given(ENTRIES, st.data())
@@ -39,17 +68,14 @@ def test_a_changed_byte_is_always_noticed(entry: Entry, data: st.DataObject) -> 
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(CacheEntryError):
-        decode_entry(bytes(raw), entry.key)
+        read_all(bytes(raw), entry.key)
 
 
 @given(ENTRIES, st.data())
 def test_an_entry_cut_short_is_always_noticed(entry: Entry, data: st.DataObject) -> None:
-    text = encode_entry(entry)
+    raw = encode_entry(entry).encode()
     with pytest.raises(CacheEntryError):
-        decode_entry(text[: data.draw(st.integers(0, len(text) - 1))], entry.key)
-
-
-ENTRY = Entry(key="a" * 64, answer="{}", completion="{}", provider="p", model="m", created=1.0)
+        decode_entry(raw[: data.draw(st.integers(0, len(raw) - 1))], entry.key)
 
 
 def test_another_keys_entry_is_refused() -> None:
@@ -58,16 +84,98 @@ def test_another_keys_entry_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "garbage", ["", "garbage", "{}", "[]", "null", '{"name": "x"}', b"\xff\xfe", b"", "00000000 ", "00000000 {}\n{}"]
+    "garbage",
+    ["", "garbage", "{}", "[]", "null", '{"name": "x"}', b"\xff\xfe", b"", "00000000 ", "00000000 {}\n{}", "\ud800"],
 )
 def test_garbage_is_refused(garbage: str | bytes) -> None:
     with pytest.raises(CacheEntryError):
         decode_entry(garbage, ENTRY.key)
 
 
-def test_an_entry_of_another_format_is_refused() -> None:
-    from zlib import crc32
+@pytest.mark.parametrize("found", [5, ["text"], object(), memoryview(b"").cast("B")])
+def test_what_is_neither_text_nor_bytes_is_refused(found: Any) -> None:
+    with pytest.raises(CacheEntryError):
+        decode_entry(found, ENTRY.key)
 
-    body = encode_entry(ENTRY).split(" ", 1)[1].replace('"instructor":2', '"instructor":1')
-    with pytest.raises(CacheEntryError, match="format 1"):
-        decode_entry(f"{crc32(body.encode()):08x} {body}", ENTRY.key)
+
+def test_an_entry_of_another_format_is_refused() -> None:
+    written = encode_entry(ENTRY).replace(f"[{FORMAT},", f"[{FORMAT + 1},")
+    with pytest.raises(CacheEntryError, match="another format"):
+        decode_entry(written, ENTRY.key)
+
+
+def test_an_entry_of_the_format_before_is_refused() -> None:
+    body = b'{"instructor":2,"key":"' + b"a" * 64 + b'","answer":"{}","provider":"p","model":"m"}\n{"id":"c"}'
+    with pytest.raises(CacheEntryError, match="another format"):
+        decode_entry(b"%08x %b" % (crc32(body), body), ENTRY.key)
+
+
+def rewrite(change: Any) -> str:
+    """Change the first line of an entry, and make its checksum fit, as whoever writes the store can."""
+    head, rest = encode_entry(ENTRY).split(" ", 1)[1].split("\n", 1)
+    members = json.loads(head)
+    change(members)
+    answer = f"{json.dumps(members)}\n{rest.removesuffix(ENTRY.completion_data.decode())}"
+    return f"{crc32(answer.encode()):08x} {answer}{ENTRY.completion_data.decode()}"
+
+
+def test_a_rewritten_entry_is_read_where_its_types_are_right() -> None:
+    assert decode_entry(rewrite(lambda head: None), ENTRY.key) == ENTRY
+
+
+WRONG = [
+    None,
+    True,
+    "x",
+    [],
+    {},
+    5,
+    -5,
+    1.5,
+    -1.5,
+    10**30,
+    ["a"],
+    [["User", -1]],
+    [["User"]],
+    [[5, 5]],
+    [["User", 10**9]],
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("place", range(14))
+def test_a_member_of_the_wrong_type_is_refused(place: int, wrong: Any) -> None:
+    """Whatever is let through has the type that everybody after this relies on."""
+    try:
+        entry = decode_entry(rewrite(lambda head: head.__setitem__(place, wrong)), ENTRY.key)
+    except CacheEntryError:
+        return
+    assert type(entry.created) is type(entry.seconds) is float
+    assert type(entry.expires) in {float, type(None)}
+    assert type(entry.provider) is type(entry.model) is str
+    counts = (entry.usage.input_tokens, entry.usage.output_tokens, entry.usage.cached_tokens, entry.attempts)
+    assert {type(count) for count in counts} == {int}
+    assert min(*counts, entry.seconds) >= 0
+
+
+@pytest.mark.parametrize("place", range(14))
+def test_a_missing_member_is_refused(place: int) -> None:
+    with pytest.raises(CacheEntryError):
+        decode_entry(rewrite(lambda head: head.pop(place)), ENTRY.key)
+
+
+def test_no_error_quotes_the_answer() -> None:
+    raw = encode_entry(ENTRY._replace(parts=(Part("User", "SECRET"),))).encode()
+    for at in range(len(raw)):
+        with pytest.raises(CacheEntryError) as caught:
+            read_all(raw[:at] + bytes([raw[at] ^ 0x80]) + raw[at + 1 :], ENTRY.key)
+        assert "SECRET" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_a_damaged_completion_is_noticed_when_it_is_read() -> None:
+    text = encode_entry(ENTRY).replace('"id"', '"ID"')
+    entry = decode_entry(text, ENTRY.key)
+    assert entry.answer == ENTRY.answer
+    with pytest.raises(CacheEntryError, match="checksum"):
+        _ = entry.completion

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from instructor.cache import AutoCache, memory
-from instructor.cache.entry import Entry, encode_entry
+from instructor.cache.entry import Entry, encode_entry, pack_completion
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Part
 
 CHILDREN = Path(__file__).parent / "children"
 
 
 def entry(key: str) -> Entry:
-    return Entry(key, '{"name": "é"}', '{"id": 1}', "openai", "gpt", 1.0)
+    return Entry(key, (Part("", '{"name": "é"}'),), pack_completion('{"id": 1}'), "openai", "gpt", 1.0)
 
 
 def test_the_least_recently_used_entry_goes_first() -> None:
@@ -97,7 +98,7 @@ def test_delete_clear_and_size() -> None:
     cache = AutoCache()
     cache.keep(entry("a"))
     cache.set("b", "é")
-    assert cache.size() == (2, len('{"name": "é"}{"id": 1}'.encode()) + 2)
+    assert cache.size() == (2, len('{"name": "é"}12345678 {"id": 1}'.encode()) + 2)
     assert cache.delete("b")
     assert not cache.delete("b")
     cache.clear()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError, field_validator
 
-from instructor.cache.entry import Entry, encode_entry
+from instructor.cache.entry import Entry, encode_entry, pack_completion
 from instructor.cache.flight import Landed
 from instructor.cache.memory import AutoCache
 from instructor.engine.effects import Claim, Emit, Lease, Read, Reply, Send, Sleep, Write
@@ -24,13 +24,14 @@ from instructor.exceptions import (
     TokenUsageUnavailableError,
 )
 from instructor.hooks import HookName
+from instructor.messages import Part
 from instructor.usage import Usage
 from steps import KEY, HandHandle, Steps, User, completion, every_hook, make_call
 
 ENTRY = Entry(
     key=KEY,
-    answer='{"name": "Jason", "age": 25}',
-    completion='{"id": "c"}',
+    parts=(Part("", '{"name": "Jason", "age": 25}'),),
+    completion_data=pack_completion('{"id": "c"}'),
     provider="scripted",
     model="m",
     created=900.0,
@@ -154,8 +155,8 @@ def test_handlers_are_given_a_copy_of_the_request() -> None:
         ("garbage", "damaged"),
         (encode_entry(ENTRY._replace(key="b" * 64)), "damaged"),
         (encode_entry(ENTRY._replace(expires=1000.0)), "expired"),
-        (encode_entry(ENTRY._replace(answer='{"age": 1}')), "refused"),
-        (encode_entry(ENTRY._replace(answer="")), "refused"),
+        (encode_entry(ENTRY._replace(parts=(Part("", '{"age": 1}'),))), "refused"),
+        (encode_entry(ENTRY._replace(parts=())), "refused"),
         (CacheError("down"), "store failed"),
     ],
 )
@@ -248,7 +249,7 @@ def test_who_waited_gets_a_copy_of_its_own() -> None:
 
 
 def test_who_waited_asks_alone_if_its_own_validators_refuse_the_answer() -> None:
-    refused = Reply(None, ENTRY._replace(answer='{"age": 1}'))
+    refused = Reply(None, ENTRY._replace(parts=(Part("", '{"age": 1}'),)))
     steps = Steps(run(make_call()))
     steps.give(None)
     assert isinstance(steps.give(Landed(refused)), Send)

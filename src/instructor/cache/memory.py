@@ -180,5 +180,5 @@ class AutoCache(BaseCache):
 
 def _count_bytes(held: Entry | str | bytes) -> int:
     if isinstance(held, Entry):
-        return _count_bytes(held.answer) + _count_bytes(held.completion)
+        return sum(_count_bytes(part.text) for part in held.parts) + len(held.completion_data)
     return len(held) if isinstance(held, bytes) or held.isascii() else len(held.encode(errors="surrogatepass"))

@@ -18,9 +18,10 @@ import pydantic
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, pack_completion
 from instructor.cache.key import canonical_text, digest, schema_of
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Part
 
 
 class _Missing(enum.Enum):
@@ -122,8 +123,8 @@ class FunctionCodec:
             if answer is not None:
                 return Entry(
                     key=key,
-                    answer=answer,
-                    completion=orjson.dumps(way).decode(),
+                    parts=(Part("", answer),),
+                    completion_data=pack_completion(orjson.dumps(way).decode()),
                     provider="function",
                     model=self._name,
                     created=time.time(),

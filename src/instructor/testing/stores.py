@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.entry import Entry, decode_entry, encode_entry, pack_completion
 from instructor.cache.handle import handle_of
 from instructor.cache.store import BaseCache
+from instructor.messages import Part
 from instructor.usage import Usage
 
 KEY = "3f" * 32
@@ -53,7 +54,18 @@ class StoreContract:
     def test_returns_a_whole_entry(self) -> None:
         """An entry that is read back is equal to the one that was stored."""
         handle = handle_of(self.make())
-        entry = Entry(KEY, '{"a": 1}', '{"id": "é"}', "openai", "gpt", 1.5, 9.25, 0.5, Usage(3, 2, 1, 0), 2)
+        entry = Entry(
+            KEY,
+            (Part("User", '{"a": 1}'),),
+            pack_completion('{"id": "é"}'),
+            "openai",
+            "gpt",
+            1.5,
+            9.25,
+            0.5,
+            Usage(3, 2, 1, 0),
+            2,
+        )
         handle.write(KEY, encode_entry(entry), None)
         found = handle.read(KEY)
         assert found is not None
@@ -127,7 +139,7 @@ class StoreContract:
         """Memory of this process returns the very entry that it keeps; a store that counts counts what is stored."""
         store = self.make()
         handle = handle_of(store)
-        entry = Entry(KEY, '{"a": 1}', '{"id": "é"}', "openai", "gpt", 1.5)
+        entry = Entry(KEY, (Part("User", '{"a": 1}'),), pack_completion('{"id": "é"}'), "openai", "gpt", 1.5)
         if handle.local is None:
             handle.write(KEY, encode_entry(entry), None)
         else:

@@ -41,7 +41,7 @@ disk = DiskCache(tempfile.mkdtemp())
 
 
 def use_all(name: str) -> None:
-    memory.keep(Entry(name, "{}", "{}", "", "", 1.0))
+    memory.keep(Entry(name, (), b"", "", "", 1.0))
     assert memory.find(name) is not None
     assert handle_of(plain).read("a") == "plain"
     assert handle_of(coroutine).read("a") == "coroutine"
