@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.cache.flight import Flights
+from instructor.cache.hits import HitLog
 from instructor.cache.store import LONGEST_TTL, AsyncStore, BaseCache, CacheStats, LocalStore, SizedStore, check_store
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 from instructor.locks import make_lock
@@ -72,7 +73,7 @@ class StoreHandle:
         self.store = store
         abilities = check_store(store)
         self.local: LocalStore | None = cast("LocalStore", store) if "local" in abilities else None
-        self.flights = Flights()
+        self.flights: Flights[Any] = Flights()
         self._clock = clock
         self._native: AsyncStore | None = cast("AsyncStore", store) if "async" in abilities else None
         self._sized: SizedStore | None = cast("SizedStore", store) if "sized" in abilities else None
@@ -81,7 +82,9 @@ class StoreHandle:
         self._coroutines = {name for name, method in methods.items() if inspect.iscoroutinefunction(method)}
         self._lock = make_lock()
         self._reads, self._writes = CircuitBreaker(), CircuitBreaker()
-        self._hits = self._misses = self._stored = self._errors = 0
+        self._misses = self._stored = self._errors = 0
+        self._logs: list[HitLog] = []
+        self._hits_detached = 0
         self._workers: Workers | None = None
         self._loop: LoopThread | None = None
 
@@ -175,10 +178,21 @@ class StoreHandle:
         self._succeed(self._writes, self._reads)
         return True
 
-    def count(self, *, hits: int = 0, misses: int = 0, writes: int = 0, errors: int = 0) -> None:
+    def attach(self, hits: HitLog) -> None:
+        """Count the hits of one more path that reads this store."""
+        with self._lock:
+            self._logs.append(hits)
+
+    def detach(self, hits: HitLog) -> None:
+        """Let go of the log of a path that nobody uses any more, and keep its count."""
+        with self._lock:
+            if hits in self._logs:
+                self._logs.remove(hits)
+                self._hits_detached += hits.totals()[0]
+
+    def count(self, *, misses: int = 0, writes: int = 0, errors: int = 0) -> None:
         """Add to the store's counters. Failures of the store are counted already; entries that are none are not."""
         with self._lock:
-            self._hits += hits
             self._misses += misses
             self._stored += writes
             self._errors += errors
@@ -186,10 +200,9 @@ class StoreHandle:
     def stats(self) -> CacheStats:
         """The store's counters, and its size where it knows it."""
         entries, size = self._measure()
-        local = self.local
         with self._lock:
             return CacheStats(
-                hits=self._hits + (local.hits if local else 0),
+                hits=self._hits_detached + sum(log.totals()[0] for log in self._logs),
                 misses=self._misses,
                 writes=self._stored,
                 errors=self._errors,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Any, ClassVar
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
@@ -14,9 +14,6 @@ from instructor.locks import make_lock
 
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether threads run in parallel in this Python, so that a dict's own methods may be interrupted by one another."""
-
-_MOST_NOTED = 4096
-"""Hits that are noted before they are added up."""
 
 
 class AutoCache(BaseCache):
@@ -48,8 +45,6 @@ class AutoCache(BaseCache):
         if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
             raise ConfigurationError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
         self.maxsize = maxsize
-        self._hits = 0
-        self._noted: deque[None] = deque()
         # Entries stand under their key. A text that is no entry stands under the tuple of its key, so that `find`,
         # which every hit goes through, need not tell the two apart, and both age in one order.
         self._held: OrderedDict[Any, Any] = OrderedDict()
@@ -57,44 +52,27 @@ class AutoCache(BaseCache):
         self._warned = False
 
     def find(self, key: str) -> Entry | None:
-        """Return the entry under `key`, counting a hit.
+        """Return the entry under `key`, as the one used last.
 
-        Without a lock where there is a global one: each step is one uninterrupted call into C then, and threads that
-        queue for a lock here would cost more than all else on the way of a hit.
+        Where Python has a global lock, no lock is taken: each step is one uninterrupted call into C, and threads that
+        queue for a lock here would cost more than all the rest of a cache hit.
         """
         if FREE_THREADED:
-            return self._find_alone(key)
+            return self._find_locked(key)
         entry: Entry | None = self._held.get(key)
         if entry is not None:
             try:  # noqa: SIM105 - `suppress` would cost as much as all the rest
                 self._held.move_to_end(key)
-            except KeyError:  # another thread threw the entry out since; it is as good an answer as a moment ago
+            except KeyError:  # another thread evicted the entry since; it is as good an answer as a moment ago
                 pass
-            self._noted.append(None)
-            if len(self._noted) >= _MOST_NOTED:
-                self._add_up()
         return entry
 
-    def _find_alone(self, key: str) -> Entry | None:
+    def _find_locked(self, key: str) -> Entry | None:
         with self._lock:
             entry: Entry | None = self._held.get(key)
             if entry is not None:
                 self._held.move_to_end(key)
-                self._hits += 1
             return entry
-
-    @property
-    def hits(self) -> int:
-        """How often `find` found an entry."""
-        return self._add_up()
-
-    def _add_up(self) -> int:
-        """Add the hits noted so far. Only this removes them, under the lock, so that none is lost."""
-        with self._lock:
-            for _ in range(len(self._noted)):
-                self._noted.popleft()
-                self._hits += 1
-            return self._hits
 
     def keep(self, entry: Entry) -> None:
         """Hold `entry` under its key."""

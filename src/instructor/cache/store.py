@@ -130,16 +130,8 @@ class BaseCache(ABC):
 class LocalStore(Protocol):
     """The ability ``"local"``: memory of this process, which is read and written inline and holds entries ready to use."""
 
-    @property
-    def hits(self) -> int:
-        """How often `find` found an entry."""
-        ...
-
     def find(self, key: str) -> Entry | None:
-        """Return the entry under `key`, counting a hit.
-
-        A miss is counted by who looked, because the way of a hit may look once more where it finds nothing.
-        """
+        """Return the entry under `key`. The caller counts hits and misses."""
         ...
 
     def keep(self, entry: Entry) -> None:

@@ -2,95 +2,50 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from instructor.cache.entry import Entry
+from instructor.cache.hits import HitLog
 from instructor.cache.store import CacheStats
+from instructor.hooks import HookName
 from instructor.locks import make_lock
-
-MOST_SERVED = 256
-"""Hits that are noted before they are added up; their entries live as long."""
 
 
 class ClientStats:
-    """A client's counters. A lock guards them, because free-threaded Pythons add in parallel."""
-
-    __slots__ = (
-        "_bypasses",
-        "_coalesced",
-        "_errors",
-        "_hits",
-        "_lock",
-        "_misses",
-        "_seconds",
-        "_served",
-        "_tokens",
-        "_writes",
-    )
+    """A client's counters. Its hits stand in the logs of its paths; everything else is counted here."""
 
     def __init__(self) -> None:
         self._lock = make_lock()
-        self._served: deque[Entry] = deque()
-        self._hits = self._misses = self._writes = self._errors = self._bypasses = self._coalesced = 0
-        self._tokens = 0
-        self._seconds = 0.0
+        self._counts: dict[HookName, int] = {}
+        self._tokens_shared = 0
+        self._logs: list[HitLog] = []
 
-    def hit(self, entry: Entry) -> None:
-        """Count an answer served from the store, and what it saves.
+    def attach(self, hits: HitLog) -> None:
+        """Count the hits of one more path."""
+        self._logs.append(hits)
 
-        On the way of every hit, so it is only noted: a deque takes it without a lock, and it is added up later.
+    def count(self, name: HookName, entry: Entry | None = None) -> None:
+        """Count an event. A hit is counted where it is noted, in its path's log.
+
+        A coalesced call saves the tokens of a request. It saves no time: it waited for the answer like its leader.
         """
-        self._served.append(entry)
-        if len(self._served) >= MOST_SERVED:
-            with self._lock:
-                self._add_up()
-
-    def _add_up(self) -> None:
-        """Add the hits noted so far. Only this removes from the deque, under the lock, so none is lost."""
-        for _ in range(len(self._served)):
-            entry = self._served.popleft()
-            self._hits += 1
-            self._tokens += entry.usage.total_tokens
-            self._seconds += entry.seconds
-
-    def coalesce(self, entry: Entry) -> None:
-        """Count a call that shared another call's request, and what that saves."""
+        if name is HookName.CACHE_HIT:
+            return
         with self._lock:
-            self._coalesced += 1
-            self._tokens += entry.usage.total_tokens
-            self._seconds += entry.seconds
-
-    def miss(self) -> None:
-        """Count a look-up that found nothing usable."""
-        with self._lock:
-            self._misses += 1
-
-    def write(self) -> None:
-        """Count an answer stored."""
-        with self._lock:
-            self._writes += 1
-
-    def error(self) -> None:
-        """Count a failure of the store."""
-        with self._lock:
-            self._errors += 1
-
-    def bypass(self) -> None:
-        """Count a call that could not be cached."""
-        with self._lock:
-            self._bypasses += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
+            if name is HookName.CACHE_COALESCED and entry is not None:
+                self._tokens_shared += entry.usage.total_tokens
 
     def stats(self) -> CacheStats:
         """The counters as they are now."""
+        totals = [hits.totals() for hits in list(self._logs)]
         with self._lock:
-            self._add_up()
+            counts = self._counts
             return CacheStats(
-                hits=self._hits,
-                misses=self._misses,
-                writes=self._writes,
-                errors=self._errors,
-                bypasses=self._bypasses,
-                coalesced=self._coalesced,
-                tokens_saved=self._tokens,
-                seconds_saved=self._seconds,
+                hits=sum(hits for hits, _, _ in totals),
+                misses=counts.get(HookName.CACHE_MISS, 0),
+                writes=counts.get(HookName.CACHE_WRITE, 0),
+                errors=counts.get(HookName.CACHE_ERROR, 0),
+                bypasses=counts.get(HookName.CACHE_BYPASS, 0),
+                coalesced=counts.get(HookName.CACHE_COALESCED, 0),
+                tokens_saved=self._tokens_shared + sum(tokens for _, tokens, _ in totals),
+                seconds_saved=sum(seconds for _, _, seconds in totals),
             )

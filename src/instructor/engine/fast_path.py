@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import marshal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from instructor.engine.key_memo import EXACT, NOT_KEYED, shorten
-from instructor.hooks import CacheEvent, Hooks, HookName
+from instructor.engine.retry import KNOWN_POLICIES
+from instructor.hooks import CacheEvent, Handler, HookName, Hooks
 
 if TYPE_CHECKING:
+    from instructor.cache.entry import Entry
     from instructor.cache.hits import HitLog
     from instructor.cache.store import LocalStore
     from instructor.engine.key_memo import KeyMemo
@@ -44,10 +46,12 @@ class Memory(NamedTuple):
     Attributes:
         store: The store.
         hits: Where its hits are noted.
+        name: The class name of the store, for events.
     """
 
     store: LocalStore
     hits: HitLog
+    name: str
 
 
 class Asker(NamedTuple):
@@ -62,7 +66,8 @@ class Asker(NamedTuple):
         context: For validators, where a call brings none.
         strict: Whether validation is strict, where a call doesn't say.
         find_memory: Finds the memory to read for a call with ``cache=``; None where that isn't memory.
-        load: Makes a completion of its text.
+        load: Makes an entry's completion.
+        emit: Calls handlers; returns what has to be awaited.
     """
 
     provider: str
@@ -73,11 +78,24 @@ class Asker(NamedTuple):
     context: Mapping[str, Any] | None
     strict: bool
     find_memory: Callable[[Any], Memory | None]
-    load: Callable[[str], Any]
+    load: Callable[[Entry], Any]
+    emit: Callable[[HookName, Sequence[Handler], CacheEvent], list[Any] | None]
 
 
 Lookup = Callable[[Any, Any, dict[str, Any], bool], Any]
 """Called with the response model, the messages, the other keywords, and whether the completion is wanted too."""
+
+
+class Pending(NamedTuple):
+    """A value whose hit was told to handlers that are coroutine functions: they are awaited before it is returned.
+
+    Attributes:
+        value: The value.
+        awaitables: What the handlers returned.
+    """
+
+    value: Any
+    awaitables: list[Any]
 
 
 def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
@@ -90,37 +108,24 @@ def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
         memory: The client's own memory; None if its cache begins with another store.
     """
     by_class, find_plan, load = asker.plans.by_class, asker.plans.find, asker.load
-    memo, handlers = asker.memo, asker.hooks.handlers
+    memo, own_handlers = asker.memo, asker.hooks.handlers
     dumps, now, hit_name = marshal.dumps, time.time, HookName.CACHE_HIT
     own_context, own_strict = asker.context, asker.strict
-    own_find, own_hit = (memory.store.find, memory.hits.hit) if memory else (None, None)
 
     def lookup(model: Any, messages: Any, keywords: dict[str, Any], with_completion: bool) -> Any:
-        """The caller's copy of a stored answer, `Refused`, or `MISSING`: then the flow finds out why, and tells."""
+        """The caller's copy of a stored answer; `Refused`; or `MISSING`: the flow finds out why, and tells of it."""
         plan = by_class.get(id(model)) or find_plan(model)
         if plan is None:
             return MISSING
-        find, hit, context, strict, hooks = own_find, own_hit, own_context, own_strict, None
+        place, context, strict, handlers = memory, own_context, own_strict, None
         try:
             if keywords:
-                options = keywords
-                if not keywords.keys().isdisjoint(NOT_KEYED):
-                    chosen = find_settings(keywords, memory)
-                    if chosen is None:
-                        return MISSING
-                    chosen_memory, hooks, options = chosen
-                    find, hit = chosen_memory.store.find, chosen_memory.hits.hit
-                context = options.get("context") or context
-                if (given := options.get("strict")) is not None:
-                    strict = given is not False
-            else:
-                options = keywords
-            if find is None or hit is None:
+                place, keywords, context, strict, handlers = settle(asker, memory, keywords)
+            if place is None:
                 return MISSING
             text = shorten(messages) if memo.sees_long else messages
-            encoding = dumps((plan.number, text, options) if options else (plan.number, text), EXACT)
-            key = memo.young.get(encoding) or memo.find(encoding)
-            entry = find(key) if key is not None else None
+            encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
+            entry = place.store.find(memo.young.get(encoding) or memo.find(encoding) or "")
         except ValueError:  # not plain data
             return MISSING
         if entry is None or (entry.expires is not None and entry.expires <= now()):
@@ -132,12 +137,82 @@ def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
             elif plan.type is not None:
                 value = plan.type.parse(entry.parts, strict, context)
             else:
-                value = load(entry.completion)
+                value = load(entry)
             if with_completion:
-                value = (value, value if plan.type is None else load(entry.completion))
+                value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Refused(f"refused: {type(error).__name__}")
-        hit(entry)
+        place.hits.hit(entry)
+        if (own_handlers and hit_name in own_handlers) or handlers:
+            listeners = (*own_handlers.get(hit_name, ()), *(handlers or ()))
+            return announce(asker, listeners, model, keywords, entry, place, value)
         return value
 
     return lookup
+
+
+Settled = tuple[Memory | None, dict[str, Any], Mapping[str, Any] | None, bool, Sequence[Handler] | None]
+
+
+def settle(asker: Asker, memory: Memory | None, keywords: dict[str, Any]) -> Settled:
+    """Sort a call's keywords.
+
+    Returns:
+        The memory to read, None to leave the call to the flow; the keywords that belong into the encoding; the
+        context; whether validation is strict; and the call's own handlers of hits.
+    """
+    handlers = None
+    if not keywords.keys().isdisjoint(NOT_KEYED):
+        if not _is_simple(keywords):
+            return None, keywords, None, True, None
+        if "cache" in keywords:
+            memory = asker.find_memory(keywords["cache"])
+        if (hooks := keywords.get("hooks")) is not None:
+            handlers = hooks.handlers.get(HookName.CACHE_HIT)
+        keywords = {name: value for name, value in keywords.items() if name not in NOT_KEYED}
+    context, strict = keywords.get("context"), keywords.get("strict")
+    return (
+        memory,
+        keywords,
+        asker.context if context is None else context or None,
+        asker.strict if strict is None else strict is not False,
+        handlers,
+    )
+
+
+def _is_simple(keywords: dict[str, Any]) -> bool:
+    """Whether the settings of a call are right at first sight, so that a hit need not check them."""
+    retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
+    return (
+        keywords.get("cache_ttl") is None
+        and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
+        and (budget is None or (type(budget) is int and budget > 0))
+        and (hooks is None or type(hooks) is Hooks)
+    )
+
+
+def announce(
+    asker: Asker,
+    listeners: Sequence[Handler],
+    model: Any,
+    keywords: dict[str, Any],
+    entry: Entry,
+    place: Memory,
+    value: Any,
+) -> Any:
+    """Tell the handlers of a hit. Returns the value, as `Pending` if a handler has to be awaited first."""
+    usage = entry.usage
+    event = CacheEvent(
+        HookName.CACHE_HIT,
+        place.name,
+        asker.provider,
+        keywords.get("model") or asker.model or "",
+        model,
+        entry.key,
+        max(0.0, time.time() - entry.created),
+        entry.seconds,
+        usage.total_tokens,
+        usage,
+    )
+    awaitables = asker.emit(HookName.CACHE_HIT, listeners, event)
+    return Pending(value, awaitables) if awaitables else value

@@ -12,6 +12,7 @@ from typing import Any
 from instructor.cache.key import canonical_text
 from instructor.locks import make_lock
 from instructor.mode import Mode
+from instructor.wires.capabilities import Capabilities
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.wire import Wire
 
@@ -23,65 +24,72 @@ MOST_ANNOTATIONS = 256
 
 
 class Plan:
-    """A response model, on a wire, in a mode.
+    """A response model, compiled: all that is known of it before a call says how and whom to ask.
 
     Attributes:
         number: Tells the plan apart from all others of its client.
         type: How answers become values; None for ``response_model=None``.
-        wire: The wire to ask over.
-        mode: The mode to ask in.
-        direct: Whether `type` does no more than ask the response model's own validator, so that the way of a hit from
-            memory may do so without it.
+        direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
+            so without it.
         schema_text: The response model's schema in canonical form, for the key.
         shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
             which the canonical form does not keep though a model writes its answer in that order.
     """
 
-    __slots__ = ("_bindings", "direct", "mode", "number", "schema_text", "shape_text", "type", "wire")
+    __slots__ = ("_bindings", "direct", "number", "schema_text", "shape_text", "type")
 
-    def __init__(self, number: int, kind: ResponseType | None, wire: Wire, mode: Mode) -> None:
+    def __init__(self, number: int, response_type: ResponseType | None) -> None:
         self.number = number
-        self.type = kind
-        self.direct = kind is not None and not kind.holds_model
-        self.wire = wire
-        self.mode = mode
-        self.schema_text = canonical_text(kind.schema, "schema") if kind else "null"
-        self.shape_text = _describe(kind.shape) if kind else "null"
-        self._bindings: dict[bool, Binding | None] = {}
+        self.type = response_type
+        self.direct = response_type is not None and not response_type.holds_model
+        self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
+        self.shape_text = _describe(response_type.spec) if response_type else "null"
+        self._bindings: dict[tuple[str, Mode, bool, Capabilities], Binding] = {}
 
-    def binding(self, strict: bool) -> Binding | None:
-        """The part of every request that the response model decides, made on first use."""
-        if strict not in self._bindings:
-            self._bindings[strict] = self.wire.bind(self.type.shape, self.mode, strict) if self.type else None
-        return self._bindings[strict]
+    def binding(self, wire: Wire, mode: Mode, strict: bool, capabilities: Capabilities) -> Binding | None:
+        """The part of every request that the response model decides, made once for each way of asking."""
+        if self.type is None:
+            return None
+        way = (wire.name, mode, strict, capabilities)
+        if way not in self._bindings:
+            self._bindings[way] = wire.bind(self.type.spec, mode, strict, capabilities)
+        return self._bindings[way]
 
 
-def _describe(shape: ToolSpec) -> str:
-    order = hashlib.sha256(json.dumps(shape.schema).encode()).hexdigest()
-    return canonical_text([shape.name, shape.description, order], "shape")
+def _describe(spec: ToolSpec) -> str:
+    order = hashlib.sha256(json.dumps(spec.schema).encode()).hexdigest()
+    return canonical_text([spec.name, spec.description, order], "shape")
 
 
 class Plans:
     """The plans of one client, found by response model.
 
     A pydantic model is known by its address and held weakly, so that a program which makes models on the fly does
-    not collect them here. An annotation such as ``list[User]`` is a new object each time, so it is known by its parts.
+    not collect them here. An annotation such as ``list[User]`` may be a new object each time, so it is known by its
+    parts as well.
+
+    Attributes:
+        by_class: Plans by the address of the class, or of an annotation that is held here.
     """
 
-    def __init__(self, wire: Wire, mode: Mode) -> None:
+    def __init__(self) -> None:
         self.by_class: dict[int, Plan] = {}
+        self._by_parts: dict[Any, Plan] = {}
         self._by_annotation: dict[Any, tuple[Plan, Any]] = {}
         self._references: dict[int, weakref.ref[type]] = {}
-        self._wire = wire
-        self._mode = mode
         self._lock = make_lock()
         self._numbers = itertools.count()
 
     def find(self, model: Any) -> Plan | None:
-        """The plan of a response model, if there is one. Takes no lock: this is on the way of every hit."""
+        """The plan of a response model, if there is one. It takes no lock: the fast path calls it."""
         plan = self.by_class.get(id(model))
-        if plan is None and (held := self._by_annotation.get(identify(model))):
-            plan = held[0]
+        if plan is None and model is not None:
+            try:
+                plan = self._by_parts.get(_parts_of(model))
+            except TypeError:  # a part that has no hash
+                plan = None
+            if plan is None and (held := self._by_annotation.get(identify(model))):
+                plan = held[0]
         return plan
 
     def make(self, model: Any) -> Plan:
@@ -100,29 +108,52 @@ class Plans:
             return plan
 
     def _compile(self, model: Any) -> Plan:
-        kind = None
+        response_type = None
         if model is not None:
             from instructor.engine.response_type import make_response_type
 
-            kind = make_response_type(model)
-        return Plan(next(self._numbers), kind, self._wire, self._mode)
+            response_type = make_response_type(model)
+        return Plan(next(self._numbers), response_type)
 
     def _keep(self, model: Any, plan: Plan) -> None:
+        address = id(model)
         if plan.type is None or not plan.type.holds_model:
-            address = id(model)
             if model is not None:
                 self._references[address] = weakref.ref(model, lambda _: self._drop(address))
             self.by_class[address] = plan
             return
         if len(self._by_annotation) >= MOST_ANNOTATIONS:
-            self._by_annotation.pop(next(iter(self._by_annotation)))
-        # With the annotation, because what it is known by may be the address of something in it.
+            self._forget_annotation()
+        # With the annotation, because what it is known by may be the address of something in it, or its own.
         self._by_annotation[identify(model)] = plan, model
+        self.by_class[address] = plan
+        if _is_of_classes(model):
+            self._by_parts[_parts_of(model)] = plan
+
+    def _forget_annotation(self) -> None:
+        plan, model = self._by_annotation.pop(next(iter(self._by_annotation)))
+        for known in (self.by_class, self._by_parts):
+            for name in [name for name, other in known.items() if other is plan]:
+                del known[name]
+        del model  # it lived as long as its address was known
 
     def _drop(self, address: int) -> None:
         # Called when a class is freed, in whatever thread frees it; the lock could be held by that very thread.
         self.by_class.pop(address, None)
         self._references.pop(address, None)
+
+
+def _is_of_classes(annotation: Any) -> bool:
+    """Whether an annotation is made of classes alone, such as ``list[User]`` or ``A | B``.
+
+    Classes are equal only if they are one class, so the parts of such an annotation tell it apart from any other.
+    """
+    parts = getattr(annotation, "__args__", ())
+    return bool(parts) and not hasattr(annotation, "__metadata__") and all(issubclass(type(part), type) for part in parts)
+
+
+def _parts_of(annotation: Any) -> Any:
+    return type(annotation), getattr(annotation, "__origin__", None), getattr(annotation, "__args__", None)
 
 
 def identify(annotation: Any) -> Any:

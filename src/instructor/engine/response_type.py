@@ -8,6 +8,7 @@ import re
 import types
 import typing
 import weakref
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 import typing_extensions
@@ -16,6 +17,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnno
 from pydantic_core import SchemaError
 
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Part
 from instructor.wires.spec import ToolSpec
 
 _ROOT_MODEL: type = RootModel
@@ -51,12 +53,12 @@ class ResponseType(Protocol):
         ...
 
     @property
-    def shape(self) -> ToolSpec:
+    def spec(self) -> ToolSpec:
         """The object that the model is asked for."""
         ...
 
-    def parse(self, text: str, strict: bool, context: Any) -> Any:
-        """Make a value from an answer's JSON text; the same for a live answer and a stored one.
+    def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
+        """Make a value from an answer's parts; the same for a live answer and a stored one.
 
         Raises:
             pydantic.ValidationError: The answer is not valid.
@@ -73,13 +75,13 @@ class ModelType:
         complete_model(model)
         self._model = weakref.ref(model)
         self.schema = model.model_json_schema()
-        self.shape = tool_spec_of(self.schema, model.__name__, model.__doc__)
+        self.spec = tool_spec_of(self.schema, model.__name__, model.__doc__)
 
-    def parse(self, text: str, strict: bool, context: Any) -> Any:
+    def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
         """Validate with the class's own validator, which `model_rebuild` may have replaced since."""
         model = self._model()
         assert model is not None, "a call holds the class that it parses into"
-        return model.__pydantic_validator__.validate_json(text, strict=strict, context=context)
+        return model.__pydantic_validator__.validate_json(parts[0].text, strict=strict, context=context)
 
 
 class AdapterType:
@@ -90,12 +92,12 @@ class AdapterType:
     def __init__(self, model: Any) -> None:
         adapter: TypeAdapter[Any] = TypeAdapter(model)
         self.schema = adapter.json_schema()
-        self.shape = tool_spec_of(self.schema, model.__name__, model.__doc__)
+        self.spec = tool_spec_of(self.schema, model.__name__, model.__doc__)
         self._validator = adapter.validator
 
-    def parse(self, text: str, strict: bool, context: Any) -> Any:
+    def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
         """Validate the object."""
-        return self._validator.validate_json(text, strict=strict, context=context)
+        return self._validator.validate_json(parts[0].text, strict=strict, context=context)
 
 
 class WrappedType:
@@ -107,12 +109,12 @@ class WrappedType:
         wrapper: Any = typing_extensions.TypedDict(name, {CONTENT: model})  # type: ignore[misc]  # pyright: ignore - name and type are only known here
         adapter: TypeAdapter[Any] = TypeAdapter(wrapper)
         self.schema = TypeAdapter(model).json_schema()
-        self.shape = tool_spec_of(adapter.json_schema(), name, None)
+        self.spec = tool_spec_of(adapter.json_schema(), name, None)
         self._validator = adapter.validator
 
-    def parse(self, text: str, strict: bool, context: Any) -> Any:
+    def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
         """Validate the object and take its property."""
-        return self._validator.validate_json(text, strict=strict, context=context)[CONTENT]
+        return self._validator.validate_json(parts[0].text, strict=strict, context=context)[CONTENT]
 
 
 def make_response_type(response_model: Any) -> ResponseType:
@@ -183,7 +185,7 @@ def _readable_typed_dict(model: Any) -> Any:
 
 
 def tool_spec_of(schema: dict[str, Any], name: str, description: str | None) -> ToolSpec:
-    """Make the shape of an object's schema.
+    """Make the spec of an object's schema.
 
     Args:
         schema: As pydantic makes it. A recursive model's has a ``$ref`` at the top, which providers refuse.

@@ -93,6 +93,10 @@ class TenacityRetries:
         return state.upcoming_sleep
 
 
+KNOWN_POLICIES: set[type] = set()
+"""Classes of tenacity objects that were found right before, so that the fast path need not import tenacity to check."""
+
+
 def make_retry_policy(max_retries: Any) -> RetryPolicy:
     """Turn ``max_retries`` into a policy for one call.
 
@@ -111,7 +115,9 @@ def make_retry_policy(max_retries: Any) -> RetryPolicy:
         import tenacity
 
         if isinstance(max_retries, tenacity.BaseRetrying):
-            return TenacityRetries(_checked(max_retries))
+            policy = TenacityRetries(_checked(max_retries))
+            KNOWN_POLICIES.add(type(max_retries))
+            return policy
     raise ConfigurationError(
         f"max_retries is a {type(max_retries).__name__}; give an int, or a tenacity Retrying or AsyncRetrying."
     )

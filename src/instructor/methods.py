@@ -1,0 +1,128 @@
+"""The types of the clients' methods, as type checkers and ``help()`` see them.
+
+The keywords of a call stand here once, in `call_keywords`. The methods of both clients take their signatures from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+from instructor.cache.store import BaseCache
+from instructor.hooks import Hooks
+from instructor.options import NOT_GIVEN, NotGiven
+
+if TYPE_CHECKING:
+    from tenacity import BaseRetrying
+
+T = TypeVar("T")
+P = ParamSpec("P")
+M = TypeVar("M")
+
+
+def call_keywords(
+    messages: Sequence[Any] | None = None,
+    max_retries: int | BaseRetrying | None = None,
+    context: Mapping[str, Any] | None = None,
+    strict: bool | None = None,
+    hooks: Hooks | None = None,
+    *,
+    cache: BaseCache | NotGiven | None = NOT_GIVEN,
+    cache_ttl: float | timedelta | None = None,
+    cache_namespace: str | None = None,
+    token_budget: int | None = None,
+    **arguments: Any,
+) -> None:
+    """What each method that asks takes beside the response model. It is a signature, and is never called.
+
+    Args:
+        messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
+        max_retries: How often to ask again after an invalid answer, default 3; or a tenacity ``Retrying``, which
+            then also decides about failed requests.
+        context: Given to validators, and to Jinja2 templates in the messages.
+        strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
+        hooks: Handlers for this call, beside the client's.
+        cache: A store for this call in place of the client's; None for none.
+        cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing. It belongs to the
+            answer: a later call with a shorter one is still served an answer that was stored with a longer one.
+        cache_namespace: A partition for this call in place of the client's.
+        token_budget: Tokens after which no further attempt is made.
+        **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
+            in seconds ...
+    """
+
+
+class Create(Protocol[P]):
+    """`Instructor.create`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+
+class CreateWithCompletion(Protocol[P]):
+    """`Instructor.create_with_completion`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, Any]: ...
+    @overload
+    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
+
+
+class AsyncCreate(Protocol[P]):
+    """`AsyncInstructor.create`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Any]: ...
+
+
+class AsyncCreateWithCompletion(Protocol[P]):
+    """`AsyncInstructor.create_with_completion`."""
+
+    @overload
+    def __call__(
+        self, response_model: type[T], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, tuple[T, Any]]: ...
+    @overload
+    def __call__(
+        self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, tuple[Any, Any]]: ...
+
+
+def create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Create[P]]:
+    """Give a method the signature of `Create` with these keywords."""
+    return cast("Any", _signed(keywords))
+
+
+def create_with_completion(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateWithCompletion[P]]:
+    """Give a method the signature of `CreateWithCompletion` with these keywords."""
+    return cast("Any", _signed(keywords))
+
+
+def async_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreate[P]]:
+    """Give a method the signature of `AsyncCreate` with these keywords."""
+    return cast("Any", _signed(keywords))
+
+
+def async_create_with_completion(
+    keywords: Callable[P, None],
+) -> Callable[[Callable[..., Any]], AsyncCreateWithCompletion[P]]:
+    """Give a method the signature of `AsyncCreateWithCompletion` with these keywords."""
+    return cast("Any", _signed(keywords))
+
+
+def _signed(keywords: Callable[..., None]) -> Callable[[M], M]:
+    """Let ``help()`` and ``inspect.signature`` show the keywords; what runs is the method itself."""
+
+    def sign(method: M) -> M:
+        own = list(inspect.signature(cast("Any", method)).parameters.values())[:2]
+        shared = inspect.signature(keywords).parameters.values()
+        cast("Any", method).__signature__ = inspect.Signature([*own, *shared])
+        return method
+
+    return sign

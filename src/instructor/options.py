@@ -1,0 +1,54 @@
+"""What a caller may say about how a call is made, beside what the provider's SDK takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tenacity import BaseRetrying
+
+    from instructor.cache.store import BaseCache
+    from instructor.hooks import Hooks
+
+
+class NotGiven:
+    """Stands for a keyword that was left out, where None has a meaning of its own."""
+
+    def __repr__(self) -> str:
+        return "NOT_GIVEN"
+
+
+NOT_GIVEN: Final = NotGiven()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The keywords of one call that are ours; every other keyword is the SDK's. `call_keywords` documents them."""
+
+    max_retries: int | BaseRetrying | None = None
+    context: Mapping[str, Any] | None = None
+    strict: bool | None = None
+    hooks: Hooks | None = None
+    cache: BaseCache | NotGiven | None = NOT_GIVEN
+    cache_ttl: float | timedelta | None = None
+    cache_namespace: str | None = None
+    token_budget: int | None = None
+
+
+_NAMES = frozenset(field.name for field in fields(Options))
+_NONE = Options()
+
+
+def split_options(keywords: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
+    """Take our own keywords out of a call's.
+
+    Returns:
+        The options, and the arguments for the SDK, in a dict of their own.
+    """
+    if keywords.keys().isdisjoint(_NAMES):
+        return _NONE, dict(keywords)
+    own = {name: value for name, value in keywords.items() if name in _NAMES}
+    return Options(**own), {name: value for name, value in keywords.items() if name not in _NAMES}
