@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Self
 
 from instructor import validation as check
 from instructor.cache.handle import StoreHandle, handle_of
-from instructor.cache.key import keyed_arguments
+from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.effects import Call, Reply
 from instructor.engine.fast_path import MISSING, KeyMemo, encode, make_memory_lookup
-from instructor.engine.key_builder import KeyBuilder
-from instructor.engine.plan import Plans
+from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks
@@ -72,11 +72,23 @@ class BaseClient:
         self._handle = _handle_of(cache)
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
-        self._key_builder = KeyBuilder(adapter, wires[mode], mode)
+        self._wire = wires[mode]
         self._plans = Plans(wires[mode], mode)
         self._memo = KeyMemo()
         self._stats = ClientStats()
         self._memory_lookup = self._make_memory_lookup()
+
+    @cached_property
+    def _key_builder(self) -> KeyBuilder:
+        # Made for the first key, because an adapter may have to make the SDK's client to know its endpoint.
+        return KeyBuilder(
+            {
+                "provider": self._adapter.provider,
+                "wire": self._wire.name,
+                "endpoint": dict(self._adapter.endpoint) or None,
+                "mode": self.mode.name,
+            }
+        )
 
     def _make_memory_lookup(self) -> Callable[..., Any]:
         local = self._handle.local if self._handle is not None else None
@@ -215,10 +227,10 @@ class BaseClient:
             ttl=ttl,
         )
 
-    def _make_key(self, encoding: bytes | None, *said: Any) -> tuple[str | None, str | None]:
+    def _make_key(self, encoding: bytes | None, plan: Plan, *said: Any) -> tuple[str | None, str | None]:
         """Make a key of what was said, and let the memo lead to it; or say why there is none."""
         try:
-            key, plain = self._key_builder.key(*said)
+            key, plain = self._key_builder.key(plan.schema_text, plan.shape_text, *said)
         except NoCanonicalFormError as error:
             return None, str(error)
         if encoding is not None and plain:

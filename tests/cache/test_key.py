@@ -7,6 +7,7 @@ import datetime as dt
 import enum
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import typing
@@ -15,14 +16,16 @@ from collections import namedtuple
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, create_model
 
-from instructor.cache.key import canonical, canonical_text, make_cache_key, schema_of
-from instructor.engine.key_builder import KeyBuilder
+from instructor.cache.key import FORMAT, KeyBuilder, canonical, canonical_text, make_cache_key, schema_of
+from instructor.cache.memory import AutoCache
+from instructor.client import Instructor
 from instructor.engine.plan import Plans
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.mode import Mode
@@ -72,7 +75,7 @@ def test_the_digest_is_that_of_the_sorted_json_of_its_members() -> None:
 
 
 def make_key(**changes: Any) -> str:
-    """The key of a call through a client's own keyring."""
+    """The key of a call as a client makes it."""
     said: dict[str, Any] = {
         "provider": "openai",
         "endpoint": {"base_url": "https://api.openai.com/v1"},
@@ -86,12 +89,13 @@ def make_key(**changes: Any) -> str:
         "arguments": {},
         **changes,
     }
-    port = ScriptedAdapter([], provider=said["provider"])
-    port.endpoint = said["endpoint"]
-    keyring = KeyBuilder(port, OPENAI_CHAT, said["mode"])
+    builder = KeyBuilder(
+        {"provider": said["provider"], "wire": "openai_chat", "endpoint": said["endpoint"], "mode": said["mode"].name}
+    )
     plan = Plans(OPENAI_CHAT, said["mode"]).make(said["response_model"])
-    key, _ = keyring.key(
-        plan,
+    key, _ = builder.key(
+        plan.schema_text,
+        plan.shape_text,
         said["model"],
         said["messages"],
         said["context"],
@@ -112,7 +116,7 @@ def test_the_client_makes_the_key_that_the_public_function_makes() -> None:
         provider="openai",
         endpoint={"base_url": "https://api.openai.com/v1"},
         wire="openai_chat",
-        format=2,
+        format=FORMAT,
         shape=[
             "User",
             "The answer, as a correct User.",
@@ -343,24 +347,147 @@ def test_data_that_contains_itself_is_refused() -> None:
         canonical(loop)
 
 
+CHILDREN = pathlib.Path(__file__).parent / "children"
+
+
 def test_another_process_with_another_hash_seed_makes_the_same_key() -> None:
-    program = (
-        "from instructor.cache import make_cache_key; print(make_cache_key(messages=[{'role': 'user', 'content': 'x'}],"
-        " model='m', response_model=int, mode='TOOLS', context={'tags': {'a', 'b', 'c', 'd'}}))"
-    )
     keys = {
         subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            [sys.executable, CHILDREN / "keys.py"],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             check=True,
+            timeout=60,
         ).stdout
-        for seed in ("1", "2")
+        for seed in ("1", "2", "3")
     }
-    assert len(keys) == 1
+    (line,) = keys
+    assert len(set(line.split())) == 10
 
 
 @pytest.mark.parametrize("kind", [User, list[User], int, Literal["a"], User | None, dict[str, int]], ids=str)
 def test_every_kind_of_response_model_has_a_schema(kind: Any) -> None:
     assert json.dumps(schema_of(kind))
+
+
+class Role(enum.StrEnum):
+    USER = "user"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Share(float):
+    pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": [{"role": Role.USER, "content": "hello"}]},
+        {"messages": [{Text("role"): "user", "content": Text("hello")}]},
+        {"messages": [{Role.USER: 1, "role": "user", "content": "hello"}]},
+    ],
+    ids=str,
+)
+def test_what_a_request_shows_alike_has_one_key(change: dict[str, Any]) -> None:
+    plain = json.loads(json.dumps(change))
+    assert make_key(**change) == make_key(**plain)
+    assert make_key(arguments={"extra": change}) == make_key(arguments={"extra": plain})
+
+
+def test_a_number_of_a_subclass_is_its_value_in_a_request() -> None:
+    assert make_key(arguments={"top_k": Level.LOW, "top_p": Share(0.5)}) == make_key(
+        arguments={"top_k": 1, "top_p": 0.5}
+    )
+
+
+@pytest.mark.parametrize(("one", "other"), [(Role.USER, "user"), (Level.LOW, 1), (Share(0.5), 0.5), (Text("a"), "a")])
+def test_a_template_may_show_a_value_of_a_subclass_otherwise_so_its_class_counts_in_context(
+    one: Any, other: Any
+) -> None:
+    assert make_key(context={"value": one}) != make_key(context={"value": other})
+
+
+BERLIN, TOKYO = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo")
+
+
+def test_times_and_paths_of_different_meaning_never_share_a_form() -> None:
+    values = [
+        dt.time(12),
+        dt.time(12, tzinfo=BERLIN),
+        dt.time(12, tzinfo=TOKYO),
+        dt.time(12, fold=1),
+        pathlib.PurePosixPath("a"),
+        pathlib.PureWindowsPath("a"),
+    ]
+    assert len({canonical_text(value, "x") for value in values}) == len(values)
+
+
+class Service:
+    """Holds what cannot be keyed, and says itself what counts."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.connection = object()
+
+    def __cache_key__(self) -> Any:
+        return {"name": self.name}
+
+
+def test_an_object_that_names_its_data_is_keyed_by_them_at_any_depth() -> None:
+    @dataclasses.dataclass
+    class Task:
+        services: list[Service]
+
+    one = canonical(Task([Service("a")]))
+    assert one == canonical(Task([Service("a")]))
+    assert one != canonical(Task([Service("b")]))
+    assert canonical(Service("a")) != canonical({"name": "a"})
+    with pytest.raises(NoCanonicalFormError):
+        canonical(Service)
+
+
+class Lazy(dict[str, Any]):
+    """A mapping that can be read in one place only, such as a request's globals."""
+
+    def items(self) -> Any:
+        raise RuntimeError("the password is hunter2")
+
+
+class Refusing:
+    def __cache_key__(self) -> Any:
+        raise LookupError
+
+
+@pytest.mark.parametrize("value", [Lazy(a=1), Refusing()], ids=["mapping", "object"])
+def test_whatever_is_raised_while_a_value_is_read_names_the_value_and_quotes_nothing(value: Any) -> None:
+    with pytest.raises(NoCanonicalFormError, match=r"context\.tools\[1\]") as raised:
+        canonical({"tools": [1, value]}, "context")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_an_integer_of_any_size_has_a_form() -> None:
+    numbers = [10**5000, 10**5000 + 1, -(10**5000), "1" + "0" * 5000]
+    assert len({canonical_text(number, "x") for number in numbers}) == len(numbers)
+
+
+def test_a_call_that_cannot_be_keyed_is_answered_and_says_why() -> None:
+    reasons: list[Any] = []
+    adapter = ScriptedAdapter([{"name": "a"}])
+    client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=AutoCache())
+    client.on("cache:bypass", lambda event: reasons.append(event.reason))
+    assert client.create(User, HELLO, context=Lazy(a=1)) == User(name="a")
+    assert len(reasons) == 1
+    assert reasons[0].startswith("context")
+
+
+def test_the_mode_may_be_left_out() -> None:
+    said: dict[str, Any] = {"messages": HELLO, "model": "m", "response_model": User}
+    assert make_cache_key(**said) == make_cache_key(**said, mode=None) != make_cache_key(**said, mode="TOOLS")

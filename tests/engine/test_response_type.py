@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, Optional, TypeVar, Union
 
+import pydantic.dataclasses
 import pytest
 import typing_extensions
 from pydantic import (
@@ -24,6 +25,7 @@ from pydantic import (
     PrivateAttr,
     RootModel,
     SecretStr,
+    WithJsonSchema,
     computed_field,
     create_model,
     field_serializer,
@@ -309,9 +311,22 @@ def test_a_class_that_pydantic_cannot_read_is_refused_with_advice() -> None:
         client.create(response_model=list[Opaque], messages=HELLO)
 
 
+def annotated(metadata: Any) -> Any:
+    """An annotation of its own: `typing` hands out an older one again that it finds equal, unless its memory is full."""
+    for clear in typing._cleanups:
+        clear()
+    return Annotated[int, metadata]
+
+
 def test_annotations_that_python_calls_equal_are_told_apart() -> None:
     plans = Plans(OPENAI_CHAT, Mode.TOOLS)
-    for one, other in [(Cat | Dog, Dog | Cat), (Literal["a", "b"], Literal["b", "a"]), (Literal[1], Literal[True])]:
+    for one, other in [
+        (Cat | Dog, Dog | Cat),
+        (Literal["a", "b"], Literal["b", "a"]),
+        (Literal[1], Literal[True]),
+        (Annotated[int, Field(examples=[1])], Annotated[int, Field(examples=[1.0])]),
+        (annotated(WithJsonSchema({"const": 1})), annotated(WithJsonSchema({"const": True}))),
+    ]:
         assert plans.make(one) is not plans.make(other)
     assert plans.make(list[Cat]) is plans.make(list[Cat])
     assert plans.make(Annotated[int, Field(gt=0)]) is not plans.make(Annotated[int, Field(gt=1)])
@@ -363,3 +378,24 @@ def test_the_shape_of_every_kind_is_an_object_without_a_reference_at_its_top() -
         assert "$ref" not in shape.schema
         assert shape.name.replace("_", "").replace("-", "").isalnum()
         assert shape.description
+
+
+@pytest.mark.parametrize(
+    "decorate", [dataclasses.dataclass, pydantic.dataclasses.dataclass], ids=["python", "pydantic"]
+)
+def test_the_signature_that_python_gives_a_dataclass_as_docstring_describes_nothing(decorate: Any) -> None:
+    @decorate
+    class Bare:
+        name: str
+        tags: frozenset[str] = frozenset({"a"})
+
+    @decorate
+    class Described:
+        """A person."""
+
+        name: str
+
+    plans = Plans(OPENAI_CHAT, Mode.TOOLS)
+    assert plans.make(Bare).type.shape.description == "The answer, as a correct Bare."
+    assert "frozenset" not in str(plans.make(Bare).type.shape)
+    assert plans.make(Described).type.shape.description == "A person."

@@ -1,4 +1,4 @@
-"""The key: SHA-256 over everything that a call says, in one canonical form."""
+"""The cache key: SHA-256 over everything in a call that can affect the answer, in one canonical form."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from typing import Any, cast
 
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.headers import keyed_headers
 from instructor.mode import Mode
 
-FORMAT = 2
-"""Raised when the same call would be answered differently; older entries are then never found."""
+FORMAT = 3
+"""Raised when the same call would be answered differently, or has another key; older entries are then never found."""
 
 _EXCLUDED_FROM_KEY = frozenset(
     {
@@ -41,26 +42,49 @@ _EXCLUDED_FROM_KEY = frozenset(
 _MARK = "\0"
 """Begins the names of members that stand for what JSON lacks; see `canonical`."""
 
-MARK_TEXT = "\\u0000"
-"""The mark as it stands in a canonical text: where it is absent, the text is that of plain JSON data."""
+_MARK_TEXT = "\\u0000"
+"""The mark as JSON writes it. A canonical text without it holds plain JSON data only."""
 
 _MAX_DEPTH = 100
 
+_LARGEST_INTEGER = 10**600
+"""Python refuses to print longer integers, depending on its settings; these are written in hexadecimal instead."""
+
+
+class Form(enum.Enum):
+    """How exactly a canonical form distinguishes values that Python calls equal.
+
+    Attributes:
+        REQUEST: As a request shows them: a member of a ``StrEnum`` is its text, ``1`` and ``1.0`` are one number, and a
+            tuple is a list.
+        CONTEXT: As a template may show them: as REQUEST, but a subclass of ``str``, ``int`` or ``float`` counts,
+            because it may print its value in another way.
+        ARGUMENT: As a function sees them: any difference of type counts. The order of a mapping's keys does not.
+    """
+
+    REQUEST = enum.auto()
+    CONTEXT = enum.auto()
+    ARGUMENT = enum.auto()
+
+
+_FORMS = {"context": Form.CONTEXT}
+"""The form of each member of a key that is not written as in a request."""
+
 
 def make_cache_key(
-    *, messages: Any, model: str | None, response_model: Any, mode: Mode | str | None, **rest: Any
+    *, messages: Any, model: str | None, response_model: Any, mode: Mode | str | None = None, **rest: Any
 ) -> str:
-    """Make the key under which the answer of a call is stored. The client itself uses this function.
+    """Make the key under which the answer of a call is stored. The client's own keys are made the same way.
 
-    You would use it to look an answer up by hand, or in a cache of your own. The same call makes the same key in
-    any process, on any machine.
+    Use it to look an answer up by hand, or to key a cache of your own. The same call makes the same key in any
+    process and on any machine.
 
     Args:
         messages: The conversation, as passed to ``create``.
         model: The model's name without the vendor's prefix.
         response_model: A pydantic model or any other type whose JSON Schema enters the key; None for none.
-        mode: A `Mode` or its name, such as ``"TOOLS"``.
-        **rest: Whatever else is to make a difference; None is the same as absent. The client adds ``provider``,
+        mode: A `Mode` or its name, such as ``"TOOLS"``. Default: None.
+        **rest: Whatever else makes a difference; None is the same as absent. The client adds ``provider``,
             ``endpoint``, ``wire``, ``shape``, ``arguments``, ``context``, ``strict``, ``namespace`` and ``format``.
 
     Returns:
@@ -68,39 +92,105 @@ def make_cache_key(
 
     Raises:
         NoCanonicalFormError: A value has no form that is the same in every process; the message names it.
-        ConfigurationError: The response model is no type.
+        ConfigurationError: The response model is not a type.
 
     Example:
         >>> make_cache_key(messages=[], model="gpt-4.1-mini", response_model=int, mode="TOOLS")[:8]
         '6c78ed2a'
     """
-    texts = {
-        "messages": canonical_text(messages, "messages"),
-        "mode": canonical_text(mode.name if isinstance(mode, Mode) else mode, "mode"),
-        "model": canonical_text(model, "model"),
-        "schema": canonical_text(schema_of(response_model), "schema"),
+    members = {
+        "messages": messages,
+        "mode": mode.name if isinstance(mode, Mode) else mode,
+        "model": model,
+        "schema": schema_of(response_model),
     }
-    texts.update((name, canonical_text(value, name)) for name, value in rest.items() if value is not None)
-    return digest(texts)
+    members.update((name, value) for name, value in rest.items() if value is not None)
+    return digest({name: _member_text(name, value) for name, value in members.items()})
+
+
+class KeyBuilder:
+    """Makes the keys of one client's calls: the same digests as `make_cache_key`, with less work for each.
+
+    What is the same for every call of the client is written once.
+
+    Args:
+        fixed: The members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
+            same as absent. ``format`` is added.
+
+    Example:
+        >>> builder = KeyBuilder({"mode": "TOOLS"})
+        >>> key, plain = builder.key("null", "null", "gpt-4.1-mini", [], None, True, None, {})
+        >>> len(key), plain
+        (64, True)
+    """
+
+    def __init__(self, fixed: Mapping[str, Any]) -> None:
+        self._members = {**fixed, "format": FORMAT}
+
+    @cached_property
+    def _fixed_texts(self) -> dict[str, str]:
+        return {name: _member_text(name, value) for name, value in self._members.items() if value is not None}
+
+    def key(
+        self,
+        schema: str,
+        shape: str,
+        model: str,
+        messages: Any,
+        context: Mapping[str, Any] | None,
+        strict: bool,
+        namespace: str | None,
+        arguments: Mapping[str, Any],
+    ) -> tuple[str, bool]:
+        """Make the key of a call.
+
+        Args:
+            schema: The canonical text of the response model's schema.
+            shape: The canonical text of what else a request shows of the response model.
+            model: As for `make_cache_key`.
+            messages: As for `make_cache_key`.
+            context: The values that filled the templates in the messages.
+            strict: Whether the answer is validated strictly.
+            namespace: The partition of the cache.
+            arguments: The call's other arguments, of which `keyed_arguments` enter the key.
+
+        Returns:
+            The key, and whether the call holds plain JSON data only: then equal encodings of two calls mean equal
+            calls, and a `KeyMemo` may lead from the encoding to the key.
+
+        Raises:
+            NoCanonicalFormError: A value in the call has no form that is the same in every process.
+        """
+        members = {
+            "arguments": keyed_arguments(arguments) or None,
+            "context": context,
+            "messages": messages,
+            "model": model,
+            "namespace": namespace,
+            "strict": None if strict else False,
+        }
+        texts = {name: _member_text(name, value) for name, value in members.items() if value is not None}
+        plain = not any(_MARK_TEXT in text for text in texts.values())
+        return digest({**self._fixed_texts, "schema": schema, "shape": shape, **texts}), plain
 
 
 def digest(texts: Mapping[str, str]) -> str:
     """Hash an object whose members are given as canonical JSON texts.
 
-    The text hashed is that of ``json.dumps(members, sort_keys=True)``; members that never change between calls,
-    such as the schema, are thus written once.
+    The text hashed is that of ``json.dumps(members, sort_keys=True)``, without writing members again that are the same
+    for many calls, such as the schema.
     """
     members = ", ".join(f"{json.dumps(name)}: {texts[name]}" for name in sorted(texts))
     return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
 
 
 def keyed_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the arguments that belong in a key: those that can change the answer, unless None."""
+    """Keep the arguments that belong in a key: those that can affect the answer, unless None."""
     kept = {name: value for name, value in arguments.items() if value is not None and name not in _EXCLUDED_FROM_KEY}
     headers = kept.pop("extra_headers", None)
     if isinstance(headers, Mapping):
-        said = keyed_headers(cast("Mapping[str, Any]", headers))
-        kept.update({"extra_headers": said} if said else {})
+        keyed = keyed_headers(cast("Mapping[str, Any]", headers))
+        kept.update({"extra_headers": keyed} if keyed else {})
     return kept
 
 
@@ -110,115 +200,165 @@ def schema_of(response_model: Any) -> dict[str, Any] | None:
         return None
     from pydantic import TypeAdapter
 
+    from instructor.cache.json_schema import StableJsonSchema
+
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(response_model)
-        return adapter.json_schema()
+        return adapter.json_schema(schema_generator=StableJsonSchema)
     except Exception as error:
-        # pydantic raises errors of many kinds for what is no type, some of them Python's own.
+        # For a value that is not a type, pydantic raises errors of many kinds, some of them Python's own.
         raise ConfigurationError(
             f"response_model {response_model!r} has no JSON Schema: {error}. Pass a type that pydantic can read."
         ) from error
 
 
-def canonical_text(value: Any, path: str) -> str:
+def _member_text(name: str, value: Any) -> str:
+    return canonical_text(value, name, _FORMS.get(name, Form.REQUEST))
+
+
+def canonical_text(value: Any, path: str, form: Form = Form.REQUEST) -> str:
     """Write a value as the one JSON text that stands for it.
 
     Args:
-        value: Anything a user may say in a call.
+        value: Any value in a call.
         path: What to call the value in an error, such as ``"messages"``.
+        form: Which differences count.
 
     Raises:
         NoCanonicalFormError: As `canonical`.
     """
-    return json.dumps(canonical(value, path), sort_keys=True)
+    return json.dumps(canonical(value, path, form), sort_keys=True)
 
 
-def canonical(value: Any, path: str = "value", depth: int = 0) -> Any:
-    """Turn a value into plain JSON data such that equal meaning gives equal data, and other meaning other data.
+def canonical(value: Any, path: str = "value", form: Form = Form.REQUEST, depth: int = 0) -> Any:
+    """Turn a value into plain JSON data, so that values of equal meaning become equal data and no others do.
 
-    ``0`` and ``0.0`` become one, a tuple becomes a list, and the order of a dict's keys is lost. What JSON lacks
-    becomes an object with one member whose name begins with a null character, so that it equals no data of yours.
+    What JSON lacks becomes an object with one member whose name begins with a null character; a name of the user's
+    that begins with one gets a second, so that no data of the user's look like it. Of an object with a method
+    ``__cache_key__`` the form is that of what the method returns.
 
     Raises:
-        NoCanonicalFormError: The value, or something in it, has no such form: a function, an open file, an
-            instance of a class that is neither a dataclass nor a pydantic model.
+        NoCanonicalFormError: The value, or something in it, has no such form: a function, an open file, an instance of
+            a class that is neither a dataclass nor a pydantic model and has no ``__cache_key__``. Or reading it raised.
+
+    Example:
+        >>> canonical((1.0, {"b": 2, "a": None}))
+        [1, {'b': 2, 'a': None}]
     """
-    if value is None or isinstance(value, bool) or type(value) in (str, int):
+    kind = type(value)
+    if value is None or kind is str or kind is bool:
         return value
     if depth > _MAX_DEPTH:
         raise NoCanonicalFormError(f"{path} is nested more than {_MAX_DEPTH} deep, or contains itself.")
-    if type(value) is float:
-        return _canonical_float(value)
-    if isinstance(value, (list, tuple)) and not _is_named(value):
-        items = cast("list[Any] | tuple[Any, ...]", value)
-        return [canonical(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(items)]
-    if isinstance(value, Mapping):
-        members = cast("Mapping[Any, Any]", value)
-        return _canonical_mapping(members, path, depth)
-    return _canonical_object(value, path, depth)
+    try:
+        return _BUILTINS.get(kind, _canonical_object)(value, path, form, depth + 1)
+    except NoCanonicalFormError:
+        raise
+    except Exception as error:
+        # Mappings, properties and `__cache_key__` are the user's code. Its message may quote data, so it is not repeated.
+        raise NoCanonicalFormError(
+            f"{path} is a {_class_name(value)} that cannot be read: it raised {type(error).__name__}. "
+            "Pass plain data to have the call cached."
+        ) from error
 
 
-def _canonical_float(value: float) -> Any:
+def _canonical_integer(value: int, path: str, form: Form, depth: int) -> Any:  # noqa: ARG001 - one signature for all
+    return value if -_LARGEST_INTEGER < value < _LARGEST_INTEGER else {f"{_MARK}integer": hex(value)}
+
+
+def _canonical_float(value: float, path: str, form: Form, depth: int) -> Any:  # noqa: ARG001 - one signature for all
+    if form is Form.ARGUMENT:
+        return {f"{_MARK}float": repr(value)}
     if value.is_integer():
         return int(value)
     return value if math.isfinite(value) else {f"{_MARK}float": str(value)}
 
 
-def _canonical_mapping(value: Mapping[Any, Any], path: str, depth: int) -> Any:
+def _canonical_items(value: list[Any] | tuple[Any, ...], path: str, form: Form, depth: int) -> Any:
+    items = [canonical(item, f"{path}[{index}]", form, depth) for index, item in enumerate(value)]
+    return _with_class("items", items, value, list, form)
+
+
+def _canonical_mapping(value: Mapping[Any, Any], path: str, form: Form, depth: int) -> Any:
+    data: Any
     if all(type(name) is str for name in value):
-        return {
-            _MARK + name if name.startswith(_MARK) else name: canonical(item, f"{path}.{name}", depth + 1)
+        data = {
+            _MARK + name if name.startswith(_MARK) else name: canonical(item, f"{path}.{name}", form, depth)
             for name, item in value.items()
         }
-    pairs = ([canonical(name, path, depth + 1), canonical(item, path, depth + 1)] for name, item in value.items())
-    return {f"{_MARK}mapping": sorted(pairs, key=_sorted_text)}
+    elif form is Form.REQUEST and all(isinstance(name, str) for name in value):
+        return _canonical_mapping({str.__str__(name): item for name, item in value.items()}, path, form, depth)
+    else:
+        pairs = (
+            [canonical(name, path, form, depth), canonical(item, path, form, depth)] for name, item in value.items()
+        )
+        data = {f"{_MARK}mapping": sorted(pairs, key=_sorted_text)}
+    return _with_class("mapping of", data, value, dict, form)
 
 
-def _canonical_object(value: Any, path: str, depth: int) -> Any:
-    for kind, (tag, write) in _WRITERS.items():
-        if isinstance(value, kind):
-            return {_MARK + tag: canonical(write(value), path, depth + 1)}
-    if isinstance(value, AbstractSet):
-        members = cast("AbstractSet[Any]", value)
-        items = [canonical(item, path, depth + 1) for item in members]
-        return {f"{_MARK}set": sorted(items, key=_sorted_text)}
-    if isinstance(value, tuple):
-        named = cast("tuple[Any, ...]", value)
-        return {f"{_MARK}named": [_class_name(value), canonical(dict(_members(named)), path, depth + 1)]}
+def _canonical_set(value: AbstractSet[Any], path: str, form: Form, depth: int) -> Any:
+    items = sorted((canonical(item, path, form, depth) for item in value), key=_sorted_text)
+    return {f"{_MARK}set": _with_class("set of", items, value, set, form)}
+
+
+def _canonical_object(value: Any, path: str, form: Form, depth: int) -> Any:
+    """The form of whatever is not exactly one of the built-in types."""
+    if hasattr(type(value), "__cache_key__"):
+        data = canonical(value.__cache_key__(), f"{path}.__cache_key__()", form, depth)
+        return {f"{_MARK}keyed": [_class_name(value), data]}
+    for base, (tag, write) in _SCALARS.items():
+        if isinstance(value, base):
+            if form is Form.REQUEST and isinstance(value, (str, int, float)):
+                return canonical(_plain_scalar(value), path, form, depth)
+            data = canonical(write(value), path, form, depth)
+            named = isinstance(value, _NAMED_IN_DATA)
+            return {_MARK + tag: data if named else _with_class(tag, data, value, base, form)}
+    for base, write_all in _CONTAINERS.items():
+        if isinstance(value, base) and not _is_named_tuple(value):
+            return write_all(value, path, form, depth)
     state = _state_of(value)
     if state is not None:
-        return {f"{_MARK}object": [_class_name(value), canonical(state, path, depth + 1)]}
+        return {f"{_MARK}object": [_class_name(value), canonical(state, path, form, depth)]}
     raise NoCanonicalFormError(
-        f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which has no form that is the same in "
-        "every process. Pass plain data, a dataclass or a pydantic model to have the call cached."
+        f"{path} is a {_class_name(value)}, which has no form that is the same in every process. To have the call "
+        "cached, pass plain data, a dataclass or a pydantic model, or give the class a method __cache_key__() that "
+        "returns plain data."
     )
 
 
-def _is_named(value: Any) -> bool:
-    return hasattr(value, "_fields")
+def _with_class(tag: str, data: Any, value: Any, base: type, form: Form) -> Any:
+    """Add the class of a value to its data, where a difference of class counts and the data do not tell it."""
+    if form is not Form.ARGUMENT or type(value) is base:
+        return data
+    return {f"{_MARK}{tag}": [_class_name(value), data]}
 
 
-def _members(named: Any) -> list[tuple[str, Any]]:
-    """A named tuple's names and values; a template reads it by name, so it is more than its values in order."""
-    return list(zip(named._fields, named, strict=True))
+def _plain_scalar(value: str | float) -> str | float:
+    """A value of a subclass of ``str``, ``int`` or ``float``, as JSON writes it."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 def _state_of(value: Any) -> dict[str, Any] | None:
-    """Everything that a dataclass or pydantic instance holds; a dump would leave out excluded and private fields."""
+    """All data of a named tuple, a dataclass or a pydantic model; a dump would leave out excluded and private fields."""
     if isinstance(value, type):
         return None
+    if isinstance(value, tuple):
+        # A template reads a named tuple by name, so it is more than its values in order.
+        return dict(zip(cast("Any", value)._fields, cast("tuple[Any, ...]", value), strict=True))
     if dataclasses.is_dataclass(value):
         fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
         return {**getattr(value, "__dict__", {}), **fields}
-    known = _pydantic_fields(type(cast("object", value)))
+    known = getattr(type(cast("object", value)), "__pydantic_fields__", None)
     if known is None:
         return None
     extra = {"extra": value.__pydantic_extra__, "private": value.__pydantic_private__}
     return {**extra, "fields": {name: getattr(value, name, None) for name in known}}
 
 
-def _pydantic_fields(kind: type) -> Any:
-    return getattr(kind, "__pydantic_fields__", None)
+def _is_named_tuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(cast("object", value), "_fields")
 
 
 def _sorted_text(data: Any) -> str:
@@ -229,20 +369,42 @@ def _class_name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-_WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+_BUILTINS: dict[type, Callable[[Any, str, Form, int], Any]] = {
+    int: _canonical_integer,
+    float: _canonical_float,
+    list: _canonical_items,
+    tuple: _canonical_items,
+    dict: _canonical_mapping,
+    set: _canonical_set,
+    frozenset: _canonical_set,
+}
+
+_CONTAINERS: dict[type, Callable[[Any, str, Form, int], Any]] = {
+    list: _canonical_items,
+    tuple: _canonical_items,
+    Mapping: _canonical_mapping,
+    AbstractSet: _canonical_set,
+}
+
+_SCALARS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     enum.Enum: ("enum", lambda value: [_class_name(value), value.name, value.value]),
-    str: ("str", lambda value: [_class_name(value), str.__str__(value)]),
-    int: ("int", lambda value: [_class_name(value), int(value)]),
-    float: ("number", lambda value: [_class_name(value), float(value)]),
+    str: ("str", lambda value: [_class_name(value), _plain_scalar(value)]),
+    int: ("int", lambda value: [_class_name(value), _plain_scalar(value)]),
+    float: ("number", lambda value: [_class_name(value), _plain_scalar(value)]),
     bytes: ("bytes", lambda value: base64.b64encode(value).decode()),
     bytearray: ("bytearray", lambda value: base64.b64encode(value).decode()),
     dt.datetime: ("datetime", lambda value: [value.isoformat(), str(value.tzinfo), value.fold]),
     dt.date: ("date", lambda value: value.isoformat()),
-    dt.time: ("time", lambda value: value.isoformat()),
+    dt.time: ("time", lambda value: [value.isoformat(), str(value.tzinfo), value.fold]),
     dt.timedelta: ("timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
     decimal.Decimal: ("decimal", str),
     uuid.UUID: ("uuid", str),
-    pathlib.PurePath: ("path", str),
+    # Without its module, which is not the same in every version of Python.
+    pathlib.PurePath: ("path", lambda value: [type(value).__name__, str(value)]),
     re.Pattern: ("pattern", lambda value: [value.pattern, value.flags]),
     complex: ("complex", lambda value: [value.real, value.imag]),
 }
+"""What JSON lacks, by its class: a tag, and the data that tell two values apart."""
+
+_NAMED_IN_DATA = (enum.Enum, str, int, float, pathlib.PurePath)
+"""Classes whose instances have their class among their data in any form."""

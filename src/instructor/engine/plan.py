@@ -178,10 +178,13 @@ _WELL_KNOWN = ("annotated_types", "builtins", "pydantic", "typing", "typing_exte
 
 
 def _known_by(value: Any) -> Any:
+    if type(value) in (str, int, bool):
+        return value
     if type(value).__module__.partition(".")[0] not in _WELL_KNOWN:
         return id(value)
     try:
         hash(value)
     except TypeError:
         return repr(value)
-    return value
+    # Equal objects may hold other types: `WithJsonSchema({"const": 1})` equals the one with True, which prints otherwise.
+    return value, repr(value)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import SchemaError
 
+from instructor.cache.json_schema import StableJsonSchema
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 from instructor.wires.spec import ToolSpec
@@ -74,7 +75,7 @@ class ModelType:
     def __init__(self, model: type[BaseModel]) -> None:
         complete_model(model)
         self._model = weakref.ref(model)
-        self.schema = model.model_json_schema()
+        self.schema = model.model_json_schema(schema_generator=StableJsonSchema)
         self.spec = tool_spec_of(self.schema, model.__name__, model.__doc__)
 
     def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
@@ -91,8 +92,8 @@ class AdapterType:
 
     def __init__(self, model: Any) -> None:
         adapter: TypeAdapter[Any] = TypeAdapter(model)
-        self.schema = adapter.json_schema()
-        self.spec = tool_spec_of(self.schema, model.__name__, model.__doc__)
+        self.schema = adapter.json_schema(schema_generator=StableJsonSchema)
+        self.spec = tool_spec_of(self.schema, model.__name__, _written_docstring(model))
         self._validator = adapter.validator
 
     def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
@@ -108,8 +109,8 @@ class WrappedType:
     def __init__(self, model: Any, name: str = "Response") -> None:
         wrapper: Any = typing_extensions.TypedDict(name, {CONTENT: model})  # type: ignore[misc]  # pyright: ignore - name and type are only known here
         adapter: TypeAdapter[Any] = TypeAdapter(wrapper)
-        self.schema = TypeAdapter(model).json_schema()
-        self.spec = tool_spec_of(adapter.json_schema(), name, None)
+        self.schema = TypeAdapter(model).json_schema(schema_generator=StableJsonSchema)
+        self.spec = tool_spec_of(adapter.json_schema(schema_generator=StableJsonSchema), name, None)
         self._validator = adapter.validator
 
     def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
@@ -142,6 +143,12 @@ def make_response_type(response_model: Any) -> ResponseType:
 
 def _is_record(model: Any) -> bool:
     return typing_extensions.is_typeddict(model) or (isinstance(model, type) and dataclasses.is_dataclass(model))
+
+
+def _written_docstring(model: Any) -> str | None:
+    """The docstring that a person wrote. Python gives a dataclass its signature otherwise, which describes nothing."""
+    text: str | None = model.__doc__
+    return None if text is not None and text.startswith(f"{model.__name__}(") else text
 
 
 def complete_model(model: type[BaseModel]) -> None:
