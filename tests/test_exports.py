@@ -16,7 +16,7 @@ import instructor.exceptions
 
 SDKS = ("openai", "anthropic", "google.genai", "redis", "diskcache")
 # Errors that upstream does not have.
-OURS_ALONE = {"CacheEntryError", "CacheError", "NoCanonicalFormError", "RefusalError"}
+OURS_ALONE = {"ArgumentError", "CacheEntryError", "CacheError", "ForeignError", "NoCanonicalFormError", "RefusalError"}
 HEAVY = ("tenacity", "jinja2", "typer", "rich")
 
 

@@ -16,9 +16,11 @@ FUNCTION_LINES = 60
 
 # Every room and what it may know, besides itself. A file or a folder at the top of the package is a room;
 # "providers.adapter" is one that stands for a single file of it.
-GROUND = {"exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode", "usage"}
+GROUND = {"credentials", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode", "usage"}
 KNOWS: dict[str, set[str]] = {
-    "exceptions": {"usage"},
+    "credentials": set(),
+    "describing": {"exceptions"},
+    "exceptions": {"credentials", "usage"},
     "headers": set(),
     "hooks": {"exceptions", "mode", "usage"},
     "lazy": set(),

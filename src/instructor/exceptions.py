@@ -4,13 +4,15 @@
 
     InstructorError
     ├── ConfigurationError             an argument, a key, an SDK or a setting is missing or wrong
+    │   └── ArgumentError              (also a ValueError) an argument has a wrong value
     ├── ClientError                    the client handed over does not fit
     ├── ModeError                      the vendor does not speak the mode
     ├── IncompleteOutputException      the provider cut the answer off
-    ├── ProviderError                  a provider answered with something that is no answer
-    ├── ValidationError                a value of ours did not validate
+    ├── ProviderError                  a provider sent something that is not an answer
+    ├── ForeignError                   stands for another package's error where that can't be pickled
+    ├── ValidationError                a record or a prompt of ours isn't valid
     ├── CacheError                     a store failed; raised to you only with ``on_error="raise"``
-    │   ├── CacheEntryError            what a store returned is no entry of this key
+    │   ├── CacheEntryError            what a store returned isn't an entry of this key
     │   └── NoCanonicalFormError       a value in a call cannot be part of a cache key
     ├── InstructorRetryException       no valid answer: attempts are used up, or the provider's call failed
     │   ├── RefusalError               the model, or the provider's filter, refused to answer
@@ -22,23 +24,31 @@
     └── MultimodalError                (also a ValueError) an image, a sound or a document cannot be used
 
 Catch `InstructorError` for all of them. The SDK's own error is the ``__cause__`` of ours.
+
+All of them can be copied, pickled and sent between processes. SDKs' errors can't, so that a pickled error holds a
+`ForeignError` in their place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import copyreg
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+
+from instructor.credentials import mask_credentials
 
 if TYPE_CHECKING:
     from instructor.usage import Usage
 
 __all__ = [
+    "ArgumentError",
     "AsyncValidationError",
     "CacheEntryError",
     "CacheError",
     "ClientError",
     "ConfigurationError",
     "FailedAttempt",
+    "ForeignError",
     "IncompleteOutputException",
     "InstructorError",
     "InstructorRetryException",
@@ -80,22 +90,66 @@ class InstructorError(Exception):
         super().__init__(*args)
         self.failed_attempts: list[FailedAttempt] = list(failed_attempts or ())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickle would call the class with `args`, which most classes below don't accept. `__newobj__` skips `__init__`.
+        # The attributes come third and not as an argument: they may lead back to this error, as failed attempts do.
+        state = self.__dict__ if self.__cause__ is None else self.__dict__ | {"__cause__": self.__cause__}
+        return copyreg.__newobj__, (type(self), *_make_portable(self.args)), _make_portable(state)  # type: ignore[attr-defined]  # typeshed leaves it out
+
+    def __copy__(self) -> Self:
+        """Copy within this process, where everything can stay as it is."""
+        copied = type(self).__new__(type(self), *self.args)
+        copied.__dict__.update(self.__dict__)
+        copied.__cause__ = self.__cause__
+        return copied
+
 
 class ConfigurationError(InstructorError):
     """An argument, a key, an SDK or a setting is missing or wrong. The message says what to do."""
+
+
+class ArgumentError(ConfigurationError, ValueError):
+    """An argument has a wrong value.
+
+    `ConfigurationError` itself isn't a ValueError: pydantic takes a ValueError that a validator raises for an invalid
+    answer, so that a validator whose own client lacks its key would have the model asked again and again.
+    """
 
 
 class ClientError(InstructorError):
     """The client handed to a factory is not one that the factory can use."""
 
 
+class ForeignError(InstructorError):
+    """Stands for an error of another package that can't be pickled, or that holds a request with its credentials.
+
+    You find it where an `InstructorError` came from another process, in place of the SDK's error: as ``__cause__``
+    and in ``failed_attempts``.
+
+    Attributes:
+        type_name: The full name of the error's class, such as ``"openai.RateLimitError"``.
+        text: The error's text.
+        status_code: The HTTP status, where the error had one.
+
+    Example:
+        >>> str(ForeignError("openai.RateLimitError", "slow down", 429))
+        'openai.RateLimitError: slow down'
+    """
+
+    def __init__(self, type_name: str, text: str, status_code: int | None = None) -> None:
+        super().__init__(f"{type_name}: {text}" if text else type_name)
+        self.type_name = type_name
+        self.text = text
+        self.status_code = status_code
+
+
 class ModeError(InstructorError):
-    """The vendor does not speak the mode.
+    """The vendor doesn't offer the mode.
 
     Attributes:
         mode: The mode asked for.
         provider: The vendor.
-        valid_modes: The names of the modes it speaks.
+        valid_modes: The names of the modes it offers.
     """
 
     def __init__(self, mode: str, provider: str, valid_modes: Sequence[str]) -> None:
@@ -103,9 +157,6 @@ class ModeError(InstructorError):
         self.provider = provider
         self.valid_modes = list(valid_modes)
         super().__init__(f"{provider} does not speak mode {mode!r}. Use one of {', '.join(valid_modes)}.")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.mode, self.provider, self.valid_modes)
 
 
 class IncompleteOutputException(InstructorError):
@@ -126,7 +177,7 @@ class IncompleteOutputException(InstructorError):
 
 
 class ProviderError(InstructorError):
-    """A provider answered with something that is no answer.
+    """A provider sent something that is not an answer.
 
     Attributes:
         provider: The vendor.
@@ -137,12 +188,9 @@ class ProviderError(InstructorError):
         self.message = message
         super().__init__(f"{provider}: {message}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.provider, self.message)
-
 
 class ValidationError(InstructorError):
-    """A value of ours did not validate; an answer that does not is a `pydantic.ValidationError`."""
+    """A record or a prompt of ours isn't valid. An invalid answer is a `pydantic.ValidationError`."""
 
 
 class CacheError(InstructorError):
@@ -158,14 +206,13 @@ class NoCanonicalFormError(CacheError):
 
 
 class InstructorRetryException(InstructorError):
-    """No valid answer: the attempts are used up, or the provider's call failed. The last error is its ``__cause__``.
+    """There is no valid answer: the attempts are used up, or the request failed. The last error is its ``__cause__``.
 
     Attributes:
         last_completion: The SDK's last completion; None if there was none.
         messages: The messages of the last request.
         n_attempts: How many requests were made.
         total_usage: Tokens spent over all of them.
-        create_kwargs: The last request's keywords.
     """
 
     def __init__(
@@ -184,6 +231,15 @@ class InstructorRetryException(InstructorError):
         self.n_attempts = n_attempts
         self.total_usage = total_usage
         self.create_kwargs = create_kwargs
+
+    @property
+    def create_kwargs(self) -> dict[str, Any] | None:
+        """The last request's keywords; assigning them masks what may be a credential."""
+        return self._create_kwargs
+
+    @create_kwargs.setter
+    def create_kwargs(self, kwargs: Mapping[str, Any] | None) -> None:
+        self._create_kwargs = None if kwargs is None else mask_credentials(kwargs)
 
 
 class RefusalError(InstructorRetryException):
@@ -207,7 +263,7 @@ class TokenBudgetExceeded(TokenBudgetError):
 
 
 class TokenUsageUnavailableError(TokenBudgetError):
-    """A budget was given, but the provider does not say what an answer cost."""
+    """A budget was given, but the provider doesn't say how many tokens an answer cost."""
 
 
 class AsyncValidationError(ValueError, InstructorError):
@@ -250,3 +306,45 @@ class MultimodalError(ValueError, InstructorError):
         super().__init__(message, *args)
         self.content_type = content_type
         self.file_path = file_path
+
+
+_PLAIN = (str, int, float, bool, bytes, type(None))
+
+
+def _make_portable(value: Any) -> Any:
+    """Replace what another process could not load, however deep it lies in lists, dicts and attempts."""
+    # An error of ours is left alone, because pickle asks it in its turn; asking it here would follow circles for ever.
+    if type(value) in _PLAIN or isinstance(value, InstructorError):
+        return value
+    if isinstance(value, FailedAttempt):
+        return FailedAttempt(*(_make_portable(member) for member in value))
+    if type(value) in (list, tuple):
+        return type(value)(_make_portable(item) for item in value)
+    if type(value) is dict:
+        return {name: _make_portable(item) for name, item in cast("dict[Any, Any]", value).items()}
+    return value if not _holds_request(value) and _survives_pickling(value) else _make_stand_in(value)
+
+
+def _holds_request(value: Any) -> bool:
+    """Whether an error has the request in it, and with it the key, as those of the SDKs and of httpx have."""
+    members: Mapping[str, Any] = getattr(value, "__dict__", {})
+    return isinstance(value, BaseException) and not members.keys().isdisjoint({"request", "_request", "response"})
+
+
+def _survives_pickling(value: Any) -> bool:
+    import pickle
+
+    try:
+        loaded = pickle.loads(pickle.dumps(value))  # noqa: S301 - it loads only what it has just written itself
+    except Exception:  # noqa: BLE001 - a class may raise anything when it is pickled or made anew
+        return False
+    return type(loaded) is type(value) and (not isinstance(value, BaseException) or str(loaded) == str(value))
+
+
+def _make_stand_in(value: Any) -> ForeignError | str:
+    kind: type[Any] = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if not isinstance(value, BaseException):
+        return f"<{name}, which can't be pickled>"
+    status = getattr(value, "status_code", None)
+    return ForeignError(name, str(value), status if isinstance(status, int) else None)
