@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cached_property
+from functools import partial
 from typing import Any, Self
 
 from instructor import validation as check
-from instructor.cache.handle import StoreHandle, handle_of
+from instructor.cache.handle import StoreHandle
+from instructor.cache.hits import HitLog
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
+from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
-from instructor.engine.effects import Call, Reply
-from instructor.engine.fast_path import MISSING, KeyMemo, encode, make_memory_lookup
+from instructor.engine.fast_path import Asker, Memory, Refused, make_memory_lookup
+from instructor.engine.key_memo import NOT_KEYED, decode, encode, make_memo, shorten
+from instructor.engine.path import CachePath, LocalTier, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks
+from instructor.messages import Messages, copy_values
 from instructor.mode import Mode
+from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute
 from instructor.templating import render_messages
+from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire
-
-_ENGINE_KEYWORDS = ("max_retries", "context", "strict", "token_budget")
-"""Keywords of ``create`` that a factory may be given as defaults, beside the provider's own."""
-
 
 _NOT_YET = {
     "create_iterable": "Use create(response_model=list[Model]), which returns them all at once.",
@@ -33,26 +36,19 @@ _NOT_YET = {
 }
 """Methods of 1.x that users look for here, and what to do meanwhile."""
 
-
-class NotGiven:
-    """Stands for a keyword that was left out, where None has a meaning of its own."""
-
-    def __repr__(self) -> str:
-        return "NOT_GIVEN"
-
-
-NOT_GIVEN = NotGiven()
+_MOST_PATHS = 8
+"""Stores given with ``cache=`` to single calls that a client remembers."""
 
 
 class BaseClient:
-    """The state of a client, its events and counters, and the way from a user's keywords to a `Call`."""
+    """The state of a client, its events and counters, and the way from a caller's keywords to a `Call`."""
 
     def __init__(
         self,
         adapter: Adapter,
         *,
         wires: Mapping[Mode, Wire],
-        mode: Mode,
+        mode: Mode | None = None,
         model: str | None = None,
         cache: BaseCache | None = None,
         cache_ttl: float | timedelta | None = None,
@@ -60,41 +56,39 @@ class BaseClient:
         hooks: Hooks | None = None,
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
-        if mode not in wires:
+        if mode is not None and mode not in wires:
             raise ModeError(mode.name, adapter.provider, [known.name for known in wires])
-        self.mode = mode
-        self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._adapter = adapter
+        self._wires: Mapping[Mode, Wire] = wires if mode is None else {mode: wires[mode]}
         self._model = model
-        given = check.check_defaults(defaults or {})
-        self._settings = {name: given.pop(name) for name in _ENGINE_KEYWORDS if name in given}
-        self._defaults = given
-        self._handle = _handle_of(cache)
+        self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
+        self._settings, self._defaults = split_options(check.check_defaults(defaults or {}))
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
-        self._wire = wires[mode]
-        self._plans = Plans(wires[mode], mode)
-        self._memo = KeyMemo()
+        self._key_builders: dict[Mode, KeyBuilder] = {}
+        self._plans = Plans()
         self._stats = ClientStats()
-        self._memory_lookup = self._make_memory_lookup()
+        self._paths = _Paths(self._stats)
+        weakref.finalize(self, self._paths.close).atexit = False
+        store = check.check_cache(cache)
+        self._path = None if store is None else self._paths.add(store)
+        self._memo = make_memo(getattr(store, "maxsize", None))
+        self._lookup = make_memory_lookup(self._make_asker(), _memory_of(self._path))
 
-    @cached_property
-    def _key_builder(self) -> KeyBuilder:
-        # Made for the first key, because an adapter may have to make the SDK's client to know its endpoint.
-        return KeyBuilder(
-            {
-                "provider": self._adapter.provider,
-                "wire": self._wire.name,
-                "endpoint": dict(self._adapter.endpoint) or None,
-                "mode": self.mode.name,
-            }
+    def _make_asker(self) -> Asker:
+        adapter, paths = self._adapter, self._paths
+        return Asker(
+            provider=adapter.provider,
+            model=self._model,
+            plans=self._plans,
+            memo=self._memo,
+            hooks=self._hooks,
+            context=check.check_context(self._settings.context),
+            strict=check.check_strict(self._settings.strict),
+            find_memory=lambda cache: _memory_of(paths.find(cache)),
+            load=lambda entry: adapter.load(entry.completion),
+            asynchronous=adapter.asynchronous,
         )
-
-    def _make_memory_lookup(self) -> Callable[..., Any]:
-        local = self._handle.local if self._handle is not None else None
-        if local is None or self._settings:
-            return lambda *_: MISSING
-        return make_memory_lookup(local, self._plans, self._memo, self._stats, self._hooks, self._namespace)
 
     @property
     def hooks(self) -> Hooks:
@@ -110,6 +104,16 @@ class BaseClient:
     def model(self) -> str | None:
         """The model that is asked unless a call names another."""
         return self._model
+
+    @property
+    def mode(self) -> Mode:
+        """The mode that was chosen for this client, or the one that is best for its model."""
+        return self._choose_mode(self._adapter.capabilities(self._model or ""))
+
+    @property
+    def cache(self) -> BaseCache | None:
+        """The store of answers; None for a client without one."""
+        return None if self._path is None else self._path.tiers[-1].handle.store
 
     @property
     def client(self) -> Any:
@@ -138,7 +142,7 @@ class BaseClient:
     @property
     def responses(self) -> Any:
         """This client in `Mode.RESPONSES_TOOLS`, so that ``client.responses.create`` is `create`; else the SDK's."""
-        return self if self.mode is Mode.RESPONSES_TOOLS else sdk_attribute(self._adapter, "responses")
+        return self if list(self._wires) == [Mode.RESPONSES_TOOLS] else sdk_attribute(self._adapter, "responses")
 
     def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
         """Register a handler for an event of this client's calls; see `Hooks.on`."""
@@ -161,9 +165,11 @@ class BaseClient:
 
         `instructor_cache` asks for it where a decorated function uses a client.
         """
-        settings = {name: value for name, value in self._settings.items() if name != "max_retries"}
-        said = keyed_arguments(self._defaults) | settings
-        return [self.provider, dict(self._adapter.endpoint), self._model, self.mode.name, self._namespace, said]
+        settings = self._settings
+        own = {"context": settings.context, "strict": settings.strict, "token_budget": settings.token_budget}
+        kept = keyed_arguments(self._defaults) | {name: value for name, value in own.items() if value is not None}
+        modes = [mode.name for mode in self._wires]
+        return [self.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
         if name in _NOT_YET:
@@ -179,69 +185,194 @@ class BaseClient:
         self,
         response_model: Any,
         messages: Any,
-        max_retries: Any,
-        context: Any,
-        strict: Any,
-        hooks: Any,
-        cache: Any,
-        cache_ttl: Any,
-        cache_namespace: Any,
-        token_budget: Any,
-        arguments: Mapping[str, Any],
-    ) -> Call:
-        """Sort what the user said into a call."""
+        keywords: Mapping[str, Any],
+        *,
+        with_completion: bool = False,
+        refused: Refused | None = None,
+    ) -> Call[Any]:
+        """Freeze what was said, and sort it into a call.
+
+        Key, request and entry all derive from one copy of what the caller passed. Where the key is remembered, the
+        encoding that led to it is that copy, and a hit never unpacks it.
+        """
+        options, arguments = split_options(keywords)
         settings = self._settings
-        said = {**self._defaults, **arguments}
         plan = self._plans.find(response_model) or self._plans.make(response_model)
-        values = check.check_context(settings.get("context") if context is None else context)
-        whole = check.check_strict(settings.get("strict") if strict is None else strict)
-        model = check.check_model(said.pop("model", None), self._model, self._adapter.provider)
-        conversation = render_messages(check.check_messages(messages, said), values)
-        check.check_arguments(said)
-        handle = self._handle if isinstance(cache, NotGiven) else _handle_of(cache)
-        ttl = self._ttl if cache_ttl is None else check.check_seconds(cache_ttl)
-        namespace = self._namespace if cache_namespace is None else check.check_namespace(cache_namespace)
-        key = reason = None
-        if handle is not None:
-            ttl = _lifetime(ttl, handle.store)
-            encoding = encode(plan.number, messages, context, strict, namespace, arguments)
-            key = self._memo.keys.get(encoding) if encoding is not None else None
-            if key is None:
-                key, reason = self._make_key(encoding, plan, model, conversation, values, whole, namespace, said)
-        return Call(
+        context = check.check_context(settings.context if options.context is None else options.context)
+        strict = check.check_strict(settings.strict if options.strict is None else options.strict)
+        model = check.check_model(
+            arguments.pop("model", None) or self._defaults.get("model"), self._model, self.provider
+        )
+        path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
+        namespace = (
+            self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)
+        )
+        retries = _first(options.max_retries, settings.max_retries, 3)
+        budget = settings.token_budget if options.token_budget is None else options.token_budget
+        ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
+        call = Call[Any](
             plan=plan,
             adapter=self._adapter,
             model=model,
-            messages=conversation,
-            arguments=said,
+            load_prompt=_unset,
             response_model=response_model,
-            retries=make_retry_policy(_first(max_retries, settings.get("max_retries"), 3)),
-            hooks=self._hooks if hooks is None else self._hooks + check.check_hooks(hooks),
+            with_completion=with_completion,
+            retries=make_retry_policy(retries),
+            hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             stats=self._stats,
-            context=values,
-            strict=whole,
-            token_budget=check.check_budget(settings.get("token_budget") if token_budget is None else token_budget),
-            handle=handle,
-            key=key,
-            bypass=reason,
-            ttl=ttl,
+            context=context,
+            strict=strict,
+            token_budget=check.check_budget(budget),
+            path=path,
+            policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
+            refused=refused.reason if refused is not None else None,
         )
+        return self._freeze(call, messages, keywords, arguments, namespace)
 
-    def _make_key(self, encoding: bytes | None, plan: Plan, *said: Any) -> tuple[str | None, str | None]:
-        """Make a key of what was said, and let the memo lead to it; or say why there is none."""
+    def _freeze(
+        self,
+        call: Call[Any],
+        messages: Any,
+        keywords: Mapping[str, Any],
+        arguments: dict[str, Any],
+        namespace: str | None,
+    ) -> Call[Any]:
+        """Give a call its key, and the means to make its prompt from a copy of what was said."""
+        keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED}
+        encoding = encode(call.plan.number, messages, keyed)
+        free = {name: value for name, value in arguments.items() if name in NOT_KEYED}
+        if encoding is None:
+            copied = copy_values({"messages": messages, **arguments})
+            return self._key(call, self._make_prompt(call, copied.pop("messages"), copied), namespace, None)
+        name = self._name_encoding(encoding, call.plan.number, messages, keyed)
+        key = self._memo.find(name) if call.path is not None else None
+        if key is not None:
+            return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
+        prompt = self._load_prompt(call, encoding, free)
+        keyed_call = self._key(call, prompt, namespace, name)
+        if keyed_call.key is None or self._memo.find(name) is not None:
+            return keyed_call
+        # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
+        copied = copy_values({"messages": messages, **arguments})
+        return self._key(call, self._make_prompt(call, copied.pop("messages"), copied), namespace, None)
+
+    def _name_encoding(self, encoding: bytes, number: int, messages: Any, keyed: dict[str, Any]) -> bytes:
+        """What the memo knows a call by: its encoding, or a shorter one where it holds long texts."""
+        short = shorten(messages)
+        if short is messages:
+            return encoding
+        self._memo.sees_long = True
+        return encode(number, short, keyed) or encoding
+
+    def _load_prompt(self, call: Call[Any], encoding: bytes, free: Mapping[str, Any]) -> Prompt:
+        """Make the prompt from the encoding: what the caller said when the key was made."""
+        messages, keywords = decode(encoding)
+        _, arguments = split_options(keywords)
+        arguments.pop("model", None)
+        return self._make_prompt(call, messages, {**arguments, **free})
+
+    def _make_prompt(self, call: Call[Any], messages: Any, arguments: Mapping[str, Any]) -> Prompt:
+        """Decide what is asked, and in which way. Everything given is a copy."""
+        merged = {**self._defaults, **arguments}
+        merged.pop("model", None)
+        conversation: Messages = render_messages(check.check_messages(messages, merged), call.context)
+        capabilities = self._adapter.capabilities(call.model)
+        mode = self._choose_mode(capabilities)
+        adapted = adapt_arguments(check.check_arguments(merged), capabilities)
+        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
+
+    def _choose_mode(self, capabilities: Capabilities) -> Mode:
+        return next((mode for mode in capabilities.modes if mode in self._wires), next(iter(self._wires)))
+
+    def _key(self, call: Call[Any], prompt: Prompt, namespace: str | None, name: bytes | None) -> Call[Any]:
+        """Give a call its prompt, and the key that follows from it, or say why it has none."""
+        call = call._replace(load_prompt=lambda: prompt)
+        if call.path is None:
+            return call
+        builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         try:
-            key, plain = self._key_builder.key(plan.schema_text, plan.shape_text, *said)
+            key, plain = builder.key(
+                call.plan.schema_text,
+                call.plan.shape_text,
+                call.model,
+                prompt.messages,
+                call.context,
+                call.strict,
+                namespace,
+                prompt.arguments,
+            )
         except NoCanonicalFormError as error:
-            return None, str(error)
-        if encoding is not None and plain:
-            self._memo.remember(encoding, key)
-        return key, None
+            return call._replace(bypass=str(error))
+        if name is not None and plain:
+            self._memo.remember(name, key)
+        return call._replace(key=key)
 
-    def _completion(self, reply: Reply) -> Any:
-        """The SDK's completion of a reply, built again from its text on a hit."""
-        if reply.completion is not None or reply.entry is None:
-            return reply.completion
-        return self._adapter.load(reply.entry.completion)
+    def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
+        builder = self._key_builders[prompt.mode] = KeyBuilder(
+            {
+                "mode": prompt.mode.name,
+                "provider": self._adapter.provider,
+                "wire": prompt.wire.name,
+                "endpoint": dict(self._adapter.endpoint) or None,
+            }
+        )
+        return builder
+
+    def _make_policy(
+        self,
+        plan: Plan,
+        path: CachePath | None,
+        ttl: float | None,
+        retries: Any,
+        budget: int | None,
+        arguments: Mapping[str, Any],
+    ) -> Policy:
+        if path is None:
+            return Policy()
+        timeout = arguments.get("timeout", self._defaults.get("timeout"))
+        source = (self._adapter, plan, retries, budget, repr(timeout))
+        return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
+
+
+class _Paths:
+    """The paths of one client: its own, and those of the latest stores given to single calls."""
+
+    def __init__(self, stats: ClientStats) -> None:
+        self._stats = stats
+        self._known: dict[int, CachePath] = {}
+        self._logs: list[tuple[StoreHandle, HitLog]] = []
+
+    def find(self, cache: Any) -> CachePath | None:
+        """The path of what was passed as ``cache=``; None for None."""
+        path = self._known.get(id(cache))
+        if path is not None:
+            return path
+        store = check.check_cache(cache)
+        return None if store is None else self.add(store)
+
+    def add(self, store: BaseCache) -> CachePath:
+        """Make the path of a store. It holds the store, so that its address stays its own."""
+        path = make_path(store)
+        if len(self._known) > _MOST_PATHS:
+            del self._known[next(iter(self._known))]
+        self._known[id(store)] = path
+        for tier in path.tiers:
+            self._stats.attach(tier.hits)
+            self._logs.append((tier.handle, tier.hits))
+        return path
+
+    def close(self) -> None:
+        """Let the stores go on without this client; they keep its hits."""
+        for handle, hits in self._logs:
+            handle.detach(hits)
+
+
+def _memory_of(path: CachePath | None) -> Memory | None:
+    """The memory that a path begins with; None if it begins with another store."""
+    tier = path.tiers[0] if path is not None else None
+    if not isinstance(tier, LocalTier):
+        return None
+    return Memory(tier.store, tier.hits, type(tier.handle.store).__name__)
 
 
 def _first(*values: Any) -> Any:
@@ -251,13 +382,19 @@ def _first(*values: Any) -> Any:
     return None
 
 
-def _handle_of(cache: Any) -> StoreHandle | None:
-    store = check.check_cache(cache)
-    return handle_of(store) if store is not None else None
+def _unset() -> Prompt:
+    raise AssertionError("a call gets its prompt when it is frozen")
 
 
-def _lifetime(ttl: float | None, store: BaseCache) -> float | None:
-    """Seconds for which an answer is served; a store that ignores its ttl is told of it instead."""
+def _seconds_of(timeout: Any) -> float | None:
+    """How long a call may wait for another: its own timeout, as a number or an object of an HTTP library."""
+    seconds = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
+    return float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None
+
+
+def _lifetime(ttl: float | None, path: CachePath) -> float | None:
+    """Seconds for which an answer is served. A store that ignores its ttl is told of it instead."""
+    store = path.tiers[-1].handle.store
     if not ttl or store.honours_ttl:
         return ttl
     store.note_ttl()

@@ -1,34 +1,28 @@
-"""The clients: they turn a user's keywords into a call, and its reply into what the user gets."""
+"""The clients: they turn a caller's keywords into a call, and its answer into what the caller gets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, Self
 
-from instructor.base_client import NOT_GIVEN, BaseClient, NotGiven
-from instructor.cache.store import BaseCache
+from instructor import methods
+from instructor.base_client import BaseClient
 from instructor.engine.drive import drive, drive_async
-from instructor.engine.fast_path import MISSING
-from instructor.engine.flow import run
-from instructor.hooks import Hooks
-
-if TYPE_CHECKING:
-    from tenacity import BaseRetrying
-
-T = TypeVar("T")
+from instructor.engine.fast_path import MISSING, Pending, Refused
+from instructor.engine.question import answer
+from instructor.hooks import HookName
+from instructor.methods import call_keywords
 
 
 class Instructor(BaseClient):
     """A client that gives typed, validated answers, and keeps them.
 
     You get one from `from_provider`, `from_openai`, `from_anthropic` or `from_genai`. It may be used from any number
-    of threads at once.
+    of threads at once. It is a context manager that closes the SDK's client at its end.
 
     Args:
         adapter: The way to the provider.
         wires: The wire for each mode that the provider speaks.
-        mode: The mode to ask in.
+        mode: The mode to ask in; None for the best one for the model that is asked.
         model: The model to ask unless a call names another.
         cache: Where answers are kept; None for nowhere.
         cache_ttl: Seconds, or a timedelta, for which answers are served; None for ever.
@@ -47,72 +41,8 @@ class Instructor(BaseClient):
         25
     """
 
-    @overload
-    def create(
-        self,
-        response_model: type[T],
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> T: ...
-
-    @overload
-    def create(
-        self,
-        response_model: None = None,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> Any: ...
-
-    @overload
-    def create(
-        self,
-        response_model: Any,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> Any: ...
-
-    def create(
-        self,
-        response_model: Any = None,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> Any:
+    @methods.create(call_keywords)
+    def create(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """Ask for an answer of a given type.
 
         A stored answer to the same call is served if there is one; otherwise the provider is asked, and asked again
@@ -122,17 +52,8 @@ class Instructor(BaseClient):
             response_model: The type of the answer: a pydantic model, dataclass or TypedDict; ``A | B``, ``A | None``,
                 ``list[A]``, Enum, Literal, int, str, datetime ...; None for the SDK's completion as it is.
             messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
-            max_retries: How often to ask again after an invalid answer, default 3; or a tenacity ``Retrying``, which
-                then also decides about failed requests.
-            context: Given to validators, and to Jinja2 templates in the messages.
-            strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
-            hooks: Handlers for this call, beside the client's.
-            cache: A store for this call in place of the client's; None for none.
-            cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing.
-            cache_namespace: A partition for this call in place of the client's.
-            token_budget: Tokens after which no further attempt is made.
-            **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``,
-                ``timeout`` in seconds ...
+            **keywords: See `instructor.methods.call_keywords`: ``max_retries``, ``context``, ``strict``, ``hooks``,
+                ``cache``, ``cache_ttl``, ``cache_namespace``, ``token_budget``, and anything that the SDK takes.
 
         Returns:
             An instance of the very type passed; your own copy.
@@ -144,101 +65,19 @@ class Instructor(BaseClient):
             IncompleteOutputException: The answer was cut off.
 
         Example:
+            >>> client = instructor.from_provider("offline/demo")
             >>> client.create(response_model=User, messages=[{"role": "user", "content": "Anna is 25."}])
             User(name='Anna', age=25)
         """
-        if (
-            cache is NOT_GIVEN
-            and hooks is None
-            and cache_ttl is None
-            and cache_namespace is None
-            and token_budget is None
-            and (max_retries is None or (type(max_retries) is int and max_retries >= 0))
-        ):
-            value = self._memory_lookup(response_model, messages, context, strict, arguments)
-            if value is not MISSING:
-                return value
-        call = self._call(
-            response_model,
-            messages,
-            max_retries,
-            context,
-            strict,
-            hooks,
-            cache,
-            cache_ttl,
-            cache_namespace,
-            token_budget,
-            arguments,
-        )
-        return drive(run(call), self._adapter).value
+        found = self._lookup(response_model, messages, keywords, False)  # the fast path, see engine/fast_path.py
+        if found is not MISSING and type(found) is not Refused:
+            return found
+        refused = found if type(found) is Refused else None
+        call = self._call(response_model, messages, keywords, refused=refused)
+        return drive(answer(call), self._adapter)
 
-    @overload
-    def create_with_completion(
-        self,
-        response_model: type[T],
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> tuple[T, Any]: ...
-
-    @overload
-    def create_with_completion(
-        self,
-        response_model: None = None,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> tuple[Any, Any]: ...
-
-    @overload
-    def create_with_completion(
-        self,
-        response_model: Any,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> tuple[Any, Any]: ...
-
-    def create_with_completion(
-        self,
-        response_model: Any = None,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> tuple[Any, Any]:
+    @methods.create_with_completion(call_keywords)
+    def create_with_completion(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """Ask as `create` does, and return the SDK's completion too.
 
         On a hit the completion is made again from the stored text: the SDK's own class with every attribute, or a
@@ -251,211 +90,76 @@ class Instructor(BaseClient):
             InstructorError: As `create`.
 
         Example:
+            >>> client = instructor.from_provider("offline/demo")
+            >>> messages = [{"role": "user", "content": "Anna is 25."}]
             >>> user, completion = client.create_with_completion(response_model=User, messages=messages)
-            >>> completion.usage.total_tokens
-            82
+            >>> user, type(completion).__name__
+            (User(name='Anna', age=25), 'ChatCompletion')
         """
-        call = self._call(
-            response_model,
-            messages,
-            max_retries,
-            context,
-            strict,
-            hooks,
-            cache,
-            cache_ttl,
-            cache_namespace,
-            token_budget,
-            arguments,
-        )
-        reply = drive(run(call), self._adapter)
-        return reply.value, self._completion(reply)
+        found = self._lookup(response_model, messages, keywords, True)
+        if found is not MISSING and type(found) is not Refused:
+            return found
+        refused = found if type(found) is Refused else None
+        call = self._call(response_model, messages, keywords, with_completion=True, refused=refused)
+        return drive(answer(call), self._adapter)
+
+    def close(self) -> None:
+        """Close the SDK's client, if this one made it. The store stays open: others may use it."""
+        self._adapter.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class AsyncInstructor(BaseClient):
     """`Instructor` for asyncio: the same methods, awaited; the same order of events, the same answers.
 
     You get one from ``from_provider(..., async_client=True)``, or from a factory over an asynchronous SDK client.
-    Handlers that are coroutine functions are awaited.
+    Handlers that are coroutine functions are awaited. It is an asynchronous context manager that closes the SDK's
+    client at its end.
 
     Example:
-        >>> client = from_provider("offline/demo", async_client=True)
-        >>> await client.create(response_model=int, messages=[{"role": "user", "content": "Anna is 25."}])
+        >>> import asyncio
+        >>> client = instructor.from_provider("offline/demo", async_client=True)
+        >>> asyncio.run(client.create(response_model=int, messages=[{"role": "user", "content": "Anna is 25."}]))
         25
     """
 
-    @overload
-    async def create(
-        self,
-        response_model: type[T],
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> T: ...
-
-    @overload
-    async def create(
-        self,
-        response_model: None = None,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> Any: ...
-
-    @overload
-    async def create(
-        self,
-        response_model: Any,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> Any: ...
-
-    async def create(
-        self,
-        response_model: Any = None,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> Any:
+    @methods.async_create(call_keywords)
+    async def create(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """As `Instructor.create`."""
-        if (
-            cache is NOT_GIVEN
-            and hooks is None
-            and cache_ttl is None
-            and cache_namespace is None
-            and token_budget is None
-            and (max_retries is None or (type(max_retries) is int and max_retries >= 0))
-        ):
-            value = self._memory_lookup(response_model, messages, context, strict, arguments)
-            if value is not MISSING:
-                return value
-        call = self._call(
-            response_model,
-            messages,
-            max_retries,
-            context,
-            strict,
-            hooks,
-            cache,
-            cache_ttl,
-            cache_namespace,
-            token_budget,
-            arguments,
-        )
-        return (await drive_async(run(call), self._adapter)).value
+        found = self._lookup(response_model, messages, keywords, False)
+        if found is not MISSING and type(found) is not Refused:
+            return found if type(found) is not Pending else await _settle(found)
+        refused = found if type(found) is Refused else None
+        call = self._call(response_model, messages, keywords, refused=refused)
+        return await drive_async(answer(call), self._adapter)
 
-    @overload
-    async def create_with_completion(
-        self,
-        response_model: type[T],
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> tuple[T, Any]: ...
-
-    @overload
-    async def create_with_completion(
-        self,
-        response_model: None = None,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> tuple[Any, Any]: ...
-
-    @overload
-    async def create_with_completion(
-        self,
-        response_model: Any,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> tuple[Any, Any]: ...
-
-    async def create_with_completion(
-        self,
-        response_model: Any = None,
-        messages: Sequence[Any] | None = None,
-        max_retries: int | BaseRetrying | None = None,
-        context: Mapping[str, Any] | None = None,
-        strict: bool | None = None,
-        hooks: Hooks | None = None,
-        *,
-        cache: BaseCache | NotGiven | None = NOT_GIVEN,
-        cache_ttl: float | timedelta | None = None,
-        cache_namespace: str | None = None,
-        token_budget: int | None = None,
-        **arguments: Any,
-    ) -> tuple[Any, Any]:
+    @methods.async_create_with_completion(call_keywords)
+    async def create_with_completion(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """As `Instructor.create_with_completion`."""
-        call = self._call(
-            response_model,
-            messages,
-            max_retries,
-            context,
-            strict,
-            hooks,
-            cache,
-            cache_ttl,
-            cache_namespace,
-            token_budget,
-            arguments,
-        )
-        reply = await drive_async(run(call), self._adapter)
-        return reply.value, self._completion(reply)
+        found = self._lookup(response_model, messages, keywords, True)
+        if found is not MISSING and type(found) is not Refused:
+            return found if type(found) is not Pending else await _settle(found)
+        refused = found if type(found) is Refused else None
+        call = self._call(response_model, messages, keywords, with_completion=True, refused=refused)
+        return await drive_async(answer(call), self._adapter)
+
+    async def aclose(self) -> None:
+        """Close the SDK's client of the running event loop, if this one made it. The store stays open."""
+        await self._adapter.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+async def _settle(found: Pending) -> Any:
+    """Call the handlers of a hit, and await those that are coroutine functions."""
+    await found.hooks.emit_async(HookName.CACHE_HIT, found.event)
+    return found.value

@@ -41,6 +41,7 @@ class HookName(enum.Enum):
     COMPLETION_ERROR = "completion:error"
     COMPLETION_LAST_ATTEMPT = "completion:last_attempt"
     COMPLETION_USAGE = "completion:usage"
+    COMPLETION_ADAPTED = "completion:adapted"
     PARSE_ERROR = "parse:error"
     CACHE_HIT = "cache:hit"
     CACHE_MISS = "cache:miss"
@@ -48,6 +49,16 @@ class HookName(enum.Enum):
     CACHE_BYPASS = "cache:bypass"
     CACHE_ERROR = "cache:error"
     CACHE_COALESCED = "cache:coalesced"
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptedEvent:
+    """x."""
+
+    provider: str
+    model: str
+    reason: str
+    change: str
 
 
 @dataclass(frozen=True, slots=True)

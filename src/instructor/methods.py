@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 P = ParamSpec("P")
-M = TypeVar("M")
 
 
 def call_keywords(
@@ -96,33 +95,33 @@ class AsyncCreateWithCompletion(Protocol[P]):
 
 def create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Create[P]]:
     """Give a method the signature of `Create` with these keywords."""
-    return cast("Any", _signed(keywords))
+    return _signed(keywords)
 
 
 def create_with_completion(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateWithCompletion[P]]:
     """Give a method the signature of `CreateWithCompletion` with these keywords."""
-    return cast("Any", _signed(keywords))
+    return _signed(keywords)
 
 
 def async_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreate[P]]:
     """Give a method the signature of `AsyncCreate` with these keywords."""
-    return cast("Any", _signed(keywords))
+    return _signed(keywords)
 
 
 def async_create_with_completion(
     keywords: Callable[P, None],
 ) -> Callable[[Callable[..., Any]], AsyncCreateWithCompletion[P]]:
     """Give a method the signature of `AsyncCreateWithCompletion` with these keywords."""
-    return cast("Any", _signed(keywords))
+    return _signed(keywords)
 
 
-def _signed(keywords: Callable[..., None]) -> Callable[[M], M]:
+def _signed(keywords: Callable[..., None]) -> Callable[[Any], Any]:
     """Let ``help()`` and ``inspect.signature`` show the keywords; what runs is the method itself."""
 
-    def sign(method: M) -> M:
-        own = list(inspect.signature(cast("Any", method)).parameters.values())[:2]
+    def sign(method: Any) -> Any:
+        own = list(inspect.signature(method).parameters.values())[:2]
         shared = inspect.signature(keywords).parameters.values()
-        cast("Any", method).__signature__ = inspect.Signature([*own, *shared])
+        method.__signature__ = inspect.Signature([*own, *shared])
         return method
 
     return sign

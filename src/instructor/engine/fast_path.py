@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import marshal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from instructor.engine.key_memo import EXACT, NOT_KEYED, shorten
 from instructor.engine.retry import KNOWN_POLICIES
-from instructor.hooks import CacheEvent, Handler, HookName, Hooks
+from instructor.hooks import CacheEvent, HookName, Hooks
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
@@ -67,7 +67,7 @@ class Asker(NamedTuple):
         strict: Whether validation is strict, where a call doesn't say.
         find_memory: Finds the memory to read for a call with ``cache=``; None where that isn't memory.
         load: Makes an entry's completion.
-        emit: Calls handlers; returns what has to be awaited.
+        asynchronous: Whether handlers may have to be awaited.
     """
 
     provider: str
@@ -79,7 +79,7 @@ class Asker(NamedTuple):
     strict: bool
     find_memory: Callable[[Any], Memory | None]
     load: Callable[[Entry], Any]
-    emit: Callable[[HookName, Sequence[Handler], CacheEvent], list[Any] | None]
+    asynchronous: bool
 
 
 Lookup = Callable[[Any, Any, dict[str, Any], bool], Any]
@@ -87,15 +87,17 @@ Lookup = Callable[[Any, Any, dict[str, Any], bool], Any]
 
 
 class Pending(NamedTuple):
-    """A value whose hit was told to handlers that are coroutine functions: they are awaited before it is returned.
+    """A value whose hit has still to be told: the asynchronous client awaits the handlers before it returns the value.
 
     Attributes:
         value: The value.
-        awaitables: What the handlers returned.
+        hooks: Whose handlers to call.
+        event: What to tell them.
     """
 
     value: Any
-    awaitables: list[Any]
+    hooks: Hooks
+    event: CacheEvent
 
 
 def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
@@ -108,7 +110,7 @@ def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
         memory: The client's own memory; None if its cache begins with another store.
     """
     by_class, find_plan, load = asker.plans.by_class, asker.plans.find, asker.load
-    memo, own_handlers = asker.memo, asker.hooks.handlers
+    memo, own_hooks, own_handlers = asker.memo, asker.hooks, asker.hooks.handlers
     dumps, now, hit_name = marshal.dumps, time.time, HookName.CACHE_HIT
     own_context, own_strict = asker.context, asker.strict
 
@@ -117,10 +119,10 @@ def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
         plan = by_class.get(id(model)) or find_plan(model)
         if plan is None:
             return MISSING
-        place, context, strict, handlers = memory, own_context, own_strict, None
+        place, context, strict, hooks = memory, own_context, own_strict, own_hooks
         try:
             if keywords:
-                place, keywords, context, strict, handlers = settle(asker, memory, keywords)
+                place, keywords, context, strict, hooks = settle(asker, memory, keywords)
             if place is None:
                 return MISSING
             text = shorten(messages) if memo.sees_long else messages
@@ -143,15 +145,17 @@ def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Refused(f"refused: {type(error).__name__}")
         place.hits.hit(entry)
-        if (own_handlers and hit_name in own_handlers) or handlers:
-            listeners = (*own_handlers.get(hit_name, ()), *(handlers or ()))
-            return announce(asker, listeners, model, keywords, entry, place, value)
+        if (own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers:
+            event = describe_hit(asker, model, keywords, entry, place)
+            if asker.asynchronous:
+                return Pending(value, hooks, event)
+            hooks.emit(hit_name, event)
         return value
 
     return lookup
 
 
-Settled = tuple[Memory | None, dict[str, Any], Mapping[str, Any] | None, bool, Sequence[Handler] | None]
+Settled = tuple[Memory | None, dict[str, Any], Mapping[str, Any] | None, bool, Hooks]
 
 
 def settle(asker: Asker, memory: Memory | None, keywords: dict[str, Any]) -> Settled:
@@ -159,16 +163,17 @@ def settle(asker: Asker, memory: Memory | None, keywords: dict[str, Any]) -> Set
 
     Returns:
         The memory to read, None to leave the call to the flow; the keywords that belong into the encoding; the
-        context; whether validation is strict; and the call's own handlers of hits.
+        context; whether validation is strict; and whose handlers to call.
     """
-    handlers = None
+    hooks = asker.hooks
     if not keywords.keys().isdisjoint(NOT_KEYED):
         if not _is_simple(keywords):
-            return None, keywords, None, True, None
+            return None, keywords, None, True, hooks
         if "cache" in keywords:
             memory = asker.find_memory(keywords["cache"])
-        if (hooks := keywords.get("hooks")) is not None:
-            handlers = hooks.handlers.get(HookName.CACHE_HIT)
+        added = keywords.get("hooks")
+        if added is not None and HookName.CACHE_HIT in added.handlers:
+            hooks = hooks + added
         keywords = {name: value for name, value in keywords.items() if name not in NOT_KEYED}
     context, strict = keywords.get("context"), keywords.get("strict")
     return (
@@ -176,7 +181,7 @@ def settle(asker: Asker, memory: Memory | None, keywords: dict[str, Any]) -> Set
         keywords,
         asker.context if context is None else context or None,
         asker.strict if strict is None else strict is not False,
-        handlers,
+        hooks,
     )
 
 
@@ -191,18 +196,10 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     )
 
 
-def announce(
-    asker: Asker,
-    listeners: Sequence[Handler],
-    model: Any,
-    keywords: dict[str, Any],
-    entry: Entry,
-    place: Memory,
-    value: Any,
-) -> Any:
-    """Tell the handlers of a hit. Returns the value, as `Pending` if a handler has to be awaited first."""
+def describe_hit(asker: Asker, model: Any, keywords: dict[str, Any], entry: Entry, place: Memory) -> CacheEvent:
+    """Make the record of a hit, by position: keywords would take as long as all the rest."""
     usage = entry.usage
-    event = CacheEvent(
+    return CacheEvent(
         HookName.CACHE_HIT,
         place.name,
         asker.provider,
@@ -214,5 +211,3 @@ def announce(
         usage.total_tokens,
         usage,
     )
-    awaitables = asker.emit(HookName.CACHE_HIT, listeners, event)
-    return Pending(value, awaitables) if awaitables else value

@@ -88,7 +88,9 @@ def encode(number: int, messages: Any, keywords: Mapping[str, Any]) -> bytes | N
         keywords: The caller's other keywords, without those of `NOT_KEYED`.
     """
     try:
-        return marshal.dumps((number, messages, keywords) if keywords else (number, messages), EXACT)
+        # A dict, because marshal refuses any other mapping.
+        data: Any = (number, messages, dict(keywords)) if keywords else (number, messages)
+        return marshal.dumps(data, EXACT)
     except ValueError:
         return None
 

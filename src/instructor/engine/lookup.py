@@ -79,7 +79,9 @@ class Answer(NamedTuple, Generic[T]):
     is_kept: bool
 
 
-def through_cache(path: CachePath, key: str, question: Question[T], policy: Policy, refused: str | None = None) -> Flow[T]:
+def through_cache(
+    path: CachePath, key: str, question: Question[T], policy: Policy, refused: str | None = None
+) -> Flow[T]:
     """Answer a question: from a store, from an identical call under way, or by asking.
 
     Args:
@@ -90,16 +92,16 @@ def through_cache(path: CachePath, key: str, question: Question[T], policy: Poli
         refused: Why the entry under the key can't be served, where the fast path has found that out already.
     """
     landed_before = path.flights.landed
-    found = refused or (yield from look_up(path, key, question, policy))
-    if isinstance(found, Served):
+    found = (yield from look_up(path, key, question, policy)) if refused is None else refused
+    if not isinstance(found, str):
         return found.value
     lease = yield from take_turn(path, key, question, policy)
-    if isinstance(lease, Served):
+    if lease is not None and not isinstance(lease, Lease):
         return lease.value
     if path.flights.landed != landed_before and refused is None:
         # Another flight landed since the store was read, so its answer may be there by now.
         again = yield from look_up(path, key, question, policy)
-        if isinstance(again, Served):
+        if not isinstance(again, str):
             if lease is not None:
                 lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
             return again.value
@@ -171,7 +173,9 @@ def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) 
         # Handed over by a cancelled leader, or refused once: one of those who waited leads next.
 
 
-def share(path: CachePath, question: Question[T], policy: Policy, landed: Landed[Answer[Any]]) -> Flow[Served[T] | None]:
+def share(
+    path: CachePath, question: Question[T], policy: Policy, landed: Landed[Answer[Any]]
+) -> Flow[Served[T] | None]:
     """Take an own copy of the answer that the leader brought; None if this call's validators refuse it."""
     answer = landed.answer
     if answer is None:
@@ -245,9 +249,7 @@ def remaining(entry: Entry, policy: Policy) -> float | None:
     return None if entry.expires is None else max(0.0, entry.expires - policy.clock())
 
 
-def tell(
-    question: Question[Any], name: HookName, entry: Entry | None = None, reason: str | None = None
-) -> Flow[None]:
+def tell(question: Question[Any], name: HookName, entry: Entry | None = None, reason: str | None = None) -> Flow[None]:
     """Count an event, and call its handlers."""
     event = question.event(name, entry, reason)
     if event is not None:

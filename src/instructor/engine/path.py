@@ -73,7 +73,7 @@ class LocalTier:
     def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:  # noqa: ARG002 - as above
         """Hold an entry."""
         yield from ()
-        if not entry.completion:
+        if not entry.completion_data:
             raise ValueError("the completion cannot be written as text")
         self.store.keep(entry)
         return True
@@ -113,7 +113,7 @@ class StoreTier:
 
 
 def _encode(entry: Entry) -> str:
-    if not entry.completion:
+    if not entry.completion_data:
         raise ValueError("the completion cannot be written as text")
     try:
         return encode_entry(entry)

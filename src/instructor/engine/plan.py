@@ -52,7 +52,7 @@ class Plan:
             return None
         way = (wire.name, mode, strict, capabilities)
         if way not in self._bindings:
-            self._bindings[way] = wire.bind(self.type.spec, mode, strict, capabilities)
+            self._bindings[way] = wire.bind(self.type.spec, mode, strict)
         return self._bindings[way]
 
 
@@ -149,7 +149,9 @@ def _is_of_classes(annotation: Any) -> bool:
     Classes are equal only if they are one class, so the parts of such an annotation tell it apart from any other.
     """
     parts = getattr(annotation, "__args__", ())
-    return bool(parts) and not hasattr(annotation, "__metadata__") and all(issubclass(type(part), type) for part in parts)
+    return (
+        bool(parts) and not hasattr(annotation, "__metadata__") and all(issubclass(type(part), type) for part in parts)
+    )
 
 
 def _parts_of(annotation: Any) -> Any:

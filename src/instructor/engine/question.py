@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, pack_completion
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow
@@ -68,7 +68,7 @@ class CallQuestion(Generic[T]):
         return Entry(
             key=call.key or "",
             parts=live.parts,
-            completion=completion,
+            completion_data=pack_completion(completion),
             provider=call.adapter.provider,
             model=call.model,
             created=call.policy.clock(),

@@ -139,11 +139,12 @@ class FunctionCodec:
         return None
 
     def read(self, entry: Entry) -> Any:
-        """Read what `write` wrote; `MISSING` if the return type no longer accepts it."""
-        try:
-            return self._validate(orjson.loads(entry.completion), entry.answer)
-        except Exception:  # noqa: BLE001 - validators may raise anything; the function is run instead
-            return MISSING
+        """Read what `write` wrote.
+
+        Raises:
+            Exception: The return type no longer accepts it; validators may raise anything.
+        """
+        return self._validate(orjson.loads(entry.completion), entry.answer)
 
     @functools.cached_property
     def _fixed_texts(self) -> dict[str, str]:

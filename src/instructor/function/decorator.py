@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
-from instructor.cache.handle import handle_of
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
+from instructor.engine.call import Policy
 from instructor.engine.drive import drive, drive_async
+from instructor.engine.effects import Flow
+from instructor.engine.lookup import through_cache
+from instructor.engine.path import make_path
 from instructor.exceptions import ConfigurationError
 from instructor.function.codec import FunctionCodec
-from instructor.function.flow import Function, answer
+from instructor.function.question import Function, FunctionQuestion
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,21 +85,27 @@ def _decorate(target: Any, store: BaseCache, ttl: float | None, names: Mapping[s
         descriptor: Any = cast("Any", target)
         return type(descriptor)(_decorate(descriptor.__func__, store, ttl, names, shared=shared))
     codec = FunctionCodec(target, names, shared=shared)
-    function = Function(codec, handle_of(store), ttl)
+    function = Function(codec, make_path(store))
+    # All that makes a function answer differently is in its key, so an error holds for every caller.
+    policy = Policy(ttl=ttl)
+
+    def ask(key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
+        question = FunctionQuestion(function, key, {"args": args, "kwargs": kwargs})
+        return through_cache(function.path, key, question, policy)
 
     @functools.wraps(target)
     def call(*args: Any, **kwargs: Any) -> Any:
         key = codec.key_of(args, kwargs)
         if key is None:
             return target(*args, **kwargs)
-        return drive(answer(function, key, {"args": args, "kwargs": kwargs}), function)
+        return drive(ask(key, args, kwargs), function)
 
     @functools.wraps(target)
     async def call_async(*args: Any, **kwargs: Any) -> Any:
         key = codec.key_of(args, kwargs)
         if key is None:
             return await target(*args, **kwargs)
-        return await drive_async(answer(function, key, {"args": args, "kwargs": kwargs}), function)
+        return await drive_async(ask(key, args, kwargs), function)
 
     wrapper: Any = call_async if codec.asynchronous else call
     wrapper.cache = store

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from instructor.exceptions import InstructorError
 from instructor.messages import Request
+from instructor.mode import Mode
+from instructor.wires.capabilities import Capabilities
 
 
 class Adapter(Protocol):
@@ -43,6 +45,36 @@ class Adapter(Protocol):
         """
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether `prepare` has nothing left to do, so that the next request measures the provider alone."""
+        ...
+
+    def prepare(self) -> Any:
+        """Import the SDK and make its client. Returns None, or an awaitable where `asynchronous`."""
+        ...
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What a model can do, as far as it is known: from a table, and from what the provider refused before."""
+        ...
+
+    def learn(self, model: str, mode: Mode, error: Exception) -> Capabilities | None:
+        """Correct what is known of a model by an error of the provider.
+
+        Returns:
+            The corrected capabilities if the error says that the model doesn't support what was asked in `mode`;
+            None for any other error, and where nothing is left to try.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the SDK's client, if it was made here and is synchronous."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the SDK's client of the running event loop, if it was made here."""
+        ...
+
     def send(self, operation: str, request: Request) -> Any:
         """Call the SDK method at the path `operation` with `request` as keywords.
 
@@ -58,6 +90,37 @@ class Adapter(Protocol):
     def load(self, text: str) -> Any:
         """Make the SDK's own class again; a ``SimpleNamespace`` where the SDK is not installed."""
         ...
+
+
+class PlainAdapter:
+    """What an adapter needs that has no SDK behind it: nothing to prepare, to learn or to close."""
+
+    asynchronous: bool
+    ready = True
+
+    def prepare(self) -> Any:
+        """Nothing to prepare."""
+        return _nothing() if self.asynchronous else None
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Every model can do everything, best by tools."""
+        del model
+        return Capabilities()
+
+    def learn(self, model: str, mode: Mode, error: Exception) -> Capabilities | None:
+        """Nothing to learn."""
+        del model, mode, error
+        return None
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def _nothing() -> None:
+    return None
 
 
 def sdk_attribute(adapter: Adapter, name: str) -> Any:

@@ -10,13 +10,14 @@ from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
+from instructor.providers.adapter import PlainAdapter
 from instructor.providers.clients import Close, LoopClients, Make, SharedClient
 from instructor.providers.completions import Codec
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
 
 
-class SdkAdapter:
+class SdkAdapter(PlainAdapter):
     """The way to one endpoint through one SDK's clients, which are made at the first request.
 
     Args:
@@ -41,7 +42,7 @@ class SdkAdapter:
         root: str = "",
     ) -> None:
         self._provider = provider
-        self._asynchronous = asynchronous
+        self.asynchronous = asynchronous
         self._clients = clients
         self._describe = describe
         self._codec = codec
@@ -55,11 +56,6 @@ class SdkAdapter:
     def provider(self) -> str:
         """The vendor's name."""
         return self._provider
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether `send` returns an awaitable."""
-        return self._asynchronous
 
     @property
     def endpoint(self) -> Mapping[str, Any]:
@@ -84,7 +80,7 @@ class SdkAdapter:
             ConfigurationError: As `client`.
         """
         client = self._client
-        if client is None and self._asynchronous:
+        if client is None and self.asynchronous:
             return self._prepare_and_send(operation, request)
         return self._find_method(self.client if client is None else client, operation)(**request)
 

@@ -1,0 +1,78 @@
+"""A cached function's question to its cache: how an entry becomes a result, and a result an entry."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from instructor.engine.call import Live
+from instructor.engine.effects import Emit, Flow, Send
+from instructor.hooks import HookName
+
+if TYPE_CHECKING:
+    from instructor.cache.entry import Entry
+    from instructor.engine.path import CachePath
+    from instructor.function.codec import FunctionCodec
+    from instructor.messages import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One decorated function. To the drivers it is the sender.
+
+    Attributes:
+        codec: How its calls are keyed, and its results written and read.
+        path: Where its results are kept.
+    """
+
+    codec: FunctionCodec
+    path: CachePath
+
+    def prepare(self) -> None:
+        """A function needs no preparation."""
+
+    def send(self, operation: str, request: Request) -> Any:  # noqa: ARG002 - a function has one operation: to be called
+        """Call the function with a request's ``args`` and ``kwargs``; an awaitable if it is ``async``."""
+        return self.codec.function(*request["args"], **request["kwargs"])
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionQuestion:
+    """A `Question` about one call of a function: its result.
+
+    Attributes:
+        function: The function.
+        key: The call's key.
+        request: The call's ``args`` and ``kwargs``.
+    """
+
+    function: Function
+    key: str
+    request: Request
+
+    def read(self, entry: Entry) -> Any:
+        """Read a stored result through the return type."""
+        return self.function.codec.read(entry)
+
+    def ask(self) -> Flow[Live[Any]]:
+        """Run the function."""
+        started = time.perf_counter()
+        result = yield from Send("call", self.request)
+        return Live(result, completion=result, seconds=time.perf_counter() - started)
+
+    def write(self, live: Live[Any], expires: float | None) -> Entry | None:
+        """Put a result in writing; None if it could not be read back as it is."""
+        return self.function.codec.write(self.key, live.value, expires, live.seconds)
+
+    def copy(self, live: Live[Any], entry: Entry | None) -> Any:
+        """Make an own copy of another call's result. What can't be copied can't be shared."""
+        return copy.deepcopy(live.value) if entry is None else self.read(entry)
+
+    def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
+        """Count an event in the store's counters. A function has no hooks."""
+        del entry, reason
+        if name is HookName.CACHE_MISS:
+            self.function.path.tiers[0].handle.count(misses=1)
+        return None
