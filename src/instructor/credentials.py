@@ -16,7 +16,7 @@ _CONTENT = frozenset({"contents", "input", "messages", "response_format", "tools
 """The prompt and the schema: the caller's own words, which stay as they are."""
 
 _SECRET = re.compile(
-    r"(api|access|secret|auth)[-_]?key|authorization|password|secret|credentials?|(.*[-_])?token", re.I
+    r"(api|access|secret|auth)[-_]?key|authorization|password|secret|credentials?|(.*[-_])?token", re.IGNORECASE
 )
 
 
