@@ -90,7 +90,7 @@ def test_a_malformed_model_says_what_to_write(model, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"cache": {}}, "BaseCache"),
+        ({"cache": {}}, "AutoCache"),
         ({"cache": AutoCache}, "AutoCache"),
         ({"cache_ttl": -1}, "cache_ttl"),
         ({"cache_namespace": ""}, "cache_namespace"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from instructor.exceptions import ConfigurationError
-from instructor.hooks import HookName, Hooks
+from instructor.hooks import AdaptedEvent, CacheEvent, HookName, Hooks
 
 
 def test_a_handler_is_given_only_the_keywords_that_it_names() -> None:
@@ -71,5 +71,37 @@ def test_handlers_can_be_removed_and_combined() -> None:
 def test_an_unknown_event_or_handler_is_named() -> None:
     with pytest.raises(ConfigurationError, match="cache:hit"):
         Hooks().on("cache:hits", print)
-    with pytest.raises(ConfigurationError, match="pass a function"):
+    with pytest.raises(ConfigurationError, match="Pass a function"):
         Hooks().on("cache:hit", "print")  # type: ignore[arg-type]  # what a user may do
+
+
+@pytest.mark.parametrize("hook_name", ["cache:hits", 5, None])
+def test_a_wrong_event_is_a_value_error_as_upstream_has_it(hook_name: Any) -> None:
+    with pytest.raises(ValueError, match="completion:adapted"):
+        Hooks().on(hook_name, print)
+
+
+def test_a_set_of_hooks_shows_which_events_have_handlers() -> None:
+    hooks = Hooks()
+    assert repr(hooks) == "<Hooks without handlers>"
+    hooks.on("cache:hit", print)
+    hooks.on("cache:hit", repr)
+    hooks.on("parse:error", print)
+    assert repr(hooks) == "<Hooks cache:hit (2), parse:error (1)>"
+
+
+def test_a_cache_event_is_a_record_that_cannot_be_changed() -> None:
+    event = CacheEvent(HookName.CACHE_HIT, "AutoCache", "openai", "m", int, key="k", seconds_saved=1.5)
+    assert (event.name, event.seconds_saved, event.usage) == (HookName.CACHE_HIT, 1.5, None)
+    assert repr(event).startswith("CacheEvent(name=<HookName.CACHE_HIT: 'cache:hit'>, store='AutoCache', provider=")
+    with pytest.raises(AttributeError):
+        event.model = "other"  # type: ignore[misc]  # what a user may do
+
+
+def test_an_adapted_request_is_told_with_what_was_changed_and_why() -> None:
+    hooks, events = Hooks(), []
+    hooks.on("completion:adapted", events.append)
+    event = AdaptedEvent("openai", "o5", "temperature is not supported", "left out temperature")
+    hooks.emit(HookName.COMPLETION_ADAPTED, event)
+    assert events == [event]
+    assert event.change == "left out temperature"

@@ -22,7 +22,7 @@ KNOWS: dict[str, set[str]] = {
     "describing": {"exceptions"},
     "exceptions": {"credentials", "usage"},
     "headers": set(),
-    "hooks": {"exceptions", "mode", "usage"},
+    "hooks": {"describing", "exceptions", "usage"},
     "lazy": set(),
     "locks": set(),
     "mode": {"exceptions"},

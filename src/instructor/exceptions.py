@@ -341,8 +341,8 @@ def _survives_pickling(value: Any) -> bool:
     return type(loaded) is type(value) and (not isinstance(value, BaseException) or str(loaded) == str(value))
 
 
-def _make_stand_in(value: Any) -> ForeignError | str:
-    kind: type[Any] = type(value)
+def _make_stand_in(value: object) -> ForeignError | str:
+    kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if not isinstance(value, BaseException):
         return f"<{name}, which can't be pickled>"

@@ -1,98 +1,159 @@
-"""Checks of what users pass: each returns the value in the form used inside, or says what is wrong with it."""
+"""Checks of what users pass: each returns the value in the form used inside, or says what to pass instead."""
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
 from instructor.cache.store import BaseCache
+from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.retry import make_retry_policy
-from instructor.exceptions import ConfigurationError
+from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.messages import Messages, copy_values
 
 _LONGEST_TTL = 1e11
-"""Seconds, three thousand years; beyond lie numbers that no store can add to a date."""
-_NO_DEFAULTS = ("messages", "response_model", "cache", "stream")
-"""Keywords that belong to one call."""
+"""Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
+_CALL_KEYWORDS = ("messages", "response_model", "cache", "stream")
+"""Keywords that belong to one call and can't be defaults."""
+_KEYWORDS = frozenset(
+    {
+        *("api_key", "async_client", "base_url", "cache", "cache_namespace", "cache_ttl", "context", "hooks"),
+        *("max_retries", "max_tokens", "messages", "mode", "model", "response_model", "strict", "temperature"),
+        *("timeout", "token_budget", "tool_choice", "tools", "top_p"),
+    }
+)
+"""The keywords that users most often mean: ours, and the commonest of the providers'."""
+_OTHER_NAMES = {
+    "namespace": "cache_namespace",
+    "retries": "max_retries",
+    "ttl": "cache_ttl",
+    "validation_context": "context",
+}
+"""Names from other libraries and older versions that don't resemble ours."""
+_NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subclass of instructor.cache.BaseCache"
 
 
 def check_cache(cache: Any) -> BaseCache | None:
-    """A store, or None for none."""
+    """Return the store, or None for none.
+
+    Raises:
+        ArgumentError: It isn't a store. The message says what to write for a class, a URL, a path, a client of
+            redis-py or diskcache, and a dict.
+    """
     if cache is None or isinstance(cache, BaseCache):
         return cache
-    raise ConfigurationError(
-        f"cache is {_described(cache)}, which is no store. Pass AutoCache(), DiskCache() or RedisCache(), an instance "
-        "of your own subclass of instructor.cache.BaseCache, or None."
-    )
+    raise refuse("cache", cache, _advise_store(cache))
+
+
+def _advise_store(cache: object) -> str:
+    """Say what to write in place of something that isn't a store."""
+    if isinstance(cache, type):
+        return f"an instance: {cache.__name__}()" if issubclass(cache, BaseCache) else _NO_STORE
+    if isinstance(cache, str) and "://" in cache:
+        return "RedisCache(url=...) for the URL of a Redis server, or DiskCache(...) for a directory"
+    module = type(cache).__module__
+    if module.partition(".")[0] == "redis":
+        return f"RedisCache({'async_client' if 'asyncio' in module else 'client'}=...) around it"
+    if isinstance(cache, (str, os.PathLike)) or module.partition(".")[0] == "diskcache":
+        return 'DiskCache("directory") to keep answers in a directory'
+    if cache is True or isinstance(cache, Mapping):
+        return "AutoCache() to keep answers in the memory of this process"
+    return f"{_NO_STORE}, or None"
+
+
+def check_cache_settings(cache: BaseCache | None, cache_ttl: Any, cache_namespace: Any) -> None:
+    """Warn at the caller's line if there are settings for a cache, but there is no cache.
+
+    Args:
+        cache: The store that the settings are for.
+        cache_ttl: ``cache_ttl=`` as the caller wrote it; None where it was left out.
+        cache_namespace: ``cache_namespace=``, likewise.
+    """
+    names = [f"{name}=" for name, value in (("cache_ttl", cache_ttl), ("cache_namespace", cache_namespace)) if value]
+    if cache is None and names:
+        verb = "has" if len(names) == 1 else "have"
+        warn_caller(f"{' and '.join(names)} {verb} no effect without a cache. Pass one, such as cache=AutoCache().")
+
+
+def suggest_keyword(name: str) -> str | None:
+    """Return the keyword that a misspelt one is likely meant to be; None where it is one, or resembles none.
+
+    Example:
+        >>> suggest_keyword("ttl"), suggest_keyword("respone_model"), suggest_keyword("temperature")
+        ('cache_ttl', 'response_model', None)
+    """
+    if name in _KEYWORDS:
+        return None
+    close = difflib.get_close_matches(name, _KEYWORDS, 1, cutoff=0.8)
+    return _OTHER_NAMES.get(name) or (close[0] if close else None)
 
 
 def check_seconds(cache_ttl: Any) -> float | None:
-    """A time to live in seconds; None for ever."""
+    """Return a time to live in seconds; None for ever."""
     if cache_ttl is None:
         return None
-    if isinstance(cache_ttl, timedelta):
-        cache_ttl = cache_ttl.total_seconds()
-    if isinstance(cache_ttl, bool) or not isinstance(cache_ttl, (int, float)):
-        raise ConfigurationError(f"cache_ttl is {_described(cache_ttl)}; give seconds as a number, or a timedelta.")
-    if not 0 <= cache_ttl <= _LONGEST_TTL:
-        raise ConfigurationError(
-            f"cache_ttl is {cache_ttl!r:.40}; give 0 or more seconds: 0 stores nothing, None keeps the answer for ever."
-        )
-    return float(cache_ttl)
+    seconds = cache_ttl.total_seconds() if isinstance(cache_ttl, timedelta) else cache_ttl
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise refuse("cache_ttl", cache_ttl, "seconds as a number, or a timedelta")
+    if not 0 <= seconds <= _LONGEST_TTL:
+        raise refuse("cache_ttl", seconds, "0 or more seconds: 0 stores nothing, None keeps the answer for ever")
+    return float(seconds)
 
 
 def check_namespace(cache_namespace: Any) -> str | None:
-    """A namespace, or None for the one without a name."""
+    """Return a namespace, or None for the one without a name."""
     if cache_namespace is None or (isinstance(cache_namespace, str) and cache_namespace):
         return cache_namespace
-    raise ConfigurationError(f"cache_namespace is {cache_namespace!r}; give a text that is not empty, or leave it out.")
+    raise refuse("cache_namespace", cache_namespace, "a text that is not empty, or leave it out")
 
 
 def check_hooks(hooks: Any) -> Hooks:
-    """A set of hooks."""
+    """Return a set of hooks."""
     if isinstance(hooks, Hooks):
         return hooks
-    raise ConfigurationError(f"hooks is {_described(hooks)}; pass an instructor.hooks.Hooks.")
+    raise refuse("hooks", hooks, "an instructor.hooks.Hooks")
 
 
 def check_context(context: Any) -> Mapping[str, Any] | None:
-    """A context; an empty one is none."""
+    """Return a context; None for an empty one."""
     if context is None or isinstance(context, Mapping):
         return cast("Mapping[str, Any] | None", context or None)
-    raise ConfigurationError(f"context is {_described(context)}; pass a dict of names and values.")
+    raise refuse("context", context, "a dict of names and values")
 
 
 def check_strict(strict: Any) -> bool:
-    """Whether validation is strict, as it is by default."""
+    """Return whether validation is strict, which is the default."""
     if strict is None or isinstance(strict, bool):
         return strict is not False
-    raise ConfigurationError(f"strict is {_described(strict)}; pass True or False.")
+    raise refuse("strict", strict, "True or False")
 
 
 def check_budget(token_budget: Any) -> int | None:
-    """The most tokens that may be spent before another attempt."""
+    """Return after how many tokens no further attempt is made; None for no limit."""
     if token_budget is None:
         return None
     if isinstance(token_budget, int) and not isinstance(token_budget, bool) and token_budget > 0:
         return token_budget
-    raise ConfigurationError(f"token_budget is {token_budget!r}; give a positive number of tokens, or leave it out.")
+    raise refuse("token_budget", token_budget, "a positive number of tokens, or leave it out")
 
 
-def check_model(said: Any, known: str | None, provider: str) -> str:
-    """A model's name: the call's, or the client's where the call names none."""
-    model = known if said is None else said
-    if isinstance(model, str) and model:
-        return model
-    raise ConfigurationError(
-        f"model is {model!r}, so {provider} cannot be asked. Pass model= to this call or to the factory."
+def check_model(model: Any, default: str | None, provider: str) -> str:
+    """Return a model's name: the call's, or the client's where the call names none."""
+    name = default if model is None else model
+    if isinstance(name, str) and name:
+        return name
+    raise ArgumentError(
+        f"model is {describe_value(name)}, so {provider} cannot be asked. Pass model= to this call or to the factory."
     )
 
 
 def check_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords for every call, copied: what the user does to the originals afterwards is not said in any call."""
-    for name in _NO_DEFAULTS:
+    """Return a copy of the keywords for every call, which later changes of the caller's own objects don't reach."""
+    for name in _CALL_KEYWORDS:
         if defaults.get(name):
             raise ConfigurationError(f"{name}= belongs to a call of create(), not to the factory. Pass it there.")
     check_context(defaults.get("context"))
@@ -104,47 +165,37 @@ def check_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments for the provider."""
+    """Return the arguments for the provider."""
     if arguments.get("stream"):
-        raise ConfigurationError("create() returns whole answers and takes no stream=True; leave stream out.")
+        raise ConfigurationError("create() returns whole answers and takes no stream=True. Leave stream out.")
     arguments.pop("stream", None)
     return arguments
 
 
 def check_messages(messages: Any, arguments: dict[str, Any]) -> Messages:
-    """A conversation. It may be given under the provider's own name: OpenAI's ``input``, Google's ``contents``."""
+    """Return a conversation, also one under the provider's own name: OpenAI's ``input``, Google's ``contents``."""
     if messages is None and arguments.get("contents") is not None:
         return []
     if messages is None and "input" in arguments:
         messages = arguments.pop("input")
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
-        raise ConfigurationError(
-            f'messages is {_described(messages)}; pass a list such as [{{"role": "user", "content": "..."}}].'
-        )
+        raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
     if not messages:
-        raise ConfigurationError("messages is empty; there is nothing to ask. Pass at least one message.")
+        raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")
     items = list(cast("Sequence[Any]", messages))
-    return [_checked_message(message, index) for index, message in enumerate(items)]
+    return [_read_message(message, index) for index, message in enumerate(items)]
 
 
-def _checked_message(message: Any, index: int) -> Any:
-    """A message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
+def _read_message(message: Any, index: int) -> Any:
+    """Return a message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
     if isinstance(message, Mapping):
         members = cast("Mapping[str, Any]", message)
         if "role" in message or "type" in message or "parts" in message:
             return members
-        raise ConfigurationError(
-            f"messages[{index}] has no role; give it one, such as 'user'. It has: {list(members)}."
-        )
+        raise ArgumentError(f"messages[{index}] has no role, such as 'user'. Give it one. It has: {list(members)}.")
     from pydantic import BaseModel
 
     if not isinstance(message, BaseModel):
-        raise ConfigurationError(
-            f'messages[{index}] is {_described(message)}; pass a dict such as {{"role": "user", "content": "..."}}.'
-        )
+        raise refuse(f"messages[{index}]", message, 'a dict such as {"role": "user", "content": "..."}')
     return message if "parts" in type(message).model_fields else message.model_dump(exclude_none=True, by_alias=True)
-
-
-def _described(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -122,7 +121,7 @@ def test_a_hit_is_told_with_what_it_saves() -> None:
     tell = steps.give(encode_entry(ENTRY))
     assert isinstance(tell, Emit)
     (event,) = tell.arguments
-    assert dataclasses.asdict(event) == {
+    assert event._asdict() == {
         "name": HookName.CACHE_HIT,
         "store": "DeafCache",
         "provider": "scripted",
@@ -132,10 +131,10 @@ def test_a_hit_is_told_with_what_it_saves() -> None:
         "age": 100.0,
         "seconds_saved": 2.0,
         "tokens_saved": 15,
-        "usage": dataclasses.asdict(Usage(10, 5)),
+        "usage": Usage(10, 5),
         "reason": None,
     }
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         event.key = "other"
 
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel
 import instructor
 from instructor import AsyncInstructor, Instructor, from_provider
 from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
+from instructor.hooks import CacheEvent, HookName, Hooks
+from instructor.usage import Usage
 
 MESSAGES = [{"role": "user", "content": "Jason is 25."}]
 
@@ -88,3 +90,31 @@ def caches_are_typed() -> None:
     from_provider("openai/gpt-4.1-mini", cache=Store())
     assert_type(DiskCache(directory=".cache").stats(), CacheStats)
     assert_type(make_cache_key(messages=MESSAGES, model="gpt-4.1-mini", response_model=User, mode="TOOLS"), str)
+
+
+def a_handler_knows_the_record_of_its_event(hooks: Hooks) -> None:
+    # Were the event's type unknown here, pyright would report each of its attributes.
+    hooks.on("cache:hit", lambda event: show(f"saved {event.seconds_saved:.1f} s, {event.tokens_saved} tokens"))
+    hooks.on(HookName.CACHE_BYPASS, lambda event: show("not cached:", event.reason))
+    hooks.on("completion:adapted", lambda event: show(event.reason, event.change))
+    hooks.on("parse:error", lambda error: show(error.args))
+    hooks.on("completion:usage", on_usage)
+    hooks.on("completion:error", on_error)
+    hooks.on("completion:kwargs", show)
+    hooks.on("cache:hit", on_hit_later)
+
+
+def show(*values: object, **more: object) -> None:
+    del values, more
+
+
+def on_usage(usage: Usage, attempt_number: int) -> None:
+    show(usage.total_tokens, attempt_number)
+
+
+def on_error(error: Exception, *, attempt_number: int) -> None:
+    show(error, attempt_number)
+
+
+async def on_hit_later(event: CacheEvent) -> None:
+    show(event)

@@ -1,0 +1,61 @@
+"""Messages to the caller: an argument of a wrong kind, and a warning at the caller's own line."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+from instructor.exceptions import ArgumentError
+
+_PACKAGE = str(Path(__file__).parent)
+
+_LONGEST_NUMBER = 10**1000
+"""Python refuses to write numbers that are much longer."""
+
+
+def describe_value(value: object) -> str:
+    """Say what a value is without quoting it: it may be a prompt, or a credential in the wrong place.
+
+    Numbers, truth values and empty texts are written, because they hold neither.
+
+    Example:
+        >>> describe_value("sk-secret"), describe_value(-1), describe_value(dict), describe_value([])
+        ('a str', '-1', 'the class dict', 'a list')
+    """
+    if value is None or value == "" or isinstance(value, (bool, float)):
+        return repr(value)
+    if isinstance(value, int) and abs(value) < _LONGEST_NUMBER:
+        return f"{value!r:.40}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def refuse(name: str, value: object, advice: str) -> ArgumentError:
+    """Make the error for an argument of a wrong type or value.
+
+    Args:
+        name: The argument's name, as the caller knows it.
+        value: What the caller passed.
+        advice: What to pass in its place, without a full stop.
+
+    Example:
+        >>> str(refuse("strict", "yes", "True or False"))
+        'strict is a str. Pass True or False.'
+    """
+    return ArgumentError(f"{name} is {describe_value(value)}. Pass {advice}.")
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside of this package that led here, which Python then shows once.
+
+    Args:
+        message: What happened, to what, and what to do.
+        category: The class of the warning.
+    """
+    frame, level = sys._getframe(), 1  # noqa: SLF001 - `inspect` reads source files, which takes milliseconds
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
