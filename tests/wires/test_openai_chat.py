@@ -240,6 +240,23 @@ def test_json_as_plain_content_answers_for_a_call():
     )
 
 
+@pytest.mark.parametrize("mode", OPENAI_CHAT.modes)
+@pytest.mark.parametrize(
+    "text",
+    ['```json\n{"name":"B"}\n```', '<think>Hm.</think>\n{"name":"B"}', 'Sure: {"name":"B"}', '\ufeff{"name":"B"}'],
+)
+def test_every_mode_reads_json_with_something_around_it(mode, text):
+    message = text_message(text)
+    assert OPENAI_CHAT.read(complete(message), mode, ["User"]) == (("", '{"name":"B"}'),)
+
+
+@pytest.mark.parametrize("mode", OPENAI_CHAT.modes)
+@pytest.mark.parametrize("text", ['{"name": "B",}', '"{\\"name\\": \\"B\\"}"', '{"User": {"name": "B"}}'])
+def test_every_mode_reads_json_that_can_mean_one_thing_only(mode, text):
+    [part] = OPENAI_CHAT.read(complete(ANSWER[mode](text)), mode, ["User"], [SHAPE])
+    assert part.text == '{"name": "B"}'
+
+
 def test_content_in_parts_is_read():
     parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": '{"name": "A"}'}]
     assert OPENAI_CHAT.read(complete(text_message(parts)), Mode.JSON_SCHEMA, ["User"])[0].text == '{"name": "A"}'

@@ -23,8 +23,8 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
+from instructor.wires.reader import find_json
 from instructor.wires.spec import Binding, ToolSpec
-from instructor.wires.text import find_json
 from instructor.wires.wire import Wire
 
 __all__ = ["WireContract"]
@@ -295,12 +295,12 @@ def _without(request: Request, name: str) -> Request:
 
 
 def _holds(request: Request, name: str, value: Any) -> bool:
-    """Emit whether a member `name` with this value is anywhere in a request; some SDKs want it within a config."""
+    """Say whether a member `name` with this value is anywhere in a request; some SDKs want it within a config."""
     return any(_is_mapping(node) and name in node and node[name] == value for node in _walk(request))
 
 
 def _mentions(turns: Any, answer: Any) -> bool:
-    """Emit whether an answer is in a conversation, as a value or as JSON text."""
+    """Say whether an answer is in a conversation, as a value or as JSON text."""
     texts = (node for node in _walk(turns) if isinstance(node, str))
     return any(node == answer for node in _walk(turns)) or any(_parse(text) == answer for text in texts)
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from instructor.messages import Part
 from instructor.wires.content import say_call_again
-from instructor.wires.text import find_json
+from instructor.wires.reader import read_arguments, read_text_answer
+from instructor.wires.spec import ToolSpec
 
 _COUNTER = re.compile(r"[-_:]\d+\Z")
 _PREFIX = re.compile(r".*[.:/]", re.DOTALL)
@@ -18,13 +19,16 @@ _REFUSED = re.compile(r"[^a-zA-Z0-9_-]+")
 """What the APIs refuse in a tool's name, even where their own model wrote it."""
 
 
-def select_parts(calls: Sequence[Part], text: str, names: Sequence[str]) -> tuple[Part, ...]:
+def select_parts(
+    calls: Sequence[Part], text: str, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+) -> tuple[Part, ...]:
     """Select the parts of the answer: every call of our tools, or the JSON in the text where no tool was called.
 
     Args:
         calls: The calls in the completion, each with the name that the model wrote; empty in a text mode.
         text: What the model wrote beside them. Local models write a call's arguments there.
         names: The names of our tools.
+        specs: What the tools take, as far as it is known.
 
     Returns:
         The parts, with the names of our tools; empty where there is no answer.
@@ -33,10 +37,12 @@ def select_parts(calls: Sequence[Part], text: str, names: Sequence[str]) -> tupl
         >>> select_parts([Part("weather", "{}"), Part("User", '{"name": "A"}')], "", ["User"])
         (Part(tool='User', text='{"name": "A"}'),)
     """
+    known = {spec.name: spec for spec in specs}
     if calls:
         ours = match_names([call.tool for call in calls], names)
-        return tuple(Part(name, call.text) for name, call in zip(ours, calls, strict=True) if name)
-    found = find_json(text)
+        pairs = zip(ours, calls, strict=True)
+        return tuple(Part(name, read_arguments(call.text, known.get(name))) for name, call in pairs if name)
+    found = read_text_answer(text, known.get(names[0]) if len(names) == 1 else None)
     return () if found is None else (Part("", found),)
 
 

@@ -22,9 +22,9 @@ from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import (
     describe_error,
     dump_arguments,
-    look,
-    look_list,
-    look_text,
+    get_list,
+    get_path,
+    get_text,
     read_text,
     shorten,
 )
@@ -93,13 +93,16 @@ class OpenAIResponses:
         """
         _check_response(completion, None)
 
-    def read(self, completion: Any, mode: Mode, names: Sequence[str]) -> tuple[Part, ...]:
+    def read(
+        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+    ) -> tuple[Part, ...]:
         """Take the arguments of every call of our tools, or JSON that came as text where nothing was called.
 
         Args:
             completion: A ``Response``, or what looks like one.
             mode: ``RESPONSES_TOOLS``.
             names: Our tools'.
+            specs: What they take, as far as it is known.
 
         Raises:
             IncompleteOutputException: As for `check`.
@@ -110,7 +113,7 @@ class OpenAIResponses:
         _check_response(completion, mode)
         output = _read_output(completion)
         calls = _calls_of(output)
-        parts = select_parts([*map(_read_call, calls)], _read_messages(output), names)
+        parts = select_parts([*map(_read_call, calls)], _read_messages(output), names, specs)
         if not parts:
             said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
@@ -125,7 +128,7 @@ class OpenAIResponses:
         """
         del mode
         output = _read_output(completion)
-        names = names or (look_text(request["tools"][-1], "name"),)  # ours stands last
+        names = names or (get_text(request["tools"][-1], "name"),)  # ours stands last
         answers = _answer(output, names, describe_error(error))
         if request.get("conversation"):
             return {**request, "input": answers}
@@ -133,12 +136,12 @@ class OpenAIResponses:
 
     def usage(self, completion: Any) -> Usage:
         """Count the tokens."""
-        used = look(completion, "usage")
+        used = get_path(completion, "usage")
         return Usage(
-            input_tokens=look(used, "input_tokens") or 0,
-            output_tokens=look(used, "output_tokens") or 0,
-            cached_tokens=look(used, "input_tokens_details", "cached_tokens") or 0,
-            reasoning_tokens=look(used, "output_tokens_details", "reasoning_tokens") or 0,
+            input_tokens=get_path(used, "input_tokens") or 0,
+            output_tokens=get_path(used, "output_tokens") or 0,
+            cached_tokens=get_path(used, "input_tokens_details", "cached_tokens") or 0,
+            reasoning_tokens=get_path(used, "output_tokens_details", "reasoning_tokens") or 0,
         )
 
 
@@ -224,11 +227,11 @@ def _rename_limit(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _read_output(completion: Any) -> list[Any]:
-    return [item for item in look_list(completion, "output") if look_text(item, "type")]
+    return [item for item in get_list(completion, "output") if get_text(item, "type")]
 
 
 def _calls_of(output: list[Any]) -> list[Any]:
-    return [item for item in output if look_text(item, "type") in _OUTPUTS]
+    return [item for item in output if get_text(item, "type") in _OUTPUTS]
 
 
 def _names_of(calls: list[Any]) -> list[str]:
@@ -236,8 +239,8 @@ def _names_of(calls: list[Any]) -> list[str]:
 
 
 def _read_call(call: Any) -> Part:
-    name = look_text(call, "name") if look(call, "type") == "function_call" else ""
-    return Part(name, dump_arguments(look(call, "arguments") or "{}"))
+    name = get_text(call, "name") if get_path(call, "type") == "function_call" else ""
+    return Part(name, dump_arguments(get_path(call, "arguments") or "{}"))
 
 
 def _check_response(completion: Any, mode: Mode | None) -> None:
@@ -250,27 +253,27 @@ def _check_response(completion: Any, mode: Mode | None) -> None:
 
 
 def _is_said(item: Any) -> bool:
-    if look(item, "type") == "message":
+    if get_path(item, "type") == "message":
         return bool(_read_messages([item]))
-    return look_text(item, "type") not in _UNSAID
+    return get_text(item, "type") not in _UNSAID
 
 
 def _status_of(completion: Any) -> str:
-    return str(look(completion, "status") or "")
+    return str(get_path(completion, "status") or "")
 
 
 def _check_status(completion: Any) -> None:
-    fault = look(completion, "error")
+    fault = get_path(completion, "error")
     if fault:
-        code = look(fault, "code")
-        said = look(fault, "message") or fault
+        code = get_path(fault, "code")
+        said = get_path(fault, "message") or fault
         raise ProviderError(OpenAIResponses.name, f"{code}: {said}" if code else str(said))
     status = _status_of(completion)
     if status in _FALLEN:
         raise ProviderError(OpenAIResponses.name, f"The response has status {status!r}. Send the request again.")
     if status != "incomplete":
         return
-    reason = look(completion, "incomplete_details", "reason")
+    reason = get_path(completion, "incomplete_details", "reason")
     if reason == "content_filter":
         raise RefusalError("The provider's filter stopped the answer (content_filter).", last_completion=completion)
     if reason is None or reason == "max_output_tokens":
@@ -280,13 +283,13 @@ def _check_status(completion: Any) -> None:
 
 def _check_refusal(completion: Any, output: list[Any]) -> None:
     for part in _read_parts(output):
-        refusal = look(part, "refusal")
+        refusal = get_path(part, "refusal")
         if refusal:
             raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
 
 
 def _read_parts(output: list[Any]) -> list[Any]:
-    return [part for item in output if look(item, "type") == "message" for part in look_list(item, "content")]
+    return [part for item in output if get_path(item, "type") == "message" for part in get_list(item, "content")]
 
 
 def _read_messages(output: list[Any]) -> str:
@@ -301,7 +304,7 @@ def _say_what_came(completion: Any) -> str:
     text = _read_messages(output)
     if text:
         return f"The model wrote text instead of calling the function: {shorten(text)!r}"
-    kinds = ", ".join(str(look(item, "type")) for item in output) or "nothing"
+    kinds = ", ".join(str(get_path(item, "type")) for item in output) or "nothing"
     return f"The response (status {status!r}) holds no answer, but {kinds}."
 
 
@@ -341,7 +344,7 @@ def _answer(output: list[Any], names: Sequence[str], problem: str) -> list[Item]
         return [{"role": "user", "content": again}]
     told = tell_calls(_names_of(calls), names, problem)
     return [
-        {"type": _OUTPUTS[look(call, "type")], "call_id": look(call, "call_id"), "output": text}
+        {"type": _OUTPUTS[get_path(call, "type")], "call_id": get_path(call, "call_id"), "output": text}
         for call, text in zip(calls, told, strict=True)
     ]
 

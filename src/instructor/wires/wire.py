@@ -65,7 +65,9 @@ class Wire(Protocol):
         """
         ...
 
-    def read(self, completion: Any, mode: Mode, names: Sequence[str]) -> tuple[Part, ...]:
+    def read(
+        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+    ) -> tuple[Part, ...]:
         """Take the answer out of a completion: each call of our tools, in order, or the JSON in its text.
 
         Args:
@@ -73,6 +75,8 @@ class Wire(Protocol):
             mode: The mode in which the answer was asked for.
             names: The names of the tools that we offered (`ToolSpec.name`). The caller may have offered tools of
                 their own, and the arguments of those are not the answer.
+            specs: What those tools take. Without it an answer below the tool's own name stays there, and property
+                names that were changed for the provider stay as they are.
 
         Returns:
             At least one part. In a text mode, and where the model wrote JSON instead of calling a tool, it is a
