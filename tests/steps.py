@@ -7,16 +7,20 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from instructor.cache.flight import Flights
+from instructor.cache.flight import Flights, Lease
+from instructor.cache.hits import HitLog
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import BaseCache
+from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
-from instructor.engine.effects import Call, Effect, Flow
+from instructor.engine.effects import Effect, Flow
+from instructor.engine.path import CachePath, LocalTier, StoreTier
 from instructor.engine.plan import Plans
 from instructor.engine.retry import make_retry_policy
 from instructor.hooks import HookName, Hooks
 from instructor.mode import Mode
 from instructor.testing.scripted import ScriptedAdapter
+from instructor.wires.capabilities import Capabilities
 from instructor.wires.openai_chat import OPENAI_CHAT
 
 KEY = "a" * 64
@@ -43,8 +47,7 @@ class HandHandle:
     """A handle whose answers a test gives as the results of effects."""
 
     store: BaseCache = field(default_factory=DeafCache)
-    local: AutoCache | None = None
-    flights: Flights = field(default_factory=Flights)
+    flights: Flights[Any] = field(default_factory=Flights)
     is_paused: bool = False
     counted: dict[str, int] = field(default_factory=dict)
 
@@ -64,25 +67,51 @@ def every_hook() -> Hooks:
     return hooks
 
 
-def make_call(**changes: Any) -> Call:
+def make_path(handle: Any = None, memory: AutoCache | None = None) -> CachePath:
+    """A path of one tier: a store whose answers a test gives, or memory."""
+    handle = handle or HandHandle()
+    tier = LocalTier(handle, memory, HitLog()) if memory is not None else StoreTier(handle, HitLog())
+    return CachePath((tier,), handle.flights)
+
+
+def make_call(**changes: Any) -> Call[Any]:
     """A call with a store and a key, as the client would make it."""
     model = changes.pop("response_model", User)
-    said: dict[str, Any] = {
-        "plan": Plans(OPENAI_CHAT, Mode.TOOLS).make(model),
+    wires = {Mode.TOOLS: OPENAI_CHAT}
+    prompt = Prompt(HELLO, {}, OPENAI_CHAT, Mode.TOOLS, Capabilities(), wires)
+    path = changes.pop("path", None) or (make_path() if changes.get("key", KEY) else None)
+    stats = ClientStats()
+    if path is not None:
+        stats.attach(path.tiers[0].hits)
+    values: dict[str, Any] = {
+        "plan": Plans().make(model),
         "adapter": ScriptedAdapter([]),
         "model": "m",
-        "messages": HELLO,
-        "arguments": {},
+        "load_prompt": lambda: prompt,
         "response_model": model,
+        "with_completion": False,
         "retries": make_retry_policy(changes.pop("max_retries", 1)),
         "hooks": Hooks(),
-        "stats": ClientStats(),
-        "handle": HandHandle(),
+        "stats": stats,
+        "path": path,
         "key": KEY,
-        "clock": lambda: 1000.0,
+        "policy": Policy(changes.pop("ttl", None), None, "source", lambda: 1000.0),
         **changes,
     }
-    return Call(**said)
+    return Call(**values)
+
+
+def lease() -> Lease[Any]:
+    """The right to ask, in nobody's way."""
+    claimed = Flights[Any]().claim(KEY, "source")
+    assert isinstance(claimed, Lease)
+    return claimed
+
+
+def offered(lease: Lease[Any]) -> Any:
+    """What the leader has handed to its waiters so far; None for nothing."""
+    landed = lease.flight._landed
+    return None if landed is None else landed.answer
 
 
 def completion(content: Any, model: Any = User, name: str | None = None, **details: Any) -> Any:
@@ -91,7 +120,7 @@ def completion(content: Any, model: Any = User, name: str | None = None, **detai
     from instructor.testing.scripted import ScriptedReply
 
     port = ScriptedAdapter([ScriptedReply(content, **details)])
-    tools = [{"type": "function", "function": {"name": name or make_response_type(model).shape.name, "parameters": {}}}]
+    tools = [{"type": "function", "function": {"name": name or make_response_type(model).spec.name, "parameters": {}}}]
     return port.send("chat.completions.create", {"model": "m", "messages": HELLO, "tools": tools})
 
 
@@ -101,7 +130,7 @@ class Steps:
     def __init__(self, flow: Flow[Any]) -> None:
         self.flow = flow
         self.effect: Effect | None = next(flow)
-        self.reply: Any = None
+        self.value: Any = None
 
     def give(self, result: Any = None) -> Effect | None:
         """Give the result of the effect asked for; return the next, or None at the end."""
@@ -115,5 +144,5 @@ class Steps:
         try:
             self.effect = step()
         except StopIteration as stop:
-            self.effect, self.reply = None, stop.value
+            self.effect, self.value = None, stop.value
         return self.effect

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from typing import Any
 
 import pytest
 
-from instructor.cache.flight import Flight, Flights, Landed
+from instructor.cache.flight import Flight, Flights, Landed, Lease
 
 
 def in_thread(function, *arguments):
@@ -24,101 +25,159 @@ def in_thread(function, *arguments):
     return join
 
 
-def test_the_first_leads_and_the_others_join_until_it_lands() -> None:
-    flights = Flights()
-    flight, leads = flights.claim("a")
-    again, leads_again = flights.claim("a")
-    _, leads_other = flights.claim("b")
-    assert (leads, leads_again, leads_other) == (True, False, True)
-    assert again is flight
-    flight.land("answer")
+def lead(flights: Flights[Any], key: str = "a") -> Lease[Any]:
+    lease = flights.claim(key, "me")
+    assert isinstance(lease, Lease)
+    return lease
+
+
+def lead_elsewhere(flights: Flights[Any]) -> Lease[Any]:
+    """Lead from a thread that goes on; one that ended could give its number to a waiter's thread."""
+    lease = in_thread(lead, flights)()
+    lease.flight._thread = -1
+    return lease
+
+
+def test_the_first_leads_and_the_others_join_until_the_lease_ends() -> None:
+    flights = Flights[str]()
+    lease = lead(flights)
+    assert flights.claim("a") is lease.flight
+    lead(flights, "b")
+    lease.offer("answer")
+    assert flights.claim("a") is lease.flight, "the answer is not in the store yet"
+    assert flights.landed == 0
+    lease.end()
     assert flights.landed == 1
-    assert flights.claim("a")[1]
+    lead(flights)
 
 
-def test_a_waiting_thread_gets_the_answer() -> None:
-    flights = Flights()
-    flight, _ = flights.claim("a")
-    join = in_thread(flight.wait)
-    flight.land("answer", source="me")
+def test_an_offered_answer_reaches_the_waiters_at_once_and_those_who_come_later() -> None:
+    flights = Flights[str]()
+    lease = lead(flights)
+    join = in_thread(lease.flight.wait)
+    lease.offer("answer")
     assert join() == Landed("answer", None, "me")
-    assert flight.wait() == Landed("answer", None, "me")  # also who comes too late
+    assert in_thread(lease.flight.wait)() == Landed("answer", None, "me")
+    lease.end(RuntimeError("the store failed"))
+    assert in_thread(lease.flight.wait)() == Landed("answer", None, "me"), "an answer that was given stays given"
 
 
 async def test_waiting_tasks_and_threads_get_the_answer_together() -> None:
-    flights = Flights()
-    flight, _ = flights.claim("a")
-    join = in_thread(flight.wait)
-    tasks = [asyncio.create_task(flight.wait_async()) for _ in range(10)]
+    flights = Flights[str]()
+    lease = lead_elsewhere(flights)
+    join = in_thread(lease.flight.wait)
+    tasks = [asyncio.create_task(lease.flight.wait_async()) for _ in range(10)]
     await asyncio.sleep(0)
-    flight.land("answer")
-    assert await asyncio.gather(*tasks) == [Landed("answer")] * 10
-    assert await asyncio.to_thread(join) == Landed("answer")
+    lease.offer("answer")
+    lease.end()
+    assert await asyncio.gather(*tasks) == [Landed("answer", None, "me")] * 10
+    assert await asyncio.to_thread(join) == Landed("answer", None, "me")
 
 
 async def test_a_cancelled_waiter_disturbs_nobody() -> None:
-    flights = Flights()
-    flight, _ = flights.claim("a")
-    first, second = (asyncio.create_task(flight.wait_async()) for _ in range(2))
+    flights = Flights[str]()
+    lease = lead_elsewhere(flights)
+    first, second = (asyncio.create_task(lease.flight.wait_async()) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.sleep(0)
-    flight.land("answer")
-    assert await second == Landed("answer")
+    lease.offer("answer")
+    assert await second == Landed("answer", None, "me")
     assert first.cancelled()
 
 
 def test_a_waiter_whose_loop_is_closed_disturbs_nobody() -> None:
-    flights = Flights()
-    flight, _ = flights.claim("a")
+    flights = Flights[str]()
+    lease = lead_elsewhere(flights)
 
     async def leave() -> None:
-        task = asyncio.create_task(flight.wait_async())
+        task = asyncio.create_task(lease.flight.wait_async())
         await asyncio.sleep(0)
         task.cancel()
 
     asyncio.run(leave())
-    join = in_thread(flight.wait)
-    flight.land("answer")
-    assert join() == Landed("answer")
+    join = in_thread(lease.flight.wait)
+    lease.offer("answer")
+    assert join() == Landed("answer", None, "me")
 
 
-def test_a_leader_does_not_wait_for_himself() -> None:
-    flights = Flights()
-    flight, _ = flights.claim("a")
-    assert not flight.can_wait(asynchronous=False)
+def test_a_wait_is_no_longer_than_the_waiter_allows() -> None:
+    lease = lead_elsewhere(Flights[str]())
+    assert lease.flight.wait(0.0) is None
+    assert asyncio.run(lease.flight.wait_async(0.0)) is None
 
-    async def nested() -> bool:
-        return flight.can_wait(asynchronous=True)
 
-    assert not asyncio.run(nested())
-    assert not asyncio.run(asyncio.wait_for(asyncio.to_thread(flight.can_wait, False), 5))
-    assert in_thread(flight.can_wait, False)()
-    flight.land()
+def test_a_leader_does_not_wait_for_itself() -> None:
+    flights = Flights[str]()
+    lease = lead(flights)
+    assert lease.flight.wait() is None
+
+    async def nested() -> Any:
+        return await lease.flight.wait_async()
+
+    assert asyncio.run(nested()) is None
+    assert asyncio.run(asyncio.wait_for(asyncio.to_thread(lease.flight.wait), 5)) is None
+    lease.end()
 
 
 async def test_a_synchronous_call_does_not_wait_for_a_leader_in_the_loop_that_it_blocks() -> None:
-    flights = Flights()
+    flights = Flights[str]()
     begun, done = asyncio.Event(), asyncio.Event()
-    led: list[Flight] = []
+    led: list[Flight[str]] = []
 
-    async def lead() -> None:
-        led.append(flights.claim("a")[0])
+    async def ask() -> None:
+        lease = lead(flights)
+        led.append(lease.flight)
         begun.set()
         await done.wait()
-        led[0].land("answer")
+        lease.offer("answer")
+        lease.end()
 
-    task = asyncio.create_task(lead())
+    task = asyncio.create_task(ask())
     await begun.wait()
-    assert not led[0].can_wait(asynchronous=False)
-    assert led[0].can_wait(asynchronous=True)
+    assert led[0].wait() is None
+    waiter = asyncio.create_task(led[0].wait_async())
+    await asyncio.sleep(0)
     done.set()
     await task
+    assert await waiter == Landed("answer", None, "me")
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+def test_a_leader_whose_loop_is_gone_frees_its_waiters_and_its_key(end: str) -> None:
+    flights = Flights[str]()
+    loop = asyncio.new_event_loop()
+    leases: list[Lease[str]] = []
+
+    async def ask() -> None:
+        leases.append(lead(flights))
+        await asyncio.Event().wait()
+
+    task = loop.create_task(ask())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    while not leases:
+        threading.Event().wait(0.001)
+    waiting = in_thread(leases[0].flight.wait)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    if end == "close":
+        loop.close()
+    assert waiting() == Landed(), "one of the waiters leads next"
+    assert asyncio.run(leases[0].flight.wait_async()) == Landed()
+    new = lead(flights)
+    leases[0].end()
+    assert flights.claim("a") is new.flight, "the old leader, should it ever end, doesn't take the new one's place"
+    new.end()
+    if end == "stop":
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_does_not_wait_for_its_parents_leaders() -> None:
-    flights = Flights()
+    flights = Flights[str]()
     flights.claim("a")
     held = threading.Event()
     release = threading.Event()
@@ -137,7 +196,7 @@ def test_a_forked_child_does_not_wait_for_its_parents_leaders() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on forking beside threads warns
         child = os.fork()
     if child == 0:
-        os._exit(0 if flights.claim("a")[1] else 1)
+        os._exit(0 if isinstance(flights.claim("a"), Lease) else 1)
     _, status = os.waitpid(child, 0)
     release.set()
     thread.join()

@@ -319,7 +319,7 @@ def annotated(metadata: Any) -> Any:
 
 
 def test_annotations_that_python_calls_equal_are_told_apart() -> None:
-    plans = Plans(OPENAI_CHAT, Mode.TOOLS)
+    plans = Plans()
     for one, other in [
         (Cat | Dog, Dog | Cat),
         (Literal["a", "b"], Literal["b", "a"]),
@@ -337,7 +337,7 @@ def test_metadata_that_is_equal_only_by_a_users_word_is_told_apart() -> None:
     class Hint:
         text: str = dataclasses.field(repr=False, compare=False)
 
-    plans = Plans(OPENAI_CHAT, Mode.TOOLS)
+    plans = Plans()
     one = Annotated[int, Hint("cats")]
     assert plans.make(one) is plans.make(one)
     assert plans.make(one) is not plans.make(Annotated[int, Hint("dogs")])
@@ -345,7 +345,7 @@ def test_metadata_that_is_equal_only_by_a_users_word_is_told_apart() -> None:
 
 @pytest.mark.usefixtures("clean_heap")
 def test_a_plan_does_not_keep_a_model_alive() -> None:
-    plans = Plans(OPENAI_CHAT, Mode.TOOLS)
+    plans = Plans()
     model = create_model("Fleeting", name=(str, ...))
     plans.make(model)
     reference = weakref.ref(model)
@@ -356,7 +356,7 @@ def test_a_plan_does_not_keep_a_model_alive() -> None:
 
 
 def test_annotations_are_kept_up_to_a_number() -> None:
-    plans = Plans(OPENAI_CHAT, Mode.TOOLS)
+    plans = Plans()
     for number in range(MOST_ANNOTATIONS + 5):
         plans.make(Literal[number])
     assert len(plans._by_annotation) == MOST_ANNOTATIONS
@@ -371,9 +371,9 @@ def test_a_model_with_an_open_forward_reference_is_completed() -> None:
 
 
 def test_the_shape_of_every_kind_is_an_object_without_a_reference_at_its_top() -> None:
-    plans = Plans(OPENAI_CHAT, Mode.TOOLS)
+    plans = Plans()
     for kind, _, _ in KINDS:
-        shape = plans.make(kind).type.shape
+        shape = plans.make(kind).type.spec
         assert shape.schema["type"] == "object"
         assert "$ref" not in shape.schema
         assert shape.name.replace("_", "").replace("-", "").isalnum()
@@ -395,7 +395,7 @@ def test_the_signature_that_python_gives_a_dataclass_as_docstring_describes_noth
 
         name: str
 
-    plans = Plans(OPENAI_CHAT, Mode.TOOLS)
-    assert plans.make(Bare).type.shape.description == "The answer, as a correct Bare."
-    assert "frozenset" not in str(plans.make(Bare).type.shape)
-    assert plans.make(Described).type.shape.description == "A person."
+    plans = Plans()
+    assert plans.make(Bare).type.spec.description == "The answer, as a correct Bare."
+    assert "frozenset" not in str(plans.make(Bare).type.spec)
+    assert plans.make(Described).type.spec.description == "A person."

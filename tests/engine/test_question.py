@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError, field_validator
 
-from instructor.cache.entry import Entry, encode_entry, pack_completion
+from instructor.cache.entry import Entry, decode_entry, encode_entry, pack_completion
 from instructor.cache.flight import Landed
 from instructor.cache.memory import AutoCache
-from instructor.engine.effects import Claim, Emit, Lease, Read, Reply, Send, Sleep, Write
-from instructor.engine.flow import run
+from instructor.engine.call import Live
+from instructor.engine.effects import Claim, Emit, Read, Send, Sleep, Wait, Write
+from instructor.engine.lookup import Answer
+from instructor.engine.question import answer
 from instructor.exceptions import (
     CacheError,
     ConfigurationError,
@@ -25,7 +27,7 @@ from instructor.exceptions import (
 from instructor.hooks import HookName
 from instructor.messages import Part
 from instructor.usage import Usage
-from steps import KEY, HandHandle, Steps, User, completion, every_hook, make_call
+from steps import KEY, HandHandle, Steps, User, completion, every_hook, lease, make_call, make_path, offered
 
 ENTRY = Entry(
     key=KEY,
@@ -42,7 +44,7 @@ JASON = {"name": "Jason", "age": 25}
 
 def names(call: Any, *results: Any) -> tuple[list[str], Steps]:
     """Run a flow with given results; return the kinds of effects it asked for."""
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     seen = []
     for result in results:
         assert steps.effect is not None, f"the flow ended after {seen}"
@@ -54,26 +56,31 @@ def names(call: Any, *results: Any) -> tuple[list[str], Steps]:
     return seen, steps
 
 
-def lease() -> Lease:
-    return Lease(HandHandle().flights.claim(KEY)[0])
+def flight() -> Any:
+    """Another call's flight."""
+    return lease().flight
+
+
+def handle_of(call: Any) -> Any:
+    return call.path.tiers[0].handle
 
 
 def test_a_hit_asks_for_nothing_but_the_store() -> None:
     call = make_call()
     seen, steps = names(call, encode_entry(ENTRY))
     assert seen == ["Read"]
-    assert steps.reply.value == User(name="Jason", age=25)
+    assert steps.value == User(name="Jason", age=25)
     assert call.stats.stats().hits == 1
     assert call.stats.stats().tokens_saved == 15
-    assert call.handle.counted == {"hits": 1}
+    assert handle_of(call).counted == {}
 
 
 def test_a_hit_in_memory_asks_for_nothing_at_all() -> None:
     local = AutoCache()
     local.keep(ENTRY)
     with pytest.raises(StopIteration) as stop:
-        next(run(make_call(handle=HandHandle(store=local, local=local))))
-    assert stop.value.value.value == User(name="Jason", age=25)
+        next(answer(make_call(path=make_path(memory=local))))
+    assert stop.value.value == User(name="Jason", age=25)
 
 
 def test_a_miss_reads_claims_sends_and_writes_in_this_order() -> None:
@@ -84,20 +91,19 @@ def test_a_miss_reads_claims_sends_and_writes_in_this_order() -> None:
     write = steps.effect
     assert isinstance(write, Write)
     assert (write.key, write.ttl) == (KEY, 60.0)
-    assert held.reply is not None, "those who wait get the answer even if the leader is cancelled while it writes"
+    assert offered(held) is not None, "the waiters get the answer even if the leader is cancelled while it writes"
     assert steps.give(True) is None
-    reply: Reply = steps.reply
-    assert reply.value == User(name="Jason", age=25)
-    assert reply.entry is not None
-    assert (reply.entry.created, reply.entry.expires) == (1000.0, 1060.0)
-    assert write.text == encode_entry(reply.entry)
+    assert steps.value == User(name="Jason", age=25)
+    entry = decode_entry(write.text, KEY)
+    assert (entry.created, entry.expires) == (1000.0, 1060.0)
+    assert entry == offered(held).entry
     assert call.stats.stats().misses == call.stats.stats().writes == 1
-    assert call.handle.counted == {"misses": 1, "writes": 1}
+    assert handle_of(call).counted == {"misses": 1, "writes": 1}
 
 
 def test_every_event_is_told_once_and_in_order() -> None:
     call = make_call(hooks=every_hook())
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     answers = {Read: None, Claim: lease(), Send: completion(JASON), Write: True, Emit: None}
     told = []
     while steps.effect is not None:
@@ -117,7 +123,7 @@ def test_every_event_is_told_once_and_in_order() -> None:
 
 
 def test_a_hit_is_told_with_what_it_saves() -> None:
-    steps = Steps(run(make_call(hooks=every_hook())))
+    steps = Steps(answer(make_call(hooks=every_hook())))
     tell = steps.give(encode_entry(ENTRY))
     assert isinstance(tell, Emit)
     (event,) = tell.arguments
@@ -139,7 +145,7 @@ def test_a_hit_is_told_with_what_it_saves() -> None:
 
 
 def test_handlers_are_given_a_copy_of_the_request() -> None:
-    steps = Steps(run(make_call(hooks=every_hook(), handle=None, key=None)))
+    steps = Steps(answer(make_call(hooks=every_hook(), key=None)))
     assert isinstance(steps.effect, Emit)
     steps.effect.details["messages"][0]["content"] = "edited"
     send = steps.give()
@@ -161,7 +167,7 @@ def test_handlers_are_given_a_copy_of_the_request() -> None:
 )
 def test_whatever_cannot_be_served_is_a_miss_that_says_why_and_is_overwritten(stored: Any, reason: str) -> None:
     call = make_call(hooks=every_hook())
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     steps.fail(stored) if isinstance(stored, CacheError) else steps.give(stored)
     reasons = []
     while not isinstance(steps.effect, Write):
@@ -173,7 +179,7 @@ def test_whatever_cannot_be_served_is_a_miss_that_says_why_and_is_overwritten(st
 
 def test_an_entry_that_expires_in_the_future_is_served() -> None:
     _, steps = names(make_call(), encode_entry(ENTRY._replace(expires=1000.1)))
-    assert steps.reply.value.name == "Jason"
+    assert steps.value.name == "Jason"
 
 
 def test_a_validator_that_crashes_on_a_stored_answer_is_a_miss() -> None:
@@ -191,22 +197,22 @@ def test_a_validator_that_crashes_on_a_stored_answer_is_a_miss() -> None:
 
 def test_a_failing_store_raises_where_the_user_wants_it() -> None:
     call = make_call()
-    call.handle.store.on_error = "raise"
+    handle_of(call).store.on_error = "raise"
     with pytest.raises(CacheError, match="down"):
-        Steps(run(call)).fail(CacheError("down"))
+        Steps(answer(call)).fail(CacheError("down"))
 
 
 def test_a_paused_store_is_not_read() -> None:
-    call = make_call(handle=HandHandle(is_paused=True))
-    assert isinstance(Steps(run(call)).effect, Claim)
+    call = make_call(path=make_path(HandHandle(is_paused=True)))
+    assert isinstance(Steps(answer(call)).effect, Claim)
 
 
 def test_a_failing_write_loses_nothing() -> None:
     call = make_call()
-    call.handle.store.on_error = "raise"  # the answer is paid for by now
+    handle_of(call).store.on_error = "raise"  # the answer is paid for by now
     seen, steps = names(call, None, lease(), completion(JASON), CacheError("full"))
     assert seen[-1] == "Write"
-    assert steps.reply.value.name == "Jason"
+    assert steps.value.name == "Jason"
     assert (call.stats.stats().writes, call.stats.stats().errors) == (0, 1)
 
 
@@ -219,47 +225,88 @@ def test_a_write_that_the_guard_skips_is_not_counted() -> None:
 def test_a_ttl_of_zero_stores_nothing() -> None:
     seen, steps = names(make_call(ttl=0.0), None, lease(), completion(JASON))
     assert seen == ["Read", "Claim", "Send"]
-    assert steps.reply.value.name == "Jason"
+    assert steps.value.name == "Jason"
 
 
 def test_the_store_is_looked_into_again_if_a_flight_landed_since() -> None:
     call = make_call()
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     assert isinstance(steps.effect, Read)
-    call.handle.flights.claim("other")[0].land()
+    call.path.flights.claim("other").end()
     steps.give(None)
     held = lease()
     again = steps.give(held)
     assert isinstance(again, Read)
     assert steps.give(encode_entry(ENTRY)) is None
-    assert steps.reply.value.name == "Jason"
-    assert held.reply is steps.reply, "those who wait are not left to look one after the other"
+    assert steps.value.name == "Jason"
+    assert offered(held).entry == ENTRY, "the waiters are not left to look one after the other"
 
 
-def test_who_waited_gets_a_copy_of_its_own() -> None:
-    shared = Reply(User(name="Jason"), ENTRY)
+def land(call: Any, landed: Any) -> Steps:
+    """Step a call to where it waits for another one, and tell it how that ended."""
+    steps = Steps(answer(call))
+    assert isinstance(steps.effect, Read)
+    assert isinstance(steps.give(None), Claim)
+    wait = steps.give(flight())
+    assert isinstance(wait, Wait)
+    steps.give(landed)
+    return steps
+
+
+def test_a_waiter_gets_a_copy_of_its_own() -> None:
+    shared = User(name="Jason")
     call = make_call()
-    seen, steps = names(call, None, Landed(shared))
-    assert seen == ["Read", "Claim"]
-    assert steps.reply.value == User(name="Jason", age=25)
-    assert steps.reply.value is not shared.value
+    steps = land(call, Landed(Answer(Live(shared), ENTRY, is_kept=True)))
+    assert steps.value == User(name="Jason", age=25)
+    assert steps.value is not shared
     assert call.stats.stats().coalesced == 1
     assert call.stats.stats().misses == 0
 
 
-def test_who_waited_asks_alone_if_its_own_validators_refuse_the_answer() -> None:
-    refused = Reply(None, ENTRY._replace(parts=(Part("", '{"age": 1}'),)))
-    steps = Steps(run(make_call()))
-    steps.give(None)
-    assert isinstance(steps.give(Landed(refused)), Send)
+REFUSED = Landed(Answer(Live(None), ENTRY._replace(parts=(Part("", '{"age": 1}'),)), is_kept=True))
 
 
-def test_a_leaders_error_reaches_those_who_waited() -> None:
-    call = make_call()
-    steps = Steps(run(call))
-    steps.give(None)
+def test_a_waiter_that_refuses_two_answers_asks_alone() -> None:
+    steps = land(make_call(), REFUSED)
+    assert isinstance(steps.effect, Claim), "the first refusal joins those who refused as well"
+    steps.give(flight())
+    assert isinstance(steps.give(REFUSED), Send)
+
+
+def test_a_waiter_whose_leader_was_cancelled_leads_next() -> None:
+    steps = land(make_call(), Landed())
+    assert isinstance(steps.effect, Claim)
+    assert isinstance(steps.give(lease()), Send)
+
+
+def test_a_waiter_that_may_not_wait_asks_alone() -> None:
+    assert isinstance(land(make_call(), None).effect, Send)
+
+
+def test_a_leaders_error_reaches_the_waiters_that_share_it() -> None:
     with pytest.raises(RuntimeError, match="boom"):
-        steps.give(Landed(error=RuntimeError("boom"), source=call.adapter))
+        land(make_call(), Landed(error=RuntimeError("boom"), source="source"))
+
+
+def test_a_waiter_that_does_not_share_its_leaders_error_asks_alone_at_once() -> None:
+    assert isinstance(land(make_call(), Landed(error=RuntimeError("boom"), source="other")).effect, Send)
+
+
+def test_a_waiter_stores_what_its_leader_was_told_not_to() -> None:
+    steps = land(make_call(ttl=60.0), Landed(Answer(Live(None), ENTRY, is_kept=False)))
+    assert isinstance(steps.effect, Write)
+    assert decode_entry(steps.effect.text, KEY).expires == 1060.0
+    steps.give(True)
+    assert steps.value.name == "Jason"
+
+
+def test_a_calls_own_timeout_bounds_its_wait() -> None:
+    call = make_call()
+    call = call._replace(policy=call.policy._replace(patience=3.0))
+    steps = Steps(answer(call))
+    steps.give(None)
+    other = flight()
+    assert steps.give(other) == Wait(other, 3.0)
 
 
 def test_every_waiter_raises_a_copy_of_its_own() -> None:
@@ -267,10 +314,8 @@ def test_every_waiter_raises_a_copy_of_its_own() -> None:
     error.__cause__ = KeyError("why")
     caught = []
     for _ in range(2):
-        steps = Steps(run(make_call()))
-        steps.give(None)
         with pytest.raises(InstructorRetryException, match="boom") as raised:
-            steps.give(Landed(error=error))
+            land(make_call(), Landed(error=error, source="source"))
         caught.append(raised.value)
     assert caught[0] is not caught[1]
     assert (caught[0].n_attempts, caught[0].__cause__) == (3, error.__cause__)
@@ -279,7 +324,7 @@ def test_every_waiter_raises_a_copy_of_its_own() -> None:
 def test_a_raw_completion_that_is_no_whole_answer_is_returned_and_not_stored() -> None:
     for details in ({"finish_reason": "length"}, {"finish_reason": "content_filter"}, {"refusal": "No."}):
         call = make_call(response_model=None, hooks=every_hook())
-        steps = Steps(run(call))
+        steps = Steps(answer(call))
         sent = completion("Hel", as_text=True, **details)
         told = []
         while steps.effect is not None:
@@ -288,38 +333,37 @@ def test_a_raw_completion_that_is_no_whole_answer_is_returned_and_not_stored() -
                 steps.effect.arguments[0] if isinstance(steps.effect, Emit) and steps.effect.arguments else None
             )
             steps.give({Claim: lease(), Send: sent}.get(type(steps.effect)))
-        assert steps.reply.value is sent
+        assert steps.value is sent
         assert "not a whole answer" in told[-1].reason
 
 
 def test_a_completion_of_nothing_is_asked_for_again() -> None:
-    _, steps = names(make_call(handle=None, key=None), None, completion(JASON))
-    assert steps.reply.value.name == "Jason"
+    _, steps = names(make_call(key=None), None, completion(JASON))
+    assert steps.value.name == "Jason"
 
 
 def test_counts_that_are_no_numbers_lose_nothing() -> None:
     sent = completion(JASON)
     sent.usage.prompt_tokens = ["many"]
-    _, steps = names(make_call(handle=None, key=None), sent)
-    assert steps.reply.value.name == "Jason"
+    _, steps = names(make_call(key=None), sent)
+    assert steps.value.name == "Jason"
 
 
 def test_an_entry_that_no_writer_holds_loses_nothing() -> None:
     call = make_call()
     _, steps = names(call, None, lease(), completion(JASON, usage=Usage(2**80, 1)))
-    assert steps.reply.value.name == "Jason"
+    assert steps.value.name == "Jason"
     assert call.stats.stats().bypasses == 1
 
 
 def test_without_a_store_there_is_only_the_provider() -> None:
-    seen, steps = names(make_call(handle=None, key=None), completion(JASON))
-    assert seen == ["Send"]
-    assert steps.reply.entry is None
+    seen, steps = names(make_call(key=None), completion(JASON))
+    assert (seen, steps.value.name) == (["Send"], "Jason")
 
 
 def test_a_call_without_a_key_says_why_and_touches_no_store() -> None:
     call = make_call(key=None, bypass="context.now has no form", hooks=every_hook())
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     assert isinstance(steps.effect, Emit)
     assert steps.effect.name is HookName.CACHE_BYPASS
     assert steps.effect.arguments[0].reason == "context.now has no form"
@@ -328,7 +372,7 @@ def test_a_call_without_a_key_says_why_and_touches_no_store() -> None:
 
 def test_an_invalid_answer_is_shown_to_the_model_and_the_next_one_stored_under_the_first_key() -> None:
     call = make_call()
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     steps.give(None)
     first = steps.give(lease())
     assert isinstance(first, Send)
@@ -341,13 +385,13 @@ def test_an_invalid_answer_is_shown_to_the_model_and_the_next_one_stored_under_t
     write = steps.give(completion(JASON, usage=Usage(20, 2)))
     assert isinstance(write, Write)
     assert write.key == KEY
-    steps.give(True)
-    assert (steps.reply.entry.usage, steps.reply.entry.attempts) == (Usage(30, 3), 2)
+    entry = decode_entry(write.text, KEY)
+    assert (entry.usage, entry.attempts) == (Usage(30, 3), 2)
 
 
 def test_attempts_end_with_an_error_that_knows_them_all() -> None:
     call = make_call(max_retries=2)
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     steps.give(None)
     steps.give(lease())
     bad = completion({"age": 1}, usage=Usage(10, 1))
@@ -380,7 +424,7 @@ def test_a_cut_off_or_refused_answer_ends_at_once_and_is_never_stored(details: A
     import tenacity
 
     call = make_call(max_retries=tenacity.Retrying())  # a policy that would go on for ever
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     steps.give(None)
     steps.give(lease())
     sent = completion(JASON, **details)
@@ -393,7 +437,7 @@ def test_a_cut_off_or_refused_answer_ends_at_once_and_is_never_stored(details: A
 
 def test_a_failed_request_ends_the_attempts_and_is_the_cause() -> None:
     call = make_call(max_retries=5)
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     steps.give(None)
     steps.give(lease())
     boom = ConnectionError("dropped")
@@ -404,7 +448,7 @@ def test_a_failed_request_ends_the_attempts_and_is_the_cause() -> None:
 
 
 def test_an_error_of_ours_is_not_wrapped() -> None:
-    steps = Steps(run(make_call(handle=None, key=None)))
+    steps = Steps(answer(make_call(key=None)))
     with pytest.raises(ConfigurationError, match="no key"):
         steps.fail(ConfigurationError("no key"))
 
@@ -413,7 +457,7 @@ def test_an_sdk_that_refuses_its_arguments_is_not_taken_for_an_invalid_answer() 
     with pytest.raises(ValidationError) as invalid:
         User.model_validate({})
     for error in (invalid.value, TypeError("create() got an unexpected keyword argument 'temprature'")):
-        steps = Steps(run(make_call(handle=None, key=None, max_retries=5)))
+        steps = Steps(answer(make_call(key=None, max_retries=5)))
         with pytest.raises(ConfigurationError, match="did not accept the request") as caught:
             steps.fail(error)
         assert caught.value.__cause__ is error
@@ -428,7 +472,7 @@ def test_a_validators_own_crash_is_not_retried() -> None:
         def crash(cls, name: str) -> str:
             raise KeyError(name)
 
-    steps = Steps(run(make_call(response_model=Fussy, handle=None, key=None, max_retries=5)))
+    steps = Steps(answer(make_call(response_model=Fussy, key=None, max_retries=5)))
     with pytest.raises(InstructorRetryException, match="KeyError") as caught:
         steps.give(completion({"name": "x"}, Fussy))
     assert caught.value.n_attempts == 1
@@ -449,17 +493,17 @@ def test_the_call_of_a_callers_own_tool_is_neither_answer_nor_stored_but_asked_a
     assert "Ada" in steps.effect.text
     assert "weather" not in steps.effect.text
     steps.give(True)
-    assert steps.reply.value == Guess(name="Ada")
+    assert steps.value == Guess(name="Ada")
 
 
 def test_an_answer_that_cannot_be_found_is_asked_for_again() -> None:
-    _, steps = names(make_call(handle=None, key=None), completion("prose", as_text=True), completion(JASON))
-    assert steps.reply.value.name == "Jason"
+    _, steps = names(make_call(key=None), completion("prose", as_text=True), completion(JASON))
+    assert steps.value.name == "Jason"
 
 
 def test_the_error_hooks_are_told_how_far_the_attempts_are() -> None:
-    call = make_call(hooks=every_hook(), handle=None, key=None, max_retries=1)
-    steps = Steps(run(call))
+    call = make_call(hooks=every_hook(), key=None, max_retries=1)
+    steps = Steps(answer(call))
     told = []
     with pytest.raises(InstructorRetryException):
         while steps.effect is not None:
@@ -479,14 +523,14 @@ def test_a_policy_that_waits_rests_before_the_next_request() -> None:
     import tenacity
 
     policy = tenacity.Retrying(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(7))
-    seen, steps = names(make_call(max_retries=policy, handle=None, key=None), ConnectionError("dropped"))
+    seen, steps = names(make_call(max_retries=policy, key=None), ConnectionError("dropped"))
     assert seen == ["Send"]
     assert steps.effect == Sleep(7.0)
     assert isinstance(steps.give(), Send)
 
 
 def test_a_token_budget_ends_the_attempts() -> None:
-    steps = Steps(run(make_call(token_budget=10, max_retries=5, handle=None, key=None)))
+    steps = Steps(answer(make_call(token_budget=10, max_retries=5, key=None)))
     assert isinstance(steps.give(completion({"age": 1}, usage=Usage(5, 4))), Send)
     with pytest.raises(TokenBudgetExceeded) as caught:
         steps.give(completion({"age": 1}, usage=Usage(5, 4)))
@@ -494,50 +538,51 @@ def test_a_token_budget_ends_the_attempts() -> None:
 
 
 def test_a_token_budget_needs_a_provider_that_counts() -> None:
-    steps = Steps(run(make_call(token_budget=10, handle=None, key=None)))
+    steps = Steps(answer(make_call(token_budget=10, key=None)))
     with pytest.raises(TokenUsageUnavailableError):
         steps.give(completion({"age": 1}, usage=Usage(0, 0)))
 
 
 def test_a_valid_answer_over_the_budget_is_returned() -> None:
-    _, steps = names(make_call(token_budget=1, handle=None, key=None), completion(JASON, usage=Usage(50, 50)))
-    assert steps.reply.value.name == "Jason"
+    _, steps = names(make_call(token_budget=1, key=None), completion(JASON, usage=Usage(50, 50)))
+    assert steps.value.name == "Jason"
 
 
 def test_without_a_response_model_the_completion_itself_is_the_answer_and_is_stored() -> None:
     sent = completion("Hello!", as_text=True)
     _, steps = names(make_call(response_model=None), None, lease(), sent)
     assert isinstance(steps.effect, Write)
+    stored = steps.effect.text
     steps.give(True)
-    assert steps.reply.value is sent
-    _, hit = names(make_call(response_model=None), encode_entry(steps.reply.entry))
-    assert hit.reply.value == sent
-    assert type(hit.reply.value) is type(sent)
+    assert steps.value is sent
+    _, hit = names(make_call(response_model=None), stored)
+    assert hit.value == sent
+    assert type(hit.value) is type(sent)
 
 
 def test_a_completion_that_cannot_be_written_down_is_returned_and_not_stored() -> None:
     call = make_call(hooks=every_hook())
     call.adapter.dump = lambda _: (_ for _ in ()).throw(TypeError("no text"))
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     told = []
     while steps.effect is not None:
         assert not isinstance(steps.effect, Write)
         told.append(steps.effect.name if isinstance(steps.effect, Emit) else None)
         steps.give({Claim: lease(), Send: completion(JASON)}.get(type(steps.effect)))
     assert HookName.CACHE_BYPASS in told
-    assert steps.reply.value.name == "Jason"
+    assert steps.value.name == "Jason"
 
 
 @pytest.mark.parametrize("at", range(4))
 def test_closing_a_flow_at_any_effect_stores_nothing(at: int) -> None:
     held = lease()
     call = make_call()
-    steps = Steps(run(call))
+    steps = Steps(answer(call))
     for result in [None, held, completion(JASON)][:at]:
         steps.give(result)
     steps.flow.close()
     assert call.stats.stats().writes == 0
-    assert (held.reply is not None) == (at == 3)
+    assert (offered(held) is not None) == (at == 3)
 
 
 def test_parsing_errors_are_retried_by_number() -> None:
