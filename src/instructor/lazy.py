@@ -1,4 +1,4 @@
-"""Public names of a package that are imported from their files when they are asked for."""
+"""Public names of a package whose files are imported on first use."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import Any
 def resolve_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make the ``__getattr__`` and the ``__dir__`` of a package (PEP 562).
 
-    You would hide both from type checkers, to which a ``__getattr__`` says that every name exists; they read the
-    imports under ``TYPE_CHECKING`` instead.
+    Hide both from type checkers, which would take every name for one that exists. Write imports under
+    ``TYPE_CHECKING`` for them, and call this function in its ``else``.
 
     Args:
         package: The package's ``__name__``.
         homes: The full name of the module that each public name is defined in; for a module of the package, its own.
 
+    Returns:
+        The two functions. The first sets the name on the package, so that it is called once for each.
+
     Example:
-        >>> if TYPE_CHECKING:
-        ...     from instructor.mode import Mode
-        ... else:
-        ...     __getattr__, __dir__ = resolve_names(__name__, {"Mode": "instructor.mode"})
+        >>> import instructor
+        >>> getattribute, names = resolve_names("instructor", {"Mode": "instructor.mode"})
+        >>> names(), getattribute("Mode") is instructor.Mode
+        (['Mode'], True)
     """
 
     def resolve(name: str) -> Any:

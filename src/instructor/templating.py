@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+from instructor.describing import warn_caller
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Messages
 
@@ -14,24 +16,29 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 _TEXT_MEMBERS = ("content", "text", "parts")
-"""Members of a message, or of a part of one, that hold text or further parts, over all providers' forms."""
+"""Members of a message, or of a part of one, that hold text or further parts, in any provider's form."""
+_missing: ContextVar[set[str]] = ContextVar("instructor_missing_variables")
+"""The variables that the template being filled asked for in vain."""
 
 
 def render_messages(messages: Messages, context: Mapping[str, Any] | None) -> Messages:
     """Fill the templates in the texts of a conversation.
 
-    You use templates to keep a prompt apart from its data: ``{"content": "Find {{ thing }}"}`` with
-    ``context={"thing": "dates"}``. The same context is given to the response model's validators.
+    Use templates to keep a prompt apart from its data. The response model's validators receive the same context.
 
     Args:
         messages: The conversation; it is not changed.
-        context: Names and values. Without any, texts are left as they are, braces and all.
+        context: Names and values. Without any, texts are not templates: braces stay as they are.
 
     Returns:
-        A new conversation where a template stood in the old one. A name that the context lacks stays as written.
+        A new conversation. A variable that the context lacks stays as written, and a warning names it.
 
     Raises:
         ConfigurationError: A text is not a valid template.
+
+    Example:
+        >>> render_messages([{"role": "user", "content": "Find {{ thing }}"}], {"thing": "dates"})
+        [{'role': 'user', 'content': 'Find dates'}]
     """
     if not context:
         return messages
@@ -58,13 +65,23 @@ def _render_text(text: str, context: Mapping[str, Any], path: str) -> str:
         return text
     import jinja2
 
+    missing: set[str] = set()
+    token = _missing.set(missing)
     try:
-        return _environment().from_string(inspect.cleandoc(text)).render(context)
+        rendered = _environment().from_string(inspect.cleandoc(text)).render(context)
     except jinja2.TemplateError as error:
         raise ConfigurationError(
-            f"{path} is not a valid template: {error}. With context= given, texts are Jinja2 templates; write "
+            f"{path} is not a valid template: {error}. With context= texts are Jinja2 templates. Write "
             "{% raw %} ... {% endraw %} around text that is to stay as it is, or pass it as a variable."
         ) from error
+    finally:
+        _missing.reset(token)
+    if missing:
+        warn_caller(
+            f"{path} is sent with {', '.join(sorted(missing))} unfilled, which context= lacks. "
+            f"It has: {', '.join(map(str, context))}. Correct the name, or write {{{{ name | default('') }}}}."
+        )
+    return rendered
 
 
 @cache
@@ -72,5 +89,13 @@ def _environment() -> SandboxedEnvironment:
     from jinja2 import DebugUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
-    # The sandbox keeps a template from reaching into Python; DebugUndefined leaves unknown names as written.
-    return SandboxedEnvironment(undefined=DebugUndefined, keep_trailing_newline=True)
+    class Unfilled(DebugUndefined):
+        """A variable that stays as written. Only one that is written out is reported: tests and defaults are fine."""
+
+        def __str__(self) -> str:
+            written = super().__str__()
+            _missing.get(set[str]()).add(written)
+            return written
+
+    # The sandbox keeps a template from reaching into Python.
+    return SandboxedEnvironment(undefined=Unfilled, keep_trailing_newline=True)

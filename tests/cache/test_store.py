@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cache.stores import Native, Plain, in_both_worlds, read, write
-from instructor.cache import AutoCache
+from instructor.cache import AutoCache, CacheStats
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import ConfigurationError
 
@@ -94,3 +94,11 @@ def test_a_store_with_a_wrong_attribute_is_refused_when_it_is_first_used(name: s
     kind: Any = type("Wrong", (Plain,), {name: value})
     with pytest.raises(ConfigurationError, match=rf"Wrong\.{name} "):
         handle_of(kind())
+
+
+def test_counters_show_the_hit_rate_and_leave_out_what_a_store_cannot_say() -> None:
+    assert repr(CacheStats(hits=2, misses=1)) == (
+        "CacheStats(hits=2, misses=1, writes=0, errors=0, bypasses=0, coalesced=0, tokens_saved=0, seconds_saved=0.0, "
+        "hit_rate=0.667)"
+    )
+    assert "entries=3, bytes=40" in repr(CacheStats(entries=3, bytes=40))

@@ -6,7 +6,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 from instructor.cache.entry import Entry
@@ -22,7 +22,7 @@ LONGEST_TIMEOUT = 24 * 60 * 60
 """The longest timeout of a store: a day, in seconds. Longer ones overflow in some of the clocks that count them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CacheStats:
     """Counters of one store (``cache.stats()``) or of one client (``client.cache_stats()``) since it was made.
 
@@ -55,6 +55,11 @@ class CacheStats:
         """Hits as a share of all look-ups, 0.0 to 1.0; 0.0 before the first."""
         looked = self.hits + self.misses
         return self.hits / looked if looked else 0.0
+
+    def __repr__(self) -> str:
+        members = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        shown = [f"{name}={value!r}" for name, value in members if value is not None]
+        return f"CacheStats({', '.join(shown)}, hit_rate={self.hit_rate:.3f})"
 
 
 class BaseCache(ABC):
