@@ -1,4 +1,4 @@
-"""What an adapter for one official SDK must do; all that the engine knows of providers."""
+"""What an adapter to a provider must do. This is all that the engine knows of providers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 from instructor.exceptions import InstructorError
 from instructor.messages import Request
+from instructor.mode import Mode
+from instructor.wires.capabilities import Capabilities
 
 
 class Adapter(Protocol):
-    """The way to one endpoint of one provider.
+    """The connection to one endpoint of one provider.
 
-    Making a adapter imports no SDK, opens no connection and needs no key: `send` does, the first time.
+    Making an adapter imports no SDK, opens no connection and needs no key. The first `send` does.
     """
 
     @property
@@ -36,10 +38,32 @@ class Adapter(Protocol):
 
     @property
     def client(self) -> Any:
-        """The SDK's client, made on first use; one for each event loop where it is asynchronous and ours.
+        """The SDK's client, made on first use; one for each event loop if it is asynchronous and we made it.
 
         Raises:
             ConfigurationError: The SDK is not installed, or a key is needed and none was given.
+        """
+        ...
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What to write a request to a model for: the table's row, as corrected by what `learn` has seen."""
+        ...
+
+    def preferred_mode(self, model: str) -> Mode:
+        """The mode of a call that names none, for the cache key. `learn` does not change it."""
+        ...
+
+    def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
+        """Correct what is known of a model by an error that the provider answered with.
+
+        Args:
+            model: The model that was asked.
+            mode: The mode that the request used.
+            error: What `send` raised.
+            sent: The capabilities that the request was written for.
+
+        Returns:
+            What to write the next request for; None if the error is about something else, or nothing is left to try.
         """
         ...
 
@@ -47,21 +71,47 @@ class Adapter(Protocol):
         """Call the SDK method at the path `operation` with `request` as keywords.
 
         Returns:
-            The SDK's completion, or an awaitable of it where `asynchronous`.
+            The SDK's completion, or an awaitable of it if `asynchronous`.
         """
         ...
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON from which `load` makes an equal one. No credential is in it."""
+        """Write a completion as one line of JSON from which `load` makes an equal one. It holds no credential."""
         ...
 
     def load(self, text: str) -> Any:
-        """Make the SDK's own class again; a ``SimpleNamespace`` where the SDK is not installed."""
+        """Make the SDK's own class again; a ``SimpleNamespace`` if the SDK is not installed."""
         ...
 
 
+class FixedCapabilities:
+    """The part of an `Adapter` that concerns models, for one whose models all do the same.
+
+    Inherit from it and set `fixed` if the defaults of `Capabilities` do not fit.
+
+    Attributes:
+        fixed: What every model can do, the preferred mode first.
+    """
+
+    fixed: Capabilities = Capabilities()
+
+    def capabilities(self, model: str) -> Capabilities:
+        """The same for every model."""
+        del model
+        return self.fixed
+
+    def preferred_mode(self, model: str) -> Mode:
+        """The first mode of `fixed`."""
+        return self.capabilities(model).modes[0]
+
+    def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
+        """Learn nothing."""
+        del model, mode, error, sent
+        return None
+
+
 def sdk_attribute(adapter: Adapter, name: str) -> Any:
-    """Read an attribute of the SDK's client, for names that a client of ours does not have itself.
+    """Read an attribute of the SDK's client, for names that our client does not have itself.
 
     Raises:
         AttributeError: The SDK's client lacks it too, or cannot be made.
@@ -70,6 +120,6 @@ def sdk_attribute(adapter: Adapter, name: str) -> Any:
         client = adapter.client
     except InstructorError as error:
         raise AttributeError(
-            f"{name!r} is no attribute of this client, and the SDK's cannot be made: {error}"
+            f"{name!r} is not an attribute of this client, and the SDK's client cannot be made: {error}"
         ) from error
     return getattr(client, name)

@@ -98,7 +98,7 @@ def make_adapter(
     owned = asynchronous and not _brings_connections(http)
     settled = not _names_members(http, asynchronous)
     return SdkAdapter(
-        provider=vendor.name,
+        vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
             lambda: _make_client(vendor, vertex, api_key, arguments, http), _close_client if owned else None
@@ -131,7 +131,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
     )
     vendor = find_vendor("vertexai" if client.vertexai else "google")
     return vendor, SdkAdapter(
-        provider=vendor.name,
+        vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_client(client),
         describe=lambda client: describe_client(client, asynchronous=asynchronous),

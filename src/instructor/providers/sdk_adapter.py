@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
+from instructor.providers.capabilities import capabilities_of
 from instructor.providers.clients import Close, LoopClients, Make, SharedClient
 from instructor.providers.completions import Codec
+from instructor.providers.corrections import CapabilityMemory
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
 
 
-class SdkAdapter:
+class SdkAdapter(CapabilityMemory):
     """The way to one endpoint through one SDK's clients, which are made at the first request.
 
     Args:
-        provider: The vendor's name.
+        vendor: The vendor's row.
         asynchronous: Whether the client's methods return awaitables.
         clients: The client, or one for each event loop.
         describe: Reads the endpoint off a client.
@@ -32,7 +34,7 @@ class SdkAdapter:
     def __init__(
         self,
         *,
-        provider: str,
+        vendor: Vendor,
         asynchronous: bool,
         clients: SharedClient | LoopClients,
         describe: Callable[[Any], Mapping[str, Any]],
@@ -40,7 +42,8 @@ class SdkAdapter:
         endpoint: Mapping[str, Any] | None = None,
         root: str = "",
     ) -> None:
-        self._provider = provider
+        super().__init__(partial(capabilities_of, vendor))
+        self._provider = vendor.name
         self._asynchronous = asynchronous
         self._clients = clients
         self._describe = describe

@@ -13,6 +13,7 @@ import pydantic
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
+from instructor.providers.adapter import FixedCapabilities
 from instructor.providers.offline.adapter import find_schema
 from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.openai import CODEC
@@ -45,7 +46,7 @@ class ScriptedReply:
     as_text: bool = False
 
 
-class ScriptedAdapter:
+class ScriptedAdapter(FixedCapabilities):
     """A `Adapter` that answers each request with the next of your replies and remembers the requests.
 
     You would use it to test your own code, retries and failures included, with the real client around it. Requests

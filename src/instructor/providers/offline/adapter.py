@@ -12,6 +12,7 @@ from typing import Any
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
+from instructor.providers.adapter import FixedCapabilities
 from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.openai import CODEC
 from instructor.wires.text import find_json, look, read_text
@@ -24,7 +25,7 @@ _NO_SCHEMA = "The offline provider is no language model and can only fill a sche
 _MOST_TOLD = 200
 
 
-class OfflineAdapter:
+class OfflineAdapter(FixedCapabilities):
     """The way to the offline provider; a `Adapter` whose requests and completions are those of OpenAI's chat API.
 
     Args:
