@@ -156,7 +156,7 @@ def test_an_answer_validates_in_every_mode(model: type[BaseModel], text: str, mo
     binding = OPENAI_CHAT.bind(ToolSpec("Made", "Asked.", model.model_json_schema()), mode, strict=True)
     request = OPENAI_CHAT.write([{"role": "user", "content": text}], binding, "demo", {})
     completion = OfflineAdapter().send("chat.completions.create", request)
-    model.model_validate_json(OPENAI_CHAT.read(completion, mode, "Made"))
+    model.model_validate_json(OPENAI_CHAT.read(completion, mode, ["Made"])[0].text)
 
 
 class Ticket(BaseModel):

@@ -300,37 +300,40 @@ class TestMessages:
 
 class TestRead:
     def test_integers_of_any_size_are_kept(self):
-        assert WIRE.read(complete(tool_use({"n": 2**70, "s": "é"})), Mode.TOOLS, "User") == f'{{"n":{2**70},"s":"é"}}'
+        assert (
+            WIRE.read(complete(tool_use({"n": 2**70, "s": "é"})), Mode.TOOLS, ["User"])[0].text
+            == f'{{"n":{2**70},"s":"é"}}'
+        )
 
     def test_the_call_of_ours_is_the_answer_wherever_it_stands(self):
         completion = complete(tool_use({}, "toolu_0", "weather"), tool_use({"name": "A"}), tool_use({"name": "B"}))
-        assert WIRE.read(completion, Mode.TOOLS, "User") == '{"name":"A"}'
+        assert WIRE.read(completion, Mode.TOOLS, ["User"])[0].text == '{"name":"A"}'
 
     def test_the_text_beside_another_tools_call_is_no_answer(self):
         with pytest.raises(ResponseParsingError, match="'weather', but not 'User'"):
-            WIRE.read(complete(text('{"name": "A"}'), tool_use({}, name="weather")), Mode.TOOLS, "User")
+            WIRE.read(complete(text('{"name": "A"}'), tool_use({}, name="weather")), Mode.TOOLS, ["User"])
 
     def test_json_in_text_is_accepted_where_no_tool_was_called(self):
         completion = complete({"type": "thinking", "thinking": "{}", "signature": "s"}, text('Sure: {"name": "A"}'))
-        assert WIRE.read(completion, Mode.TOOLS, "User") == '{"name": "A"}'
+        assert WIRE.read(completion, Mode.TOOLS, ["User"])[0].text == '{"name": "A"}'
 
     def test_text_in_several_blocks_is_one_text(self):
-        assert WIRE.read(complete(text('{"name": '), text('"A"}')), Mode.JSON, "User") == '{"name": "A"}'
+        assert WIRE.read(complete(text('{"name": '), text('"A"}')), Mode.JSON, ["User"])[0].text == '{"name": "A"}'
 
     @pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
     def test_a_cut_off_answer_is_no_answer_even_if_it_reads_well(self, reason: str):
         with pytest.raises(IncompleteOutputException, match="cut off"):
-            WIRE.read(complete(tool_use({"name": "A"}), stop_reason=reason), Mode.TOOLS, "User")
+            WIRE.read(complete(tool_use({"name": "A"}), stop_reason=reason), Mode.TOOLS, ["User"])
 
     def test_a_refusal_says_what_the_model_said(self):
         with pytest.raises(RefusalError, match="I will not"):
-            WIRE.read(complete(text("I will not."), stop_reason="refusal"), Mode.TOOLS, "User")
+            WIRE.read(complete(text("I will not."), stop_reason="refusal"), Mode.TOOLS, ["User"])
 
     def test_a_paused_turn_is_no_answer(self):
         with pytest.raises(ResponseParsingError, match="pause_turn"):
-            WIRE.read(complete(text('{"name": "A"}'), stop_reason="pause_turn"), Mode.JSON, "User")
+            WIRE.read(complete(text('{"name": "A"}'), stop_reason="pause_turn"), Mode.JSON, ["User"])
         with pytest.raises(ResponseParsingError, match="pause_turn"):
-            WIRE.read(complete(tool_use({"name": "A"}), stop_reason="pause_turn"), Mode.TOOLS, "User")
+            WIRE.read(complete(tool_use({"name": "A"}), stop_reason="pause_turn"), Mode.TOOLS, ["User"])
 
 
 class TestReask:

@@ -207,7 +207,7 @@ def test_a_response_under_way_says_how_to_get_a_whole_one():
 
 def test_of_several_choices_a_response_model_needs_the_first_only():
     completion = receive(OPENAI_CHAT, {"id": "c", "choices": [*chat({**TEXT, "content": "{}"})["choices"], TWO[1]]})
-    assert OPENAI_CHAT.read(completion, OPENAI_CHAT.modes[1], "User") == "{}"
+    assert OPENAI_CHAT.read(completion, OPENAI_CHAT.modes[1], ["User"])[0].text == "{}"
 
 
 JUNK = [None, "x", 5, {}, {"a": 1}, [5], ["x"], [None], [[]], [{"type": "text", "text": 5}]]
@@ -264,5 +264,5 @@ def test_whatever_comes_only_errors_of_ours_are_raised_and_it_can_be_asked_again
                 with suppress(InstructorError):
                     wire.check(completion)
                 with suppress(InstructorError):
-                    wire.read(completion, mode, "User")
+                    wire.read(completion, mode, ["User"])
                 wire.reask(request, completion, ValueError("Wrong."), mode)

@@ -236,7 +236,7 @@ class TestCachedContent:
             "cachedContent": "cachedContents/1",
             "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA},
         }
-        assert WIRE.read(complete({"text": '{"name": "A"}'}), Mode.TOOLS, "User") == '{"name": "A"}'
+        assert WIRE.read(complete({"text": '{"name": "A"}'}), Mode.TOOLS, ["User"])[0].text == '{"name": "A"}'
         again = WIRE.reask(request, complete({"text": "No."}), ValueError("Wrong."), Mode.TOOLS)
         assert "JSON" in again["contents"][-1]["parts"][0]["text"]
 
@@ -356,46 +356,46 @@ class TestRead:
     def test_json_in_text_is_accepted_where_no_function_was_called(self):
         completion = complete({"text": '{"name": '}, {"text": '"A"}'})
         for mode in WIRE.modes:
-            assert WIRE.read(completion, mode, "User") == '{"name": "A"}'
+            assert WIRE.read(completion, mode, ["User"])[0].text == '{"name": "A"}'
 
     def test_the_call_of_ours_is_the_answer_wherever_it_stands(self):
         completion = complete(call({}, "weather"), call({"name": "A"}), call({"name": "B"}))
-        assert WIRE.read(completion, Mode.TOOLS, "User") == '{"name":"A"}'
+        assert WIRE.read(completion, Mode.TOOLS, ["User"])[0].text == '{"name":"A"}'
 
     def test_the_text_beside_another_functions_call_is_no_answer(self):
         with pytest.raises(ResponseParsingError, match="'weather', but not 'User'"):
-            WIRE.read(complete({"text": '{"name": "A"}'}, call({}, "weather")), Mode.TOOLS, "User")
+            WIRE.read(complete({"text": '{"name": "A"}'}, call({}, "weather")), Mode.TOOLS, ["User"])
 
     def test_what_the_model_thought_is_no_answer(self):
         with pytest.raises(ResponseParsingError):
-            WIRE.read(complete({"text": '{"name": "A"}', "thought": True}), Mode.JSON, "User")
+            WIRE.read(complete({"text": '{"name": "A"}', "thought": True}), Mode.JSON, ["User"])
 
     def test_a_call_without_arguments_is_an_empty_answer(self):
-        assert WIRE.read(complete({"function_call": {"name": "User"}}), Mode.TOOLS, "User") == "{}"
+        assert WIRE.read(complete({"function_call": {"name": "User"}}), Mode.TOOLS, ["User"])[0].text == "{}"
 
     @pytest.mark.parametrize("reason", ["max_tokens", types.FinishReason.MAX_TOKENS, "CONTINUATION"])
     def test_a_cut_off_answer_is_no_answer_even_if_it_reads_well(self, reason: Any):
         with pytest.raises(IncompleteOutputException):
-            WIRE.read(complete(call({"name": "A"}), reason=reason), Mode.TOOLS, "User")
+            WIRE.read(complete(call({"name": "A"}), reason=reason), Mode.TOOLS, ["User"])
 
     @pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"])
     def test_a_filter_is_a_refusal(self, reason: str):
         with pytest.raises(RefusalError, match=reason):
-            WIRE.read(complete(call({"name": "A"}), reason=reason), Mode.TOOLS, "User")
+            WIRE.read(complete(call({"name": "A"}), reason=reason), Mode.TOOLS, ["User"])
 
     def test_a_blocked_prompt_is_a_refusal(self):
         completion = types.GenerateContentResponse.model_validate({"prompt_feedback": {"block_reason": "JAILBREAK"}})
         with pytest.raises(RefusalError, match="JAILBREAK"):
-            WIRE.read(completion, Mode.TOOLS, "User")
+            WIRE.read(completion, Mode.TOOLS, ["User"])
 
     @pytest.mark.parametrize("reason", ["MALFORMED_FUNCTION_CALL", "OTHER", types.FinishReason.UNEXPECTED_TOOL_CALL])
     def test_any_other_ending_is_no_answer(self, reason: Any):
         with pytest.raises(ResponseParsingError, match=str(getattr(reason, "value", reason))):
-            WIRE.read(complete({"text": '{"name": "A"}'}, reason=reason), Mode.JSON, "User")
+            WIRE.read(complete({"text": '{"name": "A"}'}, reason=reason), Mode.JSON, ["User"])
 
     def test_no_candidates_are_no_answer(self):
         with pytest.raises(ResponseParsingError):
-            WIRE.read(types.GenerateContentResponse(), Mode.TOOLS, "User")
+            WIRE.read(types.GenerateContentResponse(), Mode.TOOLS, ["User"])
 
 
 class TestReask:
@@ -479,6 +479,6 @@ def test_every_ending_the_sdk_knows_is_an_answer_or_an_error():
 
 def _outcome(completion: Any) -> Any:
     try:
-        return WIRE.read(completion, Mode.TOOLS, "User")
+        return WIRE.read(completion, Mode.TOOLS, ["User"])[0].text
     except (IncompleteOutputException, RefusalError, ResponseParsingError) as error:
         return error

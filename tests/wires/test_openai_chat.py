@@ -109,9 +109,9 @@ def test_a_conversation_goes_through_the_real_sdk(mode):
     body, completion = send(request, wrong)
     assert body["seed"] == 7
     assert "timeout" not in body
-    assert OPENAI_CHAT.read(completion, mode, "User") == '{"name": 1}'
+    assert OPENAI_CHAT.read(completion, mode, ["User"])[0].text == '{"name": 1}'
     with pytest.raises(ValidationError) as caught:
-        User.model_validate_json(OPENAI_CHAT.read(completion, mode, "User"))
+        User.model_validate_json(OPENAI_CHAT.read(completion, mode, ["User"])[0].text)
     again, completion = send(OPENAI_CHAT.reask(request, completion, caught.value, mode), wrong)
     assert again["messages"][: len(body["messages"])] == body["messages"]
     assert "name: Input should be a valid string (given: 1)" in again["messages"][-1]["content"]
@@ -188,13 +188,13 @@ def test_the_callers_response_format_wins():
 
 @pytest.mark.parametrize("text", ['{"name":  "Ada"}', '{"name": "Ada"', "not json"])
 def test_a_calls_arguments_are_returned_to_the_letter(text):
-    assert OPENAI_CHAT.read(complete(call_message(text)), Mode.TOOLS, "User") == text
+    assert OPENAI_CHAT.read(complete(call_message(text)), Mode.TOOLS, ["User"])[0].text == text
 
 
 def test_of_several_calls_the_first_is_the_answer():
     message = call_message('{"name": "A"}')
     message["tool_calls"].append(call_message('{"name": "B"}')["tool_calls"][0])
-    assert OPENAI_CHAT.read(complete(message), Mode.TOOLS, "User") == '{"name": "A"}'
+    assert OPENAI_CHAT.read(complete(message), Mode.TOOLS, ["User"])[0].text == '{"name": "A"}'
 
 
 def call_messages(*calls: tuple[str, Any]) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def call_messages(*calls: tuple[str, Any]) -> dict[str, Any]:
 
 def test_the_call_of_ours_is_the_answer_wherever_it_stands():
     message = call_messages(("weather", "{}"), ("User", '{"name": "A"}'), ("User", '{"name": "B"}'))
-    assert OPENAI_CHAT.read(complete(message), Mode.TOOLS, "User") == '{"name": "A"}'
+    assert OPENAI_CHAT.read(complete(message), Mode.TOOLS, ["User"])[0].text == '{"name": "A"}'
 
 
 CUSTOM = {"id": "call_b", "type": "custom", "custom": {"name": "User", "input": "{}"}}
@@ -221,33 +221,51 @@ CUSTOM = {"id": "call_b", "type": "custom", "custom": {"name": "User", "input": 
 )
 def test_calls_of_others_and_the_text_beside_them_are_no_answer(message, said):
     with pytest.raises(ResponseParsingError, match=said):
-        OPENAI_CHAT.read(complete(message), Mode.TOOLS, "User")
+        OPENAI_CHAT.read(complete(message), Mode.TOOLS, ["User"])
 
 
 @pytest.mark.parametrize("arguments", [{"name": "Ada"}, '{"name":"Ada"}'])
 def test_arguments_sent_as_an_object_are_read_too(arguments):
-    assert OPENAI_CHAT.read(complete(call_message(arguments)), Mode.TOOLS, "User") == '{"name":"Ada"}'
+    assert OPENAI_CHAT.read(complete(call_message(arguments)), Mode.TOOLS, ["User"])[0].text == '{"name":"Ada"}'
 
 
 def test_a_call_without_arguments_is_an_empty_object():
-    assert OPENAI_CHAT.read(complete(call_message("")), Mode.TOOLS, "User") == "{}"
+    assert OPENAI_CHAT.read(complete(call_message("")), Mode.TOOLS, ["User"])[0].text == "{}"
 
 
 def test_json_as_plain_content_answers_for_a_call():
     assert (
-        OPENAI_CHAT.read(complete(text_message('```json\n{"name": "A"}\n```')), Mode.TOOLS, "User") == '{"name": "A"}'
+        OPENAI_CHAT.read(complete(text_message('```json\n{"name": "A"}\n```')), Mode.TOOLS, ["User"])[0].text
+        == '{"name": "A"}'
     )
+
+
+@pytest.mark.parametrize("mode", OPENAI_CHAT.modes)
+@pytest.mark.parametrize(
+    "text",
+    ['```json\n{"name":"B"}\n```', '<think>Hm.</think>\n{"name":"B"}', 'Sure: {"name":"B"}', '\ufeff{"name":"B"}'],
+)
+def test_every_mode_reads_json_with_something_around_it(mode, text):
+    message = text_message(text)
+    assert OPENAI_CHAT.read(complete(message), mode, ["User"]) == (("", '{"name":"B"}'),)
+
+
+@pytest.mark.parametrize("mode", OPENAI_CHAT.modes)
+@pytest.mark.parametrize("text", ['{"name": "B",}', '"{\\"name\\": \\"B\\"}"', '{"User": {"name": "B"}}'])
+def test_every_mode_reads_json_that_can_mean_one_thing_only(mode, text):
+    [part] = OPENAI_CHAT.read(complete(ANSWER[mode](text)), mode, ["User"], [SHAPE])
+    assert part.text == '{"name": "B"}'
 
 
 def test_content_in_parts_is_read():
     parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": '{"name": "A"}'}]
-    assert OPENAI_CHAT.read(complete(text_message(parts)), Mode.JSON_SCHEMA, "User") == '{"name": "A"}'
+    assert OPENAI_CHAT.read(complete(text_message(parts)), Mode.JSON_SCHEMA, ["User"])[0].text == '{"name": "A"}'
 
 
 @pytest.mark.parametrize("mode", [Mode.TOOLS, Mode.JSON, Mode.MD_JSON])
 def test_prose_is_shown_in_the_error(mode):
     with pytest.raises(ResponseParsingError, match="Which user do you mean"):
-        OPENAI_CHAT.read(complete(text_message("Which user do you mean?")), mode, "User")
+        OPENAI_CHAT.read(complete(text_message("Which user do you mean?")), mode, ["User"])
 
 
 @pytest.mark.parametrize("choices", [[], None])
@@ -255,26 +273,26 @@ def test_prose_is_shown_in_the_error(mode):
 def test_a_completion_without_choices_has_no_answer(choices, mode):
     completion = ChatCompletion.construct(id="x", choices=choices)
     with pytest.raises(ResponseParsingError, match="no message"):
-        OPENAI_CHAT.read(completion, mode, "User")
+        OPENAI_CHAT.read(completion, mode, ["User"])
     assert OPENAI_CHAT.reask(write(mode), completion, ValueError("Nothing."), mode)["messages"][-1]["role"] == "user"
 
 
 @pytest.mark.parametrize("completion", [ChatCompletion.construct(), complete(None), SimpleNamespace(choices=[])])
 def test_members_that_a_gateway_left_out_are_no_crash(completion):
     with pytest.raises(ResponseParsingError):
-        OPENAI_CHAT.read(completion, Mode.TOOLS, "User")
+        OPENAI_CHAT.read(completion, Mode.TOOLS, ["User"])
 
 
 def test_an_error_sent_with_a_status_of_success_is_the_providers():
     completion = ChatCompletion.construct(choices=None, error={"message": "Overloaded", "code": 502})
     with pytest.raises(ProviderError, match="Overloaded"):
-        OPENAI_CHAT.read(completion, Mode.TOOLS, "User")
+        OPENAI_CHAT.read(completion, Mode.TOOLS, ["User"])
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "content_filter: RECITATION"])
 def test_a_filter_is_a_refusal(reason):
     with pytest.raises(RefusalError, match="filter"):
-        OPENAI_CHAT.read(complete(text_message("{}"), reason), Mode.JSON, "User")
+        OPENAI_CHAT.read(complete(text_message("{}"), reason), Mode.JSON, ["User"])
 
 
 def reask(completion: Any, mode: Mode = Mode.TOOLS) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ def test_a_conversation_goes_through_the_real_sdk():
     request = write({"temperature": 0.5, "timeout": 3.0})
     body, response = send(request, respond(REASONING, call('{"name": 1}')))
     assert body == {name: value for name, value in request.items() if name != "timeout"}
-    assert OPENAI_RESPONSES.read(response, MODE, "User") == '{"name": 1}'
+    assert OPENAI_RESPONSES.read(response, MODE, ["User"])[0].text == '{"name": 1}'
     again, _ = send(OPENAI_RESPONSES.reask(request, response, ValueError("Bad."), MODE), response)
     question, reasoning, called, result = again["input"]
     assert question == body["input"][0]
@@ -200,12 +200,12 @@ def test_items_of_this_api_pass_through():
 def test_of_search_and_call_the_call_is_the_answer():
     search = {"type": "web_search_call", "id": "ws", "status": "completed"}
     response = respond(search, REASONING, call('{"name": "A"}'), call('{"name": "B"}', "call_b"))
-    assert OPENAI_RESPONSES.read(response, MODE, "User") == '{"name": "A"}'
+    assert OPENAI_RESPONSES.read(response, MODE, ["User"])[0].text == '{"name": "A"}'
 
 
 def test_the_call_of_ours_is_the_answer_wherever_it_stands():
     response = respond(call("{}", "call_b", "weather"), CUSTOM, call('{"name": "A"}'), call('{"name": "B"}'))
-    assert OPENAI_RESPONSES.read(response, MODE, "User") == '{"name": "A"}'
+    assert OPENAI_RESPONSES.read(response, MODE, ["User"])[0].text == '{"name": "A"}'
 
 
 @pytest.mark.parametrize(
@@ -219,25 +219,28 @@ def test_the_call_of_ours_is_the_answer_wherever_it_stands():
 )
 def test_calls_of_others_and_the_text_beside_them_are_no_answer(output, said):
     with pytest.raises(ResponseParsingError, match=said):
-        OPENAI_RESPONSES.read(respond(*output), MODE, "User")
+        OPENAI_RESPONSES.read(respond(*output), MODE, ["User"])
 
 
 def test_json_as_text_answers_for_a_call():
-    assert OPENAI_RESPONSES.read(respond(say(text_part('It is {"name": "A"}.'))), MODE, "User") == '{"name": "A"}'
+    assert (
+        OPENAI_RESPONSES.read(respond(say(text_part('It is {"name": "A"}.'))), MODE, ["User"])[0].text
+        == '{"name": "A"}'
+    )
 
 
 @pytest.mark.parametrize("output", [[say(text_part("Which user?"))], [REASONING], None])
 def test_a_response_without_an_answer_says_what_came(output):
     with pytest.raises(ResponseParsingError, match=r"Which user|reasoning|nothing"):
-        OPENAI_RESPONSES.read(respond(output=output) if output is None else respond(*output), MODE, "User")
+        OPENAI_RESPONSES.read(respond(output=output) if output is None else respond(*output), MODE, ["User"])
 
 
 def test_a_response_that_failed_is_the_providers_error():
     response = respond(status="failed", error={"code": "server_error", "message": "Try later."})
     with pytest.raises(ProviderError, match=r"server_error: Try later\."):
-        OPENAI_RESPONSES.read(response, MODE, "User")
+        OPENAI_RESPONSES.read(response, MODE, ["User"])
     with pytest.raises(ProviderError, match="cancelled"):
-        OPENAI_RESPONSES.read(respond(status="cancelled"), MODE, "User")
+        OPENAI_RESPONSES.read(respond(status="cancelled"), MODE, ["User"])
 
 
 @pytest.mark.parametrize(
@@ -250,7 +253,7 @@ def test_a_response_that_failed_is_the_providers_error():
 )
 def test_an_incomplete_response_says_why(details, error):
     with pytest.raises(error) as caught:
-        OPENAI_RESPONSES.read(respond(call("{}"), status="incomplete", incomplete_details=details), MODE, "User")
+        OPENAI_RESPONSES.read(respond(call("{}"), status="incomplete", incomplete_details=details), MODE, ["User"])
     assert caught.value.last_completion is not None
 
 

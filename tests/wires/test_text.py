@@ -14,8 +14,7 @@ from instructor.wires.text import (
     describe_error,
     dump_arguments,
     dump_json,
-    find_json,
-    look,
+    get_path,
     read_text,
     shorten,
 )
@@ -25,67 +24,6 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-answers = st.dictionaries(st.text(), values, max_size=4) | st.lists(values, max_size=4)
-prose = st.text(st.characters(exclude_characters="{}[]`<"))
-
-
-@given(before=prose, answer=answers, after=prose, indent=st.sampled_from([None, 2]), escape=st.booleans())
-def test_finds_any_json_in_any_prose(before, answer, after, indent, escape):
-    text = json.dumps(answer, indent=indent, ensure_ascii=escape)
-    assert find_json(before + text + after) == text
-
-
-@given(thought=st.text(st.characters(exclude_characters="<")), answer=answers, indent=st.sampled_from([None, 2]))
-def test_finds_a_fenced_answer_whatever_was_thought_before(thought, answer, indent):
-    text = json.dumps(answer, indent=indent)
-    assert find_json(f"<think>{thought}</think>\nSo:\n```json\n{text}\n```") == text
-
-
-@given(st.text())
-def test_any_text_at_all_is_read_without_a_crash(text):
-    found = find_json(text)
-    assert found is None or (found in text and found[0] in "{[")
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("", None),
-        ("No {braces} and [1", None),
-        ("<think>{}", None),
-        ('<think>{"a": 1}</think> {"b": 2}', '{"b": 2}'),
-        ('first {"a": 1}, no: </think>{"b": 2}', '{"b": 2}'),
-        ('{"a": "</think> {}"}', '{"a": "</think> {}"}'),
-        ('It says [1] {"a": 1} [2]', '{"a": 1}'),
-        ('Use {name} here: {"a": 1}', '{"a": 1}'),
-        ('{"a": 1} wait, {"a": 2}', '{"a": 2}'),
-        ('```json\n{"a": 1}\n```\nas in {"b": 2}', '{"a": 1}'),
-        ('```\n{"a": 1}\n``` or {"b": 2}', '{"a": 1}'),
-        ('{"code": "```js\\n{}\\n```"}', '{"code": "```js\\n{}\\n```"}'),
-        ('{"a": "\\"}"}', '{"a": "\\"}"}'),
-        ('[{"a": 1}]', '[{"a": 1}]'),
-    ],
-)
-def test_finds_the_answer_and_not_what_looks_like_one(text, found):
-    assert find_json(text) == found
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ('So: {"user": {"name": "A"}, "tags": [1,],} ok', '{"user": {"name": "A"}, "tags": [1,],}'),
-        ('{"user": {"name": "A"}, "ta', '{"user": {"name": "A"}, "ta'),
-        ('{"a": {"b": "}"},} then [1]', '{"a": {"b": "}"},}'),
-        ('{"a": 1,} no, {"a": 1}', '{"a": 1}'),
-    ],
-)
-def test_never_takes_a_part_of_broken_json_for_the_answer(text, found):
-    assert find_json(text) == found
-
-
-def test_brackets_without_end_are_read_in_reasonable_time():
-    assert find_json("[" * 20_000) == "[" * 20_000
-    assert find_json("{ " * 20_000) is None
 
 
 def test_the_instruction_holds_the_schema_and_says_json():
@@ -157,9 +95,9 @@ def test_shorten_keeps_to_the_limit():
 
 def test_look_reads_attributes_and_members_and_stops_where_there_is_nothing():
     value = SimpleNamespace(usage={"details": SimpleNamespace(cached=3)})
-    assert look(value, "usage", "details", "cached") == 3
-    assert look(value, "usage", "missing", "cached") is None
-    assert look(None, "usage") is None
+    assert get_path(value, "usage", "details", "cached") == 3
+    assert get_path(value, "usage", "missing", "cached") is None
+    assert get_path(None, "usage") is None
 
 
 @pytest.mark.parametrize(

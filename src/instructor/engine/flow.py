@@ -142,7 +142,7 @@ def ask(call: Call) -> Flow[Reply]:
         completion: Any = None
         try:
             completion = yield from send(call, request, attempts)
-            text = wire.read(completion, mode, call.plan.type.shape.name) if call.plan.type else ""
+            text = read_answer(call, completion) if call.plan.type else ""
             value = call.plan.type.parse(text, call.strict, call.context) if call.plan.type else completion
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             rest = yield from fail(call, attempts, request, error, completion)
@@ -154,6 +154,13 @@ def ask(call: Call) -> Flow[Reply]:
         seconds = time.perf_counter() - started
         entry = make_entry(call, text, completion, attempts, seconds) if call.key is not None else None
         return Reply(value, entry, completion, flaw_of(call, completion))
+
+
+def read_answer(call: Call, completion: Any) -> str:
+    """Read the answer's JSON: for now, its first part."""
+    assert call.plan.type is not None, "a raw completion is not read"
+    spec = call.plan.type.shape
+    return call.plan.wire.read(completion, call.plan.mode, [spec.name], [spec])[0].text
 
 
 def send(call: Call, request: Request, attempts: Attempts) -> Flow[Any]:

@@ -23,8 +23,8 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
+from instructor.wires.reader import find_json
 from instructor.wires.spec import Binding, ToolSpec
-from instructor.wires.text import find_json
 from instructor.wires.wire import Wire
 
 __all__ = ["WireContract"]
@@ -110,6 +110,17 @@ class WireContract:
     def test_reads_the_answer_as_the_provider_sent_it(self) -> None:
         for mode in self.wire.modes:
             assert _parse(self._reader(self._answered(_ANSWER, mode), mode)()) == _parse(_ANSWER)
+
+    def test_an_answer_has_a_part_for_each_call_and_one_for_text(self) -> None:
+        for mode in self.wire.modes:
+            parts = self.wire.read(self._answered(_ANSWER, mode), mode, ["Pet", _SHAPE.name])
+            assert [part.tool for part in parts] == [_SHAPE.name if mode in self._calling_modes() else ""]
+
+    def test_reask_answers_the_call_of_any_tool_of_ours(self) -> None:
+        for mode in self._calling_modes():
+            completion, error = self.answered(_WRONG, mode, "Pet"), ValueError("That age is wrong.")
+            again = self.wire.reask(self._write(mode), completion, error, mode, ["Pet", _SHAPE.name])
+            assert "The arguments are not valid" in _texts(again[self.conversation])
 
     def test_the_call_of_another_function_is_no_answer(self) -> None:
         for mode in self._calling_modes():
@@ -267,7 +278,7 @@ class WireContract:
         return error
 
     def _reader(self, completion: Any, mode: Mode) -> Callable[[], str]:
-        return lambda: self.wire.read(completion, mode, _SHAPE.name)
+        return lambda: self.wire.read(completion, mode, [_SHAPE.name])[0].text
 
 
 def _messages() -> Messages:
@@ -284,12 +295,12 @@ def _without(request: Request, name: str) -> Request:
 
 
 def _holds(request: Request, name: str, value: Any) -> bool:
-    """Emit whether a member `name` with this value is anywhere in a request; some SDKs want it within a config."""
+    """Say whether a member `name` with this value is anywhere in a request; some SDKs want it within a config."""
     return any(_is_mapping(node) and name in node and node[name] == value for node in _walk(request))
 
 
 def _mentions(turns: Any, answer: Any) -> bool:
-    """Emit whether an answer is in a conversation, as a value or as JSON text."""
+    """Say whether an answer is in a conversation, as a value or as JSON text."""
     texts = (node for node in _walk(turns) if isinstance(node, str))
     return any(node == answer for node in _walk(turns)) or any(_parse(text) == answer for text in texts)
 

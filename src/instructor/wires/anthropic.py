@@ -20,11 +20,11 @@ from instructor.exceptions import (
     RefusalError,
     ResponseParsingError,
 )
-from instructor.messages import Messages, Request
+from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts, read_tools, refuse
-from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
+from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.content import (
     SYSTEM_ROLES,
     is_mapping,
@@ -35,7 +35,7 @@ from instructor.wires.content import (
 )
 from instructor.wires.schema import expand_root
 from instructor.wires.spec import Binding, ToolSpec
-from instructor.wires.text import ask_for_json, describe_error, dump_arguments, find_json, look, look_list, look_text
+from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_list, get_path, get_text
 
 Block = dict[str, Any]
 
@@ -118,42 +118,49 @@ class AnthropicMessages:
         """Make sure that a message is whole and sound. An empty one is, where a stop sequence ended it."""
         _check_message(completion, None)
 
-    def read(self, completion: Any, mode: Mode, name: str) -> str:
-        """Take the input of the first call of the tool `name`, or the JSON in the text where no tool was called."""
+    def read(
+        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+    ) -> tuple[Part, ...]:
+        """Take the input of every call of our tools, or the JSON in the text where no tool was called."""
         _check_message(completion, mode)
         calls = _calls_of(_blocks_of(completion)) if mode is Mode.TOOLS else []
-        answer = _read_call(calls, name) if calls else find_json(_text_of(completion))
-        if answer is None:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(completion)
+        parts = select_parts([*map(_read_call, calls)], _text_of(completion), names, specs)
+        if not parts:
+            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
-        return answer
+        return parts
 
-    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+    def reask(
+        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+    ) -> Request:
         """Append the model's turn and the error, as the result of every tool it called.
 
         A paused turn is sent back alone: that is how the API goes on with it.
         """
         blocks = [_dump_block(block) for block in _blocks_of(completion) if not _is_blank(block)]
         calls = _calls_of(blocks)
-        name: str = look(request["tools"][-1], "name") if mode is Mode.TOOLS else ""  # ours stands last
-        said = _correct_calls(blocks, name)
+        if mode is not Mode.TOOLS:
+            names = ()
+        elif not names:
+            names = (get_text(request["tools"][-1], "name"),)  # ours stands last
+        said = _correct_calls(blocks, names)
         turns: list[dict[str, Any]] = [{"role": "assistant", "content": said}] if said else []
-        if not turns or look_text(completion, "stop_reason") not in _PAUSED:
+        if not turns or get_text(completion, "stop_reason") not in _PAUSED:
             problem = describe_error(error)
-            told = _answer_calls(calls, name, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
+            told = _answer_calls(calls, names, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
             turns.append({"role": "user", "content": told})
         return {**request, "messages": [*request["messages"], *turns]}
 
     def usage(self, completion: Any) -> Usage:
         """Count tokens; the API counts those read from and written to its cache apart from ``input_tokens``."""
-        counts = look(completion, "usage")
-        cached = look(counts, "cache_read_input_tokens") or 0
-        written = look(counts, "cache_creation_input_tokens") or 0
+        counts = get_path(completion, "usage")
+        cached = get_path(counts, "cache_read_input_tokens") or 0
+        written = get_path(counts, "cache_creation_input_tokens") or 0
         return Usage(
-            (look(counts, "input_tokens") or 0) + cached + written,
-            look(counts, "output_tokens") or 0,
+            (get_path(counts, "input_tokens") or 0) + cached + written,
+            get_path(counts, "output_tokens") or 0,
             cached,
-            look(counts, "output_tokens_details", "thinking_tokens") or 0,
+            get_path(counts, "output_tokens_details", "thinking_tokens") or 0,
         )
 
 
@@ -211,7 +218,7 @@ def _instruct_call(forced: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
 
 
 def _is_system(message: Any) -> bool:
-    return look(message, "role") in SYSTEM_ROLES
+    return get_path(message, "role") in SYSTEM_ROLES
 
 
 def _write_system(pieces: Sequence[Any]) -> str | list[Any] | None:
@@ -228,7 +235,7 @@ def _write_system(pieces: Sequence[Any]) -> str | list[Any] | None:
 
 def _write_turns(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
-    for are_results, group in groupby(messages, lambda message: look(message, "role") == "tool"):
+    for are_results, group in groupby(messages, lambda message: get_path(message, "role") == "tool"):
         if are_results:  # the results of one turn's calls belong into one message
             turns.append({"role": "user", "content": [_write_result(message) for message in group]})
         else:
@@ -304,9 +311,9 @@ def _write_result(message: Mapping[str, Any]) -> Block:
 
 
 def _check_message(completion: Any, mode: Mode | None) -> None:
-    fault, reason = look(completion, "error"), look_text(completion, "stop_reason")
+    fault, reason = get_path(completion, "error"), get_text(completion, "stop_reason")
     if fault:
-        raise ProviderError(AnthropicMessages.name, str(look(fault, "message") or fault))
+        raise ProviderError(AnthropicMessages.name, str(get_path(fault, "message") or fault))
     if reason in _CUT_OFF:
         raise IncompleteOutputException(_CUT_OFF[reason], last_completion=completion)
     if reason == "refusal":
@@ -318,52 +325,51 @@ def _check_message(completion: Any, mode: Mode | None) -> None:
 
 
 def _is_said(block: Any) -> bool:
-    return look_text(block, "type") not in _UNSAID and not _is_blank(block)
+    return get_text(block, "type") not in _UNSAID and not _is_blank(block)
 
 
 def _blocks_of(completion: Any) -> list[Any]:
-    return [block for block in look_list(completion, "content") if look_text(block, "type")]
+    return [block for block in get_list(completion, "content") if get_text(block, "type")]
 
 
 def _calls_of(blocks: Sequence[Any]) -> list[Any]:
-    return [block for block in blocks if look(block, "type") == "tool_use"]
+    return [block for block in blocks if get_path(block, "type") == "tool_use"]
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:
-    return [look_text(call, "name") for call in calls]
+    return [get_text(call, "name") for call in calls]
 
 
-def _read_call(calls: Sequence[Any], name: str) -> str | None:
-    chosen = find_call(_names_of(calls), name)
-    return None if chosen is None else dump_arguments(look(calls[chosen], "input") or {})
+def _read_call(call: Any) -> Part:
+    return Part(get_text(call, "name"), dump_arguments(get_path(call, "input") or {}))
 
 
 def _say_what_came(completion: Any) -> str:
-    kinds = [look(block, "type") for block in _blocks_of(completion)]
-    reason = look(completion, "stop_reason")
+    kinds = [get_path(block, "type") for block in _blocks_of(completion)]
+    reason = get_path(completion, "stop_reason")
     return f"There is no answer in the completion: its blocks are {kinds}, and stop_reason is {reason!r}."
 
 
 def _text_of(completion: Any) -> str:
     # One text comes in several blocks where it has citations, so nothing stands between them.
-    return "".join(look_text(block, "text") for block in _blocks_of(completion) if look(block, "type") == "text")
+    return "".join(get_text(block, "text") for block in _blocks_of(completion) if get_path(block, "type") == "text")
 
 
 def _is_blank(block: Any) -> bool:
     # The API sends empty text at times, and refuses to be sent it.
-    return look(block, "type") == "text" and not look_text(block, "text").strip()
+    return get_path(block, "type") == "text" and not get_text(block, "text").strip()
 
 
-def _answer_calls(calls: Sequence[Block], name: str, problem: str) -> list[Block]:
+def _answer_calls(calls: Sequence[Block], names: Sequence[str], problem: str) -> list[Block]:
     return [
-        {"type": "tool_result", "tool_use_id": look_text(call, "id"), "is_error": True, "content": told}
-        for call, told in zip(calls, tell_calls(_names_of(calls), name, problem), strict=True)
+        {"type": "tool_result", "tool_use_id": get_text(call, "id"), "is_error": True, "content": told}
+        for call, told in zip(calls, tell_calls(_names_of(calls), names, problem), strict=True)
     ]
 
 
-def _correct_calls(blocks: Sequence[Block], name: str) -> list[Block]:
-    names = iter(correct_names(_names_of(_calls_of(blocks)), name))
-    return [{**block, "name": next(names)} if block["type"] == "tool_use" else block for block in blocks]
+def _correct_calls(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]:
+    called = iter(correct_names(_names_of(_calls_of(blocks)), names))
+    return [{**block, "name": next(called)} if block["type"] == "tool_use" else block for block in blocks]
 
 
 def _dump_block(block: Any) -> Block:

@@ -1,43 +1,75 @@
-"""Which of the calls in an answer holds it, and what the model is told of each: a caller may offer other functions."""
+"""Which of the tool calls in an answer are calls of our tools, and what the model is told about each call.
+
+A caller may offer tools of their own beside ours, and one day several tools of ours are offered at once.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from instructor.messages import Part
 from instructor.wires.content import say_call_again
+from instructor.wires.reader import read_arguments, read_text_answer
+from instructor.wires.spec import ToolSpec
 
 _COUNTER = re.compile(r"[-_:]\d+\Z")
 _PREFIX = re.compile(r".*[.:/]", re.DOTALL)
 _REFUSED = re.compile(r"[^a-zA-Z0-9_-]+")
-"""What the APIs refuse in a function's name, even where their own model wrote it."""
+"""What the APIs refuse in a tool's name, even where their own model wrote it."""
 
 
-def find_call(names: Sequence[str], name: str) -> int | None:
-    """Find the call that holds the answer: the first of our function.
-
-    Models change a name at times: ``functions.User``, ``user`` or ``User_1`` for ``User``. That is accepted of a lone
-    call only, because among several the odd name may well be right. A name that merely ends like ours
-    (``find_user``) is another function's.
+def select_parts(
+    calls: Sequence[Part], text: str, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+) -> tuple[Part, ...]:
+    """Select the parts of the answer: every call of our tools, or the JSON in the text where no tool was called.
 
     Args:
-        names: The names called, in order; empty for a call that cannot be ours, such as one without a name.
-        name: Our function's; empty where the answer is text.
+        calls: The calls in the completion, each with the name that the model wrote; empty in a text mode.
+        text: What the model wrote beside them. Local models write a call's arguments there.
+        names: The names of our tools.
+        specs: What the tools take, as far as it is known.
 
     Returns:
-        Its index; None if ours was not called.
+        The parts, with the names of our tools; empty where there is no answer.
 
     Example:
-        >>> find_call(["weather", "User"], "User")
-        1
-        >>> find_call(["functions.User"], "User")
-        0
+        >>> select_parts([Part("weather", "{}"), Part("User", '{"name": "A"}')], "", ["User"])
+        (Part(tool='User', text='{"name": "A"}'),)
     """
-    if not name:
-        return None
-    if name in names:
-        return names.index(name)
-    return 0 if len(names) == 1 and _resembles(names[0], name) else None
+    known = {spec.name: spec for spec in specs}
+    if calls:
+        ours = match_names([call.tool for call in calls], names)
+        pairs = zip(ours, calls, strict=True)
+        return tuple(Part(name, read_arguments(call.text, known.get(name))) for name, call in pairs if name)
+    found = read_text_answer(text, known.get(names[0]) if len(names) == 1 else None)
+    return () if found is None else (Part("", found),)
+
+
+def match_names(called: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Say for each call which of our tools it calls.
+
+    Models change a name at times: ``functions.User``, ``user`` or ``User_1`` for ``User``. That is accepted of a lone
+    call only, because among several calls the odd name may well be another tool's. A name that merely ends like ours
+    (``find_user``) is another tool's.
+
+    Args:
+        called: The names called, in order; empty for a call that cannot be ours, such as one without a name.
+        names: The names of our tools.
+
+    Returns:
+        Our tool's name for each call; empty for the call of another tool.
+
+    Example:
+        >>> match_names(["weather", "User"], ["User"])
+        ['', 'User']
+        >>> match_names(["functions.User"], ["User"])
+        ['User']
+    """
+    if len(called) != 1 or called[0] in names:
+        return [name if name in names else "" for name in called]
+    similar = [name for name in names if _resembles(called[0], name)]
+    return similar if len(similar) == 1 else [""]
 
 
 def _resembles(called: str, name: str) -> bool:
@@ -45,30 +77,35 @@ def _resembles(called: str, name: str) -> bool:
     return any(_PREFIX.sub("", spelling).casefold() == name.casefold() for spelling in spellings)
 
 
-def correct_names(names: Sequence[str], name: str) -> list[str]:
-    """Write the names called so that an API takes them back, and ours as it should have been."""
-    chosen = find_call(names, name)
-    return [name if index == chosen else _REFUSED.sub("_", called) or "unknown" for index, called in enumerate(names)]
+def correct_names(called: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Write the names called so that an API takes them back, and those of our tools as they should have been."""
+    ours = match_names(called, names)
+    return [name or _REFUSED.sub("_", other) or "unknown" for name, other in zip(ours, called, strict=True)]
 
 
-def say_uncalled(names: Sequence[str], name: str) -> str:
-    """Say that other functions were called, but not ours."""
-    called = ", ".join(repr(other) if other else "a tool of another kind" for other in names)
-    return f"The model called {called}, but not {name!r}, whose arguments are the answer."
+def say_uncalled(called: Sequence[str], names: Sequence[str]) -> str:
+    """Say that other tools were called, but none of ours."""
+    others = ", ".join(repr(name) if name else "a tool of another kind" for name in called)
+    ours = " or ".join(map(repr, names))
+    return f"The model called {others}, but not {ours}, whose arguments are the answer."
 
 
-def tell_calls(names: Sequence[str], name: str, problem: str) -> list[str]:
+def tell_calls(called: Sequence[str], names: Sequence[str], problem: str) -> list[str]:
     """Write the result of every call in the model's turn, since the APIs want each call answered.
 
     Args:
-        names: The names called, in order.
-        name: Our function's; empty where the answer is text.
-        problem: What was wrong with the answer; the call that held it is told. If none did, all are.
+        called: The names called, in order.
+        names: The names of our tools; empty where the answer is text.
+        problem: What was wrong with the answer. The calls that held it are told: one call where we offered one tool,
+            and every call of ours where we offered several. If no call held it, all are told.
     """
-    chosen = find_call(names, name)
-    if chosen is None:
-        way = f"by calling {name}, once" if name else "in JSON"
-        return [f"Not used. {problem}\nGive the answer {way}."] * len(names)
-    results = [f"Not used. Call {name}, once."] * len(names)
-    results[chosen] = say_call_again(problem)
-    return results
+    ours = match_names(called, names)
+    wanted = " or ".join(names)
+    if not any(ours):
+        way = f"by calling {wanted}, once" if names else "in JSON"
+        return [f"Not used. {problem}\nGive the answer {way}."] * len(called)
+    first = next(index for index, name in enumerate(ours) if name)
+    return [
+        say_call_again(problem) if name and (index == first or len(names) > 1) else f"Not used. Call {wanted}, once."
+        for index, name in enumerate(ours)
+    ]

@@ -18,12 +18,12 @@ SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Emit whether a value is a dict or the like, of which JSON and SDKs only know those with text as keys."""
+    """Say whether a value is a dict or the like, of which JSON and SDKs only know those with text as keys."""
     return isinstance(value, Mapping)
 
 
 def is_list(value: Any) -> TypeGuard[list[Any]]:
-    """Emit whether a value is a list, of anything."""
+    """Say whether a value is a list, of anything."""
     return isinstance(value, list)
 
 
@@ -77,12 +77,12 @@ def read_call(call: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
 
 
 def say_call_again(problem: str) -> str:
-    """Emit a model, as the result of its call, what was wrong with the arguments."""
+    """Tell a model, as the result of its call, what was wrong with the arguments."""
     return f"The arguments are not valid:\n{problem}\nMake the call again with all of it corrected."
 
 
 def say_answer_again(problem: str, *, calls: bool) -> str:
-    """Emit a model, in the user's place, what was wrong with its answer.
+    """Tell a model, in the user's place, what was wrong with its answer.
 
     Args:
         problem: What was wrong.

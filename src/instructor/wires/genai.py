@@ -17,17 +17,17 @@ from instructor.exceptions import (
     RefusalError,
     ResponseParsingError,
 )
-from instructor.messages import Messages, Request
+from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import read_list, read_tools
-from instructor.wires.calls import find_call, say_uncalled, tell_calls
+from instructor.wires.calls import say_uncalled, select_parts, tell_calls
 from instructor.wires.content import is_mapping, say_answer_again
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
 from instructor.wires.spec import Binding, ToolSpec
-from instructor.wires.text import describe_error, dump_arguments, find_json, look, look_list, look_text
+from instructor.wires.text import describe_error, dump_arguments, get_list, get_path, get_text
 
 _CUT_OFF = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _REFUSED = frozenset(
@@ -116,39 +116,46 @@ class Genai:
 
     def check(self, completion: Any) -> None:
         """Make sure that a completion is whole and sound, in each of its candidates."""
-        _check_candidates(completion, look_list(completion, "candidates"), None)
+        _check_candidates(completion, get_list(completion, "candidates"), None)
 
-    def read(self, completion: Any, mode: Mode, name: str) -> str:
-        """Take the arguments of the first call of `name`, or the JSON in the text where no function was called."""
-        first = look_list(completion, "candidates")[:1]
+    def read(
+        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+    ) -> tuple[Part, ...]:
+        """Take the arguments of every call of our functions, or the JSON in the text where none was called."""
+        first = get_list(completion, "candidates")[:1]
         _check_candidates(completion, first, mode)
-        parts = look_list(first[0], "content", "parts")
-        calls = _calls_of(parts) if mode is Mode.TOOLS else []
-        answer = _read_call(calls, name) if calls else find_json(_text_of(parts))
-        if answer is None:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(first[0])
+        content = get_list(first[0], "content", "parts")
+        calls = _calls_of(content) if mode is Mode.TOOLS else []
+        parts = select_parts([*map(_read_call, calls)], _text_of(content), names, specs)
+        if not parts:
+            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
-        return answer
+        return parts
 
-    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+    def reask(
+        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+    ) -> Request:
         """Append the model's content as it came, signatures included, and the error as the result of every call."""
-        content = look(next(iter(look_list(completion, "candidates")), None), "content")
-        parts = look_list(content, "parts")
+        content = get_path(next(iter(get_list(completion, "candidates")), None), "content")
+        parts = get_list(content, "parts")
         problem = describe_error(error)
-        name = _read_name(request) if mode is Mode.TOOLS else ""
-        told = {"role": "user", "parts": _answer_calls(_calls_of(parts), name, problem)}
+        if mode is not Mode.TOOLS or not request["config"].get("tools"):  # with cached content the answer is text
+            names = ()
+        elif not names:
+            names = (_read_name(request),)
+        told = {"role": "user", "parts": _answer_calls(_calls_of(parts), names, problem)}
         if not told["parts"]:
-            told["parts"] = [{"text": say_answer_again(problem, calls=bool(name))}]
+            told["parts"] = [{"text": say_answer_again(problem, calls=bool(names))}]
         return {**request, "contents": [*request["contents"], *([_dump_content(content)] if parts else []), told]}
 
     def usage(self, completion: Any) -> Usage:
         """Count tokens; the API counts thoughts, and what tools returned, apart from the rest."""
-        counts = look(completion, "usage_metadata")
-        thoughts = look(counts, "thoughts_token_count") or 0
+        counts = get_path(completion, "usage_metadata")
+        thoughts = get_path(counts, "thoughts_token_count") or 0
         return Usage(
-            (look(counts, "prompt_token_count") or 0) + (look(counts, "tool_use_prompt_token_count") or 0),
-            (look(counts, "candidates_token_count") or 0) + thoughts,
-            look(counts, "cached_content_token_count") or 0,
+            (get_path(counts, "prompt_token_count") or 0) + (get_path(counts, "tool_use_prompt_token_count") or 0),
+            (get_path(counts, "candidates_token_count") or 0) + thoughts,
+            get_path(counts, "cached_content_token_count") or 0,
             thoughts,
         )
 
@@ -220,21 +227,23 @@ def _fit_cached(bound: dict[str, Any]) -> dict[str, Any]:
 def _check_candidates(completion: Any, candidates: Sequence[Any], mode: Mode | None) -> None:
     _check_prompt(completion)
     for candidate in candidates or [None]:
-        reason = _name_reason(look(candidate, "finish_reason"))
+        reason = _name_reason(get_path(candidate, "finish_reason"))
         _check_finish(completion, candidate, reason)
-        if reason not in _COMPLETE or not any(map(_is_said, look_list(candidate, "content", "parts"))):
+        if reason not in _COMPLETE or not any(map(_is_said, get_list(candidate, "content", "parts"))):
             told = mode.name if mode else None
             raise ResponseParsingError(_say_what_came(candidate), mode=told, raw_response=completion)
 
 
 def _is_said(part: Any) -> bool:
-    return not look(part, "thought") and any(look(part, name) for name in _SAID)
+    return not get_path(part, "thought") and any(get_path(part, name) for name in _SAID)
 
 
 def _check_prompt(completion: Any) -> None:
-    blocked = _name_reason(look(completion, "prompt_feedback", "block_reason"))
+    blocked = _name_reason(get_path(completion, "prompt_feedback", "block_reason"))
     if blocked not in _NOT_BLOCKED:
-        detail = look(completion, "prompt_feedback", "block_reason_message") or "Change the prompt or safety_settings."
+        detail = (
+            get_path(completion, "prompt_feedback", "block_reason_message") or "Change the prompt or safety_settings."
+        )
         raise RefusalError(f"The provider blocked the prompt: {blocked}. {detail}", last_completion=completion)
 
 
@@ -242,7 +251,7 @@ def _check_finish(completion: Any, candidate: Any, reason: str) -> None:
     if reason in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
     if reason in _REFUSED:
-        detail = look(candidate, "finish_message") or "Change the prompt or safety_settings."
+        detail = get_path(candidate, "finish_message") or "Change the prompt or safety_settings."
         raise RefusalError(f"The provider stopped the answer: {reason}. {detail}", last_completion=completion)
 
 
@@ -252,33 +261,31 @@ def _name_reason(reason: Any) -> str:
 
 
 def _calls_of(parts: Sequence[Any]) -> list[Any]:
-    return [call for part in parts if (call := look(part, "function_call")) is not None]
+    return [call for part in parts if (call := get_path(part, "function_call")) is not None]
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:
-    return [look_text(call, "name") for call in calls]
+    return [get_text(call, "name") for call in calls]
 
 
-def _read_call(calls: Sequence[Any], name: str) -> str | None:
-    chosen = find_call(_names_of(calls), name)
-    return None if chosen is None else dump_arguments(look(calls[chosen], "args") or {})
+def _read_call(call: Any) -> Part:
+    return Part(get_text(call, "name"), dump_arguments(get_path(call, "args") or {}))
 
 
 def _read_name(request: Request) -> str:
-    """Read our function's name; empty with cached content, where there are no tools and the answer is text."""
-    tools = request["config"].get("tools")
-    return tools[-1]["function_declarations"][0]["name"] if tools else ""  # ours stands last
+    name: str = request["config"]["tools"][-1]["function_declarations"][0]["name"]  # ours stands last
+    return name
 
 
 def _say_what_came(candidate: Any) -> str:
-    parts = look_list(candidate, "content", "parts")
-    reason, detail = _name_reason(look(candidate, "finish_reason")), look(candidate, "finish_message")
+    parts = get_list(candidate, "content", "parts")
+    reason, detail = _name_reason(get_path(candidate, "finish_reason")), get_path(candidate, "finish_message")
     said = f"There is no answer in the completion: it has {len(parts)} parts, and finish_reason is {reason or None!r}."
     return f"{said} {detail}" if detail else said
 
 
 def _text_of(parts: Sequence[Any]) -> str:
-    return "".join(look_text(part, "text") for part in parts if not look(part, "thought"))
+    return "".join(get_text(part, "text") for part in parts if not get_path(part, "thought"))
 
 
 def _dump_content(content: Any) -> Any:
@@ -286,11 +293,11 @@ def _dump_content(content: Any) -> Any:
     return content.model_dump(mode="json", exclude_unset=True) if isinstance(content, BaseModel) else content
 
 
-def _answer_calls(calls: Sequence[Any], name: str, problem: str) -> list[dict[str, Any]]:
-    told = tell_calls(_names_of(calls), name, problem)
+def _answer_calls(calls: Sequence[Any], names: Sequence[str], problem: str) -> list[dict[str, Any]]:
+    told = tell_calls(_names_of(calls), names, problem)
     return [_write_result(call, text) for call, text in zip(calls, told, strict=True)]
 
 
 def _write_result(call: Any, text: str) -> dict[str, Any]:
-    identified = {"id": identifier} if (identifier := look(call, "id")) else {}
-    return {"function_response": {**identified, "name": look_text(call, "name"), "response": {"error": text}}}
+    identified = {"id": identifier} if (identifier := get_path(call, "id")) else {}
+    return {"function_response": {**identified, "name": get_text(call, "name"), "response": {"error": text}}}

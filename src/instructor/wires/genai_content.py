@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from instructor.wires.arguments import name_message, read_parts, refuse
 from instructor.wires.content import SYSTEM_ROLES, is_list, is_mapping, read_call, read_url, split_data_url
-from instructor.wires.text import look
+from instructor.wires.text import get_path
 
 Part = dict[str, Any]
 
@@ -74,7 +74,7 @@ def _write_system(given: Any) -> Iterable[Any]:
         raise refuse("system_instruction, or a system message,", given, "text, a part, or a list of them")
     if isinstance(given, list | tuple | str):
         return _write_parts(given)
-    parts = given.get("parts") if is_mapping(given) else look(given, "parts")
+    parts = given.get("parts") if is_mapping(given) else get_path(given, "parts")
     return (given,) if parts is None else parts
 
 

@@ -11,21 +11,20 @@ from typing import Any
 import orjson
 
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
-from instructor.messages import Messages, Request
+from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts, read_tools
-from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
+from instructor.wires.calls import correct_names, match_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import (
     ask_for_json,
     describe_error,
     dump_arguments,
-    find_json,
-    look,
-    look_list,
-    look_text,
+    get_list,
+    get_path,
+    get_text,
     read_text,
     shorten,
 )
@@ -88,15 +87,18 @@ class OpenAIChat:
             ProviderError: A gateway sent an error with a status of success.
             ResponseParsingError: There is no choice, no message, or nothing in it.
         """
-        _check_choices(completion, look_list(completion, "choices"), None)
+        _check_choices(completion, get_list(completion, "choices"), None)
 
-    def read(self, completion: Any, mode: Mode, name: str) -> str:
+    def read(
+        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+    ) -> tuple[Part, ...]:
         """Take the answer out of the first choice.
 
         Args:
             completion: A ``ChatCompletion``, or what looks like one.
             mode: One of `modes`.
-            name: The function whose call is the answer in ``TOOLS`` mode.
+            names: The tools whose calls are the answer in ``TOOLS`` mode.
+            specs: What those tools take, as far as it is known.
 
         Raises:
             IncompleteOutputException: As for `check`.
@@ -104,37 +106,42 @@ class OpenAIChat:
             ProviderError: As for `check`.
             ResponseParsingError: As for `check`, or there is no answer in it, or only calls of other functions.
         """
-        first = look_list(completion, "choices")[:1]
+        first = get_list(completion, "choices")[:1]
         _check_choices(completion, first, mode)
-        message = look(first[0], "message")
-        calls = look_list(message, "tool_calls") if mode is Mode.TOOLS else []
-        # Local models write the call's arguments as text.
-        answer = _read_call(calls, name) if calls else _READ.get(mode, _read_json)(message)
-        if not answer:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(first[0])
+        message = get_path(first[0], "message")
+        calls = get_list(message, "tool_calls") if mode is Mode.TOOLS else []
+        text = read_text(get_path(message, "content"))
+        parts = select_parts([*map(_read_call, calls)], text, names, specs)
+        if not parts:
+            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
-        return answer
+        return parts
 
-    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+    def reask(
+        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+    ) -> Request:
         """Write a new request that also holds the model's turn, and what was wrong with it."""
-        message = look(next(iter(look_list(completion, "choices")), None), "message")
-        name = look(request["tools"][-1], "function", "name") if mode is Mode.TOOLS else ""  # ours stands last
-        calls = _read_calls(message, name) if mode is Mode.TOOLS else []
+        message = get_path(next(iter(get_list(completion, "choices")), None), "message")
+        if mode is not Mode.TOOLS:
+            names = ()
+        elif not names:
+            names = (get_path(request["tools"][-1], "function", "name"),)  # ours stands last
+        calls = _read_calls(message, names) if names else []
         problem = describe_error(error)
-        turns = _answer_calls(message, calls, name, problem) if calls else _answer_text(message, problem, mode, name)
+        turns = _answer_calls(message, calls, names, problem) if calls else _answer_text(message, problem, mode, names)
         return {**request, "messages": [*request["messages"], *turns]}
 
     def usage(self, completion: Any) -> Usage:
         """Count the tokens. Hidden reasoning that a vendor has only in its total counts as output."""
-        used = look(completion, "usage")
-        read = look(used, "prompt_tokens") or 0
-        written = look(used, "completion_tokens") or 0
-        cached = look(used, "prompt_tokens_details", "cached_tokens") or look(used, "prompt_cache_hit_tokens")
+        used = get_path(completion, "usage")
+        read = get_path(used, "prompt_tokens") or 0
+        written = get_path(used, "completion_tokens") or 0
+        cached = get_path(used, "prompt_tokens_details", "cached_tokens") or get_path(used, "prompt_cache_hit_tokens")
         return Usage(
             input_tokens=read,
-            output_tokens=max(written, (look(used, "total_tokens") or 0) - read),
+            output_tokens=max(written, (get_path(used, "total_tokens") or 0) - read),
             cached_tokens=cached or 0,
-            reasoning_tokens=look(used, "completion_tokens_details", "reasoning_tokens") or 0,
+            reasoning_tokens=get_path(used, "completion_tokens_details", "reasoning_tokens") or 0,
         )
 
 
@@ -151,7 +158,7 @@ def add_instruction(messages: Messages, instruction: str) -> Messages:
     if not instruction:
         return list(messages)
     for index, message in enumerate(messages):
-        if look(message, "role") in _INSTRUCTION_ROLES:
+        if get_path(message, "role") in _INSTRUCTION_ROLES:
             return [*messages[:index], _append_text(message, instruction), *messages[index + 1 :]]
     return [{"role": "system", "content": instruction}, *messages]
 
@@ -183,7 +190,7 @@ def merge_tools(bound: Mapping[str, Any], arguments: Mapping[str, Any]) -> Reque
     given = read_tools(arguments)
     choice = arguments.get("tool_choice")
     if choice is None:
-        is_hosted = any(look(tool, "type") not in ("function", "custom") for tool in given)
+        is_hosted = any(get_path(tool, "type") not in ("function", "custom") for tool in given)
         choice = "required" if is_hosted else bound["tool_choice"]
     return {"tools": [*given, *bound["tools"]], "tool_choice": choice}
 
@@ -229,27 +236,27 @@ _BIND: dict[Mode, Callable[[ToolSpec, bool], Binding]] = {
 
 
 def _check_choices(completion: Any, choices: Sequence[Any], mode: Mode | None) -> None:
-    _check_fault(look(completion, "error"))
+    _check_fault(get_path(completion, "error"))
     for choice in choices or [None]:
-        message = look(choice, "message")
-        _check_fault(look(choice, "error"))
+        message = get_path(choice, "message")
+        _check_fault(get_path(choice, "error"))
         _check_finish(completion, choice)
-        if _ending_of(choice) in _BROKEN or not any(look(message, name) for name in _SAID):
+        if _ending_of(choice) in _BROKEN or not any(get_path(message, name) for name in _SAID):
             told = mode.name if mode else None
             raise ResponseParsingError(_say_what_came(choice), mode=told, raw_response=completion)
 
 
 def _ending_of(choice: Any) -> str:
-    return str(look(choice, "finish_reason")).lower().partition(":")[0]
+    return str(get_path(choice, "finish_reason")).lower().partition(":")[0]
 
 
 def _check_fault(fault: Any) -> None:
     if fault:
-        raise ProviderError(OpenAIChat.name, str(look(fault, "message") or fault))
+        raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault))
 
 
 def _check_finish(completion: Any, choice: Any) -> None:
-    reason, refusal = look(choice, "finish_reason"), look(choice, "message", "refusal")
+    reason, refusal = get_path(choice, "finish_reason"), get_path(choice, "message", "refusal")
     ending = _ending_of(choice)
     if refusal:
         raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
@@ -262,30 +269,18 @@ def _check_finish(completion: Any, choice: Any) -> None:
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:
-    return [look_text(call, "function", "name") for call in calls]
+    return [get_text(call, "function", "name") for call in calls]
 
 
-def _read_call(calls: Sequence[Any], name: str) -> str | None:
-    chosen = find_call(_names_of(calls), name)
-    return None if chosen is None else dump_arguments(look(calls[chosen], "function", "arguments") or "{}")
-
-
-def _read_json(message: Any) -> str | None:
-    return find_json(read_text(look(message, "content")))
-
-
-def _read_content(message: Any) -> str:
-    return read_text(look(message, "content"))
-
-
-_READ: dict[Mode, Callable[[Any], str | None]] = {Mode.JSON_SCHEMA: _read_content}
+def _read_call(call: Any) -> Part:
+    return Part(get_text(call, "function", "name"), dump_arguments(get_path(call, "function", "arguments") or "{}"))
 
 
 def _say_what_came(choice: Any) -> str:
-    if look(choice, "message") is None:
+    if get_path(choice, "message") is None:
         return "The completion holds no message. Ask again, or look at the provider's status."
-    text = read_text(look(choice, "message", "content"))
-    reason = look(choice, "finish_reason")
+    text = read_text(get_path(choice, "message", "content"))
+    reason = get_path(choice, "finish_reason")
     if _ending_of(choice) in _BROKEN:
         return f"The model called a function in a way that cannot be read (finish_reason {reason!r})."
     if text:
@@ -293,14 +288,14 @@ def _say_what_came(choice: Any) -> str:
     return f"The completion's message is empty (finish_reason {reason!r}). Ask again, or try another mode."
 
 
-def _read_calls(message: Any, name: str) -> list[dict[str, Any]]:
+def _read_calls(message: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     """Write a message's tool calls as a request has them; none where one of them is broken JSON.
 
     Servers that put a history through a chat template parse it, and fail on what the model wrote wrong.
     """
-    found = look_list(message, "tool_calls")
-    names = correct_names(_names_of(found), name)
-    calls = [_write_call(call, called, index) for index, (call, called) in enumerate(zip(found, names, strict=True))]
+    found = get_list(message, "tool_calls")
+    called = correct_names(_names_of(found), names)
+    calls = [_write_call(call, name, index) for index, (call, name) in enumerate(zip(found, called, strict=True))]
     is_sound = all(_is_sound(call["function"]["arguments"]) for call in calls if "function" in call)
     return calls if is_sound else []
 
@@ -314,32 +309,36 @@ def _is_sound(arguments: str) -> bool:
 
 
 def _write_call(call: Any, name: str, index: int) -> dict[str, Any]:
-    written = {"id": look(call, "id") or f"call_{index}", **_pick(call, _KEPT_OF_CALL)}
-    custom = look(call, "custom")
+    written = {"id": get_path(call, "id") or f"call_{index}", **_pick(call, _KEPT_OF_CALL)}
+    custom = get_path(call, "custom")
     if custom is not None:
-        return {**written, "type": "custom", "custom": {"name": look(custom, "name"), "input": look(custom, "input")}}
-    arguments = dump_arguments(look(call, "function", "arguments") or "{}")
+        return {
+            **written,
+            "type": "custom",
+            "custom": {"name": get_path(custom, "name"), "input": get_path(custom, "input")},
+        }
+    arguments = dump_arguments(get_path(call, "function", "arguments") or "{}")
     return {**written, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _pick(value: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: found for name in names if (found := look(value, name)) is not None}
+    return {name: found for name in names if (found := get_path(value, name)) is not None}
 
 
-def _answer_calls(message: Any, calls: list[dict[str, Any]], name: str, problem: str) -> Messages:
+def _answer_calls(message: Any, calls: list[dict[str, Any]], names: Sequence[str], problem: str) -> Messages:
     """Answer every call, as the format demands."""
     said = {"role": "assistant", "tool_calls": calls, **_pick(message, _KEPT_OF_MESSAGE)}
-    if text := read_text(look(message, "content")):
+    if text := read_text(get_path(message, "content")):
         said["content"] = text
-    told = tell_calls(_names_of(calls), name, problem)
+    told = tell_calls(_names_of(calls), names, problem)
     results = [
         {"role": "tool", "tool_call_id": call["id"], "content": text} for call, text in zip(calls, told, strict=True)
     ]
     return [said, *results]
 
 
-def _answer_text(message: Any, problem: str, mode: Mode, name: str) -> Messages:
-    text = read_text(look(message, "content")) or _read_broken_call(message, name)
+def _answer_text(message: Any, problem: str, mode: Mode, names: Sequence[str]) -> Messages:
+    text = read_text(get_path(message, "content")) or _read_broken_call(message, names)
     said: Messages = [{"role": "assistant", "content": text}] if text else []
     again = f"The answer is not valid:\n{problem}\n{_AGAIN.get(mode, 'Answer again with the corrected JSON only.')}"
     return [*said, {"role": "user", "content": again}]
@@ -351,9 +350,10 @@ _AGAIN = {
 }
 
 
-def _read_broken_call(message: Any, name: str) -> str:
-    calls = look_list(message, "tool_calls")
+def _read_broken_call(message: Any, names: Sequence[str]) -> str:
+    calls = get_list(message, "tool_calls")
     if not calls:
         return ""
-    call = calls[find_call(_names_of(calls), name) or 0]
-    return dump_arguments(look(call, "function", "arguments") or look(call, "custom", "input") or "")
+    ours = match_names(_names_of(calls), names)
+    call = next((call for call, name in zip(calls, ours, strict=True) if name), calls[0])
+    return dump_arguments(get_path(call, "function", "arguments") or get_path(call, "custom", "input") or "")

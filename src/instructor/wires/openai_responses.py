@@ -5,27 +5,26 @@ The format is that of https://platform.openai.com/docs/api-reference/responses, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pydantic
 
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
-from instructor.messages import Messages, Request
+from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts, read_tools
-from instructor.wires.calls import correct_names, find_call, say_uncalled, tell_calls
+from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.openai_chat import merge_tools
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import (
     describe_error,
     dump_arguments,
-    find_json,
-    look,
-    look_list,
-    look_text,
+    get_list,
+    get_path,
+    get_text,
     read_text,
     shorten,
 )
@@ -94,13 +93,16 @@ class OpenAIResponses:
         """
         _check_response(completion, None)
 
-    def read(self, completion: Any, mode: Mode, name: str) -> str:
-        """Take the arguments of the first call of our function, or JSON that came as text where nothing was called.
+    def read(
+        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+    ) -> tuple[Part, ...]:
+        """Take the arguments of every call of our tools, or JSON that came as text where nothing was called.
 
         Args:
             completion: A ``Response``, or what looks like one.
             mode: ``RESPONSES_TOOLS``.
-            name: Our function's.
+            names: Our tools'.
+            specs: What they take, as far as it is known.
 
         Raises:
             IncompleteOutputException: As for `check`.
@@ -111,33 +113,35 @@ class OpenAIResponses:
         _check_response(completion, mode)
         output = _read_output(completion)
         calls = _calls_of(output)
-        answer = _read_call(calls, name) if calls else find_json(_read_messages(output))
-        if answer is None:
-            said = say_uncalled(_names_of(calls), name) if calls else _say_what_came(completion)
+        parts = select_parts([*map(_read_call, calls)], _read_messages(output), names, specs)
+        if not parts:
+            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
-        return answer
+        return parts
 
-    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+    def reask(
+        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+    ) -> Request:
         """Write a new request that also holds the response's items, and what was wrong with them.
 
         With ``conversation=`` the provider has kept all items itself, so that only what is new is sent.
         """
         del mode
         output = _read_output(completion)
-        name: str = look(request["tools"][-1], "name")  # ours stands last
-        answers = _answer(output, name, describe_error(error))
+        names = names or (get_text(request["tools"][-1], "name"),)  # ours stands last
+        answers = _answer(output, names, describe_error(error))
         if request.get("conversation"):
             return {**request, "input": answers}
-        return {**request, "input": [*request["input"], *_write_output(output, name, request), *answers]}
+        return {**request, "input": [*request["input"], *_write_output(output, names, request), *answers]}
 
     def usage(self, completion: Any) -> Usage:
         """Count the tokens."""
-        used = look(completion, "usage")
+        used = get_path(completion, "usage")
         return Usage(
-            input_tokens=look(used, "input_tokens") or 0,
-            output_tokens=look(used, "output_tokens") or 0,
-            cached_tokens=look(used, "input_tokens_details", "cached_tokens") or 0,
-            reasoning_tokens=look(used, "output_tokens_details", "reasoning_tokens") or 0,
+            input_tokens=get_path(used, "input_tokens") or 0,
+            output_tokens=get_path(used, "output_tokens") or 0,
+            cached_tokens=get_path(used, "input_tokens_details", "cached_tokens") or 0,
+            reasoning_tokens=get_path(used, "output_tokens_details", "reasoning_tokens") or 0,
         )
 
 
@@ -223,20 +227,20 @@ def _rename_limit(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _read_output(completion: Any) -> list[Any]:
-    return [item for item in look_list(completion, "output") if look_text(item, "type")]
+    return [item for item in get_list(completion, "output") if get_text(item, "type")]
 
 
 def _calls_of(output: list[Any]) -> list[Any]:
-    return [item for item in output if look_text(item, "type") in _OUTPUTS]
+    return [item for item in output if get_text(item, "type") in _OUTPUTS]
 
 
 def _names_of(calls: list[Any]) -> list[str]:
-    return [look_text(call, "name") if look(call, "type") == "function_call" else "" for call in calls]
+    return [_read_call(call).tool for call in calls]
 
 
-def _read_call(calls: list[Any], name: str) -> str | None:
-    chosen = find_call(_names_of(calls), name)
-    return None if chosen is None else dump_arguments(look(calls[chosen], "arguments") or "{}")
+def _read_call(call: Any) -> Part:
+    name = get_text(call, "name") if get_path(call, "type") == "function_call" else ""
+    return Part(name, dump_arguments(get_path(call, "arguments") or "{}"))
 
 
 def _check_response(completion: Any, mode: Mode | None) -> None:
@@ -249,27 +253,27 @@ def _check_response(completion: Any, mode: Mode | None) -> None:
 
 
 def _is_said(item: Any) -> bool:
-    if look(item, "type") == "message":
+    if get_path(item, "type") == "message":
         return bool(_read_messages([item]))
-    return look_text(item, "type") not in _UNSAID
+    return get_text(item, "type") not in _UNSAID
 
 
 def _status_of(completion: Any) -> str:
-    return str(look(completion, "status") or "")
+    return str(get_path(completion, "status") or "")
 
 
 def _check_status(completion: Any) -> None:
-    fault = look(completion, "error")
+    fault = get_path(completion, "error")
     if fault:
-        code = look(fault, "code")
-        said = look(fault, "message") or fault
+        code = get_path(fault, "code")
+        said = get_path(fault, "message") or fault
         raise ProviderError(OpenAIResponses.name, f"{code}: {said}" if code else str(said))
     status = _status_of(completion)
     if status in _FALLEN:
         raise ProviderError(OpenAIResponses.name, f"The response has status {status!r}. Send the request again.")
     if status != "incomplete":
         return
-    reason = look(completion, "incomplete_details", "reason")
+    reason = get_path(completion, "incomplete_details", "reason")
     if reason == "content_filter":
         raise RefusalError("The provider's filter stopped the answer (content_filter).", last_completion=completion)
     if reason is None or reason == "max_output_tokens":
@@ -279,13 +283,13 @@ def _check_status(completion: Any) -> None:
 
 def _check_refusal(completion: Any, output: list[Any]) -> None:
     for part in _read_parts(output):
-        refusal = look(part, "refusal")
+        refusal = get_path(part, "refusal")
         if refusal:
             raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
 
 
 def _read_parts(output: list[Any]) -> list[Any]:
-    return [part for item in output if look(item, "type") == "message" for part in look_list(item, "content")]
+    return [part for item in output if get_path(item, "type") == "message" for part in get_list(item, "content")]
 
 
 def _read_messages(output: list[Any]) -> str:
@@ -300,17 +304,17 @@ def _say_what_came(completion: Any) -> str:
     text = _read_messages(output)
     if text:
         return f"The model wrote text instead of calling the function: {shorten(text)!r}"
-    kinds = ", ".join(str(look(item, "type")) for item in output) or "nothing"
+    kinds = ", ".join(str(get_path(item, "type")) for item in output) or "nothing"
     return f"The response (status {status!r}) holds no answer, but {kinds}."
 
 
-def _write_output(output: list[Any], name: str, request: Request) -> list[Item]:
+def _write_output(output: list[Any], names: Sequence[str], request: Request) -> list[Item]:
     """Write a response's items for the next request, reasoning included.
 
     With ``store=False`` the provider can look nothing up by id. Unless the reasoning came encrypted, the items are
     then sent without reasoning and without ids, because an id ties an item to its reasoning.
     """
-    items = _correct_calls([_plain(item) for item in output], name)
+    items = _correct_calls([_plain(item) for item in output], names)
     is_loose = request.get("store") is False and not all(
         item.get("encrypted_content") for item in items if item.get("type") == "reasoning"
     )
@@ -319,10 +323,10 @@ def _write_output(output: list[Any], name: str, request: Request) -> list[Item]:
     return [item for whole in items for item in _loosen(whole)]
 
 
-def _correct_calls(items: list[Item], name: str) -> list[Item]:
+def _correct_calls(items: list[Item], names: Sequence[str]) -> list[Item]:
     calls = _calls_of(items)
-    names = dict(zip(map(id, calls), correct_names(_names_of(calls), name), strict=True))
-    return [{**item, "name": names[id(item)]} if item.get("type") == "function_call" else item for item in items]
+    called = dict(zip(map(id, calls), correct_names(_names_of(calls), names), strict=True))
+    return [{**item, "name": called[id(item)]} if item.get("type") == "function_call" else item for item in items]
 
 
 def _loosen(item: Item) -> list[Item]:
@@ -332,15 +336,15 @@ def _loosen(item: Item) -> list[Item]:
     return [{"role": "assistant", "content": text}] if text else []
 
 
-def _answer(output: list[Any], name: str, problem: str) -> list[Item]:
+def _answer(output: list[Any], names: Sequence[str], problem: str) -> list[Item]:
     """Answer every call, as the API demands."""
     calls = _calls_of(output)
     if not calls:
         again = f"The answer is not valid:\n{problem}\nCall the function again with all of it corrected."
         return [{"role": "user", "content": again}]
-    told = tell_calls(_names_of(calls), name, problem)
+    told = tell_calls(_names_of(calls), names, problem)
     return [
-        {"type": _OUTPUTS[look(call, "type")], "call_id": look(call, "call_id"), "output": text}
+        {"type": _OUTPUTS[get_path(call, "type")], "call_id": get_path(call, "call_id"), "output": text}
         for call, text in zip(calls, told, strict=True)
     ]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from instructor.messages import Messages, Request
+from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.spec import Binding, ToolSpec
@@ -65,14 +65,22 @@ class Wire(Protocol):
         """
         ...
 
-    def read(self, completion: Any, mode: Mode, name: str) -> str:
-        """Take the answer out of a completion, as JSON text, unchanged where the provider sends text.
+    def read(
+        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+    ) -> tuple[Part, ...]:
+        """Take the answer out of a completion: each call of our tools, in order, or the JSON in its text.
 
         Args:
             completion: What the SDK returned.
             mode: The mode in which the answer was asked for.
-            name: `ToolSpec.name`, the function whose call is the answer in a mode that calls one. The caller may have
-                offered functions of their own, and the arguments of those are no answer.
+            names: The names of the tools that we offered (`ToolSpec.name`). The caller may have offered tools of
+                their own, and the arguments of those are not the answer.
+            specs: What those tools take. Without it an answer below the tool's own name stays there, and property
+                names that were changed for the provider stay as they are.
+
+        Returns:
+            At least one part. In a text mode, and where the model wrote JSON instead of calling a tool, it is a
+            single part whose ``tool`` is empty.
 
         Raises:
             IncompleteOutputException: As for `check`.
@@ -82,7 +90,9 @@ class Wire(Protocol):
         """
         ...
 
-    def reask(self, request: Request, completion: Any, error: Exception, mode: Mode) -> Request:
+    def reask(
+        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+    ) -> Request:
         """Write a new request that shows the model its answer and what was wrong with it. Every call is answered.
 
         Args:
@@ -90,6 +100,7 @@ class Wire(Protocol):
             completion: What came back; None where the provider sent ``null``.
             error: What was wrong with it.
             mode: The mode in which the answer was asked for.
+            names: The names of the tools that we offered; where empty, the request's last tool is ours.
         """
         ...
 

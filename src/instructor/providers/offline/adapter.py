@@ -15,7 +15,8 @@ from instructor.messages import Request
 from instructor.providers.adapter import FixedCapabilities
 from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.openai import CODEC
-from instructor.wires.text import find_json, look, read_text
+from instructor.wires.reader import find_json
+from instructor.wires.text import get_path, read_text
 
 FINGERPRINT = "offline-no-language-model"
 """The ``system_fingerprint`` of every completion that the offline provider makes."""
@@ -115,29 +116,31 @@ def find_prompt(request: Mapping[str, Any]) -> str:
     messages: list[Any] = list(request.get("messages") or ())
     for at in range(len(messages) - 1, -1, -1):
         before = messages[at - 1] if at else None
-        corrects = look(before, "role") == "assistant" and find_json(read_text(look(before, "content"))) is not None
-        if look(messages[at], "role") == "user" and not corrects:
-            return read_text(look(messages[at], "content"))
-    return read_text(look(messages[-1], "content")) if messages else ""
+        corrects = (
+            get_path(before, "role") == "assistant" and find_json(read_text(get_path(before, "content"))) is not None
+        )
+        if get_path(messages[at], "role") == "user" and not corrects:
+            return read_text(get_path(messages[at], "content"))
+    return read_text(get_path(messages[-1], "content")) if messages else ""
 
 
 def find_schema(request: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
     """The schema that the answer must fit, and the name of the function to call with it, if it is a function's."""
-    tools = [look(tool, "function") for tool in request.get("tools") or () if look(tool, "function")]
+    tools = [get_path(tool, "function") for tool in request.get("tools") or () if get_path(tool, "function")]
     if tools and request.get("tool_choice") != "none":
-        wanted = look(request.get("tool_choice"), "function", "name")
+        wanted = get_path(request.get("tool_choice"), "function", "name")
         # A client's own function stands behind those that the caller offers.
-        function = next((tool for tool in tools if look(tool, "name") == wanted), tools[-1])
-        return look(function, "name"), look(function, "parameters") or {}
-    schema = look(request.get("response_format"), "json_schema", "schema")
+        function = next((tool for tool in tools if get_path(tool, "name") == wanted), tools[-1])
+        return get_path(function, "name"), get_path(function, "parameters") or {}
+    schema = get_path(request.get("response_format"), "json_schema", "schema")
     return "", schema if schema is not None else _find_told_schema(request)
 
 
 def _find_told_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The schema in the instructions, for the modes that tell it there."""
     for message in request.get("messages") or ():
-        if look(message, "role") in ("system", "developer"):
-            found = find_json(read_text(look(message, "content")))
+        if get_path(message, "role") in ("system", "developer"):
+            found = find_json(read_text(get_path(message, "content")))
             schema: dict[str, Any] = json.loads(found) if found else {}
             if {"type", "properties", "$ref", "$defs", "anyOf"} & schema.keys():
                 return schema

@@ -1,0 +1,232 @@
+"""Reading the JSON of an answer, as it is or as it was plainly meant.
+
+Models wrap JSON in code fences, write line breaks inside strings, encode it twice or put it below the tool's name.
+Asking again costs a paid request that a stubborn model answers in the same way, so that such text is read at once, but
+only where it can mean one thing. Where two readings are possible the text stays as it is, and validation tells the
+model what is wrong with it. Text that is valid JSON is always returned character by character.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+from instructor.wires.schema import expand_root
+from instructor.wires.spec import ToolSpec
+
+_BLANK = "\ufeff \t\r\n"
+"""Whitespace of JSON, and the byte order mark that some servers send first."""
+_DECODER = json.JSONDecoder()
+_OPENER = re.compile(r"[{\[]")
+_JSON_LIKE = re.compile(r'\{\s*(?:\\*"|\})|\[\s*(?:\\*"|[{\[\]])')
+"""How JSON begins, also JSON within a JSON string, as opposed to a bracket in prose."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_FENCE = re.compile(r"```[ \t]*(?:json\s*|[\w-]*[ \t]*\n\s*)\Z", re.IGNORECASE)
+_FENCE_REACH = 40
+_FENCED = re.compile(r"```[ \t]*(?:[\w-]*[ \t]*\n|json\b)(.*)```", re.DOTALL | re.IGNORECASE)
+_REASONING_BEGINS = re.compile(r"\s*<(?:think|thinking|thought|reasoning)>")
+_REASONING_ENDS = re.compile(r"</(?:think|thinking|thought|reasoning)>")
+_PIECE = re.compile(r"""(?P<string>"(?:[^"\\]|\\[^\x00-\x1f])*")|(?P<comma>,)(?=\s*[}\]])|[^",]+|.""", re.DOTALL)
+"""A string, a comma before a closing bracket, or anything else.
+
+A backslash before a control character isn't an escape. A string that holds one isn't matched, and stays broken.
+"""
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_WRAPPERS = ("properties", "parameters")
+"""Words of the schema itself under which models put their answer at times, beside the tool's own name."""
+
+
+class _Candidate(NamedTuple):
+    """A part of a text that may be the answer. The greatest one is chosen."""
+
+    is_fenced: bool
+    is_object: bool
+    is_valid: bool
+    start: int
+    end: int
+
+
+def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
+    r"""Read the answer in a text that a model wrote: the JSON in it, as `find_json` finds it.
+
+    Args:
+        text: What the model wrote.
+        spec: What the answer must look like. Without it nothing is taken out of a wrapper.
+
+    Returns:
+        The answer's JSON; as the model wrote it where it can't be read. None if there is none.
+
+    Example:
+        >>> read_text_answer('Sure! ```json\n{"a": "one\ntwo",}\n```')
+        '{"a": "one\\ntwo"}'
+    """
+    answer = _peel(text)
+    body = _read_whole(answer)
+    if body is None:
+        body = _choose(answer, list(_candidates(answer)))
+    return None if body is None else _unwrap(body, spec)
+
+
+def read_arguments(text: str, spec: ToolSpec | None = None) -> str:
+    r"""Read the arguments of a tool call. Unlike text they should hold one value and nothing else.
+
+    Args:
+        text: The arguments as they came.
+        spec: What they must look like. Without it nothing is taken out of a wrapper.
+
+    Returns:
+        The arguments' JSON; as the model wrote it where it can't be read, or where two values are in it.
+
+    Example:
+        >>> read_arguments(r'"{\"a\": 1}"')
+        '{"a": 1}'
+    """
+    answer = _peel(text)
+    body = _read_whole(answer)
+    if body is None:
+        candidates = list(_candidates(answer))
+        body = _choose(answer, candidates) if len(candidates) == 1 else None
+    return _unwrap(text if body is None else body, spec)
+
+
+def find_json(text: str) -> str | None:
+    r"""Find the JSON that a model wrote among other text.
+
+    What a reasoning model thought aloud (``<think>...</think>``) does not count. Of several values, a fenced one beats
+    a bare one, an object beats an array, and a later one beats an earlier one, since models correct themselves.
+    What begins like JSON but is broken is returned as a whole, for the error to be told to the model:
+    a part of it would be an answer that nobody gave.
+
+    Args:
+        text: What the model wrote.
+
+    Returns:
+        The object or array, character by character as it stands in the text; None if there is none.
+
+    Example:
+        >>> find_json('Sure! ```json\n{"a": "}"}\n``` Anything else?')
+        '{"a": "}"}'
+    """
+    answer = _skip_reasoning(text)
+    best = max(_candidates(answer), default=None)
+    return answer[best.start : best.end] if best else None
+
+
+def _peel(text: str) -> str:
+    """Take off what stands around an answer: a byte order mark, what the model thought aloud, the only code fence."""
+    body = text.strip(_BLANK)
+    if _parse(body) is not None:
+        return body
+    answer = _skip_reasoning(body).strip(_BLANK)
+    fenced = _FENCED.search(answer) if answer.count("```") == 2 else None  # noqa: PLR2004 - where it begins and ends
+    return fenced[1].strip(_BLANK) if fenced and _parse(fenced[1]) is not None else answer
+
+
+def _read_whole(text: str) -> str | None:
+    """Read a text that is one JSON object or array, or a JSON string that holds one; None for any other text."""
+    value = _parse(text)
+    if isinstance(value, dict | list):
+        return text
+    # Encoded twice. No answer is a string alone, since every schema asks for an object.
+    return read_text_answer(value) if isinstance(value, str) else None
+
+
+def _choose(text: str, candidates: list[_Candidate]) -> str | None:
+    """Return the best candidate; mended, if it is broken, where nothing else in the text could be the answer."""
+    best = max(candidates, default=None)
+    if best is None:
+        return None
+    found = text[best.start : best.end]
+    return found if best.is_valid or len(candidates) > 1 else _mend(found)
+
+
+def _mend(text: str) -> str:
+    """Escape control characters within strings and drop commas before a closing bracket.
+
+    Returns:
+        The text; unchanged if it is not valid JSON even so.
+    """
+    pieces: list[str] = []
+    before = ""  # the last character that isn't whitespace
+    for found in _PIECE.finditer(text):
+        piece = found[0]
+        if found.lastgroup == "comma" and before not in ",[{:":
+            continue
+        if found.lastgroup == "string":
+            piece = _CONTROL.sub(lambda control: json.dumps(control[0])[1:-1], piece)
+        pieces.append(piece)
+        before = piece.strip()[-1:] or before
+    mended = "".join(pieces)
+    return text if _parse(mended) is None else mended
+
+
+def _unwrap(text: str, spec: ToolSpec | None) -> str:
+    """Take an answer out of an object whose only member is named after the tool, or after a word of the schema.
+
+    It is done only where the object can't be the answer as it stands: it lacks what the schema requires, or has what
+    the schema refuses, while the member has all that is required.
+    """
+    value = _parse(text) if spec is not None else None
+    if spec is None or not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
+        return text
+    [(name, inner)] = cast("dict[str, Any]", value).items()
+    schema = expand_root(spec.schema)
+    required: list[str] = schema.get("required", [])
+    is_wrapper = name in (spec.name, *_WRAPPERS) and name not in schema.get("properties", {})
+    is_refused = bool(required) or schema.get("additionalProperties") is False
+    if not (is_wrapper and is_refused and isinstance(inner, Mapping) and set(required) <= inner.keys()):
+        return text
+    start = text.index(":", _decode(text, text.index('"'))) + 1
+    start += len(text[start:]) - len(text[start:].lstrip(_BLANK))
+    return text[start : _decode(text, start)]
+
+
+def _parse(text: str) -> Any:
+    """Parse JSON; None for what is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _skip_reasoning(text: str) -> str:
+    if text.lstrip()[:1] in {"{", "["}:
+        return text
+    end = _REASONING_ENDS.search(text)
+    if end:  # some chat templates open the tag in the prompt, so that only its end is seen
+        return text[end.end() :]
+    return "" if _REASONING_BEGINS.match(text) else text
+
+
+def _candidates(text: str) -> Iterator[_Candidate]:
+    position = 0
+    while opener := _OPENER.search(text, position):
+        start = opener.start()
+        end = _decode(text, start)
+        is_valid = end > start
+        if not is_valid and _JSON_LIKE.match(text, start):
+            end = _balance(text, start)
+        if end > start:
+            is_fenced = _FENCE.search(text, max(0, start - _FENCE_REACH), start) is not None
+            yield _Candidate(is_fenced, text[start] == "{", is_valid, start, end)
+        position = max(end, start + 1)
+
+
+def _decode(text: str, start: int) -> int:
+    """Return where the JSON that begins at `start` ends; `start` itself where there is none."""
+    try:
+        return _DECODER.raw_decode(text, start)[1]
+    except (ValueError, RecursionError):
+        return start
+
+
+def _balance(text: str, start: int) -> int:
+    """Return where the bracket at `start` is closed, not counting those within strings; else the end of the text."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token.group(), 0)
+        if depth == 0:
+            return token.end()
+    return len(text)
