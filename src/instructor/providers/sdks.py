@@ -58,7 +58,7 @@ class Sdk:
 
     load_wires: Callable[[], Wires]
     make_adapter: MakeAdapter
-    options: frozenset[str] = field(default_factory=frozenset)
+    options: frozenset[str] = field(default_factory=frozenset[str])
     takes_key_function: bool = False
 
 
