@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.mode import Mode
+    from instructor.providers.registry import register_provider
 else:
     from instructor.lazy import resolve_names
 
@@ -45,6 +46,7 @@ else:
             "from_provider": "instructor.factory",
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
+            "register_provider": "instructor.providers.registry",
         },
     )
 
@@ -69,4 +71,5 @@ __all__ = [
     "from_provider",
     "hooks",
     "instructor_cache",
+    "register_provider",
 ]

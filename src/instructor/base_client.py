@@ -108,7 +108,7 @@ class BaseClient:
     @property
     def mode(self) -> Mode:
         """The mode that was chosen for this client, or the one that is best for its model."""
-        return self._choose_mode(self._adapter.capabilities(self._model or ""))
+        return self._choose_mode(self._adapter.published(self._model or ""))
 
     @property
     def cache(self) -> BaseCache | None:
@@ -276,7 +276,7 @@ class BaseClient:
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         conversation: Messages = render_messages(check.check_messages(messages, merged), call.context)
-        capabilities = self._adapter.capabilities(call.model)
+        capabilities = self._adapter.published(call.model)
         mode = self._choose_mode(capabilities)
         adapted = adapt_arguments(check.check_arguments(merged), capabilities)
         return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)

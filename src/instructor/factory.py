@@ -14,7 +14,8 @@ from instructor.mode import Mode, resolve_mode
 from instructor.providers import anthropic, genai, openai
 from instructor.providers.identity import normalise_url
 from instructor.providers.options import check_flag, check_options
-from instructor.providers.table import CLIENT_OPTIONS, VENDORS, Sdk, Vendor, find_vendor
+from instructor.providers.sdks import SDKS, find_wires
+from instructor.providers.table import VENDORS, Vendor, find_vendor
 
 if TYPE_CHECKING:
     import anthropic as anthropic_sdk
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from google import genai as genai_sdk
 
     from instructor.providers.adapter import Adapter
-    from instructor.wires.wire import Wire
 
 __all__ = ["from_anthropic", "from_genai", "from_openai", "from_provider"]
 
@@ -35,12 +35,6 @@ ApiKey = str | Callable[[], str] | Callable[[], Awaitable[str]]
 """A key, or, where the openai SDK sends, a function that returns one before each request."""
 
 _OURS = ("cache", "cache_ttl", "cache_namespace", "hooks")
-_MAKERS: Mapping[Sdk, Callable[..., Adapter]] = {
-    "openai": openai.make_adapter,
-    "azure": openai.make_adapter,
-    "anthropic": anthropic.make_adapter,
-    "genai": genai.make_adapter,
-}
 
 
 @overload
@@ -141,7 +135,7 @@ def from_provider(
     asynchronous = check_flag("async_client", async_client)
     vendor, model_name = _split_model(model)
     # Resolved here and not in a helper, so that a warning about an older name points at the caller's line.
-    chosen = vendor.default_mode if mode is None else resolve_mode(mode)
+    chosen = None if mode is None else resolve_mode(mode)
     _check_address(vendor, base_url, api_key)
     client_options, defaults = _sort_options(vendor, options)
     adapter = _make_adapter(vendor, asynchronous, base_url, api_key, client_options)
@@ -346,16 +340,16 @@ def _wrap(
 ) -> Instructor | AsyncInstructor:
     if model is not None and (not isinstance(model, str) or not model.strip()):
         raise ConfigurationError(f"model= is the name of a model, not {model!r}.")
-    return _assemble(adapter, vendor, vendor.default_mode if mode is None else mode, model, kwargs)
+    return _assemble(adapter, vendor, mode, model, kwargs)
 
 
 def _assemble(
-    adapter: Adapter, vendor: Vendor, mode: Mode, model: str | None, kwargs: Mapping[str, Any]
+    adapter: Adapter, vendor: Vendor, mode: Mode | None, model: str | None, kwargs: Mapping[str, Any]
 ) -> Instructor | AsyncInstructor:
     client_class = AsyncInstructor if adapter.asynchronous else Instructor
     return client_class(
         adapter,
-        wires=_find_wires(vendor),
+        wires=find_wires(vendor),
         mode=mode,
         model=model,
         defaults={name: value for name, value in kwargs.items() if name not in _OURS},
@@ -363,41 +357,15 @@ def _assemble(
     )
 
 
-def _find_wires(vendor: Vendor) -> dict[Mode, Wire]:
-    """The wire of each mode that a vendor speaks; only the files of that vendor's SDK are imported."""
-    if vendor.sdk == "anthropic":
-        from instructor.wires.anthropic import ANTHROPIC_MESSAGES
-
-        return dict.fromkeys(vendor.modes, ANTHROPIC_MESSAGES)
-    if vendor.sdk == "genai":
-        from instructor.wires.genai import GENAI
-
-        return dict.fromkeys(vendor.modes, GENAI)
-    from instructor.wires.openai_chat import OPENAI_CHAT
-
-    wires: dict[Mode, Wire] = dict.fromkeys(vendor.modes, OPENAI_CHAT)
-    if Mode.RESPONSES_TOOLS in wires:
-        from instructor.wires.openai_responses import OPENAI_RESPONSES
-
-        wires[Mode.RESPONSES_TOOLS] = OPENAI_RESPONSES
-    return wires
-
-
 def _make_adapter(
     vendor: Vendor, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
 ) -> Adapter:
     check_options(vendor, options)
-    if vendor.sdk != "offline":
-        if base_url is not None:
-            normalise_url(base_url)
-        return _MAKERS[vendor.sdk](
-            vendor, asynchronous=asynchronous, base_url=base_url, api_key=api_key, options=options
-        )
-    if base_url is not None or api_key is not None:
-        raise ConfigurationError("offline sends nothing, so base_url= and api_key= have no use. Leave them out.")
-    from instructor.providers.offline import OfflineAdapter
-
-    return OfflineAdapter(asynchronous, **options)
+    if base_url is not None:
+        normalise_url(base_url)
+    return SDKS[vendor.sdk].make_adapter(
+        vendor, asynchronous=asynchronous, base_url=base_url, api_key=api_key, options=options
+    )
 
 
 def _split_model(model: Any) -> tuple[Vendor, str]:
@@ -421,11 +389,11 @@ def _check_address(vendor: Vendor, base_url: Any, api_key: Any) -> None:
     if api_key is not None and not callable(api_key) and (not isinstance(api_key, str) or not api_key.strip()):
         shown = "empty" if isinstance(api_key, str) else f"a {type(api_key).__name__}"
         raise ConfigurationError(f"api_key= is {shown}. Pass the key as text, or leave it out to use the environment.")
-    if callable(api_key) and vendor.sdk not in ("openai", "azure"):
+    if callable(api_key) and not SDKS[vendor.sdk].takes_key_function:
         raise ConfigurationError(f"{vendor.name} takes its key as text; only the openai SDK takes a function.")
 
 
 def _sort_options(vendor: Vendor, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    known = CLIENT_OPTIONS[vendor.sdk]
+    known = SDKS[vendor.sdk].options
     client_options = {name: value for name, value in options.items() if name in known}
     return client_options, {name: value for name, value in options.items() if name not in known}

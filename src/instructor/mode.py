@@ -1,57 +1,100 @@
-"""How an answer is asked for and read: the modes, and upstream's older names for them."""
+"""The ways in which an answer can be asked for, and the names that 1.x had for them."""
 
 from __future__ import annotations
 
 import enum
 import warnings
+from collections.abc import Mapping
 
 from instructor.exceptions import ModeError
 
 
-class Mode(enum.Enum):
-    """The way a provider is made to answer in a given shape.
+class _ModeType(enum.EnumMeta):
+    """Resolves ``Mode.ANTHROPIC_TOOLS`` and the other names of 1.x, which are not members."""
 
-    You choose one in ``from_provider(..., mode=Mode.JSON)`` when a vendor or a local model does not
-    support its default. Each vendor offers a few of them and has one as its default.
+    def __getattr__(cls, name: str) -> Mode:
+        mode = _find_legacy(name) if name in _LEGACY else None
+        if mode is None:
+            raise AttributeError(f"Mode has no member {name!r}. It has {', '.join(Mode.__members__)}.", name=name)
+        return mode
+
+
+class Mode(enum.Enum, metaclass=_ModeType):
+    """How a provider is asked for an answer of a given type.
+
+    Without ``mode=`` each call uses the best mode of its model. Choose one yourself to compare modes, or for a server
+    that supports less than its model's table says: ``from_provider(..., mode=Mode.JSON)``.
+
+    The names of 1.x still work, as attributes and as text, with a `DeprecationWarning` that names today's.
 
     Example:
-        >>> Mode("tool_call") is Mode.TOOLS
+        >>> Mode("tool_call") is Mode("tools") is Mode.TOOLS
         True
     """
 
     TOOLS = "tool_call"
     """The model calls a function whose parameters are the response model's schema."""
     JSON = "json_mode"
-    """The provider promises JSON; the schema is told in the system prompt."""
+    """The provider enforces valid JSON; the system prompt describes the schema."""
     JSON_SCHEMA = "json_schema_mode"
-    """The provider itself holds the answer to the schema."""
+    """The provider enforces the schema itself."""
     MD_JSON = "markdown_json_mode"
-    """Nothing is promised; the model is asked for a fenced JSON block. Works with any model."""
+    """The provider enforces nothing; the model is asked for a fenced JSON block. Works with any model."""
     RESPONSES_TOOLS = "responses_tools"
     """A function call through OpenAI's Responses API."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> Mode | None:
+        """Resolve a member's name and a name or value of 1.x, in any case."""
+        if not isinstance(value, str):
+            return None
+        name = value.strip().upper()
+        member = cls.__members__.get(name) or _BY_VALUE.get(name)
+        return member or _find_legacy(_LEGACY_VALUES.get(name, name))
 
-_LEGACY: dict[str, Mode] = {
+
+_LEGACY: Mapping[str, Mode] = {
     "FUNCTIONS": Mode.TOOLS,
+    "PARALLEL_TOOLS": Mode.TOOLS,
     "TOOLS_STRICT": Mode.TOOLS,
     "JSON_O1": Mode.JSON_SCHEMA,
     "RESPONSES_TOOLS_WITH_INBUILT_TOOLS": Mode.RESPONSES_TOOLS,
     "ANTHROPIC_TOOLS": Mode.TOOLS,
     "ANTHROPIC_REASONING_TOOLS": Mode.TOOLS,
+    "ANTHROPIC_PARALLEL_TOOLS": Mode.TOOLS,
     "ANTHROPIC_JSON": Mode.JSON,
     "GENAI_TOOLS": Mode.TOOLS,
     "GENAI_JSON": Mode.JSON,
     "GENAI_STRUCTURED_OUTPUTS": Mode.JSON,
+    # 1.x sent these two to SDKs that are gone; google-genai speaks JSON, but not MD_JSON.
+    "GEMINI_TOOLS": Mode.TOOLS,
+    "GEMINI_JSON": Mode.JSON,
+    "VERTEXAI_TOOLS": Mode.TOOLS,
+    "VERTEXAI_JSON": Mode.JSON,
+    "VERTEXAI_PARALLEL_TOOLS": Mode.TOOLS,
     "MISTRAL_TOOLS": Mode.TOOLS,
     "MISTRAL_STRUCTURED_OUTPUTS": Mode.JSON_SCHEMA,
+    "COHERE_TOOLS": Mode.TOOLS,
+    "COHERE_JSON_SCHEMA": Mode.JSON_SCHEMA,
     "FIREWORKS_TOOLS": Mode.TOOLS,
     "FIREWORKS_JSON": Mode.MD_JSON,
     "CEREBRAS_TOOLS": Mode.TOOLS,
     "CEREBRAS_JSON": Mode.MD_JSON,
+    "WRITER_TOOLS": Mode.TOOLS,
+    "WRITER_JSON": Mode.MD_JSON,
+    "BEDROCK_TOOLS": Mode.TOOLS,
+    "BEDROCK_JSON": Mode.MD_JSON,
     "XAI_TOOLS": Mode.TOOLS,
     "XAI_JSON": Mode.MD_JSON,
     "OPENROUTER_STRUCTURED_OUTPUTS": Mode.JSON_SCHEMA,
     "PERPLEXITY_JSON": Mode.MD_JSON,
+}
+_BY_VALUE: Mapping[str, Mode] = {mode.value.upper(): mode for mode in Mode}
+# The values of 1.x were the names in lower case, but for these.
+_LEGACY_VALUES: Mapping[str, str] = {
+    "FUNCTION_CALL": "FUNCTIONS",
+    "PARALLEL_TOOL_CALL": "PARALLEL_TOOLS",
+    "JSON_OBJECT": "COHERE_JSON_SCHEMA",
 }
 
 
@@ -59,26 +102,43 @@ def resolve_mode(mode: Mode | str) -> Mode:
     """Turn what a user may write for a mode into a `Mode`.
 
     Args:
-        mode: A `Mode`, its value (``"tool_call"``), its name (``"TOOLS"``), or one of upstream's older
-            names (``"ANTHROPIC_TOOLS"``), which warn.
+        mode: A `Mode`, its value (``"tool_call"``), its name (``"TOOLS"``), or a name or value of 1.x
+            (``"ANTHROPIC_TOOLS"``), which warns. Upper and lower case count alike.
 
     Returns:
         The mode.
 
     Raises:
         ModeError: The name is unknown.
+
+    Example:
+        >>> resolve_mode("json_schema")
+        <Mode.JSON_SCHEMA: 'json_schema_mode'>
     """
-    if isinstance(mode, Mode):
-        return mode
-    if isinstance(mode, str):
-        if mode in Mode.__members__:
-            return Mode[mode]
-        if mode in _LEGACY:
-            warnings.warn(
-                f"Mode {mode!r} is now {_LEGACY[mode].name}; use that name.", DeprecationWarning, stacklevel=3
-            )
-            return _LEGACY[mode]
-        for member in Mode:
-            if member.value == mode:
-                return member
-    raise ModeError(str(mode), "instructor", [member.name for member in Mode])
+    try:
+        return Mode(mode)
+    except ValueError:
+        raise ModeError(str(mode), "instructor", [member.name for member in Mode]) from None
+
+
+def _find_legacy(name: str) -> Mode | None:
+    """Find the mode that a name of 1.x stands for, and warn at the line of the user's code."""
+    mode = _LEGACY.get(name)
+    if mode is not None:
+        message = f"Mode {name} of instructor 1.x is now {mode.name}; use that name."
+        warnings.warn(message, DeprecationWarning, stacklevel=_count_own_frames() + 1)
+    return mode
+
+
+def _count_own_frames() -> int:
+    """Count the frames of this package and of `enum` between the user's code and the caller of this function.
+
+    The number differs between ``Mode.FUNCTIONS``, ``Mode("functions")`` and ``from_provider(mode="functions")``.
+    """
+    from inspect import currentframe
+
+    here = currentframe()
+    frame, count = here.f_back if here else None, 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("instructor", "enum"):
+        frame, count = frame.f_back, count + 1
+    return count

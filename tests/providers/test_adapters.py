@@ -180,7 +180,9 @@ GROUPS = [
 
 @pytest.mark.parametrize(("name", "values", "others"), GROUPS, ids=[name for name, *_ in GROUPS])
 def test_every_keyword_of_the_client_arrives_there_and_nowhere_else(name, values, others, monkeypatch):
-    monkeypatch.setenv("DATABRICKS_HOST", "adb-1.azuredatabricks.net")
+    for vendor in REMOTE:
+        if vendor.sdk == "openai" and not vendor.base_url:
+            monkeypatch.setenv(vendor.base_url_variables[0], "https://adb-1.azuredatabricks.net")
     client = from_provider(f"{name}/m", **others, **{keyword: value for keyword, (value, _) in values.items()})
     assert {keyword: show(client.client) for keyword, (_, show) in values.items()} == {
         keyword: value for keyword, (value, _) in values.items()

@@ -43,7 +43,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
         IncompleteOutputException: The answer was cut off.
         ConfigurationError: The request cannot be made.
     """
-    prompt = call.load_prompt()
+    prompt = current(call, call.load_prompt())
     request = write_request(call, prompt)
     attempts = Attempts(call.adapter.provider, call.model)
     if not call.adapter.ready:
@@ -72,6 +72,12 @@ def ask(call: Call[Any]) -> Flow[Received]:
         return Received(value, parts, completion, attempts, flaw)
 
 
+def current(call: Call[Any], prompt: Prompt) -> Prompt:
+    """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
+    capabilities = call.adapter.capabilities(call.model)
+    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities) or prompt
+
+
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
     """Write the first request in the prompt's way."""
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
@@ -81,7 +87,7 @@ def write_request(call: Call[Any], prompt: Prompt) -> Request:
 def read_parts(call: Call[Any], prompt: Prompt, completion: Any) -> tuple[Part, ...]:
     """Read the answer out of a completion."""
     spec = call.plan.type.spec if call.plan.type else None
-    return prompt.wire.read(completion, prompt.mode, (spec.name,)) if spec else ()
+    return prompt.wire.read(completion, prompt.mode, (spec.name,), (spec,)) if spec else ()
 
 
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
@@ -152,7 +158,7 @@ def fail(call: Call[Any], attempts: Attempts, request: Request, error: Exception
 
 def correct(call: Call[Any], prompt: Prompt, error: Exception) -> Flow[Prompt | None]:
     """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent."""
-    capabilities = call.adapter.learn(call.model, prompt.mode, error)
+    capabilities = call.adapter.learn(call.model, prompt.mode, error, prompt.capabilities)
     corrected = None if capabilities is None else prompt.adapt(capabilities)
     if corrected is None:
         return None

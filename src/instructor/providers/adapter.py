@@ -1,4 +1,4 @@
-"""What an adapter for one official SDK must do; all that the engine knows of providers."""
+"""What an adapter to a provider must do. This is all that the engine knows of providers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from instructor.wires.capabilities import Capabilities
 
 
 class Adapter(Protocol):
-    """The way to one endpoint of one provider.
+    """The connection to one endpoint of one provider.
 
-    Making a adapter imports no SDK, opens no connection and needs no key: `send` does, the first time.
+    Making an adapter imports no SDK, opens no connection and needs no key. The first `send` does.
     """
 
     @property
@@ -38,32 +38,45 @@ class Adapter(Protocol):
 
     @property
     def client(self) -> Any:
-        """The SDK's client, made on first use; one for each event loop where it is asynchronous and ours.
+        """The SDK's client, made on first use; one for each event loop if it is asynchronous and we made it.
 
         Raises:
             ConfigurationError: The SDK is not installed, or a key is needed and none was given.
         """
         ...
 
+    def capabilities(self, model: str) -> Capabilities:
+        """What to write a request to a model for: the table's row, as corrected by what `learn` has seen."""
+        ...
+
+    def published(self, model: str) -> Capabilities:
+        """The table's row of a model. `learn` does not change it, so the cache key is made of it."""
+        ...
+
+    def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
+        """Correct what is known of a model by an error that the provider answered with.
+
+        Args:
+            model: The model that was asked.
+            mode: The mode that the request used.
+            error: What `send` raised.
+            sent: The capabilities that the request was written for.
+
+        Returns:
+            What to write the next request for; None if the error is about something else, or nothing is left to try.
+        """
+        ...
+
     @property
     def ready(self) -> bool:
-        """Whether `prepare` has nothing left to do, so that the next request measures the provider alone."""
+        """Whether `prepare` has nothing left to do."""
         ...
 
     def prepare(self) -> Any:
-        """Import the SDK and make its client. Returns None, or an awaitable where `asynchronous`."""
-        ...
-
-    def capabilities(self, model: str) -> Capabilities:
-        """What a model can do, as far as it is known: from a table, and from what the provider refused before."""
-        ...
-
-    def learn(self, model: str, mode: Mode, error: Exception) -> Capabilities | None:
-        """Correct what is known of a model by an error of the provider.
+        """Import the SDK and make its client, so that the request to come measures the provider alone.
 
         Returns:
-            The corrected capabilities if the error says that the model doesn't support what was asked in `mode`;
-            None for any other error, and where nothing is left to try.
+            None, or an awaitable if `asynchronous`.
         """
         ...
 
@@ -79,44 +92,64 @@ class Adapter(Protocol):
         """Call the SDK method at the path `operation` with `request` as keywords.
 
         Returns:
-            The SDK's completion, or an awaitable of it where `asynchronous`.
+            The SDK's completion, or an awaitable of it if `asynchronous`.
         """
         ...
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON from which `load` makes an equal one. No credential is in it."""
+        """Write a completion as one line of JSON from which `load` makes an equal one. It holds no credential."""
         ...
 
     def load(self, text: str) -> Any:
-        """Make the SDK's own class again; a ``SimpleNamespace`` where the SDK is not installed."""
+        """Make the SDK's own class again; a ``SimpleNamespace`` if the SDK is not installed."""
         ...
 
 
-class PlainAdapter:
-    """What an adapter needs that has no SDK behind it: nothing to prepare, to learn or to close."""
+class FixedCapabilities:
+    """The part of an `Adapter` that concerns models, for one whose models all do the same.
 
-    asynchronous: bool
-    ready = True
+    Inherit from it and set `fixed` if the defaults of `Capabilities` do not fit.
 
-    def prepare(self) -> Any:
-        """Nothing to prepare."""
-        return _nothing() if self.asynchronous else None
+    Attributes:
+        fixed: What every model can do, the preferred mode first.
+    """
+
+    fixed: Capabilities = Capabilities()
 
     def capabilities(self, model: str) -> Capabilities:
-        """Every model can do everything, best by tools."""
+        """The same for every model."""
         del model
-        return Capabilities()
+        return self.fixed
 
-    def learn(self, model: str, mode: Mode, error: Exception) -> Capabilities | None:
-        """Nothing to learn."""
-        del model, mode, error
+    def published(self, model: str) -> Capabilities:
+        """The same as `capabilities`."""
+        return self.capabilities(model)
+
+    def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
+        """Learn nothing."""
+        del model, mode, error, sent
         return None
 
+
+class NoClient:
+    """The part of an `Adapter` that concerns the SDK's client, for one that has none: nothing to prepare or close."""
+
+    asynchronous: bool
+    ready: bool = True
+
+    def prepare(self) -> Any:
+        """Prepare nothing."""
+        return _nothing() if self.asynchronous else None
+
     def close(self) -> None:
-        """Nothing to close."""
+        """Close nothing."""
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Close nothing."""
+
+
+class SimpleAdapter(NoClient, FixedCapabilities):
+    """Both parts, for an adapter without an SDK whose models all do the same."""
 
 
 async def _nothing() -> None:
@@ -124,7 +157,7 @@ async def _nothing() -> None:
 
 
 def sdk_attribute(adapter: Adapter, name: str) -> Any:
-    """Read an attribute of the SDK's client, for names that a client of ours does not have itself.
+    """Read an attribute of the SDK's client, for names that our client does not have itself.
 
     Raises:
         AttributeError: The SDK's client lacks it too, or cannot be made.
@@ -133,6 +166,6 @@ def sdk_attribute(adapter: Adapter, name: str) -> Any:
         client = adapter.client
     except InstructorError as error:
         raise AttributeError(
-            f"{name!r} is no attribute of this client, and the SDK's cannot be made: {error}"
+            f"{name!r} is not an attribute of this client, and the SDK's client cannot be made: {error}"
         ) from error
     return getattr(client, name)

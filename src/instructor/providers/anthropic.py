@@ -93,7 +93,7 @@ def make_adapter(
     url = url if url is not None or moved else vendor.base_url
     arguments = {name: value for name, value in options.items() if value is not None}
     return SdkAdapter(
-        provider=vendor.name,
+        vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
             lambda: _make_client(vendor, asynchronous, url, api_key, arguments),
@@ -130,7 +130,7 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
         "from_anthropic() takes an anthropic.Anthropic, AnthropicBedrock, AnthropicVertex or an Async twin of them.",
     )
     return vendor, SdkAdapter(
-        provider=vendor.name,
+        vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_client(client),
         describe=describe_client,

@@ -45,6 +45,7 @@ class SharedClient:
     def __init__(self, make: Make, client: Any = None) -> None:
         self._make = make
         self._client = client
+        self._is_callers = client is not None
         self._lock = make_lock()
         self._loader = _Loader()
 
@@ -59,6 +60,16 @@ class SharedClient:
                 if self._client is None:
                     self._client = self._make()
         return self._client
+
+    def close(self) -> None:
+        """Close the client if it was made here. The next request makes another one."""
+        with self._lock:
+            client, self._client = (None, self._client) if self._is_callers else (self._client, None)
+        if client is not None:
+            client.close()
+
+    async def aclose(self) -> None:
+        """Nothing to close: an asynchronous client that all loops share uses connections of the caller's."""
 
     async def prepare(self) -> Any:
         """The client, made while the event loop runs on."""
@@ -102,6 +113,17 @@ class LoopClients:
         """The running loop's client, made while the loop runs on."""
         loop = running_loop()
         return self._outside.get() if loop is None else self._keep(loop, await self._loader.run(self._make))
+
+    def close(self) -> None:
+        """Nothing to close outside an event loop; each loop closes its own client."""
+
+    async def aclose(self) -> None:
+        """Close the running loop's client. The next request makes another one."""
+        loop = running_loop()
+        with self._lock:
+            kept = None if loop is None else self._kept.get(loop)
+        if kept is not None:
+            await kept.end()
 
     def forget(self, loop: AbstractEventLoop) -> None:
         """Let a loop that goes on after its client was closed have a new one."""
@@ -170,13 +192,14 @@ class _LoopClient:
         try:
             yield
         finally:
-            await self._end()
+            await self.end()
 
     def _start_end(self) -> None:
         # Cancelled before it begins, where the loop ends just now, it leaves the work to the generator.
-        self._task = self.loop.create_task(self._end())
+        self._task = self.loop.create_task(self.end())
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
+        """Close the client, once, whoever asks for it."""
         from asyncio import current_task, wait
 
         if self._ending is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -78,6 +78,44 @@ class Codec:
     def _loaded(self, kind: str) -> Any:
         # The completion exists, so its module is loaded; nothing is imported to look.
         return getattr(sys.modules.get(self.kinds[kind]), kind, None)
+
+
+class DataCodec:
+    """Writes and reads completions that are plain JSON data, such as the dicts that boto3 returns.
+
+    The whole completion is stored, so a function that returns one should leave credentials and cookies out of it.
+    """
+
+    def dump(self, completion: Any) -> str:
+        """Write a completion as one line of JSON.
+
+        Raises:
+            CacheEntryError: It holds something that is not a dict with text as keys, a list, text, a number, a truth
+                value or None.
+        """
+        if not is_plain(completion):
+            raise CacheEntryError("The completion cannot be stored: it holds something that JSON cannot express.")
+        return write_json(completion)
+
+    def load(self, text: str) -> Any:
+        """Make the completion that `dump` wrote.
+
+        Raises:
+            CacheEntryError: The text is damaged.
+        """
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise CacheEntryError(f"The stored completion cannot be read: {error!r}") from error
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is JSON data that reads back equal. Subclasses do not count: an enum's member may be a str too."""
+    if type(value) is dict:
+        return all(type(key) is str and is_plain(member) for key, member in cast("dict[Any, Any]", value).items())
+    if type(value) is list:
+        return all(map(is_plain, cast("list[Any]", value)))
+    return value is None or type(value) in (str, int, float, bool)
 
 
 def write_members(value: object) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from instructor.exceptions import ClientError, ConfigurationError
-from instructor.providers.completions import Codec
+from instructor.providers.completions import Codec, is_plain
 from instructor.providers.identity import (
     describe_endpoint,
     describe_headers,
@@ -34,7 +34,6 @@ from instructor.providers.table import Vendor, find_vendor
 _PRIVATE_HEADERS = frozenset(
     {"authorization", "cookie", "proxy-authenticate", "set-cookie", "set-cookie2", "www-authenticate", "x-goog-api-key"}
 )
-_CONTENTS: Mapping[type, Callable[[Any], Iterable[Any]]] = {dict: dict[str, Any].values, list: iter}
 _YES = frozenset({"1", "true"})
 
 
@@ -45,18 +44,10 @@ def _write(completion: Any) -> Any:
     if headers:
         response["headers"] = {name: headers[name] for name in headers if name.lower() not in _PRIVATE_HEADERS}
     if "parsed" in completion.model_fields_set:
-        if not _is_plain(completion.parsed):
+        if not is_plain(completion.parsed):
             raise TypeError("its parsed value is an object of a class of yours")
         body["parsed"] = completion.parsed
     return body
-
-
-def _is_plain(value: object) -> bool:
-    # Exact types only: an enum's member may be a str too, and would come back as one.
-    contents = _CONTENTS.get(type(value))
-    if contents is not None:
-        return all(map(_is_plain, contents(value)))
-    return value is None or type(value) in (str, int, float, bool)
 
 
 def _read(model: Any, body: Any) -> Any:
@@ -98,7 +89,7 @@ def make_adapter(
     owned = asynchronous and not _brings_connections(http)
     settled = not _names_members(http, asynchronous)
     return SdkAdapter(
-        provider=vendor.name,
+        vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
             lambda: _make_client(vendor, vertex, api_key, arguments, http), _close_client if owned else None
@@ -131,7 +122,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
     )
     vendor = find_vendor("vertexai" if client.vertexai else "google")
     return vendor, SdkAdapter(
-        provider=vendor.name,
+        vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_client(client),
         describe=lambda client: describe_client(client, asynchronous=asynchronous),

@@ -82,7 +82,7 @@ def make_adapter(
     # An HTTP client of the caller's is the caller's to close, and to use on the loop it belongs to.
     owned = asynchronous and options.get("http_client") is None
     return SdkAdapter(
-        provider=vendor.name,
+        vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
             lambda: _make_client(vendor, asynchronous, api_key, arguments), close_client if owned else None
@@ -112,7 +112,7 @@ def wrap_client(client: Any) -> tuple[Vendor, SdkAdapter]:
     azure = isinstance(client, (sdk.AzureOpenAI, sdk.AsyncAzureOpenAI))
     vendor = find_vendor("azure_openai") if azure else recognise_vendor(str(client.base_url))
     return vendor, SdkAdapter(
-        provider=vendor.name,
+        vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_client(client),
         describe=describe_client,

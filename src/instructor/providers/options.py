@@ -7,7 +7,7 @@ from threading import TIMEOUT_MAX
 from typing import Any, cast
 
 from instructor.exceptions import ConfigurationError
-from instructor.providers.table import Sdk, Vendor
+from instructor.providers.table import Vendor
 
 _SDK_PACKAGES = frozenset({"openai", "anthropic", "httpx", "httpx2"})
 
@@ -29,9 +29,7 @@ def check_options(vendor: Vendor, options: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: One is of a wrong kind; the message names it and what to pass.
     """
-    if vendor.sdk == "offline":
-        return
-    for name, check in (_CHECKS | _CHECKS_BY_SDK.get(vendor.sdk, {})).items():
+    for name, check in _CHECKS_BY_SDK.get(vendor.sdk, {}).items():
         if options.get(name) is not None:
             check(vendor.name, f"{name}=", options[name])
 
@@ -110,13 +108,14 @@ def _show(value: Any) -> str:
 
 
 _Check = Callable[[str, str, Any], None]
-_CHECKS: dict[str, _Check] = {
+_COMMON_CHECKS: dict[str, _Check] = {
     "default_headers": check_headers,
     "default_query": _check_query,
     "max_retries": _check_retries,
     "timeout": _check_timeout,
 }
 _OPENAI_CHECKS: dict[str, _Check] = {
+    **_COMMON_CHECKS,
     "api_version": _check_text,
     "azure_deployment": _check_text,
     "azure_endpoint": _check_text,
@@ -124,10 +123,12 @@ _OPENAI_CHECKS: dict[str, _Check] = {
     "organization": _check_text,
     "project": _check_text,
 }
-_CHECKS_BY_SDK: Mapping[Sdk, dict[str, _Check]] = {
+_CHECKS_BY_SDK: Mapping[str, dict[str, _Check]] = {
     "openai": _OPENAI_CHECKS,
     "azure": _OPENAI_CHECKS,
+    "anthropic": _COMMON_CHECKS,
     "genai": {
+        **_COMMON_CHECKS,
         "enterprise": _check_flag,
         "http_options": _check_http_options,
         "location": _check_text,

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
-from instructor.providers.adapter import PlainAdapter
+from instructor.providers.capabilities import capabilities_of
 from instructor.providers.clients import Close, LoopClients, Make, SharedClient
 from instructor.providers.completions import Codec
+from instructor.providers.corrections import CapabilityMemory
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
 
 
-class SdkAdapter(PlainAdapter):
+class SdkAdapter(CapabilityMemory):
     """The way to one endpoint through one SDK's clients, which are made at the first request.
 
     Args:
-        provider: The vendor's name.
+        vendor: The vendor's row.
         asynchronous: Whether the client's methods return awaitables.
         clients: The client, or one for each event loop.
         describe: Reads the endpoint off a client.
@@ -33,7 +34,7 @@ class SdkAdapter(PlainAdapter):
     def __init__(
         self,
         *,
-        provider: str,
+        vendor: Vendor,
         asynchronous: bool,
         clients: SharedClient | LoopClients,
         describe: Callable[[Any], Mapping[str, Any]],
@@ -41,7 +42,8 @@ class SdkAdapter(PlainAdapter):
         endpoint: Mapping[str, Any] | None = None,
         root: str = "",
     ) -> None:
-        self._provider = provider
+        super().__init__(partial(capabilities_of, vendor))
+        self._provider = vendor.name
         self.asynchronous = asynchronous
         self._clients = clients
         self._describe = describe
@@ -72,6 +74,27 @@ class SdkAdapter(PlainAdapter):
             ConfigurationError: The SDK or the key is missing, or a setting is wrong.
         """
         return self._clients.get()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client is made."""
+        return self._client is not None
+
+    def prepare(self) -> Any:
+        """Make the client; an awaitable of it if `asynchronous`.
+
+        Raises:
+            ConfigurationError: As `client`.
+        """
+        return self._clients.prepare() if self.asynchronous else self._clients.get()
+
+    def close(self) -> None:
+        """Close the client, if it was made here."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Close the running loop's client, if it was made here."""
+        await self._clients.aclose()
 
     def send(self, operation: str, request: Request) -> Any:
         """Call the SDK method at the path `operation` with `request` as keywords.

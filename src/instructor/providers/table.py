@@ -1,18 +1,16 @@
-"""The vendors: one row of data each, and the keywords that each official SDK's client takes."""
+"""The vendors: one row of data each. `register_provider` adds rows at run time."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import urlsplit
 
 from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
-
-Sdk = Literal["openai", "azure", "anthropic", "genai", "offline"]
-"""Which adapter sends a vendor's requests. ``azure`` is the openai SDK's client for Azure."""
+from instructor.wires.capabilities import Capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +18,24 @@ class Vendor:
     """One vendor that ``from_provider("name/model")`` knows.
 
     Attributes:
-        name: The part of the model string before its first ``/``, and what events and entries call the vendor.
-        sdk: The adapter that sends its requests.
+        name: The part of the model string before its first ``/``, and the vendor's name in events and entries.
+        sdk: The row of `instructor.providers.sdks.SDKS` that reaches it.
         docs: Where the vendor documents keys and models.
         aliases: Other names for the same row.
-        extra: The extra of this package that installs the SDK; empty where it is always installed.
+        extra: The extra of this package that installs the SDK; empty if it is always installed.
         key_variables: Environment variables that may hold the key; the first that is set wins.
-        needs_key: False where a local server or ambient credentials do.
-        base_url: Where requests go unless told otherwise; empty where there is no common one.
+        needs_key: False for local servers, and for vendors that also take ambient credentials.
+        base_url: Where requests go by default; empty if every customer has an address of its own.
         base_url_variables: Environment variables that may hold another base URL; the first that is set wins.
-        base_path: The path added to such a variable's URL where it has none, because the vendor's own tools want
-            the variable without it.
+        base_path: The path added to such a variable's URL if it has none, because the vendor's own tools expect the
+            variable without it.
         hosts: Ends of host names by which a client made elsewhere is recognised, besides the base URL's own host.
-        modes: The modes it speaks.
-        default_mode: The mode used when none is asked for.
+        modes: The modes that it offers, best first.
+        capabilities: Says what each model can do, given its name; None to use the table in `capabilities`.
     """
 
     name: str
-    sdk: Sdk
+    sdk: str
     docs: str
     aliases: tuple[str, ...] = ()
     extra: str = ""
@@ -48,12 +46,13 @@ class Vendor:
     base_path: str = ""
     hosts: tuple[str, ...] = ()
     modes: tuple[Mode, ...] = ()
-    default_mode: Mode = Mode.TOOLS
+    capabilities: Callable[[str], Capabilities] | None = None
 
 
 _CHAT = (Mode.TOOLS, Mode.JSON_SCHEMA, Mode.JSON, Mode.MD_JSON)
 _CHAT_AND_RESPONSES = (*_CHAT, Mode.RESPONSES_TOOLS)
 _NATIVE = (Mode.TOOLS, Mode.JSON)
+_LOCAL = (Mode.JSON_SCHEMA, Mode.TOOLS, Mode.JSON, Mode.MD_JSON, Mode.RESPONSES_TOOLS)
 
 
 def _hosted(name: str, base_url: str, docs: str, **rest: object) -> Vendor:
@@ -124,7 +123,13 @@ VENDORS: tuple[Vendor, ...] = (
         modes=_CHAT_AND_RESPONSES,
     ),
     _hosted("together", "https://api.together.xyz/v1", "https://docs.together.ai", hosts=("api.together.ai",)),
-    _hosted("deepseek", "https://api.deepseek.com", "https://api-docs.deepseek.com"),
+    # Its chat API refuses json_schema.
+    _hosted(
+        "deepseek",
+        "https://api.deepseek.com",
+        "https://api-docs.deepseek.com",
+        modes=(Mode.JSON, Mode.TOOLS, Mode.MD_JSON),
+    ),
     _hosted("openrouter", "https://openrouter.ai/api/v1", "https://openrouter.ai/docs", modes=_CHAT_AND_RESPONSES),
     _hosted(
         "fireworks",
@@ -141,7 +146,6 @@ VENDORS: tuple[Vendor, ...] = (
         key_variables=("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
         # Sonar models take a schema, but neither functions nor the plain JSON promise.
         modes=(Mode.MD_JSON, Mode.JSON_SCHEMA),
-        default_mode=Mode.MD_JSON,
     ),
     _hosted("xai", "https://api.x.ai/v1", "https://docs.x.ai", aliases=("grok",), modes=_CHAT_AND_RESPONSES),
     _hosted("mistral", "https://api.mistral.ai/v1", "https://docs.mistral.ai"),
@@ -165,11 +169,8 @@ VENDORS: tuple[Vendor, ...] = (
         "https://api.cohere.ai/compatibility/v1",
         "https://docs.cohere.com/docs/compatibility-api",
         key_variables=("CO_API_KEY", "COHERE_API_KEY"),
-        # Its tool choice cannot name a function, which TOOLS relies on.
         modes=(Mode.JSON_SCHEMA, Mode.JSON, Mode.MD_JSON, Mode.TOOLS),
-        default_mode=Mode.JSON_SCHEMA,
     ),
-    _hosted("anyscale", "https://api.endpoints.anyscale.com/v1", "https://docs.anyscale.com"),
     _hosted(
         "databricks",
         "",
@@ -186,9 +187,59 @@ VENDORS: tuple[Vendor, ...] = (
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         "https://www.alibabacloud.com/help/model-studio",
         aliases=("qwen", "alibaba"),
+        modes=(Mode.MD_JSON, Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA),
         hosts=("dashscope.aliyuncs.com",),
     ),
-    # Servers on one's own machine. They hold any model to a schema, but not every model calls functions.
+    _hosted(
+        "azure_ai",
+        "",
+        "https://learn.microsoft.com/azure/ai-foundry",
+        aliases=("foundry", "azure_foundry"),
+        key_variables=("AZURE_AI_API_KEY",),
+        base_url_variables=("AZURE_AI_ENDPOINT", "AZURE_AI_API_BASE"),
+        base_path="/openai/v1",
+        hosts=(".services.ai.azure.com",),
+        modes=_CHAT_AND_RESPONSES,
+    ),
+    _hosted(
+        "vercel",
+        "https://ai-gateway.vercel.sh/v1",
+        "https://vercel.com/docs/ai-gateway",
+        aliases=("ai_gateway", "vercel_ai_gateway"),
+        key_variables=("AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"),
+        base_url_variables=("AI_GATEWAY_BASE_URL",),
+    ),
+    _hosted(
+        "cloudflare",
+        "",
+        "https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility",
+        key_variables=("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY"),
+        hosts=("api.cloudflare.com", "gateway.ai.cloudflare.com"),
+    ),
+    _hosted(
+        "deepinfra",
+        "https://api.deepinfra.com/v1/openai",
+        "https://deepinfra.com/docs",
+        key_variables=("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN", "DEEPINFRA_API_TOKEN"),
+    ),
+    _hosted(
+        "nebius",
+        "https://api.tokenfactory.nebius.com/v1",
+        "https://docs.tokenfactory.nebius.com",
+        hosts=("api.studio.nebius.com", "api.studio.nebius.ai"),
+    ),
+    _hosted(
+        "siliconflow", "https://api.siliconflow.com/v1", "https://docs.siliconflow.com", hosts=("api.siliconflow.cn",)
+    ),
+    _hosted("baseten", "https://inference.baseten.co/v1", "https://docs.baseten.co"),
+    _hosted(
+        "minimax",
+        "https://api.minimax.io/v1",
+        "https://platform.minimax.io/docs",
+        hosts=("api.minimaxi.com",),
+        modes=(Mode.TOOLS, Mode.MD_JSON),
+    ),
+    # Servers on the user's own machine. They enforce a schema for any model, but not every model calls functions.
     _hosted(
         "ollama",
         "http://localhost:11434/v1",
@@ -196,26 +247,24 @@ VENDORS: tuple[Vendor, ...] = (
         needs_key=False,
         base_url_variables=("OLLAMA_BASE_URL", "OLLAMA_HOST"),
         base_path="/v1",
-        modes=_CHAT_AND_RESPONSES,
-        default_mode=Mode.JSON_SCHEMA,
+        modes=_LOCAL,
     ),
     _hosted(
         "vllm",
         "http://localhost:8000/v1",
         "https://docs.vllm.ai",
         needs_key=False,
-        modes=_CHAT_AND_RESPONSES,
-        default_mode=Mode.JSON_SCHEMA,
+        modes=_LOCAL,
     ),
+    _hosted("sglang", "http://localhost:30000/v1", "https://docs.sglang.ai", needs_key=False, modes=_LOCAL[:-1]),
     _hosted(
         "lmstudio",
         "http://localhost:1234/v1",
         "https://lmstudio.ai/docs",
         aliases=("lm_studio",),
         needs_key=False,
-        # It refuses the plain JSON promise.
+        # It refuses JSON mode.
         modes=(Mode.JSON_SCHEMA, Mode.TOOLS, Mode.MD_JSON, Mode.RESPONSES_TOOLS),
-        default_mode=Mode.JSON_SCHEMA,
     ),
     _hosted(
         "llamacpp",
@@ -223,7 +272,7 @@ VENDORS: tuple[Vendor, ...] = (
         "https://github.com/ggml-org/llama.cpp",
         aliases=("llama.cpp", "llama_cpp"),
         needs_key=False,
-        default_mode=Mode.JSON_SCHEMA,
+        modes=_LOCAL[:-1],
     ),
     _hosted(
         "litellm",
@@ -238,72 +287,31 @@ VENDORS: tuple[Vendor, ...] = (
     Vendor("offline", "offline", "instructor.providers.offline", needs_key=False, modes=_CHAT),
 )
 
-_BY_NAME: Mapping[str, Vendor] = {name: vendor for vendor in VENDORS for name in (vendor.name, *vendor.aliases)}
+_BY_NAME: dict[str, Vendor] = {name: vendor for vendor in VENDORS for name in (vendor.name, *vendor.aliases)}
 
-_OPENAI_OPTIONS = frozenset(
-    {
-        "admin_api_key",
-        "data_residency",
-        "default_headers",
-        "default_query",
-        "http_client",
-        "max_retries",
-        "organization",
-        "project",
-        "provider",
-        "timeout",
-        "webhook_secret",
-        "websocket_base_url",
-        "workload_identity",
-        "_enforce_credentials",
-        "_strict_response_validation",
-    }
-)
 
-CLIENT_OPTIONS: Mapping[Sdk, frozenset[str]] = {
-    "openai": _OPENAI_OPTIONS,
-    "azure": (_OPENAI_OPTIONS - {"data_residency", "provider"})
-    | {"api_version", "azure_ad_token", "azure_ad_token_provider", "azure_deployment", "azure_endpoint"},
-    "anthropic": frozenset(
-        {
-            "auth_token",
-            "config",
-            "credentials",
-            "default_headers",
-            "default_query",
-            "http_client",
-            "max_retries",
-            "middleware",
-            "open_telemetry",
-            "profile",
-            "timeout",
-            "webhook_key",
-            "_strict_response_validation",
-            "_token_cache",
-        }
-    ),
-    "genai": frozenset(
-        {
-            "credentials",
-            "debug_config",
-            "enterprise",
-            "http_options",
-            "location",
-            "project",
-            "vertexai",
-            # The names that the other SDKs give to what this one keeps in http_options.
-            "default_headers",
-            "http_client",
-            "max_retries",
-            "timeout",
-        }
-    ),
-    "offline": frozenset({"latency"}),
-}
-"""Keywords of `from_provider` that belong to the SDK's client, besides ``base_url`` and ``api_key``.
+def add_vendor(vendor: Vendor, *, replace: bool = False) -> None:
+    """Let `find_vendor` know a vendor.
 
-Every other keyword is a default for each call. They stand here as data so that no SDK is imported to sort them.
-"""
+    Args:
+        vendor: Its row.
+        replace: Whether it may take the place of a vendor of the same name.
+
+    Raises:
+        ConfigurationError: One of its names is taken, or no name at all: letters, digits, ``.``, ``-`` and ``_``.
+    """
+    names = (vendor.name, *vendor.aliases)
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+            raise ConfigurationError(
+                f"{name!r} is not a vendor's name. Use lower-case letters, digits, '.', '-' and '_'."
+            )
+        owner = _BY_NAME.get(name)
+        if owner is not None and not (replace and owner.name == vendor.name):
+            raise ConfigurationError(f"The name {name!r} belongs to the vendor {owner.name!r}. Use another name.")
+    for name in [name for name, owner in _BY_NAME.items() if owner.name == vendor.name]:
+        del _BY_NAME[name]
+    _BY_NAME.update(dict.fromkeys(names, vendor))
 
 
 def find_vendor(name: str) -> Vendor:

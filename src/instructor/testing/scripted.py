@@ -13,7 +13,7 @@ import pydantic
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
-from instructor.providers.adapter import PlainAdapter
+from instructor.providers.adapter import SimpleAdapter
 from instructor.providers.offline.adapter import find_schema
 from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.openai import CODEC
@@ -46,7 +46,7 @@ class ScriptedReply:
     as_text: bool = False
 
 
-class ScriptedAdapter(PlainAdapter):
+class ScriptedAdapter(SimpleAdapter):
     """A `Adapter` that answers each request with the next of your replies and remembers the requests.
 
     You would use it to test your own code, retries and failures included, with the real client around it. Requests

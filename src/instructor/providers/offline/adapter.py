@@ -12,7 +12,7 @@ from typing import Any
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
-from instructor.providers.adapter import PlainAdapter
+from instructor.providers.adapter import SimpleAdapter
 from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.openai import CODEC
 from instructor.wires.reader import find_json
@@ -26,7 +26,7 @@ _NO_SCHEMA = "The offline provider is no language model and can only fill a sche
 _MOST_TOLD = 200
 
 
-class OfflineAdapter(PlainAdapter):
+class OfflineAdapter(SimpleAdapter):
     """The way to the offline provider; a `Adapter` whose requests and completions are those of OpenAI's chat API.
 
     Args:

@@ -1,0 +1,230 @@
+"""What to send instead, after a provider has refused an argument or a mode: rules over the vendors' own words.
+
+The table in `capabilities` is as old as its last row. When a provider answers 400 that something is not supported,
+the engine asks its adapter to `learn` from the error and sends once more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from instructor.locks import make_lock
+from instructor.mode import Mode
+from instructor.wires.capabilities import Capabilities
+
+_REFUSALS = frozenset({400, 404, 422})
+"""The HTTP statuses with which providers refuse an argument; a proxy that has no Responses API says 404."""
+_MAX_TEXT = 4000
+_MAX_MODELS = 256
+_CALLING = (Mode.TOOLS, Mode.RESPONSES_TOOLS)
+_OMITTABLE = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "verbosity",
+)
+"""Arguments without which a request still asks the same question. Any other refused argument is the caller's error."""
+
+_Mend = Callable[[Capabilities, Mode, re.Match[str]], Capabilities]
+
+
+def correct(capabilities: Capabilities, mode: Mode, text: str) -> Capabilities | None:
+    """Correct what is believed of a model by what its provider said.
+
+    Args:
+        capabilities: What the refused request was written for.
+        mode: The mode that it used.
+        text: The provider's message.
+
+    Returns:
+        What to write the next request for; None if the message is about something else, or nothing is left to try.
+
+    Example:
+        >>> correct(Capabilities(), Mode.TOOLS, "Thinking mode does not support this tool_choice").tool_choice
+        'auto'
+        >>> correct(Capabilities(), Mode.TOOLS, "The model does not exist.") is None
+        True
+    """
+    for rule in _RULES:
+        found = rule.find(text) if mode in rule.modes else None
+        if found is not None:
+            corrected = rule.mend(capabilities, mode, found)
+            return corrected if corrected != capabilities else None
+    return None
+
+
+def read_refusal(error: BaseException) -> str | None:
+    """Read the message with which a provider refused a request as it was written; None for any other error."""
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)  # the latter is google-genai's
+    return f"{status} {error}"[:_MAX_TEXT] if status in _REFUSALS else None
+
+
+class CapabilityMemory:
+    """What one adapter knows of its models: the table's rows, and what the provider's refusals have added.
+
+    Any number of threads may use it. What was learned lives as long as the adapter.
+
+    Args:
+        find: Finds the row of a model in the table.
+    """
+
+    def __init__(self, find: Callable[[str], Capabilities]) -> None:
+        self._find = find
+        # For each model the table's row and its corrections, the last of which is in force.
+        self._known: dict[str, tuple[Capabilities, ...]] = {}
+        self._lock = make_lock()
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What to write a request for: the table's row, as corrected so far."""
+        return self._history(model)[-1]
+
+    def published(self, model: str) -> Capabilities:
+        """The table's row, whatever was learned. It is stable, so the cache key is made of it."""
+        return self._history(model)[0]
+
+    def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
+        """Learn from an error that the provider answered with.
+
+        Args:
+            model: The model that was asked.
+            mode: The mode that the request used.
+            error: The SDK's error.
+            sent: The capabilities that the request was written for. With it, calls that were refused at the same
+                time learn one thing together; without it each of them would take one more mode away.
+
+        Returns:
+            What to write the next request for; None if the error is about something else, or nothing is left.
+        """
+        text = read_refusal(error)
+        if text is None:
+            return None
+        history = self._history(model)
+        with self._lock:
+            history = self._known.get(model, history)
+            if sent is not None and sent != history[-1]:
+                return history[-1]
+            corrected = correct(history[-1], mode, text)
+            # What was refused before is not tried again, so a provider that refuses everything is asked a few times only.
+            if corrected is None or corrected in history:
+                return None
+            self._known[model] = (*history, corrected)
+            return corrected
+
+    def _history(self, model: str) -> tuple[Capabilities, ...]:
+        history = self._known.get(model)
+        if history is not None:
+            return history
+        row = self._find(model)
+        with self._lock:
+            if len(self._known) >= _MAX_MODELS:  # a program may name any number of models
+                self._known.pop(next(iter(self._known)))
+            return self._known.setdefault(model, (row,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One kind of refusal.
+
+    Attributes:
+        words: The vendors' words, as a pattern. Vendors copy each other's.
+        mend: Makes the corrected capabilities; unchanged ones if there is nothing to correct.
+        modes: The modes of the requests that are refused so.
+    """
+
+    words: str
+    mend: _Mend
+    modes: tuple[Mode, ...] = tuple(Mode)
+
+    def find(self, text: str) -> re.Match[str] | None:
+        """Search a provider's message for these words."""
+        return re.search(self.words, text, re.IGNORECASE | re.DOTALL)
+
+
+def _drop_mode(capabilities: Capabilities, mode: Mode, _: re.Match[str]) -> Capabilities:
+    others = tuple(other for other in capabilities.modes if other is not mode)
+    return replace(capabilities, modes=others or capabilities.modes)
+
+
+def _use_responses(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
+    offered = Mode.RESPONSES_TOOLS in capabilities.modes
+    return replace(capabilities, modes=(Mode.RESPONSES_TOOLS,)) if offered else capabilities
+
+
+def _weaken_choice(capabilities: Capabilities, mode: Mode, found: re.Match[str]) -> Capabilities:
+    if capabilities.tool_choice == "omitted":
+        return _drop_mode(capabilities, mode, found)
+    return replace(capabilities, tool_choice="omitted" if capabilities.tool_choice == "auto" else "auto")
+
+
+def _limit_completion(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
+    return replace(capabilities, output_limit="max_completion_tokens")
+
+
+def _limit_tokens(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
+    return replace(capabilities, output_limit="max_tokens")
+
+
+def _omit_argument(capabilities: Capabilities, _mode: Mode, found: re.Match[str]) -> Capabilities:
+    name = next(group for group in found.groups() if group).lower()
+    return replace(capabilities, refused=capabilities.refused | {name})
+
+
+_NOT = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab|must be|may not)"
+_ARGUMENT = rf"\b({'|'.join(_OMITTABLE)})\b['\"`]*"
+_RULES: tuple[_Rule, ...] = (
+    # OpenAI, pro and codex models on chat: "This model is only supported in v1/responses and not in
+    # v1/chat/completions."
+    _Rule(r"only (?:\w+ ){0,3}(?:in|on|through|with) (?:the )?/?v1/responses|not a chat model", _use_responses),
+    # A server without the Responses API knows nothing at its path, but one that lacks the model names the model.
+    _Rule(r"\A404(?!.*\bmodel\b)", _drop_mode, (Mode.RESPONSES_TOOLS,)),
+    # DeepSeek: "Thinking mode does not support this tool_choice". Moonshot: "tool_choice 'specified' is incompatible
+    # with thinking enabled". DashScope: "The tool_choice parameter does not support being set to required or object in
+    # thinking mode". Z.ai: "Tool choice must be auto". Anthropic: "Thinking may not be enabled when tool_choice forces
+    # tool use."
+    _Rule(rf"\A(?=.*tool[_ ]?choice)(?=.*{_NOT})", _weaken_choice, _CALLING),
+    # OpenAI: "Function tools with reasoning_effort are not supported for gpt-6-luna in /v1/chat/completions. Please use
+    # /v1/responses instead." Ollama: "... does not support tools". OpenRouter: "No endpoints found that support tool
+    # use."
+    _Rule(
+        rf"\b(?:tools?|functions?|tool use|tool calling|function calling)\b(?: [\w'`]+){{0,6}} {_NOT}"
+        r"|not support (?:tools?|functions?|tool use|tool calling|function calling)\b|no endpoints found that support tool",
+        _drop_mode,
+        _CALLING,
+    ),
+    # DeepSeek: "This response_format type is unavailable now". OpenAI: "'response_format' of type 'json_schema' is not
+    # supported with this model". DashScope: "Json mode response is not supported when enable_thinking is true". A schema
+    # that is refused for what it says is the caller's, and no other model's.
+    _Rule(
+        r"\A(?!.*invalid schema)(?=.*(?:response_format|json_schema|json_object|json mode|structured output|output_config"
+        rf"|output_format))(?=.*{_NOT})",
+        _drop_mode,
+        (Mode.JSON, Mode.JSON_SCHEMA),
+    ),
+    # OpenAI: "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'
+    # instead." Compatible servers: "Unrecognized request argument supplied: max_completion_tokens".
+    _Rule(r"use ['\"`]?max_completion_tokens|\bmax_tokens['\"`]? is not supported", _limit_completion),
+    _Rule(
+        r"\bmax_completion_tokens['\"`]?:? (?:is not supported|extra inputs)"
+        r"|(?:unsupported|unrecognized|unknown|unexpected)[^.\n]{0,60}\bmax_completion_tokens\b",
+        _limit_tokens,
+    ),
+    # OpenAI: "Unsupported value: 'temperature' does not support 0 with this model." Anthropic: "`temperature` is
+    # deprecated for this model.", "top_p: Extra inputs are not permitted". Moonshot: "invalid temperature: only 1 is
+    # allowed for this model". Others: "Unrecognized request argument supplied: reasoning_effort".
+    _Rule(
+        rf"{_ARGUMENT}:? (?:is |are |does |do |may |can )?(?:{_NOT}|deprecated|only |extra inputs)"
+        rf"|(?:unsupported|unrecognized|unknown|unexpected|not support(?:ed)?|not allowed)[^.\n]{{0,60}}?{_ARGUMENT}",
+        _omit_argument,
+    ),
+)

@@ -1,0 +1,107 @@
+"""An adapter over one function, for vendors whose SDK is synchronous only or returns plain dicts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+from instructor.exceptions import ConfigurationError
+from instructor.messages import Request
+from instructor.providers.adapter import NoClient
+from instructor.providers.capabilities import capabilities_of
+from instructor.providers.completions import DataCodec
+from instructor.providers.corrections import CapabilityMemory
+from instructor.providers.table import Vendor
+
+_MAX_THREADS = 32
+
+
+class CompletionCodec(Protocol):
+    """Writes completions as text and reads them back, as `Adapter.dump` and `Adapter.load` do."""
+
+    def dump(self, completion: Any) -> str:
+        """Write a completion as one line of JSON; `CacheEntryError` if it cannot be written."""
+        ...
+
+    def load(self, text: str) -> Any:
+        """Make an equal completion; `CacheEntryError` if it cannot be made."""
+        ...
+
+
+class FunctionAdapter(NoClient, CapabilityMemory):
+    """An `Adapter` that sends each request by calling one function of yours.
+
+    Use it in `register_provider` when the vendor has no SDK with an asynchronous client, or no SDK at all.
+
+    Args:
+        vendor: The vendor's row, as `register_provider` passes it to ``make_adapter``.
+        function: Called with the wire's operation and the request; returns the completion. Import and make the
+            vendor's client in it, at the first call, so that a program whose answers are all cached needs neither.
+        asynchronous: Whether `send` returns an awaitable. A plain function is then run in a thread, 32 at once; an
+            ``async`` function is awaited, and needs this.
+        endpoint: Where answers come from, for the cache key: base URL, region, API version; no credential.
+        codec: Writes and reads completions. Default: `DataCodec`, for completions that are plain JSON data.
+        client: What ``client.client`` returns to the user. Default: `function`.
+
+    Raises:
+        ConfigurationError: An ``async`` function was given to a synchronous client.
+
+    Example:
+        >>> from instructor.providers.table import Vendor
+        >>> adapter = FunctionAdapter(
+        ...     Vendor("acme", "acme", ""), lambda operation, request: {"text": request["prompt"]}, asynchronous=False
+        ... )
+        >>> adapter.send("complete", {"prompt": "hello"})
+        {'text': 'hello'}
+    """
+
+    def __init__(
+        self,
+        vendor: Vendor,
+        function: Callable[[str, Request], Any],
+        *,
+        asynchronous: bool,
+        endpoint: Mapping[str, Any] | None = None,
+        codec: CompletionCodec | None = None,
+        client: Any = None,
+    ) -> None:
+        super().__init__(partial(capabilities_of, vendor))
+        self._awaits = inspect.iscoroutinefunction(function)
+        if self._awaits and not asynchronous:
+            raise ConfigurationError(
+                f"{vendor.name} sends by an async function only. Use from_provider(..., async_client=True)."
+            )
+        self.provider = vendor.name
+        self.asynchronous = asynchronous
+        self.endpoint: Mapping[str, Any] = endpoint or {}
+        self.client = function if client is None else client
+        self._function = function
+        self._codec = codec or DataCodec()
+
+    def send(self, operation: str, request: Request) -> Any:
+        """Call the function with `request`, or make an awaitable that does."""
+        if self._awaits or not self.asynchronous:
+            return self._function(operation, request)
+        # A thread pool of its own: all threads of the event loop's may be waiting for this very request.
+        run = contextvars.copy_context().run
+        return asyncio.get_running_loop().run_in_executor(self._threads, run, self._function, operation, request)
+
+    def dump(self, completion: Any) -> str:
+        """Write a completion as one line of JSON."""
+        return self._codec.dump(completion)
+
+    def load(self, text: str) -> Any:
+        """Make the completion that `dump` wrote."""
+        return self._codec.load(text)
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix=f"instructor-{self.provider}")
+        weakref.finalize(self, threads.shutdown, wait=False)
+        return threads

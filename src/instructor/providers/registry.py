@@ -1,0 +1,87 @@
+"""Vendors that this package does not know: `register_provider`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from instructor.exceptions import ConfigurationError
+from instructor.mode import Mode
+from instructor.providers.sdks import SDKS, MakeAdapter, Sdk
+from instructor.providers.table import Vendor, add_vendor
+from instructor.wires.capabilities import Capabilities
+from instructor.wires.wire import Wire
+
+
+def register_provider(
+    name: str,
+    *,
+    wires: Mapping[Mode, Wire],
+    make_adapter: MakeAdapter,
+    options: Iterable[str] = (),
+    aliases: Iterable[str] = (),
+    key_variables: Iterable[str] = (),
+    base_url: str = "",
+    base_url_variables: Iterable[str] = (),
+    docs: str = "",
+    capabilities: Callable[[str], Capabilities] | Capabilities | None = None,
+    takes_key_function: bool = False,
+    replace: bool = False,
+) -> None:
+    """Add a vendor, so that ``from_provider("name/model")`` finds it.
+
+    Use it in a package of your own, or at the start of a program. Caching, retries, hooks and both clients then work
+    as for the vendors that are built in. A vendor that speaks OpenAI's chat API needs none of this: use
+    ``from_provider("openai/model", base_url=...)``.
+
+    Args:
+        name: The part of the model string before its first ``/``: lower-case letters, digits, ``.``, ``-`` and ``_``.
+        wires: The wire of each mode, best mode first. `instructor.testing.WireContract` tests a wire.
+        make_adapter: Called as ``make_adapter(vendor, asynchronous=, base_url=, api_key=, options=)`` for each client;
+            returns an `Adapter`, such as a `FunctionAdapter`. It should import no SDK and need no key: the first
+            request may.
+        options: Keywords of ``from_provider`` that are passed to `make_adapter` in ``options``. Every other keyword
+            is a default for each call.
+        aliases: Other names for the vendor.
+        key_variables: Environment variables that may hold the key, for `find_key`.
+        base_url: Where requests go by default.
+        base_url_variables: Environment variables that may hold another base URL.
+        docs: Where the vendor documents keys and models, for error messages.
+        capabilities: What each model can do, given its name, or what all of them can do. Default: functions can be
+            called by name, and whatever else `Capabilities` has as default.
+        takes_key_function: Whether ``api_key=`` may be a function. Default False.
+        replace: Whether the vendor may take the place of one of the same name. Default False.
+
+    Raises:
+        ConfigurationError: A name is malformed or taken, or there is no wire.
+
+    Example:
+        >>> from instructor import Mode, from_provider, register_provider
+        >>> from instructor.providers.function_adapter import FunctionAdapter
+        >>> from instructor.testing import ScriptedAdapter
+        >>> from instructor.wires.openai_chat import OPENAI_CHAT
+        >>> register_provider(
+        ...     "acme",
+        ...     wires={Mode.TOOLS: OPENAI_CHAT},
+        ...     make_adapter=lambda vendor, **settings: ScriptedAdapter([{"content": 25}], provider=vendor.name),
+        ...     replace=True,
+        ... )
+        >>> from_provider("acme/any").create(int, messages=[{"role": "user", "content": "Anna is 25."}])
+        25
+    """
+    if not wires:
+        raise ConfigurationError(f"{name} has no wire. Pass wires={{Mode.TOOLS: ...}}, best mode first.")
+    own = Capabilities(tuple(wires)) if capabilities is None else capabilities
+    vendor = Vendor(
+        name=name,
+        sdk=f"registered:{name}",
+        docs=docs,
+        aliases=tuple(aliases),
+        key_variables=tuple(key_variables),
+        needs_key=bool(tuple(key_variables)),
+        base_url=base_url,
+        base_url_variables=tuple(base_url_variables),
+        modes=tuple(wires),
+        capabilities=own if callable(own) else lambda _: own,
+    )
+    add_vendor(vendor, replace=replace)
+    SDKS[vendor.sdk] = Sdk(lambda: wires, make_adapter, frozenset(options), takes_key_function)

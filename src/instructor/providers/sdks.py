@@ -1,0 +1,192 @@
+"""What this package knows of each SDK: its client's keywords, its wires, and how its adapter is made.
+
+This is data, so that sorting a caller's keywords imports no SDK. `register_provider` adds rows at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from instructor.exceptions import ConfigurationError
+from instructor.mode import Mode
+from instructor.providers.adapter import Adapter
+from instructor.providers.table import Vendor
+from instructor.wires.wire import Wire
+
+Wires = Mapping[Mode, Wire]
+
+
+class MakeAdapter(Protocol):
+    """Makes the adapter of a vendor, without importing its SDK."""
+
+    def __call__(
+        self,
+        vendor: Vendor,
+        *,
+        asynchronous: bool,
+        base_url: str | None,
+        api_key: Any,
+        options: Mapping[str, Any],
+    ) -> Adapter:
+        """Make an adapter.
+
+        Args:
+            vendor: The vendor's row.
+            asynchronous: Whether its `send` returns awaitables.
+            base_url: The caller's base URL, or None.
+            api_key: The caller's key, or None to look for one when a request is sent.
+            options: Those keywords of ``from_provider`` that are in the SDK's list of options.
+
+        Raises:
+            ConfigurationError: An option is wrong, or two contradict each other.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sdk:
+    """One SDK.
+
+    Attributes:
+        load_wires: Imports the wires and returns the one of each mode.
+        make_adapter: Makes the adapter of a vendor.
+        options: Keywords of ``from_provider`` that go to `make_adapter`. Every other keyword is a default for each call.
+        takes_key_function: Whether ``api_key=`` may be a function that returns the key.
+    """
+
+    load_wires: Callable[[], Wires]
+    make_adapter: MakeAdapter
+    options: frozenset[str] = field(default_factory=frozenset[str])
+    takes_key_function: bool = False
+
+
+def _openai_wires() -> Wires:
+    from instructor.wires.openai_chat import OPENAI_CHAT
+    from instructor.wires.openai_responses import OPENAI_RESPONSES
+
+    return dict.fromkeys(OPENAI_CHAT.modes, OPENAI_CHAT) | dict.fromkeys(OPENAI_RESPONSES.modes, OPENAI_RESPONSES)
+
+
+def _anthropic_wires() -> Wires:
+    from instructor.wires.anthropic import ANTHROPIC_MESSAGES
+
+    return dict.fromkeys(ANTHROPIC_MESSAGES.modes, ANTHROPIC_MESSAGES)
+
+
+def _genai_wires() -> Wires:
+    from instructor.wires.genai import GENAI
+
+    return dict.fromkeys(GENAI.modes, GENAI)
+
+
+def _offline_wires() -> Wires:
+    from instructor.wires.openai_chat import OPENAI_CHAT
+
+    return dict.fromkeys(OPENAI_CHAT.modes, OPENAI_CHAT)
+
+
+def _make_openai(vendor: Vendor, **arguments: Any) -> Adapter:
+    from instructor.providers.openai import make_adapter
+
+    return make_adapter(vendor, **arguments)
+
+
+def _make_anthropic(vendor: Vendor, **arguments: Any) -> Adapter:
+    from instructor.providers.anthropic import make_adapter
+
+    return make_adapter(vendor, **arguments)
+
+
+def _make_genai(vendor: Vendor, **arguments: Any) -> Adapter:
+    from instructor.providers.genai import make_adapter
+
+    return make_adapter(vendor, **arguments)
+
+
+def _make_offline(
+    vendor: Vendor, *, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
+) -> Adapter:
+    if base_url is not None or api_key is not None:
+        raise ConfigurationError(f"{vendor.name} sends nothing, so base_url= and api_key= have no use. Leave them out.")
+    from instructor.providers.offline import OfflineAdapter
+
+    return OfflineAdapter(asynchronous, **options)
+
+
+_OPENAI_OPTIONS = frozenset(
+    {
+        "admin_api_key",
+        "data_residency",
+        "default_headers",
+        "default_query",
+        "http_client",
+        "max_retries",
+        "organization",
+        "project",
+        "provider",
+        "timeout",
+        "webhook_secret",
+        "websocket_base_url",
+        "workload_identity",
+        "_enforce_credentials",
+        "_strict_response_validation",
+    }
+)
+_AZURE_OPTIONS = (_OPENAI_OPTIONS - {"data_residency", "provider"}) | {
+    "api_version",
+    "azure_ad_token",
+    "azure_ad_token_provider",
+    "azure_deployment",
+    "azure_endpoint",
+}
+_ANTHROPIC_OPTIONS = frozenset(
+    {
+        "auth_token",
+        "config",
+        "credentials",
+        "default_headers",
+        "default_query",
+        "http_client",
+        "max_retries",
+        "middleware",
+        "open_telemetry",
+        "profile",
+        "timeout",
+        "webhook_key",
+        "_strict_response_validation",
+        "_token_cache",
+    }
+)
+_GENAI_OPTIONS = frozenset(
+    {
+        "credentials",
+        "debug_config",
+        "enterprise",
+        "http_options",
+        "location",
+        "project",
+        "vertexai",
+        # The names that the other SDKs give to what this one keeps in http_options.
+        "default_headers",
+        "http_client",
+        "max_retries",
+        "timeout",
+    }
+)
+
+SDKS: dict[str, Sdk] = {
+    "openai": Sdk(_openai_wires, _make_openai, _OPENAI_OPTIONS, takes_key_function=True),
+    "azure": Sdk(_openai_wires, _make_openai, _AZURE_OPTIONS, takes_key_function=True),
+    "anthropic": Sdk(_anthropic_wires, _make_anthropic, _ANTHROPIC_OPTIONS),
+    "genai": Sdk(_genai_wires, _make_genai, _GENAI_OPTIONS),
+    "offline": Sdk(_offline_wires, _make_offline, frozenset({"latency"})),
+}
+"""Every SDK by the name that `Vendor.sdk` gives it."""
+
+
+def find_wires(vendor: Vendor) -> dict[Mode, Wire]:
+    """Find the wire of each mode that a vendor offers, best mode first."""
+    wires = SDKS[vendor.sdk].load_wires()
+    return {mode: wires[mode] for mode in vendor.modes}

@@ -1,0 +1,168 @@
+"""What an adapter learns from a provider's refusal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import openai
+import pytest
+
+from instructor.factory import from_provider
+from instructor.mode import Mode
+from instructor.providers.corrections import CapabilityMemory, correct
+from instructor.wires.capabilities import Capabilities
+from replies import Reply, ReplyServer
+
+ALL = Capabilities((Mode.TOOLS, Mode.JSON_SCHEMA, Mode.JSON, Mode.MD_JSON, Mode.RESPONSES_TOOLS))
+FUNCTIONS = "Function tools with reasoning_effort are not supported for gpt-6-luna in /v1/chat/completions. Please use /v1/responses instead."
+
+
+class RefusalError(Exception):
+    """An error as an SDK raises it, with a status."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status_code = status
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Thinking mode does not support this tool_choice",
+        "tool_choice 'specified' is incompatible with thinking enabled",
+        "The tool_choice parameter does not support being set to required or object in thinking mode",
+        "Tool choice must be auto",
+        "Thinking may not be enabled when tool_choice forces tool use.",
+        "deepseek-reasoner does not support this tool_choice",
+    ],
+)
+def test_a_refused_tool_choice_is_weakened_then_left_out_then_the_mode_changes(words):
+    first = correct(ALL, Mode.TOOLS, words)
+    second = correct(first, Mode.TOOLS, words)
+    third = correct(second, Mode.TOOLS, words)
+    assert (first.tool_choice, second.tool_choice, third.modes[0]) == ("auto", "omitted", Mode.JSON_SCHEMA)
+    assert correct(ALL, Mode.JSON, words) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "words", "following"),
+    [
+        (Mode.TOOLS, FUNCTIONS, Mode.JSON_SCHEMA),
+        (Mode.TOOLS, "registry.ollama.ai/library/gemma does not support tools", Mode.JSON_SCHEMA),
+        (Mode.TOOLS, "No endpoints found that support tool use.", Mode.JSON_SCHEMA),
+        (Mode.TOOLS, "`tool calling` is not supported with this model", Mode.JSON_SCHEMA),
+        (Mode.JSON_SCHEMA, "This response_format type is unavailable now", Mode.TOOLS),
+        (Mode.JSON_SCHEMA, "'response_format' of type 'json_schema' is not supported with this model.", Mode.TOOLS),
+        (Mode.JSON, "Json mode response is not supported when enable_thinking is true", Mode.TOOLS),
+        (
+            Mode.TOOLS,
+            "This model is only supported in v1/responses and not in v1/chat/completions.",
+            Mode.RESPONSES_TOOLS,
+        ),
+        (Mode.RESPONSES_TOOLS, "404 page not found", Mode.TOOLS),
+    ],
+)
+def test_a_refused_mode_is_followed_by_the_next_best(mode, words, following):
+    corrected = correct(ALL, mode, words)
+    assert corrected.modes[0] is following
+    assert mode not in corrected.modes
+    assert replace(corrected, modes=ALL.modes) == ALL
+
+
+@pytest.mark.parametrize(
+    ("words", "argument"),
+    [
+        (
+            "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) is supported.",
+            "temperature",
+        ),
+        ("Unsupported parameter: 'top_p' is not supported with this model.", "top_p"),
+        ("`temperature` is deprecated for this model.", "temperature"),
+        ("top_k: Extra inputs are not permitted", "top_k"),
+        ("`temperature` may only be set to 1 when thinking is enabled", "temperature"),
+        ("invalid temperature: only 1 is allowed for this model", "temperature"),
+        ("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort"),
+        ("Argument not supported on this model: stop", "stop"),
+        ("Unsupported parameter: 'stop' is not supported with this model.", "stop"),
+        ("Model grok-5 does not support parameter presence_penalty", "presence_penalty"),
+    ],
+)
+def test_a_refused_argument_is_left_out(words, argument):
+    corrected = correct(ALL, Mode.JSON, words)
+    assert corrected == replace(ALL, refused={argument})
+    assert correct(corrected, Mode.JSON, words) is None
+
+
+def test_the_output_limit_gets_the_name_that_the_provider_asks_for():
+    words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    corrected = correct(ALL, Mode.TOOLS, words)
+    assert corrected == replace(ALL, output_limit="max_completion_tokens")
+    assert correct(corrected, Mode.TOOLS, "Unrecognized request argument supplied: max_completion_tokens") == ALL
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The model `gpt-7` does not exist or you do not have access to it.",
+        "max_tokens is too large: 100000. This model supports at most 16384 completion tokens.",
+        "Invalid schema for response_format 'User': In context=(), 'additionalProperties' is required to be supplied.",
+        "This model's maximum context length is 8192 tokens.",
+        "Incorrect API key provided",
+        "Invalid 'messages[0].content': empty string not allowed",
+        "",
+    ],
+)
+def test_an_error_about_something_else_teaches_nothing(words):
+    for mode in ALL.modes:
+        assert correct(ALL, mode, words) is None
+
+
+def test_the_last_mode_is_kept():
+    assert correct(Capabilities((Mode.TOOLS,)), Mode.TOOLS, FUNCTIONS) is None
+
+
+def test_what_was_learned_changes_the_next_request_and_not_the_preferred_mode():
+    memory = CapabilityMemory(lambda model: ALL)
+    corrected = memory.learn("m", Mode.TOOLS, RefusalError(FUNCTIONS))
+    assert memory.capabilities("m") == corrected
+    assert corrected.modes[0] is Mode.JSON_SCHEMA
+    assert memory.preferred_mode("m") is Mode.TOOLS
+    assert memory.capabilities("other") == ALL
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+def test_only_a_refused_request_teaches(status):
+    assert CapabilityMemory(lambda model: ALL).learn("m", Mode.TOOLS, RefusalError(FUNCTIONS, status)) is None
+    assert CapabilityMemory(lambda model: ALL).learn("m", Mode.TOOLS, ValueError(FUNCTIONS)) is None
+
+
+def test_calls_that_were_refused_at_the_same_time_learn_one_thing():
+    memory = CapabilityMemory(lambda model: ALL)
+    error = RefusalError("Tool choice must be auto")
+    assert [memory.learn("m", Mode.TOOLS, error, ALL).tool_choice for _ in range(5)] == ["auto"] * 5
+
+
+def test_a_provider_that_refuses_everything_is_asked_a_few_times_only():
+    memory = CapabilityMemory(lambda model: ALL)
+    limits = ("use 'max_completion_tokens' instead", "Unrecognized request argument supplied: max_completion_tokens")
+    asked = 0
+    while memory.learn("m", memory.capabilities("m").modes[0], RefusalError(limits[asked % 2])):
+        asked += 1
+    assert asked == 1
+
+
+def test_the_memory_of_models_is_bounded():
+    memory = CapabilityMemory(lambda model: ALL)
+    for number in range(1000):
+        memory.capabilities(f"model-{number}")
+    assert len(memory._known) <= 256
+
+
+def test_the_errors_of_a_real_sdk_are_understood(reply_server: ReplyServer):
+    reply_server.script(Reply({"error": {"message": FUNCTIONS, "type": "invalid_request_error"}}, status=400))
+    adapter = from_provider("openai/gpt-4.1", base_url=reply_server.url, api_key="k", max_retries=0)._adapter
+    with pytest.raises(openai.BadRequestError) as caught:
+        adapter.send("chat.completions.create", {"model": "gpt-4.1", "messages": []})
+    assert adapter.preferred_mode("gpt-4.1") is Mode.TOOLS
+    assert adapter.learn("gpt-4.1", Mode.TOOLS, caught.value).modes[0] is Mode.JSON_SCHEMA
+    adapter.client.close()
