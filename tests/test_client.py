@@ -208,7 +208,7 @@ def test_a_store_that_ignores_its_ttl_serves_nothing_beyond_it(monkeypatch: pyte
     now = [1000.0]
     client, port = make(cache=Recorder())
     original = client._call
-    monkeypatch.setattr(client, "_call", lambda *said: _at(original(*said), now))
+    monkeypatch.setattr(client, "_call", lambda *values, **names: _at(original(*values, **names), now))
     client.create(User, HELLO, cache_ttl=60)
     now[0] = 1059.9
     client.create(User, HELLO, cache_ttl=60)
@@ -219,7 +219,7 @@ def test_a_store_that_ignores_its_ttl_serves_nothing_beyond_it(monkeypatch: pyte
 
 
 def _at(call: Any, now: list[float]) -> Any:
-    return call._replace(clock=lambda: now[0])
+    return call._replace(policy=call.policy._replace(clock=lambda: now[0]))
 
 
 def test_auto_cache_ignores_a_ttl_and_says_so_once() -> None:
@@ -366,18 +366,6 @@ def test_the_same_store_on_disk_answers_a_new_client(tmp_path) -> None:
     assert not port.requests
 
 
-def test_the_memo_is_bounded_and_forgets_nothing_that_matters() -> None:
-    from instructor.engine.fast_path import KeyMemo
-
-    memo = KeyMemo(most_keys=2, most_bytes=80)
-    for number in range(5):
-        memo.remember(bytes([number]) * 10, str(number))
-        assert len(memo.keys) <= 2
-    memo.remember(b"x" * 11, "too large to be worth its place")
-    assert b"x" * 11 not in memo.keys
-    assert memo.keys[bytes([4]) * 10] == "4"
-
-
 @pytest.mark.usefixtures("clean_heap")
 def test_a_client_can_be_freed() -> None:
     client, _ = make(cache=AutoCache())
@@ -406,8 +394,8 @@ def test_a_forked_child_hits_though_other_threads_held_every_lock() -> None:
         client._stats._lock,
         client._memo._lock,
         client._plans._lock,
-        client._handle._lock,
-        client._handle.store._lock,
+        client._path.tiers[0].handle._lock,
+        client.cache._lock,
     ]
     for lock in locks:
         lock.acquire()

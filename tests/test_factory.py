@@ -137,7 +137,8 @@ def test_offline_refuses_what_it_cannot_use(name):
 def test_what_is_no_client_keyword_is_a_default_for_each_call():
     options = {"temperature": 0, "max_tokens": 9, "strict": False, "timeout": 3, "extra_body": {"a": 1}}
     client = from_provider("openai/m", **options)
-    assert client._defaults | client._settings == {name: options[name] for name in options if name != "timeout"}
+    assert client._defaults == {"temperature": 0, "max_tokens": 9, "extra_body": {"a": 1}}
+    assert client._settings.strict is False
 
 
 def test_cache_settings_and_hooks_reach_the_client_on_every_way():
@@ -154,7 +155,7 @@ def test_cache_settings_and_hooks_reach_the_client_on_every_way():
         from_anthropic(anthropic.Anthropic(api_key=KEY), model="m", **settings),
         from_genai(genai.Client(api_key=KEY), model="m", **settings),
     ):
-        assert client._handle.store is settings["cache"]
+        assert client.cache is settings["cache"]
         assert (client._ttl, client._namespace, client.model) == (60.0, "tenant", "m")
         assert client.hooks is settings["hooks"]
         assert client._defaults == {"temperature": 0}

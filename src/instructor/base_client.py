@@ -201,7 +201,7 @@ class BaseClient:
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
         model = check.check_model(
-            arguments.pop("model", None) or self._defaults.get("model"), self._model, self.provider
+            _first(arguments.pop("model", None), self._defaults.get("model")), self._model, self.provider
         )
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
         namespace = (

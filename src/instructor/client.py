@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from instructor import methods
 from instructor.base_client import BaseClient
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Refused
 from instructor.engine.question import answer
 from instructor.hooks import HookName
-from instructor.methods import call_keywords
+from instructor.methods import (
+    call_keywords,
+    typed_async_create,
+    typed_async_create_with_completion,
+    typed_create,
+    typed_create_with_completion,
+)
 
 
 class Instructor(BaseClient):
@@ -41,7 +46,7 @@ class Instructor(BaseClient):
         25
     """
 
-    @methods.create(call_keywords)
+    @typed_create(call_keywords)
     def create(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """Ask for an answer of a given type.
 
@@ -76,7 +81,7 @@ class Instructor(BaseClient):
         call = self._call(response_model, messages, keywords, refused=refused)
         return drive(answer(call), self._adapter)
 
-    @methods.create_with_completion(call_keywords)
+    @typed_create_with_completion(call_keywords)
     def create_with_completion(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """Ask as `create` does, and return the SDK's completion too.
 
@@ -128,7 +133,7 @@ class AsyncInstructor(BaseClient):
         25
     """
 
-    @methods.async_create(call_keywords)
+    @typed_async_create(call_keywords)
     async def create(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """As `Instructor.create`."""
         found = self._lookup(response_model, messages, keywords, False)
@@ -138,7 +143,7 @@ class AsyncInstructor(BaseClient):
         call = self._call(response_model, messages, keywords, refused=refused)
         return await drive_async(answer(call), self._adapter)
 
-    @methods.async_create_with_completion(call_keywords)
+    @typed_async_create_with_completion(call_keywords)
     async def create_with_completion(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """As `Instructor.create_with_completion`."""
         found = self._lookup(response_model, messages, keywords, True)

@@ -93,22 +93,24 @@ class AsyncCreateWithCompletion(Protocol[P]):
     ) -> Coroutine[Any, Any, tuple[Any, Any]]: ...
 
 
-def create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Create[P]]:
+def typed_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Create[P]]:
     """Give a method the signature of `Create` with these keywords."""
     return _signed(keywords)
 
 
-def create_with_completion(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateWithCompletion[P]]:
+def typed_create_with_completion(
+    keywords: Callable[P, None],
+) -> Callable[[Callable[..., Any]], CreateWithCompletion[P]]:
     """Give a method the signature of `CreateWithCompletion` with these keywords."""
     return _signed(keywords)
 
 
-def async_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreate[P]]:
+def typed_async_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreate[P]]:
     """Give a method the signature of `AsyncCreate` with these keywords."""
     return _signed(keywords)
 
 
-def async_create_with_completion(
+def typed_async_create_with_completion(
     keywords: Callable[P, None],
 ) -> Callable[[Callable[..., Any]], AsyncCreateWithCompletion[P]]:
     """Give a method the signature of `AsyncCreateWithCompletion` with these keywords."""

@@ -307,12 +307,14 @@ def test_a_stores_own_stop_iteration_is_a_failure_like_any_other(in_task: bool) 
 
 def test_counters_add_up_over_threads() -> None:
     handle = handle_of(AutoCache())
-    threads = [threading.Thread(target=lambda: [handle.count(hits=1, writes=2) for _ in range(500)]) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: [handle.count(misses=1, writes=2) for _ in range(500)]) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (handle.stats().hits, handle.stats().writes) == (4000, 8000)
+    assert (handle.stats().misses, handle.stats().writes) == (4000, 8000)
 
 
 def test_counters_are_told_though_the_size_is_not() -> None:

@@ -92,7 +92,7 @@ def make_key(**changes: Any) -> str:
     builder = KeyBuilder(
         {"provider": said["provider"], "wire": "openai_chat", "endpoint": said["endpoint"], "mode": said["mode"].name}
     )
-    plan = Plans(OPENAI_CHAT, said["mode"]).make(said["response_model"])
+    plan = Plans().make(said["response_model"])
     key, _ = builder.key(
         plan.schema_text,
         plan.shape_text,

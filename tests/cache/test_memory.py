@@ -41,7 +41,7 @@ def test_storing_again_makes_an_entry_the_latest() -> None:
 
 
 @pytest.mark.parametrize("free_threaded", [False, True])
-def test_find_returns_the_very_entry_and_counts(free_threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_returns_the_very_entry(free_threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "FREE_THREADED", free_threaded)
     cache = AutoCache()
     kept = entry("a")
@@ -49,7 +49,7 @@ def test_find_returns_the_very_entry_and_counts(free_threaded: bool, monkeypatch
     assert cache.find("a") is kept
     assert cache.find("b") is None
     cache.get("a")
-    assert (cache.hits, cache.stats().hits, cache.stats().entries) == (1, 1, 1)
+    assert cache.stats().entries == 1
 
 
 def test_an_entry_stored_as_text_is_found_and_read_back_as_the_same_text() -> None:
@@ -125,14 +125,12 @@ def test_a_subclass_that_counts_otherwise_has_stats_without_a_size() -> None:
 
     cache = Counting()
     cache.keep(entry("a"))
-    cache.find("a")
-    assert (cache.stats().hits, cache.stats().entries) == (1, None)
+    assert cache.stats().entries is None
 
 
 @pytest.mark.parametrize("free_threaded", [False, True])
-def test_threads_lose_no_count_and_never_exceed_maxsize(free_threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_never_exceed_maxsize(free_threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "FREE_THREADED", free_threaded)
-    monkeypatch.setattr(memory, "_MOST_NOTED", 64)
     cache = AutoCache(maxsize=5)
     missed: list[str] = []
 
@@ -144,7 +142,7 @@ def test_threads_lose_no_count_and_never_exceed_maxsize(free_threaded: bool, mon
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(use, range(4000)))
-    assert cache.hits + len(missed) == 4000
+    assert len(missed) >= 10
     assert len(cache) == 5
 
 

@@ -126,7 +126,7 @@ def test_what_was_learned_changes_the_next_request_and_not_the_preferred_mode():
     corrected = memory.learn("m", Mode.TOOLS, RefusalError(FUNCTIONS))
     assert memory.capabilities("m") == corrected
     assert corrected.modes[0] is Mode.JSON_SCHEMA
-    assert memory.preferred_mode("m") is Mode.TOOLS
+    assert memory.published("m").modes[0] is Mode.TOOLS
     assert memory.capabilities("other") == ALL
 
 
@@ -163,6 +163,6 @@ def test_the_errors_of_a_real_sdk_are_understood(reply_server: ReplyServer):
     adapter = from_provider("openai/gpt-4.1", base_url=reply_server.url, api_key="k", max_retries=0)._adapter
     with pytest.raises(openai.BadRequestError) as caught:
         adapter.send("chat.completions.create", {"model": "gpt-4.1", "messages": []})
-    assert adapter.preferred_mode("gpt-4.1") is Mode.TOOLS
+    assert adapter.published("gpt-4.1").modes[0] is Mode.TOOLS
     assert adapter.learn("gpt-4.1", Mode.TOOLS, caught.value).modes[0] is Mode.JSON_SCHEMA
     adapter.client.close()

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def unix_time() -> float:
+    """Seconds since 1970, by whatever ``time.time`` is by now: tests replace it."""
+    return time.time()
+
+
 class Prompt(NamedTuple):
     """What is asked, and in which way. It is made of a copy of what the caller passed, which nobody changes.
 
@@ -63,7 +68,7 @@ class Policy(NamedTuple):
     ttl: float | None = None
     patience: float | None = None
     source: object = None
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = unix_time
 
 
 class Live(NamedTuple, Generic[T]):

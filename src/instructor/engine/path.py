@@ -94,6 +94,7 @@ class StoreTier:
             data = yield from Read(self.handle, key)
             return decode_entry(data, key) if data is not None else None
         except CacheEntryError as error:
+            self.handle.count(errors=1)
             yield from report(error)
             return f"damaged: {error}"
         except CacheError as error:

@@ -48,7 +48,7 @@ def use_all(name: str) -> None:
     disk.set(name, name)
     assert disk.get(name) == name
     for store in (memory, plain, coroutine, disk):
-        handle_of(store).count(hits=1)
+        handle_of(store).count(misses=1)
 
 
 use_all("before")
