@@ -255,7 +255,7 @@ def make_job(
         output=output,
         concurrency=at_once,
         report=report,
-        interrupted=lambda: None,
+        announce=lambda _: None,
     )
 
 

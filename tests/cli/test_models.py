@@ -43,8 +43,8 @@ def test_a_module_in_the_current_directory_and_a_file_are_imported(where: str):
         ("loaded_shapes:Zebra", "It has Outer, User"),
         ("broken_shapes:User", "broken_shapes cannot be imported: .*nothing_of_that_name.*line 1"),
         ("failing_shapes.py:User", "ZeroDivisionError.*line 2"),
-        ("os:path", "no response model but a module"),
-        ("os:getcwd", "no response model"),
+        ("os:path", "os:path is a module, not a response model"),
+        ("os:getcwd", "not a response model"),
     ],
 )
 def test_what_is_wrong_with_a_name_is_told(name: str, message: str):

@@ -9,7 +9,7 @@ import pytest
 
 from cli.conftest import CommandLine
 from instructor.cli.output import Output
-from instructor.cli.output_paths import check_targets
+from instructor.cli.output_paths import check_output_paths
 from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
 
@@ -76,10 +76,10 @@ def test_standard_input_and_output_are_files_too(folder: Path, command_line: Com
 
 @pytest.mark.parametrize("name", ["/dev/null", "-"])
 def test_devices_and_pipes_are_written_whatever_is_read(folder: Path, name: str):
-    check_targets(name, None, Path("/dev/null"), Path("kept"))
-    check_targets("new.jsonl", "figures.json", Path("in.txt"), Path("kept"))
+    check_output_paths(name, None, Path("/dev/null"), Path("kept"))
+    check_output_paths("new.jsonl", "figures.json", Path("in.txt"), Path("kept"))
     with pytest.raises(ConfigurationError):
-        check_targets("in.txt", None, Path("in.txt"), Path("kept"))
+        check_output_paths("in.txt", None, Path("in.txt"), Path("kept"))
 
 
 def test_an_output_behind_a_link_is_written_there_and_the_link_stays(folder: Path):

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from instructor.cli.prices import Prices
 from instructor.cli.progress import LiveDisplay, PlainDisplay, make_display, make_summary, show_time_left
-from instructor.cli.run_stats import ClientStats, Outcome
+from instructor.cli.run_stats import Outcome, RunStats
 from instructor.usage import Usage
 
 PRICES = Prices("openai/gpt-4.1-mini", "as gpt-4.1-mini")
 
 
-def make_tally(*outcomes: Outcome, total: int | None = 300, prices: Prices = PRICES) -> ClientStats:
-    stats = ClientStats(total=total)
+def make_stats(*outcomes: Outcome, total: int | None = 300, prices: Prices = PRICES) -> RunStats:
+    stats = RunStats(total=total)
     for outcome in outcomes:
         stats.add(outcome, prices)
     return stats
@@ -34,7 +34,7 @@ FAILED = Outcome(4, error="no", attempts=1, spent=Usage(250_000, 0))
 
 
 def test_every_record_is_counted_once_and_its_money_where_it_belongs():
-    stats = make_tally(HIT, ASKED, SHARED, FAILED)
+    stats = make_stats(HIT, ASKED, SHARED, FAILED)
     assert (stats.done, stats.hits, stats.asked, stats.shared, stats.failed, stats.requests) == (4, 1, 1, 1, 1, 3)
     assert (stats.money_spent, stats.money_saved) == (Decimal("0.3"), Decimal("0.5"))
     assert (stats.spent.total_tokens, stats.saved.total_tokens) == (750_000, 1_250_000)
@@ -43,7 +43,7 @@ def test_every_record_is_counted_once_and_its_money_where_it_belongs():
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_live_display_takes_three_lines(width: int):
     console = make_console(width, terminal=True)
-    display = LiveDisplay(console, make_tally(HIT, ASKED, SHARED, FAILED), PRICES)
+    display = LiveDisplay(console, make_stats(HIT, ASKED, SHARED, FAILED), PRICES)
     lines = console.render_lines(display._draw())
     assert len(lines) == 3
     text = "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
@@ -56,7 +56,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch: pytest.Monkey
     clock = [1000.0]
     monkeypatch.setattr("instructor.cli.progress.time.monotonic", lambda: clock[0])
     console = make_console(80, terminal=False)
-    display = make_display(console, make_tally(HIT), PRICES, quiet=False)
+    display = make_display(console, make_stats(HIT), PRICES, quiet=False)
     assert isinstance(display, PlainDisplay)
     for clock[0] in (1001.0, 1006.0, 1007.0, 1012.0):
         display.update()
@@ -65,7 +65,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch: pytest.Monkey
 
 def test_a_price_that_is_not_known_is_not_zero():
     unknown = Prices("ollama/llama3")
-    stats = make_tally(ASKED, prices=unknown)
+    stats = make_stats(ASKED, prices=unknown)
     console = make_console(80, terminal=False)
     console.print(make_summary(stats, unknown, {"output": "out.jsonl"}))
     shown = console.file.getvalue()
@@ -77,7 +77,7 @@ def test_a_price_that_is_not_known_is_not_zero():
 def test_the_time_left_is_told_by_the_speed_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch):
     clock = [0.0]
     monkeypatch.setattr("instructor.cli.run_stats.time.monotonic", lambda: clock[0])
-    stats = ClientStats(total=1200, _began=0.0)
+    stats = RunStats(total=1200, _began=0.0)
     stats.tick()
     for _ in range(1000):  # a thousand hits at once, then one miss a second
         stats.add(HIT, Prices("offline/x"))

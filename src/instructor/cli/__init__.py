@@ -1,11 +1,10 @@
-"""The command line: ``instructor extract`` and its parts. Nothing of it is imported by the library."""
+"""The command line: ``instructor extract`` and its parts. The library itself imports nothing from here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-INTERRUPTED = 130
-"""The exit status of a command that Ctrl-C stopped: 128 and the number of the signal, as shells have it."""
+from instructor.cli.signals import SIGNALLED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -15,12 +14,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The words after the command's name; those of the process by default.
 
     Raises:
-        SystemExit: Always. 0: all went well; 1: some record failed; 2: the command cannot be run as given;
-            130: stopped by Ctrl-C.
+        SystemExit: Always. 0: all went well; 1: some record failed; 2: the command can't be run as written;
+            129, 130, 143: stopped by a closed terminal, Ctrl-C, or a request to terminate.
     """
     try:
         from instructor.cli.app import make_app
 
         make_app()(args=None if arguments is None else list(arguments), prog_name="instructor")
-    except KeyboardInterrupt:  # before the command itself could take notice of it
-        raise SystemExit(INTERRUPTED) from None
+    except KeyboardInterrupt:  # Ctrl-C before `run_extract` watches the signals
+        raise SystemExit(SIGNALLED + 2) from None

@@ -1,99 +1,86 @@
-"""``instructor extract`` from its options to its exit status."""
+"""``instructor extract`` from its settings to its exit status."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pydantic_core
 
-from instructor.cli import INTERRUPTED
 from instructor.cli.extract import Job, Run, listen
 from instructor.cli.models import load_response_model
 from instructor.cli.output import Output
-from instructor.cli.output_paths import check_targets
+from instructor.cli.output_paths import check_output_paths
 from instructor.cli.prices import Prices, find_prices
 from instructor.cli.progress import Display, make_display, make_summary, report_failure
 from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input, open_input
-from instructor.cli.run_stats import ClientStats, Outcome
-from instructor.exceptions import CacheError, ConfigurationError, InstructorError
+from instructor.cli.run_stats import Outcome, RunStats
+from instructor.cli.settings import Settings
+from instructor.cli.signals import SIGNALLED, SignalWatcher
+from instructor.cli.terminal import make_console, show_warnings
+from instructor.exceptions import CacheError, ConfigurationError, InstructorError, ModeError
+from instructor.mode import Mode, resolve_mode
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from instructor.cache import DiskCache
 
-_SIGNALLED = 128
 _COUNT_SECONDS = 0.25
-"""How long a run waits to learn how many records there are; the count goes on beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The options of ``instructor extract``, as its help describes them."""
-
-    source: str
-    response_model: str
-    model: str
-    out: str
-    cache: str
-    concurrency: int = 8
-    limit: int | None = None
-    prompt: str | None = None
-    mode: str | None = None
-    base_url: str | None = None
-    max_retries: int | None = None
-    form: str | None = None
-    price_as: str | None = None
-    latency: float = 0.0
-    report: str | None = None
-    quiet: bool = False
+"""How long a run waits for the number of records; after that they are counted beside it."""
+_UNLIMITED = 1 << 62
+"""The size limit of a cache that never evicts: 4 EiB, more than SQLite holds."""
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def run_extract(settings: Settings) -> int:
     """Do what ``instructor extract`` does.
 
     Returns:
-        The exit status: 0, 1 (some record failed, or the run could not go on), 2 (it cannot be run as given),
-        or 130 (stopped by Ctrl-C).
+        The exit status: 0; 1 (some record failed, or the run could not go on); 2 (it can't be run as written);
+        128 and the number of the signal that stopped it.
     """
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    console = make_console()
+    signals = SignalWatcher()
+    signals.start()
     try:
-        return _Extraction(settings, console).run()
+        with show_warnings(console):
+            return _Extraction(settings, console, signals).run()
     except InstructorError as error:
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # from the watcher, before the run began
         console.print("Stopped. Run the same command again to go on.", highlight=False)
-        return INTERRUPTED
+        return SIGNALLED + signals.number
+    finally:
+        signals.finish()
 
 
 class _Extraction:
-    """One run with all that belongs to it. Making it checks every option before anything is asked."""
+    """One run and its parts. Making it checks every setting before anything is asked."""
 
-    def __init__(self, settings: Settings, console: Console) -> None:
+    def __init__(self, settings: Settings, console: Console, signals: SignalWatcher) -> None:
         self._settings = settings
         self._console = console
+        self._signals = signals
         self._source = open_input(settings.source, settings.form)
         self._prices: Prices = find_prices(settings.model, settings.price_as)
         prompt = make_prompt(settings.prompt)
         model = load_response_model(settings.response_model)
         client = make_client(settings)
-        check_targets(settings.out, settings.report, self._source.path, Path(settings.cache))
+        check_output_paths(settings.out, settings.report, self._source.path, Path(settings.cache))
         extra = {} if settings.max_retries is None else {"max_retries": settings.max_retries}
         if settings.report is not None:
             check_report(Path(settings.report))
         self._output = Output(settings.out)
-        self._stats = ClientStats()
+        self._stats = RunStats(concurrency=settings.concurrency)
         self._display: Display = make_display(console, self._stats, self._prices, quiet=settings.quiet)
         self._job = Job(
             source=self._source,
@@ -104,12 +91,12 @@ class _Extraction:
             output=self._output,
             concurrency=settings.concurrency,
             report=self._report,
-            interrupted=self._say_interrupted,
+            announce=self._announce,
         )
 
     def run(self) -> int:
         """Work through the records; return the exit status."""
-        run = Run(self._job)
+        run = Run(self._job, self._signals)
         completed = False
         count_records(self._source, self._settings.limit, self._stats)
         self._display.start()
@@ -120,18 +107,18 @@ class _Extraction:
                 self._output.finish()
         except OSError as error:
             completed = False
-            self._say_error(f"{error}. The run cannot go on.")
+            self._show_error(f"{error}. The run cannot go on.")
         finally:
             self._stats.tick()
             self._display.stop()
             if not completed:
                 self._output.abandon()
-        told = self._finish(completed=completed)
+        reported = self._finish(completed=completed)
         if run.signal_number:
-            return _SIGNALLED + run.signal_number
-        return int(not completed or not told or self._stats.failed > 0)
+            return SIGNALLED + run.signal_number
+        return int(not completed or not reported or self._stats.failed > 0)
 
-    def _say_error(self, message: str) -> None:
+    def _show_error(self, message: str) -> None:
         self._console.print(f"Error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
 
     def _report(self, outcome: Outcome) -> None:
@@ -140,13 +127,11 @@ class _Extraction:
             report_failure(self._console, outcome)
         self._display.update()
 
-    def _say_interrupted(self) -> None:
-        self._console.print(
-            "Stopping: waiting for the answers that are under way. Press Ctrl-C again to drop them.", highlight=False
-        )
+    def _announce(self, message: str) -> None:
+        self._console.print(message, highlight=False)
 
     def _finish(self, *, completed: bool) -> bool:
-        """Emit what came of the run; return whether it could be told in full."""
+        """Show and write the figures of the run; return whether the report could be written."""
         places = {"output" if completed else "unfinished": self._output.unfinished, "cache": self._settings.cache}
         if completed:
             places["output"] = self._settings.out if self._settings.out != "-" else "standard output"
@@ -155,8 +140,8 @@ class _Extraction:
             self._console.print(make_summary(self._stats, self._prices, places))
         if not completed:
             self._console.print(
-                f"Stopped after {self._stats.done:,} records. What was answered is in {self._settings.cache}: "
-                "run the same command again, and only the rest is asked.",
+                f"Stopped after {self._stats.done:,} records. Their answers are in {self._settings.cache}: "
+                "run the same command again, and only the remaining records are asked.",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -167,13 +152,13 @@ class _Extraction:
         try:
             path.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
         except OSError as error:
-            self._say_error(f"--report {path} cannot be written: {error.strerror}.")
+            self._show_error(f"--report {path} cannot be written: {error.strerror}.")
             return False
         return True
 
 
 def check_report(path: Path) -> None:
-    """Raise `ConfigurationError` if a file cannot be written, before there is something to write in it."""
+    """Raise `ConfigurationError` if the file of ``--report`` can't be written, before a run is made for it."""
     try:
         path.open("ab").close()
     except OSError as error:
@@ -181,34 +166,72 @@ def check_report(path: Path) -> None:
 
 
 def make_client(settings: Settings) -> Any:
-    """Make the client, with the cache that lets a run go on where another stopped.
+    """Make the client, with the cache in which a run finds the answers of the one before.
 
     Raises:
-        ConfigurationError: The model, the mode or another option is wrong, or the cache cannot be written.
+        ConfigurationError: The model, the mode or another setting is wrong, or the cache can't be written.
     """
     from instructor.factory import from_provider
 
-    options: dict[str, Any] = {"mode": settings.mode, "base_url": settings.base_url}
+    options: dict[str, Any] = {"mode": find_mode(settings.mode), "base_url": settings.base_url}
     options = {name: value for name, value in options.items() if value is not None}
     if settings.latency:
         options["latency"] = settings.latency
-    client = from_provider(settings.model, async_client=True, cache=open_cache(settings.cache), **options)
+    client = from_provider(settings.model, async_client=True, cache=open_cache(settings), **options)
     listen(client)
     return client
 
 
-def open_cache(directory: str) -> DiskCache:
-    """Make the cache, and see that it works: without it a run could not go on where another stopped.
+def find_mode(name: str | None) -> Mode | None:
+    """Return the mode that ``--mode`` names, in upper or lower case, by its name or its value.
 
     Raises:
-        ConfigurationError: It cannot be used.
+        ConfigurationError: There is no such mode.
+    """
+    if name is None:
+        return None
+    try:
+        return resolve_mode(name.lower() if name.lower() in {mode.value for mode in Mode} else name.upper())
+    except ModeError:
+        known = ", ".join(mode.name.lower() for mode in Mode)
+        raise ConfigurationError(f"--mode {name}: there is no such mode. Use one of {known}.") from None
+
+
+def read_size(text: str | None) -> int:
+    """Read the bytes of ``--cache-size``; no limit where it is left out.
+
+    Raises:
+        ConfigurationError: It is not a size.
+
+    Example:
+        >>> read_size("65536"), read_size("2GB"), read_size("1.5 MiB")
+        (65536, 2000000000, 1572864)
+    """
+    if text is None:
+        return _UNLIMITED
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ConfigurationError(f'--cache-size {text} is not a size. Write bytes, or a number such as "2GB".')
+    number, unit, binary = match.groups()
+    return min(int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " ")), _UNLIMITED)
+
+
+def open_cache(settings: Settings) -> DiskCache:
+    """Open the cache and try it: without one, a run could not go on where the last one stopped.
+
+    A run reads its input in order, and a store that is a little too small has evicted just the answers that come
+    next. So the cache has no limit unless the user sets one.
+
+    Raises:
+        ConfigurationError: The cache can't be used.
     """
     from instructor.cache import DiskCache
 
+    directory = settings.cache
     if not directory.strip():
         raise ConfigurationError("--cache names no directory. Leave it out for .instructor_cache.")
     try:
-        with DiskCache(directory) as cache:
+        with DiskCache(directory, read_size(settings.cache_size)) as cache:
             cache.get("")
     except (CacheError, ConfigurationError) as error:
         raise ConfigurationError(f"--cache {directory} cannot be used. {error}") from error
@@ -222,14 +245,14 @@ def write_answer(answer: Any) -> str:
     return pydantic_core.to_json(answer, fallback=str, inf_nan_mode="null").decode()
 
 
-def count_records(source: Input, limit: int | None, stats: ClientStats) -> None:
-    """Learn how many records there are, so that the time left can be told; a long count goes on beside the run."""
+def count_records(source: Input, limit: int | None, stats: RunStats) -> None:
+    """Count the records in a thread, for the time left. A long count goes on beside the run."""
 
     def count() -> None:
         try:
             stats.total = source.count(limit)
         except (InstructorError, OSError):
-            return  # the run meets it, too, and tells
+            return  # the run meets the same error, and reports it
 
     thread = threading.Thread(target=count, daemon=True)
     thread.start()

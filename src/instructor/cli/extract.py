@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from instructor.cli.output import Output, Sequence
+from instructor.cli.output import Output, ReorderBuffer
 from instructor.cli.prompts import Prompt
-from instructor.cli.reader import Feed
+from instructor.cli.reader import RecordReader
 from instructor.cli.records import Input, Record
 from instructor.cli.run_stats import Outcome
+from instructor.cli.signals import SignalWatcher
 from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError
 from instructor.hooks import CacheEvent
 from instructor.usage import Usage
@@ -23,10 +23,13 @@ _READ_AHEAD = 64
 _LEAST_WINDOW = 256
 _WINDOW_PER_WORKER = 32
 _SETUP_ERRORS = (ConfigurationError, ClientError, ModeError)
-"""Errors that every record would meet: they end the run."""
+"""Errors that every record would meet. They end the run."""
+_PATIENCE = 10.0
+"""Seconds for which a run that is told twice to stop still waits for the provider."""
+_DROP_SECONDS = 0.1
 
 _current: ContextVar[Outcome | None] = ContextVar("instructor_cli_outcome", default=None)
-"""The record that the task at hand works on, so that an event finds the record it belongs to."""
+"""The outcome of the record that the current task works on: a client's events don't name their call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,12 @@ class Job:
         source: Where the records come from.
         limit: How many of them to take; None for all.
         prompt: Turns a record into the user's message.
-        ask: Takes messages and returns the answer; most often a client's ``create`` with all else filled in.
+        ask: Takes messages and returns the answer: a client's ``create`` with its other arguments filled in.
         write_answer: Turns an answer into JSON.
         output: Where the lines go.
         concurrency: How many records are worked on at once.
         report: Called with each outcome in order, after its line was written.
-        interrupted: Called when the run is asked to stop.
+        announce: Called with a sentence for the user when a signal has come.
     """
 
     source: Input
@@ -53,14 +56,16 @@ class Job:
     output: Output
     concurrency: int
     report: Callable[[Outcome], None]
-    interrupted: Callable[[], None]
+    announce: Callable[[str], None]
 
 
 def listen(client: Any) -> None:
-    """Have a client's events counted for the record that they belong to."""
+    """Have each of a client's events noted in the outcome of its record."""
     client.on("cache:hit", _note_event)
     client.on("cache:coalesced", _note_event)
+    client.on("completion:response", _note_answer)
     client.on("completion:usage", _note_usage)
+    client.on("parse:error", _note_invalid_answer)
 
 
 def _note_event(event: CacheEvent) -> None:
@@ -73,6 +78,18 @@ def _note_usage(usage: Usage, attempt_number: int) -> None:
     outcome = _current.get()
     if outcome is not None:
         outcome.note_usage(usage, attempt_number)
+
+
+def _note_answer(_: Any) -> None:
+    outcome = _current.get()
+    if outcome is not None:
+        outcome.answered = True
+
+
+def _note_invalid_answer(_: Exception) -> None:
+    outcome = _current.get()
+    if outcome is not None:
+        outcome.answered = False  # the provider is asked once more
 
 
 def first_good(records: Iterator[Record], prompt: Prompt) -> Iterator[Record]:
@@ -99,25 +116,35 @@ def _try_prompt(prompt: Prompt, record: Record) -> None:
     except ConfigurationError:
         raise
     except InstructorError:
-        return  # this record's own fault; it is told in its turn
+        return  # an error of this one record, which is reported in its turn
 
 
 class Run:
     """One run of a job.
 
+    The first signal ends it once the requests under way have their answers, because they are paid for. A second one
+    says that the user is in a hurry: from then on the run waits for the provider no longer than `patience`. An answer
+    that has come is always stored.
+
     Args:
         job: What to do.
+        signals: Where signals come from; None for a run that gets none.
+        patience: Seconds from the second signal until requests without an answer are dropped.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, signals: SignalWatcher | None = None, patience: float = _PATIENCE) -> None:
         self._job = job
+        self._signals = signals
+        self._patience = patience
+        self._hurried = False
+        self._asking: dict[asyncio.Task[None], Outcome] = {}
         self._stopping = False
         self._failure: Exception | None = None
         self._unflushed = False
         self._workers: list[asyncio.Task[None]] = []
         self._idle: set[asyncio.Task[None]] = set()
         self.signal_number = 0
-        """The signal that stopped the run; 0 if none did."""
+        """The first signal that came; 0 if none did."""
 
     async def run(self) -> None:
         """Work through the records.
@@ -128,11 +155,14 @@ class Run:
         """
         job = self._job
         records = first_good(islice(job.source.read(), job.limit), job.prompt)
-        feed = Feed(records, _READ_AHEAD if job.source.countable else 1)
-        sequence = Sequence(max(_LEAST_WINDOW, _WINDOW_PER_WORKER * job.concurrency), self._write)
-        self._workers = [asyncio.create_task(self._work(feed, sequence)) for _ in range(job.concurrency)]
+        reader = RecordReader(records, _READ_AHEAD if job.source.countable else 1)
+        buffer = ReorderBuffer(max(_LEAST_WINDOW, _WINDOW_PER_WORKER * job.concurrency), self._write)
+        self._workers = [asyncio.create_task(self._work(reader, buffer)) for _ in range(job.concurrency)]
         flusher = asyncio.create_task(self._flush())
-        self._catch_signals()
+        if self._signals is not None:
+            # From the handler, which may run while the loop sleeps: this wakes it.
+            loop = asyncio.get_running_loop()
+            self._signals.hand_to(lambda number: loop.call_soon_threadsafe(self.receive_signal, number))
         try:
             await asyncio.gather(*self._workers, return_exceptions=True)
         finally:
@@ -141,83 +171,91 @@ class Run:
             raise self._failure
 
     def stop(self) -> None:
-        """Take no more records. What is being asked is finished, because it is paid for; a second call drops it."""
-        dropped = self._workers if self._stopping else self._idle
+        """Take no more records. Those that are being asked are finished."""
         self._stopping = True
-        for worker in list(dropped):
+        for worker in list(self._idle):
             worker.cancel()
 
-    def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                loop.add_signal_handler(number, self._catch, number)
-            except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
-                return
+    def receive_signal(self, number: int) -> None:
+        """Stop at the first signal; at the second, set a limit to the waiting for the provider."""
+        if not self.signal_number:
+            self.signal_number = number
+            self.stop()
+            self._job.announce(
+                "Stopping: waiting for the answers under way. "
+                f"Press Ctrl-C again to wait {self._patience:g} seconds at most."
+            )
+        elif not self._hurried:
+            self._hurried = True
+            asyncio.get_running_loop().call_later(self._patience, self._drop_unanswered)
+            self._job.announce(f"Dropping what has no answer in {self._patience:g} seconds.")
 
-    def _catch(self, number: int) -> None:
-        if not self._stopping:
-            self._job.interrupted()
-        self.signal_number = number
-        self.stop()
+    def _drop_unanswered(self) -> None:
+        """Cancel what still waits for the provider, again and again: an answer that is being stored may be invalid."""
+        for task, outcome in list(self._asking.items()):
+            if not outcome.answered:
+                task.cancel()
+        asyncio.get_running_loop().call_later(_DROP_SECONDS, self._drop_unanswered)
 
     async def _flush(self) -> None:
-        """Hand over finished lines a few times a second rather than one by one."""
+        """Flush the output a few times a second instead of after each line."""
         while True:
             await asyncio.sleep(0.2)
             if self._unflushed:
                 self._unflushed = False
                 self._job.output.flush()
 
-    async def _work(self, feed: Feed, sequence: Sequence) -> None:
+    async def _work(self, reader: RecordReader, buffer: ReorderBuffer) -> None:
         task = asyncio.current_task()
         assert task is not None
         try:
             while not self._stopping:
                 self._idle.add(task)
-                taken = await feed.take()
-                if taken is None:
+                numbered = await reader.take()
+                if numbered is None:
                     return
-                index, record = taken
-                await sequence.admit(index)
+                index, record = numbered
+                await buffer.admit(index)
                 self._idle.discard(task)
-                await sequence.put(index, await self._answer(record))
+                outcome = self._asking[task] = Outcome(record.line, error=record.error)
+                await self._answer(record, outcome)
+                del self._asking[task]
+                await buffer.put(index, outcome)
         except Exception as error:  # noqa: BLE001 - raised again by `run`, once the others have finished
             self._failure = self._failure or error
             self._idle.discard(task)
-            if not self._stopping:
-                self.stop()
+            self.stop()
         finally:
             self._idle.discard(task)
+            self._asking.pop(task, None)
 
     def _write(self, outcome: Outcome) -> None:
         self._job.output.write(outcome)
         self._unflushed = True
         self._job.report(outcome)
 
-    async def _answer(self, record: Record) -> Outcome:
-        outcome = Outcome(record.line, error=record.error)
+    async def _answer(self, record: Record, outcome: Outcome) -> None:
+        """Ask about a record, and put the answer or the error into its outcome."""
         if record.error:
-            return outcome
+            return
         _current.set(outcome)
         try:
             messages = [{"role": "user", "content": self._job.prompt(record.data)}]
         except InstructorError as error:
             outcome.error = str(error)
-            return outcome
+            return
         try:
             outcome.text = self._job.write_answer(await self._job.ask(messages))
         except _SETUP_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a record meets, the others go on
             outcome.error = describe_failure(error)
-        return outcome
 
 
 def describe_failure(error: Exception) -> str:
-    """Say in one line why a record has no answer: what was raised, and what that came from."""
+    """Say in one line why a record has no answer: the error, and its cause where the error doesn't mention it."""
     cause = error.__cause__
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if cause is not None and str(cause) and str(cause) not in said:
-        said += f" ({type(cause).__name__}: {cause})"
-    return " ".join(said.split())
+    description = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if cause is not None and str(cause) and str(cause) not in description:
+        description += f" ({type(cause).__name__}: {cause})"
+    return " ".join(description.split())

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from instructor.describing import describe_value
 from instructor.exceptions import ConfigurationError
 
 _ADVICE = 'Write "module:Class" or "path/to/file.py:Class".'
@@ -21,8 +22,8 @@ _ADVICE = 'Write "module:Class" or "path/to/file.py:Class".'
 def load_response_model(name: str) -> Any:
     """Import the response model that ``module:Class`` or ``path/to/file.py:Class`` names.
 
-    The current directory counts as a place to import from. The name after the colon may be that of any response
-    model (a class, a ``list[User]``, a ``Literal``), and may have dots in it.
+    Modules are imported from the current directory too. The name after the colon is that of any response model (a
+    class, a ``list[User]``, a ``Literal``), and may have dots in it.
 
     Raises:
         ConfigurationError: The name is malformed, the module cannot be imported, or there is no such model in it.
@@ -34,10 +35,10 @@ def load_response_model(name: str) -> Any:
     found: Any = module
     for part in path.split("."):
         if not hasattr(found, part):
-            raise ConfigurationError(_say_missing(where, path, found, part))
+            raise ConfigurationError(_describe_missing(where, path, found, part))
         found = getattr(found, part)
     if isinstance(found, ModuleType) or inspect.isroutine(found) or found is None:
-        raise ConfigurationError(f"{name} is no response model but a {type(found).__name__}. {_ADVICE}")
+        raise ConfigurationError(f"{name} is {describe_value(found)}, not a response model. {_ADVICE}")
     return found
 
 
@@ -48,38 +49,38 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise ConfigurationError(_say_broken(name, error)) from error
+            raise ConfigurationError(_describe_failure(name, error)) from error
         raise ConfigurationError(
             f"There is no module {error.name!r}, neither installed nor in {Path.cwd()}. {_ADVICE}"
         ) from error
     except Exception as error:  # a user's module may raise anything
-        raise ConfigurationError(_say_broken(name, error)) from error
+        raise ConfigurationError(_describe_failure(name, error)) from error
 
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigurationError(f"There is no file {path}. {_ADVICE}")
     folder = str(path.resolve().parent)
-    if folder not in sys.path:  # as if the file were run: it finds its neighbours
+    if folder not in sys.path:  # as Python does for a script: it may import its neighbours
         sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{path} cannot be imported as Python. {_ADVICE}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # pydantic looks names up there
+    sys.modules[path.stem] = module  # pydantic resolves names there
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file may raise anything
-        raise ConfigurationError(_say_broken(str(path), error)) from error
+        raise ConfigurationError(_describe_failure(str(path), error)) from error
     return module
 
 
-def _say_broken(name: str, error: Exception) -> str:
+def _describe_failure(name: str, error: Exception) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{name} cannot be imported: {type(error).__name__}: {error} ({last.filename}, line {last.lineno})."
 
 
-def _say_missing(where: str, path: str, found: Any, part: str) -> str:
+def _describe_missing(where: str, path: str, found: Any, part: str) -> str:
     members: dict[str, Any] = getattr(found, "__dict__", {})
     names = [name for name, value in members.items() if inspect.isclass(value) and not name.startswith("_")]
     own = [name for name in names if members[name].__module__ == getattr(found, "__name__", "")]

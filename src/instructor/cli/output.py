@@ -1,4 +1,4 @@
-"""The output of a run: one JSON line for each record, in the order of the input."""
+"""The output of a run: one line of JSON for each record, in the order of the input."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO, cast
 
 import orjson
 
-from instructor.cli.output_paths import find_place, name_part
+from instructor.cli.output_paths import name_part, resolve_output
 from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
 
@@ -19,18 +20,19 @@ from instructor.exceptions import ConfigurationError
 class Output:
     """The file that answers are written to.
 
-    A regular file is written beside its place as ``NAME.part`` and moved there when it is complete, so that whoever
-    reads ``NAME`` never sees half a run. A pipe, a device and standard output (``-``) are written straight.
+    A regular file is written as ``NAME.part`` and renamed when it is complete, so that a reader of ``NAME`` never
+    sees half a run. A pipe, a device and standard output (``-``) are written directly.
 
     Args:
         name: The path, or ``-``.
 
     Raises:
-        ConfigurationError: It cannot be written.
+        ConfigurationError: The file can't be written, or its name is that of another format.
     """
 
     def __init__(self, name: str) -> None:
-        self.path = None if name == "-" else find_place(name)
+        _check_format(name)
+        self.path = None if name == "-" else resolve_output(name)
         self.part = name_part(self.path) if self.path is not None else None
         if self.path is None:
             self._stream: BinaryIO = _find_standard_output()
@@ -42,7 +44,7 @@ class Output:
 
     @property
     def unfinished(self) -> str:
-        """Where the lines are until the run is complete."""
+        """The file that holds the lines until the run is complete."""
         return str(self.part or self.path or "standard output")
 
     def write(self, outcome: Outcome) -> None:
@@ -50,7 +52,7 @@ class Output:
         self._stream.write(write_line(outcome))
 
     def flush(self) -> None:
-        """Hand over what was written, so that others can read along."""
+        """Write out what is buffered, for those who read along."""
         self._stream.flush()
 
     def finish(self) -> None:
@@ -62,8 +64,8 @@ class Output:
             self.part.replace(self.path)
 
     def abandon(self) -> None:
-        """Leave the output unfinished, and nothing where nothing was written."""
-        with suppress(OSError):  # what could not be written has been told
+        """Close the output of a run that was stopped; remove it if it is empty."""
+        with suppress(OSError):  # the error that stopped the run has been shown
             self._stream.flush()
         if self.path is not None:
             with suppress(OSError):
@@ -72,8 +74,28 @@ class Output:
             self.part.unlink()
 
 
+_OTHER_FORMATS = {
+    ".csv": "CSV",
+    ".gz": "gzip",
+    ".parquet": "Parquet",
+    ".pq": "Parquet",
+    ".tsv": "TSV",
+    ".xlsx": "Excel",
+    ".zst": "Zstandard",
+}
+
+
+def _check_format(name: str) -> None:
+    suffix = Path(name).suffix.lower()
+    if suffix in _OTHER_FORMATS:
+        raise ConfigurationError(
+            f"--out {name} would hold JSON lines, but its name says {_OTHER_FORMATS[suffix]}. "
+            f"Name a .jsonl file, such as {Path(name).with_suffix('.jsonl')}."
+        )
+
+
 def _find_standard_output() -> BinaryIO:
-    if cast("object", sys.stdout) is None:  # as Python has it where the descriptor is closed
+    if cast("object", sys.stdout) is None:  # Python's value for a closed descriptor
         raise ConfigurationError("--out - cannot be written: standard output is closed. Name a file.")
     return sys.stdout.buffer
 
@@ -82,16 +104,16 @@ def write_line(outcome: Outcome) -> bytes:
     """Write ``{"line": 2, "answer": ..., "cached": true}``, or ``{"line": 2, "error": "..."}``."""
     if outcome.error:
         return orjson.dumps({"line": outcome.line, "error": outcome.error}) + b"\n"
-    # The answer is JSON already; it is taken as it is, because its numbers may be longer than orjson's.
+    # The answer is JSON already. It is not parsed again, because its numbers may be longer than orjson's.
     cached = b"true" if outcome.source == "hit" else b"false"
     return b'{"line":%d,"answer":%s,"cached":%s}\n' % (outcome.line, outcome.text.encode(), cached)
 
 
-class Sequence:
+class ReorderBuffer:
     """Puts outcomes back into the order of the input, holding at most `window` of them.
 
     Args:
-        window: How many records may be ahead of the oldest that is still being asked.
+        window: How many records may be ahead of the oldest one that is still being asked.
         write: Called with each outcome, in order.
     """
 
@@ -110,7 +132,7 @@ class Sequence:
             await self._moved.wait_for(lambda: index < self._next + self._window)
 
     async def put(self, index: int, outcome: Outcome) -> None:
-        """Hand over the outcome of the record at `index`."""
+        """Add the outcome of the record at `index`, and write those whose turn has come."""
         self._waiting[index] = outcome
         if index != self._next:
             return

@@ -1,40 +1,38 @@
-"""The files that a run writes: none of them may be one that it reads, or the other one that it writes."""
+"""The files that a run writes: none of them may be one that it reads, nor may both be the same."""
 
 from __future__ import annotations
 
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 from instructor.exceptions import ConfigurationError
 
-STANDARD_INPUT = 0
-STANDARD_OUTPUT = 1
+_CACHE_FILES = ("answers.sqlite3", "answers.sqlite3-wal", "answers.sqlite3-shm", "answers.lock")
 
 
-def find_place(name: str) -> Path:
-    """Return where an output named `name` is to be: behind a symbolic link, because a link is no place of its own.
+def resolve_output(name: str) -> Path:
+    """Return the path of an output, with symbolic links resolved: the target is replaced, and the link stays.
 
-    What is no regular file, such as a pipe or ``/dev/stdout``, stays under the name that it has.
+    A pipe or a device, such as ``/dev/stdout``, keeps its name.
     """
     path = Path(name)
     return path if path.exists() and not path.is_file() else Path(os.path.realpath(path))
 
 
-def name_part(place: Path) -> Path | None:
-    """Return where an output is until it is complete; None for what is no regular file, which is written straight."""
-    if place.exists() and not place.is_file():
+def name_part(path: Path) -> Path | None:
+    """Return the file that holds an output until it is complete; None for a pipe or device, written directly."""
+    if path.exists() and not path.is_file():
         return None
-    return place.with_name(f"{place.name}.part")
+    return path.with_name(f"{path.name}.part")
 
 
-def check_targets(out: str, report: str | None, source: Path | None, cache: Path) -> None:
-    """Check that a run harms no file that it reads, by whatever name or link.
+def check_output_paths(out: str, report: str | None, source: Path | None, cache: Path) -> None:
+    """Check that a run overwrites no file that it reads, whatever name or link leads there.
 
-    Call it when all has been imported, because what Python runs is read, too, and when the cache has been made.
+    Call it when the response model has been imported, because Python files are read too, and the cache was opened.
 
     Args:
         out: ``--out``; ``-`` for standard output.
@@ -43,47 +41,38 @@ def check_targets(out: str, report: str | None, source: Path | None, cache: Path
         cache: The cache's directory.
 
     Raises:
-        ConfigurationError: It would.
+        ConfigurationError: It would overwrite one.
     """
-    read = [(what, status) for what, path in _list_read(source, cache) if (status := _look(path)) is not None]
-    for option, path in _list_written(out, report):
-        status = _look(path)
-        what = next((what for what, other in read if status is not None and os.path.samestat(status, other)), None)
+    inputs = _identify_inputs(source, cache)
+    outputs: dict[str, Path | int] = {"--out -": 1} if out == "-" else {f"--out {out}": Path(out)}
+    part = None if out == "-" else name_part(resolve_output(out))
+    if part is not None:
+        outputs[f"--out {out}, which is {part.name} at first,"] = part
+    if report is not None:
+        outputs[f"--report {report}"] = Path(report)
+        if out != "-" and resolve_output(report) in (resolve_output(out), part):
+            raise ConfigurationError("--report would overwrite what --out writes. Name another file.")
+    for option, path in outputs.items():
+        what = inputs.get(_identify(path) or (0, 0))
         if what is not None:
             raise ConfigurationError(f"{option} would overwrite {what}. Name another file.")
-    if report is not None and out != "-":
-        place = find_place(out)
-        if find_place(report) in (place, name_part(place)):
-            raise ConfigurationError("--report would overwrite what --out writes. Name another file.")
 
 
-def _list_read(source: Path | None, cache: Path) -> Iterator[tuple[str, Path | int]]:
-    yield ("the input itself", source if source is not None else STANDARD_INPUT)
-    for name in ("answers.sqlite3", "answers.sqlite3-wal", "answers.sqlite3-shm", "answers.lock"):
-        yield (f"the cache, {cache / name}", cache / name)
-    for module in list(sys.modules.values()):
-        # Not by attribute, because a module may make one that it does not have.
-        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
-        if isinstance(file, str):
-            yield (f"the Python file {file}", Path(file))
+def _identify_inputs(source: Path | None, cache: Path) -> dict[tuple[int, int], str]:
+    """Return what the run reads by device and inode, which are the same under every name of a file."""
+    # From the module's dict, because a module may compute attributes that it doesn't have.
+    modules = [vars(module) for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    files = [members["__file__"] for members in modules if isinstance(members.get("__file__"), str)]
+    read: list[tuple[str, str | Path | int]] = [(f"the Python file {file}", file) for file in files]
+    read += [(f"the cache, {cache / name}", cache / name) for name in _CACHE_FILES]
+    read.append(("the input itself", 0 if source is None else source))
+    return {identity: what for what, path in read if (identity := _identify(path)) is not None}
 
 
-def _list_written(out: str, report: str | None) -> Iterator[tuple[str, Path | int]]:
-    if out == "-":
-        yield ("--out -", STANDARD_OUTPUT)
-    else:
-        yield (f"--out {out}", Path(out))
-        part = name_part(find_place(out))
-        if part is not None:
-            yield (f"--out {out}, which is {part.name} at first,", part)
-    if report is not None:
-        yield (f"--report {report}", Path(report))
-
-
-def _look(path: Path | int) -> os.stat_result | None:
-    """Return which regular file a path or a descriptor leads to; None if to none."""
+def _identify(path: str | Path | int) -> tuple[int, int] | None:
+    """Return the device and inode of a regular file, named or open as a descriptor; None for anything else."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - of a descriptor, too
+        status = os.stat(path)  # noqa: PTH116 - descriptors too
     except (OSError, ValueError):
         return None
-    return status if stat.S_ISREG(status.st_mode) else None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

@@ -1,4 +1,4 @@
-"""What tokens cost, by the price list of the ``genai-prices`` package as it is installed; nothing is fetched."""
+"""What tokens cost, by the price list in the installed ``genai-prices`` package. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED_AS = {
     "vertexai": "google",
     "xai": "x-ai",
 }
-"""Our vendors that the price list calls otherwise."""
+"""Our vendors that have another name in the price list."""
 _FREE = frozenset({"offline"})
 
 
@@ -29,14 +29,14 @@ class Prices:
 
     Attributes:
         model: The model string, ``vendor/name``.
-        label: What stands beside sums that are not this model's own: "as gpt-4.1-mini".
+        label: What is shown beside sums at the price of another model than the one asked: "as gpt-4.1-mini".
     """
 
     model: str
     label: str = ""
 
     def price(self, usage: Usage) -> Decimal | None:
-        """Price some tokens in US dollars; None where the list does not know the model."""
+        """Price some tokens in US dollars; None where the list lacks the model."""
         vendor, _, name = self.model.partition("/")
         if vendor in _FREE:
             return Decimal(0)
@@ -50,12 +50,12 @@ class Prices:
         )
         try:
             return calc_price(priced, name, provider_id=_LISTED_AS.get(vendor, vendor)).total_price
-        except (LookupError, ValueError):  # unknown to the list, or a usage that it cannot price
+        except (LookupError, ValueError):  # a model that the list lacks, or a usage that it can't price
             return None
 
 
 def find_prices(model: str, price_as: str | None) -> Prices:
-    """Find whose prices to use.
+    """Choose the model whose prices are shown.
 
     Args:
         model: The model asked.

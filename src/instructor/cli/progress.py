@@ -1,4 +1,4 @@
-"""What a run shows: a live bar on a terminal, a line now and then elsewhere, a table at the end."""
+"""What a run shows: a live bar on a terminal, a line every few seconds elsewhere, a table at the end."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from instructor.cli.prices import Prices, show_money
-from instructor.cli.run_stats import ClientStats, Outcome
+from instructor.cli.run_stats import Outcome, RunStats
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
 _PLAIN_SECONDS = 5.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines where the output is not a terminal."""
 _REFRESHES = 10
-"""Times a second that the live display is drawn."""
+"""How often the live display is drawn, times a second."""
 _LONGEST_ERROR = 500
 
 
@@ -29,19 +29,19 @@ class Display(Protocol):
         """End, leaving the last state on the screen."""
 
     def update(self) -> None:
-        """Take notice of a stats that has changed."""
+        """Show figures that have changed."""
 
 
 class LiveDisplay:
-    """A bar and a line of figures that are drawn again and again.
+    """A bar and two lines of figures, drawn several times a second.
 
     Args:
         console: Where to draw.
         stats: The figures.
-        prices: Whose prices they are.
+        prices: The price list of the figures.
     """
 
-    def __init__(self, console: Console, stats: ClientStats, prices: Prices) -> None:
+    def __init__(self, console: Console, stats: RunStats, prices: Prices) -> None:
         from rich.live import Live
 
         self._stats = stats
@@ -86,10 +86,10 @@ class PlainDisplay:
     Args:
         console: Where to write.
         stats: The figures.
-        prices: Whose prices they are.
+        prices: The price list of the figures.
     """
 
-    def __init__(self, console: Console, stats: ClientStats, prices: Prices) -> None:
+    def __init__(self, console: Console, stats: RunStats, prices: Prices) -> None:
         self._console = console
         self._stats = stats
         self._prices = prices
@@ -102,7 +102,7 @@ class PlainDisplay:
         """Nothing to do: the summary follows."""
 
     def update(self) -> None:
-        """Write a line if it is time for one."""
+        """Write a line if the last one was written long enough ago."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _PLAIN_SECONDS
             figures = [show_count(self._stats), *describe_counts(self._stats)]
@@ -123,20 +123,20 @@ class NoDisplay:
         """Nothing to do."""
 
 
-def make_display(console: Console, stats: ClientStats, prices: Prices, *, quiet: bool) -> Display:
+def make_display(console: Console, stats: RunStats, prices: Prices, *, quiet: bool) -> Display:
     """Choose the display that suits a console."""
     if quiet:
         return NoDisplay()
     return (LiveDisplay if console.is_terminal else PlainDisplay)(console, stats, prices)
 
 
-def show_count(stats: ClientStats) -> str:
+def show_count(stats: RunStats) -> str:
     """Write ``123/300``."""
     return f"{stats.done:,}" if stats.total is None else f"{stats.done:,}/{stats.total:,}"
 
 
-def show_time_left(stats: ClientStats) -> str:
-    """Write ``0:12 left``; the time taken where the rest is not known or nothing is left."""
+def show_time_left(stats: RunStats) -> str:
+    """Write ``0:12 left``; the time taken where the time left is not known or nothing is left."""
     left = stats.seconds_left()
     if left is None or stats.done == stats.total:
         return show_clock(stats.seconds)
@@ -157,8 +157,8 @@ def show_seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"  # noqa: PLR2004 - two digits that count
 
 
-def describe_counts(stats: ClientStats) -> list[str]:
-    """How the records so far were answered."""
+def describe_counts(stats: RunStats) -> list[str]:
+    """Describe how the records so far were answered."""
     return [
         f"{stats.hits:,} hits",
         f"{stats.asked:,} misses",
@@ -167,8 +167,8 @@ def describe_counts(stats: ClientStats) -> list[str]:
     ]
 
 
-def describe_costs(stats: ClientStats, prices: Prices) -> str:
-    """What they cost and did not cost."""
+def describe_costs(stats: RunStats, prices: Prices) -> str:
+    """Describe what they cost, and what the cache saved."""
     tokens = f"{stats.spent.total_tokens:,} tokens"
     if not stats.priced:
         return f"{tokens}, price unknown"
@@ -184,12 +184,12 @@ def report_failure(console: Console, outcome: Outcome) -> None:
     )
 
 
-def make_summary(stats: ClientStats, prices: Prices, places: dict[str, str]) -> Table:
+def make_summary(stats: RunStats, prices: Prices, places: dict[str, str]) -> Table:
     """Make the table that ends a run.
 
     Args:
         stats: The figures.
-        prices: Whose prices they are.
+        prices: The price list of the figures.
         places: Further rows, such as where the output is.
     """
     from rich.box import SIMPLE_HEAD
@@ -205,8 +205,8 @@ def make_summary(stats: ClientStats, prices: Prices, places: dict[str, str]) -> 
     return table
 
 
-def summarise(stats: ClientStats, prices: Prices) -> dict[str, str]:
-    """The rows of the summary, by name; the demo sets two of them side by side."""
+def summarise(stats: RunStats, prices: Prices) -> dict[str, str]:
+    """Return the rows of the summary, by name."""
     money = [show_money(sum_) if stats.priced else "price unknown" for sum_ in (stats.money_spent, stats.money_saved)]
     rows: dict[str, Any] = {
         "records": show_count(stats) if stats.done != stats.total else f"{stats.done:,}",
@@ -216,8 +216,15 @@ def summarise(stats: ClientStats, prices: Prices) -> dict[str, str]:
         "failed": f"{stats.failed:,}",
         "tokens": f"{stats.spent.total_tokens:,} spent, {stats.saved.total_tokens:,} saved",
         "money": f"{money[0]} spent, {money[1]} saved" if stats.priced else money[0],
-        "time": f"{show_seconds(stats.seconds)}, {show_seconds(stats.seconds_saved)} of waiting saved",
+        "time": show_seconds(stats.seconds) + _describe_time_saved(stats),
     }
     if prices.label and stats.priced:
         rows["money"] += f" ({prices.label})"
     return {name: value for name, value in rows.items() if value}
+
+
+def _describe_time_saved(stats: RunStats) -> str:
+    """Compare the time with that of the same run without its hits, where that is longer by what a reader would see."""
+    if stats.seconds_saved < stats.seconds / 10:
+        return ""
+    return f" (about {show_seconds(stats.seconds + stats.seconds_saved)} without the cache)"

@@ -36,7 +36,7 @@ def show_record(data: Data) -> str:
     """Return a record's own text.
 
     Raises:
-        ValidationError: There is none.
+        ValidationError: It has none.
     """
     if isinstance(data, str):
         return _check(data)
@@ -56,12 +56,12 @@ class _Template:
         environment.filters["tojson"] = _dump
         try:
             tree = environment.parse(source)
-            names = meta.find_undeclared_variables(tree)  # which also looks for filters and tests that do not exist
+            names = meta.find_undeclared_variables(tree)  # fails for filters and tests that don't exist
             self._template = environment.from_string(source)
         except TemplateSyntaxError as error:
             reason = (error.message or "").rstrip(".")
             raise ConfigurationError(f"--prompt cannot be read: {reason} (line {error.lineno}).") from error
-        except (RecursionError, SyntaxError) as error:  # by Python, into which Jinja translates
+        except (RecursionError, SyntaxError) as error:  # from Python, to which Jinja compiles
             raise ConfigurationError(f"--prompt cannot be read: {error}. Nest it less deeply.") from error
         self._names = names - environment.globals.keys() - _find_guarded(tree)
         if not names:
@@ -71,7 +71,7 @@ class _Template:
             )
 
     def render(self, data: Data) -> str:
-        """Fill the template. What stands in a record is never read as a template.
+        """Fill the template. The text of a record is never read as a template itself.
 
         Raises:
             ConfigurationError: It names a field that the record does not have.
@@ -92,7 +92,7 @@ class _Template:
 
 
 def _find_guarded(tree: template_nodes.Template) -> set[str]:
-    """The names that the template itself says may be missing: ``{{ name | default("") }}``, ``name is defined``."""
+    """Return the names that the template lets be missing: ``{{ name | default("") }}``, ``name is defined``."""
     from jinja2 import nodes
 
     guards = [node.node for node in tree.find_all(nodes.Filter) if node.name in ("default", "d")]

@@ -1,4 +1,4 @@
-"""Records on their way from a file, or from somebody who is still typing, to the workers."""
+"""The records of an input, read in a thread and handed to the workers of the event loop."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from itertools import islice
-from typing import Any
 
 from instructor.cli.records import Record
 
 _BATCHES = 2
 
 
-class Feed:
-    """Hands out numbered records that a thread reads, because a pipe may keep its reader waiting.
+class RecordReader:
+    """Hands out numbered records. A thread reads them, because a pipe may block its reader for any time.
 
     Args:
         records: The records.
-        batch: How many are read at once: 1 where each should be worked on as soon as it comes.
+        batch: How many are read at once: 1 for an input whose writer may wait for the answer to each.
     """
 
     def __init__(self, records: Iterable[Record], batch: int) -> None:
@@ -27,10 +26,10 @@ class Feed:
         self._batch = batch
         self._queue: asyncio.Queue[list[Record] | Exception | None] = asyncio.Queue(_BATCHES)
         self._ready: Iterator[Record] = iter(())
-        self._given = 0
+        self._count = 0
         self._ended = False
         self._turn = asyncio.Lock()
-        # A daemon: the process may end while it waits for a line that never comes.
+        # A daemon thread: the process may end while it waits for a line that never comes.
         self._thread = threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True)
         self._thread.start()
 
@@ -47,8 +46,8 @@ class Feed:
                 record = next(self._ready, None)
             if record is None:
                 return None
-            self._given += 1
-            return self._given - 1, record
+            self._count += 1
+            return self._count - 1, record
 
     async def _refill(self) -> None:
         batch = await self._queue.get()
@@ -59,23 +58,24 @@ class Feed:
         self._ready = iter(batch or ())
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        message: Any = None
+        last: Exception | None = None
         try:
             while batch := list(islice(self._records, self._batch)):
                 self._hand_over(loop, batch)
-        except (CancelledError, RuntimeError):  # the loop has ended: nobody takes records any more
+        except (CancelledError, RuntimeError):  # the loop has closed: there are no workers left
             return
         except Exception as error:  # noqa: BLE001 - whatever reading raises is raised where the records are taken
-            message = error
+            last = error
         try:
-            self._hand_over(loop, message)
+            self._hand_over(loop, last)
         except (CancelledError, RuntimeError):
             return
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop, message: Any) -> None:
-        handing = self._queue.put(message)
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, batch: list[Record] | Exception | None) -> None:
+        """Put a batch into the queue, and wait until there is room for it."""
+        putting = self._queue.put(batch)
         try:
-            asyncio.run_coroutine_threadsafe(handing, loop).result()
+            asyncio.run_coroutine_threadsafe(putting, loop).result()
         except RuntimeError:
-            handing.close()
+            putting.close()  # or Python would warn that it was never awaited
             raise

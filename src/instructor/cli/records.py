@@ -1,4 +1,4 @@
-"""The records of an input, one after the other: CSV, JSON lines or plain text."""
+"""The records of an input file: CSV, JSON lines or plain text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SUFFIXES: dict[str, Format] = {
     ".log": "text",
 }
 _PEEKED = 1 << 16
-"""How many bytes are looked at to tell a format."""
+"""How many bytes are read ahead to detect a format."""
 _LONGEST_CELL = (1 << 31) - 1
 _CELL_NAME = re.compile(r"[^\W\d][\w .\-]{0,60}")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -43,7 +43,7 @@ class Record:
     Attributes:
         line: The line of the source on which it begins, counted from 1.
         data: A dict of fields, or the text of a line.
-        error: Why it cannot be used; empty if it can.
+        error: Why it can't be used; empty if it can.
     """
 
     line: int
@@ -57,7 +57,7 @@ class Input:
 
     Attributes:
         path: The file; None for standard input.
-        form: How it is written; None to tell by the name or the content.
+        form: Its format; None to detect it by the name or the content.
     """
 
     path: Path | None
@@ -65,13 +65,13 @@ class Input:
 
     @property
     def countable(self) -> bool:
-        """Whether the file can be read twice: once to count, once to work."""
+        """Whether the file can be read twice, so that its records can be counted beforehand."""
         return self.path is not None and stat.S_ISREG(self.path.stat().st_mode)
 
     def read(self) -> Iterator[Record]:
-        """Read the records one by one, so that a file of any size takes little memory.
+        """Read the records one by one. A file of any size takes little memory.
 
-        A record that is damaged comes with its error; those after it go on.
+        A record that is damaged comes with its error, and the next one follows.
 
         Raises:
             ConfigurationError: The file cannot be opened, or is a CSV file without a usable header.
@@ -79,13 +79,13 @@ class Input:
         with closing(self._open()) as stream:
             head = stream.peek(_PEEKED)[:_PEEKED]
             encoding = "utf-16" if head.startswith(_UTF16) else "utf-8-sig"
-            form = self.form or self._tell_format(head, encoding)
-            # Bytes that are no text must not end the whole run: they are carried along and fail their record.
+            form = self.form or self._detect_format(head, encoding)
+            # Bytes that aren't text fail their record only: `surrogateescape` carries them to `_find_broken`.
             lines = io.TextIOWrapper(cast("BinaryIO", stream), encoding, "surrogateescape", newline="")
             yield from _READERS[form](lines)
 
     def count(self, limit: int | None) -> int | None:
-        """Count the records, at most `limit`; None where that would use them up."""
+        """Count the records, at most `limit`; None for an input that can be read only once."""
         if not self.countable:
             return None
         number = 0
@@ -96,24 +96,24 @@ class Input:
         return number
 
     def _open(self) -> io.BufferedReader:
-        # Not sys.stdin: a thread that waits there would hold its lock while the process ends.
+        # Not sys.stdin: a thread that waits there holds its lock, which Python wants when the process exits.
         try:
             raw = io.FileIO(0 if self.path is None else str(self.path), closefd=self.path is not None)
         except OSError as error:
             raise ConfigurationError(f"The input {self.path} cannot be read: {error.strerror}.") from error
         return io.BufferedReader(raw, _PEEKED)
 
-    def _tell_format(self, head: bytes, encoding: str) -> Format:
+    def _detect_format(self, head: bytes, encoding: str) -> Format:
         known = _SUFFIXES.get(self.path.suffix.lower()) if self.path else None
         return known or _sniff(head.decode(encoding, "replace"))
 
 
 def open_input(name: str, form: str | None) -> Input:
-    """Check what the user named as the input.
+    """Check the input that the user named.
 
     Args:
         name: A path, or ``-`` for standard input.
-        form: ``"csv"``, ``"jsonl"``, ``"text"``, or None to tell by the name or the content.
+        form: ``"csv"``, ``"jsonl"``, ``"text"``, or None to detect it by the name or the content.
 
     Raises:
         ConfigurationError: There is no such file, or no such format.
@@ -122,7 +122,7 @@ def open_input(name: str, form: str | None) -> Input:
         raise ConfigurationError(f"--format is csv, jsonl or text, not {form!r}.")
     chosen = cast("Format | None", form)
     if name == "-":
-        if cast("object", sys.stdin) is None:  # as Python has it where the descriptor is closed
+        if cast("object", sys.stdin) is None:  # Python's value for a closed descriptor
             raise ConfigurationError("Standard input is closed. Name a file as the input.")
         return Input(None, chosen)
     path = Path(name)
@@ -134,15 +134,15 @@ def open_input(name: str, form: str | None) -> Input:
 
 
 def _sniff(head: str) -> Format:
-    """Emit a format by its first two lines: JSON, or a header with a row of as many cells, or else text."""
+    """Detect a format by its first two lines: JSON, or a header with a row of as many cells, or else text."""
     lines = [line for line in head.splitlines() if line.strip()][:2]
     if not lines:
         return "text"
     if lines[0].lstrip().startswith(("{", '"')) and _is_json(lines[0]):
         return "jsonl"
-    rows = list(csv.reader(lines, delimiter=_tell_delimiter(lines[0])))
+    rows = list(csv.reader(lines, delimiter=_detect_delimiter(lines[0])))
     alike = len(rows) > 1 and len(rows[0]) == len(rows[1]) > 1
-    # A cell of a header does not begin with a space, as the words behind a comma in prose do.
+    # In prose a comma is followed by a space, with which no column's name begins.
     return "csv" if alike and all(_CELL_NAME.fullmatch(cell) for cell in rows[0]) else "text"
 
 
@@ -154,7 +154,7 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _tell_delimiter(header: str) -> str:
+def _detect_delimiter(header: str) -> str:
     bare = re.sub(r'"[^"]*"', "", header)
     return max(",;\t|", key=bare.count)
 
@@ -164,7 +164,7 @@ def _read_csv(lines: io.TextIOWrapper) -> Iterator[Record]:
     first = lines.readline()
     if not first.strip():
         raise ConfigurationError("The CSV input has no header: its first line is empty. It must name the columns.")
-    rows = csv.reader(_chain(first, lines), delimiter=_tell_delimiter(first), strict=True)
+    rows = csv.reader(_chain(first, lines), delimiter=_detect_delimiter(first), strict=True)
     header = _read_header(rows)
     while True:
         line = rows.line_num + 1

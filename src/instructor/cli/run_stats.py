@@ -1,4 +1,4 @@
-"""What a run has done so far, and what one record came to."""
+"""The figures of a run, and how one record got its answer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from instructor.cli.prices import Prices
-from instructor.hooks import CacheEvent
+from instructor.hooks import CacheEvent, HookName
 from instructor.usage import Usage
 
 _WINDOW = 20.0
-"""Seconds over which the speed is measured that tells the time left."""
+"""Seconds over which the speed is measured, for the time left."""
 
 
 @dataclass(slots=True)
@@ -25,38 +25,42 @@ class Outcome:
         text: The JSON of its answer; empty if it failed.
         error: Why it failed.
         source: ``"hit"``, ``"shared"`` (an identical record was just being asked), or ``"asked"``.
+        answered: Whether the provider has answered and the answer is being validated and stored.
         attempts: Requests made for it.
         spent: Tokens of those requests.
-        saved: Tokens that the answer cost when it was asked.
-        seconds_saved: How long that took.
+        saved: Tokens that the answer cost when the provider was asked for it.
+        seconds_saved: How long that request took, for a hit. A shared answer saves a request, but it was waited for.
     """
 
     line: int
     text: str = ""
     error: str = ""
     source: str = "asked"
+    answered: bool = False
     attempts: int = 0
     spent: Usage = field(default=Usage())
     saved: Usage = field(default=Usage())
     seconds_saved: float = 0.0
 
     def note_event(self, event: CacheEvent) -> None:
-        """Take in a ``cache:hit`` or ``cache:coalesced``."""
-        self.source = "hit" if event.name.value == "cache:hit" else "shared"
+        """Note a ``cache:hit`` or a ``cache:coalesced``."""
+        hit = event.name is HookName.CACHE_HIT
+        self.source = "hit" if hit else "shared"
         self.saved = event.usage or Usage()
-        self.seconds_saved = event.seconds_saved
+        self.seconds_saved = event.seconds_saved if hit else 0.0
 
     def note_usage(self, usage: Usage, attempt_number: int) -> None:
-        """Take in a ``completion:usage``, which counts all attempts so far."""
+        """Note a ``completion:usage``, which counts all attempts so far."""
         self.spent, self.attempts = usage, attempt_number
 
 
 @dataclass(slots=True)
-class ClientStats:
+class RunStats:
     """The figures of a run.
 
     Attributes:
         total: How many records there are; None where that is not known.
+        concurrency: How many records are asked at once.
         done: Records answered or failed.
         hits: Records answered from the cache.
         asked: Records for which the provider was asked.
@@ -68,11 +72,12 @@ class ClientStats:
         money_spent: The price of `spent` in US dollars.
         money_saved: The price of `saved`.
         priced: False once a price was not known.
-        seconds_saved: How long the saved requests took when they were made.
+        request_seconds_saved: How long the requests took whose answers were hits, one after the other.
         seconds: How long the run has taken.
     """
 
     total: int | None = None
+    concurrency: int = 1
     done: int = 0
     hits: int = 0
     asked: int = 0
@@ -84,7 +89,7 @@ class ClientStats:
     money_spent: Decimal = Decimal(0)
     money_saved: Decimal = Decimal(0)
     priced: bool = True
-    seconds_saved: float = 0.0
+    request_seconds_saved: float = 0.0
     seconds: float = 0.0
     _samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
     _began: float = field(default_factory=time.monotonic)
@@ -99,13 +104,13 @@ class ClientStats:
         self.requests += outcome.attempts
         self.spent += outcome.spent
         self.saved += outcome.saved
-        self.seconds_saved += outcome.seconds_saved
+        self.request_seconds_saved += outcome.seconds_saved
         self.money_spent += self._price(outcome.spent, prices)
         self.money_saved += self._price(outcome.saved, prices)
         self.tick()
 
     def tick(self) -> None:
-        """Take the time."""
+        """Measure the time taken, and the speed."""
         now = time.monotonic()
         self.seconds = now - self._began
         if not self._samples or now - self._samples[-1][0] > _WINDOW / 100:
@@ -114,15 +119,20 @@ class ClientStats:
             self._samples.popleft()
 
     def seconds_left(self) -> float | None:
-        """Estimate the time left from the speed of the last seconds; None where it cannot be told."""
+        """Estimate the time left from the speed of the last seconds; None where that is not possible."""
         if self.total is None or not self._samples:
             return None
         began, done = self._samples[0]
         speed = (self.done - done) / max(time.monotonic() - began, 1e-9)
         return (self.total - self.done) / speed if speed > 0 else None
 
+    @property
+    def seconds_saved(self) -> float:
+        """Estimate how much longer this run would have taken without its hits: their requests, so many at once."""
+        return self.request_seconds_saved / max(1, min(self.concurrency, self.hits))
+
     def describe(self) -> dict[str, Any]:
-        """The figures as plain data, for a report."""
+        """Return the figures as plain data, for a report."""
         return {
             "total": self.total,
             "done": self.done,
@@ -137,6 +147,7 @@ class ClientStats:
             "money_saved": float(self.money_saved) if self.priced else None,
             "seconds": round(self.seconds, 3),
             "seconds_saved": round(self.seconds_saved, 3),
+            "request_seconds_saved": round(self.request_seconds_saved, 3),
         }
 
     def _price(self, usage: Usage, prices: Prices) -> Decimal:
