@@ -3,7 +3,7 @@
 The text is a checksum, one line of JSON that describes the answer, the answer's parts character by character, and the
 provider's completion with a checksum of its own::
 
-    5f0c2a1e [3,"<key>","openai",...,[["User",23]],512]
+    5f0c2a1e [3,"<key>","openai",...,512,"User",23]
     {"name":"Ann","age":27}9b1d03c4 {"kind":"ChatCompletion",...}
 
 The completion is the longest piece and few cache hits look at it, so it is checked and decoded only when it is asked for.
@@ -11,7 +11,7 @@ The completion is the longest piece and few cache hits look at it, so it is chec
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -72,12 +72,14 @@ class Entry(NamedTuple):
         Raises:
             CacheEntryError: It is damaged.
         """
-        data = self.completion_data
-        if not data:
+        if not self.completion_data:
             return ""
+        body = self.completion_data[_PREFIX:]
+        if self.completion_data[:_PREFIX] != _CHECKSUM % crc32(body):
+            raise CacheEntryError("The stored completion is damaged: its checksum does not fit.")
         try:
-            return str(_check(data, len(data)), "utf-8")
-        except ValueError:
+            return body.decode()
+        except UnicodeDecodeError:
             raise CacheEntryError("The stored completion is damaged: it is not UTF-8.") from None
 
 
@@ -95,7 +97,7 @@ def encode_entry(entry: Entry) -> str:
     """
     usage = entry.usage
     texts = [part.text.encode() for part in entry.parts]
-    head = (
+    head: list[Any] = [
         FORMAT,
         entry.key,
         entry.provider,
@@ -108,20 +110,22 @@ def encode_entry(entry: Entry) -> str:
         usage.cached_tokens,
         usage.reasoning_tokens,
         entry.attempts,
-        [(part.tool, len(text)) for part, text in zip(entry.parts, texts, strict=True)],
         len(entry.completion_data),
-    )
+    ]
+    for part, text in zip(entry.parts, texts, strict=True):
+        head += part.tool, len(text)
     answer = _seal(b"\n".join((orjson.dumps(head), b"".join(texts))))
     return (answer + entry.completion_data).decode()
 
 
-_HEADS = {
-    (int, str, str, str, float, expires, float, int, int, int, int, int, list, int) for expires in (float, type(None))
+_TYPES = {
+    (int, str, str, str, float, expires, float, *(int,) * 6, *part)
+    for expires in (float, type(None))
+    for part in ((), (str, int))
 }
-"""The types of the members of an entry's first line, in their order."""
+"""The types of the members of the first line, for an answer of no part or one. Others have more of ``str, int``."""
 
-_COUNTS = slice(6, 12)
-"""Which of them are numbers of seconds, tokens and requests."""
+_ONE_PART = max(map(len, _TYPES))
 
 
 def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
@@ -136,60 +140,47 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
             of the answer.
     """
     try:
-        if isinstance(data, str):
-            data = data.encode()
-        return _decode(data if isinstance(data, bytes) else bytes(memoryview(data)), key)
+        if not isinstance(data, bytes):
+            data = data.encode() if isinstance(data, str) else bytes(memoryview(data))
+        line_end = data.find(b"\n")
+        head: list[Any] = orjson.loads(data[_PREFIX:line_end])
+        types = tuple(map(type, head))
+        if types not in _TYPES:
+            _check_types(types)
+        (version, stored_key, provider, model, created, expires, seconds,
+         read, written, cached, reasoned, attempts, completion_size, *sizes) = head  # fmt: skip
+        if version != FORMAT:
+            raise CacheEntryError(f"The entry has format {version}; this version of instructor reads format {FORMAT}.")
+        if stored_key != key:
+            raise CacheEntryError("The store returned the entry of another key.")
+        parts: list[Part] = []
+        start = line_end + 1
+        for at in range(0, len(sizes), 2):
+            end = start + sizes[at + 1]
+            parts.append(Part(sizes[at], data[start:end].decode()))
+            start = end
+        if start + completion_size != len(data) or data[:_PREFIX] != _CHECKSUM % crc32(data[_PREFIX:start]):
+            raise CacheEntryError("The entry is damaged: its checksum or its length does not fit.")
     except (ValueError, TypeError, OverflowError) as error:
         # Its message, and the error itself as a cause, would hold some of the text.
         raise CacheEntryError(f"The entry is damaged and cannot be read ({type(error).__name__}).") from None
+    usage = Usage(read, written, cached, reasoned)
+    return Entry(key, tuple(parts), data[start:], provider, model, created, expires, seconds, usage, attempts)
 
 
 _PREFIX = 9
 """The length of a checksum, eight hexadecimal digits and a space."""
 
-
-def _decode(data: bytes, key: str) -> Entry:
-    line_end = data.find(b"\n")
-    head = cast("list[Any]", orjson.loads(data[_PREFIX:line_end]))
-    if type(head) is not list or head[:1] != [FORMAT]:
-        raise CacheEntryError(f"The entry has another format; this version of instructor reads format {FORMAT}.")
-    if tuple(map(type, head)) not in _HEADS:
-        raise CacheEntryError("The entry is damaged: a member is missing or has the wrong type.")
-    _, stored_key, provider, model, created, expires, seconds, *counts, attempts, sizes, completion_size = head
-    if stored_key != key:
-        raise CacheEntryError("The store returned the entry of another key.")
-    if min(head[_COUNTS]) < 0:
-        raise CacheEntryError("The entry is damaged: a count is below zero.")
-    parts, end = _cut_parts(data, line_end + 1, sizes)
-    _check(data, end)
-    if end + completion_size != len(data):
-        raise CacheEntryError("The entry is damaged: it is cut short, or too long.")
-    return Entry(key, parts, data[end:], provider, model, created, expires, seconds, Usage(*counts), attempts)
+_CHECKSUM = b"%08x "
 
 
-def _cut_parts(data: bytes, start: int, sizes: list[Any]) -> tuple[tuple[Part, ...], int]:
-    """Cut the answer into its parts; return them, and where the last one ends."""
-    parts: list[Part] = []
-    for tool, size in sizes:
-        if not isinstance(tool, str) or type(size) is not int or size < 0:
-            raise TypeError
-        parts.append(Part(tool, data[start : start + size].decode()))
-        start += size
-    return tuple(parts), start
+def _check_types(types: tuple[type, ...]) -> None:
+    """Check the first line of an entry whose answer has several parts; each adds a name and a size."""
+    more = types[_ONE_PART:]
+    if types[:_ONE_PART] not in _TYPES or more != (str, int) * (len(more) // 2):
+        raise CacheEntryError(f"The entry is damaged, or of another format than {FORMAT}, which this version reads.")
 
 
 def _seal(body: bytes) -> bytes:
     """Write a checksum before `body`, because a flipped bit may leave valid JSON behind."""
-    return b"%08x %b" % (crc32(body), body)
-
-
-def _check(data: bytes, end: int) -> memoryview:
-    """Return what `_seal` was given, without copying it. What lies behind `end` is not looked at.
-
-    Raises:
-        CacheEntryError: The checksum does not fit.
-    """
-    body = memoryview(data)[_PREFIX:end]
-    if data[:_PREFIX] != b"%08x " % crc32(body):
-        raise CacheEntryError("The entry is damaged: its checksum does not fit.")
-    return body
+    return _CHECKSUM % crc32(body) + body

@@ -7,4 +7,4 @@ import sys
 from instructor.cache import DiskCache
 
 with DiskCache(sys.argv[1]) as cache:
-    sys.stdout.buffer.write(str(cache.get(sys.argv[2])).encode())
+    sys.stdout.buffer.write(cache.get(sys.argv[2]) or b"None")

@@ -13,7 +13,7 @@ import warnings
 
 from instructor.cache import AutoCache, BaseCache, DiskCache
 from instructor.cache import handle as guards
-from instructor.cache import sqlite as disks
+from instructor.cache import sqlite_file as disks
 from instructor.cache.entry import Entry
 from instructor.cache.handle import handle_of
 
@@ -46,7 +46,7 @@ def use_all(name: str) -> None:
     assert handle_of(plain).read("a") == "plain"
     assert handle_of(coroutine).read("a") == "coroutine"
     disk.set(name, name)
-    assert disk.get(name) == name
+    assert disk.get(name) == name.encode()
     for store in (memory, plain, coroutine, disk):
         handle_of(store).count(misses=1)
 
@@ -81,6 +81,6 @@ release.set()
 holder.join()
 _, status = os.waitpid(child, 0)
 use_all("parent")
-assert disk.get("child") == "child"
+assert disk.get("child") == b"child"
 print("parent ok", flush=True)
 sys.exit(status)

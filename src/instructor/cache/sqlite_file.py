@@ -1,0 +1,280 @@
+"""The file of a `DiskCache`: how it is found, protected, locked and opened."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from instructor.cache.sqlite_layout import check_version, prepare
+from instructor.cache.sqlite_repair import error_code, is_damage, salvage, set_aside
+from instructor.exceptions import CacheError
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+# A lock file that is a link is refused, and one that is a pipe does not hang.
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+class _RawConnection(sqlite3.Connection):
+    """SQLite's connection, which does not complain when the garbage collector closes it."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.close()
+
+
+class Connection:
+    """A connection that closes when nobody uses it any more, as when the thread it belongs to ends.
+
+    SQLite's own connection object takes part in a reference cycle, so it would stay open for longer.
+
+    Attributes:
+        raw: SQLite's connection.
+        identity: Which file it opened, as device and number; another file may have the same name by now.
+        read_only: Whether the file cannot be written, so that it only serves what is there.
+        checked: When the path was last compared with `identity`, in Unix seconds.
+    """
+
+    __slots__ = ("checked", "identity", "raw", "read_only")
+
+    def __init__(self, raw: sqlite3.Connection, identity: tuple[int, int] | None, *, read_only: bool) -> None:
+        self.raw = raw
+        self.identity = identity
+        self.read_only = read_only
+        self.checked = 0.0
+
+    def __del__(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.raw.close()
+
+
+class DatabaseFile:
+    """One database file, which many threads and processes open.
+
+    Args:
+        path: The file.
+        timeout: Seconds to wait for another process, to open the file as well as to write to it.
+        wal_pages: After how many pages SQLite copies its WAL into the main file.
+    """
+
+    def __init__(self, path: Path, timeout: float, wal_pages: int) -> None:
+        self.path = path
+        self._text = os.fspath(path)
+        self._timeout = timeout
+        self._wal_pages = wal_pages
+
+    def open(self) -> Connection:
+        """Open the file, making it if need be. A damaged one is set aside, and its readable entries are kept.
+
+        Raises:
+            CacheError: The file is not one that this process should use.
+            OSError: The directory cannot be used.
+            sqlite3.Error: SQLite cannot use the file.
+        """
+        _make_directory(self.path.parent)
+        if not self._is_writable():
+            return self._open_read_only()
+        with self.lock():
+            try:
+                return self._open_locked()
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if not is_damage(error):
+                    raise
+                return self._replace_locked()
+
+    def replace(self, connection: Connection) -> None:
+        """Set a damaged file aside and begin a new one with the entries that can still be read."""
+        connection.raw.close()
+        with self.lock():
+            # Unless another process was faster, and this is its new file already.
+            if self.is_current(connection):
+                self._replace_locked()
+
+    def is_current(self, connection: Connection) -> bool:
+        """Whether the path still leads to the file that was opened: it may have been deleted or replaced."""
+        return self._identify() == connection.identity
+
+    @contextlib.contextmanager
+    def lock(self) -> Generator[None, None, None]:
+        """Be the only one, among all threads and processes, that opens, makes or renames the file.
+
+        The lock is on a file of its own. Opening and closing the database itself by hand would drop the locks
+        that SQLite holds on it in this process (https://sqlite.org/howtocorrupt.html, section 2.2).
+        """
+        deadline = time.monotonic() + self._timeout
+        if not _opening.acquire(timeout=self._timeout):
+            raise BlockingIOError(errno.EAGAIN, "another thread is opening the file")
+        try:
+            path = self.path.with_suffix(".lock")
+            _check_file(path)
+            descriptor = os.open(path, _LOCK_FLAGS, 0o600)
+            try:
+                _retry_locked(lambda: _lock(descriptor), deadline)
+                yield
+            finally:
+                os.close(descriptor)
+        finally:
+            _opening.release()
+
+    def _open_locked(self) -> Connection:
+        self._protect()
+        raw = self._connect(self._text)
+        connection = Connection(raw, self._identify(), read_only=False)
+        _check_file(self.path)  # again: SQLite follows a link that was put here since
+        _retry_locked(lambda: prepare(raw, self._wal_pages), time.monotonic() + self._timeout)
+        return connection
+
+    def _open_read_only(self) -> Connection:
+        """Open a file in a directory, or on a file system, that this process must not write to."""
+        _check_file(self.path, may_belong_to_root=True)
+        if not self.path.exists():
+            raise PermissionError(errno.EACCES, "there is no file, and the directory is not writable")
+        uri = self.path.as_uri()
+        try:
+            connection = self._try_read_only(f"{uri}?mode=ro")
+        except sqlite3.OperationalError as error:
+            if error_code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+                raise
+            # Without the files of the WAL, which nobody can make here, SQLite opens what it can take to be unchanging.
+            connection = self._try_read_only(f"{uri}?mode=ro&immutable=1")
+        return connection
+
+    def _try_read_only(self, uri: str) -> Connection:
+        connection = Connection(self._connect(uri, uri=True), self._identify(), read_only=True)
+        check_version(connection.raw)
+        return connection
+
+    def _connect(self, path: str, *, uri: bool = False) -> sqlite3.Connection:
+        raw = sqlite3.connect(
+            path, timeout=self._timeout, isolation_level=None, check_same_thread=False, factory=_RawConnection, uri=uri
+        )
+        # A damaged value may not be UTF-8. That is for the entry's checksum to find, not for SQLite to fail with.
+        raw.text_factory = bytes
+        return raw
+
+    def _replace_locked(self) -> Connection:
+        target = set_aside(self.path)
+        connection = self._open_locked()
+        kept = salvage(target, connection.raw)
+        log(f"{self.path} was damaged. It is now {target.name}; {kept} entries were carried over into a new file.")
+        return connection
+
+    def _protect(self) -> None:
+        """Make sure that only the owner can read the file; SQLite gives its companions the same mode."""
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o600))
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            file = Path(f"{self.path}{suffix}")
+            mode = _check_file(file)
+            if mode & 0o077:
+                with contextlib.suppress(OSError):
+                    file.chmod(mode & 0o700)
+
+    def _is_writable(self) -> bool:
+        directory = self.path.parent
+        return _may_write(directory) and (not self.path.exists() or _may_write(self.path))
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._text)  # noqa: PTH116 - a third of the time of Path.stat, once a second
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory and its parents, for nobody but the owner, whatever the umask; leave what exists as it is."""
+    missing: list[Path] = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def _may_write(path: Path) -> bool:
+    """Whether this process may write to a path; never on a file system that is mounted read-only."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _check_file(path: Path, *, may_belong_to_root: bool = False) -> int:
+    """Return the permissions of a file, 0 if there is none.
+
+    In a directory where others may write, somebody may have put a file of theirs here, or a link to another file of
+    this user's, which SQLite would then fill with entries.
+
+    Raises:
+        CacheError: It is a link or no regular file, or belongs to somebody else.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return 0
+    if not stat.S_ISREG(status.st_mode):
+        what = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+        raise CacheError(f"{path} is {what}, so DiskCache does not use it. Delete it, or use another directory.")
+    if not _is_trusted(status.st_uid, path, may_belong_to_root=may_belong_to_root):
+        raise CacheError(
+            f"{path} belongs to another user (uid {status.st_uid}), so DiskCache does not use it. "
+            "Delete it, or use a directory of your own."
+        )
+    return stat.S_IMODE(status.st_mode)
+
+
+def _is_trusted(owner: int, path: Path, *, may_belong_to_root: bool) -> bool:
+    if not hasattr(os, "geteuid"):  # pragma: no cover - Windows
+        return True
+    user = os.geteuid()
+    if owner == user or (owner == 0 and may_belong_to_root):
+        return True
+    # In a container root uses directories that belong to a user outside; whose directory it is may put files there.
+    return user == 0 and owner == path.parent.stat().st_uid
+
+
+def _retry_locked(operation: Callable[[], None], deadline: float) -> None:
+    """Repeat until nobody else holds the lock: switching to WAL does not wait by itself."""
+    while True:
+        try:
+            operation()
+        except (sqlite3.OperationalError, BlockingIOError) as error:
+            busy = isinstance(error, BlockingIOError) or error_code(error) == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover - Windows: only the threads of one process are kept apart
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in {errno.EAGAIN, errno.EACCES}:
+            return  # a file system without locks
+        raise BlockingIOError(error.errno, "another process is opening the file") from error
+
+
+def log(message: str) -> None:
+    """Log a warning."""
+    import logging
+
+    logging.getLogger("instructor.cache").warning(message)
+
+
+_opening = threading.Lock()
+
+
+def forget_parent() -> None:
+    """After a fork: a thread of the parent may have held the lock, and does not exist here."""
+    global _opening  # noqa: PLW0603 - the one lock of this module
+    _opening = threading.Lock()

@@ -1,0 +1,107 @@
+"""The tables in the file of a `DiskCache`, and how a file of an older layout is brought up to date.
+
+A change of the tables is one more function at the end of `MIGRATIONS`; those that are there are never edited. A new
+file goes through all of them, so that a migrated file and a new one are the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from instructor.cache.sqlite_repair import DamagedFileError
+from instructor.exceptions import CacheError
+
+
+def _create_entries(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE entry (key TEXT PRIMARY KEY, value NOT NULL, size INTEGER NOT NULL, expires REAL, used REAL NOT NULL)"
+    )
+    connection.execute("CREATE INDEX entry_used ON entry (used, size)")
+    connection.execute("CREATE INDEX entry_expires ON entry (expires) WHERE expires IS NOT NULL")
+
+
+def _add_age_and_limits(connection: sqlite3.Connection) -> None:
+    """When an entry was written, and which limits the processes of the last day have set (see `DiskCache`)."""
+    connection.execute("ALTER TABLE entry ADD COLUMN created REAL NOT NULL DEFAULT 0")
+    connection.execute("CREATE TABLE size_limit (bytes INTEGER PRIMARY KEY, seen REAL NOT NULL)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_entries, _add_age_and_limits)
+"""Step number n brings a file from layout n to n + 1. ``PRAGMA user_version`` says which layout a file has."""
+
+FORMAT = len(MIGRATIONS)
+"""The layout that this version reads and writes."""
+
+_FIRST_MARKED = 2
+
+
+def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
+    """Set up a connection, and bring the file to the present layout if it has an older one.
+
+    Args:
+        connection: A connection that may write.
+        wal_pages: After how many pages the WAL is copied into the main file.
+
+    Raises:
+        CacheError: The file belongs to a newer version, or to another application.
+        DamagedFileError: The header is damaged.
+    """
+    if read_version(connection) == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if connection.execute("PRAGMA journal_mode").fetchone() != (b"wal",):
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    # In WAL mode this level cannot damage the file when power is lost; it may lose the last entries.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    # What is deleted is overwritten wherever that costs no write of its own.
+    connection.execute("PRAGMA secure_delete = FAST")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {wal_pages}")
+    connection.execute(f"PRAGMA journal_size_limit = {wal_pages * 4096}")
+    check_version(connection)
+    if read_version(connection) < FORMAT:
+        _migrate(connection)
+
+
+def check_version(connection: sqlite3.Connection) -> None:
+    """Make sure that this version can read the file, now or after a migration.
+
+    The number of the layout stands in the header twice, so that a flipped bit is not taken for another version.
+
+    Raises:
+        CacheError: The file belongs to a newer version, or to another application.
+        DamagedFileError: The header is damaged.
+    """
+    version = read_version(connection)
+    mark: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if mark != _mark(version) or (version == 0 and tables):
+        if b"entry" in tables:
+            raise DamagedFileError("the numbers in its header contradict each other")
+        raise CacheError(
+            "The file is another application's database. Give DiskCache a directory of its own, or delete the file."
+        )
+    if version > FORMAT:
+        raise CacheError(
+            f"The file has layout {version}, and this version of instructor reads layouts up to {FORMAT}. "
+            "Update instructor, give DiskCache another directory, or delete the file."
+        )
+
+
+def read_version(connection: sqlite3.Connection) -> int:
+    """The layout of the file; 0 for an empty one."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        for step in MIGRATIONS[read_version(connection) :]:
+            step(connection)
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute(f"PRAGMA application_id = {_mark(FORMAT)}")
+
+
+def _mark(version: int) -> int:
+    """What the header says beside the number of the layout. Layout 1 said nothing."""
+    return 0 if version < _FIRST_MARKED else int.from_bytes(b"ins\0") + version
