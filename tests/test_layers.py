@@ -31,21 +31,24 @@ KNOWS: dict[str, set[str]] = {
     "cache": GROUND,
     "providers.adapter": GROUND,
     "providers": GROUND | {"wires"},
+    "offline": GROUND | {"wires", "providers"},
     "engine": GROUND | {"wires", "cache", "providers.adapter"},
     "function": GROUND | {"cache", "engine"},
     "validation": GROUND | {"wires", "cache", "providers.adapter", "engine"},
     "base_client": GROUND | {"wires", "cache", "providers.adapter", "engine", "validation", "templating"},
     "client": GROUND | {"wires", "cache", "providers.adapter", "engine", "base_client"},
-    "factory": GROUND | {"wires", "cache", "providers.adapter", "providers", "engine", "client", "validation"},
+    "factory": GROUND
+    | {"wires", "cache", "providers.adapter", "providers", "offline", "engine", "client", "validation"},
     "core": GROUND,
     "__main__": {"cli"},
     "cli": GROUND | {"cache", "client", "factory", ""},
 }
-# The offline provider and the contracts for users' own tests look at what they test.
+# Scripted replies answer as the offline provider does; the contracts for users' own tests look at what they test.
 KNOWS["testing"] = GROUND | {
     "wires",
     "cache",
     "dsl",
+    "offline",
     "providers",
     "providers.adapter",
     "engine",

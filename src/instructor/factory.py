@@ -395,7 +395,7 @@ def _make_adapter(
         )
     if base_url is not None or api_key is not None:
         raise ConfigurationError("offline sends nothing, so base_url= and api_key= have no use. Leave them out.")
-    from instructor.providers.offline import OfflineAdapter
+    from instructor.offline import OfflineAdapter
 
     return OfflineAdapter(asynchronous, **options)
 
