@@ -284,7 +284,7 @@ VENDORS: tuple[Vendor, ...] = (
         base_url_variables=("LITELLM_BASE_URL", "LITELLM_PROXY_API_BASE"),
         modes=_CHAT_AND_RESPONSES,
     ),
-    Vendor("offline", "offline", "instructor.providers.offline", needs_key=False, modes=_CHAT),
+    Vendor("offline", "offline", "instructor.offline", needs_key=False, modes=_CHAT),
 )
 
 _BY_NAME: dict[str, Vendor] = {name: vendor for vendor in VENDORS for name in (vendor.name, *vendor.aliases)}

@@ -1,0 +1,125 @@
+"""The adapter of the offline provider: it answers requests of ``chat.completions.create`` without sending them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+from instructor.exceptions import ConfigurationError, ProviderError
+from instructor.messages import Request
+from instructor.offline.completion import make_completion
+from instructor.offline.reader import fill_schema
+from instructor.providers.adapter import SimpleAdapter
+from instructor.providers.openai import CODEC
+from instructor.wires.reader import find_json
+from instructor.wires.text import get_path, read_text
+
+_FINGERPRINT = "offline-no-language-model"
+_SDK = "openai.types.chat"
+_OPERATION = "chat.completions.create"
+_NO_SCHEMA = "The offline provider is not a language model and can only fill a schema. Prompt was: "
+
+
+class OfflineAdapter(SimpleAdapter):
+    """An `Adapter` that answers by itself; its requests and completions are those of OpenAI's chat API.
+
+    Args:
+        asynchronous: Whether `send` returns an awaitable.
+        latency: Seconds that each answer takes, to show what a cache saves. Default 0.
+
+    Raises:
+        ConfigurationError: The latency is not a number of seconds, 0 or more.
+
+    Example:
+        >>> from instructor import from_provider
+        >>> client = from_provider("offline/demo", latency=0.05)
+    """
+
+    provider = "offline"
+    endpoint: Mapping[str, Any] = {}
+
+    def __init__(self, asynchronous: bool = False, *, latency: float = 0.0) -> None:
+        if type(latency) not in (int, float) or not 0 <= latency < float("inf"):
+            raise ConfigurationError(f"latency= is a number of seconds, 0 or more, not {latency!r}.")
+        self.asynchronous, self.latency = asynchronous, float(latency)
+
+    @property
+    def client(self) -> OfflineAdapter:
+        """The adapter itself: there is no SDK client behind it."""
+        return self
+
+    def send(self, operation: str, request: Request) -> Any:
+        """Answer a request with a ``ChatCompletion`` of the openai SDK.
+
+        Raises:
+            ProviderError: The operation is not ``chat.completions.create``, or the request asks for a stream.
+        """
+        if operation != _OPERATION or request.get("stream"):
+            raise ProviderError(self.provider, f"It answers {_OPERATION} only, without streaming, not {operation}.")
+        return self._answer_later(request) if self.asynchronous else self._answer_now(request)
+
+    def dump(self, completion: Any) -> str:
+        """Write a completion as one line of JSON."""
+        return CODEC.dump(completion)
+
+    def load(self, text: str) -> Any:
+        """Make the completion that `dump` wrote."""
+        return CODEC.load(text)
+
+    def _answer_now(self, request: Request) -> Any:
+        if self.latency:
+            time.sleep(self.latency)
+        return answer_request(request)
+
+    async def _answer_later(self, request: Request) -> Any:
+        await asyncio.sleep(self.latency)  # without latency, too, the loop gets a turn, as with a real provider
+        if _SDK not in sys.modules:  # importing it takes half a second, which would block the loop
+            await asyncio.to_thread(import_module, _SDK)
+        return answer_request(request)
+
+
+def answer_request(request: Mapping[str, Any]) -> Any:
+    """Make the completion that answers a request: a tool call where tools are offered, else JSON text."""
+    text = find_prompt(request)
+    name, schema = find_schema(request)
+    answer = _NO_SCHEMA + text[:200] if schema is None else json.dumps(fill_schema(schema, text))
+    return make_completion("offline", request, answer, tool=name, fingerprint=_FINGERPRINT)
+
+
+def find_prompt(request: Mapping[str, Any]) -> str:
+    """The text to take values from: that of the user's last message that doesn't correct an earlier answer."""
+    messages: list[Any] = list(request.get("messages") or ())
+    for before, message in reversed([*pairwise([None, *messages])]):
+        corrects = get_path(before, "role") == "assistant" and find_json(read_text(get_path(before, "content"))) is not None
+        if get_path(message, "role") == "user" and not corrects:
+            return read_text(get_path(message, "content"))
+    return read_text(get_path(messages[-1], "content")) if messages else ""
+
+
+def find_schema(request: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
+    """The schema that the answer must fit, and the name of the tool whose arguments it describes; empty without a tool."""
+    tools = [get_path(tool, "function") for tool in request.get("tools") or () if get_path(tool, "function")]
+    if tools and request.get("tool_choice") != "none":
+        forced = get_path(request.get("tool_choice"), "function", "name")
+        # Without a forced one it's the last: a client adds its own tool after those of the caller.
+        function = next((tool for tool in tools if get_path(tool, "name") == forced), tools[-1])
+        return get_path(function, "name"), get_path(function, "parameters") or {}
+    schema = get_path(request.get("response_format"), "json_schema", "schema")
+    return "", schema if schema is not None else _find_instructed_schema(request)
+
+
+def _find_instructed_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema in the system message, for the modes that write it there."""
+    for message in request.get("messages") or ():
+        instructs = get_path(message, "role") in {"system", "developer"}
+        found = find_json(read_text(get_path(message, "content"))) if instructs else None
+        schema: dict[str, Any] = json.loads(found) if found else {}
+        if {"type", "properties", "$ref", "$defs", "anyOf"} & schema.keys():
+            return schema
+    return None
