@@ -120,7 +120,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
         {sdk.Client: False},
         "from_genai() takes a google.genai.Client; pass use_async=True to use its asynchronous half.",
     )
-    vendor = find_vendor("vertexai" if client.vertexai else "google")
+    vendor = find_vendor("vertexai" if client.vertexai is True else "google")
     return vendor, SdkAdapter(
         vendor=vendor,
         asynchronous=asynchronous,
@@ -134,7 +134,9 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
 
 def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
     """Read the endpoint of one half of a client off it; equal to what `make_adapter` knows without one."""
-    inner = getattr(client, "_api_client")  # noqa: B009 - private, and the only place where the SDK keeps it
+    inner = getattr(client, "_api_client", None)  # private, and the only place where the SDK keeps it
+    if inner is None:
+        return {}  # a mock
     options = getattr(inner, "_http_options")  # noqa: B009 - as above
     vertex = bool(inner.vertexai)
     url = (getattr(inner, "custom_base_url", None) if vertex else None) or options.base_url
