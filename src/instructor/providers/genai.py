@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from instructor.exceptions import ClientError, ConfigurationError
+from instructor.headers import storable_headers
 from instructor.providers.completions import Codec, is_plain
 from instructor.providers.identity import (
     describe_endpoint,
@@ -31,9 +32,6 @@ from instructor.providers.sdk_adapter import (
 )
 from instructor.providers.table import Vendor, find_vendor
 
-_PRIVATE_HEADERS = frozenset(
-    {"authorization", "cookie", "proxy-authenticate", "set-cookie", "set-cookie2", "www-authenticate", "x-goog-api-key"}
-)
 _YES = frozenset({"1", "true"})
 
 
@@ -42,7 +40,7 @@ def _write(completion: Any) -> Any:
     response: dict[str, Any] = body.get("sdk_http_response") or {}
     headers: Mapping[str, str] | None = response.get("headers")
     if headers:
-        response["headers"] = {name: headers[name] for name in headers if name.lower() not in _PRIVATE_HEADERS}
+        response["headers"] = storable_headers(headers)
     if "parsed" in completion.model_fields_set:
         if not is_plain(completion.parsed):
             raise TypeError("its parsed value is an object of a class of yours")
