@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import anthropic
 import httpx2
 import pytest
 from anthropic.types import Message
+from pydantic import BaseModel, Field, ValidationError
 
 from instructor.exceptions import (
     ConfigurationError,
@@ -20,6 +21,7 @@ from instructor.mode import Mode
 from instructor.testing.wires import WireContract
 from instructor.usage import Usage
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES as WIRE
+from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities, ToolChoice
 from instructor.wires.content import say_call_again
 from instructor.wires.spec import ToolSpec
 
@@ -27,6 +29,7 @@ MODEL = "some-model"
 SHAPE = ToolSpec(
     "User", "A user.", {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 )
+HELD = {**SHAPE.schema, "additionalProperties": False}
 OURS = {"name": "User", "description": "A user.", "input_schema": SHAPE.schema}
 FORCED = {"type": "tool", "name": "User", "disable_parallel_tool_use": True}
 WEATHER = {"name": "weather", "input_schema": {"type": "object", "properties": {}}}
@@ -57,9 +60,14 @@ def tool_use(arguments: Any, identifier: str = "toolu_1", name: str = "User") ->
     return {"type": "tool_use", "id": identifier, "name": name, "input": arguments}
 
 
-def write(messages: list[dict[str, Any]] = ASK, mode: Mode | None = Mode.TOOLS, **arguments: Any) -> dict[str, Any]:
-    binding = WIRE.bind(SHAPE, mode, strict=True) if mode else None
-    return WIRE.write(messages, binding, MODEL, arguments)
+def write(
+    messages: list[dict[str, Any]] = ASK,
+    mode: Mode | None = Mode.TOOLS,
+    capabilities: Capabilities = DEFAULT_CAPABILITIES,
+    **arguments: Any,
+) -> dict[str, Any]:
+    binding = WIRE.bind(SHAPE, mode, True, capabilities) if mode else None
+    return WIRE.write(messages, binding, MODEL, arguments, capabilities)
 
 
 def send(request: dict[str, Any], reply: Message | None = None) -> tuple[httpx2.Request, dict[str, Any]]:
@@ -133,8 +141,90 @@ def test_max_tokens_is_what_was_said_or_leaves_room_for_thinking(arguments: dict
 
 
 def test_a_model_that_thinks_by_default_gets_room_for_it():
-    assert WIRE.write(ASK, None, "claude-opus-5", {})["max_tokens"] == 16384
-    assert WIRE.write(ASK, None, "claude-sonnet-4-6", {})["max_tokens"] == 4096
+    assert write(mode=None, capabilities=Capabilities(thinks=True))["max_tokens"] == 16384
+    assert write(mode=None)["max_tokens"] == 4096
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p", "top_k"])
+def test_sampling_parameters_go_with_the_version_of_the_api_that_takes_them(name: str):
+    http_request, body = send(write(**{name: 0}, extra_headers={"X-Team": "blue"}))
+    assert body[name] == 0
+    assert http_request.headers["anthropic-version"] == "2023-06-01"
+    assert http_request.headers["X-Team"] == "blue"
+
+
+def test_without_sampling_parameters_the_sdk_chooses_the_version():
+    assert "extra_headers" not in write()
+
+
+def test_a_version_that_the_caller_names_stays():
+    http_request, _ = send(write(temperature=0, extra_headers={"Anthropic-Version": "2026-10-21"}))
+    assert http_request.headers["anthropic-version"] == "2026-10-21"
+
+
+class TestJsonSchema:
+    def test_the_api_holds_the_text_to_the_schema(self):
+        _, body = send(write(mode=Mode.JSON_SCHEMA))
+        assert body["output_config"] == {"format": {"type": "json_schema", "schema": HELD}}
+        assert body.keys() == {"model", "max_tokens", "messages", "output_config"}
+
+    def test_what_else_the_caller_configures_is_kept(self):
+        _, body = send(write(mode=Mode.JSON_SCHEMA, output_config={"effort": "low"}, extra_body={"x": 1}))
+        assert body["output_config"] == {"effort": "low", "format": {"type": "json_schema", "schema": HELD}}
+        assert body["x"] == 1
+
+    def test_a_schema_that_the_api_cannot_hold_to_is_told_instead(self):
+        node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
+        spec = ToolSpec("Node", "", {"$defs": {"Node": node}, "$ref": "#/$defs/Node"})
+        binding = WIRE.bind(spec, Mode.JSON_SCHEMA, True)
+        assert not binding.arguments
+        assert '"next"' in binding.instruction
+
+
+class TestPropertyNames:
+    SPEC = ToolSpec(
+        "Person",
+        "A person.",
+        {
+            "type": "object",
+            "properties": {"Full Name": {"type": "string"}, "größe": {"$ref": "#/$defs/Size"}},
+            "required": ["Full Name", "größe"],
+            "$defs": {"Size": {"type": "object", "properties": {"in cm": {"type": "integer"}}, "required": ["in cm"]}},
+        },
+    )
+    SENT: ClassVar = {"Full_Name": "Ada", "grosse": {"in_cm": 170}}
+    ANSWER: ClassVar = {"Full Name": "Ada", "größe": {"in cm": 170}}
+
+    @pytest.mark.parametrize("mode", [Mode.TOOLS, Mode.JSON_SCHEMA])
+    def test_the_api_is_sent_names_that_it_takes(self, mode: Mode):
+        arguments = WIRE.bind(self.SPEC, mode, True).arguments
+        tools = arguments.get("tools")
+        schema = tools[0]["input_schema"] if tools else arguments["output_config"]["format"]["schema"]
+        assert schema["required"] == ["Full_Name", "grosse"]
+        assert schema["properties"].keys() == self.SENT.keys()
+        assert schema["properties"]["Full_Name"]["title"] == "Full Name"
+        assert schema["$defs"]["Size"]["properties"].keys() == {"in_cm"}
+
+    def test_the_answer_has_the_names_that_the_caller_gave(self):
+        parts = WIRE.read(complete(tool_use(self.SENT, name="Person")), Mode.TOOLS, ["Person"], [self.SPEC])
+        assert json.loads(parts[0].text) == self.ANSWER
+        parts = WIRE.read(complete(text(json.dumps(self.SENT))), Mode.JSON_SCHEMA, ["Person"], [self.SPEC])
+        assert json.loads(parts[0].text) == self.ANSWER
+
+    def test_an_answer_in_the_callers_own_names_is_right_too(self):
+        parts = WIRE.read(complete(text(json.dumps(self.ANSWER))), Mode.JSON, ["Person"], [self.SPEC])
+        assert json.loads(parts[0].text) == self.ANSWER
+
+    def test_an_error_names_the_property_as_the_model_knows_it(self):
+        class Person(BaseModel):
+            name: str = Field(alias="Full Name")
+
+        with pytest.raises(ValidationError) as caught:
+            Person.model_validate({})
+        request = WIRE.write(ASK, WIRE.bind(self.SPEC, Mode.TOOLS, True), MODEL, {})
+        completion = complete(tool_use({}, name="Person"))
+        again = WIRE.reask(request, completion, caught.value, Mode.TOOLS, ["Person"], [self.SPEC])
+        assert "- Full_Name: Field required" in again["messages"][-1]["content"][0]["content"]
 
 
 def test_a_schema_that_contains_itself_is_an_object_at_the_top():
@@ -162,19 +252,26 @@ class TestToolChoice:
         assert "User" in request["system"]
 
     @pytest.mark.parametrize(
-        "model",
-        ["claude-opus-5-5", "us.anthropic.claude-sonnet-5-5-v1:0", "claude-fable-5.1", "claude-haiku-6-20270101"],
+        ("choice", "expected"),
+        [
+            ("required", {"type": "any", "disable_parallel_tool_use": True}),
+            ("auto", {"type": "auto", "disable_parallel_tool_use": True}),
+            ("omitted", None),
+        ],
     )
-    def test_a_model_that_cannot_be_forced_is_asked(self, model: str):
-        request = WIRE.write(ASK, WIRE.bind(SHAPE, Mode.TOOLS, strict=True), model, {})
-        assert request["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+    def test_a_model_that_cannot_be_forced_is_asked(self, choice: ToolChoice, expected: Any):
+        request = write(capabilities=Capabilities(tool_choice=choice))
+        assert request.get("tool_choice") == expected
         assert "User" in request["system"]
 
-    @pytest.mark.parametrize(
-        "model", ["claude-opus-5", "claude-sonnet-4-5@20250929", "claude-opus-5-20260701", "claude-3-7-sonnet-latest"]
-    )
-    def test_a_model_that_can_be_forced_is(self, model: str):
-        assert WIRE.write(ASK, WIRE.bind(SHAPE, Mode.TOOLS, strict=True), model, {})["tool_choice"] == FORCED
+    def test_a_model_that_can_be_forced_is(self):
+        request = write()
+        assert request["tool_choice"] == FORCED
+        assert "system" not in request
+
+    def test_a_choice_in_openais_form_is_translated(self):
+        choice = {"type": "function", "function": {"name": "weather"}}
+        assert write(tools=[WEATHER], tool_choice=choice)["tool_choice"] == {"type": "tool", "name": "weather"}
 
     def test_switched_off_thinking_changes_nothing(self):
         request = write(thinking={"type": "disabled"})
@@ -215,6 +312,10 @@ class TestSystem:
 
 
 class TestMessages:
+    def test_text_parts_without_text_are_not_sent(self):
+        messages = [{"role": "user", "content": [text("Hi."), text(" ")]}, {"role": "assistant", "content": [text("")]}]
+        assert write(messages)["messages"] == [{"role": "user", "content": [text("Hi.")]}]
+
     def test_blocks_of_the_providers_own_go_through_untouched(self):
         native = [
             {"role": "user", "content": [{**text("Hi"), "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},

@@ -15,6 +15,7 @@ from instructor.exceptions import ProviderError, RefusalError, ResponseParsingEr
 from instructor.mode import Mode
 from instructor.testing.wires import WireContract
 from instructor.usage import Usage
+from instructor.wires.capabilities import Capabilities
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.spec import Binding, ToolSpec
 
@@ -124,6 +125,40 @@ def test_tools_force_one_function_with_the_schema_as_it_is():
     assert tool["function"] == {"name": "User", "description": "A user.", "parameters": SHAPE.schema}
     assert request["tool_choice"] == {"type": "function", "function": {"name": "User"}}
     assert request["messages"] == [{"role": "user", "content": "Hi."}]
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("required", "required"), ("auto", "auto"), ("omitted", None)])
+def test_a_model_that_cannot_be_forced_is_asked_for_the_call(choice, expected):
+    capabilities = Capabilities(tool_choice=choice)
+    binding = OPENAI_CHAT.bind(SHAPE, Mode.TOOLS, True, capabilities)
+    request = OPENAI_CHAT.write([{"role": "user", "content": "Hi."}], binding, "gpt", {}, capabilities)
+    assert request.get("tool_choice") == expected
+    is_sure = choice == "required"  # there is only our tool to call
+    assert [message["role"] for message in request["messages"]] == (["user"] if is_sure else ["system", "user"])
+    assert is_sure or "calling the tool User" in request["messages"][0]["content"]
+
+
+def test_a_choice_of_the_callers_that_does_not_force_our_tool_is_kept_and_the_call_asked_for():
+    request = write(Mode.TOOLS, {"tool_choice": "auto"})
+    assert request["tool_choice"] == "auto"
+    assert "calling the tool User" in request["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict", "pattern"),
+    [
+        ("openai_strict", True, "x|y"),
+        ("anchored", True, "^(x|y)$"),
+        ("plain", False, "x|y"),
+        ("anthropic", True, None),
+    ],
+)
+def test_the_schema_is_written_in_the_subset_that_the_model_takes(schema, strict, pattern):
+    spec = ToolSpec("Plate", "", {"type": "object", "properties": {"a": {"type": "string", "pattern": "x|y"}}})
+    binding = OPENAI_CHAT.bind(spec, Mode.JSON_SCHEMA, True, Capabilities(schema=schema))
+    form = binding.arguments["response_format"]["json_schema"]
+    assert form["strict"] is strict
+    assert form["schema"]["properties"]["a"].get("pattern") == pattern
 
 
 def test_json_mode_puts_the_word_json_and_the_schema_into_the_system_prompt():

@@ -14,18 +14,26 @@ from hypothesis import strategies as st
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, create_model
 
 from instructor.exceptions import ConfigurationError
-from instructor.wires.schema import expand_root, resolve_ref, strict_schema
+from instructor.wires.schema import (
+    anchor_patterns,
+    anthropic_schema,
+    expand_root,
+    express_schema,
+    resolve_ref,
+    strict_schema,
+)
+from instructor.wires.text import dump_json
 
 ALLOWED = {
     "type", "title", "description", "enum", "const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "properties", "required", "additionalProperties",
     "items", "anyOf", "$ref", "$defs",
 }  # fmt: skip
-FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 
 
-def check_strict(schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
-    """Hold a schema to the published rules of OpenAI's strict subset."""
+def check_strict(schema: Mapping[str, Any], root: Mapping[str, Any], formats: frozenset[str] = FORMATS) -> None:
+    """Hold a schema to the published rules of a strict subset."""
     assert schema.keys() <= ALLOWED
     assert schema.keys() & {"type", "anyOf", "$ref"}, "a value without a type"
     if "$ref" in schema:
@@ -34,11 +42,11 @@ def check_strict(schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
     if schema.get("type") == "object":
         assert schema["additionalProperties"] is False
         assert list(schema["properties"]) == schema["required"]
-    assert schema.get("format", "uuid") in FORMATS
+    assert schema.get("format", "uuid") in formats
     assert "(?!" not in schema.get("pattern", "")
     children = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", ())]
     for child in [*children, *([schema["items"]] if schema.get("type") == "array" else ())]:
-        check_strict(child, root)
+        check_strict(child, root, formats)
 
 
 class Colour(enum.Enum):
@@ -102,6 +110,88 @@ def test_what_pydantic_writes_becomes_strict_and_is_not_changed(model):
     assert strict["type"] == "object"
     assert strict["properties"].keys() == schema.get("properties", {}).keys()
     assert schema == before
+
+
+@settings(max_examples=60)
+@given(models)
+def test_what_pydantic_writes_fits_anthropics_subset_or_is_refused(model):
+    schema = model.model_json_schema()
+    before = deepcopy(schema)
+    fitted = anthropic_schema(schema)
+    assert schema == before
+    if fitted is not None:
+        check_strict(fitted, fitted, formats=FORMATS | {"uri"})
+        text = dump_json(fitted["properties"])
+        assert not any(f'"{bound}":' in text for bound in ("minimum", "maximum", "maxItems", "pattern", "minLength"))
+
+
+class Leaf(BaseModel):
+    number: int = Field(ge=1, le=5)
+    code: str = Field(pattern="^a", description="A code.")
+    many: list[str] = Field(min_length=2, max_length=3)
+    some: list[str] = Field(min_length=1)
+
+
+def test_what_anthropic_has_no_keyword_for_is_told_in_the_description():
+    properties = anthropic_schema(Leaf.model_json_schema())["properties"]
+    assert properties["number"]["description"] == "maximum: 5, minimum: 1"
+    assert properties["code"]["description"] == 'A code.\npattern: "^a"'
+    assert properties["many"]["description"] == "maxItems: 3, minItems: 2"
+    assert properties["some"]["minItems"] == 1
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Node,
+        create_model("Many", **{f"f{index}": (int | None, None) for index in range(17)}),
+        create_model("Free", field=(dict[str, int], ...)),
+    ],
+)
+def test_recursion_many_unions_and_free_dicts_are_beyond_anthropics_subset(model):
+    assert anthropic_schema(model.model_json_schema()) is None
+
+
+@pytest.mark.parametrize("pattern", ["(?P<name>a)", "(?i)abc", r"\A\d+\z", "^(?!x)", r"\p{L}"])
+def test_a_pattern_in_the_syntax_of_one_language_is_told_in_the_description(pattern):
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
+    told = strict_schema(schema)["properties"]["a"]
+    assert told == {"type": "string", "description": f"pattern: {dump_json(pattern)}"}
+
+
+@pytest.mark.parametrize(("count", "length", "fits"), [(300, 50, True), (300, 51, False), (250, 400, True)])
+def test_an_enum_of_many_values_is_bounded_in_characters(count, length, fits):
+    values = [str(index).rjust(length, "x") for index in range(count)]
+    schema = {"type": "object", "properties": {"a": {"type": "string", "enum": values}}}
+    assert (strict_schema(schema) is not None) is fits
+
+
+@pytest.mark.parametrize(("length", "fits"), [(119, True), (121, False)])
+def test_names_and_values_are_bounded_in_characters(length, fits):
+    names = [str(index).rjust(length, "x") for index in range(1000)]
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+    assert (strict_schema(schema) is not None) is fits
+
+
+def test_patterns_are_anchored_wherever_they_stand_and_told_where_they_cannot_be():
+    schema = {
+        "type": "object",
+        "properties": {"pattern": {"type": "array", "items": {"type": "string", "pattern": r"\d"}}},
+        "$defs": {"A": {"anyOf": [{"type": "string", "pattern": "(?i)a", "description": "An a."}]}},
+        "default": {"pattern": "x"},
+    }
+    before = deepcopy(schema)
+    anchored = anchor_patterns(schema)
+    assert schema == before
+    assert anchored["properties"]["pattern"]["items"]["pattern"] == "^[0-9]$"
+    assert anchored["$defs"]["A"]["anyOf"] == [{"type": "string", "description": 'An a.\npattern: "(?i)a"'}]
+    assert anchored["default"] == {"pattern": "x"}
+
+
+@pytest.mark.parametrize("subset", ["openai_strict", "anchored", "plain", "anthropic"])
+def test_a_schema_that_a_subset_cannot_say_is_sent_as_it_is_and_not_strict(subset):
+    schema = create_model("Free", field=(dict[str, int], ...)).model_json_schema()
+    assert express_schema(schema, subset, strict=True) == (schema, False)
 
 
 class Loose(BaseModel):

@@ -29,6 +29,7 @@ from instructor.usage import Usage
 
 if TYPE_CHECKING:
     from instructor.cache.handle import StoreHandle
+    from instructor.wires.spec import ToolSpec
 
 
 def run(call: Call) -> Flow[Reply]:
@@ -149,7 +150,8 @@ def ask(call: Call) -> Flow[Reply]:
             if rest > 0:
                 yield from Sleep(rest)
             if attempts.answered and is_invalid_answer(error):
-                request = wire.reask(request, completion, error, mode)
+                specs = specs_of(call)
+                request = wire.reask(request, completion, error, mode, [spec.name for spec in specs], specs)
             continue
         seconds = time.perf_counter() - started
         entry = make_entry(call, text, completion, attempts, seconds) if call.key is not None else None
@@ -158,9 +160,13 @@ def ask(call: Call) -> Flow[Reply]:
 
 def read_answer(call: Call, completion: Any) -> str:
     """Read the answer's JSON: for now, its first part."""
-    assert call.plan.type is not None, "a raw completion is not read"
-    spec = call.plan.type.shape
-    return call.plan.wire.read(completion, call.plan.mode, [spec.name], [spec])[0].text
+    specs = specs_of(call)
+    return call.plan.wire.read(completion, call.plan.mode, [spec.name for spec in specs], specs)[0].text
+
+
+def specs_of(call: Call) -> list[ToolSpec]:
+    """The tools that we offer: one, or none for a raw completion."""
+    return [call.plan.type.shape] if call.plan.type else []
 
 
 def send(call: Call, request: Request, attempts: Attempts) -> Flow[Any]:

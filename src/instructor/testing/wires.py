@@ -23,6 +23,7 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
+from instructor.wires.capabilities import Capabilities, SchemaSubset, ToolChoice
 from instructor.wires.reader import find_json
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.wire import Wire
@@ -171,6 +172,42 @@ class WireContract:
         for mode in self.wire.modes:
             assert _dump(self._write(mode)) == _dump(self._write(mode))
 
+    def test_any_capabilities_write_a_request_with_the_schema_and_ask_for_the_call(self) -> None:
+        choices: tuple[ToolChoice, ...] = ("named", "required", "auto", "omitted")
+        schemas: tuple[SchemaSubset, ...] = ("openai_strict", "anthropic", "anchored", "plain")
+        for mode, choice, schema in product(self.wire.modes, choices, schemas):
+            capabilities = Capabilities(tool_choice=choice, schema=schema)
+            binding = self.wire.bind(_SHAPE, mode, True, capabilities)
+            text = _dump(self.wire.write(_messages(), binding, "some-model", {}, capabilities))
+            assert _MARK in text
+            assert _SHAPE.name in text or mode not in self._calling_modes()
+
+    def test_turns_that_hold_nothing_are_not_sent(self) -> None:
+        contents: tuple[Any, ...] = ("", None, [], " ")
+        empty = [{"role": "assistant", "content": content} for content in contents]
+        for binding in (None, *(self.wire.bind(_SHAPE, mode, True) for mode in self.wire.modes)):
+            request = self.wire.write([*_messages(), *empty, *_messages()], binding, "some-model", {})
+            assert request == self.wire.write([*_messages(), *_messages()], binding, "some-model", {})
+
+    def test_the_callers_functions_may_be_in_any_providers_form(self) -> None:
+        schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+        named = {"name": "weather", "description": "How it is."}
+        forms: list[dict[str, Any]] = [
+            {"type": "function", "function": {**named, "parameters": schema}},
+            {"type": "function", **named, "parameters": schema, "strict": False},
+            {**named, "input_schema": schema},
+            {"function_declarations": [{**named, "parameters_json_schema": schema}]},
+        ]
+        for binding in (None, *(self.wire.bind(_SHAPE, mode, True) for mode in self.wire.modes)):
+            written = {_dump(self.wire.write(_messages(), binding, "some-model", {"tools": [tool]})) for tool in forms}
+            assert len(written) == 1
+
+    def test_an_answer_below_the_tools_own_name_is_read(self) -> None:
+        for mode in self.wire.modes:
+            completion = self._answered(f'{{"{_SHAPE.name}": {_ANSWER}}}', mode)
+            [part] = self.wire.read(completion, mode, [_SHAPE.name], [_SHAPE])
+            assert _parse(part.text) == _parse(_ANSWER)
+
     def test_strictness_can_be_refused(self) -> None:
         for mode in self.wire.modes:
             binding = self.wire.bind(_SHAPE, mode, False)
@@ -295,8 +332,15 @@ def _without(request: Request, name: str) -> Request:
 
 
 def _holds(request: Request, name: str, value: Any) -> bool:
-    """Say whether a member `name` with this value is anywhere in a request; some SDKs want it within a config."""
-    return any(_is_mapping(node) and name in node and node[name] == value for node in _walk(request))
+    """Say whether a member `name` with this value is anywhere in a request; some SDKs want it within a config.
+
+    A wire may add to a mapping, such as a header of its own to the caller's.
+    """
+    return any(_is_mapping(node) and name in node and _covers(node[name], value) for node in _walk(request))
+
+
+def _covers(found: Any, value: Any) -> bool:
+    return value.items() <= found.items() if _is_mapping(value) and _is_mapping(found) else found == value
 
 
 def _mentions(turns: Any, answer: Any) -> bool:

@@ -6,8 +6,7 @@ already Anthropic's goes through untouched.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -23,19 +22,24 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
-from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts, read_tools, refuse
+from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts, refuse
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
+from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import (
     SYSTEM_ROLES,
+    drop_empty_turns,
+    is_list,
     is_mapping,
     read_call,
     read_url,
     say_answer_again,
     split_data_url,
 )
-from instructor.wires.schema import expand_root
+from instructor.wires.property_names import choose_names, rename_properties, restore_names
+from instructor.wires.schema import anthropic_schema, expand_root
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_list, get_path, get_text
+from instructor.wires.tools import Function, instruct_call, limit_choice, translate_tools, weaker_choice
 
 Block = dict[str, Any]
 
@@ -56,62 +60,85 @@ _PAUSED = frozenset({"pause_turn", "compaction"})
 """The API goes on with such a turn when it is sent back."""
 _UNSAID = frozenset({"thinking", "redacted_thinking", "compaction"})
 """Blocks that hold nothing of what the model said."""
-_VERSION = re.compile(r"claude-[a-z]+-(\d+)(?:[-.](\d{1,2}))?(?!\d)")
-_FIRST_THINKING = (5, 0)
-_FIRST_UNFORCED = (5, 1)
-"""From this version on the API lets no model be forced to call a tool."""
-_CALL_INSTRUCTION = "Give the final answer by calling the tool {name}, exactly once."
+_VERSION_HEADER = "anthropic-version"
+_SAMPLING_VERSION = "2023-06-01"
 
 
 class AnthropicMessages:
-    """The wire of ``anthropic``, with `Mode.TOOLS` (the answer is a tool's input) and `Mode.JSON` (it is text).
+    """The wire of ``anthropic``.
 
-    Besides the SDK's own keywords ``write`` takes ``stop`` and ``max_completion_tokens`` under OpenAI's names, and
-    sends ``temperature``, ``top_p`` and ``top_k`` in ``extra_body``: the API refuses them unless the request is made
-    with ``extra_headers={"anthropic-version": "2023-06-01"}`` or by an SDK that sends that version.
+    In `Mode.TOOLS` the answer is a tool's input, in `Mode.JSON` it is text, and in `Mode.JSON_SCHEMA` it is text that
+    the API holds to the schema (``output_config.format``).
 
-    A model is forced to call the tool where the API allows it, and told to where not: from Claude 5.1 on, and
-    where ``thinking`` is on. JSON in its text is taken for an answer too.
+    Besides the SDK's own keywords ``write`` takes ``stop`` and ``max_completion_tokens`` under OpenAI's names.
+    ``temperature``, ``top_p`` and ``top_k`` are sent in ``extra_body``, because newer SDKs have no keyword for them,
+    and with the header ``anthropic-version: 2023-06-01``, because newer versions of the API refuse them. A version
+    that the caller names in ``extra_headers`` stays.
+
+    A model is forced to call the tool where the API allows it, and asked to where not, as its capabilities say; where
+    ``thinking`` is on no model can be forced. JSON in its text is an answer too.
     """
 
     name = "anthropic_messages"
     operation = "messages.create"
-    modes = (Mode.TOOLS, Mode.JSON)
+    modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA)
 
-    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:  # noqa: ARG002 - strict tools take less of JSON Schema
-        """Make the tool that takes the answer, or tell the schema."""
-        schema = expand_root(shape.schema)
-        if mode is Mode.JSON:
+    def bind(
+        self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = DEFAULT_CAPABILITIES
+    ) -> Binding:
+        """Make the tool that takes the answer, or the format that the text is held to, or tell the schema.
+
+        A schema beyond what the API can hold a model to, such as one that contains itself, is told in
+        `Mode.JSON_SCHEMA` too.
+        """
+        del strict, capabilities  # strict tools take less of JSON Schema, and every model takes the same of it
+        schema = expand_root(spec.schema)
+        names = choose_names(schema)
+        if mode is Mode.TOOLS:
+            sent = rename_properties(schema, names)
+            tool = {"name": spec.name, "description": spec.description, "input_schema": sent}
+            choice = {"type": "tool", "name": spec.name, "disable_parallel_tool_use": True}
+            return Binding({"tools": [tool], "tool_choice": choice})
+        held = anthropic_schema(schema) if mode is Mode.JSON_SCHEMA else None
+        if held is None:
             return Binding(instruction=ask_for_json(schema))
-        tool = {"name": shape.name, "description": shape.description, "input_schema": schema}
-        choice = {"type": "tool", "name": shape.name, "disable_parallel_tool_use": True}
-        return Binding({"tools": [tool], "tool_choice": choice})
+        form = {"type": "json_schema", "schema": rename_properties(held, names)}
+        return Binding({"output_config": {"format": form}})
 
-    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+    def write(
+        self,
+        messages: Messages,
+        binding: Binding | None,
+        model: str,
+        arguments: Mapping[str, Any],
+        capabilities: Capabilities = DEFAULT_CAPABILITIES,
+    ) -> Request:
         """Write a request.
 
-        Where the caller did not say, ``max_tokens`` is 4096 and the thinking budget, or 16384 from Claude 5 on.
+        Where the caller did not say, ``max_tokens`` is 4096 and the thinking budget, or 16384 for a model that thinks
+        unless told not to.
 
         Raises:
-            ConfigurationError: ``tools``, ``tool_choice``, ``system``, ``thinking`` or a message cannot be sent.
+            ConfigurationError: ``tools``, ``tool_choice``, ``system``, ``thinking``, ``output_config`` or a message
+                cannot be sent.
         """
-        chosen = _name_arguments(arguments)
-        tools, thinking = read_tools(chosen), read_mapping(chosen.get("thinking"), "thinking")
+        named = _name_arguments(arguments)
+        thinking = read_mapping(named.get("thinking"), "thinking")
         bound = binding or Binding()
         request = {
             "model": model,
-            "messages": _write_turns(message for message in messages if not _is_system(message)),
-            "max_tokens": _default_max_tokens(model, thinking),
-            **chosen,
-            **bound.arguments,
+            "messages": _write_turns([message for message in messages if not _is_system(message)]),
+            "max_tokens": _default_max_tokens(capabilities, thinking),
+            **named,
+            **_write_offer(named),
         }
         instructions = [bound.instruction]
         if "tools" in bound.arguments:
-            request["tools"] = [*tools, *bound.arguments["tools"]]
-            request["tool_choice"] = _choose_tool(bound.arguments["tool_choice"], model, chosen)
-            instructions.append(_instruct_call(bound.arguments["tool_choice"], request["tool_choice"]))
-        told = [message.get("content") for message in messages if _is_system(message)]
-        system = _write_system([chosen.get("system"), *told, *instructions])
+            instructions.append(_offer_tools(request, bound.arguments, capabilities))
+        if "output_config" in bound.arguments:
+            _hold_to_format(request, bound.arguments["output_config"])
+        prompts = [message.get("content") for message in messages if _is_system(message)]
+        system = _write_system([named.get("system"), *prompts, *instructions])
         return {**request, "system": system} if system else request
 
     def check(self, completion: Any) -> None:
@@ -124,14 +151,20 @@ class AnthropicMessages:
         """Take the input of every call of our tools, or the JSON in the text where no tool was called."""
         _check_message(completion, mode)
         calls = _calls_of(_blocks_of(completion)) if mode is Mode.TOOLS else []
-        parts = select_parts([*map(_read_call, calls)], _text_of(completion), names, specs)
+        parts = _restore_parts(select_parts([*map(_read_call, calls)], _text_of(completion), names, specs), specs)
         if not parts:
             said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
             raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
         return parts
 
     def reask(
-        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+        self,
+        request: Request,
+        completion: Any,
+        error: Exception,
+        mode: Mode,
+        names: Sequence[str] = (),
+        specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Append the model's turn and the error, as the result of every tool it called.
 
@@ -143,10 +176,11 @@ class AnthropicMessages:
             names = ()
         elif not names:
             names = (get_text(request["tools"][-1], "name"),)  # ours stands last
+        sent = {name: new for spec in specs for name, new in choose_names(spec.schema).items()}
         said = _correct_calls(blocks, names)
         turns: list[dict[str, Any]] = [{"role": "assistant", "content": said}] if said else []
         if not turns or get_text(completion, "stop_reason") not in _PAUSED:
-            problem = describe_error(error)
+            problem = describe_error(error, sent)
             told = _answer_calls(calls, names, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
             turns.append({"role": "user", "content": told})
         return {**request, "messages": [*request["messages"], *turns]}
@@ -174,17 +208,14 @@ def _name_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     body = {name: arguments[name] for name in sorted(_BODY_ONLY & arguments.keys())}
     if body:
         named["extra_body"] = {**body, **read_mapping(named.get("extra_body"), "extra_body")}
+        headers = read_mapping(named.get("extra_headers"), "extra_headers")
+        is_named = any(name.lower() == _VERSION_HEADER for name in headers)
+        named["extra_headers"] = headers if is_named else {**headers, _VERSION_HEADER: _SAMPLING_VERSION}
     return named
 
 
-def _read_version(model: str) -> tuple[int, int]:
-    """Read the version out of names such as ``us.anthropic.claude-opus-5-5-v1:0``; (0, 0) for any other model."""
-    found = _VERSION.search(model)
-    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
-
-
-def _default_max_tokens(model: str, thinking: Mapping[str, Any]) -> int:
-    if _read_version(model) >= _FIRST_THINKING:
+def _default_max_tokens(capabilities: Capabilities, thinking: Mapping[str, Any]) -> int:
+    if capabilities.thinks:
         return DEFAULT_MAX_TOKENS_THINKING
     budget = thinking.get("budget_tokens") or 0
     if not isinstance(budget, int):
@@ -192,29 +223,69 @@ def _default_max_tokens(model: str, thinking: Mapping[str, Any]) -> int:
     return DEFAULT_MAX_TOKENS + budget
 
 
-def _choose_tool(forced: Mapping[str, Any], model: str, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
-    wanted = chosen.get("tool_choice")
+def _write_offer(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the caller's own tools and choice in Anthropic's form, as far as the caller gave them."""
+    offer = {"tools": translate_tools(named, "anthropic", _write_tool), "tool_choice": _write_choice(named)}
+    return {name: value for name, value in offer.items() if named.get(name)}
+
+
+def _write_tool(function: Function) -> Block:
+    written = {"name": function.name, "description": function.description, "input_schema": function.schema}
+    return {**written, **{name: value for name, value in function.extra.items() if name == "cache_control"}}
+
+
+def _write_choice(named: Mapping[str, Any]) -> Mapping[str, Any]:
+    wanted = named.get("tool_choice")
     if isinstance(wanted, str):
-        wanted = {"type": _TOOL_CHOICES.get(wanted, wanted)}
-    wanted = read_mapping(wanted, "tool_choice")
+        return {"type": _TOOL_CHOICES.get(wanted, wanted)}
+    name = get_text(wanted, "function", "name")  # OpenAI's form
+    return {"type": "tool", "name": name} if name else read_mapping(wanted, "tool_choice")
+
+
+def _hold_to_format(request: dict[str, Any], bound: Mapping[str, Any]) -> None:
+    """Ask for our format in the body, beside what else the caller configures: older SDKs have no keyword for it."""
+    config = {**bound, **read_mapping(request.pop("output_config", None), "output_config")}
+    request["extra_body"] = {"output_config": config, **read_mapping(request.get("extra_body"), "extra_body")}
+
+
+def _offer_tools(request: dict[str, Any], bound: Mapping[str, Any], capabilities: Capabilities) -> str:
+    """Put our tool behind the caller's; return the sentence that asks for the call where it isn't forced."""
+    tools: list[Any] = request.get("tools") or []
+    forced = bound["tool_choice"]
+    choice = _choose_tool(forced, tools, request, capabilities)
+    request["tools"] = [*tools, *bound["tools"]]
+    request.pop("tool_choice", None)
+    if choice:
+        request["tool_choice"] = choice
+    is_forced = choice.get("type") == "tool" and choice.get("name") == forced["name"]
+    return "" if is_forced else instruct_call([forced["name"]])
+
+
+def _choose_tool(
+    forced: Mapping[str, Any], tools: Sequence[Any], request: Mapping[str, Any], capabilities: Capabilities
+) -> Mapping[str, Any]:
+    """Choose what makes the model call our tool: what the caller chose, or the strongest that the model takes."""
+    wanted: Mapping[str, Any] = request.get("tool_choice") or {}
     if "type" in wanted:
         return wanted
-    choice = dict(forced)
-    if any(is_mapping(tool) and tool.get("type", "custom") != "custom" for tool in chosen.get("tools") or ()):
-        choice = {"type": "any"}  # a tool that the provider runs, such as a search, is to be used before the answer
-    if _is_thinking(chosen.get("thinking")) or _read_version(model) >= _FIRST_UNFORCED:
-        choice.pop("name", None)
-        choice["type"] = "auto"
-    return {**choice, **wanted}
+    strength = limit_choice(capabilities, tools, is_hosted=_is_hosted)
+    if _is_thinking(request.get("thinking")):
+        strength = weaker_choice(strength, "auto")
+    if strength == "named":
+        return {**forced, **wanted}
+    if strength == "omitted":
+        return {}
+    # A tool that the provider runs, such as a search, may need several calls before the answer.
+    alone = {} if any(map(_is_hosted, tools)) else {"disable_parallel_tool_use": True}
+    return {"type": "any" if strength == "required" else "auto", **alone, **wanted}
+
+
+def _is_hosted(tool: Any) -> bool:
+    return is_mapping(tool) and tool.get("type", "custom") != "custom"
 
 
 def _is_thinking(thinking: Any) -> bool:
     return is_mapping(thinking) and thinking.get("type") != "disabled"
-
-
-def _instruct_call(forced: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
-    is_forced = choice["type"] == "tool" and choice.get("name") == forced["name"]
-    return "" if is_forced else _CALL_INSTRUCTION.format(name=forced["name"])
 
 
 def _is_system(message: Any) -> bool:
@@ -233,14 +304,23 @@ def _write_system(pieces: Sequence[Any]) -> str | list[Any] | None:
     return blocks
 
 
-def _write_turns(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _write_turns(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
-    for are_results, group in groupby(messages, lambda message: get_path(message, "role") == "tool"):
+    filled = drop_empty_turns([_drop_blank_text(message) for message in messages])
+    for are_results, group in groupby(filled, lambda message: get_path(message, "role") == "tool"):
         if are_results:  # the results of one turn's calls belong into one message
             turns.append({"role": "user", "content": [_write_result(message) for message in group]})
         else:
             turns.extend(map(_write_turn, group))
     return turns
+
+
+def _drop_blank_text(message: Any) -> Any:
+    """Leave out text parts without text, which the API refuses."""
+    content = get_path(message, "content")
+    if not is_mapping(message) or not is_list(content) or not any(map(_is_blank, content)):
+        return message
+    return {**message, "content": [part for part in content if not _is_blank(part)]}
 
 
 @name_message
@@ -342,6 +422,14 @@ def _names_of(calls: Sequence[Any]) -> list[str]:
 
 def _read_call(call: Any) -> Part:
     return Part(get_text(call, "name"), dump_arguments(get_path(call, "input") or {}))
+
+
+def _restore_parts(parts: Sequence[Part], specs: Sequence[ToolSpec]) -> tuple[Part, ...]:
+    """Give properties the names back that the API refuses."""
+    schemas = {spec.name: spec.schema for spec in specs}
+    if len(specs) == 1:
+        schemas[""] = specs[0].schema  # an answer that came as text
+    return tuple(Part(part.tool, restore_names(part.text, schemas.get(part.tool, {}))) for part in parts)
 
 
 def _say_what_came(completion: Any) -> str:

@@ -47,6 +47,10 @@ class Capabilities:
     thinks: bool = False
 
 
+DEFAULT_CAPABILITIES = Capabilities()
+"""What a wire supposes where nobody says what the model can do."""
+
+
 def adapt_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) -> dict[str, Any]:
     """Write a caller's arguments as the model takes them: the output limit renamed, what it refuses left out.
 

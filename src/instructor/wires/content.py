@@ -6,7 +6,7 @@ where content is text or a list of parts, and ``tool_calls`` on an assistant's t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
 import orjson
@@ -15,6 +15,10 @@ from instructor.exceptions import ConfigurationError
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 """Roles whose text goes where a provider keeps its system prompt."""
+
+_TURNS = SYSTEM_ROLES | {"user", "assistant", "model"}
+_NOT_SAID = frozenset({"role", "content", "name", "id", "type", "status"})
+"""Members of a message that say nothing by themselves."""
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
@@ -25,6 +29,30 @@ def is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
 def is_list(value: Any) -> TypeGuard[list[Any]]:
     """Say whether a value is a list, of anything."""
     return isinstance(value, list)
+
+
+def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
+    """Leave out messages that hold nothing: some APIs refuse them, and no model learns anything from them.
+
+    Args:
+        messages: The conversation. Objects of an SDK are kept, as are results of tools, which may be empty.
+
+    Returns:
+        A new list; all messages where each is empty, for the provider to say what it thinks of that.
+
+    Example:
+        >>> drop_empty_turns([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": ""}])
+        [{'role': 'user', 'content': 'Hi.'}]
+    """
+    return [message for message in messages if not _is_empty(message)] or list(messages)
+
+
+def _is_empty(message: Any) -> bool:
+    if not is_mapping(message) or message.get("role") not in _TURNS:
+        return False
+    content = message.get("content")
+    is_blank = not content or (isinstance(content, str) and not content.strip())
+    return is_blank and not any(value for name, value in message.items() if name not in _NOT_SAID)
 
 
 def split_data_url(url: str) -> tuple[str, str] | None:

@@ -22,12 +22,14 @@ from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import read_list, read_tools
 from instructor.wires.calls import say_uncalled, select_parts, tell_calls
-from instructor.wires.content import is_mapping, say_answer_again
+from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
+from instructor.wires.content import drop_empty_turns, is_mapping, say_answer_again
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import describe_error, dump_arguments, get_list, get_path, get_text
+from instructor.wires.tools import Function, instruct_call, translate_tools
 
 _CUT_OFF = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _REFUSED = frozenset(
@@ -61,7 +63,6 @@ _SAID = (
 )
 """Where a part holds what the model said."""
 _FORCING = "ANY"
-_CALL_INSTRUCTION = "Give the final answer by calling the function {name}, exactly once."
 
 
 class Genai:
@@ -75,13 +76,16 @@ class Genai:
     operation = "models.generate_content"
     modes = (Mode.TOOLS, Mode.JSON)
 
-    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:  # noqa: ARG002 - the API has no such switch
+    def bind(
+        self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = DEFAULT_CAPABILITIES
+    ) -> Binding:
         """Make the function that takes the answer, or the schema that the text is held to."""
-        schema = fit_schema(shape.schema)
+        del strict, capabilities  # the API has no such switch, and every model takes the same of JSON Schema
+        schema = fit_schema(spec.schema)
         if mode is Mode.JSON:
             return Binding({"config": _hold_to(schema)})
-        declaration = {"name": shape.name, "description": shape.description, "parameters_json_schema": schema}
-        calling = {"mode": _FORCING, "allowed_function_names": [shape.name]}
+        declaration = {"name": spec.name, "description": spec.description, "parameters_json_schema": schema}
+        calling = {"mode": _FORCING, "allowed_function_names": [spec.name]}
         return Binding(
             {
                 "config": {
@@ -91,17 +95,26 @@ class Genai:
             }
         )
 
-    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+    def write(
+        self,
+        messages: Messages,
+        binding: Binding | None,
+        model: str,
+        arguments: Mapping[str, Any],
+        capabilities: Capabilities = DEFAULT_CAPABILITIES,
+    ) -> Request:
         """Write a request.
 
         Raises:
             ConfigurationError: A system prompt or tools were given beside ``cached_content``, which holds its own;
                 or an argument or a message cannot be sent.
         """
+        del capabilities  # every model of this API can be forced to call a function
         config = gather_config(arguments)
-        read_tools(config)
+        if tools := translate_tools(config, "genai", _write_tool):
+            config["tools"] = tools
         system, turns = split_system(messages, config.pop("system_instruction", None))
-        contents = gather_contents(turns, arguments.get("contents"))
+        contents = gather_contents(drop_empty_turns(turns), arguments.get("contents"))
         instruction = binding.instruction if binding else ""
         bound = dict(binding.arguments["config"]) if binding else {}
         if config.get("cached_content"):
@@ -133,9 +146,16 @@ class Genai:
         return parts
 
     def reask(
-        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+        self,
+        request: Request,
+        completion: Any,
+        error: Exception,
+        mode: Mode,
+        names: Sequence[str] = (),
+        specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Append the model's content as it came, signatures included, and the error as the result of every call."""
+        del specs
         content = get_path(next(iter(get_list(completion, "candidates")), None), "content")
         parts = get_list(content, "parts")
         problem = describe_error(error)
@@ -200,7 +220,12 @@ def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any]) -> str:
     if tools:
         # The SDK runs no Python functions beside a declaration such as ours, and logs a warning unless told not to.
         config["automatic_function_calling"] = config.get("automatic_function_calling") or {"disable": True}
-    return "" if calling.get("allowed_function_names") == names else _CALL_INSTRUCTION.format(name=names[0])
+    return "" if calling.get("allowed_function_names") == names else instruct_call(names)
+
+
+def _write_tool(function: Function) -> dict[str, Any]:
+    written = {"name": function.name, "description": function.description}
+    return {"function_declarations": [{**written, "parameters_json_schema": function.schema}]}
 
 
 def _is_hosted(tool: Any) -> bool:

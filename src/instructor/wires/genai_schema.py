@@ -6,14 +6,13 @@ enums and definitions are in it; a ``$ref`` stands alone, and what contains itse
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from instructor.wires.content import is_list, is_mapping
-from instructor.wires.schema import Schema, expand_root
+from instructor.wires.content import is_mapping
+from instructor.wires.schema import SCHEMA_LISTS, SCHEMAS, Schema, expand_root, reach_references
 from instructor.wires.text import dump_json
 
-_REF = "#/$defs/"
 _KEPT = frozenset(
     [
         "$id",
@@ -33,9 +32,7 @@ _KEPT = frozenset(
     ]
 )
 _SCHEMAS_BY_NAME = frozenset({"properties", "$defs"})
-_SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
-_SCHEMAS = frozenset({"items", "additionalProperties"})
-_KNOWN = _KEPT | _SCHEMAS_BY_NAME | _SCHEMA_LISTS | _SCHEMAS
+_KNOWN = _KEPT | _SCHEMAS_BY_NAME | SCHEMA_LISTS | SCHEMAS
 _TOLD = frozenset(
     [
         "default",
@@ -71,9 +68,9 @@ def fit_schema(schema: Mapping[str, Any]) -> Schema:
         {'type': 'object', 'properties': {'kind': {'type': 'string', 'enum': ['cat']}}}
     """
     root = expand_root(schema)
-    definitions: dict[str, Schema] = root.get("$defs", {})
-    for name, definition in definitions.items():
-        definition.update(_loosen(name, definition, definitions))
+    definitions: dict[str, Schema] = {f"#/$defs/{name}": node for name, node in root.get("$defs", {}).items()}
+    for ref, definition in definitions.items():
+        definition.update(_loosen(ref, definition, definitions))
     return _fit(root)
 
 
@@ -94,9 +91,9 @@ def _fit(node: Mapping[str, Any]) -> Schema:
 def _fit_member(name: str, value: Any) -> Any:
     if name in _SCHEMAS_BY_NAME:
         return {key: _fit_below(schema) for key, schema in value.items()}
-    if name in _SCHEMA_LISTS:
+    if name in SCHEMA_LISTS:
         return [_fit_below(schema) for schema in value]
-    return _fit_below(value) if name in _SCHEMAS else value
+    return _fit_below(value) if name in SCHEMAS else value
 
 
 def _fit_below(node: Any) -> Any:
@@ -110,32 +107,8 @@ def _name_constant(value: Any) -> Schema:
     return {"enum": [value]}
 
 
-def _loosen(name: str, definition: Schema, definitions: Mapping[str, Schema]) -> Schema:
+def _loosen(ref: str, definition: Schema, definitions: Mapping[str, Schema]) -> Schema:
     """Require no member of a definition that leads back to it."""
     members = definition.get("properties", {})
-    kept = [key for key in definition.get("required", ()) if name not in _reach(members.get(key), definitions)]
+    kept = [key for key in definition.get("required", ()) if ref not in reach_references(members.get(key), definitions)]
     return {"required": kept} if "required" in definition else {}
-
-
-def _reach(node: Any, definitions: Mapping[str, Schema]) -> set[str]:
-    """Find the names of all definitions that a schema leads to."""
-    found: set[str] = set()
-    waiting = list(_references(node))
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(_references(definitions.get(name)))
-    return found
-
-
-def _references(node: Any) -> Iterator[str]:
-    if is_mapping(node):
-        ref = node.get("$ref")
-        if isinstance(ref, str) and ref.startswith(_REF):
-            yield ref.removeprefix(_REF)
-        for value in node.values():
-            yield from _references(value)
-    elif is_list(node):
-        for item in node:
-            yield from _references(item)

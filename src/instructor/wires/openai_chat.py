@@ -14,9 +14,11 @@ from instructor.exceptions import IncompleteOutputException, ProviderError, Refu
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
-from instructor.wires.arguments import name_message, read_parts, read_tools
+from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, match_names, say_uncalled, select_parts, tell_calls
-from instructor.wires.schema import expand_root, strict_schema
+from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
+from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
+from instructor.wires.schema import expand_root, express_schema
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import (
     ask_for_json,
@@ -28,9 +30,9 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
+from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
-_INSTRUCTION_ROLES = frozenset({"system", "developer"})
 _CUT_OFF = frozenset({"length", "max_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"})
 """OpenAI's own reason, and those that Gemini hands through its OpenAI-compatible endpoint, in small letters."""
@@ -45,6 +47,8 @@ _KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details")
 _KEPT_OF_CALL = ("extra_content",)
 """Where Gemini keeps the signature without which it refuses to see its own tool call again."""
 
+_OPENAI_CAPABILITIES = Capabilities(schema="openai_strict")
+
 
 class OpenAIChat:
     """Requests and answers of ``chat.completions.create``; a `Wire`."""
@@ -53,30 +57,47 @@ class OpenAIChat:
     operation = "chat.completions.create"
     modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON)
 
-    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:
+    def bind(
+        self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = _OPENAI_CAPABILITIES
+    ) -> Binding:
         """Make the part of a request that the response model decides.
 
         Args:
-            shape: What the answer must look like.
+            spec: What the answer must look like.
             mode: One of `modes`.
             strict: Hold the model to the schema with ``strict: true`` in ``JSON_SCHEMA`` mode, where the schema
-                can be said in OpenAI's strict subset.
+                can be said in the subset that the model takes.
+            capabilities: What the model takes of JSON Schema; OpenAI's strict subset where nobody says.
         """
-        return _BIND[mode](shape, strict)
+        return _BIND[mode](spec, strict, capabilities)
 
-    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
-        """Write a request. What the caller said wins over the binding, but for tools: both sides' are offered.
+    def write(
+        self,
+        messages: Messages,
+        binding: Binding | None,
+        model: str,
+        arguments: Mapping[str, Any],
+        capabilities: Capabilities = DEFAULT_CAPABILITIES,
+    ) -> Request:
+        """Write a request. What the caller said wins over the binding, except for tools: both sides' are offered.
+
+        A model that can't be forced to call our tool is asked to in the system prompt.
 
         Raises:
             ConfigurationError: ``tools`` or a message cannot be sent.
         """
-        read_tools(arguments)
-        if binding is None:
-            return {"model": model, "messages": list(messages), **arguments}
-        told = add_instruction(messages, binding.instruction)
-        bound = binding.arguments
-        tools = merge_tools(bound, arguments) if "tools" in bound else {}
-        return {"model": model, "messages": told, **bound, **arguments, **tools}
+        bound = binding or Binding()
+        request = {"model": model, "messages": messages, **bound.arguments, **arguments}
+        tools = translate_tools(arguments, "chat", _write_tool)
+        instruction = bound.instruction
+        if "tools" in bound.arguments:
+            del request["tool_choice"]
+            merged, instruction = merge_tools(bound.arguments, tools, arguments.get("tool_choice"), capabilities)
+            request |= merged
+        elif tools:
+            request["tools"] = tools
+        request["messages"] = drop_empty_turns(add_instruction(messages, instruction))
+        return request
 
     def check(self, completion: Any) -> None:
         """Make sure that a completion is whole and sound, in each of its choices.
@@ -118,9 +139,16 @@ class OpenAIChat:
         return parts
 
     def reask(
-        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+        self,
+        request: Request,
+        completion: Any,
+        error: Exception,
+        mode: Mode,
+        names: Sequence[str] = (),
+        specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Write a new request that also holds the model's turn, and what was wrong with it."""
+        del specs
         message = get_path(next(iter(get_list(completion, "choices")), None), "message")
         if mode is not Mode.TOOLS:
             names = ()
@@ -158,7 +186,7 @@ def add_instruction(messages: Messages, instruction: str) -> Messages:
     if not instruction:
         return list(messages)
     for index, message in enumerate(messages):
-        if get_path(message, "role") in _INSTRUCTION_ROLES:
+        if get_path(message, "role") in SYSTEM_ROLES:
             return [*messages[:index], _append_text(message, instruction), *messages[index + 1 :]]
     return [{"role": "system", "content": instruction}, *messages]
 
@@ -173,61 +201,40 @@ def _append_text(message: Mapping[str, Any], text: str) -> dict[str, Any]:
     return {**message, "content": [*read_parts(content), {"type": "text", "text": text}]}
 
 
-def merge_tools(bound: Mapping[str, Any], arguments: Mapping[str, Any]) -> Request:
-    """Offer the caller's tools beside ours.
-
-    The caller's ``tool_choice`` is kept. Without one, our function is forced, unless there is a tool that the
-    provider itself runs, such as a web search: then the model must call *some* tool, so that it can search before it
-    answers. Functions of the caller's own are never run here, so that they are no reason not to force ours.
-
-    Args:
-        bound: The binding's arguments, with ``tools`` and ``tool_choice``.
-        arguments: The caller's.
-
-    Raises:
-        ConfigurationError: The caller's ``tools`` is no list.
-    """
-    given = read_tools(arguments)
-    choice = arguments.get("tool_choice")
-    if choice is None:
-        is_hosted = any(get_path(tool, "type") not in ("function", "custom") for tool in given)
-        choice = "required" if is_hosted else bound["tool_choice"]
-    return {"tools": [*given, *bound["tools"]], "tool_choice": choice}
+def _write_tool(function: Function) -> dict[str, Any]:
+    written = {"name": function.name, "description": function.description, "parameters": function.schema}
+    strict = {"strict": True} if function.extra.get("strict") else {}
+    return {"type": "function", "function": {**written, **strict}}
 
 
-def _bind_tools(shape: ToolSpec, strict: bool) -> Binding:
-    del strict  # many vendors that copy the format refuse `strict` on a function; JSON_SCHEMA mode is for it
-    function = {"name": shape.name, "description": shape.description, "parameters": expand_root(shape.schema)}
+def _bind_tools(spec: ToolSpec, strict: bool, capabilities: Capabilities) -> Binding:
+    del strict, capabilities  # many vendors that copy the format refuse `strict` on a function
+    function = {"name": spec.name, "description": spec.description, "parameters": expand_root(spec.schema)}
     return Binding(
         {
             "tools": [{"type": "function", "function": function}],
-            "tool_choice": {"type": "function", "function": {"name": shape.name}},
+            "tool_choice": {"type": "function", "function": {"name": spec.name}},
         }
     )
 
 
-def _bind_json(shape: ToolSpec, strict: bool) -> Binding:
-    del strict
-    return Binding({"response_format": {"type": "json_object"}}, ask_for_json(shape.schema))
+def _bind_json(spec: ToolSpec, strict: bool, capabilities: Capabilities) -> Binding:
+    del strict, capabilities
+    return Binding({"response_format": {"type": "json_object"}}, ask_for_json(spec.schema))
 
 
-def _bind_json_schema(shape: ToolSpec, strict: bool) -> Binding:
-    schema = strict_schema(shape.schema) if strict else None
-    form = {
-        "name": shape.name,
-        "description": shape.description,
-        "schema": schema or expand_root(shape.schema),
-        "strict": schema is not None,
-    }
+def _bind_json_schema(spec: ToolSpec, strict: bool, capabilities: Capabilities) -> Binding:
+    schema, is_strict = express_schema(spec.schema, capabilities.schema, strict=strict)
+    form = {"name": spec.name, "description": spec.description, "schema": schema, "strict": is_strict}
     return Binding({"response_format": {"type": "json_schema", "json_schema": form}})
 
 
-def _bind_markdown(shape: ToolSpec, strict: bool) -> Binding:
-    del strict
-    return Binding({}, ask_for_json(shape.schema, fenced=True))
+def _bind_markdown(spec: ToolSpec, strict: bool, capabilities: Capabilities) -> Binding:
+    del strict, capabilities
+    return Binding({}, ask_for_json(spec.schema, fenced=True))
 
 
-_BIND: dict[Mode, Callable[[ToolSpec, bool], Binding]] = {
+_BIND: dict[Mode, Callable[[ToolSpec, bool, Capabilities], Binding]] = {
     Mode.TOOLS: _bind_tools,
     Mode.JSON: _bind_json,
     Mode.JSON_SCHEMA: _bind_json_schema,

@@ -14,9 +14,10 @@ from instructor.exceptions import IncompleteOutputException, ProviderError, Refu
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
-from instructor.wires.arguments import name_message, read_parts, read_tools
+from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
-from instructor.wires.openai_chat import merge_tools
+from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
+from instructor.wires.content import drop_empty_turns
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.text import (
@@ -28,6 +29,7 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
+from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
 Item = dict[str, Any]
@@ -51,36 +53,53 @@ class OpenAIResponses:
     operation = "responses.create"
     modes = (Mode.RESPONSES_TOOLS,)
 
-    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:
+    def bind(
+        self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = DEFAULT_CAPABILITIES
+    ) -> Binding:
         """Make the function tool. ``strict`` is always said, since this API takes it for true when it is left away.
 
         Args:
-            shape: What the answer must look like.
+            spec: What the answer must look like.
             mode: ``RESPONSES_TOOLS``.
             strict: Hold the model to the schema, where it can be said in OpenAI's strict subset.
+            capabilities: Not needed, because all models behind this API take the same.
         """
-        del mode
-        schema = strict_schema(shape.schema) if strict else None
+        del mode, capabilities
+        schema = strict_schema(spec.schema) if strict else None
         function = {
             "type": "function",
-            "name": shape.name,
-            "description": shape.description,
-            "parameters": schema or expand_root(shape.schema),
+            "name": spec.name,
+            "description": spec.description,
+            "parameters": schema or expand_root(spec.schema),
             "strict": schema is not None,
         }
-        return Binding({"tools": [function], "tool_choice": {"type": "function", "name": shape.name}})
+        return Binding({"tools": [function], "tool_choice": {"type": "function", "name": spec.name}})
 
-    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+    def write(
+        self,
+        messages: Messages,
+        binding: Binding | None,
+        model: str,
+        arguments: Mapping[str, Any],
+        capabilities: Capabilities = DEFAULT_CAPABILITIES,
+    ) -> Request:
         """Write a request. Chat messages become items; items of this API's own form are left as they are.
+
+        A model that can't be forced to call our tool is asked to in a developer message.
 
         Raises:
             ConfigurationError: ``tools`` or a message cannot be sent.
         """
-        read_tools(arguments)
-        bound: Mapping[str, Any] = binding.arguments if binding else {}
-        tools = merge_tools(bound, arguments) if bound else {}
-        items = [item for message in messages for item in write_items(message)]
-        return {"model": model, "input": items, **bound, **_rename_limit(arguments), **tools}
+        tools = translate_tools(arguments, "responses", _write_tool)
+        choice = _write_choice(arguments.get("tool_choice"))
+        chosen = {"tools": tools, "tool_choice": choice}
+        offered, instruction = {name: value for name, value in chosen.items() if name in arguments}, ""
+        if binding:
+            offered, instruction = merge_tools(binding.arguments, tools, choice, capabilities)
+        items = [item for message in drop_empty_turns(messages) for item in write_items(message)]
+        asked = [{"role": "developer", "content": instruction}] if instruction else []
+        others = {name: value for name, value in _rename_limit(arguments).items() if name not in chosen}
+        return {"model": model, "input": [*asked, *items], **others, **offered}
 
     def check(self, completion: Any) -> None:
         """Make sure that a response is whole and sound.
@@ -120,13 +139,19 @@ class OpenAIResponses:
         return parts
 
     def reask(
-        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+        self,
+        request: Request,
+        completion: Any,
+        error: Exception,
+        mode: Mode,
+        names: Sequence[str] = (),
+        specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Write a new request that also holds the response's items, and what was wrong with them.
 
         With ``conversation=`` the provider has kept all items itself, so that only what is new is sent.
         """
-        del mode
+        del mode, specs
         output = _read_output(completion)
         names = names or (get_text(request["tools"][-1], "name"),)  # ours stands last
         answers = _answer(output, names, describe_error(error))
@@ -216,6 +241,18 @@ _PARTS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "file": _write_file,
 }
 """How each kind of chat content part is written here; the other kinds have the same form in both APIs."""
+
+
+def _write_tool(function: Function) -> Item:
+    # Functions of the chat API are not strict unless they say so; here they would be.
+    written = {"name": function.name, "description": function.description, "parameters": function.schema}
+    return {"type": "function", **written, "strict": bool(function.extra.get("strict"))}
+
+
+def _write_choice(choice: Any) -> Any:
+    """Write a choice of the chat API's form, which has the function's name one level deeper."""
+    name = get_text(choice, "function", "name")
+    return {"type": "function", "name": name} if name else choice
 
 
 def _rename_limit(arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from instructor.wires.schema import expand_root
 from instructor.wires.spec import ToolSpec
+from instructor.wires.text import parse_json
 
 _BLANK = "\ufeff \t\r\n"
 """Whitespace of JSON, and the byte order mark that some servers send first."""
@@ -117,16 +118,16 @@ def find_json(text: str) -> str | None:
 def _peel(text: str) -> str:
     """Take off what stands around an answer: a byte order mark, what the model thought aloud, the only code fence."""
     body = text.strip(_BLANK)
-    if _parse(body) is not None:
+    if parse_json(body) is not None:
         return body
     answer = _skip_reasoning(body).strip(_BLANK)
     fenced = _FENCED.search(answer) if answer.count("```") == 2 else None  # noqa: PLR2004 - where it begins and ends
-    return fenced[1].strip(_BLANK) if fenced and _parse(fenced[1]) is not None else answer
+    return fenced[1].strip(_BLANK) if fenced and parse_json(fenced[1]) is not None else answer
 
 
 def _read_whole(text: str) -> str | None:
     """Read a text that is one JSON object or array, or a JSON string that holds one; None for any other text."""
-    value = _parse(text)
+    value = parse_json(text)
     if isinstance(value, dict | list):
         return text
     # Encoded twice. No answer is a string alone, since every schema asks for an object.
@@ -159,7 +160,7 @@ def _mend(text: str) -> str:
         pieces.append(piece)
         before = piece.strip()[-1:] or before
     mended = "".join(pieces)
-    return text if _parse(mended) is None else mended
+    return text if parse_json(mended) is None else mended
 
 
 def _unwrap(text: str, spec: ToolSpec | None) -> str:
@@ -168,7 +169,7 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
     It is done only where the object can't be the answer as it stands: it lacks what the schema requires, or has what
     the schema refuses, while the member has all that is required.
     """
-    value = _parse(text) if spec is not None else None
+    value = parse_json(text) if spec is not None else None
     if spec is None or not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
         return text
     [(name, inner)] = cast("dict[str, Any]", value).items()
@@ -181,14 +182,6 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
     start = text.index(":", _decode(text, text.index('"'))) + 1
     start += len(text[start:]) - len(text[start:].lstrip(_BLANK))
     return text[start : _decode(text, start)]
-
-
-def _parse(text: str) -> Any:
-    """Parse JSON; None for what is not JSON."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _skip_reasoning(text: str) -> str:

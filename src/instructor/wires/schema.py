@@ -1,7 +1,7 @@
 """JSON Schema made to fit what a provider accepts. Every function returns a new schema and changes none.
 
-The form that `strict_schema` makes is the subset of JSON Schema (2020-12) that OpenAI's structured outputs accept,
-see https://platform.openai.com/docs/guides/structured-outputs.
+A provider that holds a model to a schema takes a subset of JSON Schema (2020-12), each another one. What a subset
+cannot say goes into the description, and our own validation still holds the answer to it.
 """
 
 from __future__ import annotations
@@ -9,36 +9,37 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from types import NoneType
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 from instructor.exceptions import ConfigurationError
+from instructor.wires.capabilities import SchemaSubset
+from instructor.wires.pattern import anchor_pattern
 from instructor.wires.text import dump_json
 
 Schema = dict[str, Any]
 
-_SCALAR_KEYWORDS = frozenset({"type", "title", "description", "enum", "const", "pattern", "format"})
-_BOUNDS = frozenset(
-    {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems"}
-)
-_KEPT = _SCALAR_KEYWORDS | _BOUNDS
+SCHEMAS_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+SCHEMAS = frozenset({"items", "additionalProperties"})
+"""The keywords below which there are schemas: by name, in a list, or one."""
+
+_SCALAR_KEYWORDS = frozenset({"type", "title", "description", "enum", "const", "format"})
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "maxItems"})
 _DEFINITIONS = frozenset({"$defs", "definitions"})
 _NESTING = (
     frozenset({"$ref", "properties", "required", "additionalProperties", "items", "anyOf", "oneOf"}) | _DEFINITIONS
 )
-_TOLD = frozenset({"default", "examples", "minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties"})
-"""Keywords that strict mode refuses, but that help the model: they go into the description."""
+_HINTS = frozenset({"default", "examples", "minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties"})
+"""Keywords that no subset has, but that help the model: they go into the description."""
 _MARKS = frozenset({"$schema", "$id", "$anchor", "$comment", "discriminator", "deprecated", "readOnly", "writeOnly"})
 _DROPPED = _MARKS | {"contentMediaType", "contentEncoding"}
-_LOOKAROUND = re.compile(r"\(\?<?[=!]")
-_NOTES = frozenset({"title", "description"}) | _TOLD
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+_FOREIGN = re.compile(r"\(\?(?!:)|\\[AzZpP]")
+"""Syntax of Python's or Rust's patterns that JSON Schema's haven't: look-arounds, flags, named groups, ``\\A``.
 
-_REFUSED_VALUES: dict[str, Callable[[Any], bool]] = {
-    "format": lambda name: name not in _FORMATS,
-    "pattern": lambda pattern: _LOOKAROUND.search(pattern) is not None,
-}
-"""Keywords that strict mode takes with some values only. Pydantic writes a pattern that looks ahead for a Decimal."""
+Pydantic writes a pattern that looks ahead for a Decimal."""
 _TYPE_NAMES: dict[type, str] = {
     str: "string",
     bool: "boolean",
@@ -49,11 +50,61 @@ _TYPE_NAMES: dict[type, str] = {
 _TYPING = frozenset({"type", "enum", "const", "anyOf", "oneOf", "properties"})
 """A schema with none of these takes any value."""
 
-_MOST_PROPERTIES = 5000
-_MOST_ENUM_VALUES = 1000
-_DEEPEST = 10
 _MOST_COPIES = 2
 """How deep definitions are written out within each other, where something stands beside the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Subset:
+    """What a provider that holds a model to a schema takes of JSON Schema.
+
+    Attributes:
+        kept: Keywords that are sent as they are. The others that help the model go into the description.
+        refused: Says for some of these which values are refused; these go into the description too.
+        takes_recursion: Whether a definition may contain itself.
+        limits: The most that a schema may have of each thing that `_measure` counts.
+    """
+
+    kept: frozenset[str]
+    refused: Mapping[str, Callable[[Any], bool]]
+    takes_recursion: bool
+    limits: Mapping[str, int]
+
+    @property
+    def told(self) -> frozenset[str]:
+        """The keywords that go into the description."""
+        return (_HINTS | _BOUNDS | {"minItems", "pattern"}) - self.kept
+
+
+_OPENAI = _Subset(
+    kept=_SCALAR_KEYWORDS | _BOUNDS | {"minItems", "pattern"},
+    refused={
+        "format": lambda name: name not in _FORMATS,
+        "pattern": lambda pattern: _FOREIGN.search(pattern) is not None,
+    },
+    takes_recursion=True,
+    limits={
+        "properties": 5000,
+        "enum values": 1000,
+        "levels": 10,
+        "characters": 120_000,
+        "characters of an enum": 15_000,
+    },
+)
+"""See https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
+_ANTHROPIC = _Subset(
+    kept=_SCALAR_KEYWORDS | {"minItems"},
+    refused={
+        "format": lambda name: name not in _FORMATS | {"uri"},
+        "minItems": lambda count: count > 1,
+    },
+    takes_recursion=False,
+    limits={"unions": 16},
+)
+"""See https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations. Every property
+is required, so that the limit on optional properties is never met."""
+_LONG_ENUM = 250
+"""An enum with more values than this is bounded in characters too."""
 
 
 class _NotExpressibleError(Exception):
@@ -71,7 +122,8 @@ def strict_schema(schema: Mapping[str, Any]) -> Schema | None:
 
     Returns:
         A new schema; None where the subset cannot say it: free-form dicts, untyped values, tuples, an object that
-        takes extra members, or a schema over the published limits (5000 properties, 1000 enum values, 10 levels).
+        takes extra members, or a schema over the published limits (5000 properties, 1000 enum values, 10 levels, 120,000
+        characters of names and values, 15,000 characters of an enum with more than 250 values).
 
     Example:
         >>> strict_schema({"type": "object", "properties": {"n": {"type": "integer", "default": 1}}})
@@ -80,14 +132,86 @@ def strict_schema(schema: Mapping[str, Any]) -> Schema | None:
         >>> strict_schema({"type": "object", "additionalProperties": True}) is None
         True
     """
+    return _express(schema, _OPENAI)
+
+
+def anthropic_schema(schema: Mapping[str, Any]) -> Schema | None:
+    """Express a schema in the subset that Anthropic holds a model to in ``output_config.format``.
+
+    It is `strict_schema` without bounds and patterns, which are told in the description, and without recursion.
+
+    Args:
+        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
+
+    Returns:
+        A new schema; None where the subset cannot say it, as for `strict_schema`, or where it has more than 16 unions.
+
+    Example:
+        >>> anthropic_schema({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}})
+        {'type': 'object', 'properties': {'n': {'type': 'integer', 'description': 'minimum: 1'}}, 'required': ['n'], \
+'additionalProperties': False}
+    """
+    return _express(schema, _ANTHROPIC)
+
+
+def anchor_patterns(schema: Mapping[str, Any]) -> Schema:
+    r"""Write every pattern of a schema as `anchor_pattern` does; one that it can't write goes into the description.
+
+    Args:
+        schema: Any schema. Not changed.
+
+    Example:
+        >>> anchor_patterns({"type": "string", "pattern": r"\d+"})
+        {'type': 'string', 'pattern': '^[0-9]+$'}
+    """
+    members = {name: _anchor_below(name, value) for name, value in schema.items()}
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str):
+        anchored = anchor_pattern(pattern)
+        members["pattern"] = anchored
+        if anchored is None:
+            _describe(members, schema, ["pattern"])
+    return members
+
+
+def _anchor_below(name: str, value: Any) -> Any:
+    if name in SCHEMAS_BY_NAME:
+        return {key: _anchor_below("items", schema) for key, schema in value.items()}
+    if name in SCHEMA_LISTS:
+        return [_anchor_below("items", schema) for schema in value]
+    return anchor_patterns(value) if name in SCHEMAS and _is_mapping(value) else value
+
+
+def express_schema(schema: Mapping[str, Any], subset: SchemaSubset, *, strict: bool) -> tuple[Schema, bool]:
+    """Express a schema for native structured output.
+
+    Args:
+        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
+        subset: What the model takes.
+        strict: Whether the caller wants the model held to the schema. Anthropic's subset is kept to without it too,
+            because a schema beyond it is refused.
+
+    Returns:
+        A new schema, and whether the model can be held to it strictly.
+    """
+    if subset == "anthropic":
+        expressed = anthropic_schema(schema)
+    else:
+        expressed = strict_schema(schema) if strict and subset != "plain" else None
+    written = expand_root(schema) if expressed is None else expressed
+    return anchor_patterns(written) if subset == "anchored" else written, strict and expressed is not None
+
+
+def _express(schema: Mapping[str, Any], subset: _Subset) -> Schema | None:
     root = expand_root(schema)
     try:
-        strict = _Strict(root).convert(root)
-        if strict.get("type") != "object" or not _is_within_limits(strict):
-            return None
+        expressed = _Strict(root, subset).convert(root)
     except _NotExpressibleError:
         return None
-    return strict
+    if expressed.get("type") != "object" or not (subset.takes_recursion or not _is_recursive(expressed)):
+        return None
+    measured = _measure(expressed)
+    return expressed if all(measured[name] <= most for name, most in subset.limits.items()) else None
 
 
 def expand_root(schema: Mapping[str, Any]) -> Schema:
@@ -134,10 +258,11 @@ def _is_mapping(node: Any) -> TypeGuard[Mapping[str, Any]]:
 
 
 class _Strict:
-    """One run of `strict_schema`: the schema it started from, and how many copies deep it is."""
+    """One run of `_express`: the schema it started from, the subset, and how many copies deep it is."""
 
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: Schema, subset: _Subset) -> None:
         self._root = root
+        self._subset = subset
         self._copies = 0
 
     def convert(self, node: Any) -> Schema:
@@ -147,11 +272,12 @@ class _Strict:
         members = _merge_single(node)
         if "$ref" in members:
             return self._convert_reference(members)
-        unknown = members.keys() - _KEPT - _NESTING - _TOLD - _DROPPED
+        kept, told = self._subset.kept, self._subset.told
+        unknown = members.keys() - kept - _NESTING - told - _DROPPED
         if unknown or not members.keys() & _TYPING:
             raise _NotExpressibleError(node)
-        strict = {**_name_type(members), **{name: value for name, value in members.items() if name in _KEPT}}
-        _tell(strict, members)
+        strict = {**_name_type(members), **{name: value for name, value in members.items() if name in kept}}
+        self._tell(strict, members)
         self._convert_members(strict, members)
         return strict
 
@@ -170,6 +296,13 @@ class _Strict:
         for name in _DEFINITIONS & members.keys():
             strict[name] = self._convert_all(members[name])
 
+    def _tell(self, strict: Schema, members: Schema) -> None:
+        names = [name for name in members if name in self._subset.told and members[name] is not None]
+        names += [
+            name for name, is_refused in self._subset.refused.items() if name in strict and is_refused(strict[name])
+        ]
+        _describe(strict, members, names)
+
     def _convert_all(self, schemas: Mapping[str, Any]) -> Schema:
         return {name: self.convert(schema) for name, schema in schemas.items()}
 
@@ -177,14 +310,14 @@ class _Strict:
         """Leave a reference alone if it stands alone; else write its target out, with what stood beside it."""
         ref = members.pop("$ref")
         beside = {name: value for name, value in members.items() if name not in _DROPPED}
-        if beside.keys() - _NOTES:
+        if beside.keys() - {"title", "description"} - self._subset.told:
             raise _NotExpressibleError(members)
         if not beside:
             return {"$ref": ref}
         if self._copies == _MOST_COPIES:  # models that refer to each other would never end
-            told: Schema = {name: value for name, value in beside.items() if name in _KEPT}
-            _tell(told, beside)
-            return {**told, "anyOf": [{"$ref": ref}]}
+            notes: Schema = {name: value for name, value in beside.items() if name in self._subset.kept}
+            self._tell(notes, beside)
+            return {**notes, "anyOf": [{"$ref": ref}]}
         self._copies += 1
         strict = self.convert({**resolve_ref(self._root, ref), **beside})
         self._copies -= 1
@@ -220,25 +353,66 @@ def _is_a(strict: Schema, name: str) -> bool:
     return name in ([kind] if isinstance(kind, str) else kind)
 
 
-def _tell(strict: Schema, members: Mapping[str, Any]) -> None:
-    """Say in the description what strict mode has no keyword for. Our own validation still holds the answer to it."""
-    told = [name for name in members if name in _TOLD and members[name] is not None]
-    told += [name for name, is_refused in _REFUSED_VALUES.items() if name in strict and is_refused(strict[name])]
-    for name in told:
-        strict.pop(name, None)
-    if told:
-        said = [strict["description"]] if strict.get("description") else []
-        notes = ", ".join(f"{name}: {dump_json(members[name])}" for name in told)
-        strict["description"] = "\n".join([*said, notes])
+def _describe(written: Schema, members: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Move keywords into the description. Our own validation still holds the answer to them."""
+    notes = [f"{name}: {dump_json(members[name])}" for name in names]
+    for name in names:
+        written.pop(name, None)
+    if notes:
+        written["description"] = "\n".join(filter(None, [written.get("description"), ", ".join(notes)]))
 
 
-def _is_within_limits(strict: Schema) -> bool:
-    nodes = list(_walk(strict, 1))
-    return (
-        sum(len(node.get("properties", ())) for node, _ in nodes) <= _MOST_PROPERTIES
-        and sum(len(node.get("enum", ())) for node, _ in nodes) <= _MOST_ENUM_VALUES
-        and max(depth for _, depth in nodes) <= _DEEPEST
-    )
+def _measure(schema: Schema) -> dict[str, int]:
+    """Count what providers limit."""
+    nodes = list(_walk(schema, 1))
+    enums = [node["enum"] for node, _ in nodes if "enum" in node]
+    names = [name for node, _ in nodes for group in ("properties", *_DEFINITIONS) for name in node.get(group, ())]
+    values = [value for enum in enums for value in enum] + [node["const"] for node, _ in nodes if "const" in node]
+    return {
+        "properties": sum(len(node.get("properties", ())) for node, _ in nodes),
+        "enum values": sum(map(len, enums)),
+        "levels": max(depth for _, depth in nodes),
+        "characters": sum(map(len, names)) + sum(len(str(value)) for value in values),
+        "characters of an enum": max((_count_characters(enum) for enum in enums if len(enum) > _LONG_ENUM), default=0),
+        "unions": sum("anyOf" in node or isinstance(node.get("type"), list) for node, _ in nodes),
+    }
+
+
+def _count_characters(values: Iterable[Any]) -> int:
+    return sum(len(value) for value in values if isinstance(value, str))
+
+
+def _is_recursive(schema: Schema) -> bool:
+    definitions = {f"#/{group}/{name}": node for group in _DEFINITIONS for name, node in schema.get(group, {}).items()}
+    return any(ref in reach_references(node, definitions) for ref, node in definitions.items())
+
+
+def reach_references(node: Any, definitions: Mapping[str, Any]) -> set[str]:
+    """Find all references that a schema leads to, through definitions too.
+
+    Args:
+        node: The schema, or a part of one.
+        definitions: What each reference, such as ``"#/$defs/User"``, names.
+    """
+    found: set[str] = set()
+    waiting = list(_references(node))
+    while waiting:
+        ref = waiting.pop()
+        if ref not in found:
+            found.add(ref)
+            waiting.extend(_references(definitions.get(ref)))
+    return found
+
+
+def _references(node: Any) -> Iterator[str]:
+    if _is_mapping(node):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for item in cast("list[Any]", node):
+            yield from _references(item)
 
 
 def _walk(node: Schema, depth: int) -> Iterator[tuple[Schema, int]]:

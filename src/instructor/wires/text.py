@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import orjson
@@ -29,11 +30,12 @@ def ask_for_json(schema: Mapping[str, Any], *, fenced: bool = False) -> str:
     )
 
 
-def describe_error(error: Exception) -> str:
+def describe_error(error: Exception, names: Mapping[str, str] = MappingProxyType({})) -> str:
     """Tell a model what was wrong with its answer, one problem per line.
 
     Args:
         error: What validating or reading the answer raised.
+        names: What the model knows a property by, where it is not the property's own name.
 
     Returns:
         For a `pydantic.ValidationError` a line per problem: where, what, and the value given, shortened;
@@ -44,22 +46,22 @@ def describe_error(error: Exception) -> str:
         'The name must have two words.'
     """
     if isinstance(error, pydantic.ValidationError):
-        return _describe_problems(error)
+        return _describe_problems(error, names)
     if isinstance(error, AsyncValidationError) and error.errors:
-        return "\n".join(f"- {describe_error(problem)}" for problem in error.errors)
+        return "\n".join(f"- {describe_error(problem, names)}" for problem in error.errors)
     return str(error) or type(error).__name__
 
 
-def _describe_problems(error: pydantic.ValidationError) -> str:
+def _describe_problems(error: pydantic.ValidationError, names: Mapping[str, str]) -> str:
     problems = error.errors(include_url=False, include_context=False)
-    lines = [_describe_problem(problem) for problem in problems[:_MOST_ERRORS]]
+    lines = [_describe_problem(problem, names) for problem in problems[:_MOST_ERRORS]]
     if len(problems) > _MOST_ERRORS:
         lines.append(f"- and {len(problems) - _MOST_ERRORS} more")
     return "\n".join(lines)
 
 
-def _describe_problem(problem: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in problem["loc"]) or "the answer"
+def _describe_problem(problem: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    place = ".".join(names.get(str(part), str(part)) for part in problem["loc"]) or "the answer"
     if problem["type"] == "missing":  # its input is all that stands around the gap
         return f"- {place}: {problem['msg']}"
     return f"- {place}: {problem['msg']} (given: {shorten(_show(problem['input']))})"
@@ -116,6 +118,14 @@ def read_text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(part if isinstance(part, str) else get_text(part, "text") for part in as_list(content))
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON, integers of any size included; None for ``null`` and for what isn't JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def dump_json(value: Any) -> str:

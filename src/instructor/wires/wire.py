@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
+from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.spec import Binding, ToolSpec
 
 
@@ -33,11 +34,27 @@ class Wire(Protocol):
         """The modes that this wire speaks, its default first."""
         ...
 
-    def bind(self, shape: ToolSpec, mode: Mode, strict: bool) -> Binding:
-        """Make the part of a request that the response model decides."""
+    def bind(
+        self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = DEFAULT_CAPABILITIES
+    ) -> Binding:
+        """Make the part of a request that the response model decides.
+
+        Args:
+            spec: What the answer must look like.
+            mode: One of `modes`.
+            strict: Whether the caller wants the model held to the schema, as far as the provider can do that.
+            capabilities: What the model can do; here, what it takes of JSON Schema.
+        """
         ...
 
-    def write(self, messages: Messages, binding: Binding | None, model: str, arguments: Mapping[str, Any]) -> Request:
+    def write(
+        self,
+        messages: Messages,
+        binding: Binding | None,
+        model: str,
+        arguments: Mapping[str, Any],
+        capabilities: Capabilities = DEFAULT_CAPABILITIES,
+    ) -> Request:
         """Write a request. Without a binding it asks for a plain completion (``response_model=None``).
 
         Args:
@@ -45,6 +62,7 @@ class Wire(Protocol):
             binding: What `bind` made.
             model: The model's name without the vendor's prefix.
             arguments: What else the caller said, in the SDK's own keywords.
+            capabilities: What the model can do; here, how a tool call can be asked for, and whether it thinks.
         """
         ...
 
@@ -91,7 +109,13 @@ class Wire(Protocol):
         ...
 
     def reask(
-        self, request: Request, completion: Any, error: Exception, mode: Mode, names: Sequence[str] = ()
+        self,
+        request: Request,
+        completion: Any,
+        error: Exception,
+        mode: Mode,
+        names: Sequence[str] = (),
+        specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Write a new request that shows the model its answer and what was wrong with it. Every call is answered.
 
@@ -101,6 +125,7 @@ class Wire(Protocol):
             error: What was wrong with it.
             mode: The mode in which the answer was asked for.
             names: The names of the tools that we offered; where empty, the request's last tool is ours.
+            specs: What those tools take, as for `read`.
         """
         ...
 

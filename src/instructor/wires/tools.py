@@ -1,0 +1,145 @@
+"""Tools in the forms of several providers, and how a model is made to call ours.
+
+A caller may give ``tools=`` in the form of any provider that a wire here speaks, as with messages. A tool that is in
+none of these forms, such as a search that the provider runs, is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from instructor.messages import Request
+from instructor.wires.arguments import read_tools
+from instructor.wires.capabilities import Capabilities, ToolChoice
+from instructor.wires.content import is_mapping
+from instructor.wires.text import get_path
+
+ToolForm = Literal["chat", "responses", "anthropic", "genai"]
+
+_WEAKEST_FIRST: tuple[ToolChoice, ...] = ("omitted", "auto", "required", "named")
+_CALL_INSTRUCTION = "Give the final answer by calling the tool {name}, exactly once."
+_NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
+
+
+class Function(NamedTuple):
+    """A function that a model may call, in nobody's form.
+
+    Attributes:
+        name: Its name.
+        description: What it is for; empty where the caller did not say.
+        schema: JSON Schema of its arguments.
+        extra: Members that two forms share: ``strict`` and ``cache_control``.
+    """
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    extra: Mapping[str, Any]
+
+
+def instruct_call(names: Sequence[str]) -> str:
+    """Write the sentence that asks for the call of a tool, for a model that can't be forced to make it."""
+    return _CALL_INSTRUCTION.format(name=" or ".join(names))
+
+
+def find_form(tool: Any) -> ToolForm | None:
+    """Find out in whose form a function is; None for anything else, such as an SDK's object."""
+    if not is_mapping(tool):
+        return None
+    kind = tool.get("type", "custom")
+    if "function_declarations" in tool:
+        return "genai"
+    if "input_schema" in tool and kind == "custom":
+        return "anthropic"
+    if kind != "function":
+        return None
+    return "chat" if is_mapping(tool.get("function")) else "responses"
+
+
+def translate_tools(
+    arguments: Mapping[str, Any], form: ToolForm, write: Callable[[Function], Mapping[str, Any]]
+) -> list[Any]:
+    """Read the caller's own tools, and write those that are functions in another provider's form anew.
+
+    Args:
+        arguments: The caller's, of which ``tools`` is read.
+        form: The form that the wire speaks.
+        write: Writes a function in that form.
+
+    Raises:
+        ConfigurationError: ``tools`` isn't a list.
+
+    Example:
+        >>> translate_tools({"tools": [{"name": "f", "input_schema": {}}]}, "chat", lambda function: function.name)
+        ['f']
+    """
+    tools: list[Any] = []
+    for tool in read_tools(arguments):
+        found = find_form(tool)
+        is_foreign = found is not None and found != form
+        tools.extend(map(write, _read_functions(tool, found)) if is_foreign else [tool])
+    return tools
+
+
+def _read_functions(tool: Mapping[str, Any], form: ToolForm | None) -> list[Function]:
+    if form == "genai":
+        return [_read_function(declaration) for declaration in tool["function_declarations"]]
+    return [_read_function(tool["function"] if form == "chat" else tool, tool)]
+
+
+def _read_function(function: Mapping[str, Any], tool: Mapping[str, Any] | None = None) -> Function:
+    schemas = (function.get(name) for name in ("parameters", "input_schema", "parameters_json_schema"))
+    schema = next((schema for schema in schemas if schema), _NO_ARGUMENTS)
+    members = {**(tool or {}), **function}
+    extra = {name: members[name] for name in ("strict", "cache_control") if members.get(name) is not None}
+    return Function(get_path(function, "name") or "", function.get("description") or "", schema, extra)
+
+
+def limit_choice(capabilities: Capabilities, tools: Sequence[Any], *, is_hosted: Callable[[Any], bool]) -> ToolChoice:
+    """Choose how strongly the model is asked for the call of our tool, where the caller did not say.
+
+    It is forced, as far as the model can be; but where there is a tool that the provider itself runs, such as a web
+    search, the model must call *some* tool, so that it can search before it answers. Functions of the caller's own
+    are never run here, so that they are not a reason against forcing ours.
+
+    Args:
+        capabilities: What the model can be forced to do.
+        tools: The caller's own.
+        is_hosted: Says whether the provider runs a tool.
+    """
+    wanted: ToolChoice = "required" if any(map(is_hosted, tools)) else "named"
+    return weaker_choice(wanted, capabilities.tool_choice)
+
+
+def weaker_choice(one: ToolChoice, other: ToolChoice) -> ToolChoice:
+    """Return the weaker of two ways to ask for a call."""
+    return next(choice for choice in _WEAKEST_FIRST if choice in (one, other))
+
+
+def merge_tools(
+    bound: Mapping[str, Any], tools: Sequence[Any], wanted: Any, capabilities: Capabilities
+) -> tuple[Request, str]:
+    """Offer the caller's tools beside ours, in the form of OpenAI's two APIs.
+
+    Args:
+        bound: The binding's arguments, with our ``tools`` and the ``tool_choice`` that forces ours.
+        tools: The caller's own tools, in the API's form.
+        wanted: The caller's ``tool_choice``, which is kept; None where the caller did not say.
+        capabilities: What the model can be forced to do.
+
+    Returns:
+        The request's ``tools`` and ``tool_choice``, and a sentence that asks for the call where it isn't forced.
+    """
+    forced, choice = bound["tool_choice"], wanted
+    if choice is None:
+        strength = limit_choice(capabilities, tools, is_hosted=_is_hosted)
+        choice = {"named": forced, "omitted": None}.get(strength, strength)
+    is_sure = choice == forced or (choice == "required" and not tools)
+    names = [get_path(tool, "function", "name") or get_path(tool, "name") for tool in bound["tools"]]
+    chosen = {} if choice is None else {"tool_choice": choice}
+    return {"tools": [*tools, *bound["tools"]], **chosen}, "" if is_sure else instruct_call(names)
+
+
+def _is_hosted(tool: Any) -> bool:
+    return get_path(tool, "type") not in ("function", "custom")
