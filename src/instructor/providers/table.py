@@ -344,6 +344,6 @@ def recognise_vendor(base_url: str) -> Vendor:
     for vendor in VENDORS:
         if vendor.sdk != "openai":
             continue
-        if place == urlsplit(vendor.base_url).netloc or host.endswith(vendor.hosts or ("\0",)):
+        if (place and place == urlsplit(vendor.base_url).netloc) or host.endswith(vendor.hosts or ("\0",)):
             return vendor
     return find_vendor("openai")
