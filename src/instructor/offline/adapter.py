@@ -96,7 +96,9 @@ def find_prompt(request: Mapping[str, Any]) -> str:
     """The text to take values from: that of the user's last message that doesn't correct an earlier answer."""
     messages: list[Any] = list(request.get("messages") or ())
     for before, message in reversed([*pairwise([None, *messages])]):
-        corrects = get_path(before, "role") == "assistant" and find_json(read_text(get_path(before, "content"))) is not None
+        corrects = (
+            get_path(before, "role") == "assistant" and find_json(read_text(get_path(before, "content"))) is not None
+        )
         if get_path(message, "role") == "user" and not corrects:
             return read_text(get_path(message, "content"))
     return read_text(get_path(messages[-1], "content")) if messages else ""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
 from instructor.providers.adapter import Adapter
 from instructor.providers.table import Vendor
