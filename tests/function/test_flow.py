@@ -23,7 +23,7 @@ def extract(text: str) -> list[str]:
     return [text]
 
 
-RECIPE = FunctionCodec(extract, {}, shared=True)
+RECIPE = FunctionCodec(extract, shared=True)
 ENTRY = RECIPE.write(KEY, ["a"], None, 1.0)
 
 
