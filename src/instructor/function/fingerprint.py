@@ -36,15 +36,16 @@ def name_of(definition: types.FunctionType | type) -> list[str | None]:
 
 
 def code_of(function: types.FunctionType) -> str:
-    """A digest of a function's code, by which a key changes when the function is edited.
+    """A digest of the code of a function that is being decorated, by which its keys change when it is edited.
 
     For a function at the top of a module, or in a class there, it is made of the parsed source without comments,
-    layout and decorators, so it is the same in every version of Python. Call it when the function is defined: the file
-    may be edited while the program runs. Other functions may be defined at any time, so theirs is made of the
-    bytecode, which differs between minor versions of Python; as is that of a function without source.
+    layout and decorators, so it is the same in every version of Python. Call it at once when the function is defined,
+    because the file may be edited while the program runs. A function inside a function may be defined at any time, so
+    its digest is made of the bytecode, which differs between minor versions of Python; as is that of a function whose
+    source can't be had.
     """
-    data = _written_tree(function) if "<" not in function.__code__.co_qualname else None
-    return hashlib.sha256(json.dumps(data or _written_code(function.__code__)).encode()).hexdigest()
+    tree = _written_tree(function) if "<" not in function.__code__.co_qualname else None
+    return _digest(tree or _written_code(function.__code__))
 
 
 def describe(value: Any, path: str, outer: tuple[Any, ...] = ()) -> Any:
@@ -98,7 +99,8 @@ def _describe_function(function: types.FunctionType, path: str, outer: tuple[Any
         return [name]
     defaults = [function.__defaults__, function.__kwdefaults__]
     described = canonical(defaults, f"{path}, defaults", Form.ARGUMENT)
-    return [name, code_of(function), described, describe_closure(function, f"{path}, ", outer)]
+    # By its bytecode: it is described when it is used, by when its file may have been edited.
+    return [name, _digest(_written_code(function.__code__)), described, describe_closure(function, f"{path}, ", outer)]
 
 
 _descriptions: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
@@ -128,6 +130,10 @@ def _methods_of(kind: type) -> dict[str, types.FunctionType]:
         if isinstance(function, types.FunctionType) and function.__code__.co_filename != "<string>":
             found[name] = function
     return found
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 
 def _written_tree(function: types.FunctionType) -> Any:
