@@ -118,9 +118,11 @@ def test_the_client_makes_the_key_that_the_public_function_makes() -> None:
         wire="openai_chat",
         format=FORMAT,
         shape=[
-            "User",
-            "The answer, as a correct User.",
-            sha256(json.dumps(User.model_json_schema()).encode()).hexdigest(),
+            [
+                "User",
+                "The answer, as a correct User.",
+                sha256(json.dumps(User.model_json_schema()).encode()).hexdigest(),
+            ]
         ],
         namespace="tenant",
         context={"a": 1},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from instructor.hooks import HookName
 from instructor.locks import make_lock
+from instructor.messages import Part
 
 if TYPE_CHECKING:
     from instructor.cache.store import LocalStore
@@ -100,7 +101,7 @@ def make_memory_lookup(
                 validator = model.__pydantic_validator__
                 value = validator.validate_json(entry.answer, strict=strict is not False, context=context)
             else:
-                value = plan.type.parse(entry.answer, strict is not False, context)
+                value = plan.type.parse((Part("", entry.answer),), strict is not False, context)
         except Exception:  # noqa: BLE001 - not plain data, not seen before, or refused: the flow judges all of them
             return MISSING
         count(entry)

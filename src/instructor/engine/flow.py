@@ -24,7 +24,7 @@ from instructor.exceptions import (
     RefusalError,
 )
 from instructor.hooks import CacheEvent, HookName
-from instructor.messages import Request, copy_values
+from instructor.messages import Part, Request, copy_values
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def ask(call: Call) -> Flow[Reply]:
         completion: Any = None
         try:
             completion = yield from send(call, request, attempts)
-            text = wire.read(completion, mode, call.plan.type.shape.name) if call.plan.type else ""
-            value = call.plan.type.parse(text, call.strict, call.context) if call.plan.type else completion
+            text = wire.read(completion, mode, call.plan.type.specs[0].name) if call.plan.type else ""
+            value = call.plan.type.parse((Part("", text),), call.strict, call.context) if call.plan.type else completion
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             rest = yield from fail(call, attempts, request, error, completion)
             if rest > 0:
@@ -296,7 +296,11 @@ def cache_event(call: Call, name: HookName, entry: Entry | None, reason: str | N
 def value_of(call: Call, entry: Entry) -> Any:
     """Make a value of a stored answer, by the same path as of a live one."""
     kind = call.plan.type
-    return kind.parse(entry.answer, call.strict, call.context) if kind else call.adapter.load(entry.completion)
+    return (
+        kind.parse((Part("", entry.answer),), call.strict, call.context)
+        if kind
+        else call.adapter.load(entry.completion)
+    )
 
 
 def usage_of(call: Call, completion: Any) -> Usage:

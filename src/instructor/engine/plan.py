@@ -46,19 +46,21 @@ class Plan:
         self.wire = wire
         self.mode = mode
         self.schema_text = canonical_text(kind.schema, "schema") if kind else "null"
-        self.shape_text = _describe(kind.shape) if kind else "null"
+        self.shape_text = _describe(kind.specs) if kind else "null"
         self._bindings: dict[bool, Binding | None] = {}
 
     def binding(self, strict: bool) -> Binding | None:
         """The part of every request that the response model decides, made on first use."""
         if strict not in self._bindings:
-            self._bindings[strict] = self.wire.bind(self.type.shape, self.mode, strict) if self.type else None
+            self._bindings[strict] = self.wire.bind(self.type.specs[0], self.mode, strict) if self.type else None
         return self._bindings[strict]
 
 
-def _describe(shape: ToolSpec) -> str:
-    order = hashlib.sha256(json.dumps(shape.schema).encode()).hexdigest()
-    return canonical_text([shape.name, shape.description, order], "shape")
+def _describe(specs: tuple[ToolSpec, ...]) -> str:
+    shape = [
+        (spec.name, spec.description, hashlib.sha256(json.dumps(spec.schema).encode()).hexdigest()) for spec in specs
+    ]
+    return canonical_text(shape, "shape")
 
 
 class Plans:
