@@ -45,6 +45,9 @@ MARK = "\0"
 _MARK_TEXT = "\\u0000"
 """The mark as JSON writes it. A canonical text without it holds plain JSON data only."""
 
+write_json: Callable[[Any], str] = json.JSONEncoder(sort_keys=True).encode
+"""Writes canonical data as text. ``json.dumps`` would make an encoder for each text."""
+
 _MAX_DEPTH = 100
 
 _LARGEST_INTEGER = 10**600
@@ -227,7 +230,7 @@ def canonical_text(value: Any, path: str, form: Form = Form.REQUEST) -> str:
     Raises:
         NoCanonicalFormError: As `canonical`.
     """
-    return json.dumps(canonical(value, path, form), sort_keys=True)
+    return write_json(canonical(value, path, form))
 
 
 def canonical(value: Any, path: str = "value", form: Form = Form.REQUEST, depth: int = 0) -> Any:
@@ -292,12 +295,12 @@ def _canonical_mapping(value: Mapping[Any, Any], path: str, form: Form, depth: i
         pairs = (
             [canonical(name, path, form, depth), canonical(item, path, form, depth)] for name, item in value.items()
         )
-        data = {f"{MARK}mapping": sorted(pairs, key=_sorted_text)}
+        data = {f"{MARK}mapping": sorted(pairs, key=write_json)}
     return _with_class("mapping of", data, value, dict, form)
 
 
 def _canonical_set(value: AbstractSet[Any], path: str, form: Form, depth: int) -> Any:
-    items = sorted((canonical(item, path, form, depth) for item in value), key=_sorted_text)
+    items = sorted((canonical(item, path, form, depth) for item in value), key=write_json)
     return {f"{MARK}set": _with_class("set of", items, value, set, form)}
 
 
@@ -359,10 +362,6 @@ def _state_of(value: Any) -> dict[str, Any] | None:
 
 def _is_named_tuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(cast("object", value), "_fields")
-
-
-def _sorted_text(data: Any) -> str:
-    return json.dumps(data, sort_keys=True)
 
 
 def _class_name(value: Any) -> str:

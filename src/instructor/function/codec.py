@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-import json
 import time
 import types
 import typing
@@ -19,7 +18,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from instructor.cache.entry import Entry
 from instructor.cache.json_schema import StableJsonSchema
-from instructor.cache.key import FORMAT, digest
+from instructor.cache.key import FORMAT, digest, write_json
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.function.comparison import is_same
 from instructor.function.fingerprint import closed_over_by, code_of, describe, describe_closure, name_of
@@ -112,7 +111,7 @@ class FunctionCodec:
         try:
             texts = dict(self._fixed_texts)
             for name, value in bound.arguments.items():
-                texts[f"argument {name}"] = json.dumps(describe(value, f"argument {name}"), sort_keys=True)
+                texts[f"argument {name}"] = write_json(describe(value, f"argument {name}"))
         except Exception as error:  # noqa: BLE001 - to describe a value may run code of the user's
             reason = str(error) if isinstance(error, NoCanonicalFormError) else f"{type(error).__name__} was raised"
             self._warn(reason.partition(" is a ")[0], f"A call of {self._name} is not cached: {reason}")
@@ -166,7 +165,7 @@ class FunctionCodec:
             "schema": schema,
             "closure": describe_closure(self._closed_over) if self._closed_over else None,
         }
-        return {name: json.dumps(value, sort_keys=True) for name, value in members.items()}
+        return {name: write_json(value) for name, value in members.items()}
 
     def _validate(self, way: str, answer: str) -> Any:
         return self.adapter.validate_json(answer, **_READERS[way])
