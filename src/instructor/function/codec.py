@@ -16,12 +16,13 @@ import pydantic
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, pack_completion
 from instructor.cache.json_schema import StableJsonSchema
 from instructor.cache.key import FORMAT, digest, write_json
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.function.comparison import is_same
 from instructor.function.fingerprint import closed_over_by, code_of, describe, describe_closure, name_of
+from instructor.messages import Part
 
 
 class _Missing(enum.Enum):
