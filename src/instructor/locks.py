@@ -1,13 +1,22 @@
-"""Locks that a forked child finds open."""
+"""What threads share, and how a forked child finds it: locks open, and thread pools empty."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
+_resettable: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class Resettable(Protocol):
+    """Something that counts on threads of this process, or on their locks."""
+
+    def reset(self) -> None:
+        """Begin anew, without those threads."""
+        ...
 
 
 def make_lock() -> threading.Lock:
@@ -21,10 +30,17 @@ def make_lock() -> threading.Lock:
     return lock
 
 
-def _free_all() -> None:
+def reset_after_fork(thing: Resettable) -> None:
+    """Have `thing.reset()` called in a forked child, for as long as `thing` lives."""
+    _resettable.add(thing)
+
+
+def _begin_anew() -> None:
     for lock in list(_locks):
         lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own locks
+    for thing in list(_resettable):
+        thing.reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free_all)
+    os.register_at_fork(after_in_child=_begin_anew)
