@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _LONGEST_BEAT = 0.25
-"""Seconds between two looks at what is under way; fewer for short deadlines."""
+"""Seconds between two looks at what is under way, at most."""
 
 _LATE = 0.02
 """A beat that comes this many seconds late shows that the loop has too much to do."""
@@ -33,6 +33,7 @@ class Watch:
         self.loop = loop
         self._spare = 0.0
         self._last = self._due = 0.0
+        self._interval = _LONGEST_BEAT
         self._beating = False
         self._deadlines: dict[object, tuple[float, Callable[[], float | None]]] = {}
 
@@ -42,18 +43,20 @@ class Watch:
         What `expire` returns is how many seconds more the operation has; None if it is over.
         """
         now = self.loop.time()
+        # A quarter of the shortest deadline, which may so be missed by a quarter, and never comes early.
+        self._interval = min(self._interval, max(seconds / 4, 0.001))
         if not self._beating:
             self._beating = True
-            self._arm(now, seconds)
+            self._arm(now)
         self._deadlines[operation] = (self._spare + now - self._last + seconds, expire)
 
     def remove(self, operation: object) -> None:
         """Forget an operation. The timer is left to find nothing, which costs less than cancelling it."""
         self._deadlines.pop(operation, None)
 
-    def _arm(self, now: float, shortest: float) -> None:
+    def _arm(self, now: float) -> None:
         self._last = now
-        self._due = now + min(_LONGEST_BEAT, max(shortest / 4, 0.001))
+        self._due = now + self._interval
         self.loop.call_at(self._due, self._beat)
 
     def _beat(self) -> None:
@@ -69,9 +72,10 @@ class Watch:
                 if more is not None:
                     self._deadlines[operation] = (self._spare + more, expire)
         if self._deadlines:
-            self._arm(now, min(deadline for deadline, _ in self._deadlines.values()) - self._spare)
+            self._arm(now)
         else:
             self._beating = False
+            self._interval = _LONGEST_BEAT
 
 
 def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
