@@ -223,7 +223,7 @@ def test_cookies_and_keys_among_the_headers_of_a_response_are_not_kept():
     )
     assert "s3cret" not in text
     headers = genai.CODEC.load(text).sdk_http_response.headers
-    assert headers == {"content-type": "application/json", "x-request": "kept"}
+    assert headers == {"content-type": "application/json", "X-Request-Id": "kept"}
 
 
 class Mine(BaseModel):

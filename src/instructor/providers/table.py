@@ -91,7 +91,7 @@ VENDORS: tuple[Vendor, ...] = (
         key_variables=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
         base_url="https://api.anthropic.com",
         base_url_variables=("ANTHROPIC_BASE_URL",),
-        modes=_NATIVE,
+        modes=(Mode.TOOLS, Mode.JSON_SCHEMA, Mode.JSON),
     ),
     Vendor(
         "google",
