@@ -140,7 +140,7 @@ class Workers:
         """As `run`, in a task."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        job = Job(operation, partial(loop.call_soon_threadsafe, _wake, future))
+        job = Job(operation, lambda: loop.call_soon_threadsafe(_wake, future))
         self._submit(job)
         watch = None
         if seconds is not None:
