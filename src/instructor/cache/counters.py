@@ -65,15 +65,15 @@ def attached(owner: object, name: str, make: Callable[[], T]) -> T:
     """
     # The instance's own dict, because a subclass may refuse attributes, compare equal to another or have no hash.
     state = cast("dict[str, Any]", object.__getattribute__(owner, "__dict__"))
-    found = state.get(name)
-    if isinstance(found, _Attachment) and found.owner() is owner:
-        return cast("T", found.value)
+    found: _Attachment[T] | None = state.get(name)
+    if found is not None and found.owner() is owner:
+        return found.value
     made = _Attachment(weakref.ref(owner), make())  # before the lock is held: it may attach something itself
     with _attaching:
         found = state.get(name)
-        if not isinstance(found, _Attachment) or found.owner() is not owner:
+        if found is None or found.owner() is not owner:
             found = state[name] = made
-        return cast("T", found.value)
+        return found.value
 
 
 class _Attachment(Generic[T]):

@@ -38,7 +38,7 @@ def make_client(url: str | None, host: str, port: int, timeout: float, options: 
     found = _make(redis.Redis, url, host, port, bounds | {"retry": _retry_once(redis, retry)} | options)
     stack = partial(_Stack, seconds=timeout)
     kind = _bounded(found.connection_pool.connection_class)
-    return _replace_pool(found, redis.BlockingConnectionPool, connection_class=kind, queue_class=stack)
+    return _replace_pool(found, redis, connection_class=kind, queue_class=stack)
 
 
 def make_async_client(url: str | None, host: str, port: int, options: dict[str, Any]) -> Any:
@@ -52,7 +52,7 @@ def make_async_client(url: str | None, host: str, port: int, options: dict[str, 
     retry = importlib.import_module("redis.asyncio.retry")
     bounds = {"socket_timeout": None, "socket_connect_timeout": None}
     found = _make(redis.Redis, url, host, port, bounds | {"retry": _retry_once(redis, retry)} | options)
-    return _replace_pool(found, redis.BlockingConnectionPool, connection_class=found.connection_pool.connection_class)
+    return _replace_pool(found, redis, connection_class=found.connection_pool.connection_class)
 
 
 def pool_size(client: Any) -> int:
@@ -124,14 +124,14 @@ def _make(kind: Any, url: str | None, host: str, port: int, options: dict[str, A
     return kind.from_url(url, **options) if url is not None else kind(host=host, port=port, **options)
 
 
-def _replace_pool(client: Any, kind: Any, **options: Any) -> Any:
-    """Make the same client over another kind of pool. Only redis-py knows what its arguments and URLs mean."""
+def _replace_pool(client: Any, redis: Any, **options: Any) -> Any:
+    """Make the same client over a pool that waits. Only redis-py knows what its arguments and URLs mean."""
     old = client.connection_pool
     settings = {name: value for name, value in old.connection_kwargs.items() if name not in _MADE_BY_THE_POOL}
     if getattr(old, "cache", None) is not None:  # redis-py's client-side caching
         settings["cache"] = old.cache
-    pool = kind(max_connections=old.max_connections, timeout=None, **(settings | options))
-    return type(client).from_pool(pool)
+    pool = redis.BlockingConnectionPool(max_connections=old.max_connections, timeout=None, **(settings | options))
+    return redis.Redis.from_pool(pool)
 
 
 class _Running(threading.local):

@@ -7,11 +7,11 @@ This file, which imports asyncio, is itself loaded only then.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
@@ -68,9 +68,10 @@ class Job(Generic[T]):
 
     def tell(self) -> None:
         """Wake whoever waits."""
-        # The loop of a task that waited may be closed by now.
-        with contextlib.suppress(RuntimeError):
+        try:  # noqa: SIM105 - `suppress` takes longer than all else here, and an awaited hit waits for it
             self._notify()
+        except RuntimeError:  # the loop of a task that waited is closed by now
+            pass
 
     def outcome(self) -> T:
         """Return the result, or raise the error."""
@@ -139,17 +140,12 @@ class Workers:
         """As `run`, in a task."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        job = Job(operation, lambda: loop.call_soon_threadsafe(wake))
+        job = Job(operation, lambda: loop.call_soon_threadsafe(_wake, future))
         self._submit(job)
         watch = None
         if seconds is not None:
             watch = watch_of(loop)
-            watch.add(job, seconds, lambda: self._expire(job, future, seconds))
+            watch.add(job, seconds, partial(_expire, job, future, seconds))
         try:
             await future
         except BaseException:
@@ -173,16 +169,6 @@ class Workers:
             left = job.seconds_left(seconds)
             if left <= 0:
                 raise TimeoutError
-
-    def _expire(self, job: Job[Any], future: asyncio.Future[None], seconds: float) -> float | None:
-        """Called in the loop of a waiting task when its job may be late. Return how much longer it has."""
-        left = job.seconds_left(seconds)
-        if left > 0:
-            return left
-        # What has ended is on its way here: the loop was too busy to take it.
-        if not job.ended and not future.done():
-            future.set_exception(TimeoutError())
-        return None
 
     def _submit(self, job: Job[Any]) -> None:
         with self._lock:
@@ -281,3 +267,19 @@ class Workers:
                     self._idle.remove(inbox)
                     return None
             return inbox.get()
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _expire(job: Job[Any], future: asyncio.Future[None], seconds: float) -> float | None:
+    """Called in the loop of a waiting task when its job may be late. Return how much longer it has."""
+    left = job.seconds_left(seconds)
+    if left > 0:
+        return left
+    # The result of a job that has ended is on its way here: the loop was too busy to take it.
+    if not job.ended and not future.done():
+        future.set_exception(TimeoutError())
+    return None
