@@ -26,8 +26,8 @@
 
 Catch `InstructorError` for all of them. The SDK's own error is the ``__cause__`` of ours.
 
-All of them can be copied, pickled and sent between processes. SDKs' errors can't, so that a pickled error holds a
-`ForeignError` in their place.
+All of them can be copied, pickled and sent between processes. The SDKs' errors can't: a pickled error of ours holds a
+`ForeignError` in place of each.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class TokenBudgetError(InstructorRetryException):
     """A token budget ended the attempts.
 
     Attributes:
-        budget: The budget in tokens, as given with ``token_budget=``.
+        budget: The budget in tokens, as passed with ``token_budget=``.
     """
 
     def __init__(self, *args: Any, budget: int = 0, **details: Any) -> None:

@@ -72,7 +72,7 @@ def _render_text(text: str, context: Mapping[str, Any], path: str) -> str:
     except jinja2.TemplateError as error:
         raise ConfigurationError(
             f"{path} is not a valid template: {error}. With context= texts are Jinja2 templates. Write "
-            "{% raw %} ... {% endraw %} around text that is to stay as it is, or pass it as a variable."
+            "{% raw %} ... {% endraw %} around text that must not be filled, or pass it as a variable."
         ) from error
     finally:
         _missing.reset(token)

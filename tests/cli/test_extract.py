@@ -281,10 +281,24 @@ def test_help_needs_no_key(command_line: CommandLine, words: tuple[str, ...]):
 
 
 def test_an_output_that_was_complete_stays_until_the_next_is(command_line: CommandLine):
-    command_line.write("out.jsonl", "the last run\n")
+    before = '{"line":1,"answer":"of the last run","cached":false}\n'
+    command_line.write("out.jsonl", before)
     finished = command_line.run(*command_line.words(command_line.write("in.csv", "a,a\n1,2\n")))
     assert finished.returncode == 2
-    assert (command_line.folder / "out.jsonl").read_text() == "the last run\n"
+    assert "two columns" in finished.stderr
+    assert (command_line.folder / "out.jsonl").read_text() == before
+
+
+def test_only_an_output_of_an_earlier_run_is_replaced(command_line: CommandLine):
+    words = command_line.words(command_line.write("in.txt", "Jason is 25\n"))
+    command_line.write("out.jsonl", "a diary\n")
+    refused = command_line.run(*words)
+    assert refused.returncode == 2
+    assert "--out out.jsonl exists and is not an output of this command. Name another file." in refused.stderr
+    assert (command_line.folder / "out.jsonl").read_text() == "a diary\n"
+    for earlier in ("", '{"line":1,"error":"x"}\n'):
+        command_line.write("out.jsonl", earlier)
+        assert command_line.run(*words).returncode == 0
 
 
 @pytest.fixture

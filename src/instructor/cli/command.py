@@ -98,9 +98,9 @@ class _Extraction:
         """Work through the records; return the exit status."""
         run = Run(self._job, self._signals)
         completed = False
-        count_records(self._source, self._settings.limit, self._stats)
-        self._display.start()
         try:
+            count_records(self._source, self._settings.limit, self._stats)
+            self._display.start()
             asyncio.run(run.run())
             completed = not run.signal_number
             if completed:

@@ -25,7 +25,7 @@ _WINDOW_PER_WORKER = 32
 _SETUP_ERRORS = (ConfigurationError, ClientError, ModeError)
 """Errors that every record would meet. They end the run."""
 _PATIENCE = 10.0
-"""Seconds for which a run that is told twice to stop still waits for the provider."""
+"""Seconds for which a run still waits for the provider after a second signal."""
 _DROP_SECONDS = 0.1
 
 _current: ContextVar[Outcome | None] = ContextVar("instructor_cli_outcome", default=None)
@@ -81,7 +81,7 @@ def _note_usage(usage: Usage, attempt_number: int) -> None:
 
 
 def note_answer(_: Any) -> None:
-    """Note that the provider has answered for the record at hand, so that its answer is stored in any case."""
+    """Note that the provider has answered for the current record: its answer is stored, whatever signals come."""
     outcome = _current.get()
     if outcome is not None:
         outcome.answered = True

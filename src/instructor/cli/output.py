@@ -27,7 +27,8 @@ class Output:
         name: The path, or ``-``.
 
     Raises:
-        ConfigurationError: The file can't be written, or its name is that of another format.
+        ConfigurationError: The file can't be written, its name is that of another format, or it exists and is not an
+            output of an earlier run.
     """
 
     def __init__(self, name: str) -> None:
@@ -38,6 +39,7 @@ class Output:
             self._stream: BinaryIO = _find_standard_output()
             return
         try:
+            _check_replaceable(self.path, name)
             self._stream = (self.part or self.path).open("wb")
         except OSError as error:
             raise ConfigurationError(f"--out {name} cannot be written: {error.strerror}.") from error
@@ -72,6 +74,20 @@ class Output:
                 self._stream.close()
         if self.part is not None and self.part.exists() and not self.part.stat().st_size:
             self.part.unlink()
+
+
+_BEGINNING = b'{"line":'
+"""How every output begins."""
+
+
+def _check_replaceable(path: Path, name: str) -> None:
+    """Refuse to replace a file that no run has written. The same command may run any number of times."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        beginning = file.read(len(_BEGINNING))
+    if beginning not in (b"", _BEGINNING):
+        raise ConfigurationError(f"--out {name} exists and is not an output of this command. Name another file.")
 
 
 _OTHER_FORMATS = {

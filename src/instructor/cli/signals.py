@@ -13,7 +13,7 @@ _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class SignalWatcher:
-    """Receives the signals for as long as a command runs, so that none of them ends it in the middle of a write.
+    """Receives signals from the first moment of a command to its last: none can end it in the middle of a write.
 
     Until a run takes them over, the first signal raises KeyboardInterrupt. Then the run receives them. Once the
     command has finished they are ignored: all that is left is to exit.

@@ -25,7 +25,7 @@ class SafeStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it if nobody can read it any more."""
+        """Write a text, or drop it if the stream is closed."""
         try:
             return self._stream.write(text)
         except (OSError, ValueError):
