@@ -75,14 +75,14 @@ def _miss(name: str, title: str, bar: float, store: str | None, **more: Any) -> 
 
 CASES = (
     Case("hit", "AutoCache hit", bar=1.9, upstream=True),
-    Case("listener", "... with a cache:hit listener", bar=3.5, prepare='client.on("cache:hit", lambda event: None)'),
+    Case("listener", "... with a cache:hit listener", bar=3.5, calls=50, prepare='client.on("cache:hit", lambda event: None)'),
     Case(
         "completion", "... create_with_completion, .usage read",
-        f"client.create_with_completion({ASK}, response_model=User)[1].usage", 10.0, calls=20, upstream=True,
+        f"client.create_with_completion({ASK}, response_model=User)[1].usage", 10.0, calls=5, upstream=True,
     ),
     Case(
         "raw", "... response_model=None, .usage read",
-        f"create({ASK}, response_model=None).usage", 10.0, calls=20, provider="offline",
+        f"create({ASK}, response_model=None).usage", 10.0, calls=5, provider="offline",
     ),
     _option("cache", "other", "other = make_store('memory')"),
     _option("cache_namespace", "'tenant'"),
@@ -96,11 +96,11 @@ CASES = (
     Case("await", "... awaited", asynchronous=True, upstream=True),
     Case(
         "cyclic", "... {count:,} distinct prompts in turn", f"create({NEXT}, response_model=User)", 4.0,
-        calls=500, provider="scripted", prompts=100_000,
+        calls=50, provider="scripted", prompts=100_000,
     ),
     Case(
         "12kb", "... 5,000 prompts of 12 kB in turn", f"create({NEXT}, response_model=User)", 9.0,
-        calls=200, provider="scripted", prompts=5_000, size=12_000,
+        calls=20, provider="scripted", prompts=5_000, size=12_000,
     ),
     _size(1), _size(5), _size(10),
     Case("disk", "DiskCache hit", bar=12.0, calls=25, store="disk", upstream=True),
