@@ -49,7 +49,7 @@ check: $(TOOLS) ## Lint, format, types (mypy and pyright strict), layers
 	$(BIN)/python -m pytest --quiet tests/test_layers.py
 
 .PHONY: bench
-bench: $(TOOLS) ## Measure; SHORT=1 takes a minute
+bench: $(TOOLS) ## Measure; SHORT=1 takes two minutes
 	$(BIN)/python benchmarks/run.py $(if $(SHORT),--short)
 
 .PHONY: picture

@@ -1,112 +1,117 @@
-"""What is asked in the measurements: the models, the prompts, the clients. It runs in both environments, unchanged."""
+"""The rows that are timed: what is called, and what it may take. It runs in both environments, unchanged."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from enum import Enum
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel
 
-import instructor
-from instructor.cache import AutoCache, DiskCache
-
-NAMESPACE = "bench"
-"""Given to both sides: without it upstream's disk cache never hits in another process."""
+ASK = 'messages=[{"role": "user", "content": prompt}]'
+NEXT = 'messages=[{"role": "user", "content": next(prompts)}]'
+SENT = '"messages": '
 
 
 class User(BaseModel):
     name: str
 
 
-class Address(BaseModel):
-    street: str
-    city: str
-    postcode: str
-    country: str
-
-
-class Customer(BaseModel):
-    name: str
-    email: str
-    address: Address
-
-
-class Line(BaseModel):
-    article: str
-    quantity: int
-    price: float
-
-
-class Status(Enum):
-    OPEN = "open"
-    SHIPPED = "shipped"
-
-
-class Order(BaseModel):
+class B(BaseModel):
     number: int
-    customer: Customer
-    lines: list[Line]
-    total: float
-    currency: Literal["EUR", "USD"]
-    paid: bool
-    ordered: datetime
-    status: Status
-    tags: list[str]
-    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One call to measure.
+    """One row. A batch of calls takes about half a millisecond, so that most batches are undisturbed."""
 
-    Attributes:
-        model: Its response model.
-        prompt: The user's message.
-        store: ``"memory"``, ``"disk"``, ``"redis"`` or None.
-        asynchronous: Whether it is awaited.
-    """
-
-    model: type[BaseModel] = User
-    prompt: str = "Hi."
-    store: str | None = "memory"
+    name: str
+    title: str
+    call: str = f"create({ASK}, response_model=User)"  # it knows `client`, the models, and what `prepare` defines
+    bar: float | None = None  # what our median is to stay at or below, in `unit`
+    unit: str = "µs"
+    calls: int = 200  # in a batch
+    batches: int = 10  # in a round
+    base: str = ""  # what takes turns with the call, to compare with it
+    compare: str = ""  # "minus": what the call takes beyond the base; "over": how many times as long
+    store: str | None = "memory"  # or "disk", "redis"
+    provider: str = "server"  # "scripted" and "offline" need no server: for many prompts, and for other models
+    options: dict[str, Any] = field(default_factory=dict[str, Any])  # of the client
+    prepare: str = ""  # statements to execute first, once
+    prompts: int = 1  # each is asked once before the measurement
+    size: int = 3  # characters of a prompt
+    answer: int = 4  # characters of the scripted answer's only field
+    threads: int = 0  # how many share the calls, against one as the base
     asynchronous: bool = False
+    misses: bool = False  # each call is a miss
+    upstream: bool = False  # upstream can do the same, and is measured
+
+    def count_prompts(self, short: bool) -> int:
+        """How many prompts there are; the short run makes a fifth of more than 5,000."""
+        return self.prompts // 5 if short and self.prompts > 5_000 else self.prompts
 
 
-CASES = {
-    "memory": Case(),
-    "nested": Case(model=Order),
-    "long": Case(prompt="The quick brown fox. " * 572),
-    "await": Case(asynchronous=True),
-    "disk": Case(store="disk"),
-    "redis": Case(store="redis"),
-    "threads": Case(),
-    "miss": Case(),
-    "together": Case(),
-}
+def _option(name: str, value: str, prepare: str = "") -> Case:
+    call = f"create({ASK}, response_model=User, {name}={value})"
+    return Case(f"{name}=", f"... with {name}= for the call", call, 3.5, calls=100, prepare=prepare)
 
 
-def make_store(kind: str | None, directory: str, port: int) -> Any:
-    """Make an empty store."""
-    if kind == "memory":
-        return AutoCache(maxsize=1000)
-    if kind == "disk":
-        return DiskCache(directory=directory)
-    if kind == "redis":
-        from instructor.cache import RedisCache
-
-        return RedisCache(port=port)
-    return None
+def _model(name: str, expression: str, bar: float) -> Case:
+    call = f"create({ASK}, response_model={name})"
+    title = f"... response_model={expression}"
+    return Case(name.lower(), title, call, bar, calls=100, provider="offline", prepare=f"{name} = {expression}")
 
 
-def make_client(base_url: str, store: Any, asynchronous: bool = False) -> Any:
-    """Make a client, with the same words on both sides."""
-    return instructor.from_provider(
-        "openai/gpt-4.1-mini",
-        async_client=asynchronous,
-        cache=store,
-        cache_namespace=NAMESPACE,
-        base_url=base_url,
-        api_key="none",
-    )
+def _size(megabytes: int) -> Case:
+    title, size = f"... a prompt of {megabytes} MB", megabytes * 1_000_000
+    return Case(f"{megabytes}mb", title, bar=1_200.0 * megabytes, calls=1, batches=3, provider="scripted", size=size)
+
+
+def _miss(name: str, title: str, bar: float, store: str | None, **more: Any) -> Case:
+    call = f"create({NEXT}, response_model=User)"
+    base, prepare = f"bare(**request | {{{NEXT.replace('messages=', SENT)}}})", "bare, request = spy_on_sdk()"
+    more |= {"base": base, "compare": "minus", "prepare": prepare, "misses": True, "batches": 25}
+    return Case(name, title, call, bar, calls=1, store=store, **more)
+
+
+CASES = (
+    Case("hit", "AutoCache hit", bar=1.9, upstream=True),
+    Case("listener", "... with a cache:hit listener", bar=3.5, calls=50, prepare='client.on("cache:hit", lambda event: None)'),
+    Case(
+        "completion", "... create_with_completion, .usage read",
+        f"client.create_with_completion({ASK}, response_model=User)[1].usage", 10.0, calls=5, upstream=True,
+    ),
+    Case(
+        "raw", "... response_model=None, .usage read",
+        f"create({ASK}, response_model=None).usage", 10.0, calls=5, provider="offline",
+    ),
+    _option("cache", "other", "other = make_store('memory')"),
+    _option("cache_namespace", "'tenant'"),
+    _option("hooks", "hooks", "hooks = instructor.Hooks()"),
+    _option("token_budget", "1000"),
+    _option("max_retries", "retrying", "import tenacity\nretrying = tenacity.Retrying(stop=tenacity.stop_after_attempt(2))"),
+    Case("strict", "... from_provider(strict=False)", bar=3.5, calls=100, options={"strict": False}),
+    _model("Users", "list[User]", 3.0),
+    _model("Either", "User | B", 3.5),
+    _model("Choice", "Literal['yes', 'no']", 2.5),
+    Case("await", "... awaited", asynchronous=True, upstream=True),
+    Case(
+        "cyclic", "... {count:,} distinct prompts in turn", f"create({NEXT}, response_model=User)", 4.0,
+        calls=50, provider="scripted", prompts=100_000,
+    ),
+    Case(
+        "12kb", "... 5,000 prompts of 12 kB in turn", f"create({NEXT}, response_model=User)", 9.0,
+        calls=20, provider="scripted", prompts=5_000, size=12_000,
+    ),
+    _size(1), _size(5), _size(10),
+    Case("disk", "DiskCache hit", bar=12.0, calls=25, store="disk", upstream=True),
+    Case("disk-await", "DiskCache hit, awaited", bar=30.0, calls=10, store="disk", asynchronous=True, upstream=True),
+    Case("disk-1mb", "DiskCache hit, answer of 1 MB", bar=400.0, calls=1, store="disk", provider="scripted", answer=1_000_000),
+    Case(
+        "redis", "RedisCache hit, over a bare GET of the same bytes", bar=1.3, unit="x", calls=10,
+        base="bare(key)", compare="over", store="redis", prepare="bare, key = find_redis_key()",
+    ),
+    _miss("miss-none", "Added to a miss: no cache", 50.0, None),
+    _miss("miss-memory", "Added to a miss: AutoCache", 100.0, "memory", upstream=True),
+    _miss("miss-disk", "Added to a miss: DiskCache", 180.0, "disk"),
+    Case("threads", "72,000 hits by 8 threads, over 1 thread", unit="x", calls=72_000, compare="over", batches=1, threads=8),
+)  # fmt: skip

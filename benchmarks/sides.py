@@ -1,7 +1,8 @@
-"""The two sides as the run sees them: a worker process each, told what to do in turns."""
+"""The two sides as the run sees them: a worker process each, asked in turns."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -23,18 +24,12 @@ class BrokenRunError(Exception):
 
 
 class WorkerError(Exception):
-    """A worker could not do what it was told; the message is its traceback."""
+    """A worker could not do what it was asked; the message is its traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """An interpreter that can import one side's package.
-
-    Attributes:
-        name: ``"ours"`` or ``"upstream"``.
-        python: The interpreter.
-        environment: Its environment variables.
-    """
+    """An interpreter that can import one side's package, ``"ours"`` or ``"upstream"``, and its environment variables."""
 
     name: str
     python: Path
@@ -67,17 +62,10 @@ OURS = make_installation("ours", Path(sys.executable), SOURCE)
 class Side:
     """One side's worker. Its methods are those of `worker.Worker`, through `tell`."""
 
-    def __init__(self, installation: Installation, address: str) -> None:
-        self.installation = installation
-        self.name = installation.name
-        self._process = subprocess.Popen(
-            [installation.python, "worker.py", address, installation.name],
-            env=installation.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=FOLDER,
-        )
+    def __init__(self, installation: Installation, address: str, short: bool) -> None:
+        self.installation, self.name = installation, installation.name
+        command = [str(installation.python), "worker.py", address, installation.name, str(int(short))]
+        self._process = start_process(command, installation.environment)
 
     def tell(self, do: str, **arguments: Any) -> Any:
         """Have the worker do something, and return what it found.
@@ -85,16 +73,14 @@ class Side:
         Raises:
             WorkerError: It failed.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
+        assert self._process.stdin
+        assert self._process.stdout
+        with contextlib.suppress(BrokenPipeError):  # the empty line below says it
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise WorkerError(f"the worker of {self.name} ended; its last words stand above") from None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerError(f"the worker of {self.name} ended in {do}; its last words stand above")
+            raise WorkerError(f"the worker of {self.name} ended in {do}; its last output is above")
         reply = json.loads(line)
         if "error" in reply:
             raise WorkerError(f"{self.name}: {do}({arguments}) failed:\n{reply['error']}")
@@ -108,30 +94,33 @@ class Server:
     """The provider on loopback; see `server`."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=FOLDER
-        )
+        self._process = start_process([sys.executable, "server.py"], os.environ)
         assert self._process.stdout is not None
         port = self._process.stdout.readline().strip()
         if not port:
-            raise BrokenRunError("The loopback server did not start; its last words stand above.")
+            raise BrokenRunError("The loopback server did not start; its last output is above.")
         self.address = f"http://127.0.0.1:{port}"
-        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
     def count(self, test: str) -> int:
         """How many requests a test has made."""
-        with self._open(f"{self.address}/counts", timeout=10) as response:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{self.address}/counts", timeout=10) as response:
             return int(json.load(response).get(test, 0))
 
     def close(self) -> None:
         end_process(self._process)
 
 
+def start_process(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a process that reads commands from its input and answers on its output."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True, cwd=FOLDER)
+
+
 def end_process(process: subprocess.Popen[str]) -> None:
-    """Close a process's input, which ends it; kill it if it does not listen."""
-    process.communicate()
+    """Close a process's input, which ends it; kill it if that takes too long."""
     try:
-        process.wait(10)
+        process.communicate(timeout=10)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        process.communicate()

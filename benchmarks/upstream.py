@@ -10,25 +10,19 @@ from pathlib import Path
 
 from sides import FOLDER, Installation, make_installation
 
-FOLDER_NAME = ".upstream-venv"
 REQUIREMENTS = ("instructor<2", "diskcache")
 
 
-def find_upstream(renew: bool = False) -> tuple[Installation | None, str]:
-    """Return upstream's installation, made if need be; or None, and why there is none.
-
-    Args:
-        renew: Whether to ask the index for a newer release if there is an environment already.
-    """
-    folder = FOLDER / FOLDER_NAME
+def find_upstream() -> tuple[Installation | None, str]:
+    """Return upstream's installation, made if it's missing; or None, and why there is none."""
+    folder = FOLDER / ".upstream-venv"
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     stamp = folder / ".complete"
-    if stamp.exists() and not renew:
+    if stamp.exists():
         return make_installation("upstream", python), ""
     print(f"Installing {' and '.join(REQUIREMENTS)} into {folder} ...", flush=True)
     try:
-        if not stamp.exists():
-            make_environment(folder)
+        make_environment(folder)
         run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", *REQUIREMENTS])
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", "") or str(error)
