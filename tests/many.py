@@ -52,8 +52,9 @@ class UsersAsyncStore(UsersStore):
 
 STORES: dict[str, Callable[[Path, int], BaseCache]] = {
     "AutoCache": lambda folder, port: AutoCache(maxsize=10_000),
-    "DiskCache": lambda folder, port: DiskCache(folder / "cache"),
-    "RedisCache": lambda folder, port: RedisCache(port=port),
+    "DiskCache": lambda folder, port: DiskCache(folder / "cache", timeout=30.0),
+    # Patient, because a machine that is short of processors is not what is tested.
+    "RedisCache": lambda folder, port: RedisCache(port=port, timeout=30.0),
     "UsersStore": lambda folder, port: UsersStore(),
     "UsersAsyncStore": lambda folder, port: UsersAsyncStore(),
 }

@@ -291,6 +291,22 @@ def test_an_asynchronous_client_alone_serves_threads_too(valkey: Valkey) -> None
     handle._runner.get_loop().run(cache._given_async.aclose(), 5)
 
 
+def test_a_block_closes_the_connections_at_its_end(valkey: Valkey) -> None:
+    def connected() -> int:
+        return valkey.command("CLIENT", "LIST").count(b" addr=")
+
+    async def use() -> None:
+        async with RedisCache(port=valkey.port) as cache:
+            await cache.set_async("other", "text")
+
+    before = connected()
+    with RedisCache(port=valkey.port) as cache:
+        cache.set("key", "text")
+        assert connected() == before + 1
+    asyncio.run(use())
+    assert connected() <= before
+
+
 def test_a_copy_in_another_process_reaches_the_same_server(cache: RedisCache) -> None:
     cache.set("key", "text")
     copied = pickle.loads(pickle.dumps(cache))
@@ -333,6 +349,7 @@ def test_no_password_is_shown() -> None:
         {"colour": "red"},
         {"client": redis.Redis(), "url": "redis://localhost"},
         {"client": redis.Redis(), "password": "secret"},
+        {"url": "redis://:secret@localhost", "host": "example.org"},
         {"url": "redis://:secret@localhost:notaport"},
     ],
 )

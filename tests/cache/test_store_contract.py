@@ -56,7 +56,7 @@ class OnRedis(StoreContract):
 
 class TestRedisCache(OnRedis):
     def make(self) -> BaseCache:
-        return RedisCache(port=self.port)
+        return RedisCache(port=self.port, timeout=30.0)  # on a busy machine too
 
 
 class TestRedisCacheOverAClient(OnRedis):

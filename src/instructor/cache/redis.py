@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from instructor.cache.redis_pool import (
@@ -22,14 +22,15 @@ from instructor.exceptions import CacheEntryError, ConfigurationError
 _BATCH = 1000
 """How many keys `RedisCache.clear` asks for, and removes, at a time."""
 
-_LAST_PORT = 65_535
+_HOST, _PORT, _LAST_PORT = "localhost", 6379, 65_535
 
 
 class RedisCache(BaseCache):
     """A store in Redis 5 or later, or Valkey: one answer is shared by all machines that reach the server.
 
-    You would use it for services with several processes or hosts. Both clients are native: the synchronous one uses
-    ``redis.Redis``, the asynchronous one ``redis.asyncio.Redis``, one per event loop, closed with the loop.
+    You would use it for services with several processes or hosts. Threads are served by a ``redis.Redis``, tasks by
+    a ``redis.asyncio.Redis`` for each event loop, which is closed with the loop. Use it in a ``with`` or
+    ``async with`` block to close all its connections at the end.
     A server that was stopped and started again is found again; nothing needs to be made anew.
     What another program keeps under a key of this store, in another type than a string, is a miss and is overwritten.
 
@@ -62,8 +63,8 @@ class RedisCache(BaseCache):
 
     def __init__(
         self,
-        host: str = "localhost",
-        port: int = 6379,
+        host: str = _HOST,
+        port: int = _PORT,
         url: str | None = None,
         client: Any = None,
         async_client: Any = None,
@@ -164,6 +165,19 @@ class RedisCache(BaseCache):
         if held is not None:
             await held.keeper.aclose()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close_async()
+        self.close()
+
     def _name(self, key: str) -> str:
         return self.prefix + check_key("RedisCache", key)
 
@@ -186,7 +200,7 @@ class RedisCache(BaseCache):
         return self._client
 
     async def _async(self) -> Any:
-        """The asynchronous client of the running loop; None if there is only a synchronous one.
+        """Return the asynchronous client of the running loop; None if there is only a synchronous one.
 
         A connection belongs to the loop that opened it, so each loop has a client of its own.
         """
@@ -293,6 +307,8 @@ def _check_arguments(prefix: Any, timeout: Any) -> None:
 def _check_target(host: Any, port: Any, url: Any) -> None:
     if url is not None and not isinstance(url, str):
         raise ConfigurationError(f"RedisCache(url=) takes a str; got {type(url).__name__}.")
+    if url is not None and (host, port) != (_HOST, _PORT):
+        raise ConfigurationError("RedisCache takes either url=, or host= and port=, not both.")
     if not isinstance(host, str) or not host.strip() or "://" in host:
         # Without the host, because what stands there by mistake may be a URL with its password.
         raise ConfigurationError("RedisCache(host=) takes the name of a server. Pass a redis:// URL as url=.")

@@ -35,7 +35,7 @@ def make_client(url: str | None, host: str, port: int, timeout: float, options: 
     redis: Any = import_redis()
     retry = importlib.import_module("redis.retry")
     bounds = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    found = _make(redis.Redis, url, host, port, bounds | {"retry": _retry_once(redis, retry)} | options)
+    found = _make(redis.Redis, url, host, port, bounds | _retry_once(redis, retry) | options)
     stack = partial(_Stack, seconds=timeout)
     kind = _bounded(found.connection_pool.connection_class)
     return _replace_pool(found, redis, connection_class=kind, queue_class=stack)
@@ -51,7 +51,7 @@ def make_async_client(url: str | None, host: str, port: int, options: dict[str, 
     redis: Any = importlib.import_module("redis.asyncio")
     retry = importlib.import_module("redis.asyncio.retry")
     bounds = {"socket_timeout": None, "socket_connect_timeout": None}
-    found = _make(redis.Redis, url, host, port, bounds | {"retry": _retry_once(redis, retry)} | options)
+    found = _make(redis.Redis, url, host, port, bounds | _retry_once(redis, retry) | options)
     return _replace_pool(found, redis, connection_class=found.connection_pool.connection_class)
 
 
@@ -112,11 +112,13 @@ def _check_patience(error: Exception, deadline: float) -> None:
         ) from error
 
 
-def _retry_once(redis: Any, retry: Any) -> Any:
+def _retry_once(redis: Any, retry: Any) -> dict[str, Any]:
     backoff = importlib.import_module("redis.backoff")
     # One more try finds a server that was restarted behind an open connection. After a timeout there is none:
     # the answer to a request given up must never be read as the answer to the next, nor may the waiting add up.
-    return retry.Retry(backoff.NoBackoff(), 1, (redis.ConnectionError,))
+    errors = (redis.ConnectionError,)
+    # The oldest redis-py needs to be told twice.
+    return {"retry": retry.Retry(backoff.NoBackoff(), 1, errors), "retry_on_error": list(errors)}
 
 
 def _make(kind: Any, url: str | None, host: str, port: int, options: dict[str, Any]) -> Any:
