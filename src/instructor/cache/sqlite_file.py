@@ -141,13 +141,17 @@ class DatabaseFile:
         except sqlite3.OperationalError as error:
             if error_code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
                 raise
-            # Without the files of the WAL, which nobody can make here, SQLite opens what it can take to be unchanging.
+            # The WAL's index cannot be made here. SQLite opens the main file alone where it may take it as unchanging.
             connection = self._try_read_only(f"{uri}?mode=ro&immutable=1")
+            wal = Path(f"{self.path}-wal")
+            if wal.exists() and wal.stat().st_size:
+                log(f"The latest entries in {wal} cannot be read: open the cache once where it can be written.")
         return connection
 
     def _try_read_only(self, uri: str) -> Connection:
         connection = Connection(self._connect(uri, uri=True), self._identify(), read_only=True)
-        check_version(connection.raw)
+        if check_version(connection.raw) == 0:
+            raise CacheError(f"{self.path} is empty, and nothing can be stored in it because it is read-only.")
         return connection
 
     def _connect(self, path: str, *, uri: bool = False) -> sqlite3.Connection:
