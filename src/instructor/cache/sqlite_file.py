@@ -96,6 +96,14 @@ class DatabaseFile:
             if self.is_current(connection):
                 self._replace_locked()
 
+    def is_damaged(self, error: BaseException) -> bool:
+        """Whether an error of SQLite's says that the file is damaged.
+
+        A flipped bit in the header makes SQLite take a file for read-only that this process may well write.
+        """
+        refused = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY
+        return is_damage(error) or (refused and self._is_writable())
+
     def is_current(self, connection: Connection) -> bool:
         """Whether the path still leads to the file that was opened: it may have been deleted or replaced."""
         return self._identify() == connection.identity

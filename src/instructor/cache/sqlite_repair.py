@@ -76,6 +76,7 @@ def salvage(damaged: Path, connection: sqlite3.Connection) -> int:
         source.text_factory = bytes
         # Without this SQLite refuses a file that is shorter than its header says, or has an odd schema, altogether.
         source.execute("PRAGMA writable_schema = ON")
+        source.execute("SELECT rowid FROM entry LIMIT 0")  # fails where nothing at all can be read
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             for row in _read_rows(source):
