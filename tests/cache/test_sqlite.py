@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,134 @@ def test_when_full_the_least_recently_used_entries_go(tmp_path: Path, clock: Clo
         assert kept == [0, *range(300 - len(kept) + 1, 300)]
         assert 60 < len(kept) < 130
         assert cache.path.stat().st_size < 1.3 * (1 << 18)
+
+
+def test_a_use_counts_at_once(tmp_path: Path, clock: Clock) -> None:
+    """Within the same minute too, and without anything being written when it happens."""
+    with DiskCache(tmp_path, size_limit=1 << 18) as cache:
+        hot = [f"hot {number}" for number in range(10)]
+        for key in hot:
+            cache.set(key, "x" * 1000)
+        for number in range(500):
+            clock.now += 0.001
+            cache.set(f"cold {number}", "x" * 1000)
+            if number % 10 == 0:
+                assert all(cache.get(key) for key in hot)
+        assert cache.get("cold 0") is None
+
+
+@pytest.mark.parametrize("how", ["closing", "another entry's writing", "reading on"])
+def test_a_use_reaches_other_processes(tmp_path: Path, clock: Clock, how: str) -> None:
+    reader, writer = DiskCache(tmp_path, size_limit=1 << 18), DiskCache(tmp_path, size_limit=1 << 18)
+    for number in range(20):
+        clock.now += 1
+        writer.set(f"key {number}", "x" * 2000)
+    clock.now += 1
+    assert reader.get("key 0")
+    clock.now += sqlite.FLUSH_SECONDS
+    actions: dict[str, Callable[[], Any]] = {
+        "closing": reader.close,
+        "another entry's writing": lambda: reader.set("other", "text"),
+        "reading on": lambda: reader.get("no entry"),
+    }
+    actions[how]()
+    for number in range(20, 100):
+        clock.now += 1
+        writer.set(f"key {number}", "x" * 2000)
+    assert writer.get("key 0") is not None
+    assert writer.get("key 1") is None
+    reader.close()
+    writer.close()
+
+
+def test_a_use_is_written_when_the_process_ends(tmp_path: Path) -> None:
+    with DiskCache(tmp_path) as cache:
+        cache.set("key", "text")
+        before = cache._connect().raw.execute("SELECT used FROM entry").fetchone()
+        code = "import sys; from instructor.cache import DiskCache; c = DiskCache(sys.argv[1]); assert c.get('key')"
+        subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+        assert cache._connect().raw.execute("SELECT used FROM entry").fetchone() > before
+
+
+def test_uses_that_cannot_be_written_are_tried_again_and_never_pile_up(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("instructor.cache.sqlite.MOST_USES", 4)
+    with DiskCache(cache.directory) as other:
+        for number in range(200):
+            other.set(f"key {number}", "text")
+        writer = sqlite3.connect(other.path, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        for number in range(200):
+            assert other.get(f"key {number}") == b"text"
+            assert len(other._uses) <= 16 * 4 + 4
+        writer.close()
+        before = len(other._uses)
+        assert before
+        other.set("new", "text")
+        assert not other._uses
+
+
+def test_another_processes_smaller_limit_cuts_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with DiskCache(tmp_path, size_limit=1 << 22) as large, DiskCache(tmp_path, size_limit=1 << 18) as small:
+        for number in range(500):
+            large.set(f"key {number}", "x" * 1000)
+        for number in range(5):
+            small.set(f"small {number}", "text")
+        assert len(large) == 505
+    assert [record.getMessage().split(" has ")[1][:14] for record in caplog.records] == ["a larger limit"]
+
+
+def test_a_larger_limit_that_nobody_uses_any_more_is_forgotten(tmp_path: Path, clock: Clock) -> None:
+    with DiskCache(tmp_path, size_limit=1 << 22) as large:
+        for number in range(500):
+            large.set(f"key {number}", "x" * 1000)
+    clock.now += sqlite.DAY + 1
+    with DiskCache(tmp_path, size_limit=1 << 18) as small:
+        small.set("key", "text")
+        assert len(small) < 250
+
+
+@pytest.mark.parametrize("size_limit", [1 << 16, 1 << 18, 1 << 20])
+def test_the_limit_holds_for_the_file_and_its_log_together(tmp_path: Path, size_limit: int) -> None:
+    most = 0
+    with DiskCache(tmp_path, size_limit=size_limit) as cache:
+        for number in range(size_limit // 500):
+            cache.set(f"key {number}", "x" * 1000)
+            files = (cache.path, Path(f"{cache.path}-wal"))
+            most = max(most, sum(file.stat().st_size for file in files if file.exists()))
+    # Beside the limit there are the pages that one write touches, which SQLite counts only after it.
+    assert most < size_limit + 20 * 4096
+
+
+def test_before_entries_of_this_day_are_removed_a_warning_says_what_to_set(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with DiskCache(tmp_path, size_limit=1 << 18) as cache:
+        for number in range(100):
+            cache.set(f"old {number}", "x" * 1000)
+        clock.now += 2 * sqlite.DAY
+        for number in range(100):
+            cache.set(f"new {number}", "x" * 1000)
+        assert cache.get("old 0") is None
+        assert not caplog.records, "what is older than a day goes without a word"
+        for number in range(300):
+            cache.set(f"newer {number}", "x" * 1000)
+    [record] = caplog.records
+    assert "paid again" in record.getMessage()
+    assert "size_limit=" in record.getMessage()
+
+
+def test_without_a_limit_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DiskCache(tmp_path, size_limit=1 << 16) as limited:
+        limited.set("key", "text")
+    with DiskCache(tmp_path, size_limit=None) as cache:
+        for number in range(300):
+            cache.set(f"key {number}", "x" * 1000)
+        cache.set("large", "x" * (1 << 20))
+        assert len(cache) == 302
+        assert repr(cache).endswith("size_limit=None)")
+        assert pickle.loads(pickle.dumps(cache)).size_limit is None
 
 
 def test_an_entry_too_large_for_the_file_drives_nothing_out(tmp_path: Path) -> None:

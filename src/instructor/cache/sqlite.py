@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from instructor.cache.sqlite_file import Connection, DatabaseFile, forget_parent, log
-from instructor.cache.sqlite_repair import FAILURES, error_code, is_damage
+from instructor.cache.sqlite_repair import FAILURES, error_code
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_ttl, is_timeout
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 
@@ -59,6 +59,7 @@ class DiskCache(BaseCache):
     A directory or image that cannot be written still serves what is stored in it. A damaged file is renamed to
     ``answers.sqlite3.damaged-1`` and so on, and every entry that can be read is copied to a new one. The directory must
     be on a local disk: SQLite's WAL does not work over NFS and its like. Between machines use `RedisCache`.
+    Asynchronous clients read it in worker threads of asyncio; other event loops, such as trio's, are not supported.
 
     Args:
         directory: Where to keep the file. Default ``.instructor_cache`` in the current directory.
@@ -200,7 +201,7 @@ class DiskCache(BaseCache):
             try:
                 return operation(connection.raw)
             except FAILURES as error:
-                if not is_damage(error):
+                if not self._file.is_damaged(error):
                     raise
                 if connection.read_only:
                     raise CacheEntryError(self._describe(error)) from error

@@ -96,6 +96,14 @@ class DatabaseFile:
             if self.is_current(connection):
                 self._replace_locked()
 
+    def is_damaged(self, error: BaseException) -> bool:
+        """Whether an error of SQLite's says that the file is damaged.
+
+        A flipped bit in the header makes SQLite take a file for read-only that this process may well write.
+        """
+        refused = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY
+        return is_damage(error) or (refused and self._is_writable())
+
     def is_current(self, connection: Connection) -> bool:
         """Whether the path still leads to the file that was opened: it may have been deleted or replaced."""
         return self._identify() == connection.identity
@@ -141,13 +149,17 @@ class DatabaseFile:
         except sqlite3.OperationalError as error:
             if error_code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
                 raise
-            # Without the files of the WAL, which nobody can make here, SQLite opens what it can take to be unchanging.
+            # The WAL's index cannot be made here. SQLite opens the main file alone where it may take it as unchanging.
             connection = self._try_read_only(f"{uri}?mode=ro&immutable=1")
+            wal = Path(f"{self.path}-wal")
+            if wal.exists() and wal.stat().st_size:
+                log(f"The latest entries in {wal} cannot be read: open the cache once where it can be written.")
         return connection
 
     def _try_read_only(self, uri: str) -> Connection:
         connection = Connection(self._connect(uri, uri=True), self._identify(), read_only=True)
-        check_version(connection.raw)
+        if check_version(connection.raw) == 0:
+            raise CacheError(f"{self.path} is empty, and nothing can be stored in it because it is read-only.")
         return connection
 
     def _connect(self, path: str, *, uri: bool = False) -> sqlite3.Connection:

@@ -47,7 +47,7 @@ def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
         CacheError: The file belongs to a newer version, or to another application.
         DamagedFileError: The header is damaged.
     """
-    if read_version(connection) == 0:
+    if _read_version(connection) == 0:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if connection.execute("PRAGMA journal_mode").fetchone() != (b"wal",):
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -57,13 +57,12 @@ def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute(f"PRAGMA wal_autocheckpoint = {wal_pages}")
     connection.execute(f"PRAGMA journal_size_limit = {wal_pages * 4096}")
-    check_version(connection)
-    if read_version(connection) < FORMAT:
+    if check_version(connection) < FORMAT:
         _migrate(connection)
 
 
-def check_version(connection: sqlite3.Connection) -> None:
-    """Make sure that this version can read the file, now or after a migration.
+def check_version(connection: sqlite3.Connection) -> int:
+    """Return the layout of the file, 0 for an empty one. This version can read it, now or after a migration.
 
     The number of the layout stands in the header twice, so that a flipped bit is not taken for another version.
 
@@ -71,7 +70,7 @@ def check_version(connection: sqlite3.Connection) -> None:
         CacheError: The file belongs to a newer version, or to another application.
         DamagedFileError: The header is damaged.
     """
-    version = read_version(connection)
+    version = _read_version(connection)
     mark: int = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if mark != _mark(version) or (version == 0 and tables):
@@ -85,10 +84,10 @@ def check_version(connection: sqlite3.Connection) -> None:
             f"The file has layout {version}, and this version of instructor reads layouts up to {FORMAT}. "
             "Update instructor, give DiskCache another directory, or delete the file."
         )
+    return version
 
 
-def read_version(connection: sqlite3.Connection) -> int:
-    """The layout of the file; 0 for an empty one."""
+def _read_version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 
@@ -96,7 +95,7 @@ def read_version(connection: sqlite3.Connection) -> int:
 def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     with connection:
-        for step in MIGRATIONS[read_version(connection) :]:
+        for step in MIGRATIONS[_read_version(connection) :]:
             step(connection)
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute(f"PRAGMA application_id = {_mark(FORMAT)}")

@@ -15,8 +15,8 @@ FAILURES = (sqlite3.Error, UnicodeDecodeError)
 SALVAGE_SECONDS = 20.0
 """How long the readable entries of a damaged file are copied, while other processes wait."""
 
-_MOST_FAILURES = 50_000
-"""After so many reads that failed, the rest of the file is given up; it takes about a second."""
+_MOST_FAILURES = 10_000
+"""After so many reads that failed, the rest of the file is given up; that takes up to a second."""
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNKNOWN = ("no such column", "no such table", "unsupported file format")
@@ -74,6 +74,9 @@ def salvage(damaged: Path, connection: sqlite3.Connection) -> int:
     deadline = time.monotonic() + SALVAGE_SECONDS
     with contextlib.suppress(*FAILURES), contextlib.closing(sqlite3.connect(damaged, isolation_level=None)) as source:
         source.text_factory = bytes
+        # Without this SQLite refuses a file that is shorter than its header says, or has an odd schema, altogether.
+        source.execute("PRAGMA writable_schema = ON")
+        source.execute("SELECT rowid FROM entry LIMIT 0")  # fails where nothing at all can be read
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             for row in _read_rows(source):

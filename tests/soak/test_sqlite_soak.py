@@ -1,0 +1,133 @@
+"""DiskCache under hundreds of kills and hundreds of damaged files. Run with ``pytest -m soak``."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from instructor.cache import DiskCache
+from instructor.cache.entry import Entry, decode_entry, encode_entry, pack_completion
+from instructor.exceptions import CacheEntryError
+from instructor.messages import Part
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
+
+CHILD = Path(__file__).parents[1] / "cache" / "children" / "disk_write.py"
+WRITERS = 3
+PAGE = 4096
+
+
+def start_writer(directory: Path, name: str) -> subprocess.Popen[str]:
+    child = subprocess.Popen(
+        [sys.executable, CHILD, directory, name, "1000000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    child.stdin.write("go\n")
+    child.stdin.flush()
+    return child
+
+
+def kill(child: subprocess.Popen[str]) -> list[str]:
+    """Kill a writer after its first entry; return the keys that it said were stored."""
+    assert child.stdout is not None
+    first = child.stdout.readline().strip()
+    child.send_signal(signal.SIGKILL)
+    with child, child.stdout:  # not `communicate`, which would skip what the reader of the first line holds already
+        return [first, *child.stdout.read().split("\n")[:-1]]
+
+
+def test_no_kill_loses_what_was_stored_or_damages_the_file(tmp_path: Path) -> None:
+    written: list[str] = []
+    with DiskCache(tmp_path / "cache", size_limit=None, timeout=30) as cache:
+        for number in range(100):
+            children = [start_writer(cache.directory, f"{number} {writer} ") for writer in range(WRITERS)]
+            for child in children:
+                written += kill(child)
+            cache.set(f"beside {number}", "text")
+        assert [key for key in written if cache.get(key) != b"x" * 2000] == []
+        assert cache._connect().raw.execute("PRAGMA integrity_check").fetchone() == (b"ok",)
+    assert len(written) >= 100 * WRITERS
+    assert not list(cache.directory.glob("*damaged*"))
+
+
+def damage(path: Path, dice: random.Random) -> None:
+    """Do to a file what a disk, a person or a full memory may do."""
+    data = bytearray(path.read_bytes())
+    at = dice.randrange(len(data))
+    page = at // PAGE * PAGE
+    kinds = {
+        "bit": lambda: data.__setitem__(at, data[at] ^ 1 << dice.randrange(8)),
+        "bits": lambda: [data.__setitem__(dice.randrange(len(data)), dice.randrange(256)) for _ in range(50)],
+        "zeros": lambda: data.__setitem__(slice(page, page + PAGE), bytes(PAGE)),
+        "noise": lambda: data.__setitem__(slice(page, page + PAGE), dice.randbytes(PAGE)),
+        "swap": lambda: data.__setitem__(slice(page, page + PAGE), data[:PAGE]),
+        "cut": lambda: data.__delitem__(slice(at, None)),
+        "longer": lambda: data.extend(dice.randbytes(5000)),
+        "other": lambda: data.__setitem__(slice(None), b"this is no database" * 500),
+        "empty": data.clear,
+    }
+    dice.choice(list(kinds.values()))()
+    path.write_bytes(data)
+
+
+def entry(number: int) -> Entry:
+    parts = (Part("", f"text {number} " + "x" * (number * 37 % 1500)),)
+    return Entry(f"{number:064}", parts, pack_completion("{}"), "", "", 1.0)
+
+
+def read(cache: DiskCache, number: int) -> bool:
+    """Read an entry as the engine does; return whether it is there."""
+    key = f"{number:064}"
+    found = cache.get(key)
+    try:
+        decoded = decode_entry(found, key) if found is not None else None
+    except CacheEntryError:
+        return False
+    assert decoded is None or decoded.parts == entry(number).parts
+    return decoded is not None
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_no_damage_raises_hangs_or_serves_a_wrong_answer(tmp_path: Path, suffix: str) -> None:
+    original = tmp_path / "original"
+    with DiskCache(tmp_path / "cache") as cache:
+        for number in range(80):
+            cache.set(f"{number:064}", encode_entry(entry(number)))
+        if suffix == "":
+            cache._connect().raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        shutil.copytree(cache.directory, original)  # as of a machine that stopped
+    for number in range(150):
+        directory = tmp_path / str(number)
+        shutil.copytree(original, directory)
+        damage(directory / f"answers.sqlite3{suffix}", random.Random(number))
+        for _ in range(2):
+            with DiskCache(directory) as cache:
+                for at in range(80):
+                    if not read(cache, at):
+                        cache.set(f"{at:064}", encode_entry(entry(at)))
+        with DiskCache(directory) as cache:
+            assert all(read(cache, at) for at in range(80)), f"round {number}"
+        shutil.rmtree(directory)
+
+
+def test_every_bit_of_the_header_heals(tmp_path: Path) -> None:
+    with DiskCache(tmp_path / "original") as cache:
+        cache.set("key", "text")
+    original = cache.path.read_bytes()
+    for bit in range(100 * 8):
+        path = tmp_path / str(bit) / "answers.sqlite3"
+        path.parent.mkdir()
+        path.write_bytes(original[: bit // 8] + bytes([original[bit // 8] ^ 1 << bit % 8]) + original[bit // 8 + 1 :])
+        with DiskCache(path.parent) as cache:
+            assert cache.get("key") in {None, b"text"}, f"bit {bit}"
+            cache.set("new", "text")
+            assert cache.get("new") == b"text", f"bit {bit}"
+        shutil.rmtree(path.parent)
