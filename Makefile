@@ -15,6 +15,8 @@ MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 TOOLS := $(VENV)/.tools
+VENV_LOWEST := .venv-lowest
+LOWEST := $(VENV_LOWEST)/.made
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 NODE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/node
@@ -24,8 +26,8 @@ PYRIGHT := $(NODE) node_modules/pyright/index.js --pythonpath $(BIN)/python
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do \
-		printf '  make %-8s %s\n' "$${line%%:*}" "$${line##*## }"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do \
+		printf '  make %-12s %s\n' "$${line%%:*}" "$${line##*## }"; done
 	@printf '\nPYTHON=/path/to/python3 chooses the interpreter for .venv (3.11 or later).\n'
 
 .PHONY: demo
@@ -39,6 +41,13 @@ test: $(TOOLS) ## Set up, then run all tests and show what they cover; ARGS="-k 
 .PHONY: soak
 soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; ARGS="-k name" chooses
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+# google-genai 1.30 takes no HTTP client, through which the tests of its wire look at requests.
+.PHONY: test-lowest
+test-lowest: $(TOOLS) $(LOWEST) ## Set up, then run the tests of providers, wires and Redis with the oldest SDKs
+	$(VENV_LOWEST)/bin/python -m pytest --numprocesses auto -m "not newest_sdks and not soak" tests/providers tests/integration \
+		tests/wires tests/cache/test_redis.py --ignore tests/wires/test_genai.py \
+		--ignore tests/wires/test_genai_schema.py --ignore tests/wires/test_check.py $(ARGS)
 
 .PHONY: check
 check: $(TOOLS) ## Lint, format, types (mypy and pyright strict), layers
@@ -63,7 +72,7 @@ format: $(DEV) ## Put the code into the project's format
 
 .PHONY: clean
 clean: ## Remove everything that make made
-	rm -rf $(VENV) benchmarks/.upstream-venv node_modules build dist out htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV_LOWEST) benchmarks/.upstream-venv node_modules build dist out htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):
@@ -94,4 +103,11 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 $(TOOLS): $(DEV) package.json package-lock.json
 	@echo "Installing Node packages into node_modules ..."
 	$(NPM) ci --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@
+
+# The environment of `make test-lowest`: dev.txt's tools, and the oldest SDKs instead of the pinned ones.
+$(LOWEST): $(MADE) pyproject.toml requirements/lowest.txt
+	@echo "Installing the oldest supported SDKs into $(VENV_LOWEST) ..."
+	@"$(BIN)/python" -m venv $(VENV_LOWEST) 2>/dev/null || "$(PYTHON)" -m virtualenv --quiet $(VENV_LOWEST)
+	$(VENV_LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements/lowest.txt '.[all]'
 	@touch $@

@@ -9,12 +9,18 @@ import gc
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from servers import ...`
+
+# Today's SDKs send through httpx2, the oldest supported ones through httpx, which has the same interface. Tests write
+# httpx2 and get the library of the installed SDKs.
+if not hasattr(import_module("openai._base_client"), "httpx2"):
+    sys.modules["httpx2"] = import_module("httpx")
 
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey

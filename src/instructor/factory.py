@@ -1,4 +1,4 @@
-"""The ways to a client: from a model's name, or over an SDK's client that you made."""
+"""How clients are made: from a model's name, or over an SDK's client that you made."""
 
 from __future__ import annotations
 
@@ -98,19 +98,20 @@ def from_provider(
     hooks: Hooks | None = None,
     **options: Any,
 ) -> Instructor | AsyncInstructor:
-    """Make a client from a model's name. This is the usual way in.
+    """Make a client from a model's name. This is the usual way to get one.
 
-    No SDK is imported and no key is looked for until a request must really be sent, so that a program whose
-    answers are all cached needs neither. Base URL, organisation and project are read from the environment now,
+    No SDK is imported and no key is looked for before a request is sent, so a program whose answers are all cached
+    needs neither. Base URL, organisation and project are read from the environment now,
     because they belong to the cache key; the key is read at the first request.
 
     Args:
-        model: ``"vendor/model"``, such as ``"openai/gpt-4.1-mini"``. It is split at the first ``/``; the rest may
+        model: ``"vendor/model"``, such as ``"openai/gpt-6-luna"``. It is split at the first ``/``; the rest may
             hold more of them: ``"openrouter/meta-llama/llama-3.3-70b-instruct"``.
         async_client: Whether to make an `AsyncInstructor`, whose methods are awaited. Default False. It may be used on
             one event loop after another, as several ``asyncio.run`` do: each loop has an SDK client of its own.
         cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`. Default none.
-        mode: How the model is made to answer in shape. Default: what suits the vendor best.
+        mode: How the model is asked for an answer of a given type. Default: the best mode of the model, from a table
+            by vendor and model. A mode that you name is used as it is.
         base_url: Where to send requests instead of the vendor's own address: a proxy, a gateway, a test server.
         api_key: The key. Default: that of the vendor's environment variable.
         cache_ttl: How long an answer is served: seconds or a ``timedelta``. Default: for ever.
@@ -127,10 +128,10 @@ def from_provider(
     Raises:
         ConfigurationError: The model string is malformed, the vendor unknown, an argument of a wrong type, or two
             options contradict each other.
-        ModeError: The vendor does not speak the mode.
+        ModeError: The vendor does not offer the mode.
 
     Example:
-        >>> client = from_provider("openai/gpt-4.1-mini", temperature=0)
+        >>> client = from_provider("openai/gpt-6-luna", temperature=0)
     """
     asynchronous = check_flag("async_client", async_client)
     vendor, model_name = _split_model(model)
@@ -192,13 +193,13 @@ def from_openai(
         An `AsyncInstructor` for an asynchronous client, else an `Instructor`.
 
     Raises:
-        ClientError: The client is no client of that SDK.
+        ClientError: The client is not a client of that SDK.
         ConfigurationError: An argument is of a wrong type.
-        ModeError: The vendor does not speak the mode.
+        ModeError: The vendor does not offer the mode.
 
     Example:
         >>> import openai
-        >>> client = from_openai(openai.OpenAI(api_key="sk-..."), model="gpt-4.1-mini")
+        >>> client = from_openai(openai.OpenAI(api_key="sk-..."), model="gpt-6-luna")
     """
     vendor, adapter = openai.wrap_client(client)
     return _wrap(adapter, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
@@ -247,7 +248,7 @@ def from_anthropic(
     Args:
         client: ``anthropic.Anthropic``, ``AnthropicBedrock``, ``AnthropicVertex`` or another of the SDK's clients,
             or its asynchronous twin.
-        mode: How the model is made to answer in shape. Default `Mode.TOOLS`.
+        mode: How the model is asked for an answer of a given type. Default: the best mode of the model.
         model: The model of calls that name none.
         beta: Whether to use ``client.beta.messages``, which takes ``betas=[...]``. Default False.
         **kwargs: As in `from_openai`.
@@ -256,13 +257,13 @@ def from_anthropic(
         An `AsyncInstructor` for an asynchronous client, else an `Instructor`.
 
     Raises:
-        ClientError: The client is no client of that SDK.
+        ClientError: The client is not a client of that SDK.
         ConfigurationError: An argument is of a wrong type.
         ModeError: Anthropic does not speak the mode.
 
     Example:
         >>> import anthropic
-        >>> client = from_anthropic(anthropic.Anthropic(api_key="sk-ant-..."), model="claude-sonnet-4-5")
+        >>> client = from_anthropic(anthropic.Anthropic(api_key="sk-ant-..."), model="claude-opus-5-5")
     """
     vendor, adapter = anthropic.wrap_client(client, beta=check_flag("beta", beta))
     return _wrap(adapter, vendor, None if mode is None else resolve_mode(mode), model, kwargs)
@@ -314,7 +315,7 @@ def from_genai(
 
     Args:
         client: The client. Both kinds of calls go through the same one.
-        mode: How the model is made to answer in shape. Default `Mode.TOOLS`.
+        mode: How the model is asked for an answer of a given type. Default: the best mode of the model.
         use_async: Whether to make an `AsyncInstructor`. Default False.
         model: The model of calls that name none.
         **kwargs: As in `from_openai`.
@@ -323,7 +324,7 @@ def from_genai(
         An `AsyncInstructor` if `use_async`, else an `Instructor`.
 
     Raises:
-        ClientError: The client is no ``google.genai.Client``.
+        ClientError: The client is not a ``google.genai.Client``.
         ConfigurationError: An argument is of a wrong type.
         ModeError: Google does not speak the mode.
 
@@ -369,7 +370,7 @@ def _make_adapter(
 
 
 def _split_model(model: Any) -> tuple[Vendor, str]:
-    advice = 'Write "vendor/model", such as "openai/gpt-4.1-mini".'
+    advice = 'Write "vendor/model", such as "openai/gpt-6-luna".'
     if not isinstance(model, str):
         raise ConfigurationError(f"The model is {type(model).__name__} {model!r}, not text. {advice}")
     name, slash, rest = model.partition("/")

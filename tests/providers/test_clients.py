@@ -120,6 +120,7 @@ def test_a_loop_closed_without_its_end_leaves_nothing_that_fails_on_another(mode
     assert complaints == []
 
 
+@pytest.mark.newest_sdks
 @vendors
 def test_a_port_that_is_dropped_closes_its_client_while_the_loop_runs_on(model, reply_server: ReplyServer):
     async def main():
@@ -176,6 +177,7 @@ def test_outside_a_loop_there_is_one_client_which_no_loop_uses_or_closes(reply_s
     assert not is_closed(outside)
 
 
+@pytest.mark.newest_sdks
 @pytest.mark.parametrize("way", ["openai", "anthropic", "google", "http_client"])
 def test_what_the_caller_made_stays_one_and_open(way, reply_server: ReplyServer):
     models = {"anthropic": "anthropic/m", "google": "google/m"}
@@ -206,6 +208,7 @@ def test_what_the_caller_made_stays_one_and_open(way, reply_server: ReplyServer)
     assert client.client is made
 
 
+@pytest.mark.newest_sdks
 def test_credentials_of_the_caller_are_not_closed_with_a_loop(reply_server: ReplyServer):
     class Credentials:
         closed = False

@@ -41,6 +41,7 @@ def test_an_openai_client_made_elsewhere_has_the_endpoint_of_the_vendor(name, cl
     assert client.provider == name
 
 
+@pytest.mark.newest_sdks
 @pytest.mark.parametrize(
     "options",
     [
@@ -130,6 +131,7 @@ VERTEX = [
 ]
 
 
+@pytest.mark.newest_sdks
 @pytest.mark.parametrize(("options", "variables"), VERTEX)
 def test_vertex_options_make_one_endpoint_on_both_ways(options, variables, monkeypatch: pytest.MonkeyPatch):
     for name, value in variables.items():
@@ -139,6 +141,7 @@ def test_vertex_options_make_one_endpoint_on_both_ways(options, variables, monke
     assert client.provider == "vertexai"
 
 
+@pytest.mark.newest_sdks
 def test_google_goes_to_vertex_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
@@ -174,6 +177,7 @@ def http_clients(tenant: str, *, asynchronous: bool = False) -> dict:
     }
 
 
+@pytest.mark.newest_sdks
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 def test_an_http_client_that_says_something_makes_an_endpoint_of_its_own(asynchronous):
     first, second = (http_clients(tenant, asynchronous=asynchronous) for tenant in "ab")
@@ -193,6 +197,7 @@ def test_an_http_client_that_says_nothing_makes_no_other_endpoint(asynchronous):
         assert offered(model, async_client=asynchronous, http_client=kind()) == offered(model)
 
 
+@pytest.mark.newest_sdks
 @pytest.mark.parametrize(("member", "asynchronous"), [("client_args", False), ("async_client_args", True)])
 def test_keywords_of_googles_http_client_count_for_the_half_that_uses_them(member, asynchronous):
     options = {"http_options": {member: {"headers": {"x-tenant": "a"}, "params": {"n": 1}}}}
@@ -217,6 +222,7 @@ def test_a_host_header_makes_another_endpoint():
         assert endpoints[0] != endpoints[1]
 
 
+@pytest.mark.newest_sdks
 @pytest.mark.parametrize("variable", ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_BASE_URL", "OPENAI_CUSTOM_HEADERS"])
 def test_openai_variables_count_as_the_sdk_counts_them(variable, monkeypatch: pytest.MonkeyPatch):
     before = offered("openai/m")
@@ -224,6 +230,7 @@ def test_openai_variables_count_as_the_sdk_counts_them(variable, monkeypatch: py
     assert offered("openai/m") == endpoint_of(from_openai(openai.OpenAI(api_key=KEY))) != before
 
 
+@pytest.mark.newest_sdks
 @pytest.mark.parametrize("variable", ["ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS"])
 def test_anthropic_variables_count_as_the_sdk_counts_them(variable, monkeypatch: pytest.MonkeyPatch):
     before = offered("anthropic/m")
@@ -238,6 +245,7 @@ def test_the_base_url_is_settled_when_the_client_is_made(monkeypatch: pytest.Mon
     assert str(client.client.base_url) == "https://api.openai.com/v1/"
 
 
+@pytest.mark.newest_sdks
 def test_a_profile_of_anthropic_may_bring_its_own_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "anthropic" / "configs").mkdir(parents=True)
     profile = {"base_url": "https://profile.example", "authentication": {"type": "user_oauth"}}

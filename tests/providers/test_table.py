@@ -52,6 +52,7 @@ def test_every_mode_of_a_row_is_spoken_by_its_wire(vendor: Vendor):
     assert all(mode in wire.modes for mode, wire in wires.items())
 
 
+@pytest.mark.newest_sdks
 @pytest.mark.parametrize(
     ("sdk", "classes", "ours"),
     [
@@ -67,6 +68,7 @@ def test_the_lists_of_client_keywords_are_those_of_the_installed_sdk(sdk, classe
         assert SDKS[sdk].options - ours == keywords_of(client_class)
 
 
+@pytest.mark.newest_sdks
 def test_the_places_of_data_residency_are_those_of_the_installed_sdk():
     from openai._data_residency import _DATA_RESIDENCY_BASE_URLS
 

@@ -1,4 +1,16 @@
-"""When an SDK's client is made, on which thread, and how long it lives."""
+"""When an SDK's client is made, on which thread, and how long it lives.
+
+A synchronous client is made once and shared. An asynchronous one keeps connections that belong to the event loop which
+opened them, so there is one for each loop:
+
+1. It is made in a thread (`_Loader`), because importing an SDK would block the loop for half a second.
+2. It is closed when its loop ends (`_LoopClient`). A loop tells nobody that it ends, except its asynchronous
+   generators, which ``asyncio.run`` shuts down before it closes the loop. So each client has a generator that does
+   nothing but close it.
+3. If the adapter is dropped while the loop runs on, the client is closed soon after.
+4. If the loop was closed without shutting down its generators, the client is marked as closed when the next one is
+   made, and its connections go with the loop.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +27,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
 
 Make = Callable[[], Any]
-"""Makes a client, or raises `ConfigurationError`."""
+"""Makes a client; raises `ConfigurationError` if it cannot."""
 
 Close = Callable[[Any], Awaitable[None]]
 """Closes a client on the event loop that it was used on."""
@@ -24,8 +36,8 @@ _Outcome = tuple[Any, BaseException | None]
 
 
 def running_loop() -> AbstractEventLoop | None:
-    """The event loop of asyncio that runs in this thread; None outside one, and under another library."""
-    # Here, not above: a synchronous client needs nothing of asyncio.
+    """The asyncio event loop that runs in this thread; None if there is none, or if it is another library's."""
+    # Imported here because a synchronous client does not need asyncio.
     from asyncio import get_running_loop
 
     try:
@@ -39,7 +51,7 @@ class SharedClient:
 
     Args:
         make: Makes it.
-        client: The client itself, where there is one already.
+        client: The client itself, if there is one already.
     """
 
     def __init__(self, make: Make, client: Any = None) -> None:
@@ -50,11 +62,11 @@ class SharedClient:
         self._loader = _Loader()
 
     def find(self) -> Any:
-        """The client, or None as long as nobody has needed it."""
+        """The client, or None if it has not been made yet."""
         return self._client
 
     def get(self) -> Any:
-        """The client, made once, whatever the number of threads that ask for it."""
+        """The client, which is made once, however many threads ask for it."""
         if self._client is None:
             with self._lock:
                 if self._client is None:
@@ -72,15 +84,14 @@ class SharedClient:
         """Nothing to close: an asynchronous client that all loops share uses connections of the caller's."""
 
     async def prepare(self) -> Any:
-        """The client, made while the event loop runs on."""
+        """The client, made in a thread so that the event loop is not blocked."""
         return self.get() if running_loop() is None else await self._loader.run(self.get)
 
 
 class LoopClients:
-    """One client for each event loop, because a connection cannot outlive the loop that opened it.
+    """One client for each event loop, because a connection belongs to the loop that opened it.
 
-    A loop's client is closed when the loop shuts down its asynchronous generators, as ``asyncio.run`` does before it
-    closes the loop. Where that was left out, the client is let go with the loop.
+    See the module's docstring for when each client is made and closed.
 
     Args:
         make: Makes a client.
@@ -110,7 +121,7 @@ class LoopClients:
         return self._keep(loop, self._make()) if client is None else client
 
     async def prepare(self) -> Any:
-        """The running loop's client, made while the loop runs on."""
+        """The running loop's client, made in a thread so that the loop is not blocked."""
         loop = running_loop()
         return self._outside.get() if loop is None else self._keep(loop, await self._loader.run(self._make))
 
@@ -126,7 +137,7 @@ class LoopClients:
             await kept.end()
 
     def forget(self, loop: AbstractEventLoop) -> None:
-        """Let a loop that goes on after its client was closed have a new one."""
+        """Drop a loop's client, which has been closed; if the loop runs on, it gets a new one at its next request."""
         with self._lock:
             self._kept.pop(loop, None)
 
@@ -136,7 +147,7 @@ class LoopClients:
         return None if kept is None else kept.client
 
     def _keep(self, loop: AbstractEventLoop, client: Any) -> Any:
-        # Only the loop's own thread comes here with it; another call of the loop may have come first.
+        # Called by the loop's own thread only, but another task of the loop may have kept a client meanwhile.
         first = self._look(loop)
         if first is not None:
             return first
@@ -149,11 +160,12 @@ class LoopClients:
 
 
 _all_kept: set[_LoopClient] = set()
-"""What is still to be closed. A loop knows its generators only weakly, and the adapter may be gone before the loop."""
+"""Clients that are not closed yet. This set keeps them alive: a loop holds its generators weakly, and the adapter may be
+collected before the loop ends."""
 
 
 class _LoopClient:
-    """A loop's client, and the generator by which the loop closes it at its end."""
+    """One loop's client, and the generator through which the loop closes it when the loop ends."""
 
     def __init__(self, loop: AbstractEventLoop, client: Any, close: Close, owner: weakref.ref[LoopClients]) -> None:
         self.loop = loop
@@ -165,21 +177,25 @@ class _LoopClient:
         self._handle = self._wait_for_end()
 
     def start(self) -> None:
-        """Make the generator known to the running loop, by its first step, in which nothing is awaited."""
+        """Register the generator with the running loop.
+
+        A loop learns of an asynchronous generator when it is first iterated. This one stops at its ``yield`` without
+        awaiting anything, so a plain function can take the step.
+        """
         with suppress(StopIteration):
             self._handle.__anext__().send(None)
         _all_kept.add(self)
 
     def release(self) -> None:
-        """Close the client soon, because its adapter is gone; from any thread."""
+        """Close the client soon, because its adapter was collected. Any thread may call this."""
         with suppress(RuntimeError):  # the loop is closed
             self.loop.call_soon_threadsafe(self._start_end)
 
     def abandon(self) -> None:
-        """Take the first step of closing a client whose loop is closed already.
+        """Mark a client as closed whose loop is closed already.
 
-        It marks the client as closed and then fails for want of the loop. A client not so marked closes itself when
-        it is collected, on whichever loop runs then, and that fails where nobody catches it.
+        Closing begins by marking the client, and then fails because its loop is gone. An unmarked client would try to
+        close itself when it is collected, on whichever loop runs then; that error would reach no caller.
         """
         self._forget()
         steps = self._close(self.client).__await__()
@@ -195,7 +211,7 @@ class _LoopClient:
             await self.end()
 
     def _start_end(self) -> None:
-        # Cancelled before it begins, where the loop ends just now, it leaves the work to the generator.
+        # If the loop ends before this task begins, the task is cancelled and the generator closes the client.
         self._task = self.loop.create_task(self.end())
 
     async def end(self) -> None:
@@ -207,7 +223,7 @@ class _LoopClient:
             return
         self._ending = current_task()
         self._forget()
-        # Whatever a client says when it is closed, nobody is left to be told.
+        # Errors on closing are ignored: no caller is waiting.
         with suppress(Exception):
             await _await_uncancelled(self._close(self.client))
 
@@ -231,7 +247,12 @@ def _abandon_closed_loops() -> None:
 
 @coroutine
 def _await_uncancelled(closing: Awaitable[None]) -> Generator[Any, None, None]:
-    """Await something to its end, though the task be cancelled: a loop that ends cancels what still runs on it."""
+    """Await something to its end, ignoring cancellation.
+
+    A loop that ends cancels the tasks that still run on it, which would leave connections open. ``asyncio.shield``
+    does not help: the shielded task would be cancelled too. So each cancellation is swallowed at the step where it
+    arrives, and the next step is taken. It is written as a generator because ``async`` code cannot step an awaitable.
+    """
     from asyncio import CancelledError
 
     steps = closing.__await__()
@@ -241,10 +262,10 @@ def _await_uncancelled(closing: Awaitable[None]) -> Generator[Any, None, None]:
 
 
 class _Loader:
-    """Makes a client in a thread of its own, once for all calls that wait for it on the same loop.
+    """Makes a client in a new thread, once for all tasks of a loop that wait for it.
 
-    Importing an SDK takes half a second, in which the loop would stand still. The loop's default executor is no
-    place for it: all of its threads may be waiting for this very call.
+    Importing an SDK would block the loop for half a second. The loop's default executor is not used, because all of
+    its threads may be waiting for this very client, and then it would never be made.
     """
 
     def __init__(self) -> None:
@@ -260,7 +281,7 @@ class _Loader:
             arguments = (loop, future, make)
             threading.Thread(target=self._make, args=arguments, name="instructor-sdk", daemon=True).start()
             self._pending[loop] = future
-        # Shielded, because one call that is cancelled must not take the client from the others.
+        # Shielded, because a task that is cancelled must not cancel the future that others wait for.
         client, error = await shield(future)
         if error is not None:
             raise error
@@ -270,11 +291,11 @@ class _Loader:
         outcome: _Outcome
         try:
             outcome = make(), None
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the call waits
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the tasks that wait
             outcome = None, error
         try:
             loop.call_soon_threadsafe(self._finish, loop, future, outcome)
-        except RuntimeError:  # the loop was closed meanwhile, so nobody waits
+        except RuntimeError:  # the loop was closed meanwhile, so no task waits
             self._pending.pop(loop, None)
 
     def _finish(

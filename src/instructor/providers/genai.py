@@ -146,7 +146,7 @@ def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
             "api_version": None if options.api_version == _default_version(vertex) else options.api_version,
             "headers": options.headers,
             "extra_body": options.extra_body,
-            "base_url_resource_scope": options.base_url_resource_scope,
+            "base_url_resource_scope": getattr(options, "base_url_resource_scope", None),  # newer than 1.30
         },
         http_client=_find_transport(inner, options, asynchronous=asynchronous),
     )
@@ -154,14 +154,21 @@ def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
 
 def _find_transport(inner: Any, options: Any, *, asynchronous: bool) -> Any:
     if asynchronous:
-        given = options.httpx_async_client or options.aiohttp_client
-        return given or getattr(inner, "_async_httpx_client", None)
+        given = (getattr(options, name, None) for name in ("httpx_async_client", "aiohttp_client"))
+        return next(filter(None, given), None) or getattr(inner, "_async_httpx_client", None)
     return getattr(inner, "_httpx_client", None)
 
 
 async def _close_client(client: Any) -> None:
-    client.close()
-    await client.aio.aclose()
+    if hasattr(client, "close"):
+        client.close()
+        await client.aio.aclose()
+        return
+    # Older versions have no way to close a client; left open, its connections fail when they are collected after the
+    # end of their event loop.
+    inner = getattr(client, "_api_client")  # noqa: B009 - private
+    inner._httpx_client.close()  # noqa: SLF001 - as above
+    await inner._async_httpx_client.aclose()  # noqa: SLF001 - as above
 
 
 def _names_members(http: Mapping[str, Any], asynchronous: bool) -> bool:
