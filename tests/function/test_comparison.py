@@ -125,12 +125,12 @@ DIFFERENT: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), SAME, ids=repr)
+@pytest.mark.parametrize(("one", "other"), SAME)
 def test_values_that_no_program_tells_apart_are_the_same(one: Any, other: Any) -> None:
     assert is_same([one], [other])
 
 
-@pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=repr)
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_values_that_differ_anywhere_are_not_the_same(one: Any, other: Any) -> None:
     for wrap in (list, lambda value: value[0], lambda value: {"a": Model(held=Record(value[0]))}):
         assert not is_same(wrap([one]), wrap([other]))

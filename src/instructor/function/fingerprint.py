@@ -76,7 +76,8 @@ def describe_closure(function: types.FunctionType, path: str = "", outer: tuple[
     outer = (*outer, function)
     closed_over = sorted(closed_over_by(function).items())
     return {
-        name: describe(value, f"{path}variable {name!r} of an enclosing function", outer) for name, value in closed_over
+        name: describe(value, f"{path}variable {name!r} of an enclosing function or decorator", outer)
+        for name, value in closed_over
     }
 
 
