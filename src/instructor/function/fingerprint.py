@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-import json
 import sys
 import textwrap
 import types
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from instructor.cache.key import MARK, Form, canonical, schema_of
+from instructor.cache.key import MARK, Form, canonical, schema_of, write_json
 
 _SCRIPTS = ("__main__", "__mp_main__")
 """The module names of a script, in its own process and in those that `multiprocessing` starts."""
@@ -134,7 +133,7 @@ def _methods_of(kind: type) -> dict[str, types.FunctionType]:
 
 
 def _digest(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
+    return hashlib.sha256(write_json(data).encode()).hexdigest()
 
 
 def _written_tree(function: types.FunctionType) -> Any:
