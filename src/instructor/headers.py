@@ -56,17 +56,17 @@ _EXCLUDED_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer
 def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the headers that belong in a cache key, under lower-case names.
 
-    All of them do that are not known to be a credential, tracing or the SDK's own: a beta switch, for example, or
-    ``Host``, by which a gateway tells its tenants apart.
+    A header counts unless it is known to be a credential, for tracing, or the SDK's own. A beta switch counts, and so
+    does ``Host``, by which a gateway may choose the tenant.
 
     Args:
-        headers: Names and values as a user gave them.
+        headers: Names and values as the caller passed them.
 
     Example:
         >>> keyed_headers({"Authorization": "Bearer x", "anthropic-beta": "context-1m"})
         {'anthropic-beta': 'context-1m'}
     """
-    lowered = ((name.lower(), value) for name, value in headers.items())
+    lowered = ((str(name).lower(), value) for name, value in headers.items())
     return {
         name: value
         for name, value in lowered

@@ -476,6 +476,12 @@ def test_whatever_is_raised_while_a_value_is_read_names_the_value_and_quotes_not
     assert "hunter2" not in str(raised.value)
 
 
+def test_headers_that_cannot_be_read_are_named() -> None:
+    with pytest.raises(NoCanonicalFormError, match=r"arguments\.extra_headers") as raised:
+        make_key(arguments={"extra_headers": Lazy(a=1)})
+    assert "hunter2" not in str(raised.value)
+
+
 def test_an_integer_of_any_size_has_a_form() -> None:
     numbers = [10**5000, 10**5000 + 1, -(10**5000), "1" + "0" * 5000]
     assert len({canonical_text(number, "x") for number in numbers}) == len(numbers)

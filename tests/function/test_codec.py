@@ -9,6 +9,7 @@ import enum
 import functools
 import subprocess
 import sys
+import types
 import typing
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -600,6 +601,30 @@ def test_a_return_type_that_cannot_be_found_is_named_at_the_first_call_before_th
     with pytest.raises(ConfigurationError, match=r"never names something that is not defined .* top of the module"):
         never()
     assert calls == []
+
+
+def test_a_decorator_below_counts_with_what_it_closes_over(disk: DiskCache, caplog: pytest.LogCaptureFixture) -> None:
+    def repeat(times: Any) -> Any:
+        def decorate(function: Any) -> Any:
+            @functools.wraps(function)
+            def call(text: str) -> str:
+                return function(text) * getattr(times, "number", times)
+
+            return call
+
+        return decorate
+
+    def extract(text: str) -> str:
+        return text
+
+    def decorated(times: Any) -> Any:
+        return instructor_cache(cache=disk)(repeat(times)(extract))
+
+    assert [decorated(times)("a") for times in (1, 2, 2)] == ["a", "aa", "aa"]
+    assert disk.stats().hits == 1
+    assert caplog.text == ""
+    assert decorated(types.SimpleNamespace(number=3))("a") == "aaa"
+    assert "variable 'times' of an enclosing function or decorator is a types.SimpleNamespace" in caplog.text
 
 
 def test_another_process_with_another_hash_seed_hits(tmp_path: Path) -> None:

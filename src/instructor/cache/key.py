@@ -192,7 +192,10 @@ def keyed_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in arguments.items() if value is not None and name not in _EXCLUDED_FROM_KEY}
     headers = kept.pop("extra_headers", None)
     if isinstance(headers, Mapping):
-        keyed = keyed_headers(cast("Mapping[str, Any]", headers))
+        try:
+            keyed = keyed_headers(cast("Mapping[str, Any]", headers))
+        except Exception as error:
+            raise _unreadable("arguments.extra_headers", headers, error) from error
         kept.update({"extra_headers": keyed} if keyed else {})
     return kept
 
@@ -258,11 +261,15 @@ def canonical(value: Any, path: str = "value", form: Form = Form.REQUEST, depth:
     except NoCanonicalFormError:
         raise
     except Exception as error:
-        # Mappings, properties and `__cache_key__` are the user's code. Its message may quote data, so it is not repeated.
-        raise NoCanonicalFormError(
-            f"{path} is a {_class_name(value)} that cannot be read: it raised {type(error).__name__}. "
-            "Pass plain data to have the call cached."
-        ) from error
+        raise _unreadable(path, value, error) from error
+
+
+def _unreadable(path: str, value: Any, error: Exception) -> NoCanonicalFormError:
+    """Describe an error of the user's code, such as a property; not in its own words, because they may quote data."""
+    return NoCanonicalFormError(
+        f"{path} is a {_class_name(value)} that cannot be read: it raised {type(error).__name__}. "
+        "Pass plain data to have the call cached."
+    )
 
 
 def _canonical_integer(value: int, path: str, form: Form, depth: int) -> Any:  # noqa: ARG001 - one signature for all

@@ -161,13 +161,15 @@ def _parts_of(annotation: Any) -> Any:
 
 
 def identify(annotation: Any) -> Any:
-    """Emit annotations apart, also where Python calls them equal: ``A | B`` and ``B | A`` have other schemas.
+    """Make a dict key that differs between annotations with different schemas, although Python calls them equal.
+
+    ``A | B`` equals ``B | A``, and `Literal[1]` holds what equals the value of `Literal[True]`.
 
     Args:
-        annotation: Anything that may stand as a type, such as ``list[User]`` or ``Literal[1]``.
+        annotation: Anything that can be used as a type, such as ``list[User]`` or ``Literal[1]``.
 
     Returns:
-        Something to find a plan by. It may name objects by address, so the annotation must be kept with the plan.
+        The key. It may hold the addresses of objects, so the annotation must be kept with the plan.
     """
     arguments = getattr(annotation, "__args__", None)
     if not arguments:
@@ -178,7 +180,7 @@ def identify(annotation: Any) -> Any:
 
 
 _WELL_KNOWN = ("annotated_types", "builtins", "pydantic", "typing", "typing_extensions")
-"""Packages whose objects are equal, or look alike in their repr, only if they mean the same."""
+"""Packages in which objects with equal values and equal reprs mean the same."""
 
 
 def _known_by(value: Any) -> Any:

@@ -81,14 +81,15 @@ class FunctionCodec:
         Raises:
             ConfigurationError: The return type isn't defined, or pydantic can't validate it.
         """
-        returned = _resolve_return(self.function) if self._type is MISSING else self._type
-        if returned is MISSING:
+        if self._type is MISSING:
+            self._type = _resolve_return(self.function)
+        if self._type is MISSING:
             raise ConfigurationError(
                 f"The return type of {self._name} names something that is not defined in its module. "
                 "Define it at the top of the module, or annotate with the class itself instead of its name in quotes."
             )
         try:
-            return TypeAdapter(returned)
+            return TypeAdapter(self._type)
         except PydanticUndefinedAnnotation as error:
             raise ConfigurationError(f"The return type of {self._name} is not complete: {error}") from error
         except PydanticUserError as error:

@@ -43,6 +43,7 @@ def instructor_cache(function: Any = None, /, *, cache: Any = None, ttl: float |
       module to find its results from anywhere.
     - For a function inside a function, the variables of the outer one count as they are at the first call. Its code is
       known by bytecode, so another minor version of Python runs it anew.
+    - The same holds above another decorator, whose variables count too. So put ``@instructor_cache`` below others.
 
     **A call is not cached**, which a warning in the log ``instructor.cache`` says once, with what to do, if something in
     it has no canonical form, such as an open file or an instance of a plain class. A result is not kept if what is

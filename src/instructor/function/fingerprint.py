@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-import json
 import sys
 import textwrap
 import types
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from instructor.cache.key import MARK, Form, canonical, schema_of
+from instructor.cache.key import MARK, Form, canonical, schema_of, write_json
 
 _SCRIPTS = ("__main__", "__mp_main__")
 """The module names of a script, in its own process and in those that `multiprocessing` starts."""
@@ -76,7 +75,8 @@ def describe_closure(function: types.FunctionType, path: str = "", outer: tuple[
     outer = (*outer, function)
     closed_over = sorted(closed_over_by(function).items())
     return {
-        name: describe(value, f"{path}variable {name!r} of an enclosing function", outer) for name, value in closed_over
+        name: describe(value, f"{path}variable {name!r} of an enclosing function or decorator", outer)
+        for name, value in closed_over
     }
 
 
@@ -133,7 +133,7 @@ def _methods_of(kind: type) -> dict[str, types.FunctionType]:
 
 
 def _digest(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
+    return hashlib.sha256(write_json(data).encode()).hexdigest()
 
 
 def _written_tree(function: types.FunctionType) -> Any:
