@@ -82,7 +82,11 @@ class AnthropicAdapter(SdkAdapter):
 
     def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
         method = super()._find_method(client, operation)
-        return lambda **request: method(**_allow_time(client, request))
+
+        def send(**request: Any) -> Any:
+            return method(**_allow_time(client, request))
+
+        return send
 
 
 def _allow_time(client: Any, request: Request) -> Request:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from instructor.exceptions import ConfigurationError
 from instructor.wires.arguments import read_mapping, refuse
 from instructor.wires.content import is_mapping
+from instructor.wires.text import get_text
 
 _RENAMED = {
     "max_tokens": "max_output_tokens",
@@ -20,6 +21,7 @@ _RENAMED = {
     "system": "system_instruction",
 }
 _APART = frozenset({"config", "contents", "generation_config", "timeout", "extra_headers", "extra_body"})
+_CALLING_MODES = {"auto": "AUTO", "required": "ANY", "any": "ANY", "none": "NONE"}
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -44,8 +46,24 @@ def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     config = {_RENAMED.get(name, name): value for name, value in config.items()}
     if isinstance(config.get("stop_sequences"), str):
         config["stop_sequences"] = [config["stop_sequences"]]
+    choice = _write_choice(config.pop("tool_choice", None))
+    if choice and not config.get("tool_config"):
+        config["tool_config"] = {"function_calling_config": choice}
     options = _gather_http_options(arguments, read_fields(config, "http_options"))
     return {**config, "http_options": options} if options else config
+
+
+def _write_choice(choice: Any) -> dict[str, Any]:
+    """Write a ``tool_choice`` of OpenAI's or Anthropic's form in Google's."""
+    if choice is None:
+        return {}
+    name = get_text(choice, "function", "name") or get_text(choice, "name")
+    if name:
+        return {"mode": "ANY", "allowed_function_names": [name]}
+    kind = choice if isinstance(choice, str) else get_text(choice, "type")
+    if kind not in _CALLING_MODES:
+        raise refuse("tool_choice", choice, f"one of {', '.join(_CALLING_MODES)}, or the choice of a function")
+    return {"mode": _CALLING_MODES[kind]}
 
 
 def read_fields(holder: Mapping[str, Any], name: str) -> dict[str, Any]:
