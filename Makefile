@@ -36,6 +36,10 @@ demo: $(RUNTIME) ## Set up, then run the main job twice: the second run is answe
 test: $(TOOLS) ## Set up, then run all tests and show what they cover; ARGS="-k name" chooses
 	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term $(ARGS)
 
+.PHONY: soak
+soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; ARGS="-k name" chooses
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
 .PHONY: check
 check: $(TOOLS) ## Lint, format, types (mypy and pyright strict), layers
 	$(BIN)/ruff check .

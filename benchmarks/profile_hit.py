@@ -88,6 +88,7 @@ def make_names(case: Case, client: Any) -> dict[str, Any]:
         "client": client, "empty": Empty(), "model": case.model, "prompt": case.prompt, "messages": messages,
         "local": local, "memo": memo, "plans": plans, "plan": plan, "stats": ClientStats(), "hooks": Hooks(),
         "dumps": marshal.dumps, "key": key, "entry": entry, "HookName": HookName,
+        "parts": (Part("", entry.answer),),
         "validate": case.model.__pydantic_validator__.validate_json,
     }  # fmt: skip
 
@@ -99,7 +100,7 @@ STEPS = {
     "hooks: does anybody listen": "hooks.has_handlers(HookName.CACHE_HIT)",
     "encode what was said, and look up its key": 'memo.keys[dumps((plan.number, messages, None, None, "bench", {}), 2)]',
     "find the entry": "local.find(key)",
-    "parse and validate the answer": "plan.type.parse(entry.answer, True, None)",
+    "parse and validate the answer": "plan.type.parse(parts, True, None)",
     "stats": "stats.hit(entry)",
 }
 

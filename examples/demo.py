@@ -2,7 +2,7 @@
 
 python examples/demo.py [--model openai/gpt-4.1-mini] [--limit N]
 
-It needs no key and no network: ``offline/demo`` fills the schema by rules and is no language model.
+It needs no key and no network: ``offline/demo`` fills the schema by rules and is not a language model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DATA = HERE / "banking77.csv"
 OFFLINE = "offline/demo"
 PRICED_AS = "openai/gpt-4.1-mini"
 LATENCY = "0.05"
-SAMPLES = 2
+SAMPLES = 5
 
 console = Console()
 
@@ -66,7 +66,7 @@ def extract(options: argparse.Namespace, folder: Path) -> tuple[int, dict[str, A
     words += ["--report", str(folder / "figures.json")]
     if options.model.startswith("offline/"):
         words += ["--latency", LATENCY, "--price-as", PRICED_AS]
-    # S603: all the words are the demo's own but for the model's name, and no shell reads them.
+    # S603: every argument but the model's name is written here, and no shell reads them.
     finished = subprocess.run([sys.executable, "-m", "instructor", "extract", *words], check=False)  # noqa: S603
     if finished.returncode != 0:
         return finished.returncode, {}
@@ -82,16 +82,15 @@ def read_answers(path: Path) -> list[tuple[dict[str, str], dict[str, Any]]]:
 
 
 def show_samples(answers: list[tuple[dict[str, str], dict[str, Any]]]) -> None:
-    """Show two tickets of each urgency, those with something in every field first."""
-    ordered = sorted(answers, key=lambda pair: -(bool(pair[1]["amounts"]) + bool(pair[1]["dates"])))
-    urgencies = ("high", "medium", "low")
-    shown = [pair for urgency in urgencies for pair in [p for p in ordered if p[1]["urgency"] == urgency][:SAMPLES]]
+    """Show a few tickets, each of another topic, those with something in every field first."""
+    ordered = sorted(answers, key=lambda pair: bool(pair[1]["amounts"]) + bool(pair[1]["dates"]))
+    shown = list({ticket["topic"]: (message, ticket) for message, ticket in ordered}.values())[-SAMPLES:]
     table = Table(title="A few of the tickets", title_justify="left", title_style="bold", show_lines=True)
-    for column in ("message", "intent", "urgency", "amounts", "dates"):
+    for column in ("message", "intent", "topic", "amounts", "dates"):
         table.add_column(column, ratio=3 if column == "message" else None, overflow="fold")
     for message, ticket in shown:
         amounts = ", ".join(f"{amount:g}" for amount in ticket["amounts"])
-        table.add_row(message["text"], ticket["intent"], ticket["urgency"], amounts, ", ".join(ticket["dates"]))
+        table.add_row(message["text"], ticket["intent"], ticket["topic"], amounts, ", ".join(ticket["dates"]))
     console.print()
     console.print(table)
 
@@ -125,7 +124,7 @@ ROWS = {
 def show_accuracy(answers: list[tuple[dict[str, str], dict[str, Any]]], model: str) -> None:
     """Say how many intents are the labelled ones, for honesty."""
     right = sum(message["category"] == ticket["intent"] for message, ticket in answers)
-    note = " It is no language model: it compares words." if model.startswith("offline/") else ""
+    note = " It is not a language model: it compares words." if model.startswith("offline/") else ""
     console.print(
         f"\n{model} named the true intent, one of 77, for {right} of {len(answers)} messages ({right / len(answers):.0%}).{note}",
         highlight=False,

@@ -88,11 +88,15 @@ Intent = Literal[
 """The 77 intents of BANKING77, under its own names."""
 
 
+Topic = Literal["card", "transfer", "top_up", "cash", "exchange", "identity", "account", "other"]
+"""The desks that messages are handed to."""
+
+
 class Ticket(BaseModel):
     """A customer's message to a bank, sorted for the help desk."""
 
     intent: Intent = Field(description="What the customer wants")
-    urgency: Literal["low", "medium", "high"] = Field(description="How soon somebody must act")
+    topic: Topic = Field(description="What the message is about")
     summary: str = Field(description="The message in one line", max_length=100)
     amounts: list[float] = Field(description="Sums of money mentioned")
     dates: list[str] = Field(description="Dates and times mentioned, as written")

@@ -120,7 +120,9 @@ def completion(content: Any, model: Any = User, name: str | None = None, **detai
     from instructor.testing.scripted import ScriptedReply
 
     port = ScriptedAdapter([ScriptedReply(content, **details)])
-    tools = [{"type": "function", "function": {"name": name or make_response_type(model).spec.name, "parameters": {}}}]
+    tools = [
+        {"type": "function", "function": {"name": name or make_response_type(model).specs[0].name, "parameters": {}}}
+    ]
     return port.send("chat.completions.create", {"model": "m", "messages": HELLO, "tools": tools})
 
 

@@ -33,6 +33,7 @@ KNOWS: dict[str, set[str]] = {
     "cache": GROUND,
     "providers.adapter": GROUND | {"wires"},
     "providers": GROUND | {"wires", "providers.adapter"},
+    "offline": GROUND | {"wires", "providers", "providers.adapter"},
     "engine": GROUND | {"wires", "cache", "providers.adapter"},
     "function": GROUND | {"cache", "engine"},
     "options": GROUND | {"cache"},
@@ -40,15 +41,17 @@ KNOWS: dict[str, set[str]] = {
     "validation": GROUND | {"wires", "cache", "providers.adapter", "engine", "options"},
     "base_client": GROUND | {"wires", "cache", "providers.adapter", "engine", "options", "validation", "templating"},
     "client": GROUND | {"wires", "cache", "providers.adapter", "engine", "methods", "base_client"},
-    "factory": GROUND | {"wires", "cache", "providers.adapter", "providers", "engine", "client", "validation"},
+    "factory": GROUND
+    | {"wires", "cache", "providers.adapter", "providers", "offline", "engine", "client", "validation"},
     "core": GROUND,
     "__main__": {"cli"},
     "cli": GROUND | {"cache", "client", "factory", ""},
 }
-# The offline provider and the contracts for users' own tests look at what they test.
+# Scripted replies answer as the offline provider does; the contracts for users' own tests look at what they test.
 KNOWS["testing"] = GROUND | {
     "wires",
     "cache",
+    "offline",
     "providers",
     "providers.adapter",
     "engine",

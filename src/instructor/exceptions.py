@@ -13,6 +13,7 @@
     ├── ValidationError                a record or a prompt of ours isn't valid
     ├── CacheError                     a store failed; raised to you only with ``on_error="raise"``
     │   ├── CacheEntryError            what a store returned isn't an entry of this key
+    │   ├── CacheNotTriedError         an operation of a store never began; that says nothing about the store
     │   └── NoCanonicalFormError       a value in a call cannot be part of a cache key
     ├── InstructorRetryException       no valid answer: attempts are used up, or the provider's call failed
     │   ├── RefusalError               the model, or the provider's filter, refused to answer
@@ -45,6 +46,7 @@ __all__ = [
     "AsyncValidationError",
     "CacheEntryError",
     "CacheError",
+    "CacheNotTriedError",
     "ClientError",
     "ConfigurationError",
     "FailedAttempt",
@@ -199,6 +201,14 @@ class CacheError(InstructorError):
 
 class CacheEntryError(CacheError):
     """What a store returned is not an entry of the key asked for: damaged, older, or another key's."""
+
+
+class CacheNotTriedError(CacheError):
+    """An operation of a store never began.
+
+    Either this process lacked something for it, such as a free connection of your client's pool, or the store failed
+    while the operation waited for its turn. It is no sign that the store is down, so it starts no outage.
+    """
 
 
 class NoCanonicalFormError(CacheError):

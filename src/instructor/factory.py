@@ -14,7 +14,7 @@ from instructor.mode import Mode, resolve_mode
 from instructor.providers import anthropic, genai, openai
 from instructor.providers.identity import normalise_url
 from instructor.providers.options import check_flag, check_options
-from instructor.providers.sdks import SDKS, find_wires
+from instructor.providers.sdks import SDKS, Sdk, Wires, find_wires
 from instructor.providers.table import VENDORS, Vendor, find_vendor
 
 if TYPE_CHECKING:
@@ -397,3 +397,22 @@ def _sort_options(vendor: Vendor, options: Mapping[str, Any]) -> tuple[dict[str,
     known = SDKS[vendor.sdk].options
     client_options = {name: value for name, value in options.items() if name in known}
     return client_options, {name: value for name, value in options.items() if name not in known}
+
+
+def _offline_wires() -> Wires:
+    from instructor.wires.openai_chat import OPENAI_CHAT
+
+    return dict.fromkeys(OPENAI_CHAT.modes, OPENAI_CHAT)
+
+
+def _make_offline(
+    vendor: Vendor, *, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
+) -> Adapter:
+    if base_url is not None or api_key is not None:
+        raise ConfigurationError(f"{vendor.name} sends nothing, so base_url= and api_key= have no use. Leave them out.")
+    from instructor.offline import OfflineAdapter
+
+    return OfflineAdapter(asynchronous, **options)
+
+
+SDKS["offline"] = Sdk(_offline_wires, _make_offline, frozenset({"latency"}))

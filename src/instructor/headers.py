@@ -1,4 +1,4 @@
-"""Which HTTP headers change an answer. The rest are credentials, tracing and the SDK's own."""
+"""Which HTTP headers belong in a cache key, and which in a stored completion."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ _EXCLUDED_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer
 def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the headers that belong in a cache key, under lower-case names.
 
-    Anything not known to be a credential, tracing or the SDK's own counts, such as a beta switch, or ``Host``, by which
-    a gateway tells its tenants apart.
+    All of them do that are not known to be a credential, tracing or the SDK's own: a beta switch, for example, or
+    ``Host``, by which a gateway tells its tenants apart.
 
     Args:
         headers: Names and values as a user gave them.
@@ -71,4 +71,46 @@ def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
         name: value
         for name, value in lowered
         if name not in _EXCLUDED_FROM_KEY and not name.startswith(_EXCLUDED_PREFIXES)
+    }
+
+
+_STORED = frozenset(
+    {
+        "alt-svc",
+        "cache-control",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-type",
+        "date",
+        "request-id",
+        "retry-after",
+        "server",
+        "server-timing",
+        "transfer-encoding",
+        "vary",
+        "x-gemini-service-tier",
+        "x-request-id",
+        "x-vertex-ai-llm-request-type",
+    }
+)
+_STORED_PREFIXES = ("x-ratelimit-",)
+
+
+def storable_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the headers of a response that may be stored, under the names that they have.
+
+    These are the few that are known to hold no credential. A gateway may add any other, with a token in it.
+
+    Args:
+        headers: Names and values as the server sent them.
+
+    Example:
+        >>> storable_headers({"Content-Type": "application/json", "X-Proxy-Auth": "token"})
+        {'Content-Type': 'application/json'}
+    """
+    return {
+        name: value
+        for name, value in headers.items()
+        if name.lower() in _STORED or name.lower().startswith(_STORED_PREFIXES)
     }

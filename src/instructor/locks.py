@@ -6,20 +6,34 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
+_resettable: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class Resettable(Protocol):
+    """Something that counts on threads of this process, or on their locks."""
+
+    def reset(self) -> None:
+        """Begin anew, without those threads."""
+        ...
 
 
 def make_lock() -> threading.Lock:
-    """Make a lock that is free in a forked child, even if a thread of the parent held it at the moment of the fork.
+    """A lock that is free in a forked child, though a thread of the parent held it at the moment of the fork.
 
-    Only the forking thread lives on in the child, so no thread there would ever release the lock. What it guards must
-    be usable wherever its holder may be interrupted, as a dict or a counter is.
+    Only the forking thread lives on in the child, so nobody there would ever release it. What it guards must
+    be usable at any point between two instructions of the holder, as a dict or a counter is.
     """
     lock = threading.Lock()
     _locks.add(lock)
     return lock
+
+
+def reset_after_fork(thing: Resettable) -> None:
+    """Have ``thing.reset()`` called in a forked child, for as long as `thing` lives."""
+    _resettable.add(thing)
 
 
 def after_fork(callback: Callable[[], None]) -> None:
@@ -32,9 +46,11 @@ def after_fork(callback: Callable[[], None]) -> None:
         os.register_at_fork(after_in_child=callback)
 
 
-def _free_all() -> None:
+def _begin_anew() -> None:
     for lock in list(_locks):
         lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own locks
+    for thing in list(_resettable):
+        thing.reset()
 
 
-after_fork(_free_all)
+after_fork(_begin_anew)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from cache.stores import (
 )
 from instructor.cache import AutoCache, BaseCache
 from instructor.cache.handle import StoreHandle, handle_of
-from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+from instructor.cache.threads import Workers
+from instructor.exceptions import CacheEntryError, CacheError, CacheNotTriedError, ConfigurationError
 
 CHILDREN = Path(__file__).parent / "children"
 
@@ -428,3 +430,66 @@ def test_neither_a_hanging_store_nor_a_loop_keeps_the_interpreter_from_exiting()
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+@pytest.mark.parametrize("kind", [Plain, Coroutine, Bounded])
+async def test_a_queue_before_a_store_that_fails_is_gone_at_once(kind: type[Plain]) -> None:
+    """What waits for its turn while the store fails is not tried: nobody pays for the queue before it."""
+
+    async def fail_later() -> None:
+        await asyncio.sleep(0)
+        broken()
+
+    store = kind(fail_later if kind is Coroutine else broken)
+    store.concurrency = 1
+    handle = StoreHandle(store)
+    reads = await asyncio.gather(*(handle.read_async("key") for _ in range(50)), return_exceptions=True)
+    assert all(isinstance(error, CacheError) for error in reads)
+    assert len(store.calls) < 50
+    assert sum(isinstance(error, CacheNotTriedError) for error in reads) == 50 - handle.stats().errors > 0
+
+
+@in_both_worlds
+async def test_an_outage_is_warned_of_once_whatever_succeeds_in_between(
+    caplog: pytest.LogCaptureFixture, in_task: bool
+) -> None:
+    lock, turn = threading.Lock(), [0]
+
+    def fail_every_other() -> str:
+        with lock:
+            turn[0] += 1
+            failing = turn[0] % 2 == 1
+        barrier.wait()  # all are on their way before the first fails
+        return broken() if failing else "text"
+
+    barrier = threading.Barrier(10)
+    store = Plain(fail_every_other)
+    handle = StoreHandle(store)
+    if in_task:
+        calls = [handle.write_async(str(number), "text", None) for number in range(10)]
+    else:
+        calls = [asyncio.to_thread(handle.write, str(number), "text", None) for number in range(10)]
+    with ThreadPoolExecutor(10) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sorted(map(str, map(type, results))) == sorted([str(CacheError)] * 5 + [str(bool)] * 5)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert not await handle.write_async("key", "text", None), "it goes on until a trial succeeds"
+
+
+@in_both_worlds
+def test_what_the_process_lacks_is_no_failure_of_the_store(in_task: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = StoreHandle(Plain())
+    with monkeypatch.context() as patch:
+        patch.setattr(Workers, "_start_thread", lambda self, job: job.fail(CacheNotTriedError("no thread")))
+        with pytest.raises(CacheNotTriedError):
+            read(handle, in_task=in_task)
+    assert not handle.paused()
+    assert handle.stats().errors == 1
+
+
+@in_both_worlds
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_text_comes_back_in_any_type_that_drivers_use(kind: Any, in_task: bool) -> None:
+    text = kind(b"text")
+    assert read(StoreHandle(Plain(lambda: text)), in_task=in_task) is text

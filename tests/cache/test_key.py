@@ -23,9 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, create_model
 
-from instructor.cache.key import FORMAT, KeyBuilder, canonical, canonical_text, make_cache_key, schema_of
+from instructor.cache.key import FORMAT, Form, KeyBuilder, canonical, canonical_text, make_cache_key, schema_of
 from instructor.cache.memory import AutoCache
 from instructor.client import Instructor
+from instructor.engine.key_memo import KeyMemo, encode
 from instructor.engine.plan import Plans
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.mode import Mode
@@ -118,9 +119,11 @@ def test_the_client_makes_the_key_that_the_public_function_makes() -> None:
         wire="openai_chat",
         format=FORMAT,
         shape=[
-            "User",
-            "The answer, as a correct User.",
-            sha256(json.dumps(User.model_json_schema()).encode()).hexdigest(),
+            [
+                "User",
+                "The answer, as a correct User.",
+                sha256(json.dumps(User.model_json_schema()).encode()).hexdigest(),
+            ]
         ],
         namespace="tenant",
         context={"a": 1},
@@ -491,3 +494,108 @@ def test_a_call_that_cannot_be_keyed_is_answered_and_says_why() -> None:
 def test_the_mode_may_be_left_out() -> None:
     said: dict[str, Any] = {"messages": HELLO, "model": "m", "response_model": User}
     assert make_cache_key(**said) == make_cache_key(**said, mode=None) != make_cache_key(**said, mode="TOOLS")
+
+
+def rich(*names: Any) -> st.SearchStrategy[Any]:
+    """Values of many classes, in mappings with these names."""
+    return st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-2, 2)
+        | st.sampled_from([0.0, -0.0, 1.0, 0.5, float("inf"), float("nan"), 10**700])
+        | st.sampled_from(["", "1", "user", "\0set", Role.USER, Level.LOW, Text("1"), Share(1.0), Colour.RED])
+        | st.sampled_from([b"1", bytearray(b"1"), dt.date(2026, 1, 1), dt.time(1), dt.time(1, fold=1), Decimal(1)])
+        | st.sampled_from([Point(1), Point(True)]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.lists(inner, max_size=3).map(tuple)
+            | st.dictionaries(st.sampled_from(names), inner, max_size=3)
+            | st.frozensets(st.sampled_from([1, 2, "1", 1.0, Role.USER]), max_size=2)
+        ),
+        max_leaves=6,
+    )
+
+
+RICH = rich("a", "user", "\0set", Role.USER, 1, True)
+
+
+def exact(value: Any) -> Any:
+    """A value with the class of everything in it, by which two values are equal only if no program tells them apart."""
+    kind = type(value).__qualname__
+    if isinstance(value, dict):
+        return kind, frozenset((exact(name), exact(item)) for name, item in value.items())
+    if isinstance(value, (set, frozenset)):
+        return kind, frozenset(map(exact, value))
+    if isinstance(value, (list, tuple)):
+        return kind, tuple(map(exact, value))
+    return kind, str(value) if isinstance(value, float) else bytes(value) if kind == "bytearray" else repr(value)
+
+
+def changed(value: Any, random: Any) -> Any:
+    """The same value, or one that Python or `marshal` might take for it."""
+    if isinstance(value, dict):
+        return {changed(name, random): changed(item, random) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [changed(item, random) for item in value]
+        return random.choice([list, tuple])(items)
+    likes: dict[Any, list[Any]] = {1: [1, True, 1.0, Level.LOW, Share(1.0)], "user": ["user", Role.USER, Text("user")]}
+    likes[b"1"] = [b"1", bytearray(b"1")]
+    return random.choice(likes.get(value, [value])) if value.__hash__ else value
+
+
+@given(RICH, st.randoms(use_true_random=False))
+def test_arguments_of_a_function_have_one_form_if_and_only_if_no_program_tells_them_apart(
+    one: Any, random: Any
+) -> None:
+    other = changed(one, random)
+    forms = [canonical_text(value, "x", Form.ARGUMENT) for value in (one, other)]
+    assert (forms[0] == forms[1]) == (exact(one) == exact(other))
+
+
+@given(rich("a", "user", "\0set", Role.USER), st.randoms(use_true_random=False))
+def test_values_that_a_request_shows_alike_have_one_form(one: Any, random: Any) -> None:
+    def shown(value: Any) -> str | None:
+        try:
+            return json.dumps(value, sort_keys=True)
+        except TypeError:
+            return None
+
+    other = changed(one, random)
+    if shown(one) is not None and shown(one) == shown(other):
+        assert canonical_text(one, "x") == canonical_text(other, "x")
+
+
+@given(RICH, RICH, st.randoms(use_true_random=False))
+def test_a_memo_leads_to_the_key_that_the_builder_makes(one: Any, context: Any, random: Any) -> None:
+    builder, memo = KeyBuilder({"mode": "TOOLS"}), KeyMemo(100, 1 << 20)
+    calls = [(one, context), (changed(one, random), changed(context, random)), (one, None), (context, one)]
+    for messages, values in calls:
+        encoding = encode(1, messages, {"context": values, "extra": messages})
+        key, plain = builder.key("null", "null", "m", messages, values, True, None, {"extra": messages})
+        if encoding is None:
+            continue
+        assert memo.find(encoding) in (None, key)
+        if plain:
+            memo.remember(encoding, key)
+
+
+@given(RICH)
+def test_the_builder_makes_the_digest_of_the_public_function(value: Any) -> None:
+    builder = KeyBuilder({"mode": "TOOLS", "provider": "openai", "endpoint": None})
+    schema = canonical_text(schema_of(User), "schema")
+    key, _ = builder.key(
+        schema, '["shape"]', "m", [value], {"value": value}, False, "n", {"extra": value, "timeout": 1}
+    )
+    assert key == make_cache_key(
+        messages=[value],
+        model="m",
+        response_model=User,
+        mode=Mode.TOOLS,
+        provider="openai",
+        format=FORMAT,
+        shape=["shape"],
+        context={"value": value},
+        strict=False,
+        namespace="n",
+        arguments=None if value is None else {"extra": value},
+    )

@@ -288,7 +288,7 @@ def test_an_asynchronous_client_alone_serves_threads_too(valkey: Valkey) -> None
     assert handle.read("key") == b"text"
     with pytest.raises(ConfigurationError, match="client="):
         cache.clear()
-    handle._get_loop().run(cache._given_async.aclose(), 5)
+    handle._runner.get_loop().run(cache._given_async.aclose(), 5)
 
 
 def test_a_copy_in_another_process_reaches_the_same_server(cache: RedisCache) -> None:

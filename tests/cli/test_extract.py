@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import stat
 import subprocess
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+import instructor
 from cli.conftest import CommandLine
-from instructor.cli.command import write_answer
+from instructor.cli.command import open_cache, read_size, write_answer
 from instructor.cli.extract import Job, Run
 from instructor.cli.output import Output
 from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input
 from instructor.cli.run_stats import Outcome
+from instructor.cli.settings import Settings
 from replies import Reply, ReplyServer, chat_completion
 
 ADA = Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36}, usage=(1000, 100)))
@@ -158,7 +161,12 @@ def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape:
         ({"kept": ""}, "--cache names no directory"),
         ({"--quiet": "--prompt={{ nothing }}"}, "names the field 'nothing'"),
         ({"--quiet": "--prompt=no field"}, "names no field"),
-        ({"--quiet": "--mode=NONSENSE"}, "NONSENSE"),
+        ({"--quiet": "--mode=NONSENSE"}, "--mode NONSENSE: there is no such mode. Use one of tools, json"),
+        ({"out.jsonl": "out.csv"}, "its name says CSV. Name a .jsonl file, such as out.jsonl"),
+        ({"out.jsonl": "out.PARQUET"}, "its name says Parquet"),
+        ({"out.jsonl": "out.jsonl.gz"}, "its name says gzip"),
+        ({"--quiet": "--cache-size=many"}, "--cache-size many is not a size"),
+        ({"--quiet": "--cache-size=10B"}, "size_limit"),
         ({"--quiet": "--format=xml"}, "csv, jsonl or text"),
         ({"--quiet": "--price-as=nobody/nothing"}, "knows no model"),
         ({"--quiet": "--report=no/such/folder/figures.json"}, "--report"),
@@ -218,6 +226,51 @@ def test_a_report_that_cannot_be_written_is_told_and_harms_no_answer(command_lin
     assert "--report /dev/full cannot be written: No space left" in finished.stderr
     assert "Traceback" not in finished.stderr
     assert len(command_line.read_lines()) == 1
+
+
+def test_the_version_is_shown(command_line: CommandLine):
+    finished = command_line.run("--version")
+    assert (finished.returncode, finished.stdout) == (0, f"instructor {instructor.__version__}\n")
+
+
+@pytest.mark.parametrize("mode", ["json", "JSON", "Json_Mode"])
+def test_a_mode_may_be_written_in_any_case(command_line: CommandLine, mode: str):
+    words = command_line.words(command_line.write("in.txt", "Jason is 25\n"))
+    assert command_line.run(*words, "--mode", mode).returncode == 0
+
+
+def test_help_shows_what_serves_every_vendor(command_line: CommandLine):
+    shown = command_line.run("extract", "--help").stdout
+    assert "--latency" not in shown
+    options = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Settings)]
+    missing = {option for option in options if option not in shown}
+    assert missing == {"--source", "--latency"}, "the input has a name of its own"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("65536", 65536), ("2GB", 2 * 10**9), ("1.5 MiB", 3 << 19), ("4k", 4000), (None, 1 << 62)]
+)
+def test_a_size_may_have_a_unit(text: str | None, size: int):
+    assert read_size(text) == size
+
+
+def test_the_cache_evicts_nothing_unless_a_size_is_set(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(command_line.folder)
+    settings = Settings(source="in.txt", response_model="shapes:User", model="offline/demo", out="out.jsonl")
+    assert open_cache(settings).size_limit > 1 << 50
+    assert open_cache(dataclasses.replace(settings, cache_size="1MB")).size_limit == 1_000_000
+
+
+def test_a_warning_of_the_store_is_shown(
+    command_line: CommandLine, reply_server: ReplyServer, live: Callable[..., list[str]]
+):
+    large = chat_completion(tool="User", arguments={"name": "A" * 40_000, "age": 36})
+    reply_server.script(Reply(large))
+    words = live(command_line.write("in.txt", "one\ntwo\n"), "--cache-size", "70kB", "--concurrency", "1")
+    finished = command_line.run(*words)
+    assert finished.returncode == 0
+    assert "too large for DiskCache" in finished.stderr
+    assert "Warning: An entry" in finished.stderr
 
 
 @pytest.mark.parametrize("words", [("--help",), ("extract", "--help")])

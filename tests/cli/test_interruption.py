@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from cli.conftest import CommandLine
+from instructor.cli.command import write_answer
+from instructor.cli.extract import Job, Run, note_answer
+from instructor.cli.output import Output
+from instructor.cli.prompts import make_prompt
+from instructor.cli.records import Input
 from replies import Received, Reply, ReplyServer, chat_completion
 
 RECORDS = 12
 ANSWERED = 5
+IN_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "instructor", *sys.argv[1:]])
+"""
+"""Starts the command as the first process of a session on the terminal that is its standard input."""
 
 
 class StallingServer(ReplyServer):
@@ -74,7 +90,7 @@ def test_after_a_kill_only_the_rest_is_asked(
     assert run_again(command_line, server, words) == RECORDS - ANSWERED
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_first_signal_waits_for_the_answer_under_way(
     command_line: CommandLine,
     server: StallingServer,
@@ -94,16 +110,133 @@ def test_the_first_signal_waits_for_the_answer_under_way(
     assert run_again(command_line, server, words) == RECORDS - ANSWERED - 1
 
 
-def test_the_second_ctrl_c_drops_the_answer_under_way(
-    command_line: CommandLine, server: StallingServer, words: list[str], stalled: subprocess.Popen[str]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_repeated_signals_lose_no_answer_that_is_under_way(
+    command_line: CommandLine,
+    server: StallingServer,
+    words: list[str],
+    stalled: subprocess.Popen[str],
+    number: signal.Signals,
 ):
-    stalled.send_signal(signal.SIGINT)
+    for _ in range(10):
+        stalled.send_signal(number)
     wait_until_said(stalled, "Stopping")
-    stalled.send_signal(signal.SIGINT)
-    _, said = stalled.communicate(timeout=30)
-    assert stalled.returncode == 130
+    stalled.send_signal(number)
+    wait_until_said(stalled, "Dropping what has no answer in 10 seconds")
+    stalled.send_signal(signal.SIGTERM)
+    server.flowing.set()
+    _, said = stalled.communicate(timeout=60)
+    assert stalled.returncode == 128 + number, "the first signal counts"
+    assert f"Stopped after {ANSWERED + 1} records" in said
     assert "Traceback" not in said
-    assert run_again(command_line, server, words) == RECORDS - ANSWERED
+    assert run_again(command_line, server, words) == RECORDS - ANSWERED - 1
+
+
+def test_a_terminal_that_is_closed_loses_nothing(command_line: CommandLine, server: StallingServer, words: list[str]):
+    """Its signal comes to a run that can't write to its terminal any more."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_TERMINAL, *words],
+        cwd=command_line.folder,
+        env=command_line.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drain = threading.Thread(target=read_until, args=(ours, b"Stopping"))
+    try:
+        server.wait_for(ANSWERED + 1)
+        drain.start()
+        process.send_signal(signal.SIGINT)
+        drain.join(60)
+        os.close(ours)  # the kernel sends SIGHUP, and every write fails from now on
+        server.flowing.set()
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert run_again(command_line, server, words) == RECORDS - ANSWERED - 1
+
+
+def test_a_run_under_nohup_outlives_its_terminal(command_line: CommandLine, server: StallingServer, words: list[str]):
+    shell = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "instructor", *words]
+    process = subprocess.Popen(
+        shell, cwd=command_line.folder, env=command_line.environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        server.wait_for(ANSWERED + 1)
+        process.send_signal(signal.SIGHUP)
+        server.flowing.set()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert len(command_line.read_lines()) == RECORDS
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_before_the_first_request_ends_the_command(
+    command_line: CommandLine, server: StallingServer, words: list[str], number: signal.Signals, status: int
+):
+    shapes = command_line.folder / "shapes.py"
+    waiting = 'import pathlib, time\npathlib.Path("loading").touch()\ntime.sleep(60)\n'
+    shapes.write_text(shapes.read_text() + waiting)
+    process = command_line.start(*words)
+    try:
+        wait_until((command_line.folder / "loading").exists)
+        for _ in range(5):
+            process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == status
+    assert "Stopped. Run the same command again" in said
+    assert "Traceback" not in said
+    assert not server.requests
+
+
+async def test_an_impatient_user_drops_only_what_the_provider_has_not_answered(tmp_path: Path):
+    (tmp_path / "in.txt").write_text("".join(f"{number}\n" for number in range(4)))
+    stored, announced = [], []
+    waiting, answered, dropped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def ask(messages: list[dict[str, str]]) -> int:
+        number = int(messages[0]["content"])
+        if number < 2:
+            answered.set()
+            note_answer(None)
+            await dropped.wait()  # as if the answer were being stored
+            stored.append(number)
+            return number
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            dropped.set()
+        return number
+
+    output = Output(str(tmp_path / "out.jsonl"))
+    job = Job(
+        source=Input(tmp_path / "in.txt", "text"),
+        limit=None,
+        prompt=make_prompt(None),
+        ask=ask,
+        write_answer=write_answer,
+        output=output,
+        concurrency=4,
+        report=lambda _: None,
+        announce=announced.append,
+    )
+    run = Run(job, patience=0)
+    working = asyncio.create_task(run.run())
+    await asyncio.gather(waiting.wait(), answered.wait())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+        run.receive_signal(number)
+    await working
+    output.abandon()
+    assert (sorted(stored), run.signal_number) == ([0, 1], signal.SIGTERM)
+    assert [message.split()[0] for message in announced] == ["Stopping:", "Dropping"]
 
 
 def test_ctrl_c_ends_a_run_that_waits_for_its_input(command_line: CommandLine):
@@ -136,3 +269,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
             return
         threading.Event().wait(0.01)
     raise TimeoutError
+
+
+def read_until(descriptor: int, word: bytes) -> None:
+    """Read a terminal, so that its writer never waits, until a word has come."""
+    seen = b""
+    while word not in seen:
+        seen += os.read(descriptor, 4096)

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from instructor.cli.prices import Prices
-from instructor.cli.progress import LiveDisplay, PlainDisplay, make_display, make_summary, show_time_left
+from instructor.cli.progress import LiveDisplay, PlainDisplay, make_display, make_summary, show_time_left, summarise
 from instructor.cli.run_stats import Outcome, RunStats
+from instructor.hooks import CacheEvent, HookName
 from instructor.usage import Usage
 
 PRICES = Prices("openai/gpt-4.1-mini", "as gpt-4.1-mini")
@@ -86,3 +87,32 @@ def test_the_time_left_is_told_by_the_speed_of_the_last_seconds(monkeypatch: pyt
     assert show_time_left(stats) == "1:40 left"
     stats.total = None
     assert show_time_left(stats) == "1:40"
+
+
+def test_the_summary_never_claims_more_time_than_there_was(monkeypatch: pytest.MonkeyPatch):
+    clock = [0.0]
+    monkeypatch.setattr("instructor.cli.run_stats.time.monotonic", lambda: clock[0])
+    stats = RunStats(total=16, concurrency=8, _began=0.0)
+    for _ in range(16):
+        stats.add(HIT, Prices("offline/x"))
+    clock[0] = 0.5
+    stats.tick()
+    assert stats.request_seconds_saved == 24.0, "one request after the other"
+    assert summarise(stats, PRICES)["time"] == "0.50 s (about 3.50 s without the cache)", "eight requests at once"
+    assert stats.describe()["seconds_saved"] == 3.0
+    few = RunStats(total=2, concurrency=8)
+    few.add(HIT, Prices("offline/x"))
+    assert few.seconds_saved == 1.5, "no more at once than there are hits"
+
+
+def test_without_hits_the_summary_names_one_time():
+    assert "(" not in summarise(make_stats(ASKED), PRICES)["time"]
+
+
+def test_a_shared_answer_saves_a_request_but_no_time():
+    outcome = Outcome(1, "{}")
+    event = CacheEvent(HookName.CACHE_COALESCED, "DiskCache", "openai", "m", int, "k", None, 9.0, 15, Usage(10, 5))
+    outcome.note_event(event)
+    assert (outcome.source, outcome.saved, outcome.seconds_saved) == ("shared", Usage(10, 5), 0.0)
+    outcome.note_event(event._replace(name=HookName.CACHE_HIT))
+    assert (outcome.source, outcome.seconds_saved) == ("hit", 9.0)

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import enum
 import gc
+import json
 import math
 import pickle
 import typing
@@ -36,7 +37,9 @@ from instructor.cache.memory import AutoCache
 from instructor.cache.sqlite import DiskCache
 from instructor.client import Instructor
 from instructor.engine.plan import MOST_ANNOTATIONS, Plans
+from instructor.engine.response_type import make_response_type
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Part
 from instructor.mode import Mode
 from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -373,7 +376,7 @@ def test_a_model_with_an_open_forward_reference_is_completed() -> None:
 def test_the_shape_of_every_kind_is_an_object_without_a_reference_at_its_top() -> None:
     plans = Plans()
     for kind, _, _ in KINDS:
-        shape = plans.make(kind).type.spec
+        (shape,) = plans.make(kind).type.specs
         assert shape.schema["type"] == "object"
         assert "$ref" not in shape.schema
         assert shape.name.replace("_", "").replace("-", "").isalnum()
@@ -396,6 +399,12 @@ def test_the_signature_that_python_gives_a_dataclass_as_docstring_describes_noth
         name: str
 
     plans = Plans()
-    assert plans.make(Bare).type.spec.description == "The answer, as a correct Bare."
-    assert "frozenset" not in str(plans.make(Bare).type.spec)
-    assert plans.make(Described).type.spec.description == "A person."
+    assert plans.make(Bare).type.specs[0].description == "The answer, as a correct Bare."
+    assert "frozenset" not in str(plans.make(Bare).type.specs)
+    assert plans.make(Described).type.specs[0].description == "A person."
+
+
+@pytest.mark.parametrize(("kind", "answer", "expected"), [KINDS[0], KINDS[-3], (Movie, {"title": "x"}, {"title": "x"})])
+def test_a_single_value_is_made_of_the_first_part(kind: Any, answer: Any, expected: Any) -> None:
+    parts = (Part("Response", json.dumps(answer)), Part("Response", "not JSON"))
+    assert make_response_type(kind).parse(parts, strict=True, context=None) == expected

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
+import enum
 import functools
 import subprocess
 import sys
 import typing
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, PrivateAttr, SecretStr, computed_field
 from typing_extensions import TypedDict
 
 from instructor.cache import DiskCache, instructor_cache
+from instructor.client import Instructor
 from instructor.exceptions import ConfigurationError
+from instructor.mode import Mode
+from instructor.testing.scripted import ScriptedAdapter
+from instructor.wires.openai_chat import OPENAI_CHAT
 
 CHILDREN = Path(__file__).parent / "children"
 
@@ -72,6 +79,35 @@ class Row(TypedDict):
 class Opaque:
     """Has no canonical form."""
 
+    def method(self) -> int:
+        return 1
+
+    def other(self) -> int:
+        return 2
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Holder(BaseModel):
+    held: Any
+
+
+@dataclasses.dataclass
+class Timed:
+    name: str
+    at: float = dataclasses.field(init=False, compare=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self.at = next(TICKS)
+
+
+TICKS = iter(map(float, range(10_000)))
+
+HELD: dict[str, Any] = {}
+"""What the functions of these tests return: were it closed over, it would have to have a canonical form."""
+
 
 class Keyed:
     """Says itself what it contributes to a key."""
@@ -89,7 +125,7 @@ def test_arguments_are_compared_by_name_and_with_defaults(calls: list[Any]) -> N
         calls.append((a, b, rest, c, more))
         return len(calls)
 
-    assert {extract(1), extract(1, 2), extract(1, b=2), extract(1, c=3, b=2), extract(1.0, 2)} == {1}
+    assert {extract(1), extract(1, 2), extract(1, b=2), extract(1, c=3, b=2)} == {1}
     assert {extract(1, 2, 5, d=6, e=7), extract(1, 2, 5, e=7, d=6)} == {2}
     different = [extract(2), extract(1, 3), extract(1, c=4), extract(1, 2, 3), extract(1, d=3), extract(True)]
     assert different == [3, 4, 5, 6, 7, 8]
@@ -108,6 +144,18 @@ def test_arguments_are_compared_by_name_and_with_defaults(calls: list[Any]) -> N
         ({"a": 1}, {"a": 2}),
         ([1, [2]], [[1], 2]),
         (Decimal(1), 1),
+        (1, 1.0),
+        (0.0, -0.0),
+        ((1, 2), [1, 2]),
+        ({1}, frozenset({1})),
+        ({1: "a"}, {True: "a"}),
+        ({"a": 1}, {"a": 1.0}),
+        ({"a": 1}, collections.OrderedDict(a=1)),
+        ({"a": 1}, collections.defaultdict(int, a=1)),
+        ("red", Colour.RED),
+        (User(name="a", age=1), User(name="a", age=True)),
+        (User, Point),
+        (Opaque.method, Opaque.other),
     ],
 )
 def test_arguments_that_differ_are_never_taken_for_each_other(one: Any, other: Any) -> None:
@@ -151,7 +199,7 @@ def test_an_argument_without_a_canonical_form_is_not_cached_and_named_once(
         (Aliased, Aliased(firstName="a", b=1)),
         (list[Aliased], [Aliased(firstName="a", b=1), Aliased(firstName="b", B=2, Third="3")]),
         (dict[str, User], {"a": User(name="a")}),
-        (Made, Made()),
+        (Made, Made(serial=5)),
         (User | None, User(name="a")),
         (User | None, None),
         (User | Point, Point(1, (2, 3))),
@@ -165,14 +213,18 @@ def test_an_argument_without_a_canonical_form_is_not_cached_and_named_once(
         (Literal["a", "b"], "b"),
         (list[tuple[int, str]], [(1, "a")]),
         (typing.Annotated[int, Field(gt=0)], 5),
+        (dict[str, Colour], {"a": Colour.RED}),
+        (datetime, datetime(2024, 2, 29, tzinfo=UTC)),
+        (collections.OrderedDict[str, int], collections.OrderedDict(a=1)),
     ],
 )
 def test_a_hit_is_equal_to_what_the_function_returned(disk: DiskCache, returned: Any, result: Any) -> None:
     calls = []
+    HELD["result"] = result
 
     def extract() -> Any:
         calls.append(1)
-        return result
+        return HELD["result"]
 
     extract.__annotations__ = {"return": returned}
     cached = instructor_cache(cache=disk)(extract)
@@ -181,30 +233,40 @@ def test_a_hit_is_equal_to_what_the_function_returned(disk: DiskCache, returned:
     assert live is result
     assert hit == result
     assert type(hit) is type(result)
-    if isinstance(result, BaseModel) and returned is not Made:
+    if isinstance(result, BaseModel):
         assert hit.model_fields_set == result.model_fields_set
 
 
 @pytest.mark.parametrize(
     ("returned", "result"),
     [
-        (Guarded, Guarded(password="secret")),
+        (Guarded, Guarded(password="hunter2")),
         (Hidden, Hidden(name="a", hidden="b")),
         (float, float("nan")),
         (Any, (1, 2)),
         (int, "not an int"),
         (int, True),
         (Any, Opaque()),
+        (Made, Made()),
+        (dict, {"a": Colour.RED}),
+        (dict, {"a": collections.defaultdict(int, a=1)}),
+        (list[int], [1, True]),
+        (list[float], [3, 4]),
+        (Holder, Holder(held=Colour.RED)),
+        (Holder, Holder(held=(1,))),
+        (Timed, Timed("x")),
+        (datetime, datetime(2024, 2, 29, tzinfo=ZoneInfo("Europe/Berlin"))),
     ],
 )
 def test_a_result_that_would_come_back_different_is_not_stored_and_the_log_says_so_once(
     disk: DiskCache, returned: Any, result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = []
+    HELD["result"] = result
 
     def extract() -> Any:
         calls.append(1)
-        return result
+        return HELD["result"]
 
     extract.__annotations__ = {"return": returned}
     cached = instructor_cache(cache=disk)(extract)
@@ -212,7 +274,7 @@ def test_a_result_that_would_come_back_different_is_not_stored_and_the_log_says_
     assert len(calls) == 2
     assert len(disk) == 0
     assert caplog.text.count("extract is not cached: written as JSON") == 1
-    assert "secret" not in caplog.text.replace("Secret", "")
+    assert "hunter2" not in caplog.text
 
 
 def test_private_data_that_would_be_lost_is_not_stored() -> None:
@@ -291,12 +353,10 @@ def test_functions_made_by_one_function_are_told_apart_by_what_they_close_over(d
     assert disk.stats().hits == hits + 1
     assert make("", make_helper("it"))("a") == "a in it"
     assert make("", make_helper("es"))("a") == "a in es"
-    one, two = Opaque(), Opaque()
-    assert make(one)("a") != make(two)("a")
     assert make(Keyed("x"))("a") == make(Keyed("x"))("a") != make(Keyed("y"))("a")
 
 
-def test_a_closed_over_object_without_a_canonical_form_is_named_if_it_matters(
+def test_a_closed_over_object_without_a_canonical_form_is_named_and_the_call_not_cached_if_it_matters(
     disk: DiskCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     tool = Opaque()
@@ -306,11 +366,45 @@ def test_a_closed_over_object_without_a_canonical_form_is_named_if_it_matters(
 
     alone = instructor_cache(extract)
     assert alone() == alone() == repr(tool)
+    assert alone.cache.stats().hits == 1
     assert caplog.text == "", "no other function uses its store"
     shared = instructor_cache(cache=disk)(extract)
-    assert "'tool'" in caplog.text
     assert shared() == shared() == repr(tool)
+    assert len(disk) == 0
+    assert caplog.text.count("'tool'") == 1
+
+
+def test_a_variable_assigned_after_the_function_is_told_apart_too(disk: DiskCache) -> None:
+    def make(language: str) -> Any:
+        @instructor_cache(cache=disk)
+        def translate(text: str) -> str:
+            return speak(text) if text else translate("nothing")
+
+        def speak(text: str) -> str:
+            return f"{text} in {language}"
+
+        return translate
+
+    assert [make(language)("a") for language in ("fr", "de", "fr")] == ["a in fr", "a in de", "a in fr"]
+    assert make("fr")("") == "nothing in fr"
     assert disk.stats().hits == 1
+
+
+def test_functions_that_differ_in_their_code_never_share_a_key(disk: DiskCache) -> None:
+    def make(choice: int) -> Any:
+        if choice == 1:
+
+            def extract(text: str) -> str:
+                return f"capital of {text}"
+
+        else:
+
+            def extract(text: str) -> str:
+                return f"president of {text}"
+
+        return instructor_cache(cache=disk)(extract)
+
+    assert [make(1)("France"), make(2)("France")] == ["capital of France", "president of France"]
 
 
 class Reader(BaseModel):
@@ -371,15 +465,61 @@ def test_methods_of_models_share_answers_by_data_and_class() -> None:
     assert FastReader(language="fr").read("a") == "FastReader reads a in fr"
 
 
-def test_methods_of_other_instances_are_cached_for_each_instance() -> None:
-    one, two = Plain("one"), Plain("two")
-    Plain.made = 0
-    assert [one.read("a"), two.read("a"), one.read("a"), two.read("a")] == ["one reads a", "two reads a"] * 2
-    assert Plain.made == 2
-    for number in range(50):  # these come to live where the last one died
-        assert Plain(str(number)).read("a") == f"{number} reads a"
-    assert asyncio.run(one.wait("b")) == "one waits for b"
-    assert asyncio.run(two.wait("b")) == "two waits for b"
+def test_methods_of_an_instance_without_a_canonical_form_are_not_cached_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plain = Plain("one")
+    assert plain.read("a") == "one reads a"
+    plain.name = "two"
+    assert plain.read("a") == "two reads a"
+    assert asyncio.run(plain.wait("b")) == "two waits for b"
+    (message, _) = [record.getMessage() for record in caplog.records]
+    assert "Plain.read is not cached: argument self is a " in message
+    assert "__cache_key__" in message
+
+
+def scripted() -> Instructor:
+    return Instructor(ScriptedAdapter([]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m")
+
+
+@dataclasses.dataclass
+class Summary:
+    client: Instructor
+    prompt: str
+
+    @instructor_cache
+    def extract(self, text: str) -> str:
+        return f"{self.prompt}/{text}"
+
+
+class Summarizer(BaseModel, arbitrary_types_allowed=True):
+    client: Instructor
+    prompt: str
+
+    @instructor_cache
+    def extract(self, text: str) -> str:
+        return f"{self.prompt}/{text}"
+
+
+@pytest.mark.parametrize("make", [Summary, Summarizer])
+def test_a_receiver_that_holds_a_client_is_keyed_by_its_data(make: Any) -> None:
+    made = make(client=scripted(), prompt="summarise")
+    assert made.extract("x") == "summarise/x"
+    made.prompt = "translate"
+    assert made.extract("x") == "translate/x"
+    assert make(client=scripted(), prompt="translate").extract("x") == "translate/x"
+    assert make.extract.cache.stats().hits == 1
+
+
+def test_a_client_may_be_an_argument(calls: list[Any]) -> None:
+    @instructor_cache
+    def extract(client: Instructor, model: type[BaseModel]) -> str:
+        calls.append(client)
+        return repr(client)
+
+    assert extract(scripted(), User) == extract(scripted(), User)
+    extract(scripted(), Point)
+    assert len(calls) == 2
 
 
 def test_class_methods_and_static_methods_are_cached() -> None:
@@ -418,6 +558,18 @@ def test_a_function_that_cannot_be_cached_is_refused_when_it_is_decorated(functi
         instructor_cache(function)
 
 
+class Outer:
+    class Inner(BaseModel):
+        """Known by its name inside the class."""
+
+        name: str
+
+    @staticmethod
+    @instructor_cache
+    def find() -> Inner:
+        return Outer.Inner(name="a")
+
+
 def test_return_types_in_quotes_are_found_wherever_they_are_defined() -> None:
     class Local(BaseModel):
         name: str
@@ -430,16 +582,24 @@ def test_return_types_in_quotes_are_found_wherever_they_are_defined() -> None:
     def later() -> list[Later]:  # noqa: F821 - defined below
         return [Later(name="a")]  # noqa: F821 - as above
 
-    @instructor_cache
-    def never() -> Nowhere:  # noqa: F821 - what is tested
-        return 1
-
     assert local() == local() == Local(name="a")
     globals()["Later"] = type("Later", (User,), {"__module__": __name__})
     assert later() == later()
     assert later.cache.stats().hits == 1
-    with pytest.raises(ConfigurationError, match="not defined"):
+    assert Outer.find() == Outer.find()
+    assert Outer.find.cache.stats().hits == 1
+
+
+def test_a_return_type_that_cannot_be_found_is_named_at_the_first_call_before_the_function_runs(
+    calls: list[Any],
+) -> None:
+    @instructor_cache
+    def never() -> Nowhere:  # noqa: F821 - what is tested
+        calls.append(1)
+
+    with pytest.raises(ConfigurationError, match=r"never names something that is not defined .* top of the module"):
         never()
+    assert calls == []
 
 
 def test_another_process_with_another_hash_seed_hits(tmp_path: Path) -> None:
@@ -455,3 +615,56 @@ def test_another_process_with_another_hash_seed_hits(tmp_path: Path) -> None:
         for seed in ("1", "2")
     }
     assert outputs == {"misses 1 hits 0\n", "misses 0 hits 1\n"}
+
+
+SCRIPT = """
+from instructor import DiskCache, instructor_cache
+{constant}
+@instructor_cache(cache=DiskCache("cache"))
+def extract(text: str) -> str:
+    {body}
+print(extract("France"), extract.cache.stats().hits)
+"""
+
+
+def run_scripts(folder: Path, *scripts: str) -> list[str]:
+    """Run scripts one after another in one folder, and return what each printed."""
+    printed = []
+    for number, script in enumerate(scripts):
+        name, _, text = script.partition(":")
+        (folder / name).write_text(text, encoding="utf-8")
+        printed.append(
+            subprocess.run(
+                [sys.executable, name],
+                cwd=folder,
+                env={"PYTHONHASHSEED": str(number), "PYTHONPATH": ":".join(sys.path)},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            ).stdout.strip()
+        )
+    return printed
+
+
+def test_two_scripts_never_share_a_key(tmp_path: Path) -> None:
+    capital = SCRIPT.format(constant="", body='return f"capital of {text}"')
+    president = SCRIPT.format(constant="", body='return f"president of {text}"')
+    one = SCRIPT.format(constant='PROMPT = "one"', body="return PROMPT")
+    two = SCRIPT.format(constant='PROMPT = "two"', body="return PROMPT")
+    scripts = (f"a.py:{capital}", f"b.py:{president}", f"a.py:{capital}", f"c.py:{one}", f"d.py:{two}")
+    assert run_scripts(tmp_path, *scripts) == [
+        "capital of France 0",
+        "president of France 0",
+        "capital of France 1",
+        "one 0",
+        "two 0",
+    ]
+
+
+def test_a_script_hits_until_the_function_itself_is_edited(tmp_path: Path) -> None:
+    first = SCRIPT.format(constant="", body="return text")
+    moved = SCRIPT.format(constant="# a comment\n\n", body="return  text  # the same")
+    edited = SCRIPT.format(constant="", body="return text.upper()")
+    scripts = [f"a.py:{text}" for text in (first, moved, edited)]
+    assert run_scripts(tmp_path, *scripts) == ["France 0", "France 1", "FRANCE 0"]

@@ -114,7 +114,7 @@ def test_every_kind_of_cache_serves_a_plain_function(any_cache: Any, calls: list
     assert calls == ["a"]
     assert extract.cache.stats().errors == 0
     if isinstance(any_cache, redis.asyncio.Redis):
-        handle_of(extract.cache)._get_loop().run(any_cache.aclose(), 5)
+        handle_of(extract.cache)._runner.get_loop().run(any_cache.aclose(), 5)
 
 
 async def test_every_kind_of_cache_serves_an_async_function(any_cache: Any, calls: list[Any]) -> None:
@@ -131,7 +131,7 @@ async def test_every_kind_of_cache_serves_an_async_function(any_cache: Any, call
     elif isinstance(any_cache, RedisCache):
         await any_cache.close_async()
     elif isinstance(any_cache, diskcache.Cache):
-        handle_of(extract.cache)._get_workers().run(any_cache.close, 5)  # its connections belong to threads
+        handle_of(extract.cache)._runner.get_workers().run(any_cache.close, 5)  # its connections belong to threads
 
 
 @pytest.mark.parametrize("cache", [{}, "redis://localhost", 5, AutoCache])

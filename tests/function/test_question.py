@@ -25,7 +25,7 @@ def extract(text: str) -> list[str]:
     return [text]
 
 
-CODEC = FunctionCodec(extract, {}, shared=True)
+CODEC = FunctionCodec(extract, shared=True)
 ENTRY: Any = CODEC.write(KEY, ["a"], None, 1.0)
 
 

@@ -7,10 +7,12 @@ import inspect
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import AsyncMock, MagicMock, Mock
 
 import anthropic
 import httpx2
 import openai
+import pydantic
 import pytest
 from google import genai
 
@@ -384,3 +386,67 @@ def test_a_port_shows_no_key():
     port = port_of("openai/m", api_key=KEY)
     assert KEY not in repr(port)
     assert anthropic_port.CODEC is port_of("anthropic/m", api_key=KEY)._codec
+
+
+ACCOUNT = {"OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj-1", "OPENAI_CUSTOM_HEADERS": "X-Tenant: t1"}
+
+
+@pytest.mark.parametrize(
+    "vendor", [vendor for vendor in REMOTE if vendor.sdk in ("openai", "azure")], ids=lambda v: v.name
+)
+async def test_account_variables_of_openai_reach_openai_only(vendor, reply_server: ReplyServer, monkeypatch):
+    reply_server.script(Reply(CHAT[2]))
+    place = {"base_url": reply_server.url, "api_key": KEY}
+    before = dict(port_of(f"{vendor.name}/m", **place).endpoint)
+    for name, value in (ACCOUNT | {"OPENAI_ADMIN_KEY": "adm"}).items():
+        monkeypatch.setenv(name, value)
+    own = vendor.name == "openai"
+    for async_client in (False, True):
+        port = port_of(f"{vendor.name}/m", async_client=async_client, **place)
+        await send(port, *CHAT[:2])
+        assert port.client.admin_api_key == ("adm" if own else None)
+        await close(port.client)
+        headers = {name.lower(): value for name, value in reply_server.requests[-1].headers.items()}
+        sent = [headers.get(name) for name in ("openai-organization", "openai-project", "x-tenant")]
+        assert sent == (["org-1", "proj-1", "t1"] if own else [None] * 3)
+        assert (dict(port.endpoint) == before) is not own
+
+
+@pytest.mark.parametrize("asked", [{"organization": "org-2", "default_headers": {"X-Tenant": "t2"}}])
+def test_what_the_caller_says_of_an_account_reaches_any_vendor(asked, monkeypatch):
+    for name, value in ACCOUNT.items():
+        monkeypatch.setenv(name, value)
+    client = from_provider("groq/m", api_key=KEY, **asked).client
+    assert (client.organization, client.project, client._custom_headers) == ("org-2", None, {"X-Tenant": "t2"})
+
+
+def test_a_mock_of_an_sdks_client_is_taken_for_the_client():
+    class User(pydantic.BaseModel):
+        name: str
+
+    answer = openai.types.chat.ChatCompletion.construct(**chat_completion(tool="User", arguments={"name": "Jason"}))
+    for mocked in (MagicMock(spec=openai.OpenAI), Mock(spec=openai.OpenAI)):
+        mocked.chat = MagicMock()
+        mocked.chat.completions.create.return_value = openai.types.chat.ChatCompletion.model_validate(
+            answer.model_dump(warnings=False)
+        )
+        client = from_openai(mocked, model="gpt-4.1")
+        assert client.provider == "openai"
+        assert client.create(User, MESSAGES) == User(name="Jason")
+        assert client._adapter.endpoint == {}
+
+
+async def test_a_mock_of_an_asynchronous_client_is_taken_for_the_client():
+    mocked = MagicMock(spec=openai.AsyncOpenAI)
+    mocked.chat.completions.create = AsyncMock(
+        return_value=openai.types.chat.ChatCompletion.model_validate(chat_completion(content="yes"))
+    )
+    completion = await from_openai(mocked, model="gpt-4.1").create(None, MESSAGES)
+    assert completion.choices[0].message.content == "yes"
+
+
+@pytest.mark.parametrize("mock_class", [Mock, MagicMock])
+def test_mocks_of_the_other_sdks_clients_are_taken_too(mock_class):
+    assert from_anthropic(mock_class(spec=anthropic.Anthropic), model="m").provider == "anthropic"
+    assert type(from_anthropic(mock_class(spec=anthropic.AsyncAnthropic), model="m")).__name__ == "AsyncInstructor"
+    assert from_genai(mock_class(spec=genai.Client), model="m").provider == "google"

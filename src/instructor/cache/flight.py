@@ -8,17 +8,15 @@ leads, who waits, and when waiting would be in vain.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from instructor.locks import make_lock
+from instructor.locks import make_lock, reset_after_fork
 
 if TYPE_CHECKING:
     import asyncio
@@ -246,7 +244,7 @@ class Flights(Generic[T]):
         self.landed = 0
         self._lock = make_lock()
         self._flights: dict[str, Flight[T]] = {}
-        _all_flights.add(self)
+        reset_after_fork(self)
 
     def claim(self, key: str, source: object = None) -> Lease[T] | Flight[T]:
         """Lead the flight of `key` if nobody does, or nobody who can still land it.
@@ -283,9 +281,6 @@ class Flights(Generic[T]):
         self._flights = {}
 
 
-_all_flights: weakref.WeakSet[Flights[Any]] = weakref.WeakSet()
-
-
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """The event loop that runs in this thread. Importing asyncio takes longer than a cache hit, so it isn't imported."""
     module = sys.modules.get("asyncio")
@@ -294,12 +289,3 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 def _next_tick(deadline: float | None) -> float:
     return TICK if deadline is None else max(0.0, min(TICK, deadline - time.monotonic()))
-
-
-def _reset_all() -> None:
-    for flights in list(_all_flights):
-        flights.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all)

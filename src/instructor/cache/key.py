@@ -39,11 +39,14 @@ _EXCLUDED_FROM_KEY = frozenset(
 )
 """Arguments that change how an answer is fetched, not which one it is."""
 
-_MARK = "\0"
+MARK = "\0"
 """Begins the names of members that stand for what JSON lacks; see `canonical`."""
 
 _MARK_TEXT = "\\u0000"
 """The mark as JSON writes it. A canonical text without it holds plain JSON data only."""
+
+write_json: Callable[[Any], str] = json.JSONEncoder(sort_keys=True).encode
+"""Writes canonical data as text. ``json.dumps`` would make an encoder for each text."""
 
 _MAX_DEPTH = 100
 
@@ -227,7 +230,7 @@ def canonical_text(value: Any, path: str, form: Form = Form.REQUEST) -> str:
     Raises:
         NoCanonicalFormError: As `canonical`.
     """
-    return json.dumps(canonical(value, path, form), sort_keys=True)
+    return write_json(canonical(value, path, form))
 
 
 def canonical(value: Any, path: str = "value", form: Form = Form.REQUEST, depth: int = 0) -> Any:
@@ -245,7 +248,7 @@ def canonical(value: Any, path: str = "value", form: Form = Form.REQUEST, depth:
         >>> canonical((1.0, {"b": 2, "a": None}))
         [1, {'b': 2, 'a': None}]
     """
-    kind = type(value)
+    kind = type(cast("object", value))
     if value is None or kind is str or kind is bool:
         return value
     if depth > _MAX_DEPTH:
@@ -263,15 +266,15 @@ def canonical(value: Any, path: str = "value", form: Form = Form.REQUEST, depth:
 
 
 def _canonical_integer(value: int, path: str, form: Form, depth: int) -> Any:  # noqa: ARG001 - one signature for all
-    return value if -_LARGEST_INTEGER < value < _LARGEST_INTEGER else {f"{_MARK}integer": hex(value)}
+    return value if -_LARGEST_INTEGER < value < _LARGEST_INTEGER else {f"{MARK}integer": hex(value)}
 
 
 def _canonical_float(value: float, path: str, form: Form, depth: int) -> Any:  # noqa: ARG001 - one signature for all
     if form is Form.ARGUMENT:
-        return {f"{_MARK}float": repr(value)}
+        return {f"{MARK}float": repr(value)}
     if value.is_integer():
         return int(value)
-    return value if math.isfinite(value) else {f"{_MARK}float": str(value)}
+    return value if math.isfinite(value) else {f"{MARK}float": str(value)}
 
 
 def _canonical_items(value: list[Any] | tuple[Any, ...], path: str, form: Form, depth: int) -> Any:
@@ -283,7 +286,7 @@ def _canonical_mapping(value: Mapping[Any, Any], path: str, form: Form, depth: i
     data: Any
     if all(type(name) is str for name in value):
         data = {
-            _MARK + name if name.startswith(_MARK) else name: canonical(item, f"{path}.{name}", form, depth)
+            MARK + name if name.startswith(MARK) else name: canonical(item, f"{path}.{name}", form, depth)
             for name, item in value.items()
         }
     elif form is Form.REQUEST and all(isinstance(name, str) for name in value):
@@ -292,33 +295,33 @@ def _canonical_mapping(value: Mapping[Any, Any], path: str, form: Form, depth: i
         pairs = (
             [canonical(name, path, form, depth), canonical(item, path, form, depth)] for name, item in value.items()
         )
-        data = {f"{_MARK}mapping": sorted(pairs, key=_sorted_text)}
+        data = {f"{MARK}mapping": sorted(pairs, key=write_json)}
     return _with_class("mapping of", data, value, dict, form)
 
 
 def _canonical_set(value: AbstractSet[Any], path: str, form: Form, depth: int) -> Any:
-    items = sorted((canonical(item, path, form, depth) for item in value), key=_sorted_text)
-    return {f"{_MARK}set": _with_class("set of", items, value, set, form)}
+    items = sorted((canonical(item, path, form, depth) for item in value), key=write_json)
+    return {f"{MARK}set": _with_class("set of", items, value, set, form)}
 
 
 def _canonical_object(value: Any, path: str, form: Form, depth: int) -> Any:
     """The form of whatever is not exactly one of the built-in types."""
-    if hasattr(type(value), "__cache_key__"):
+    if hasattr(type(cast("object", value)), "__cache_key__"):
         data = canonical(value.__cache_key__(), f"{path}.__cache_key__()", form, depth)
-        return {f"{_MARK}keyed": [_class_name(value), data]}
+        return {f"{MARK}keyed": [_class_name(value), data]}
     for base, (tag, write) in _SCALARS.items():
         if isinstance(value, base):
             if form is Form.REQUEST and isinstance(value, (str, int, float)):
                 return canonical(_plain_scalar(value), path, form, depth)
             data = canonical(write(value), path, form, depth)
             named = isinstance(value, _NAMED_IN_DATA)
-            return {_MARK + tag: data if named else _with_class(tag, data, value, base, form)}
+            return {MARK + tag: data if named else _with_class(tag, data, value, base, form)}
     for base, write_all in _CONTAINERS.items():
         if isinstance(value, base) and not _is_named_tuple(value):
             return write_all(value, path, form, depth)
     state = _state_of(value)
     if state is not None:
-        return {f"{_MARK}object": [_class_name(value), canonical(state, path, form, depth)]}
+        return {f"{MARK}object": [_class_name(value), canonical(state, path, form, depth)]}
     raise NoCanonicalFormError(
         f"{path} is a {_class_name(value)}, which has no form that is the same in every process. To have the call "
         "cached, pass plain data, a dataclass or a pydantic model, or give the class a method __cache_key__() that "
@@ -330,7 +333,7 @@ def _with_class(tag: str, data: Any, value: Any, base: type, form: Form) -> Any:
     """Add the class of a value to its data, where a difference of class counts and the data do not tell it."""
     if form is not Form.ARGUMENT or type(value) is base:
         return data
-    return {f"{_MARK}{tag}": [_class_name(value), data]}
+    return {f"{MARK}{tag}": [_class_name(value), data]}
 
 
 def _plain_scalar(value: str | float) -> str | float:
@@ -359,10 +362,6 @@ def _state_of(value: Any) -> dict[str, Any] | None:
 
 def _is_named_tuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(cast("object", value), "_fields")
-
-
-def _sorted_text(data: Any) -> str:
-    return json.dumps(data, sort_keys=True)
 
 
 def _class_name(value: Any) -> str:

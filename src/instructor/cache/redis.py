@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib
 import inspect
 import os
-from collections.abc import AsyncGenerator, Awaitable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_ttl, is_timeout
-from instructor.cache.threads import Workers
+from instructor.cache.redis_pool import (
+    make_async_client,
+    make_client,
+    pool_size,
+    wait_for_connection,
+    wait_for_connection_async,
+)
+from instructor.cache.store import Ability, BaseCache, Text, check_key, check_text, check_ttl, is_timeout
 from instructor.exceptions import CacheEntryError, ConfigurationError
 
 _BATCH = 1000
@@ -34,13 +38,17 @@ class RedisCache(BaseCache):
         port: Its port. Default 6379.
         url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, instead of `host` and `port`.
         client: A client of your own instead: ``redis.Redis``, ``redis.RedisCluster``, or a Sentinel's
-            ``master_for(...)``. Its own timeouts apply beside `timeout`.
+            ``master_for(...)``. Its own timeouts apply beside `timeout`. While its pool has no free connection,
+            operations wait for one.
         async_client: A client of your own from ``redis.asyncio``, for the asynchronous methods. With `client` only,
             these run in a thread. With `async_client` only, `get` and `set` return awaitables, which synchronous
             callers wait for in a loop of their own; do not then share it with asynchronous ones.
         prefix: Begins every key, and limits what `clear` removes. Default ``"instructor:"``.
-        timeout: Seconds for connecting, and for each answer, at most a day. Default 2.0.
+        timeout: Seconds for a whole operation, connecting included, at most a day. Default 2.0. Waiting for a free
+            connection does not count.
         **options: Further arguments of ``redis.Redis``, such as ``password``, ``username``, ``db`` and ``ssl``.
+            ``max_connections`` (default 50) is how many connections are open at once to serve threads, and to serve
+            the tasks of each event loop. Where more operations are under way they wait for each other.
 
     Raises:
         ConfigurationError: The redis package is missing, or an argument is wrong.
@@ -69,49 +77,64 @@ class RedisCache(BaseCache):
             _check_target(host, port, url)
         else:
             _check_clients(client, async_client, url, options)
-            # Only you know whether a client of yours bounds its waiting.
-            self.abilities = self.abilities - {"bounded"}
+            # Only you know whether a client of yours bounds its waiting; and without an asynchronous one, tasks use
+            # the plain methods, in worker threads.
+            self.abilities = frozenset({"async"} if async_client is not None else ())
         self.prefix = prefix
-        self.timeout = timeout
+        self.timeout = self._patience = timeout
         self._target: tuple[str, int, str | None] = (host, port, url)
         self._options = options
-        self._client: Any = self._connect() if self._own else client
+        self._client: Any = client
         self._given_async: Any = async_client
-        self._workers = Workers()
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
+        if self._own:
+            self._client = self._build(lambda: make_client(url, host, port, timeout, options))
+        # A turn with the store is a connection.
+        self.concurrency = pool_size(self._client if async_client is None else async_client)
 
     def get(self, key: str) -> Any:
         """Return the text under `key`, or None.
 
         Raises:
             CacheEntryError: The key holds no text, but a list or another type of Redis.
+            CacheNotTriedError: The pool of your client had no free connection.
         """
-        with _judged(key):
-            found = self._any().get(self._name(key))
-        return _judge(key, found) if inspect.isawaitable(found) else found
+        name = self._name(key)
+        try:
+            found = self._call("get", name)
+        except Exception as error:
+            _check_entry(key, error)
+            raise
+        if found is None or isinstance(found, bytes):
+            return found
+        return _check_awaited(key, found) if inspect.isawaitable(found) else found
 
     def set(self, key: str, value: Any, ttl: int | None = None) -> Any:
         """Store a text under `key`, for `ttl` seconds if given, whatever was there before.
 
         Raises:
-            ConfigurationError: `key` is no str, `value` is no text, or `ttl` no number of whole seconds above 0.
+            ConfigurationError: `key` is not a str, `value` is not text, or `ttl` is not a number of whole seconds
+                above 0.
+            CacheNotTriedError: As `get`.
         """
-        return self._any().set(self._name(key), check_text("RedisCache", value), ex=check_ttl("RedisCache", ttl))
+        return self._call("set", self._name(key), check_text("RedisCache", value), check_ttl("RedisCache", ttl))
 
-    async def get_async(self, key: str) -> str | bytes | None:
-        """As `get`, without blocking the event loop."""
+    async def get_async(self, key: str) -> Text | None:
+        """As `get`, without blocking the event loop. A client bounds its time; bound it yourself if you call it."""
         client = await self._async()
         if client is None:
-            return await self._workers.run_async(lambda: self.get(key), self.timeout)
-        return await _judge(key, client.get(self._name(key)))
+            found: Text | None = await asyncio.to_thread(self.get, key)
+            return found
+        return await _check_awaited(key, self._call_async(client, "get", self._name(key)))
 
     async def set_async(self, key: str, value: str, ttl: int | None = None) -> None:
-        """As `set`, without blocking the event loop."""
+        """As `set`, without blocking the event loop, and as `get_async`."""
         client = await self._async()
         if client is None:
-            await self._workers.run_async(lambda: self.set(key, value, ttl), self.timeout)
+            await asyncio.to_thread(self.set, key, value, ttl)
         else:
-            await client.set(self._name(key), check_text("RedisCache", value), ex=check_ttl("RedisCache", ttl))
+            text, seconds = check_text("RedisCache", value), check_ttl("RedisCache", ttl)
+            await self._call_async(client, "set", self._name(key), text, seconds)
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
@@ -144,9 +167,18 @@ class RedisCache(BaseCache):
     def _name(self, key: str) -> str:
         return self.prefix + check_key("RedisCache", key)
 
-    def _any(self) -> Any:
-        # An asynchronous client returns awaitables, which the handle of a synchronous caller waits for.
-        return self._client if self._client is not None else self._given_async
+    def _call(self, command: str, *arguments: Any) -> Any:
+        if self._own:
+            return _COMMANDS[command](self._client, *arguments)
+        if self._client is None:
+            # An awaitable, which the handle of a synchronous caller waits for.
+            return self._call_async(self._given_async, command, *arguments)
+        return wait_for_connection(lambda: _COMMANDS[command](self._client, *arguments), self._patience)
+
+    async def _call_async(self, client: Any, command: str, *arguments: Any) -> Any:
+        if self._own:
+            return await _COMMANDS[command](client, *arguments)
+        return await wait_for_connection_async(lambda: _COMMANDS[command](client, *arguments), self._patience)
 
     def _sync(self) -> Any:
         if self._client is None:
@@ -169,42 +201,22 @@ class RedisCache(BaseCache):
             await held.keeper.asend(None)
         return held.client
 
-    def _connect(self) -> Any:
-        redis = _import_redis()
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-
-        # One more try finds a server that was restarted behind an open connection. After a timeout there is none:
-        # the answer to a request given up must never be read as the answer to the next, nor may the waiting add up.
-        return self._build(redis.Redis, Retry(NoBackoff(), 1, (redis.ConnectionError,)))
-
     def _connect_async(self) -> Any:
-        module: Any = importlib.import_module("redis.asyncio")
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        return self._build(module.Redis, Retry(NoBackoff(), 1, (module.ConnectionError,)))
-
-    def _build(self, kind: Any, retry: Any) -> Any:
         host, port, url = self._target
-        options = {
-            "socket_timeout": self.timeout,
-            "socket_connect_timeout": self.timeout,
-            "retry": retry,
-            **self._options,
-        }
+        return self._build(lambda: make_async_client(url, host, port, self._options))
+
+    def _build(self, make: Callable[[], Any]) -> Any:
         try:
-            if url is not None:
-                return kind.from_url(url, **options)
-            return kind(host=host, port=port, **options)
+            return make()
         except (TypeError, ValueError) as error:
             # Without its cause, whose text may hold the password of the URL.
-            raise ConfigurationError(f"RedisCache could not be set up: {_hide(str(error), url, options)}") from None
+            message = _hide(str(error), self._target[2], self._options)
+            raise ConfigurationError(f"RedisCache could not be set up: {message}") from None
 
     def __repr__(self) -> str:
         host, port, url = self._target
         if not self._own:
-            return f"RedisCache(client={_class_name(self._any())}, prefix={self.prefix!r})"
+            return f"RedisCache(client={_class_name(self._client or self._given_async)}, prefix={self.prefix!r})"
         parts = urlsplit(url) if url is not None else None
         where = f"{host}:{port}" if parts is None else f"{parts.hostname or ''}:{parts.port or port}{parts.path}"
         return f"RedisCache({where!r}, prefix={self.prefix!r})"
@@ -212,7 +224,7 @@ class RedisCache(BaseCache):
     def __reduce__(self) -> tuple[Any, ...]:
         if not self._own:
             raise TypeError("A RedisCache over a client of yours cannot be copied or sent to another process.")
-        return _rebuild, (*self._target, self.prefix, self.timeout, self._options)
+        return _rebuild, (*self._target, self.prefix, self._patience, self._options)
 
 
 class _LoopClient:
@@ -235,22 +247,31 @@ async def _keep(client: Any, by_loop: dict[asyncio.AbstractEventLoop, _LoopClien
         await client.aclose()
 
 
-@contextlib.contextmanager
-def _judged(key: str) -> Generator[None, None, None]:
-    """Emit what is wrong with one key from what is wrong with the server."""
+def _get(client: Any, name: str) -> Any:
+    return client.get(name)
+
+
+def _set(client: Any, name: str, text: str | bytes, seconds: int | None) -> Any:
+    return client.set(name, text, ex=seconds)
+
+
+_COMMANDS: dict[str, Callable[..., Any]] = {"get": _get, "set": _set}
+
+
+def _check_entry(key: str, error: Exception) -> None:
+    """Raise `CacheEntryError` if an error says what is wrong with one key, rather than with the server."""
+    if isinstance(error, UnicodeDecodeError):  # by a client with decode_responses=True
+        raise CacheEntryError(f"The Redis key of {key!r} holds no text: {error}.") from error
+    if str(error).startswith("WRONGTYPE"):  # https://redis.io/docs/latest/commands/get/
+        raise CacheEntryError(f"The Redis key of {key!r} holds another type than a string.") from error
+
+
+async def _check_awaited(key: str, found: Awaitable[Text | None]) -> Text | None:
     try:
-        yield
-    except Exception as error:
-        if isinstance(error, UnicodeDecodeError):  # by a client with decode_responses=True
-            raise CacheEntryError(f"The Redis key of {key!r} holds no text: {error}.") from error
-        if str(error).startswith("WRONGTYPE"):  # https://redis.io/docs/latest/commands/get/
-            raise CacheEntryError(f"The Redis key of {key!r} holds another type than a string.") from error
-        raise
-
-
-async def _judge(key: str, found: Awaitable[str | bytes | None]) -> str | bytes | None:
-    with _judged(key):
         return await found
+    except Exception as error:
+        _check_entry(key, error)
+        raise
 
 
 def _class_name(value: object) -> str:
@@ -259,14 +280,6 @@ def _class_name(value: object) -> str:
 
 def _rebuild(host: str, port: int, url: str | None, prefix: str, timeout: float, options: dict[str, Any]) -> RedisCache:
     return RedisCache(host, port, url, prefix=prefix, timeout=timeout, **options)
-
-
-def _import_redis() -> Any:
-    try:
-        import redis
-    except ImportError as error:
-        raise ConfigurationError('RedisCache needs the redis package: pip install "instructor[redis]"') from error
-    return redis
 
 
 def _check_arguments(prefix: Any, timeout: Any) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, cast
 
+from instructor.cache.counters import counters_of
 from instructor.cache.entry import Entry
 from instructor.exceptions import ConfigurationError
+
+Text: TypeAlias = str | bytes | bytearray | memoryview
+"""What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
 Ability = Literal["local", "async", "bounded", "sized"]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
@@ -66,12 +71,18 @@ class BaseCache(ABC):
     """A store of answers. Subclass it with `get` and `set` to cache in anything you like.
 
     The two methods may be plain or ``async``; either kind serves both clients. They are called from several
-    threads at once. Plain ones run in a worker thread, so that a store that hangs cannot hang the call; set
-    ``timeout = None`` on the class to have them called in the caller's own thread by the synchronous client,
-    without a limit. A subclass need not call ``super().__init__()``.
+    threads at once. Plain ones run in a worker thread, so that a store that hangs cannot hang the call. A store over
+    something that only the thread that made it may use, such as a single ``sqlite3`` connection, does not work that
+    way: give it a connection for each thread, or set ``timeout = None`` on the class to have plain methods called in
+    the caller's own thread by the synchronous client, without a limit.
+    A subclass need not call ``super().__init__()``.
 
     Attributes:
-        timeout: Seconds after which an operation counts as failed. Default 5.0; None for no limit.
+        timeout: Seconds after which an operation counts as failed. Default 5.0; None for no limit. They are counted
+            while the operation runs. Waiting for a turn, for a worker thread, or for an event loop that is busy does
+            not count.
+        concurrency: How many operations the store is asked for at once by threads, and by the tasks of each event
+            loop; the others wait for their turn. Default 50; worker threads are 16 at most.
         pause: Seconds for which a store that failed is left alone before it is tried again. Default 10.0.
         on_error: ``"ignore"`` (default): a failing store costs one warning and one event, and the call goes on
             without it. ``"raise"``: the call raises `CacheError`.
@@ -96,6 +107,7 @@ class BaseCache(ABC):
     """
 
     timeout: float | None = 5.0
+    concurrency: int = 50
     pause: float = 10.0
     on_error: Literal["ignore", "raise"] = "ignore"
     abilities: frozenset[Ability] = frozenset()
@@ -103,11 +115,14 @@ class BaseCache(ABC):
     """False for a store whose entries never expire, whatever ``cache_ttl`` says."""
 
     @abstractmethod
-    def get(self, key: str) -> Awaitable[str | bytes | None] | str | bytes | None:
+    def get(self, key: str) -> Awaitable[Text | None] | Text | None:
         """Return what was stored under `key`, or None.
 
         Args:
             key: 64 hexadecimal digits, a SHA-256.
+
+        Returns:
+            The text; or its UTF-8 as ``bytes``, ``bytearray`` or ``memoryview``, as database drivers return it.
         """
 
     @abstractmethod
@@ -127,9 +142,7 @@ class BaseCache(ABC):
 
     def stats(self) -> CacheStats:
         """Counters of this store since it was made, over all clients that use it."""
-        from instructor.cache.handle import handle_of
-
-        return handle_of(self).stats()
+        return read_stats(self)
 
 
 class LocalStore(Protocol):
@@ -147,7 +160,7 @@ class LocalStore(Protocol):
 class AsyncStore(Protocol):
     """The ability ``"async"``: native asynchronous input and output beside the plain methods."""
 
-    async def get_async(self, key: str) -> str | bytes | None:
+    async def get_async(self, key: str) -> Text | None:
         """As `BaseCache.get`."""
         ...
 
@@ -162,6 +175,17 @@ class SizedStore(Protocol):
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and their bytes."""
         ...
+
+
+def read_stats(store: BaseCache) -> CacheStats:
+    """Return the counters of a store, and its size where it knows it."""
+    counts, abilities = counters_of(store).read(), check_store(store)
+    entries = size = None
+    if "sized" in abilities:
+        # A store that is down, or cannot count, has counters all the same.
+        with contextlib.suppress(Exception):
+            entries, size = cast("SizedStore", store).size()
+    return CacheStats(counts.hits, counts.misses, counts.writes, counts.errors, entries=entries, bytes=size)
 
 
 _METHODS: dict[Ability, tuple[str, ...]] = {
@@ -184,6 +208,7 @@ def check_store(store: BaseCache) -> frozenset[Ability]:
     """
     for name, value, takes, fits in (
         ("timeout", store.timeout, "seconds above 0, at most a day, or None for no limit", _is_limit),
+        ("concurrency", store.concurrency, "a whole number above 0", _is_count),
         ("pause", store.pause, "seconds, not below 0", _is_pause),
         ("on_error", store.on_error, '"ignore" or "raise"', ("ignore", "raise").__contains__),
         ("abilities", store.abilities, f"a frozenset of {', '.join(map(repr, _METHODS))}", _is_abilities),
@@ -262,6 +287,10 @@ def _declares_own(kind: type[BaseCache]) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _is_limit(value: Any) -> bool:

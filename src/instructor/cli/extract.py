@@ -63,7 +63,7 @@ def listen(client: Any) -> None:
     """Have each of a client's events noted in the outcome of its record."""
     client.on("cache:hit", _note_event)
     client.on("cache:coalesced", _note_event)
-    client.on("completion:response", _note_answer)
+    client.on("completion:response", note_answer)
     client.on("completion:usage", _note_usage)
     client.on("parse:error", _note_invalid_answer)
 
@@ -80,7 +80,8 @@ def _note_usage(usage: Usage, attempt_number: int) -> None:
         outcome.note_usage(usage, attempt_number)
 
 
-def _note_answer(_: Any) -> None:
+def note_answer(_: Any) -> None:
+    """Note that the provider has answered for the record at hand, so that its answer is stored in any case."""
     outcome = _current.get()
     if outcome is not None:
         outcome.answered = True

@@ -66,7 +66,9 @@ def ask(call: Call[Any]) -> Flow[Received]:
             if seconds > 0:
                 yield from Sleep(seconds)
             if attempts.answered and is_invalid_answer(error):
-                request = prompt.wire.reask(request, completion, error, prompt.mode)
+                specs = call.plan.type.specs if call.plan.type else ()
+                names = [spec.name for spec in specs]
+                request = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
             continue
         flaw = None if call.plan.type else find_flaw(prompt, completion)
         return Received(value, parts, completion, attempts, flaw)
@@ -81,13 +83,15 @@ def current(call: Call[Any], prompt: Prompt) -> Prompt:
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
     """Write the first request in the prompt's way."""
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
-    return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments)
+    return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments, prompt.capabilities)
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Any) -> tuple[Part, ...]:
     """Read the answer out of a completion."""
-    spec = call.plan.type.spec if call.plan.type else None
-    return prompt.wire.read(completion, prompt.mode, (spec.name,), (spec,)) if spec else ()
+    if call.plan.type is None:
+        return ()
+    specs = call.plan.type.specs
+    return prompt.wire.read(completion, prompt.mode, [spec.name for spec in specs], specs)
 
 
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:

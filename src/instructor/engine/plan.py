@@ -43,7 +43,7 @@ class Plan:
         self.type = response_type
         self.direct = response_type is not None and not response_type.holds_model
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
-        self.shape_text = _describe(response_type.spec) if response_type else "null"
+        self.shape_text = _describe(response_type.specs) if response_type else "null"
         self._bindings: dict[tuple[str, Mode, bool, Capabilities], Binding] = {}
 
     def binding(self, wire: Wire, mode: Mode, strict: bool, capabilities: Capabilities) -> Binding | None:
@@ -52,13 +52,15 @@ class Plan:
             return None
         way = (wire.name, mode, strict, capabilities)
         if way not in self._bindings:
-            self._bindings[way] = wire.bind(self.type.spec, mode, strict)
+            self._bindings[way] = wire.bind(self.type.specs[0], mode, strict, capabilities)
         return self._bindings[way]
 
 
-def _describe(spec: ToolSpec) -> str:
-    order = hashlib.sha256(json.dumps(spec.schema).encode()).hexdigest()
-    return canonical_text([spec.name, spec.description, order], "shape")
+def _describe(specs: tuple[ToolSpec, ...]) -> str:
+    shape = [
+        (spec.name, spec.description, hashlib.sha256(json.dumps(spec.schema).encode()).hexdigest()) for spec in specs
+    ]
+    return canonical_text(shape, "shape")
 
 
 class Plans:

@@ -1,4 +1,4 @@
-"""The kinds of response model: how each is shown to a model, and how its answer becomes a value."""
+"""Response models: what each kind asks of a model, and how an answer becomes a value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import types
 import typing
 import weakref
-from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 import typing_extensions
@@ -24,7 +23,7 @@ from instructor.wires.spec import ToolSpec
 _ROOT_MODEL: type = RootModel
 
 CONTENT = "content"
-"""The one property of the object that carries an answer which is no object itself."""
+"""The name of the property that holds an answer which is not an object itself."""
 
 
 _UNREADABLE = (
@@ -36,14 +35,14 @@ _UNREADABLE = (
     SchemaError,
     TypeError,
 )
-"""What pydantic raises for what it cannot read: for a bare ``Union`` or `BaseModel` itself, Python's own errors."""
+"""What pydantic raises for a type that it cannot read; for a bare ``Union`` or `BaseModel` itself, Python's own errors."""
 
 
 class ResponseType(Protocol):
     """One response model, ready to use.
 
     Attributes:
-        holds_model: Whether the kind keeps the response model alive.
+        holds_model: Whether this object keeps the response model alive.
     """
 
     holds_model: ClassVar[bool]
@@ -54,12 +53,20 @@ class ResponseType(Protocol):
         ...
 
     @property
-    def spec(self) -> ToolSpec:
-        """The object that the model is asked for."""
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools, or forms of an answer, that the model may choose from. One for each response model today."""
         ...
 
-    def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
-        """Make a value from an answer's parts; the same for a live answer and a stored one.
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+        """Make a value of the parts of an answer, live or stored: both are parsed and validated alike.
+
+        So a field that the answer leaves out gets its default anew on each hit. With a ``default_factory`` such as
+        ``uuid4`` its value differs between the live answer and its hits, as it does between two answers.
+
+        Args:
+            parts: At least one. Where the answer is a single value, the first part holds it.
+            strict: Whether the types of JSON must fit exactly.
+            context: What validators find as ``info.context``.
 
         Raises:
             pydantic.ValidationError: The answer is not valid.
@@ -76,9 +83,9 @@ class ModelType:
         complete_model(model)
         self._model = weakref.ref(model)
         self.schema = model.model_json_schema(schema_generator=StableJsonSchema)
-        self.spec = tool_spec_of(self.schema, model.__name__, model.__doc__)
+        self.specs = (tool_spec_of(self.schema, model.__name__, model.__doc__),)
 
-    def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
         """Validate with the class's own validator, which `model_rebuild` may have replaced since."""
         model = self._model()
         assert model is not None, "a call holds the class that it parses into"
@@ -86,23 +93,23 @@ class ModelType:
 
 
 class AdapterType:
-    """A TypedDict or a dataclass: an object, but no pydantic model."""
+    """A TypedDict or a dataclass: its answer is an object too."""
 
     holds_model: ClassVar[bool] = True
 
     def __init__(self, model: Any) -> None:
         adapter: TypeAdapter[Any] = TypeAdapter(model)
         self.schema = adapter.json_schema(schema_generator=StableJsonSchema)
-        self.spec = tool_spec_of(self.schema, model.__name__, _written_docstring(model))
+        self.specs = (tool_spec_of(self.schema, model.__name__, _written_docstring(model)),)
         self._validator = adapter.validator
 
-    def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
         """Validate the object."""
         return self._validator.validate_json(parts[0].text, strict=strict, context=context)
 
 
 class WrappedType:
-    """Anything else: asked for as the one property of an object, because providers only promise objects."""
+    """Any other type, such as ``int`` or ``list[User]``: the only property of an object, because tools take objects."""
 
     holds_model: ClassVar[bool] = True
 
@@ -110,22 +117,22 @@ class WrappedType:
         wrapper: Any = typing_extensions.TypedDict(name, {CONTENT: model})  # type: ignore[misc]  # pyright: ignore - name and type are only known here
         adapter: TypeAdapter[Any] = TypeAdapter(wrapper)
         self.schema = TypeAdapter(model).json_schema(schema_generator=StableJsonSchema)
-        self.spec = tool_spec_of(adapter.json_schema(schema_generator=StableJsonSchema), name, None)
+        self.specs = (tool_spec_of(adapter.json_schema(schema_generator=StableJsonSchema), name, None),)
         self._validator = adapter.validator
 
-    def parse(self, parts: Sequence[Part], strict: bool, context: Any) -> Any:
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
         """Validate the object and take its property."""
         return self._validator.validate_json(parts[0].text, strict=strict, context=context)[CONTENT]
 
 
 def make_response_type(response_model: Any) -> ResponseType:
-    """Find out what a response model is.
+    """Prepare a response model.
 
     Args:
         response_model: What the user passed, not None.
 
     Raises:
-        ConfigurationError: It is nothing that an answer can be validated against.
+        ConfigurationError: It isn't a type that pydantic can validate.
     """
     try:
         model: Any = _readable(response_model)
@@ -158,10 +165,10 @@ def complete_model(model: type[BaseModel]) -> None:
 
 
 def _readable(model: Any) -> Any:
-    """Put in place of a type what pydantic can read: a list for an Iterable, its own TypedDict for typing's."""
+    """Replace what pydantic can't read: an Iterable by a list, typing's TypedDict by that of typing_extensions."""
     if not isinstance(model, type) and (isinstance(model, (str, bytes, int, float)) or not _is_annotation(model)):
         raise ConfigurationError(
-            f"response_model is {model!r}, which is no type. Pass the class itself, such as User or list[User]."
+            f"response_model is {model!r}, which is not a type. Pass the class itself, such as User or list[User]."
         )
     if typing_extensions.is_typeddict(model):
         return _readable_typed_dict(model)
@@ -178,7 +185,7 @@ def _is_annotation(model: Any) -> bool:
 
 
 def _readable_typed_dict(model: Any) -> Any:
-    """Before Python 3.12 pydantic reads only the TypedDict of typing_extensions; a dict comes back either way."""
+    """Before Python 3.12 pydantic reads only the TypedDict of typing_extensions. Values are plain dicts either way."""
     if type(model).__module__ == "typing_extensions" or typing_extensions.TypedDict is getattr(typing, "TypedDict", 0):
         return model
     hints = typing_extensions.get_type_hints(model, include_extras=True)
@@ -192,10 +199,10 @@ def _readable_typed_dict(model: Any) -> Any:
 
 
 def tool_spec_of(schema: dict[str, Any], name: str, description: str | None) -> ToolSpec:
-    """Make the spec of an object's schema.
+    """Describe a tool whose arguments are an object.
 
     Args:
-        schema: As pydantic makes it. A recursive model's has a ``$ref`` at the top, which providers refuse.
+        schema: As pydantic makes it. Providers refuse the ``$ref`` at the top of a recursive model's.
         name: The class's name; a generic's may hold brackets.
         description: The class's docstring.
     """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
@@ -30,32 +29,41 @@ def instructor_cache(*, cache: Any = None, ttl: float | timedelta | None = None)
 def instructor_cache(function: Any = None, /, *, cache: Any = None, ttl: float | timedelta | None = None) -> Any:
     """Cache what a function returns, by its arguments. For functions and methods, plain and ``async``.
 
-    You would use it around a function that does more than one call of a client: that reads a page, asks twice and
-    merges. Around a single call, pass ``cache=`` to the client instead; it knows everything that the call says.
+    Use it around a function that does more than one call of a client: that reads a page, asks twice and merges. Around
+    a single call, pass ``cache=`` to the client instead, which knows everything that can affect the answer.
 
-    The key is made of the function's module and name, the JSON Schema of its return type, and its arguments with
-    defaults filled in; ``f(1)`` and ``f(x=1)`` are one. Of a method's ``self`` the data enter the key if it is a
-    pydantic model or a dataclass, or whatever its method ``__cache_key__()`` returns; any other instance has a key
-    of its own that ends with it. A call with an argument that has no canonical form, such as an open file, is not
-    cached, which a warning in the log ``instructor.cache`` says once. For a function inside a function, the variables
-    of the outer one count as they are when it is decorated. What else a function depends on, its body and global
-    variables, is not in the key: rename the function, or clear the store, when it changes.
+    **The key** is made of the function's name and code, the JSON Schema of its return type, and its arguments with
+    defaults filled in: ``f(1)`` and ``f(x=1)`` are one call, ``f(1)`` and ``f(1.0)`` are two. An argument, a method's
+    ``self`` included, may be plain data, a dataclass, a pydantic model, a class, a function, a client, or an object
+    whose method ``__cache_key__()`` returns plain data. The order of a dict's keys doesn't count.
 
-    What is stored is JSON, read back through the return type, and only if that gives an equal value. Identical calls
-    at the same time run the function once. A function that raises stores nothing.
+    - Editing the function makes new keys; comments and layout don't matter. What else it depends on isn't in the key,
+      such as global variables and the functions it calls: clear the store, or rename the function, when they change.
+    - A function in a script is known by the script's path, so two scripts never share a result. Put the function in a
+      module to find its results from anywhere.
+    - For a function inside a function, the variables of the outer one count as they are at the first call. Its code is
+      known by bytecode, so another minor version of Python runs it anew.
+
+    **A call is not cached**, which a warning in the log ``instructor.cache`` says once, with what to do, if something in
+    it has no canonical form, such as an open file or an instance of a plain class. A result is not kept if what is
+    read back would not be the same: it is written as JSON, read through the return type, and compared with the
+    original, types and private data included.
+
+    Identical calls at the same time run the function once. A function that raises stores nothing.
 
     Args:
         function: The function, when used without parentheses. Its return type must be annotated, with anything that
             pydantic can validate: a model, ``list[Model]``, ``Model | None``, ``int``.
         cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``. Default: an
             `AutoCache` of the function's own, found as its attribute ``cache``.
-        ttl: Seconds, or a timedelta, after which a result is made anew. Default None: never. 0: nothing is stored.
+        ttl: Seconds, or a timedelta, after which the function is run again. Default None: never. 0 stores nothing.
 
     Returns:
         The function, cached, with the store as attribute ``cache``.
 
     Raises:
-        ConfigurationError: The return type is missing or none of pydantic's, or an argument is wrong.
+        ConfigurationError: The return type is missing, or not one that pydantic validates; or an argument is wrong. If
+            the return type is in quotes and not defined yet, the first call raises it.
 
     Example:
         >>> @instructor_cache
@@ -65,26 +73,25 @@ def instructor_cache(function: Any = None, /, *, cache: Any = None, ttl: float |
         (4, 4, 1)
     """
     seconds = _check_ttl(ttl)
-    names = _names_of_caller()
 
     def decorate(target: Any) -> Any:
         if cache is None:
-            return _decorate(target, AutoCache(), seconds, names, shared=False)
+            return _decorate(target, AutoCache(), seconds, shared=False)
         store = _store_of(cache)
         if not seconds or store.honours_ttl:
-            return _decorate(target, store, seconds, names, shared=True)
+            return _decorate(target, store, seconds, shared=True)
         if isinstance(store, AutoCache):
             store.note_ttl()
-        return _decorate(target, store, None, names, shared=True)
+        return _decorate(target, store, None, shared=True)
 
     return decorate if function is None else decorate(function)
 
 
-def _decorate(target: Any, store: BaseCache, ttl: float | None, names: Mapping[str, Any], *, shared: bool) -> Any:
+def _decorate(target: Any, store: BaseCache, ttl: float | None, *, shared: bool) -> Any:
     if isinstance(target, classmethod | staticmethod):
         descriptor: Any = cast("Any", target)
-        return type(descriptor)(_decorate(descriptor.__func__, store, ttl, names, shared=shared))
-    codec = FunctionCodec(target, names, shared=shared)
+        return type(descriptor)(_decorate(descriptor.__func__, store, ttl, shared=shared))
+    codec = FunctionCodec(target, shared=shared)
     function = Function(codec, make_path(store))
     # All that makes a function answer differently is in its key, so an error holds for every caller.
     policy = Policy(ttl=ttl)
@@ -147,7 +154,7 @@ _FOREIGN: dict[str, Callable[[Any], BaseCache]] = {
     "redis.asyncio.client.Redis": _wrap_async_redis,
     "redis.asyncio.cluster.RedisCluster": _wrap_async_redis,
 }
-"""Other libraries' caches, known by name, so that none of them need be installed."""
+"""Other libraries' caches, recognised by name because the libraries may not be installed."""
 
 
 def _store_of(cache: Any) -> BaseCache:
@@ -159,15 +166,8 @@ def _store_of(cache: Any) -> BaseCache:
             return wrap(cache)
     raise ConfigurationError(
         "instructor_cache(cache=) takes a BaseCache, such as DiskCache(), a diskcache.Cache or a redis.Redis; "
-        f"got a {type(cache).__module__}.{type(cache).__qualname__}."
+        f"got an instance of {type(cache).__module__}.{type(cache).__qualname__}."
     )
-
-
-def _names_of_caller() -> dict[str, Any]:
-    """The local names at the place where the decorator stands."""
-    frame = inspect.currentframe()
-    caller = frame.f_back.f_back if frame is not None and frame.f_back is not None else None
-    return dict(caller.f_locals) if caller is not None else {}
 
 
 def _check_ttl(ttl: Any) -> float | None:

@@ -18,6 +18,9 @@ from instructor.providers.identity import (
     keyed_query,
     normalise_url,
     parse_header_lines,
+    read_client,
+    read_client_members,
+    read_client_url,
     read_url,
     read_variable,
 )
@@ -178,13 +181,11 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
 
 def describe_client(client: Any) -> dict[str, Any]:
     """Read the endpoint off a client; equal to what `make_adapter` knows without one."""
-    places = {
-        member: value for name, member in _PLACES.items() if isinstance(value := getattr(client, name, None), str)
-    }
+    places = {member: value for name, member in _PLACES.items() if (value := read_client(client, name)) is not None}
     return _describe(
-        str(client.base_url),
-        headers=getattr(client, "_custom_headers", client.default_headers),
-        query=getattr(client, "_custom_query", client.default_query),
+        read_client_url(client),
+        headers=read_client_members(client, "_custom_headers", "default_headers"),
+        query=read_client_members(client, "_custom_query", "default_query"),
         places=places,
         http_client=getattr(client, "_client", None),
     )
@@ -222,7 +223,7 @@ def _describe(
     url: Any, *, headers: Mapping[str, Any], query: Mapping[str, Any], places: Mapping[str, Any], http_client: Any
 ) -> dict[str, Any]:
     return describe_endpoint(
-        base_url=normalise_url(url),
+        base_url=None if url is None else normalise_url(url),
         default_headers=describe_headers(headers),
         default_query=keyed_query(query),
         **places,

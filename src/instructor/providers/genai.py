@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from instructor.exceptions import ClientError, ConfigurationError
+from instructor.headers import storable_headers
 from instructor.providers.completions import Codec, is_plain
 from instructor.providers.identity import (
     describe_endpoint,
@@ -31,9 +32,6 @@ from instructor.providers.sdk_adapter import (
 )
 from instructor.providers.table import Vendor, find_vendor
 
-_PRIVATE_HEADERS = frozenset(
-    {"authorization", "cookie", "proxy-authenticate", "set-cookie", "set-cookie2", "www-authenticate", "x-goog-api-key"}
-)
 _YES = frozenset({"1", "true"})
 
 
@@ -42,7 +40,7 @@ def _write(completion: Any) -> Any:
     response: dict[str, Any] = body.get("sdk_http_response") or {}
     headers: Mapping[str, str] | None = response.get("headers")
     if headers:
-        response["headers"] = {name: headers[name] for name in headers if name.lower() not in _PRIVATE_HEADERS}
+        response["headers"] = storable_headers(headers)
     if "parsed" in completion.model_fields_set:
         if not is_plain(completion.parsed):
             raise TypeError("its parsed value is an object of a class of yours")
@@ -120,7 +118,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
         {sdk.Client: False},
         "from_genai() takes a google.genai.Client; pass use_async=True to use its asynchronous half.",
     )
-    vendor = find_vendor("vertexai" if client.vertexai else "google")
+    vendor = find_vendor("vertexai" if client.vertexai is True else "google")
     return vendor, SdkAdapter(
         vendor=vendor,
         asynchronous=asynchronous,
@@ -134,7 +132,9 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
 
 def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
     """Read the endpoint of one half of a client off it; equal to what `make_adapter` knows without one."""
-    inner = getattr(client, "_api_client")  # noqa: B009 - private, and the only place where the SDK keeps it
+    inner = getattr(client, "_api_client", None)  # private, and the only place where the SDK keeps it
+    if inner is None:
+        return {}  # a mock
     options = getattr(inner, "_http_options")  # noqa: B009 - as above
     vertex = bool(inner.vertexai)
     url = (getattr(inner, "custom_base_url", None) if vertex else None) or options.base_url

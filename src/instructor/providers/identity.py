@@ -145,6 +145,32 @@ def _collect(params: Any) -> dict[str, list[Any]]:
     return collected
 
 
+def read_client(client: Any, name: str) -> str | None:
+    """Read an attribute of an SDK's client that is text; None if it is missing or anything else.
+
+    Tests hand over mocks of a client, whose attributes are missing or are mocks themselves.
+    """
+    value = getattr(client, name, None)
+    return value if isinstance(value, str) else None
+
+
+def read_client_url(client: Any) -> str | None:
+    """Read the base URL of an SDK's client; None if it has none."""
+    try:
+        return normalise_url(getattr(client, "base_url", None))
+    except ConfigurationError:
+        return None
+
+
+def read_client_members(client: Any, *names: str) -> Mapping[str, Any]:
+    """Read the first of some attributes of an SDK's client that is a mapping; empty if none is.
+
+    What the caller set is private in the SDKs; the public attribute, which also holds what the SDK adds, comes second.
+    """
+    values = (getattr(client, name, None) for name in names)
+    return next((cast("Mapping[str, Any]", value) for value in values if isinstance(value, Mapping)), {})
+
+
 def describe_endpoint(**members: Any) -> dict[str, Any]:
     """Make an endpoint of its members; those that are None or empty are left out."""
     return {name: value for name, value in members.items() if value not in (None, "", {})}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
+from instructor.providers.azure import AzureAdapter, is_azure_v1
 from instructor.providers.completions import Codec, construct_members, write_members
 from instructor.providers.identity import (
     complete_url,
@@ -16,6 +17,9 @@ from instructor.providers.identity import (
     keyed_query,
     normalise_url,
     parse_header_lines,
+    read_client,
+    read_client_members,
+    read_client_url,
     read_url,
     read_variable,
 )
@@ -35,8 +39,8 @@ from instructor.providers.sdk_adapter import (
 from instructor.providers.table import Vendor, find_vendor, recognise_vendor
 
 AZURE_API_VERSION = "2024-10-21"
-"""The version of Azure's API used unless ``api_version=`` or ``OPENAI_API_VERSION`` says otherwise: the newest
-dated one that is generally available. It has tools and schemas; the Responses API needs a newer one."""
+"""The version of Azure's dated API without ``api_version=`` and ``OPENAI_API_VERSION``: the newest one that is
+generally available. It has tools and schemas; `AzureAdapter` reaches the Responses API, which it lacks, through v1."""
 
 RESIDENCIES: Mapping[str, str] = {"global": "https://api.openai.com/v1"} | {
     region: f"https://{region}.api.openai.com/v1" for region in ("us", "eu", "ae", "au", "in", "jp")
@@ -75,13 +79,13 @@ def make_adapter(
     Raises:
         ConfigurationError: Two options contradict each other, or a base URL is none.
     """
-    arguments = _settle_account(options)
+    arguments = _settle_account(vendor, options)
     settle = _settle_azure if vendor.sdk == "azure" else _settle_url
     arguments |= settle(vendor, base_url, options)
     moved = any(options.get(name) is not None for name in _MOVES)
     # An HTTP client of the caller's is the caller's to close, and to use on the loop it belongs to.
     owned = asynchronous and options.get("http_client") is None
-    return SdkAdapter(
+    return _adapter_class(vendor)(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
@@ -110,8 +114,8 @@ def wrap_client(client: Any) -> tuple[Vendor, SdkAdapter]:
         'For another vendor use from_provider("vendor/model").',
     )
     azure = isinstance(client, (sdk.AzureOpenAI, sdk.AsyncAzureOpenAI))
-    vendor = find_vendor("azure_openai") if azure else recognise_vendor(str(client.base_url))
-    return vendor, SdkAdapter(
+    vendor = find_vendor("azure_openai") if azure else recognise_vendor(read_client_url(client) or "")
+    return vendor, _adapter_class(vendor)(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_client(client),
@@ -121,28 +125,38 @@ def wrap_client(client: Any) -> tuple[Vendor, SdkAdapter]:
     )
 
 
+def _adapter_class(vendor: Vendor) -> type[SdkAdapter]:
+    return AzureAdapter if vendor.sdk == "azure" else SdkAdapter
+
+
 def describe_client(client: Any) -> dict[str, Any]:
     """Read the endpoint off a client; equal to what `make_adapter` knows without one."""
     return _describe(
-        str(client.base_url),
-        organization=client.organization,
-        project=client.project,
-        headers=_own(client, "_custom_headers", client.default_headers),
-        query=_own(client, "_custom_query", client.default_query),
+        read_client_url(client),
+        organization=read_client(client, "organization"),
+        project=read_client(client, "project"),
+        headers=read_client_members(client, "_custom_headers", "default_headers"),
+        query=read_client_members(client, "_custom_query", "default_query"),
         http_client=getattr(client, "_client", None),
     )
 
 
-def _own(client: Any, name: str, otherwise: Any) -> Mapping[str, Any]:
-    """What the caller set, without what the SDK adds; all of it if the SDK should rename its attribute."""
-    found: Mapping[str, Any] = getattr(client, name, otherwise)
-    return found
+def _settle_account(vendor: Vendor, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settle what names OpenAI's account.
 
-
-def _settle_account(options: Mapping[str, Any]) -> dict[str, Any]:
+    Its environment variables are for OpenAI only, although the SDK reads them for every base URL. `_forget_account`
+    takes them away again from other vendors' clients.
+    """
     arguments = {name: value for name, value in options.items() if value is not None}
+    if vendor.name != "openai":
+        return arguments
     arguments.setdefault("organization", os.environ.get("OPENAI_ORG_ID"))
     arguments.setdefault("project", os.environ.get("OPENAI_PROJECT_ID"))
+    # Older versions of the SDK don't read this variable. A credential in it is left to those that do.
+    lines = parse_header_lines(os.environ.get("OPENAI_CUSTOM_HEADERS"))
+    lines = {name: value for name, value in lines.items() if name.lower() != "authorization"}
+    if lines:
+        arguments["default_headers"] = lines | dict(arguments.get("default_headers") or {})
     return arguments
 
 
@@ -181,12 +195,11 @@ def _describe_arguments(vendor: Vendor, arguments: Mapping[str, Any]) -> dict[st
     query = dict(arguments.get("default_query") or {})
     if vendor.sdk == "azure":
         query["api-version"] = arguments["api_version"]
-    headers = parse_header_lines(os.environ.get("OPENAI_CUSTOM_HEADERS")) | dict(arguments.get("default_headers") or {})
     return _describe(
         url,
-        organization=arguments["organization"],
-        project=arguments["project"],
-        headers=headers,
+        organization=arguments.get("organization"),
+        project=arguments.get("project"),
+        headers=arguments.get("default_headers") or {},
         query=query,
         http_client=arguments.get("http_client"),
     )
@@ -202,9 +215,11 @@ def _describe(
     http_client: Any,
 ) -> dict[str, Any]:
     members = keyed_query(query)
+    address = None if url is None else normalise_url(url)
+    version = members.pop("api-version", None)
     return describe_endpoint(
-        base_url=None if url is None else normalise_url(url),
-        api_version=members.pop("api-version", None),
+        base_url=address,
+        api_version=None if is_azure_v1(address) else version,
         organization=organization,
         project=project,
         default_headers=describe_headers(headers),
@@ -230,7 +245,17 @@ def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Ma
     client_class = getattr(sdk, ("Async" if asynchronous else "") + ("AzureOpenAI" if azure else "OpenAI"))
     given = arguments if key is None else {**arguments, "api_key": key}
     client = construct(vendor, client_class, {name: value for name, value in given.items() if value is not None})
+    if vendor.name != "openai":
+        _forget_account(client, arguments)
     return settle_platform(client, "openai") if asynchronous else client
+
+
+def _forget_account(client: Any, arguments: Mapping[str, Any]) -> None:
+    """Take from a client what the SDK read from variables that name OpenAI's account and its gateway."""
+    for name in ("organization", "project", "admin_api_key", "webhook_secret"):
+        if hasattr(client, name):
+            setattr(client, name, arguments.get(name))
+    client._custom_headers = dict(arguments.get("default_headers") or {})  # noqa: SLF001 - the SDK has no other way
 
 
 def _require_url(vendor: Vendor, arguments: Mapping[str, Any]) -> None:

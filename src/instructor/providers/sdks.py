@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
 from instructor.providers.adapter import Adapter
 from instructor.providers.table import Vendor
@@ -81,12 +80,6 @@ def _genai_wires() -> Wires:
     return dict.fromkeys(GENAI.modes, GENAI)
 
 
-def _offline_wires() -> Wires:
-    from instructor.wires.openai_chat import OPENAI_CHAT
-
-    return dict.fromkeys(OPENAI_CHAT.modes, OPENAI_CHAT)
-
-
 def _make_openai(vendor: Vendor, **arguments: Any) -> Adapter:
     from instructor.providers.openai import make_adapter
 
@@ -103,16 +96,6 @@ def _make_genai(vendor: Vendor, **arguments: Any) -> Adapter:
     from instructor.providers.genai import make_adapter
 
     return make_adapter(vendor, **arguments)
-
-
-def _make_offline(
-    vendor: Vendor, *, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
-) -> Adapter:
-    if base_url is not None or api_key is not None:
-        raise ConfigurationError(f"{vendor.name} sends nothing, so base_url= and api_key= have no use. Leave them out.")
-    from instructor.providers.offline import OfflineAdapter
-
-    return OfflineAdapter(asynchronous, **options)
 
 
 _OPENAI_OPTIONS = frozenset(
@@ -181,9 +164,8 @@ SDKS: dict[str, Sdk] = {
     "azure": Sdk(_openai_wires, _make_openai, _AZURE_OPTIONS, takes_key_function=True),
     "anthropic": Sdk(_anthropic_wires, _make_anthropic, _ANTHROPIC_OPTIONS),
     "genai": Sdk(_genai_wires, _make_genai, _GENAI_OPTIONS),
-    "offline": Sdk(_offline_wires, _make_offline, frozenset({"latency"})),
 }
-"""Every SDK by the name that `Vendor.sdk` gives it."""
+"""Every SDK by the name that `Vendor.sdk` gives it. The factory adds the offline provider, which stands above this room."""
 
 
 def find_wires(vendor: Vendor) -> dict[Mode, Wire]:

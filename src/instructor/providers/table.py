@@ -91,7 +91,7 @@ VENDORS: tuple[Vendor, ...] = (
         key_variables=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
         base_url="https://api.anthropic.com",
         base_url_variables=("ANTHROPIC_BASE_URL",),
-        modes=_NATIVE,
+        modes=(Mode.TOOLS, Mode.JSON_SCHEMA, Mode.JSON),
     ),
     Vendor(
         "google",
@@ -284,7 +284,7 @@ VENDORS: tuple[Vendor, ...] = (
         base_url_variables=("LITELLM_BASE_URL", "LITELLM_PROXY_API_BASE"),
         modes=_CHAT_AND_RESPONSES,
     ),
-    Vendor("offline", "offline", "instructor.providers.offline", needs_key=False, modes=_CHAT),
+    Vendor("offline", "offline", "instructor.offline", needs_key=False, modes=_CHAT),
 )
 
 _BY_NAME: dict[str, Vendor] = {name: vendor for vendor in VENDORS for name in (vendor.name, *vendor.aliases)}
@@ -344,6 +344,6 @@ def recognise_vendor(base_url: str) -> Vendor:
     for vendor in VENDORS:
         if vendor.sdk != "openai":
             continue
-        if place == urlsplit(vendor.base_url).netloc or host.endswith(vendor.hosts or ("\0",)):
+        if (place and place == urlsplit(vendor.base_url).netloc) or host.endswith(vendor.hosts or ("\0",)):
             return vendor
     return find_vendor("openai")

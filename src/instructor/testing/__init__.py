@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instructor.providers.offline.filler import fill_schema
+    from instructor.offline.reader import fill_schema
     from instructor.testing.scripted import ScriptedAdapter, ScriptedReply
     from instructor.testing.stores import StoreContract
     from instructor.testing.wires import WireContract
@@ -22,7 +22,7 @@ else:
             "ScriptedReply": "instructor.testing.scripted",
             "StoreContract": "instructor.testing.stores",
             "WireContract": "instructor.testing.wires",
-            "fill_schema": "instructor.providers.offline.filler",
+            "fill_schema": "instructor.offline.reader",
         },
     )
 

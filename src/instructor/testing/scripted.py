@@ -1,4 +1,4 @@
-"""A adapter that says what a test scripted, so that code that uses a client can be tested without a provider."""
+"""An adapter that answers with what a test scripted: for testing code that uses a client, without a provider."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pydantic
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
+from instructor.offline.adapter import find_schema
+from instructor.offline.completion import make_completion
 from instructor.providers.adapter import SimpleAdapter
-from instructor.providers.offline.adapter import find_schema
-from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.openai import CODEC
 from instructor.usage import Usage
 from instructor.wires.text import dump_json
@@ -35,8 +35,8 @@ class ScriptedReply:
         as_text: Whether it is text even where the request offers a tool.
 
     Example:
-        >>> ScriptedReply('{"name": "Ja', finish_reason="length")  # cut off
-        >>> ScriptedReply(None, refusal="I cannot help with that.")
+        >>> cut_off = ScriptedReply('{"name": "Ja', finish_reason="length")
+        >>> refusal = ScriptedReply(None, refusal="I cannot help with that.")
     """
 
     content: Any = None
@@ -47,7 +47,7 @@ class ScriptedReply:
 
 
 class ScriptedAdapter(SimpleAdapter):
-    """A `Adapter` that answers each request with the next of your replies and remembers the requests.
+    """An `Adapter` that answers each request with the next of your replies and remembers the requests.
 
     You would use it to test your own code, retries and failures included, with the real client around it. Requests
     and completions are those of OpenAI's chat API; an answer is a tool call where the request offers a tool
@@ -67,6 +67,12 @@ class ScriptedAdapter(SimpleAdapter):
         ConfigurationError: ``replies`` is neither a list of replies nor a function.
 
     Example:
+        >>> from instructor import Instructor, Mode
+        >>> from instructor.wires.openai_chat import OPENAI_CHAT
+        >>> from pydantic import BaseModel
+        >>> class User(BaseModel):
+        ...     name: str
+        ...     age: int
         >>> adapter = ScriptedAdapter([{"name": "Jason", "age": "old"}, {"name": "Jason", "age": 25}])
         >>> client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="any")
         >>> client.create(response_model=User, messages=[{"role": "user", "content": "Jason is 25"}]).age
@@ -149,19 +155,16 @@ def _complete(provider: str, request: Request, reply: Any) -> Any:
         raise reply
     if _name(reply) == "ChatCompletion":
         return reply
-    told = reply if isinstance(reply, ScriptedReply) else ScriptedReply(reply)
-    tool = "" if told.as_text or told.refusal else find_schema(request)[0]
-    usage = told.usage or Usage(count_tokens([request.get("messages"), request.get("tools")]), -1)
+    script = reply if isinstance(reply, ScriptedReply) else ScriptedReply(reply)
+    is_text = script.as_text or script.refusal or script.content is None
     return make_completion(
         provider,
-        _write(told.content),
-        tool=tool if told.content is not None else "",
-        model=str(request.get("model", "")),
-        finish_reason=told.finish_reason,
-        refusal=told.refusal,
-        seed=request.get("messages"),
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens if usage.output_tokens >= 0 else None,
+        request,
+        _write(script.content),
+        tool="" if is_text else find_schema(request)[0],
+        finish_reason=script.finish_reason,
+        refusal=script.refusal,
+        usage=script.usage,
     )
 
 

@@ -11,8 +11,7 @@ import tempfile
 import threading
 import warnings
 
-from instructor.cache import AutoCache, BaseCache, DiskCache
-from instructor.cache import handle as guards
+from instructor.cache import AutoCache, BaseCache, DiskCache, counters
 from instructor.cache import sqlite_file as disks
 from instructor.cache.entry import Entry
 from instructor.cache.handle import handle_of
@@ -52,8 +51,13 @@ def use_all(name: str) -> None:
 
 
 use_all("before")
-locks = [memory._lock, guards._making, disks._opening, *(handle_of(s)._lock for s in (memory, plain, coroutine, disk))]
-locks += [handle_of(plain)._workers._lock, handle_of(coroutine)._loop._lock]
+locks = [
+    memory._lock,
+    counters._attaching,
+    disks._opening,
+    *(handle_of(s)._lock for s in (memory, plain, coroutine, disk)),
+]
+locks += [handle_of(plain)._runner.get_workers()._lock, handle_of(coroutine)._runner.get_loop()._lock]
 held, release = threading.Event(), threading.Event()
 
 

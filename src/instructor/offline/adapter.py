@@ -8,35 +8,36 @@ import sys
 import time
 from collections.abc import Mapping
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
+from instructor.offline.completion import make_completion
+from instructor.offline.reader import fill_schema
 from instructor.providers.adapter import SimpleAdapter
-from instructor.providers.offline.completion import count_tokens, make_completion
 from instructor.providers.openai import CODEC
 from instructor.wires.reader import find_json
 from instructor.wires.text import get_path, read_text
 
-FINGERPRINT = "offline-no-language-model"
-"""The ``system_fingerprint`` of every completion that the offline provider makes."""
-
+_FINGERPRINT = "offline-no-language-model"
 _SDK = "openai.types.chat"
-_NO_SCHEMA = "The offline provider is no language model and can only fill a schema. It was told: "
-_MOST_TOLD = 200
+_OPERATION = "chat.completions.create"
+_NO_SCHEMA = "The offline provider is not a language model and can only fill a schema. Prompt was: "
 
 
 class OfflineAdapter(SimpleAdapter):
-    """The way to the offline provider; a `Adapter` whose requests and completions are those of OpenAI's chat API.
+    """An `Adapter` that answers by itself; its requests and completions are those of OpenAI's chat API.
 
     Args:
         asynchronous: Whether `send` returns an awaitable.
         latency: Seconds that each answer takes, to show what a cache saves. Default 0.
 
     Raises:
-        ConfigurationError: The latency is no number of seconds, 0 or more.
+        ConfigurationError: The latency is not a number of seconds, 0 or more.
 
     Example:
+        >>> from instructor import from_provider
         >>> client = from_provider("offline/demo", latency=0.05)
     """
 
@@ -46,25 +47,21 @@ class OfflineAdapter(SimpleAdapter):
     def __init__(self, asynchronous: bool = False, *, latency: float = 0.0) -> None:
         if type(latency) not in (int, float) or not 0 <= latency < float("inf"):
             raise ConfigurationError(f"latency= is a number of seconds, 0 or more, not {latency!r}.")
-        self.asynchronous = asynchronous
-        self.latency = float(latency)
+        self.asynchronous, self.latency = asynchronous, float(latency)
 
     @property
     def client(self) -> OfflineAdapter:
-        """The adapter itself: there is no SDK behind it."""
+        """The adapter itself: there is no SDK client behind it."""
         return self
 
     def send(self, operation: str, request: Request) -> Any:
         """Answer a request with a ``ChatCompletion`` of the openai SDK.
 
         Raises:
-            ProviderError: The operation is another than ``chat.completions.create``, or asks for a stream.
+            ProviderError: The operation is not ``chat.completions.create``, or the request asks for a stream.
         """
-        if operation != "chat.completions.create" or request.get("stream"):
-            what = "streams" if request.get("stream") else operation
-            raise ProviderError(
-                self.provider, f"It answers chat.completions.create only, without streaming, not {what}."
-            )
+        if operation != _OPERATION or request.get("stream"):
+            raise ProviderError(self.provider, f"It answers {_OPERATION} only, without streaming, not {operation}.")
         return self._answer_later(request) if self.asynchronous else self._answer_now(request)
 
     def dump(self, completion: Any) -> str:
@@ -81,9 +78,8 @@ class OfflineAdapter(SimpleAdapter):
         return answer_request(request)
 
     async def _answer_later(self, request: Request) -> Any:
-        # Even without latency the loop gets a turn, as it would with a real provider.
-        await asyncio.sleep(self.latency)
-        if _SDK not in sys.modules:  # importing it takes half a second, in which the loop would stand still
+        await asyncio.sleep(self.latency)  # without latency, too, the loop gets a turn, as with a real provider
+        if _SDK not in sys.modules:  # importing it takes half a second, which would block the loop
             await asyncio.to_thread(import_module, _SDK)
         return answer_request(request)
 
@@ -92,56 +88,40 @@ def answer_request(request: Mapping[str, Any]) -> Any:
     """Make the completion that answers a request: a tool call where tools are offered, else JSON text."""
     text = find_prompt(request)
     name, schema = find_schema(request)
-    if schema is None:
-        content = _NO_SCHEMA + " ".join(text.split())[:_MOST_TOLD]
-    else:
-        from instructor.providers.offline.filler import fill_schema
-
-        # Not orjson: an integer that a schema asks for may have more than 64 bits.
-        content = json.dumps(fill_schema(schema, text), ensure_ascii=False)
-    told = [request.get("messages"), request.get("tools"), request.get("response_format")]
-    return make_completion(
-        "offline",
-        content,
-        tool=name,
-        model=str(request.get("model", "")),
-        fingerprint=FINGERPRINT,
-        seed=told,
-        input_tokens=count_tokens(told),
-    )
+    answer = _NO_SCHEMA + text[:200] if schema is None else json.dumps(fill_schema(schema, text))
+    return make_completion("offline", request, answer, tool=name, fingerprint=_FINGERPRINT)
 
 
 def find_prompt(request: Mapping[str, Any]) -> str:
-    """The text to take values from: that of the last message of the user that does not correct an earlier answer."""
+    """The text to take values from: that of the user's last message that doesn't correct an earlier answer."""
     messages: list[Any] = list(request.get("messages") or ())
-    for at in range(len(messages) - 1, -1, -1):
-        before = messages[at - 1] if at else None
+    for before, message in reversed([*pairwise([None, *messages])]):
         corrects = (
             get_path(before, "role") == "assistant" and find_json(read_text(get_path(before, "content"))) is not None
         )
-        if get_path(messages[at], "role") == "user" and not corrects:
-            return read_text(get_path(messages[at], "content"))
+        if get_path(message, "role") == "user" and not corrects:
+            return read_text(get_path(message, "content"))
     return read_text(get_path(messages[-1], "content")) if messages else ""
 
 
 def find_schema(request: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
-    """The schema that the answer must fit, and the name of the function to call with it, if it is a function's."""
+    """The schema that the answer must fit, and the name of the tool whose arguments it describes; empty without a tool."""
     tools = [get_path(tool, "function") for tool in request.get("tools") or () if get_path(tool, "function")]
     if tools and request.get("tool_choice") != "none":
-        wanted = get_path(request.get("tool_choice"), "function", "name")
-        # A client's own function stands behind those that the caller offers.
-        function = next((tool for tool in tools if get_path(tool, "name") == wanted), tools[-1])
+        forced = get_path(request.get("tool_choice"), "function", "name")
+        # Without a forced one it's the last: a client adds its own tool after those of the caller.
+        function = next((tool for tool in tools if get_path(tool, "name") == forced), tools[-1])
         return get_path(function, "name"), get_path(function, "parameters") or {}
     schema = get_path(request.get("response_format"), "json_schema", "schema")
-    return "", schema if schema is not None else _find_told_schema(request)
+    return "", schema if schema is not None else _find_instructed_schema(request)
 
 
-def _find_told_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The schema in the instructions, for the modes that tell it there."""
+def _find_instructed_schema(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema in the system message, for the modes that write it there."""
     for message in request.get("messages") or ():
-        if get_path(message, "role") in ("system", "developer"):
-            found = find_json(read_text(get_path(message, "content")))
-            schema: dict[str, Any] = json.loads(found) if found else {}
-            if {"type", "properties", "$ref", "$defs", "anyOf"} & schema.keys():
-                return schema
+        instructs = get_path(message, "role") in {"system", "developer"}
+        found = find_json(read_text(get_path(message, "content"))) if instructs else None
+        schema: dict[str, Any] = json.loads(found) if found else {}
+        if {"type", "properties", "$ref", "$defs", "anyOf"} & schema.keys():
+            return schema
     return None

@@ -1,0 +1,172 @@
+"""How a function, a class or any other value that a cached function uses is written in its keys."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import sys
+import textwrap
+import types
+import weakref
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from instructor.cache.key import MARK, Form, canonical, schema_of
+
+_SCRIPTS = ("__main__", "__mp_main__")
+"""The module names of a script, in its own process and in those that `multiprocessing` starts."""
+
+
+def name_of(definition: types.FunctionType | type) -> list[str | None]:
+    """The full name of a function or class, in two parts: where it is defined, and its qualified name.
+
+    In a script, where means the script's absolute path, because the module of every script is called ``__main__``;
+    if the script was run with ``python -m``, its module's real name. A notebook has neither.
+    """
+    place: str | None = definition.__module__
+    if place in _SCRIPTS:
+        script = sys.modules.get(place)
+        spec, path = getattr(script, "__spec__", None), getattr(script, "__file__", None)
+        place = f"script {spec.name}" if spec else f"script {Path(path).absolute()}" if path else None
+    return [place, definition.__qualname__]
+
+
+def code_of(function: types.FunctionType) -> str:
+    """A digest of the code of a function that is being decorated, by which its keys change when it is edited.
+
+    For a function at the top of a module, or in a class there, it is made of the parsed source without comments,
+    layout and decorators, so it is the same in every version of Python. Call it at once when the function is defined,
+    because the file may be edited while the program runs. A function inside a function may be defined at any time, so
+    its digest is made of the bytecode, which differs between minor versions of Python; as is that of a function whose
+    source can't be had.
+    """
+    tree = _written_tree(function) if "<" not in function.__code__.co_qualname else None
+    return _digest(tree or _written_code(function.__code__))
+
+
+def describe(value: Any, path: str, outer: tuple[Any, ...] = ()) -> Any:
+    """Turn a value that a function uses into plain data for its key.
+
+    Modules are known by name; functions by name, code, defaults and what they close over; classes by name, the code of
+    their methods and, if they are pydantic models, their schema. Anything else has its canonical form.
+
+    Args:
+        value: An argument, or a variable of an enclosing function.
+        path: What to call the value in an error.
+        outer: Functions and classes being described, which the value may refer to.
+
+    Raises:
+        NoCanonicalFormError: The value, or something in it, has no form that is the same in every process.
+    """
+    if isinstance(value, types.ModuleType):
+        return {f"{MARK}module": value.__name__}
+    if isinstance(value, types.FunctionType):
+        return {f"{MARK}function": _describe_function(value, path, outer)}
+    if isinstance(value, type):
+        return {f"{MARK}class": _describe_class(value, path, outer)}
+    return canonical(value, path, Form.ARGUMENT)
+
+
+def describe_closure(function: types.FunctionType, path: str = "", outer: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """Describe the variables of enclosing functions that a function uses."""
+    outer = (*outer, function)
+    closed_over = sorted(closed_over_by(function).items())
+    return {
+        name: describe(value, f"{path}variable {name!r} of an enclosing function", outer) for name, value in closed_over
+    }
+
+
+def closed_over_by(function: types.FunctionType) -> dict[str, Any]:
+    """The variables of enclosing functions that a function uses, where they have a value."""
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue  # not assigned yet
+    return found
+
+
+def _describe_function(function: types.FunctionType, path: str, outer: tuple[Any, ...]) -> Any:
+    while function.__globals__.get("__name__") == "instructor.function.decorator":
+        function = function.__wrapped__  # type: ignore[attr-defined]  # pyright: ignore - set by functools.wraps
+    name = name_of(function)
+    if function in outer:
+        return [name]
+    defaults = [function.__defaults__, function.__kwdefaults__]
+    described = canonical(defaults, f"{path}, defaults", Form.ARGUMENT)
+    # By its bytecode: it is described when it is used, by when its file may have been edited.
+    return [name, _digest(_written_code(function.__code__)), described, describe_closure(function, f"{path}, ", outer)]
+
+
+_descriptions: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+"""Descriptions of classes, which take long to make."""
+
+
+def _describe_class(kind: type, path: str, outer: tuple[Any, ...]) -> Any:
+    name = name_of(kind)
+    if kind in outer or kind.__module__.partition(".")[0] in sys.stdlib_module_names:
+        return [name]
+    if kind not in _descriptions:
+        found = sorted(_methods_of(kind).items())
+        methods = {attribute: _describe_function(method, path, (*outer, kind)) for attribute, method in found}
+        schema = canonical(schema_of(kind), path) if issubclass(kind, BaseModel) and kind is not BaseModel else None
+        description = [name, methods, schema]
+        if outer:
+            return description
+        _descriptions[kind] = description
+    return _descriptions[kind]
+
+
+def _methods_of(kind: type) -> dict[str, types.FunctionType]:
+    """The functions in a class's body; not those that `dataclasses` and the like have made from text."""
+    found: dict[str, types.FunctionType] = {}
+    for name, member in vars(kind).items():
+        function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+        if isinstance(function, types.FunctionType) and function.__code__.co_filename != "<string>":
+            found[name] = function
+    return found
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
+
+
+def _written_tree(function: types.FunctionType) -> Any:
+    """The parsed source of a function as plain data; None if its source can't be had."""
+    try:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function.__code__))).body
+    except (OSError, SyntaxError, ValueError):
+        return None
+    if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
+        tree.decorator_list = []
+    return _written_node(tree)
+
+
+def _written_node(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_written_node(item) for item in cast("list[Any]", node)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    # Python versions differ in fields that are empty nearly always, such as `type_params`.
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
+    return [type(node).__name__, {name: _written_node(value) for name, value in fields if name != "kind"}]
+
+
+def _written_code(code: types.CodeType) -> Any:
+    constants = [_written_constant(constant) for constant in code.co_consts]
+    return [code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
+
+
+def _written_constant(constant: Any) -> Any:
+    if isinstance(constant, types.CodeType):
+        return _written_code(constant)
+    if isinstance(constant, frozenset):
+        return sorted(map(repr, cast("frozenset[Any]", constant)))
+    if isinstance(constant, tuple):
+        return [_written_constant(item) for item in cast("tuple[Any, ...]", constant)]
+    return repr(constant)

@@ -1,0 +1,166 @@
+"""A function is known by its name and code, and what it uses by its data: the same in every process."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import json
+import os
+import subprocess
+import sys
+import types
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, field_validator
+
+from instructor.cache import instructor_cache
+from instructor.exceptions import NoCanonicalFormError
+from instructor.function.fingerprint import code_of, describe, describe_closure, name_of
+
+
+def greet(name: str, *, loudly: bool = False) -> str:
+    """Greet someone."""
+    words = {"a", "b"} if name is None else [name, ..., 1.5, b"x", f"{name!r:>{10}}"]
+    return f"hello {words}" * (2 if loudly else 1)  # a comment
+
+
+def decorate(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    return call
+
+
+@decorate
+def shout(name: str) -> str:
+    return name.upper()
+
+
+@dataclasses.dataclass
+class Point:
+    x: int = 0
+
+    def double(self) -> int:
+        return 2 * self.x
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Parent(BaseModel):
+    child: Parent | None = None
+
+    def itself(self) -> type[Parent]:
+        return __class__
+
+
+def test_the_code_of_a_module_has_one_digest_in_every_version_of_python() -> None:
+    assert code_of(greet) == "45ec15a516ee50acd984a2e101d3920c0a744dd4a1caa025f99ee18908dd7244"
+
+
+def compile_function(source: str) -> types.FunctionType:
+    """A function without source."""
+    scope: dict[str, Any] = {}
+    exec(source, scope)
+    return scope["extract"]
+
+
+def test_code_without_source_is_known_by_its_bytecode() -> None:
+    one = compile_function("def extract(x):\n    return x in {1, 2, (3, 'a')}")
+    same = compile_function("\n\n# elsewhere\ndef extract(x):\n    return x in {1, 2, (3, 'a')}")
+    assert code_of(one) == code_of(same)
+    others = ["return x in {1, 2, (3, 'b')}", "return x not in {1, 2, (3, 'a')}", "return y in {1, 2, (3, 'a')}"]
+    others += ["return [x for y in {1, 2, (3, 'a')}]", "return lambda: x in {1, 2, (3, 'a')}"]
+    digests = {code_of(compile_function(f"def extract(x):\n    {body}")) for body in others}
+    assert len(digests | {code_of(one)}) == len(others) + 1
+
+
+def test_the_bytecode_has_one_digest_whatever_the_hash_seed() -> None:
+    program = (
+        "from instructor.function.fingerprint import code_of\n"
+        "print(code_of(lambda x: x in {'a', 'b', 'c', 'd', 'e'} or (lambda: x in {'f', 'g', 'h', 'i'})))"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1
+
+
+def test_a_script_is_known_by_its_path_or_by_its_modules_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def extract() -> None: ...
+
+    extract.__module__, extract.__qualname__ = "__main__", "extract"
+    script = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    assert name_of(extract) == [None, "extract"], "a notebook"
+    script.__file__ = "/scripts/a.py"
+    assert name_of(extract) == ["script /scripts/a.py", "extract"]
+    script.__spec__ = types.SimpleNamespace(name="package.a")
+    assert name_of(extract) == ["script package.a", "extract"]
+    assert name_of(greet) == [__name__, "greet"]
+
+
+def make(value: Any, other: Any = None) -> Any:
+    def use() -> Any:
+        return value
+
+    def nest() -> Any:
+        return use(), other, nest
+
+    return nest
+
+
+def written(value: Any) -> str:
+    return json.dumps(describe(value, "value"), sort_keys=True)
+
+
+def test_functions_made_by_one_function_are_told_apart_at_any_depth() -> None:
+    assert written(make(1)) == written(make(1))
+    assert len({written(make(value)) for value in (1, True, 1.0, "1", None, greet, shout, Point, Level, json)}) == 10
+    assert describe_closure(make(1, 2)).keys() == {"use", "other", "nest"}
+
+
+def test_a_decorated_function_is_known_by_the_function_and_the_decorator() -> None:
+    assert written(instructor_cache(greet)) == written(greet)
+    assert written(decorate(greet)) != written(greet)
+    assert written(decorate(greet)) == written(decorate(greet)) != written(decorate(shout))
+
+
+def test_local_models_are_told_apart_by_schema_and_by_what_their_methods_close_over() -> None:
+    def model(limit: int, kind: Any = int) -> type[BaseModel]:
+        class Local(BaseModel):
+            number: kind
+
+            @field_validator("number")
+            @classmethod
+            def check(cls, number: Any) -> Any:
+                return min(number, limit)
+
+        return Local
+
+    assert written(model(1)) == written(model(1))
+    assert len({written(made) for made in (model(1), model(2), model(1, float))}) == 3
+
+
+def test_a_class_that_refers_to_itself_has_a_description() -> None:
+    assert written(Parent) == written(Parent)
+    assert written(Parent) != written(Point)
+    assert written([1]) == "[1]"
+
+
+@pytest.mark.parametrize("value", [make(object()), [greet], {"a": Point}, print], ids=["closure", "list", "dict", "builtin"])
+def test_what_has_no_form_is_named(value: Any) -> None:
+    with pytest.raises(NoCanonicalFormError, match=r"^tool"):
+        describe(value, "tool")
