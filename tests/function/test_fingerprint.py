@@ -160,7 +160,9 @@ def test_a_class_that_refers_to_itself_has_a_description() -> None:
     assert written([1]) == "[1]"
 
 
-@pytest.mark.parametrize("value", [make(object()), [greet], {"a": Point}, print], ids=["closure", "list", "dict", "builtin"])
+@pytest.mark.parametrize(
+    "value", [make(object()), [greet], {"a": Point}, print], ids=["closure", "list", "dict", "builtin"]
+)
 def test_what_has_no_form_is_named(value: Any) -> None:
     with pytest.raises(NoCanonicalFormError, match=r"^tool"):
         describe(value, "tool")

@@ -1,4 +1,4 @@
-"""One ``GenerateContentConfig`` of ``google-genai``, as a dict, from all the places where a caller may say a part of it."""
+"""One ``GenerateContentConfig`` of ``google-genai``, as a dict, merged from all keywords that may hold a part of it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge what the caller said; a keyword of its own beats ``config=``, which beats ``generation_config=``.
+    """Merge the caller's arguments; a keyword of its own beats ``config=``, which beats ``generation_config=``.
 
     Args:
         arguments: The caller's keywords. ``timeout`` is in seconds, as with other vendors.
 
     Returns:
-        A new dict of the SDK's own names. A name that the SDK does not know is kept, for the SDK to say so.
+        A new dict of the SDK's own names. An unknown name is kept; the SDK's error then names it.
 
     Raises:
-        ConfigurationError: A value is of a kind that cannot be merged.
+        ConfigurationError: A value is of a type that cannot be merged.
 
     Example:
         >>> gather_config({"max_tokens": 9, "config": {"topK": 3}, "timeout": 1.5})
@@ -94,8 +94,8 @@ def _gather_http_options(arguments: Mapping[str, Any], options: dict[str, Any]) 
         options["timeout"] = _count_milliseconds(timeout)
     for name, member in (("extra_headers", "headers"), ("extra_body", "extra_body")):
         if arguments.get(name):
-            given = read_mapping(options.get(member), f"http_options[{member!r}]")
-            options[member] = {**given, **read_mapping(arguments[name], name)}
+            values = read_mapping(options.get(member), f"http_options[{member!r}]")
+            options[member] = {**values, **read_mapping(arguments[name], name)}
     return options
 
 
