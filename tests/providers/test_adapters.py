@@ -278,6 +278,33 @@ def test_anthropic_takes_its_key_from_a_header_too(headers):
     assert from_provider("anthropic/m", default_headers=headers).client.api_key is None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "options", "seconds"),
+    [
+        ({"max_tokens": 9}, {}, 600),
+        ({"max_tokens": 64_000}, {}, 1800),
+        ({"max_tokens": 36_096, "thinking": {"type": "enabled", "budget_tokens": 32_000}}, {}, 1015.2),
+        ({"max_tokens": 9000, "model": "claude-opus-4-20250514"}, {}, 600),
+        ({"max_tokens": 64_000, "timeout": 7}, {}, 7),
+        ({"max_tokens": 64_000}, {"timeout": 5}, 5),
+    ],
+)
+def test_a_long_answer_of_anthropics_gets_the_time_that_it_may_take(
+    arguments: dict, options: dict, seconds: float, recwarn: pytest.WarningsRecorder
+):
+    timeouts = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        timeouts.append(request.extensions["timeout"]["read"])
+        return httpx2.Response(200, json=ANTHROPIC[2])
+
+    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
+        port = port_of("anthropic/m", api_key=KEY, http_client=http, **options)
+        port.send(ANTHROPIC[0], {**ANTHROPIC[1], **arguments})
+    assert timeouts == [pytest.approx(seconds)]
+    recwarn.clear()  # the SDK warns of a model that is about to go
+
+
 def test_a_callable_key_is_asked_for_each_request(reply_server: ReplyServer):
     keys = iter(["k1", "k2"])
     reply_server.script(Reply(CHAT[2]))

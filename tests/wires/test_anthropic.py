@@ -354,7 +354,7 @@ class TestMessages:
 
     def test_audio_is_refused_before_it_is_sent(self):
         sound = {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}
-        with pytest.raises(MultimodalError, match="no audio") as caught:
+        with pytest.raises(MultimodalError, match="does not take audio") as caught:
             write([{"role": "user", "content": [sound]}])
         assert caught.value.content_type == "audio/wav"
 

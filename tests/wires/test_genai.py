@@ -102,6 +102,23 @@ def test_a_plain_request_says_nothing_of_its_own():
 
 
 class TestConfig:
+    @pytest.mark.parametrize(
+        ("choice", "calling"),
+        [
+            ("auto", {"mode": "AUTO"}),
+            ({"type": "any"}, {"mode": "ANY"}),
+            ("none", {"mode": "NONE"}),
+            ({"type": "function", "function": {"name": "f"}}, {"mode": "ANY", "allowed_function_names": ["f"]}),
+            ({"type": "tool", "name": "f"}, {"mode": "ANY", "allowed_function_names": ["f"]}),
+        ],
+    )
+    def test_a_tool_choice_in_another_providers_form_is_translated(self, choice: Any, calling: dict[str, Any]):
+        assert write(mode=None, tool_choice=choice)["config"] == {"tool_config": {"function_calling_config": calling}}
+
+    def test_a_tool_choice_that_nobody_knows_is_named(self):
+        with pytest.raises(ConfigurationError, match="tool_choice is 'never'"):
+            write(mode=None, tool_choice="never")
+
     def test_common_names_become_the_sdks(self):
         http_request, body = send(
             write(

@@ -250,8 +250,8 @@ CUSTOM = {"id": "call_b", "type": "custom", "custom": {"name": "User", "input": 
     [
         (call_messages(("weather", "{}"), ("clock", "{}")), "'weather', 'clock', but not 'User'"),
         (call_messages(("weather", "{}")) | {"content": '{"name": "A"}'}, "'weather', but not 'User'"),
-        ({"tool_calls": [CUSTOM]}, "a tool of another kind, but not 'User'"),
-        (call_message("{}", None), "a tool of another kind, but not 'User'"),
+        ({"tool_calls": [CUSTOM]}, "a tool of another type, but not 'User'"),
+        (call_message("{}", None), "a tool of another type, but not 'User'"),
     ],
 )
 def test_calls_of_others_and_the_text_beside_them_are_no_answer(message, said):

@@ -213,8 +213,8 @@ def test_the_call_of_ours_is_the_answer_wherever_it_stands():
     [
         ([call("{}", name="weather"), call("{}", name="clock")], "'weather', 'clock', but not 'User'"),
         ([say(text_part('{"name": "A"}')), call("{}", name="weather")], "'weather', but not 'User'"),
-        ([CUSTOM], "a tool of another kind, but not 'User'"),
-        ([call("{}", name=None)], "a tool of another kind, but not 'User'"),
+        ([CUSTOM], "a tool of another type, but not 'User'"),
+        ([call("{}", name=None)], "a tool of another type, but not 'User'"),
     ],
 )
 def test_calls_of_others_and_the_text_beside_them_are_no_answer(output, said):

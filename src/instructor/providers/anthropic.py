@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
+from instructor.messages import Request
 from instructor.providers.clients import Close
 from instructor.providers.completions import Codec, construct_members, write_members
 from instructor.providers.identity import (
@@ -60,12 +62,46 @@ _PLACES = {
 """Attributes of the clients for other clouds that say where a model runs, and their names in an endpoint."""
 
 
+_SECONDS_PER_TOKEN = 3600 / 128_000
+"""What the SDK estimates that a token takes at most."""
+_ALWAYS_SHORT = 8192
+"""Up to this many tokens the SDK takes a request to any model without asking for a timeout."""
+
 CODEC = Codec(
     kinds={"Message": "anthropic.types", "BetaMessage": "anthropic.types.beta"},
     write=write_members,
     read=construct_members,
     private=("_request_id", "_workspace_id"),
 )
+
+
+class AnthropicAdapter(SdkAdapter):
+    """An adapter that gives a long answer the time it may take.
+
+    The SDK refuses to send a request without a stream whose answer may take longer than ten minutes by its own
+    estimate, unless a timeout is set on the client or the request. `create` takes no stream, and a caller who asks
+    for a long answer wants it.
+    """
+
+    def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
+        method = super()._find_method(client, operation)
+
+        def send(**request: Any) -> Any:
+            return method(**_allow_time(client, request))
+
+        return send
+
+
+def _allow_time(client: Any, request: Request) -> Request:
+    """Set the timeout of a long answer to the SDK's estimate; a timeout that the caller set stays."""
+    tokens = request.get("max_tokens")
+    if "timeout" in request or not isinstance(tokens, int) or tokens <= _ALWAYS_SHORT:
+        return request
+    default = import_module("anthropic").DEFAULT_TIMEOUT
+    if client.timeout != default:
+        return request
+    seconds = max(default.read, tokens * _SECONDS_PER_TOKEN)
+    return {**request, "timeout": type(default)(seconds, connect=default.connect)}
 
 
 def make_adapter(
@@ -95,7 +131,7 @@ def make_adapter(
     moved = url is None and (any(options.get(name) is not None for name in _MOVES) or _profile_rules(vendor, api_key))
     url = url if url is not None or moved else vendor.base_url
     arguments = {name: value for name, value in options.items() if value is not None}
-    return SdkAdapter(
+    return AnthropicAdapter(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
@@ -132,7 +168,7 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
         },
         "from_anthropic() takes an anthropic.Anthropic, AnthropicBedrock, AnthropicVertex or an Async twin of them.",
     )
-    return vendor, SdkAdapter(
+    return vendor, AnthropicAdapter(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_client(client),

@@ -44,22 +44,22 @@ from instructor.wires.tools import Function, instruct_call, limit_choice, transl
 Block = dict[str, Any]
 
 DEFAULT_MAX_TOKENS = 4096
-"""The API requires ``max_tokens``; this many where the caller did not say."""
+"""The default for ``max_tokens``, which the API requires."""
 DEFAULT_MAX_TOKENS_THINKING = 16384
-"""The same for a model that thinks unless told not to, because what it thinks counts too."""
+"""The default for a model that thinks by default, because reasoning counts towards the limit."""
 
 _RENAMED = {"max_completion_tokens": "max_tokens", "stop": "stop_sequences"}
 _BODY_ONLY = frozenset({"temperature", "top_p", "top_k"})
-"""The API knows these under its version 2023-06-01 only, and newer SDKs have no keyword for them."""
+"""The API takes these only under its version 2023-06-01, and newer SDKs don't have keywords for them."""
 _TOOL_CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 _CUT_OFF = {
     "max_tokens": "The answer was cut off at max_tokens. Raise max_tokens, or ask for less.",
     "model_context_window_exceeded": "The answer was cut off: the context window is full. Send or ask for less.",
 }
 _PAUSED = frozenset({"pause_turn", "compaction"})
-"""The API goes on with such a turn when it is sent back."""
-_UNSAID = frozenset({"thinking", "redacted_thinking", "compaction"})
-"""Blocks that hold nothing of what the model said."""
+"""Stop reasons of a turn that the API continues when it is sent back."""
+_SILENT = frozenset({"thinking", "redacted_thinking", "compaction"})
+"""Blocks that are not part of the answer, such as reasoning."""
 _VERSION_HEADER = "anthropic-version"
 _SAMPLING_VERSION = "2023-06-01"
 
@@ -86,10 +86,10 @@ class AnthropicMessages:
     def bind(
         self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = DEFAULT_CAPABILITIES
     ) -> Binding:
-        """Make the tool that takes the answer, or the format that the text is held to, or tell the schema.
+        """Make the tool that takes the answer, the format that the API enforces, or the instruction with the schema.
 
-        A schema beyond what the API can hold a model to, such as one that contains itself, is told in
-        `Mode.JSON_SCHEMA` too.
+        In `Mode.JSON_SCHEMA`, a schema that the API can't enforce, such as a recursive one, goes into the system
+        prompt, as in `Mode.JSON`.
         """
         del strict, capabilities  # strict tools take less of JSON Schema, and every model takes the same of it
         schema = expand_root(spec.schema)
@@ -115,8 +115,7 @@ class AnthropicMessages:
     ) -> Request:
         """Write a request.
 
-        Where the caller did not say, ``max_tokens`` is 4096 and the thinking budget, or 16384 for a model that thinks
-        unless told not to.
+        The default for ``max_tokens`` is 4096 plus the thinking budget, or 16384 for a model that thinks by default.
 
         Raises:
             ConfigurationError: ``tools``, ``tool_choice``, ``system``, ``thinking``, ``output_config`` or a message
@@ -153,8 +152,8 @@ class AnthropicMessages:
         calls = _calls_of(_blocks_of(completion)) if mode is Mode.TOOLS else []
         parts = _restore_parts(select_parts([*map(_read_call, calls)], _text_of(completion), names, specs), specs)
         if not parts:
-            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
-            raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
+            reason = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
+            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
         return parts
 
     def reask(
@@ -175,14 +174,14 @@ class AnthropicMessages:
         if mode is not Mode.TOOLS:
             names = ()
         elif not names:
-            names = (get_text(request["tools"][-1], "name"),)  # ours stands last
+            names = (get_text(request["tools"][-1], "name"),)  # our tool comes last
         sent = {name: new for spec in specs for name, new in choose_names(spec.schema).items()}
-        said = _correct_calls(blocks, names)
-        turns: list[dict[str, Any]] = [{"role": "assistant", "content": said}] if said else []
+        content = _correct_calls(blocks, names)
+        turns: list[dict[str, Any]] = [{"role": "assistant", "content": content}] if content else []
         if not turns or get_text(completion, "stop_reason") not in _PAUSED:
             problem = describe_error(error, sent)
-            told = _answer_calls(calls, names, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
-            turns.append({"role": "user", "content": told})
+            reply = _answer_calls(calls, names, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
+            turns.append({"role": "user", "content": reply})
         return {**request, "messages": [*request["messages"], *turns]}
 
     def usage(self, completion: Any) -> Usage:
@@ -224,7 +223,7 @@ def _default_max_tokens(capabilities: Capabilities, thinking: Mapping[str, Any])
 
 
 def _write_offer(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the caller's own tools and choice in Anthropic's form, as far as the caller gave them."""
+    """Write the caller's own tools and tool choice, if any, in Anthropic's form."""
     offer = {"tools": translate_tools(named, "anthropic", _write_tool), "tool_choice": _write_choice(named)}
     return {name: value for name, value in offer.items() if named.get(name)}
 
@@ -293,12 +292,12 @@ def _is_system(message: Any) -> bool:
 
 
 def _write_system(pieces: Sequence[Any]) -> str | list[Any] | None:
-    """Join system prompts: text as text; blocks as blocks, so that each keeps its ``cache_control``."""
-    told = [piece for piece in pieces if piece]
-    if all(isinstance(piece, str) for piece in told):
-        return "\n\n".join(told) or None
+    """Join system prompts: texts become one text; blocks stay blocks, since each may have its ``cache_control``."""
+    prompts = [piece for piece in pieces if piece]
+    if all(isinstance(piece, str) for piece in prompts):
+        return "\n\n".join(prompts) or None
     blocks: list[Any] = []
-    for piece in told:
+    for piece in prompts:
         is_text = isinstance(piece, str)
         blocks.extend([{"type": "text", "text": piece}] if is_text else read_list(piece, "system", "blocks, or text"))
     return blocks
@@ -328,8 +327,8 @@ def _write_turn(message: Mapping[str, Any]) -> dict[str, Any]:
     role, content, calls = message["role"], message.get("content"), message.get("tool_calls")
     if not calls:
         return {"role": role, "content": _write_blocks(content)}
-    said: Any = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
-    return {"role": role, "content": [*_write_blocks(said), *map(_write_call, calls)]}
+    parts: Any = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+    return {"role": role, "content": [*_write_blocks(parts), *map(_write_call, calls)]}
 
 
 def _write_blocks(content: Any) -> Any:
@@ -370,7 +369,7 @@ def _write_document(part: Mapping[str, Any]) -> Block:
 
 def _refuse_audio(part: Mapping[str, Any]) -> Block:
     raise MultimodalError(
-        "Anthropic's Messages API takes no audio. Send a transcript, or use a vendor that does.",
+        "Anthropic's Messages API does not take audio. Send a transcript, or use a vendor that does.",
         content_type=f"audio/{part['input_audio'].get('format', '*')}",
     )
 
@@ -398,14 +397,14 @@ def _check_message(completion: Any, mode: Mode | None) -> None:
         raise IncompleteOutputException(_CUT_OFF[reason], last_completion=completion)
     if reason == "refusal":
         raise RefusalError(f"The model refused to answer. {_text_of(completion)}".strip(), last_completion=completion)
-    is_whole = reason == "stop_sequence" or any(map(_is_said, _blocks_of(completion)))
+    is_whole = reason == "stop_sequence" or any(map(_is_answer, _blocks_of(completion)))
     if reason in _PAUSED or not is_whole:
-        told = mode.name if mode else None
-        raise ResponseParsingError(_say_what_came(completion), mode=told, raw_response=completion)
+        name = mode.name if mode else None
+        raise ResponseParsingError(_say_what_came(completion), mode=name, raw_response=completion)
 
 
-def _is_said(block: Any) -> bool:
-    return get_text(block, "type") not in _UNSAID and not _is_blank(block)
+def _is_answer(block: Any) -> bool:
+    return get_text(block, "type") not in _SILENT and not _is_blank(block)
 
 
 def _blocks_of(completion: Any) -> list[Any]:
@@ -439,7 +438,7 @@ def _say_what_came(completion: Any) -> str:
 
 
 def _text_of(completion: Any) -> str:
-    # One text comes in several blocks where it has citations, so nothing stands between them.
+    # One text comes in several blocks where it has citations, so they are joined without a space.
     return "".join(get_text(block, "text") for block in _blocks_of(completion) if get_path(block, "type") == "text")
 
 
@@ -450,8 +449,8 @@ def _is_blank(block: Any) -> bool:
 
 def _answer_calls(calls: Sequence[Block], names: Sequence[str], problem: str) -> list[Block]:
     return [
-        {"type": "tool_result", "tool_use_id": get_text(call, "id"), "is_error": True, "content": told}
-        for call, told in zip(calls, tell_calls(_names_of(calls), names, problem), strict=True)
+        {"type": "tool_result", "tool_use_id": get_text(call, "id"), "is_error": True, "content": text}
+        for call, text in zip(calls, tell_calls(_names_of(calls), names, problem), strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a caller gave, read so that an error names what cannot be sent, instead of coming from the code that writes it."""
+"""The caller's arguments, checked before they are used, so that an error names the argument that is wrong."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def refuse(name: str, value: Any, wanted: str) -> ConfigurationError:
     """Make the error for an argument of a wrong type.
 
     Args:
-        name: The argument's, as the caller knows it.
-        value: What was given.
-        wanted: What to pass.
+        name: The argument's name, as the caller wrote it.
+        value: Its value.
+        wanted: What to pass instead.
     """
-    kind = type(value).__name__
-    return ConfigurationError(f"{name} is {shorten(repr(value))}, of type {kind}. Pass {wanted}.")
+    type_name = type(value).__name__
+    return ConfigurationError(f"{name} is {shorten(repr(value))}, of type {type_name}. Pass {wanted}.")
 
 
 def read_list(value: Any, name: str, wanted: str) -> list[Any]:
-    """Read a list that may be left out: None, or what an SDK has for "not given", which is false.
+    """Read a list that may be left out: None, or the SDK's own "not given" value, which is false.
 
     Raises:
         ConfigurationError: It is something else.
@@ -56,7 +56,7 @@ def read_tools(arguments: Mapping[str, Any]) -> list[Any]:
     """Read the caller's own tools.
 
     Raises:
-        ConfigurationError: ``tools`` is no list.
+        ConfigurationError: ``tools`` isn't a list.
     """
     return read_list(arguments.get("tools"), "tools", "tools in the provider's form")
 
@@ -65,7 +65,7 @@ def read_parts(content: Any) -> list[Any]:
     """Read the content of a message that is not text.
 
     Raises:
-        ConfigurationError: It is no list.
+        ConfigurationError: It isn't a list.
     """
     return read_list(content, "A message's content", 'parts such as {"type": "text", "text": "..."}, or text')
 
@@ -73,7 +73,7 @@ def read_parts(content: Any) -> list[Any]:
 def name_message(
     write: Callable[Concatenate[Any, _Rest], _Written],
 ) -> Callable[Concatenate[Any, _Rest], _Written]:
-    """Let the errors of a function that writes a message name the message: its first argument."""
+    """Decorate a function that writes a message: its errors then show the message, which is its first argument."""
 
     @wraps(write)
     def written(message: Any, /, *rest: _Rest.args, **named: _Rest.kwargs) -> _Written:

@@ -1,6 +1,6 @@
 """Which of the tool calls in an answer are calls of our tools, and what the model is told about each call.
 
-A caller may offer tools of their own beside ours, and one day several tools of ours are offered at once.
+A caller may offer tools of their own beside ours, and we may offer several tools at once.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def correct_names(called: Sequence[str], names: Sequence[str]) -> list[str]:
 
 def say_uncalled(called: Sequence[str], names: Sequence[str]) -> str:
     """Say that other tools were called, but none of ours."""
-    others = ", ".join(repr(name) if name else "a tool of another kind" for name in called)
+    others = ", ".join(repr(name) if name else "a tool of another type" for name in called)
     ours = " or ".join(map(repr, names))
     return f"The model called {others}, but not {ours}, whose arguments are the answer."
 
@@ -96,8 +96,8 @@ def tell_calls(called: Sequence[str], names: Sequence[str], problem: str) -> lis
     Args:
         called: The names called, in order.
         names: The names of our tools; empty where the answer is text.
-        problem: What was wrong with the answer. The calls that held it are told: one call where we offered one tool,
-            and every call of ours where we offered several. If no call held it, all are told.
+        problem: What was wrong with the answer. It is the result of the first call of ours, or of every call of ours
+            where we offered several tools. Where the model called none of ours, it is the result of every call.
     """
     ours = match_names(called, names)
     wanted = " or ".join(names)

@@ -1,4 +1,4 @@
-"""What one model of one vendor can do, as a wire and the engine need to know it.
+"""What one model of one vendor can do: data that wires and the engine decide by.
 
 The table that says so for each vendor and model is ``providers/capabilities.py``.
 """
@@ -35,8 +35,8 @@ class Capabilities:
         tool_choice: How a tool call can be asked for.
         schema: What native structured output takes.
         output_limit: The name of the output limit: ``max_tokens`` is sent under this name where it differs.
-        refused: Arguments that the model refuses whatever their value. They are left out of the request, and told.
-        thinks: Whether it thinks unless told not to, which counts towards the output limit.
+        refused: Arguments that the model refuses whatever their value. They are left out of the request.
+        thinks: Whether it thinks by default. Its reasoning counts towards the output limit.
     """
 
     modes: tuple[Mode, ...] = (Mode.TOOLS,)
@@ -48,13 +48,13 @@ class Capabilities:
 
 
 DEFAULT_CAPABILITIES = Capabilities()
-"""What a wire supposes where nobody says what the model can do."""
+"""What a wire assumes about a model when it isn't told its capabilities."""
 
 
 def adapt_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) -> dict[str, Any]:
-    """Write a caller's arguments as the model takes them: the output limit renamed, what it refuses left out.
+    """Adapt a caller's arguments to the model: rename the output limit and leave out what the model refuses.
 
-    The cache key is made of the result, so that what a request shows alike has one key.
+    The cache key is computed from the result, so two calls that send the same request share one key.
 
     Example:
         >>> adapt_arguments({"max_tokens": 9, "stop": "."}, Capabilities(output_limit="max_completion_tokens"))

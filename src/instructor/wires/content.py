@@ -17,28 +17,28 @@ SYSTEM_ROLES = frozenset({"system", "developer"})
 """Roles whose text goes where a provider keeps its system prompt."""
 
 _TURNS = SYSTEM_ROLES | {"user", "assistant", "model"}
-_NOT_SAID = frozenset({"role", "content", "name", "id", "type", "status"})
-"""Members of a message that say nothing by themselves."""
+_LABELS = frozenset({"role", "content", "name", "id", "type", "status"})
+"""Members of a message that are not part of its content."""
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Say whether a value is a dict or the like, of which JSON and SDKs only know those with text as keys."""
+    """Return whether a value is a mapping; in JSON and in SDKs its keys are text."""
     return isinstance(value, Mapping)
 
 
 def is_list(value: Any) -> TypeGuard[list[Any]]:
-    """Say whether a value is a list, of anything."""
+    """Return whether a value is a list."""
     return isinstance(value, list)
 
 
 def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
-    """Leave out messages that hold nothing: some APIs refuse them, and no model learns anything from them.
+    """Leave out messages without content, which several APIs refuse.
 
     Args:
         messages: The conversation. Objects of an SDK are kept, as are results of tools, which may be empty.
 
     Returns:
-        A new list; all messages where each is empty, for the provider to say what it thinks of that.
+        A new list. If all messages are empty, all are kept, and the provider's error tells the caller.
 
     Example:
         >>> drop_empty_turns([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": ""}])
@@ -52,7 +52,7 @@ def _is_empty(message: Any) -> bool:
         return False
     content = message.get("content")
     is_blank = not content or (isinstance(content, str) and not content.strip())
-    return is_blank and not any(value for name, value in message.items() if name not in _NOT_SAID)
+    return is_blank and not any(value for name, value in message.items() if name not in _LABELS)
 
 
 def split_data_url(url: str) -> tuple[str, str] | None:
@@ -89,7 +89,7 @@ def read_call(call: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
         The call's id, the function's name, and its arguments.
 
     Raises:
-        ConfigurationError: The arguments are no JSON object.
+        ConfigurationError: The arguments aren't a JSON object.
     """
     function = call["function"]
     text = function.get("arguments") or "{}"
@@ -99,18 +99,18 @@ def read_call(call: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
         arguments = None
     if not isinstance(arguments, dict):
         raise ConfigurationError(
-            f"The arguments of tool call {call.get('id')!r} in the messages are no JSON object: {text!r}. Correct them."
+            f"The arguments of tool call {call.get('id')!r} in the messages are not a JSON object: {text!r}. Correct them."
         )
     return call.get("id") or "", function["name"], cast("dict[str, Any]", arguments)
 
 
 def say_call_again(problem: str) -> str:
-    """Tell a model, as the result of its call, what was wrong with the arguments."""
+    """Write the result of a call whose arguments were wrong."""
     return f"The arguments are not valid:\n{problem}\nMake the call again with all of it corrected."
 
 
 def say_answer_again(problem: str, *, calls: bool) -> str:
-    """Tell a model, in the user's place, what was wrong with its answer.
+    """Write the user message that follows an answer that was wrong.
 
     Args:
         problem: What was wrong.

@@ -50,7 +50,7 @@ _REFUSED = frozenset(
 )
 _COMPLETE = frozenset({"", "STOP", "FINISH_REASON_UNSPECIFIED"})
 _NOT_BLOCKED = frozenset({"", "BLOCKED_REASON_UNSPECIFIED"})
-_SAID = (
+_CONTENT = (
     "text",
     "function_call",
     "inline_data",
@@ -61,7 +61,7 @@ _SAID = (
     "tool_response",
     "audio_transcription",
 )
-"""Where a part holds what the model said."""
+"""The members of a part that hold a part of the answer."""
 _FORCING = "ANY"
 
 
@@ -106,7 +106,7 @@ class Genai:
         """Write a request.
 
         Raises:
-            ConfigurationError: A system prompt or tools were given beside ``cached_content``, which holds its own;
+            ConfigurationError: A system prompt or tools came with ``cached_content``, which has its own;
                 or an argument or a message cannot be sent.
         """
         del capabilities  # every model of this API can be forced to call a function
@@ -141,8 +141,8 @@ class Genai:
         calls = _calls_of(content) if mode is Mode.TOOLS else []
         parts = select_parts([*map(_read_call, calls)], _text_of(content), names, specs)
         if not parts:
-            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
-            raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
+            reason = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
+            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
         return parts
 
     def reask(
@@ -163,10 +163,9 @@ class Genai:
             names = ()
         elif not names:
             names = (_read_name(request),)
-        told = {"role": "user", "parts": _answer_calls(_calls_of(parts), names, problem)}
-        if not told["parts"]:
-            told["parts"] = [{"text": say_answer_again(problem, calls=bool(names))}]
-        return {**request, "contents": [*request["contents"], *([_dump_content(content)] if parts else []), told]}
+        results = _answer_calls(_calls_of(parts), names, problem)
+        reply = {"role": "user", "parts": results or [{"text": say_answer_again(problem, calls=bool(names))}]}
+        return {**request, "contents": [*request["contents"], *([_dump_content(content)] if parts else []), reply]}
 
     def usage(self, completion: Any) -> Usage:
         """Count tokens; the API counts thoughts, and what tools returned, apart from the rest."""
@@ -200,7 +199,7 @@ def _write_system(pieces: Sequence[Any]) -> dict[str, Any]:
 
 
 def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any]) -> str:
-    """Put ours beside the caller's own tools in `config`; return an instruction where ours is not the only way out."""
+    """Put our function behind the caller's tools in `config`; return the sentence that asks for the call, if needed."""
     tools = read_tools(config)
     wanted = read_fields(config, "tool_config")
     forced = bound["tool_config"]["function_calling_config"]
@@ -218,7 +217,7 @@ def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any]) -> str:
     config["tools"] = [*tools, *bound["tools"]]
     config["tool_config"] = {**wanted, "function_calling_config": calling}
     if tools:
-        # The SDK runs no Python functions beside a declaration such as ours, and logs a warning unless told not to.
+        # The SDK doesn't call Python functions beside a declaration such as ours, and logs a warning unless it is disabled.
         config["automatic_function_calling"] = config.get("automatic_function_calling") or {"disable": True}
     return "" if calling.get("allowed_function_names") == names else instruct_call(names)
 
@@ -234,16 +233,16 @@ def _is_hosted(tool: Any) -> bool:
 
 
 def _check_cached(config: Mapping[str, Any], system: Sequence[Any]) -> None:
-    given = ["a system prompt"] * bool(system) + [name for name in ("tools", "tool_config") if config.get(name)]
-    if given:
+    refused = ["a system prompt"] * bool(system) + [name for name in ("tools", "tool_config") if config.get(name)]
+    if refused:
         raise ConfigurationError(
-            f"cached_content was given together with {' and '.join(given)}, which the API does not allow: "
-            "they are part of the cached content. Give them when you create it, or say it in a user message."
+            f"cached_content cannot be combined with {' and '.join(refused)}: they are part of the cached content. "
+            "Pass them when you create it, or write them into a user message."
         )
 
 
 def _fit_cached(bound: dict[str, Any]) -> dict[str, Any]:
-    """Hold the text to the schema instead of calling a function, because cached content takes no tools beside it."""
+    """Enforce the schema on the text instead of offering a function, because cached content refuses other tools."""
     if "tools" not in bound:
         return bound
     return _hold_to(bound["tools"][0]["function_declarations"][0]["parameters_json_schema"])
@@ -254,13 +253,13 @@ def _check_candidates(completion: Any, candidates: Sequence[Any], mode: Mode | N
     for candidate in candidates or [None]:
         reason = _name_reason(get_path(candidate, "finish_reason"))
         _check_finish(completion, candidate, reason)
-        if reason not in _COMPLETE or not any(map(_is_said, get_list(candidate, "content", "parts"))):
-            told = mode.name if mode else None
-            raise ResponseParsingError(_say_what_came(candidate), mode=told, raw_response=completion)
+        if reason not in _COMPLETE or not any(map(_is_answer, get_list(candidate, "content", "parts"))):
+            name = mode.name if mode else None
+            raise ResponseParsingError(_say_what_came(candidate), mode=name, raw_response=completion)
 
 
-def _is_said(part: Any) -> bool:
-    return not get_path(part, "thought") and any(get_path(part, name) for name in _SAID)
+def _is_answer(part: Any) -> bool:
+    return not get_path(part, "thought") and any(get_path(part, name) for name in _CONTENT)
 
 
 def _check_prompt(completion: Any) -> None:
@@ -298,15 +297,17 @@ def _read_call(call: Any) -> Part:
 
 
 def _read_name(request: Request) -> str:
-    name: str = request["config"]["tools"][-1]["function_declarations"][0]["name"]  # ours stands last
+    name: str = request["config"]["tools"][-1]["function_declarations"][0]["name"]  # our tool comes last
     return name
 
 
 def _say_what_came(candidate: Any) -> str:
     parts = get_list(candidate, "content", "parts")
     reason, detail = _name_reason(get_path(candidate, "finish_reason")), get_path(candidate, "finish_message")
-    said = f"There is no answer in the completion: it has {len(parts)} parts, and finish_reason is {reason or None!r}."
-    return f"{said} {detail}" if detail else said
+    summary = (
+        f"There is no answer in the completion: it has {len(parts)} parts, and finish_reason is {reason or None!r}."
+    )
+    return f"{summary} {detail}" if detail else summary
 
 
 def _text_of(parts: Sequence[Any]) -> str:
@@ -319,8 +320,8 @@ def _dump_content(content: Any) -> Any:
 
 
 def _answer_calls(calls: Sequence[Any], names: Sequence[str], problem: str) -> list[dict[str, Any]]:
-    told = tell_calls(_names_of(calls), names, problem)
-    return [_write_result(call, text) for call, text in zip(calls, told, strict=True)]
+    results = tell_calls(_names_of(calls), names, problem)
+    return [_write_result(call, text) for call, text in zip(calls, results, strict=True)]
 
 
 def _write_result(call: Any, text: str) -> dict[str, Any]:

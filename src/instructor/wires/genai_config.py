@@ -1,4 +1,4 @@
-"""One ``GenerateContentConfig`` of ``google-genai``, as a dict, from all the places where a caller may say a part of it."""
+"""One ``GenerateContentConfig`` of ``google-genai``, as a dict, merged from all keywords that may hold a part of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from instructor.exceptions import ConfigurationError
 from instructor.wires.arguments import read_mapping, refuse
 from instructor.wires.content import is_mapping
+from instructor.wires.text import get_text
 
 _RENAMED = {
     "max_tokens": "max_output_tokens",
@@ -20,20 +21,21 @@ _RENAMED = {
     "system": "system_instruction",
 }
 _APART = frozenset({"config", "contents", "generation_config", "timeout", "extra_headers", "extra_body"})
+_CALLING_MODES = {"auto": "AUTO", "required": "ANY", "any": "ANY", "none": "NONE"}
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge what the caller said; a keyword of its own beats ``config=``, which beats ``generation_config=``.
+    """Merge the caller's arguments; a keyword of its own beats ``config=``, which beats ``generation_config=``.
 
     Args:
         arguments: The caller's keywords. ``timeout`` is in seconds, as with other vendors.
 
     Returns:
-        A new dict of the SDK's own names. A name that the SDK does not know is kept, for the SDK to say so.
+        A new dict of the SDK's own names. An unknown name is kept; the SDK's error then names it.
 
     Raises:
-        ConfigurationError: A value is of a kind that cannot be merged.
+        ConfigurationError: A value is of a type that cannot be merged.
 
     Example:
         >>> gather_config({"max_tokens": 9, "config": {"topK": 3}, "timeout": 1.5})
@@ -44,8 +46,24 @@ def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     config = {_RENAMED.get(name, name): value for name, value in config.items()}
     if isinstance(config.get("stop_sequences"), str):
         config["stop_sequences"] = [config["stop_sequences"]]
+    choice = _write_choice(config.pop("tool_choice", None))
+    if choice and not config.get("tool_config"):
+        config["tool_config"] = {"function_calling_config": choice}
     options = _gather_http_options(arguments, read_fields(config, "http_options"))
     return {**config, "http_options": options} if options else config
+
+
+def _write_choice(choice: Any) -> dict[str, Any]:
+    """Write a ``tool_choice`` of OpenAI's or Anthropic's form in Google's."""
+    if choice is None:
+        return {}
+    name = get_text(choice, "function", "name") or get_text(choice, "name")
+    if name:
+        return {"mode": "ANY", "allowed_function_names": [name]}
+    kind = choice if isinstance(choice, str) else get_text(choice, "type")
+    if kind not in _CALLING_MODES:
+        raise refuse("tool_choice", choice, f"one of {', '.join(_CALLING_MODES)}, or the choice of a function")
+    return {"mode": _CALLING_MODES[kind]}
 
 
 def read_fields(holder: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -76,8 +94,8 @@ def _gather_http_options(arguments: Mapping[str, Any], options: dict[str, Any]) 
         options["timeout"] = _count_milliseconds(timeout)
     for name, member in (("extra_headers", "headers"), ("extra_body", "extra_body")):
         if arguments.get(name):
-            given = read_mapping(options.get(member), f"http_options[{member!r}]")
-            options[member] = {**given, **read_mapping(arguments[name], name)}
+            values = read_mapping(options.get(member), f"http_options[{member!r}]")
+            options[member] = {**values, **read_mapping(arguments[name], name)}
     return options
 
 

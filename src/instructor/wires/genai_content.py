@@ -21,20 +21,20 @@ _NO_SIGNATURE = b64encode(b"skip_thought_signature_validator").decode()
 see https://ai.google.dev/gemini-api/docs/thought-signatures."""
 
 
-def split_system(messages: Iterable[Any], given: Any) -> tuple[list[Any], list[Any]]:
+def split_system(messages: Iterable[Any], instruction: Any) -> tuple[list[Any], list[Any]]:
     """Take the system prompts out of a conversation.
 
     Args:
         messages: Dicts in OpenAI's or Google's form, or the SDK's own objects.
-        given: What the caller gave as ``system_instruction``: text, a part, a content, or a list of parts.
+        instruction: The caller's ``system_instruction``: text, a part, a content, or a list of parts.
 
     Returns:
         The pieces of the system prompt, each text or a part, and the other messages.
 
     Raises:
-        ConfigurationError: A system prompt is of no form that the SDK knows.
+        ConfigurationError: A system prompt is in a form that the SDK doesn't know.
     """
-    system = list(_write_system(given))
+    system = list(_write_system(instruction))
     turns: list[Any] = []
     for message in messages:
         if is_mapping(message) and message.get("role") in SYSTEM_ROLES:
@@ -44,8 +44,8 @@ def split_system(messages: Iterable[Any], given: Any) -> tuple[list[Any], list[A
     return system, turns
 
 
-def gather_contents(turns: Sequence[Any], given: Any) -> list[Any]:
-    """Write the conversation, followed by what the caller gave as ``contents``.
+def gather_contents(turns: Sequence[Any], others: Any) -> list[Any]:
+    """Write the conversation, followed by `others`, the caller's ``contents``.
 
     Raises:
         ConfigurationError: A message cannot be written.
@@ -57,9 +57,9 @@ def gather_contents(turns: Sequence[Any], given: Any) -> list[Any]:
             contents.append({"role": "user", "parts": [_write_result(turn, names) for turn in group]})
         else:
             contents.extend(_write_content(turn) for turn in group)
-    if given is None:
+    if others is None:
         return contents
-    return [*contents, *given] if is_list(given) else [*contents, given]
+    return [*contents, *others] if is_list(others) else [*contents, others]
 
 
 @name_message
@@ -67,15 +67,15 @@ def _name_calls(turn: Any) -> list[tuple[str, str]]:
     return [(call["id"], call["function"]["name"]) for call in _calls_of(turn) if "id" in call]
 
 
-def _write_system(given: Any) -> Iterable[Any]:
-    if not given:
+def _write_system(prompt: Any) -> Iterable[Any]:
+    if not prompt:
         return ()
-    if isinstance(given, int | float):
-        raise refuse("system_instruction, or a system message,", given, "text, a part, or a list of them")
-    if isinstance(given, list | tuple | str):
-        return _write_parts(given)
-    parts = given.get("parts") if is_mapping(given) else get_path(given, "parts")
-    return (given,) if parts is None else parts
+    if isinstance(prompt, int | float):
+        raise refuse("system_instruction, or a system message,", prompt, "text, a part, or a list of them")
+    if isinstance(prompt, list | tuple | str):
+        return _write_parts(prompt)
+    parts = prompt.get("parts") if is_mapping(prompt) else get_path(prompt, "parts")
+    return (prompt,) if parts is None else parts
 
 
 def _calls_of(turn: Any) -> Sequence[Mapping[str, Any]]:
@@ -91,8 +91,8 @@ def _write_content(turn: Any) -> Any:
     if not is_mapping(turn) or "parts" in turn or "role" not in turn:
         return turn
     calls = [_write_call(call, is_first=not index) for index, call in enumerate(_calls_of(turn))]
-    said = [_as_part(part) for part in _write_parts(turn.get("content") or "")]
-    return {"role": _ROLES.get(turn["role"], turn["role"]), "parts": [*said, *calls]}
+    texts = [_as_part(part) for part in _write_parts(turn.get("content") or "")]
+    return {"role": _ROLES.get(turn["role"], turn["role"]), "parts": [*texts, *calls]}
 
 
 def _as_part(part: Any) -> Any:
@@ -100,7 +100,7 @@ def _as_part(part: Any) -> Any:
 
 
 def _write_parts(content: Any) -> Sequence[Any]:
-    """Write content in either form as parts; text stands for itself, as the SDK allows."""
+    """Write content in either form as parts; the SDK takes text as a part."""
     if isinstance(content, str):
         return (content,) if content else ()
     return [_write_part(part) for part in read_parts(content)]

@@ -35,15 +35,15 @@ from instructor.wires.wire import Wire
 
 _CUT_OFF = frozenset({"length", "max_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"})
-"""OpenAI's own reason, and those that Gemini hands through its OpenAI-compatible endpoint, in small letters."""
-_FALLEN = frozenset({"error", "abort", "insufficient_system_resource"})
-"""How OpenRouter and Mistral, vLLM, and DeepSeek say that they failed while the model wrote."""
+"""OpenAI's own finish reason, and those of Gemini's OpenAI-compatible endpoint, in lower case."""
+_FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
+"""Finish reasons of OpenRouter and Mistral, vLLM, and DeepSeek for a failure on their side."""
 _BROKEN = frozenset({"malformed_function_call", "function_call_filter"})
-"""How Gemini says that the model called a function in a way that cannot be read."""
-_SAID = ("content", "tool_calls", "function_call", "audio", "images")
-"""Where a message holds what the model said; what it thought is elsewhere."""
+"""Gemini's finish reasons for a function call that cannot be read."""
+_CONTENT = ("content", "tool_calls", "function_call", "audio", "images")
+"""The members of a message that hold the answer; reasoning is in others."""
 _KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details")
-"""What reasoning models behind other vendors want to see again with their tool calls."""
+"""Reasoning that models of other vendors require to be sent back with their tool calls."""
 _KEPT_OF_CALL = ("extra_content",)
 """Where Gemini keeps the signature without which it refuses to see its own tool call again."""
 
@@ -66,8 +66,8 @@ class OpenAIChat:
             spec: What the answer must look like.
             mode: One of `modes`.
             strict: Hold the model to the schema with ``strict: true`` in ``JSON_SCHEMA`` mode, where the schema
-                can be said in the subset that the model takes.
-            capabilities: What the model takes of JSON Schema; OpenAI's strict subset where nobody says.
+                can be expressed in the subset that the model takes.
+            capabilities: What the model takes of JSON Schema; the default is OpenAI's strict subset.
         """
         return _BIND[mode](spec, strict, capabilities)
 
@@ -79,7 +79,7 @@ class OpenAIChat:
         arguments: Mapping[str, Any],
         capabilities: Capabilities = DEFAULT_CAPABILITIES,
     ) -> Request:
-        """Write a request. What the caller said wins over the binding, except for tools: both sides' are offered.
+        """Write a request. The caller's arguments win over the binding's, except for tools: the caller's and ours are sent.
 
         A model that can't be forced to call our tool is asked to in the system prompt.
 
@@ -134,8 +134,8 @@ class OpenAIChat:
         text = read_text(get_path(message, "content"))
         parts = select_parts([*map(_read_call, calls)], text, names, specs)
         if not parts:
-            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
-            raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
+            reason = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
+            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
         return parts
 
     def reask(
@@ -153,7 +153,7 @@ class OpenAIChat:
         if mode is not Mode.TOOLS:
             names = ()
         elif not names:
-            names = (get_path(request["tools"][-1], "function", "name"),)  # ours stands last
+            names = (get_path(request["tools"][-1], "function", "name"),)  # our tool comes last
         calls = _read_calls(message, names) if names else []
         problem = describe_error(error)
         turns = _answer_calls(message, calls, names, problem) if calls else _answer_text(message, problem, mode, names)
@@ -248,9 +248,9 @@ def _check_choices(completion: Any, choices: Sequence[Any], mode: Mode | None) -
         message = get_path(choice, "message")
         _check_fault(get_path(choice, "error"))
         _check_finish(completion, choice)
-        if _ending_of(choice) in _BROKEN or not any(get_path(message, name) for name in _SAID):
-            told = mode.name if mode else None
-            raise ResponseParsingError(_say_what_came(choice), mode=told, raw_response=completion)
+        if _ending_of(choice) in _BROKEN or not any(get_path(message, name) for name in _CONTENT):
+            name = mode.name if mode else None
+            raise ResponseParsingError(_say_what_came(choice), mode=name, raw_response=completion)
 
 
 def _ending_of(choice: Any) -> str:
@@ -271,7 +271,7 @@ def _check_finish(completion: Any, choice: Any) -> None:
         raise RefusalError(f"The provider's filter stopped the answer ({reason}).", last_completion=completion)
     if ending in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
-    if ending in _FALLEN:
+    if ending in _FAILED:
         raise ProviderError(OpenAIChat.name, f"The answer was broken off (finish_reason {reason!r}). Ask again.")
 
 
@@ -296,9 +296,9 @@ def _say_what_came(choice: Any) -> str:
 
 
 def _read_calls(message: Any, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Write a message's tool calls as a request has them; none where one of them is broken JSON.
+    """Write a message's tool calls for a request; none where the arguments of one are broken JSON.
 
-    Servers that put a history through a chat template parse it, and fail on what the model wrote wrong.
+    Servers that render the history with a chat template parse the arguments, and fail on broken ones.
     """
     found = get_list(message, "tool_calls")
     called = correct_names(_names_of(found), names)
@@ -334,21 +334,21 @@ def _pick(value: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _answer_calls(message: Any, calls: list[dict[str, Any]], names: Sequence[str], problem: str) -> Messages:
     """Answer every call, as the format demands."""
-    said = {"role": "assistant", "tool_calls": calls, **_pick(message, _KEPT_OF_MESSAGE)}
+    turn = {"role": "assistant", "tool_calls": calls, **_pick(message, _KEPT_OF_MESSAGE)}
     if text := read_text(get_path(message, "content")):
-        said["content"] = text
-    told = tell_calls(_names_of(calls), names, problem)
+        turn["content"] = text
+    texts = tell_calls(_names_of(calls), names, problem)
     results = [
-        {"role": "tool", "tool_call_id": call["id"], "content": text} for call, text in zip(calls, told, strict=True)
+        {"role": "tool", "tool_call_id": call["id"], "content": text} for call, text in zip(calls, texts, strict=True)
     ]
-    return [said, *results]
+    return [turn, *results]
 
 
 def _answer_text(message: Any, problem: str, mode: Mode, names: Sequence[str]) -> Messages:
     text = read_text(get_path(message, "content")) or _read_broken_call(message, names)
-    said: Messages = [{"role": "assistant", "content": text}] if text else []
+    turns: Messages = [{"role": "assistant", "content": text}] if text else []
     again = f"The answer is not valid:\n{problem}\n{_AGAIN.get(mode, 'Answer again with the corrected JSON only.')}"
-    return [*said, {"role": "user", "content": again}]
+    return [*turns, {"role": "user", "content": again}]
 
 
 _AGAIN = {

@@ -39,11 +39,11 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 """What the chat API calls ``max_output_tokens``."""
 _OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 """The calls that the caller must answer, and the item that answers each."""
-_FALLEN = frozenset({"failed", "cancelled"})
+_FAILED = frozenset({"failed", "cancelled"})
 _COMPLETE = frozenset({"completed", ""})
-"""What a whole response has for its status; servers that copy the API leave it out at times."""
-_UNSAID = frozenset({"reasoning", "compaction"})
-"""Items that hold nothing of what the model said."""
+"""The status of a finished response; servers that copy the API sometimes leave it out."""
+_SILENT = frozenset({"reasoning", "compaction"})
+"""Items that are not part of the answer, such as reasoning."""
 
 
 class OpenAIResponses:
@@ -56,12 +56,12 @@ class OpenAIResponses:
     def bind(
         self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = DEFAULT_CAPABILITIES
     ) -> Binding:
-        """Make the function tool. ``strict`` is always said, since this API takes it for true when it is left away.
+        """Make the function tool. ``strict`` is always sent, because its default in this API is true.
 
         Args:
             spec: What the answer must look like.
             mode: ``RESPONSES_TOOLS``.
-            strict: Hold the model to the schema, where it can be said in OpenAI's strict subset.
+            strict: Hold the model to the schema, where it can be expressed in OpenAI's strict subset.
             capabilities: Not needed, because all models behind this API take the same.
         """
         del mode, capabilities
@@ -134,8 +134,8 @@ class OpenAIResponses:
         calls = _calls_of(output)
         parts = select_parts([*map(_read_call, calls)], _read_messages(output), names, specs)
         if not parts:
-            said = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
-            raise ResponseParsingError(said, mode=mode.name, raw_response=completion)
+            reason = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
+            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
         return parts
 
     def reask(
@@ -149,11 +149,11 @@ class OpenAIResponses:
     ) -> Request:
         """Write a new request that also holds the response's items, and what was wrong with them.
 
-        With ``conversation=`` the provider has kept all items itself, so that only what is new is sent.
+        With ``conversation=`` the provider keeps all items itself, so only the new ones are sent.
         """
         del mode, specs
         output = _read_output(completion)
-        names = names or (get_text(request["tools"][-1], "name"),)  # ours stands last
+        names = names or (get_text(request["tools"][-1], "name"),)  # our tool comes last
         answers = _answer(output, names, describe_error(error))
         if request.get("conversation"):
             return {**request, "input": answers}
@@ -201,8 +201,8 @@ def _write_assistant(message: Mapping[str, Any]) -> list[Item]:
     content = message.get("content")
     text = (content if isinstance(content, str) else read_text(read_parts(content))) or message.get("refusal")
     kept = {"phase": message["phase"]} if message.get("phase") else {}
-    said: list[Item] = [{"role": "assistant", "content": text, **kept}] if text else []
-    return [*said, *(_write_call(call) for call in message.get("tool_calls") or ())]
+    texts: list[Item] = [{"role": "assistant", "content": text, **kept}] if text else []
+    return [*texts, *(_write_call(call) for call in message.get("tool_calls") or ())]
 
 
 def _write_call(call: Mapping[str, Any]) -> Item:
@@ -240,7 +240,7 @@ _PARTS: dict[str, Callable[[Mapping[str, Any]], Item]] = {
     "image_url": _write_image,
     "file": _write_file,
 }
-"""How each kind of chat content part is written here; the other kinds have the same form in both APIs."""
+"""How each type of chat content part is written here; the others have the same form in both APIs."""
 
 
 def _write_tool(function: Function) -> Item:
@@ -256,10 +256,10 @@ def _write_choice(choice: Any) -> Any:
 
 
 def _rename_limit(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    given = [name for name in _LIMITS if name in arguments]
-    if not given:
+    limits = [name for name in _LIMITS if name in arguments]
+    if not limits:
         return arguments
-    limit = {"max_output_tokens": arguments[given[-1]]}
+    limit = {"max_output_tokens": arguments[limits[-1]]}
     return {**limit, **{name: value for name, value in arguments.items() if name not in _LIMITS}}
 
 
@@ -284,15 +284,15 @@ def _check_response(completion: Any, mode: Mode | None) -> None:
     _check_status(completion)
     output = _read_output(completion)
     _check_refusal(completion, output)
-    if _status_of(completion) not in _COMPLETE or not any(map(_is_said, output)):
-        told = mode.name if mode else None
-        raise ResponseParsingError(_say_what_came(completion), mode=told, raw_response=completion)
+    if _status_of(completion) not in _COMPLETE or not any(map(_is_answer, output)):
+        name = mode.name if mode else None
+        raise ResponseParsingError(_say_what_came(completion), mode=name, raw_response=completion)
 
 
-def _is_said(item: Any) -> bool:
+def _is_answer(item: Any) -> bool:
     if get_path(item, "type") == "message":
         return bool(_read_messages([item]))
-    return get_text(item, "type") not in _UNSAID
+    return get_text(item, "type") not in _SILENT
 
 
 def _status_of(completion: Any) -> str:
@@ -303,10 +303,10 @@ def _check_status(completion: Any) -> None:
     fault = get_path(completion, "error")
     if fault:
         code = get_path(fault, "code")
-        said = get_path(fault, "message") or fault
-        raise ProviderError(OpenAIResponses.name, f"{code}: {said}" if code else str(said))
+        reason = get_path(fault, "message") or fault
+        raise ProviderError(OpenAIResponses.name, f"{code}: {reason}" if code else str(reason))
     status = _status_of(completion)
-    if status in _FALLEN:
+    if status in _FAILED:
         raise ProviderError(OpenAIResponses.name, f"The response has status {status!r}. Send the request again.")
     if status != "incomplete":
         return
@@ -379,10 +379,10 @@ def _answer(output: list[Any], names: Sequence[str], problem: str) -> list[Item]
     if not calls:
         again = f"The answer is not valid:\n{problem}\nCall the function again with all of it corrected."
         return [{"role": "user", "content": again}]
-    told = tell_calls(_names_of(calls), names, problem)
+    texts = tell_calls(_names_of(calls), names, problem)
     return [
         {"type": _OUTPUTS[get_path(call, "type")], "call_id": get_path(call, "call_id"), "output": text}
-        for call, text in zip(calls, told, strict=True)
+        for call, text in zip(calls, texts, strict=True)
     ]
 
 

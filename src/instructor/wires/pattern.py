@@ -1,8 +1,8 @@
-r"""Regular expressions in a schema, written as an engine takes them that knows less than Python's.
+r"""Regular expressions in a schema, written for engines that support less than Python's.
 
-llama.cpp, and with it LM Studio and Ollama, makes a grammar of a pattern. It wants ``^`` at the beginning and ``$`` at
-the end, and knows groups, alternatives, quantifiers and plain character classes; ``\d``, ``(?:...)`` and the like are
-refused, and then the whole request with them.
+llama.cpp, and with it LM Studio and Ollama, compiles a pattern to a grammar. The pattern must begin with ``^``
+and end with ``$``; groups, alternatives, quantifiers and plain character classes are supported. With ``\d``,
+``(?:...)`` and the like the whole request is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def anchor_pattern(pattern: str) -> str | None:
         pattern: The pattern as the caller wrote it.
 
     Returns:
-        The pattern from ``^`` to ``$``; None if it says something that can't be said in plain classes.
+        The pattern from ``^`` to ``$``; None if it can't be expressed in plain classes.
 
     Example:
         >>> anchor_pattern(r"\d{5}|x\.[\w-]+")
@@ -90,7 +90,7 @@ def _write_escape(letter: str) -> str | None:
 
 
 def _write_members(members: str) -> str | None:
-    r"""Write what stands in a character class. A hyphen that isn't a range goes last, where it needs no escape."""
+    r"""Write the members of a character class. A hyphen that isn't a range goes last, where it needs no escape."""
     written: list[str] = []
     has_hyphen = after_class = False
     for escaped, plain in _MEMBER.findall(members):

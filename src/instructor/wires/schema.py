@@ -1,7 +1,7 @@
 """JSON Schema made to fit what a provider accepts. Every function returns a new schema and changes none.
 
 A provider that holds a model to a schema takes a subset of JSON Schema (2020-12), each another one. What a subset
-cannot say goes into the description, and our own validation still holds the answer to it.
+cannot express goes into the description, and our own validation still checks the answer.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _TYPING = frozenset({"type", "enum", "const", "anyOf", "oneOf", "properties"})
 """A schema with none of these takes any value."""
 
 _MOST_COPIES = 2
-"""How deep definitions are written out within each other, where something stands beside the reference."""
+"""How deep definitions are written out within each other, where a reference has other members beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class _Subset:
     limits: Mapping[str, int]
 
     @property
-    def told(self) -> frozenset[str]:
+    def described(self) -> frozenset[str]:
         """The keywords that go into the description."""
         return (_HINTS | _BOUNDS | {"minItems", "pattern"}) - self.kept
 
@@ -108,20 +108,20 @@ _LONG_ENUM = 250
 
 
 class _NotExpressibleError(Exception):
-    """The schema says something that the form asked for has no words for. Never leaves this file."""
+    """The subset cannot express the schema. Never leaves this file."""
 
 
 def strict_schema(schema: Mapping[str, Any]) -> Schema | None:
     """Express a schema in the subset that OpenAI holds a model to with ``strict: true``.
 
     Every object is closed and requires all its properties; ``oneOf`` becomes ``anyOf``; a ``$ref`` stands alone;
-    what the subset has no keyword for (a default, a shortest length) is told in the description instead.
+    what the subset has no keyword for (a default, a minimum length) goes into the description.
 
     Args:
         schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
 
     Returns:
-        A new schema; None where the subset cannot say it: free-form dicts, untyped values, tuples, an object that
+        A new schema; None where the subset cannot express it: free-form dicts, untyped values, tuples, an object that
         takes extra members, or a schema over the published limits (5000 properties, 1000 enum values, 10 levels, 120,000
         characters of names and values, 15,000 characters of an enum with more than 250 values).
 
@@ -138,13 +138,14 @@ def strict_schema(schema: Mapping[str, Any]) -> Schema | None:
 def anthropic_schema(schema: Mapping[str, Any]) -> Schema | None:
     """Express a schema in the subset that Anthropic holds a model to in ``output_config.format``.
 
-    It is `strict_schema` without bounds and patterns, which are told in the description, and without recursion.
+    It is the result of `strict_schema` without bounds and patterns, which go into the description; recursion is
+    refused.
 
     Args:
         schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
 
     Returns:
-        A new schema; None where the subset cannot say it, as for `strict_schema`, or where it has more than 16 unions.
+        A new schema; None where the subset cannot express it, as for `strict_schema`, or where it has more than 16 unions.
 
     Example:
         >>> anthropic_schema({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}})
@@ -188,8 +189,8 @@ def express_schema(schema: Mapping[str, Any], subset: SchemaSubset, *, strict: b
     Args:
         schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
         subset: What the model takes.
-        strict: Whether the caller wants the model held to the schema. Anthropic's subset is kept to without it too,
-            because a schema beyond it is refused.
+        strict: Whether the caller wants the model held to the schema. Anthropic's subset applies without it too,
+            because the API refuses any other schema.
 
     Returns:
         A new schema, and whether the model can be held to it strictly.
@@ -272,12 +273,12 @@ class _Strict:
         members = _merge_single(node)
         if "$ref" in members:
             return self._convert_reference(members)
-        kept, told = self._subset.kept, self._subset.told
-        unknown = members.keys() - kept - _NESTING - told - _DROPPED
+        kept, described = self._subset.kept, self._subset.described
+        unknown = members.keys() - kept - _NESTING - described - _DROPPED
         if unknown or not members.keys() & _TYPING:
             raise _NotExpressibleError(node)
         strict = {**_name_type(members), **{name: value for name, value in members.items() if name in kept}}
-        self._tell(strict, members)
+        self._move_to_description(strict, members)
         self._convert_members(strict, members)
         return strict
 
@@ -296,8 +297,8 @@ class _Strict:
         for name in _DEFINITIONS & members.keys():
             strict[name] = self._convert_all(members[name])
 
-    def _tell(self, strict: Schema, members: Schema) -> None:
-        names = [name for name in members if name in self._subset.told and members[name] is not None]
+    def _move_to_description(self, strict: Schema, members: Schema) -> None:
+        names = [name for name in members if name in self._subset.described and members[name] is not None]
         names += [
             name for name, is_refused in self._subset.refused.items() if name in strict and is_refused(strict[name])
         ]
@@ -307,16 +308,16 @@ class _Strict:
         return {name: self.convert(schema) for name, schema in schemas.items()}
 
     def _convert_reference(self, members: Schema) -> Schema:
-        """Leave a reference alone if it stands alone; else write its target out, with what stood beside it."""
+        """Keep a reference that has no other members; otherwise write its target out, with these members."""
         ref = members.pop("$ref")
         beside = {name: value for name, value in members.items() if name not in _DROPPED}
-        if beside.keys() - {"title", "description"} - self._subset.told:
+        if beside.keys() - {"title", "description"} - self._subset.described:
             raise _NotExpressibleError(members)
         if not beside:
             return {"$ref": ref}
         if self._copies == _MOST_COPIES:  # models that refer to each other would never end
             notes: Schema = {name: value for name, value in beside.items() if name in self._subset.kept}
-            self._tell(notes, beside)
+            self._move_to_description(notes, beside)
             return {**notes, "anyOf": [{"$ref": ref}]}
         self._copies += 1
         strict = self.convert({**resolve_ref(self._root, ref), **beside})
@@ -336,7 +337,7 @@ def _merge_single(node: Mapping[str, Any]) -> Schema:
 
 
 def _name_type(members: Mapping[str, Any]) -> Schema:
-    """Say the type of a schema that leaves it to its values, as pydantic does for ``Literal["a", 1]``."""
+    """Infer the type of a schema that has only values, as pydantic writes for ``Literal["a", 1]``."""
     if "properties" in members:
         return {"type": "object"}
     if "enum" not in members and "const" not in members:
@@ -349,12 +350,12 @@ def _name_type(members: Mapping[str, Any]) -> Schema:
 
 
 def _is_a(strict: Schema, name: str) -> bool:
-    kind: str | list[str] = strict.get("type", [])
-    return name in ([kind] if isinstance(kind, str) else kind)
+    types: str | list[str] = strict.get("type", [])
+    return name in ([types] if isinstance(types, str) else types)
 
 
 def _describe(written: Schema, members: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Move keywords into the description. Our own validation still holds the answer to them."""
+    """Move keywords into the description. Our own validation still checks the answer."""
     notes = [f"{name}: {dump_json(members[name])}" for name in names]
     for name in names:
         written.pop(name, None)

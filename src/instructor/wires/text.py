@@ -31,14 +31,14 @@ def ask_for_json(schema: Mapping[str, Any], *, fenced: bool = False) -> str:
 
 
 def describe_error(error: Exception, names: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Tell a model what was wrong with its answer, one problem per line.
+    """Describe for the model what was wrong with its answer, one problem per line.
 
     Args:
         error: What validating or reading the answer raised.
-        names: What the model knows a property by, where it is not the property's own name.
+        names: The names that were sent to the model for properties whose own names the API refuses.
 
     Returns:
-        For a `pydantic.ValidationError` a line per problem: where, what, and the value given, shortened;
+        For a `pydantic.ValidationError` a line per problem: where, what, and the value, shortened;
         at most 25 lines. For any other error its message.
 
     Example:
@@ -62,7 +62,7 @@ def _describe_problems(error: pydantic.ValidationError, names: Mapping[str, str]
 
 def _describe_problem(problem: Mapping[str, Any], names: Mapping[str, str]) -> str:
     place = ".".join(names.get(str(part), str(part)) for part in problem["loc"]) or "the answer"
-    if problem["type"] == "missing":  # its input is all that stands around the gap
+    if problem["type"] == "missing":  # its input is the whole object around it
         return f"- {place}: {problem['msg']}"
     return f"- {place}: {problem['msg']} (given: {shorten(_show(problem['input']))})"
 

@@ -15,8 +15,8 @@ from instructor.wires.spec import Binding, ToolSpec
 class Wire(Protocol):
     """One provider's format of requests and answers, as pure functions without state.
 
-    A completion is the SDK's own object, read by attribute, so that a wire needs no SDK to be installed.
-    A wire changes nothing that it is given: not the caller's messages, not a request, not a schema.
+    A completion is the SDK's own object, read by attribute, so a wire works without the SDK.
+    A wire never changes its arguments: not the caller's messages, not a request, not a schema.
     """
 
     @property
@@ -61,7 +61,7 @@ class Wire(Protocol):
             messages: The conversation in OpenAI's chat form, or in the provider's own.
             binding: What `bind` made.
             model: The model's name without the vendor's prefix.
-            arguments: What else the caller said, in the SDK's own keywords.
+            arguments: The caller's other arguments, under the SDK's own keywords.
             capabilities: What the model can do; here, how a tool call can be asked for, and whether it thinks.
         """
         ...
