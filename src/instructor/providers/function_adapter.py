@@ -89,8 +89,8 @@ class FunctionAdapter(NoClient, CapabilityMemory):
         if self._awaits or not self.asynchronous:
             return self._function(operation, request)
         # A thread pool of its own: all threads of the event loop's may be waiting for this very request.
-        run = contextvars.copy_context().run
-        return asyncio.get_running_loop().run_in_executor(self._threads, run, self._function, operation, request)
+        call = partial(self._function, operation, request)
+        return asyncio.get_running_loop().run_in_executor(self._threads, _run, contextvars.copy_context(), call)
 
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON."""
@@ -105,3 +105,8 @@ class FunctionAdapter(NoClient, CapabilityMemory):
         threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix=f"instructor-{self.provider}")
         weakref.finalize(self, threads.shutdown, wait=False)
         return threads
+
+
+def _run(context: contextvars.Context, call: Callable[[], Any]) -> Any:
+    """Call a function in the context of the task that asked for it."""
+    return context.run(call)

@@ -168,7 +168,7 @@ def read_client_members(client: Any, *names: str) -> Mapping[str, Any]:
     What the caller set is private in the SDKs; the public attribute, which also holds what the SDK adds, comes second.
     """
     values = (getattr(client, name, None) for name in names)
-    return next((cast("Mapping[str, Any]", value) for value in values if isinstance(value, Mapping)), {})
+    return next((cast("Mapping[str, Any]", value) for value in values if isinstance(value, Mapping)), dict[str, Any]())
 
 
 def describe_endpoint(**members: Any) -> dict[str, Any]:
