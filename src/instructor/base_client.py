@@ -15,6 +15,7 @@ from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
+from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Memory, Refused, make_memory_lookup
 from instructor.engine.key_memo import NOT_KEYED, decode, encode, make_memo, shorten
 from instructor.engine.path import CachePath, LocalTier, make_path
@@ -86,7 +87,7 @@ class BaseClient:
             context=check.check_context(self._settings.context),
             strict=check.check_strict(self._settings.strict),
             find_memory=lambda cache: _memory_of(paths.find(cache)),
-            load=lambda entry: adapter.load(entry.completion),
+            load=CompletionCopies(adapter.load).load,
             asynchronous=adapter.asynchronous,
         )
 
