@@ -17,10 +17,10 @@ from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Memory, Refused, make_memory_lookup
-from instructor.engine.key_memo import NOT_KEYED, decode, encode, make_memo, shorten
+from instructor.engine.key_memo import LONG, NOT_KEYED, decode, encode, make_memo, shorten
 from instructor.engine.path import CachePath, LocalTier, make_path
 from instructor.engine.plan import Plan, Plans
-from instructor.engine.retry import make_retry_policy
+from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks
 from instructor.messages import Messages, copy_values
@@ -208,17 +208,17 @@ class BaseClient:
         namespace = (
             self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)
         )
-        retries = _first(options.max_retries, settings.max_retries, 3)
+        retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
-        call = Call[Any](
+        call: Call[Any] = Call(
             plan=plan,
             adapter=self._adapter,
             model=model,
             load_prompt=_unset,
             response_model=response_model,
             with_completion=with_completion,
-            retries=make_retry_policy(retries),
+            retries=DEFAULT_RETRIES if retries is None else make_retry_policy(retries),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             stats=self._stats,
             context=context,
@@ -239,9 +239,9 @@ class BaseClient:
         namespace: str | None,
     ) -> Call[Any]:
         """Give a call its key, and the means to make its prompt from a copy of what was said."""
-        keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED}
+        keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
+        free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
         encoding = encode(call.plan.number, messages, keyed)
-        free = {name: value for name, value in arguments.items() if name in NOT_KEYED}
         if encoding is None:
             copied = copy_values({"messages": messages, **arguments})
             return self._key(call, self._make_prompt(call, copied.pop("messages"), copied), namespace, None)
@@ -259,7 +259,7 @@ class BaseClient:
 
     def _name_encoding(self, encoding: bytes, number: int, messages: Any, keyed: dict[str, Any]) -> bytes:
         """What the memo knows a call by: its encoding, or a shorter one where it holds long texts."""
-        short = shorten(messages)
+        short = shorten(messages) if len(encoding) > LONG else messages
         if short is messages:
             return encoding
         self._memo.sees_long = True
@@ -331,7 +331,7 @@ class BaseClient:
         if path is None:
             return Policy()
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
-        source = (self._adapter, plan, retries, budget, repr(timeout))
+        source = (self._adapter, plan, retries, budget, timeout)
         return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
 
 

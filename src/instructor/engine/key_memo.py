@@ -16,7 +16,7 @@ EXACT = 2
 NOT_KEYED = frozenset({"api_key", "cache", "cache_ttl", "hooks", "max_retries", "timeout", "token_budget"})
 """Keywords that change how an answer is fetched, and not which one it is. They are no part of an encoding."""
 
-_LONG = 32_768
+LONG = 32_768
 """Characters from which a text stands in an encoding by its SHA-256: it is hashed in pieces, which touches less memory
 than writing it out does."""
 
@@ -104,7 +104,7 @@ def decode(encoding: bytes) -> tuple[Any, dict[str, Any]]:
 def shorten(value: Any) -> Any:
     """Put a hash in place of each long text in plain data; the same object where there is none."""
     if type(value) is str:
-        return (_MARK, _hash(value)) if len(value) > _LONG else value
+        return (_MARK, _hash(value)) if len(value) > LONG else value
     if type(value) is list:
         items = cast("list[Any]", value)
         shortened = [shorten(item) for item in items]
