@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _COUNT_SECONDS = 0.25
 """How long a run waits for the number of records; after that they are counted beside it."""
-_UNLIMITED = 1 << 62
+_UNLIMITED = None
 """The size limit of a cache that never evicts: 4 EiB, more than SQLite holds."""
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
