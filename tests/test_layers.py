@@ -25,7 +25,7 @@ KNOWS: dict[str, set[str]] = {
     "hooks": {"describing", "exceptions", "usage"},
     "lazy": set(),
     "locks": set(),
-    "mode": {"exceptions"},
+    "mode": {"describing", "exceptions"},
     "messages": set(),
     "usage": set(),
     "templating": GROUND,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 import warnings
 from pathlib import Path
 
 from instructor.exceptions import ArgumentError
 
-_PACKAGE = str(Path(__file__).parent)
+_SKIPPED = (str(Path(__file__).parent), enum.__file__)
+"""Where a caller's line never is: this package, and `enum`, through which ``Mode("tools")`` comes here."""
 
 _LONGEST_NUMBER = 10**1000
 """Python refuses to write numbers that are much longer."""
@@ -56,6 +58,6 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
         category: The class of the warning.
     """
     frame, level = sys._getframe(), 1  # noqa: SLF001 - `inspect` reads source files, which takes milliseconds
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_SKIPPED):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
