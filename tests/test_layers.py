@@ -35,7 +35,7 @@ KNOWS: dict[str, set[str]] = {
     "providers": GROUND | {"wires", "providers.adapter"},
     "offline": GROUND | {"wires", "providers", "providers.adapter"},
     "engine": GROUND | {"wires", "cache", "providers.adapter"},
-    "function": GROUND | {"cache", "engine"},
+    "function": GROUND | {"cache", "engine", "validation"},
     "options": GROUND | {"cache"},
     "methods": GROUND | {"cache", "options"},
     "validation": GROUND | {"wires", "cache", "providers.adapter", "engine", "options"},

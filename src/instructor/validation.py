@@ -92,15 +92,15 @@ def suggest_keyword(name: str) -> str | None:
     return _OTHER_NAMES.get(name) or (close[0] if close else None)
 
 
-def check_seconds(cache_ttl: Any) -> float | None:
+def check_seconds(ttl: object, name: str = "cache_ttl") -> float | None:
     """Return a time to live in seconds; None for ever."""
-    if cache_ttl is None:
+    if ttl is None:
         return None
-    seconds = cache_ttl.total_seconds() if isinstance(cache_ttl, timedelta) else cache_ttl
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise refuse("cache_ttl", cache_ttl, "seconds as a number, or a timedelta")
+        raise refuse(name, ttl, "seconds as a number, or a timedelta")
     if not 0 <= seconds <= _LONGEST_TTL:
-        raise refuse("cache_ttl", seconds, "0 or more seconds: 0 stores nothing, None keeps the answer for ever")
+        raise refuse(name, seconds, "0 or more seconds: 0 stores nothing, None keeps the answer for ever")
     return float(seconds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from instructor.engine.call import Live
 from instructor.engine.effects import Emit, Flow, Send
@@ -33,7 +33,7 @@ class Function:
     def prepare(self) -> None:
         """A function needs no preparation."""
 
-    def send(self, operation: str, request: Request) -> Any:  # noqa: ARG002 - a function has one operation: to be called
+    def send(self, operation: str, request: Request) -> object:  # noqa: ARG002 - a function has one operation: to be called
         """Call the function with a request's ``args`` and ``kwargs``; an awaitable if it is ``async``."""
         return self.codec.function(*request["args"], **request["kwargs"])
 
@@ -52,21 +52,21 @@ class FunctionQuestion:
     key: str
     request: Request
 
-    def read(self, entry: Entry) -> Any:
+    def read(self, entry: Entry) -> object:
         """Read a stored result through the return type."""
         return self.function.codec.read(entry)
 
-    def ask(self) -> Flow[Live[Any]]:
+    def ask(self) -> Flow[Live[object]]:
         """Run the function."""
         started = time.perf_counter()
         result = yield from Send("call", self.request)
         return Live(result, completion=result, seconds=time.perf_counter() - started)
 
-    def write(self, live: Live[Any], expires: float | None) -> Entry | None:
+    def write(self, live: Live[object], expires: float | None) -> Entry | None:
         """Put a result in writing; None if it could not be read back as it is."""
         return self.function.codec.write(self.key, live.value, expires, live.seconds)
 
-    def copy(self, live: Live[Any], entry: Entry | None) -> Any:
+    def copy(self, live: Live[object], entry: Entry | None) -> object:
         """Make an own copy of another call's result. What can't be copied can't be shared."""
         return copy.deepcopy(live.value) if entry is None else self.read(entry)
 
