@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
+
+V = TypeVar("V")
 
 _EXCLUDED_FROM_KEY = frozenset(
     {
@@ -53,7 +55,7 @@ _EXCLUDED_FROM_KEY = frozenset(
 _EXCLUDED_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer-", "x-amz-date")
 
 
-def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+def keyed_headers(headers: Mapping[str, V]) -> dict[str, V]:
     """Keep the headers that belong in a cache key, under lower-case names.
 
     A header counts unless it is known to be a credential, for tracing, or the SDK's own. A beta switch counts, and so
@@ -97,7 +99,7 @@ _STORED = frozenset(
 _STORED_PREFIXES = ("x-ratelimit-",)
 
 
-def storable_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+def storable_headers(headers: Mapping[str, V]) -> dict[str, V]:
     """Keep the headers of a response that may be stored, under the names that they have.
 
     These are the few that are known to hold no credential. A gateway may add any other, with a token in it.

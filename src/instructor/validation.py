@@ -13,7 +13,7 @@ from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
-from instructor.messages import Messages, copy_values
+from instructor.messages import Messages, Request, copy_values
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
@@ -37,7 +37,7 @@ _OTHER_NAMES = {
 _NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subclass of instructor.cache.BaseCache"
 
 
-def check_cache(cache: Any) -> BaseCache | None:
+def check_cache(cache: object) -> BaseCache | None:
     """Return the store, or None for none.
 
     Raises:
@@ -65,7 +65,7 @@ def _advise_store(cache: object) -> str:
     return f"{_NO_STORE}, or None"
 
 
-def check_cache_settings(cache: BaseCache | None, cache_ttl: Any, cache_namespace: Any) -> None:
+def check_cache_settings(cache: BaseCache | None, cache_ttl: object, cache_namespace: object) -> None:
     """Warn at the caller's line if there are settings for a cache, but there is no cache.
 
     Args:
@@ -104,35 +104,35 @@ def check_seconds(ttl: object, name: str = "cache_ttl") -> float | None:
     return float(seconds)
 
 
-def check_namespace(cache_namespace: Any) -> str | None:
+def check_namespace(cache_namespace: object) -> str | None:
     """Return a namespace, or None for the one without a name."""
     if cache_namespace is None or (isinstance(cache_namespace, str) and cache_namespace):
         return cache_namespace
     raise refuse("cache_namespace", cache_namespace, "a text that is not empty, or leave it out")
 
 
-def check_hooks(hooks: Any) -> Hooks:
+def check_hooks(hooks: object) -> Hooks:
     """Return a set of hooks."""
     if isinstance(hooks, Hooks):
         return hooks
     raise refuse("hooks", hooks, "an instructor.hooks.Hooks")
 
 
-def check_context(context: Any) -> Mapping[str, Any] | None:
+def check_context(context: object) -> Mapping[str, object] | None:
     """Return a context; None for an empty one."""
     if context is None or isinstance(context, Mapping):
-        return cast("Mapping[str, Any] | None", context or None)
+        return cast("Mapping[str, object] | None", context or None)
     raise refuse("context", context, "a dict of names and values")
 
 
-def check_strict(strict: Any) -> bool:
+def check_strict(strict: object) -> bool:
     """Return whether validation is strict, which is the default."""
     if strict is None or isinstance(strict, bool):
         return strict is not False
     raise refuse("strict", strict, "True or False")
 
 
-def check_budget(token_budget: Any) -> int | None:
+def check_budget(token_budget: object) -> int | None:
     """Return after how many tokens no further attempt is made; None for no limit."""
     if token_budget is None:
         return None
@@ -141,7 +141,7 @@ def check_budget(token_budget: Any) -> int | None:
     raise refuse("token_budget", token_budget, "a positive number of tokens, or leave it out")
 
 
-def check_model(model: Any, default: str | None, provider: str) -> str:
+def check_model(model: object, default: str | None, provider: str) -> str:
     """Return a model's name: the call's, or the client's where the call names none."""
     name = default if model is None else model
     if isinstance(name, str) and name:
@@ -151,7 +151,7 @@ def check_model(model: Any, default: str | None, provider: str) -> str:
     )
 
 
-def check_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
+def check_defaults(defaults: Mapping[str, object]) -> Request:
     """Return a copy of the keywords for every call, which later changes of the caller's own objects don't reach."""
     for name in _CALL_KEYWORDS:
         if defaults.get(name):
@@ -164,7 +164,7 @@ def check_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
     return copy_values(defaults)
 
 
-def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+def check_arguments(arguments: Request) -> Request:
     """Return the arguments for the provider."""
     if arguments.get("stream"):
         raise ConfigurationError("create() returns whole answers and takes no stream=True. Leave stream out.")
@@ -172,7 +172,7 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def check_messages(messages: Any, arguments: dict[str, Any]) -> Messages:
+def check_messages(messages: object, arguments: Request) -> Messages:
     """Return a conversation, also one under the provider's own name: OpenAI's ``input``, Google's ``contents``."""
     if messages is None and arguments.get("contents") is not None:
         return []
@@ -183,14 +183,14 @@ def check_messages(messages: Any, arguments: dict[str, Any]) -> Messages:
         raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
     if not messages:
         raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")
-    items = list(cast("Sequence[Any]", messages))
+    items = list(cast("Sequence[object]", messages))
     return [_read_message(message, index) for index, message in enumerate(items)]
 
 
-def _read_message(message: Any, index: int) -> Any:
+def _read_message(message: object, index: int) -> Any:
     """Return a message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
     if isinstance(message, Mapping):
-        members = cast("Mapping[str, Any]", message)
+        members = cast("Mapping[str, object]", message)
         if "role" in message or "type" in message or "parts" in message:
             return members
         raise ArgumentError(f"messages[{index}] has no role, such as 'user'. Give it one. It has: {list(members)}.")
