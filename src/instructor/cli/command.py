@@ -17,8 +17,8 @@ from instructor.cli.extract import Job, Run, listen
 from instructor.cli.models import load_response_model
 from instructor.cli.output import Output
 from instructor.cli.output_paths import check_output_paths
-from instructor.cli.prices import Prices, find_prices
-from instructor.cli.progress import Display, make_display, make_summary, report_failure
+from instructor.cli.prices import find_prices
+from instructor.cli.progress import Display, make_summary, report_failure
 from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input, open_input
 from instructor.cli.run_stats import Outcome, RunStats
@@ -71,7 +71,7 @@ class _Extraction:
         self._console = console
         self._signals = signals
         self._source = open_input(settings.source, settings.form)
-        self._prices: Prices = find_prices(settings.model, settings.price_as)
+        self._prices = find_prices(settings.model, settings.price_as)
         prompt = make_prompt(settings.prompt)
         model = load_response_model(settings.response_model)
         client = make_client(settings)
@@ -81,7 +81,7 @@ class _Extraction:
             check_report(Path(settings.report))
         self._output = Output(settings.out)
         self._stats = RunStats(concurrency=settings.concurrency)
-        self._display: Display = make_display(console, self._stats, self._prices, quiet=settings.quiet)
+        self._display = Display(console, self._stats, self._prices, quiet=settings.quiet)
         self._job = Job(
             source=self._source,
             limit=None if settings.limit is None else min(settings.limit, sys.maxsize),
