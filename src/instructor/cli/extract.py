@@ -37,12 +37,9 @@ class Job:
     """A run, ready to begin.
 
     Attributes:
-        source: Where the records come from.
-        limit: How many of them to take; None for all.
-        prompt: Turns a record into the user's message.
-        ask: Takes messages and returns the answer: a client's ``create`` with its other arguments filled in.
+        limit: How many records to take; None for all.
+        ask: A client's ``create`` with its other arguments filled in.
         write_answer: Turns an answer into JSON.
-        output: Where the lines go.
         concurrency: How many records are worked on at once.
         report: Called with each outcome in order, after its line was written.
         announce: Called with a sentence for the user when a signal has come.
@@ -97,13 +94,8 @@ class Run:
     """One run of a job.
 
     The first signal ends it once the requests under way have their answers, because they are paid for. A second one
-    says that the user is in a hurry: from then on the run waits for the provider no longer than `patience`. An answer
+    says that the user is in a hurry: from then on the run waits no longer than `patience` seconds for the provider. An answer
     that has come is always stored.
-
-    Args:
-        job: What to do.
-        signals: Where signals come from; None for a run that gets none.
-        patience: Seconds from the second signal until requests without an answer are dropped.
     """
 
     def __init__(self, job: Job, signals: SignalWatcher | None = None, patience: float = _PATIENCE) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from instructor.cli.prices import Prices, show_money
 from instructor.cli.run_stats import Outcome, RunStats
+from instructor.cli.terminal import print_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -49,7 +50,7 @@ class Display:
             self._due = time.monotonic() + _PLAIN_SECONDS
             figures = [show_count(self._stats), *describe_counts(self._stats)]
             figures += [describe_costs(self._stats, self._prices), show_time_left(self._stats)]
-            self._console.print(", ".join(figures), highlight=False, soft_wrap=True)
+            print_line(self._console, ", ".join(figures))
 
     def draw(self) -> RenderableType:
         """The live bar and its figures."""
@@ -126,10 +127,7 @@ def describe_money(stats: RunStats, prices: Prices) -> str:
 
 def report_failure(console: Console, outcome: Outcome) -> None:
     """Say which record failed, and why, on one line."""
-    reason = " ".join(outcome.error.split())
-    console.print(
-        f"line {outcome.line}: {reason[:_LONGEST_ERROR]}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
+    print_line(console, f"line {outcome.line}: {' '.join(outcome.error.split())[:_LONGEST_ERROR]}", "red")
 
 
 def make_summary(stats: RunStats, prices: Prices, places: dict[str, str]) -> Table:
