@@ -162,7 +162,7 @@ def make_client(settings: Settings) -> AsyncInstructor:
     from instructor.factory import from_provider
 
     latency: dict[str, Any] = {"latency": settings.latency} if settings.latency else {}
-    client = from_provider(
+    client: AsyncInstructor = from_provider(
         settings.model,
         async_client=True,
         cache=open_cache(settings),

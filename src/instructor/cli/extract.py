@@ -17,7 +17,9 @@ from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
 from instructor.client import AsyncInstructor
 from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError, ValidationError
+from instructor.hooks import CacheEvent
 from instructor.messages import Messages
+from instructor.usage import Usage
 
 _READ_AHEAD = 64
 _LEAST_WINDOW = 256
@@ -58,11 +60,19 @@ class Job:
 
 def listen(client: AsyncInstructor) -> None:
     """Have each of a client's events noted in the outcome of its record."""
-    for name in ("cache:hit", "cache:coalesced"):
-        client.on(name, lambda event: _current.get().note_event(event))
-    client.on("completion:usage", lambda usage, attempt_number: _current.get().note_usage(usage, attempt_number))
+    client.on("cache:hit", _note_event)
+    client.on("cache:coalesced", _note_event)
+    client.on("completion:usage", _note_usage)
     client.on("completion:response", note_answer)
     client.on("parse:error", _note_invalid_answer)
+
+
+def _note_event(event: CacheEvent) -> None:
+    _current.get().note_event(event)
+
+
+def _note_usage(usage: Usage, attempt_number: int) -> None:
+    _current.get().note_usage(usage, attempt_number)
 
 
 def note_answer(_: object) -> None:
