@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,8 @@ import pydantic
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
-from instructor.offline.adapter import find_schema
+from instructor.offline.adapter import ChatAdapter, find_schema
 from instructor.offline.completion import make_completion
-from instructor.providers.adapter import SimpleAdapter
-from instructor.providers.openai import CODEC
 from instructor.usage import Usage
 from instructor.wires.text import dump_json
 
@@ -46,7 +44,7 @@ class ScriptedReply:
     as_text: bool = False
 
 
-class ScriptedAdapter(SimpleAdapter):
+class ScriptedAdapter(ChatAdapter):
     """An `Adapter` that answers each request with the next of your replies and remembers the requests.
 
     You would use it to test your own code, retries and failures included, with the real client around it. Requests
@@ -81,8 +79,6 @@ class ScriptedAdapter(SimpleAdapter):
         2
     """
 
-    endpoint: Mapping[str, Any] = {}
-
     def __init__(
         self,
         replies: Iterable[Any] | Callable[[Request], Any],
@@ -98,11 +94,6 @@ class ScriptedAdapter(SimpleAdapter):
         self._answer = replies if callable(replies) else None
         self._replies: list[Any] = [] if callable(replies) else list(replies)
         self._lock = threading.Lock()
-
-    @property
-    def client(self) -> ScriptedAdapter:
-        """The adapter itself: there is no SDK behind it."""
-        return self
 
     def send(self, operation: str, request: Request) -> Any:
         """Take the next reply.
@@ -120,14 +111,6 @@ class ScriptedAdapter(SimpleAdapter):
                 reply.close()
             raise ConfigurationError("An async reply needs ScriptedAdapter(..., asynchronous=True).")
         return _complete(self.provider, request, reply)
-
-    def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON."""
-        return CODEC.dump(completion)
-
-    def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote."""
-        return CODEC.load(text)
 
     async def _send_later(self, request: Request) -> Any:
         await asyncio.sleep(0)  # a real provider never answers before the loop has had a turn
