@@ -61,9 +61,6 @@ def keyed_headers(headers: Mapping[str, V]) -> dict[str, V]:
     A header counts unless it is known to be a credential, for tracing, or the SDK's own. A beta switch counts, and so
     does ``Host``, by which a gateway may choose the tenant.
 
-    Args:
-        headers: Names and values as the caller passed them.
-
     Example:
         >>> keyed_headers({"Authorization": "Bearer x", "anthropic-beta": "context-1m"})
         {'anthropic-beta': 'context-1m'}
@@ -103,9 +100,6 @@ def storable_headers(headers: Mapping[str, V]) -> dict[str, V]:
     """Keep the headers of a response that may be stored, under the names that they have.
 
     These are the few that are known to hold no credential. A gateway may add any other, with a token in it.
-
-    Args:
-        headers: Names and values as the server sent them.
 
     Example:
         >>> storable_headers({"Content-Type": "application/json", "X-Proxy-Auth": "token"})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TEXT_MEMBERS = ("content", "text", "parts")
 """Members of a message, or of a part of one, that hold text or further parts, in any provider's form."""
 _missing: ContextVar[set[str]] = ContextVar("instructor_missing_variables")
-"""The variables that the template being filled asked for in vain."""
+"""The variables that the template being filled uses and the context lacks."""
 
 
 def render_messages(messages: Messages, context: Mapping[str, object] | None) -> Messages:

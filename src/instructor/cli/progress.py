@@ -159,7 +159,7 @@ def summarise(stats: RunStats, prices: Prices) -> dict[str, str]:
 
 
 def _describe_time_saved(stats: RunStats) -> str:
-    """Compare the time with that of the same run without its hits, where that is longer by what a reader would see."""
+    """Compare the time with that of the same run without its hits, if that is longer by a tenth."""
     if stats.seconds_saved < stats.seconds / 10:
         return ""
     return f" (about {show_seconds(stats.seconds + stats.seconds_saved)} without the cache)"

@@ -54,10 +54,7 @@ class FunctionCodec:
 
     Args:
         function: The function.
-        shared: Whether other functions may use the same store. Only then does it matter what the function closes over.
-
-    Attributes:
-        asynchronous: Whether the function is ``async``.
+        shared: Whether other functions may use the same store. Only then do the variables of enclosing functions count.
 
     Raises:
         ConfigurationError: The function can't be cached; the message says why.
@@ -225,7 +222,7 @@ def _resolve_return(function: types.FunctionType) -> object:
 
 
 def _names_in_class_of(function: types.FunctionType) -> dict[str, object]:
-    """What is defined in the class of a method, if that class is found in its module yet."""
+    """What is defined in the class of a method, if its module has that class by now."""
     names = function.__globals__
     for part in function.__qualname__.split(".")[:-1]:
         found = names.get(part)

@@ -40,13 +40,13 @@ def name_of(definition: types.FunctionType | type) -> list[str | None]:
 
 
 def code_of(function: types.FunctionType) -> str:
-    """A digest of the code of a function that is being decorated, by which its keys change when it is edited.
+    """A digest of the code of a function that is being decorated: its keys change when it is edited.
 
-    For a function at the top of a module, or in a class there, it is made of the parsed source without comments,
-    layout and decorators, so it is the same in every version of Python. Call it at once when the function is defined,
+    The digest of a function at the top of a module, or in a class there, is that of the parsed source without comments,
+    layout and decorators, which is the same in every version of Python. Call this at once when the function is defined,
     because the file may be edited while the program runs. A function inside a function may be defined at any time, so
-    its digest is made of the bytecode, which differs between minor versions of Python; as is that of a function whose
-    source can't be had.
+    its digest is that of the bytecode, which differs between minor versions of Python. Where there is no source, too,
+    the bytecode is used.
     """
     tree = _written_tree(function) if "<" not in function.__code__.co_qualname else None
     return _digest(tree or _written_code(function.__code__))
@@ -142,7 +142,7 @@ def _digest(data: Plain) -> str:
 
 
 def _written_tree(function: types.FunctionType) -> Plain:
-    """The parsed source of a function as plain data; None if its source can't be had."""
+    """The parsed source of a function as plain data; None if there is no source."""
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function.__code__))).body
     except (OSError, SyntaxError, ValueError):

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One decorated function. To the drivers it is the sender.
-
-    Attributes:
-        codec: How its calls are keyed, and its results written and read.
-        path: Where its results are kept.
-    """
+    """One decorated function, and where its results are kept. To the drivers it is the sender."""
 
     codec: FunctionCodec
     path: CachePath
@@ -40,13 +35,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class FunctionQuestion:
-    """A `Question` about one call of a function: its result.
-
-    Attributes:
-        function: The function.
-        key: The call's key.
-        request: The call's ``args`` and ``kwargs``.
-    """
+    """A `Question` whose answer is the result of one call; the request is the call's ``args`` and ``kwargs``."""
 
     function: Function
     key: str
@@ -63,11 +52,11 @@ class FunctionQuestion:
         return Live(result, completion=result, seconds=time.perf_counter() - started)
 
     def write(self, live: Live[object], expires: float | None) -> Entry | None:
-        """Put a result in writing; None if it could not be read back as it is."""
+        """Write a result as an entry; None if reading it back would give another value."""
         return self.function.codec.write(self.key, live.value, expires, live.seconds)
 
     def copy(self, live: Live[object], entry: Entry | None) -> object:
-        """Make an own copy of another call's result. What can't be copied can't be shared."""
+        """Copy another call's result for this caller; raise what copying it raises."""
         return copy.deepcopy(live.value) if entry is None else self.read(entry)
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
