@@ -38,19 +38,14 @@ _NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subc
 
 
 def check_cache(cache: object) -> BaseCache | None:
-    """Return the store, or None for none.
-
-    Raises:
-        ArgumentError: It isn't a store. The message says what to write for a class, a URL, a path, a client of
-            redis-py or diskcache, and a dict.
-    """
+    """Return the store, or None for none. The error for anything else says what to write in its place."""
     if cache is None or isinstance(cache, BaseCache):
         return cache
     raise refuse("cache", cache, _advise_store(cache))
 
 
 def _advise_store(cache: object) -> str:
-    """Say what to write in place of something that isn't a store."""
+    """What to write in place of something that isn't a store."""
     if isinstance(cache, type):
         return f"an instance: {cache.__name__}()" if issubclass(cache, BaseCache) else _NO_STORE
     if isinstance(cache, str) and "://" in cache:
@@ -66,13 +61,7 @@ def _advise_store(cache: object) -> str:
 
 
 def check_cache_settings(cache: BaseCache | None, cache_ttl: object, cache_namespace: object) -> None:
-    """Warn at the caller's line if there are settings for a cache, but there is no cache.
-
-    Args:
-        cache: The store that the settings are for.
-        cache_ttl: ``cache_ttl=`` as the caller wrote it; None where it was left out.
-        cache_namespace: ``cache_namespace=``, likewise.
-    """
+    """Warn at the caller's line if there are settings for a cache, but no cache."""
     names = [f"{name}=" for name, value in (("cache_ttl", cache_ttl), ("cache_namespace", cache_namespace)) if value]
     if cache is None and names:
         verb = "has" if len(names) == 1 else "have"

@@ -56,7 +56,7 @@ def find_prices(model: str, price_as: str | None) -> Prices:
     prices = Prices(price_as.strip(), f"as {price_as.strip().partition('/')[2]}")
     if "/" not in price_as or prices.price(Usage(1, 1)) is None:
         raise ConfigurationError(
-            f'The price list knows no model {price_as!r}. Write --price-as "vendor/model", such as "openai/gpt-4.1-mini".'
+            f'The price list knows no model {price_as!r}. Write --price-as "vendor/model", such as "openai/gpt-6-luna".'
         )
     return prices
 
