@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
+
+V = TypeVar("V")
 
 _EXCLUDED_FROM_KEY = frozenset(
     {
@@ -53,14 +55,11 @@ _EXCLUDED_FROM_KEY = frozenset(
 _EXCLUDED_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer-", "x-amz-date")
 
 
-def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+def keyed_headers(headers: Mapping[str, V]) -> dict[str, V]:
     """Keep the headers that belong in a cache key, under lower-case names.
 
     A header counts unless it is known to be a credential, for tracing, or the SDK's own. A beta switch counts, and so
     does ``Host``, by which a gateway may choose the tenant.
-
-    Args:
-        headers: Names and values as the caller passed them.
 
     Example:
         >>> keyed_headers({"Authorization": "Bearer x", "anthropic-beta": "context-1m"})
@@ -107,13 +106,10 @@ _STORED = frozenset(
 _STORED_PREFIXES = ("access-control-", "x-ratelimit-")
 
 
-def storable_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+def storable_headers(headers: Mapping[str, V]) -> dict[str, V]:
     """Keep the headers of a response that may be stored, under the names that they have.
 
     These are the few that are known to hold no credential. A gateway may add any other, with a token in it.
-
-    Args:
-        headers: Names and values as the server sent them.
 
     Example:
         >>> storable_headers({"Content-Type": "application/json", "X-Proxy-Auth": "token"})

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 
-def resolve_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def resolve_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Make the ``__getattr__`` and the ``__dir__`` of a package (PEP 562).
 
     Hide both from type checkers, which would take every name for one that exists. Write imports under
@@ -28,7 +27,7 @@ def resolve_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str
         (['Mode'], True)
     """
 
-    def resolve(name: str) -> Any:
+    def resolve(name: str) -> object:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
         module = importlib.import_module(homes[name])
