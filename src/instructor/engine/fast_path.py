@@ -128,7 +128,7 @@ def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
             text = shorten(messages) if memo.sees_long else messages
             encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
             entry = place.store.find(memo.young.get(encoding) or memo.find(encoding) or "")
-        except ValueError:  # not plain data
+        except (ValueError, RecursionError):  # not plain data, or nested too deeply
             return MISSING
         if entry is None or (entry.expires is not None and entry.expires <= now()):
             return MISSING
