@@ -188,6 +188,21 @@ def test_a_leader_whose_loop_is_gone_frees_its_waiters_and_its_key(end: str) -> 
         loop.close()
 
 
+def test_an_answer_whose_leader_never_stored_it_is_not_served_for_ever() -> None:
+    flights = Flights[str]()
+    loop = asyncio.new_event_loop()
+
+    async def offer() -> Lease[str]:
+        lease = lead(flights)
+        lease.offer("answer")
+        return lease  # the loop ends while the answer is written to the store
+
+    old = loop.run_until_complete(offer())
+    loop.close()
+    lead(flights).end()
+    old.end()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_does_not_wait_for_its_parents_leaders() -> None:
     flights = Flights[str]()

@@ -102,11 +102,12 @@ class Flight(Generic[T]):
             _led.reset(self._token)
 
     def is_abandoned(self) -> bool:
-        """Whether the leader runs in an event loop that was closed or stopped, so that it may never land.
+        """Whether the leader runs in an event loop that was closed or stopped, so that it may never end its lease.
 
+        Then nobody joins the flight any more, not even one that has an answer: it would serve that answer for ever.
         A loop that is stopped may be run again. Then two calls ask, which costs a request and harms nobody.
         """
-        return self._landed is None and self._loop is not None and not self._loop.is_running()
+        return self._loop is not None and not self._loop.is_running()
 
     def wait(self, seconds: float | None = None) -> Landed[T] | None:
         """Wait in this thread.
@@ -129,7 +130,7 @@ class Flight(Generic[T]):
                 if self._must_leave(deadline) or self._is_starved():
                     return None
                 if self.is_abandoned():
-                    return Landed()
+                    return self._landed or Landed()
         return self._landed
 
     async def wait_async(self, seconds: float | None = None) -> Landed[T] | None:
@@ -159,7 +160,7 @@ class Flight(Generic[T]):
                 if self._must_leave(deadline):
                     return None
                 if self.is_abandoned():
-                    return Landed()
+                    return self._landed or Landed()
         return self._landed
 
     def _can_wait(self, asynchronous: bool) -> bool:
