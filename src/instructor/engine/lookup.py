@@ -92,7 +92,12 @@ def through_cache(
         refused: Why the entry under the key can't be served, where the fast path has found that out already.
     """
     landed_before = path.flights.landed
-    found = (yield from look_up(path, key, question, policy)) if refused is None else refused
+    found: Served[T] | str
+    if refused is None:
+        found = yield from look_up(path, key, question, policy)
+    else:
+        path.tiers[0].handle.count(errors=1)  # as `look_up` does for an entry that it can't serve
+        found = refused
     if not isinstance(found, str):
         return found.value
     lease = yield from take_turn(path, key, question, policy)
