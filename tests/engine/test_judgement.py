@@ -198,6 +198,19 @@ class Side:
 
 
 @pytest.mark.filterwarnings("ignore:AutoCache ignores ttl")
+@pytest.mark.parametrize("defaults", [{}, {"strict": False}, {"context": {"refuse": True}}], ids=str)
+@pytest.mark.parametrize("name", WORDS)
+def test_the_fast_path_and_the_flow_agree_on_every_keyword(name: str, defaults: dict[str, Any]) -> None:
+    for model, answer in MODELS:
+        fast, slow = (Side(answer, defaults, asks_fast=asks_fast, hears=False) for asks_fast in (True, False))
+        for value in WORDS[name] * 2:
+            for keywords in ({}, {name: value}):
+                results = [side.call(model, keywords, with_completion=False) for side in (fast, slow)]
+                assert results[0] == results[1], (model, keywords)
+                assert fast.seen() == slow.seen(), (model, keywords)
+
+
+@pytest.mark.filterwarnings("ignore:AutoCache ignores ttl")
 @settings(max_examples=200)
 @given(
     case=st.sampled_from(MODELS),
