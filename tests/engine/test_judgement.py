@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationInfo, field_validator
 
 from instructor import AutoCache, BaseCache, Hooks, Instructor, Mode
+from instructor.cache.entry import decode_entry, encode_entry, pack_completion
 from instructor.engine.fast_path import MISSING
+from instructor.exceptions import InstructorRetryException
 from instructor.hooks import HookName
 from instructor.messages import Part
 from instructor.testing import ScriptedAdapter
@@ -242,3 +244,67 @@ def test_the_property_is_about_something() -> None:
         for _ in range(2):
             fast.call(model, {}, with_completion=False)
         assert fast.served_fast == 1, model
+
+
+def make_client(replies: Any, store: BaseCache) -> tuple[Instructor, ScriptedAdapter]:
+    adapter = ScriptedAdapter(replies)
+    return Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=store), adapter
+
+
+def test_memory_warmed_from_a_store_serves_nothing_that_has_expired() -> None:
+    store, memory, keys = UsersStore(), AutoCache(), []
+    old, _ = make_client([{"name": "old"}], store)
+    old.on("cache:write", lambda event: keys.append(event.key))
+    old.create(User, MESSAGES, cache_ttl=60)
+    entry = decode_entry(store.get(keys[0]), keys[0])
+    for expires, name in ((entry.created + 60, "old"), (entry.created - 60, "new")):
+        new, _ = make_client([{"name": "new"}], memory)
+        memory.set(keys[0], encode_entry(entry._replace(expires=expires)))
+        assert [new.create(User, MESSAGES).name for _ in range(3)] == [name] * 3
+        assert new.create_with_completion(User, MESSAGES)[0].name == name
+
+
+@pytest.mark.parametrize("make_store", [AutoCache, UsersStore])
+@pytest.mark.parametrize(
+    "completion", ["nope", "[" * 100_000, '{"kind": "Unknown", "private": {}, "body": {}}', "{}", "[]", "null"]
+)
+def test_a_completion_that_todays_sdk_cannot_build_is_asked_for_again_and_replaced(
+    make_store: type[Any], completion: str
+) -> None:
+    store, keys = make_store(), []
+    client, adapter = make_client([{"name": "a"}, {"name": "b"}], store)
+    client.on("cache:write", lambda event: keys.append(event.key))
+    client.create(User, MESSAGES)
+    entry = decode_entry(store.get(keys[0]), keys[0])
+    store.set(keys[0], encode_entry(entry._replace(completion_data=pack_completion(completion))))
+    assert client.create(User, MESSAGES).name == "a", "the answer itself is whole"
+    user, live = client.create_with_completion(User, MESSAGES)
+    assert (user.name, type(live).__name__) == ("b", "ChatCompletion")
+    assert client.create_with_completion(User, MESSAGES)[1] == live
+    assert len(adapter.requests) == 2
+    assert store.stats().errors == client.cache_stats().writes - 1 == 1
+
+
+def test_an_entry_that_is_refused_is_read_and_validated_once_and_is_no_hit() -> None:
+    validated = []
+
+    class Watched(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def check(cls, name: str) -> str:
+            validated.append(name)
+            if len(validated) > 1:
+                raise ValueError("refused from now on")
+            return name
+
+    store = AutoCache()
+    client, adapter = make_client([{"name": "a"}] * 2, store)
+    client.create(Watched, MESSAGES)
+    with pytest.raises(InstructorRetryException):
+        client.create(Watched, MESSAGES, max_retries=0)
+    assert len(validated) == 3, "once live, once for the entry, once for the live answer in its place"
+    assert len(adapter.requests) == 2
+    stats = store.stats()
+    assert (stats.hits, stats.misses, stats.errors) == (0, 2, 1)
