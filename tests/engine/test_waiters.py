@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, field_validator
 
-from instructor import AsyncInstructor, AutoCache, BaseCache, DiskCache, Mode
+from instructor import AsyncInstructor, AutoCache, BaseCache, DiskCache, Instructor, Mode
 from instructor.cache.handle import handle_of
 from instructor.exceptions import InstructorRetryException
 from instructor.testing import ScriptedAdapter
@@ -126,3 +128,64 @@ async def test_waiters_that_may_store_an_answer_do_so_where_their_leader_may_not
     assert client.cache_stats().hits == 1
     if isinstance(store, DiskCache):
         store.close()
+
+
+class Limits:
+    """A timeout as HTTP libraries write it."""
+
+    connect = 60.0
+    read = 0.01
+
+
+@pytest.mark.parametrize("timeout", [0.01, Limits()], ids=["seconds", "an HTTP library's object"])
+def test_a_calls_own_timeout_ends_its_wait_and_it_goes_on_alone(timeout: Any) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def reply(_: Any) -> Any:
+        if len(adapter.requests) == 1:
+            asked.set()
+            assert release.wait(60)
+            return {"name": "leader"}
+        return {"name": "waiter"}
+
+    adapter, answers = ScriptedAdapter(reply), []
+    client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=AutoCache())
+    leader = threading.Thread(target=lambda: answers.append(client.create(Picky, HELLO)))
+    leader.start()
+    assert asked.wait(60)
+    assert client.create(Picky, HELLO, timeout=timeout) == Picky(name="waiter")
+    assert not answers, "the leader is still asking"
+    release.set()
+    leader.join(60)
+    assert answers == [Picky(name="leader")]
+    assert len(adapter.requests) == 2
+
+
+def test_a_thread_that_waits_for_a_task_goes_on_when_the_tasks_loop_ends() -> None:
+    """An event loop in a background thread usually ends in this way: stopped, with its tasks pending."""
+    asked, loop, store = threading.Event(), asyncio.new_event_loop(), AutoCache()
+
+    async def never(_: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    leader, _ = make(never, store)
+    background = threading.Thread(target=loop.run_forever)
+    background.start()
+    task = asyncio.run_coroutine_threadsafe(leader.create(Picky, HELLO), loop)
+    assert asked.wait(60)
+    adapter, answers = ScriptedAdapter([{"name": "x"}]), []
+    client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=store)
+    waiter = threading.Thread(target=lambda: answers.append(client.create(Picky, HELLO)))
+    waiter.start()
+    while not count_waiters(store):
+        time.sleep(0.001)
+    loop.call_soon_threadsafe(loop.stop)
+    background.join(60)
+    waiter.join(60)
+    assert answers == [Picky(name="x")]
+    assert asyncio.run(make([], store)[0].create(Picky, HELLO)) == Picky(name="x")
+    task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
