@@ -101,6 +101,22 @@ def decode(encoding: bytes) -> tuple[Any, dict[str, Any]]:
     return messages, rest[0] if rest else {}
 
 
+def name_of(encoding: bytes) -> bytes:
+    """The bytes under which the memo knows a call: its encoding, or a shorter one where it holds long texts.
+
+    They are made of the encoding alone, never of the caller's own objects, which another thread may change meanwhile:
+    then the memo would lead from what the call says now to the key of what it said before.
+    """
+    if len(encoding) <= LONG:
+        return encoding
+    number, messages, *keywords = marshal.loads(encoding)  # noqa: S302 - as in `decode`
+    try:
+        short = shorten(messages)
+    except RecursionError:  # marshal goes deeper than Python's own stack does
+        return encoding
+    return encoding if short is messages else marshal.dumps((number, short, *keywords), EXACT)
+
+
 def shorten(value: Any) -> Any:
     """Put a hash in place of each long text in plain data; the same object where there is none."""
     if type(value) is str:

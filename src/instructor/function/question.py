@@ -46,17 +46,28 @@ class FunctionQuestion:
         return self.function.codec.read(entry)
 
     def ask(self) -> Flow[Live[object]]:
-        """Run the function."""
+        """Run the function.
+
+        The function gets the caller's own arguments. If one of them was changed while the store was read, the result
+        answers another question than the key's, so it is neither stored nor shared.
+        """
+        flaw = None if self._is_unchanged() else "an argument was changed while the store was read"
         started = time.perf_counter()
         result = yield from Send("call", self.request)
-        return Live(result, completion=result, seconds=time.perf_counter() - started)
+        return Live(result, completion=result, seconds=time.perf_counter() - started, flaw=flaw)
 
     def write(self, live: Live[object], expires: float | None) -> Entry | None:
-        """Write a result as an entry; None if reading it back would give another value."""
-        return self.function.codec.write(self.key, live.value, expires, live.seconds)
+        """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
+        return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)
 
     def copy(self, live: Live[object], entry: Entry | None) -> object:
-        """Copy another call's result for this caller; raise what copying it raises."""
+        """Make an own copy of another call's result.
+
+        Raises:
+            Exception: The result can't be copied, or isn't one of this key: it can't be shared.
+        """
+        if live.flaw:
+            raise ValueError(live.flaw)
         return copy.deepcopy(live.value) if entry is None else self.read(entry)
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
@@ -65,3 +76,6 @@ class FunctionQuestion:
         if name is HookName.CACHE_MISS:
             self.function.path.tiers[0].handle.count(misses=1)
         return None
+
+    def _is_unchanged(self) -> bool:
+        return self.function.codec.key_of(self.request["args"], self.request["kwargs"]) == self.key
