@@ -3,10 +3,15 @@
 Example:
     >>> from instructor import from_provider
     >>> from instructor.cache import AutoCache
-    >>> client = from_provider("openai/gpt-4.1-mini", cache=AutoCache())
-    >>> user = client.create(response_model=User, messages=[{"role": "user", "content": "Anna is 25."}])
+    >>> from pydantic import BaseModel
+    >>> class User(BaseModel):
+    ...     name: str
+    ...     age: int
+    >>> client = from_provider("offline/demo", cache=AutoCache())  # or "openai/gpt-6-luna", with OPENAI_API_KEY set
+    >>> client.create(response_model=User, messages=[{"role": "user", "content": "Anna is 25."}])
+    User(name='Anna', age=25)
 
-The public names are listed below and resolved on first use, so that importing the package costs next to nothing.
+The public names are listed below. Each is imported when it is first used, so importing the package takes milliseconds.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def make_cache_key(
         ConfigurationError: The response model is not a type.
 
     Example:
-        >>> make_cache_key(messages=[], model="gpt-4.1-mini", response_model=int, mode="TOOLS")[:8]
-        '6c78ed2a'
+        >>> make_cache_key(messages=[], model="gpt-6-luna", response_model=int, mode="TOOLS")[:8]
+        '7bd63500'
     """
     members = {
         "messages": messages,
@@ -122,7 +122,7 @@ class KeyBuilder:
 
     Example:
         >>> builder = KeyBuilder({"mode": "TOOLS"})
-        >>> key, plain = builder.key("null", "null", "gpt-4.1-mini", [], None, True, None, {})
+        >>> key, plain = builder.key("null", "null", "gpt-6-luna", [], None, True, None, {})
         >>> len(key), plain
         (64, True)
     """

@@ -29,7 +29,7 @@ class Prices:
 
     Attributes:
         model: The model string, ``vendor/name``.
-        label: What is shown beside sums at the price of another model than the one asked: "as gpt-4.1-mini".
+        label: What is shown beside sums at the price of another model than the one asked: "as gpt-6-luna".
     """
 
     model: str
@@ -59,7 +59,7 @@ def find_prices(model: str, price_as: str | None) -> Prices:
 
     Args:
         model: The model asked.
-        price_as: The model whose prices to show instead, such as ``"openai/gpt-4.1-mini"``.
+        price_as: The model whose prices to show instead, such as ``"openai/gpt-6-luna"``.
 
     Raises:
         ConfigurationError: The list has no price for `price_as`.
@@ -69,7 +69,7 @@ def find_prices(model: str, price_as: str | None) -> Prices:
     prices = Prices(price_as.strip(), f"as {price_as.strip().partition('/')[2]}")
     if "/" not in price_as or prices.price(Usage(1, 1)) is None:
         raise ConfigurationError(
-            f'The price list knows no model {price_as!r}. Write --price-as "vendor/model", such as "openai/gpt-4.1-mini".'
+            f'The price list knows no model {price_as!r}. Write --price-as "vendor/model", such as "openai/gpt-6-luna".'
         )
     return prices
 
