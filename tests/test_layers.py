@@ -24,6 +24,7 @@ KNOWS: dict[str, set[str]] = {
     "headers": set(),
     "hooks": {"describing", "exceptions", "usage"},
     "lazy": set(),
+    "missing_names": set(),
     "locks": set(),
     "mode": {"exceptions"},
     "messages": set(),

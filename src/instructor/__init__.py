@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 else:
     from instructor.lazy import resolve_names
 
+    def _explain(name: str) -> str | None:
+        from instructor.missing_names import explain_missing
+
+        return explain_missing(name)
+
     __getattr__, __dir__ = resolve_names(
         __name__,
         {
@@ -53,6 +58,7 @@ else:
             "instructor_cache": "instructor.function.decorator",
             "register_provider": "instructor.providers.registry",
         },
+        _explain,
     )
 
 __version__ = "2.0.0"
