@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WRONG = """
 from pydantic import BaseModel
 
-from instructor import AsyncInstructor, Instructor
-from instructor.cache import instructor_cache
+from instructor import AsyncInstructor, Instructor, from_provider
+from instructor.cache import DiskCache, instructor_cache
 
 
 class User(BaseModel):
@@ -24,16 +24,28 @@ def extract(text: str) -> User:
 
 
 def use(client: Instructor) -> None:
-    number: int = client.create(response_model=User, messages=[])
-    one: User = client.create(response_model=list[User], messages=[])
-    name: str = client.create_with_completion(response_model=User, messages=[])[0]
-    extract(1)
+    number: int = client.create(response_model=User, messages=[])  # wrong
+    positional: int = client.create(User, [])  # wrong
+    one: User = client.create(response_model=list[User], messages=[])  # wrong
+    name: str = client.create_with_completion(response_model=User, messages=[])[0]  # wrong
+    client.create(response_model=User, messages=[], cache="redis://localhost")  # wrong
+    client.create(response_model=User, messages=[], cache=DiskCache)  # wrong
+    client.create(response_model=User, messages=[], cache_ttl="1 hour")  # wrong
+    client.create(response_model=User, messages=[], cache_namespace=7)  # wrong
+    client.create(response_model=User, messages="hi", max_retries="3")  # wrong
+    from_provider("openai/gpt-6-luna", cache="redis://localhost")  # wrong
+    from_provider("openai/gpt-6-luna", cache_ttl="1 hour")  # wrong
+    from_provider("openai/gpt-6-luna", mode=7)  # wrong
+    extract(1)  # wrong
 
 
 async def use_later(client: AsyncInstructor) -> None:
-    user: User = client.create(response_model=User, messages=[])
+    user: User = client.create(response_model=User, messages=[])  # wrong
+    answer = await client.create(User, [])
+    number: int = answer  # wrong
+    await client.create(response_model=User, messages=[], cache="redis://localhost")  # wrong
 """
-WRONG_LINES = {18, 19, 20, 21, 25}
+WRONG_LINES = {number for number, line in enumerate(WRONG.splitlines(), 1) if line.endswith("# wrong")}
 
 
 def test_a_wrong_use_is_reported_where_it_stands(tmp_path: Path):
