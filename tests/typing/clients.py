@@ -106,8 +106,8 @@ def caches_are_typed() -> None:
 
 def a_handler_of_a_client_knows_the_record_of_its_event(client: Instructor, later: AsyncInstructor) -> None:
     # As in the README. Were the event's type unknown here, pyright would report each of its attributes.
-    client.on("cache:hit", lambda event: print(f"saved {event.seconds_saved:.1f} s, {event.tokens_saved} tokens"))
-    client.on("cache:bypass", lambda event: print("not cached:", event.reason))
+    client.on("cache:hit", lambda event: show(f"saved {event.seconds_saved:.1f} s, {event.tokens_saved} tokens"))
+    client.on("cache:bypass", lambda event: show("not cached:", event.reason))
     client.on(HookName.COMPLETION_ERROR, on_error)
     later.on("cache:hit", on_hit_later)
 
