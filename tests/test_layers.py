@@ -138,6 +138,12 @@ def violations(path: Path) -> Iterator[str]:
             yield f"{name_of(path)}:{node.lineno}: {room} may not know {target or 'the package'} ({module})"
 
 
+def test_every_room_of_the_rules_exists():
+    named = set(KNOWS).union(*KNOWS.values()) - {""}
+    paths = {name: PACKAGE.joinpath(*name.split(".")) for name in named}
+    assert not [name for name, path in paths.items() if not (path.is_dir() or path.with_suffix(".py").is_file())]
+
+
 @pytest.mark.parametrize("path", [path for path in FILES if path not in EXEMPT], ids=name_of)
 def test_nothing_imports_upward(path: Path):
     assert room_of(modules_below(path)) in KNOWS, "A new room: say in KNOWS what it may know."
