@@ -25,7 +25,7 @@ from instructor.mode import Mode
 FORMAT = 3
 """Raised when the same call would be answered differently, or has another key; older entries are then never found."""
 
-_EXCLUDED_FROM_KEY = frozenset(
+EXCLUDED_FROM_KEY = frozenset(
     {
         "api_key",
         "cache",
@@ -189,7 +189,7 @@ def digest(texts: Mapping[str, str]) -> str:
 
 def keyed_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the arguments that belong in a key: those that can affect the answer, unless None."""
-    kept = {name: value for name, value in arguments.items() if value is not None and name not in _EXCLUDED_FROM_KEY}
+    kept = {name: value for name, value in arguments.items() if value is not None and name not in EXCLUDED_FROM_KEY}
     headers = kept.pop("extra_headers", None)
     if isinstance(headers, Mapping):
         try:
