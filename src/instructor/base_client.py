@@ -15,11 +15,12 @@ from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
-from instructor.engine.fast_path import Asker, Memory, Refused, make_memory_lookup
-from instructor.engine.key_memo import NOT_KEYED, decode, encode, make_memo, shorten
-from instructor.engine.path import CachePath, LocalTier, make_path
+from instructor.engine.completion_copies import CompletionCopies
+from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
+from instructor.engine.key_memo import LONG, NOT_KEYED, decode, encode, make_memo, shorten
+from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
-from instructor.engine.retry import make_retry_policy
+from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Messages, copy_values
@@ -73,10 +74,10 @@ class BaseClient:
         store = check.check_cache(cache)
         self._path = None if store is None else self._paths.add(store)
         self._memo = make_memo(getattr(store, "maxsize", None))
-        self._lookup = make_memory_lookup(self._make_asker(), _memory_of(self._path))
+        self._lookup = make_lookup(self._make_asker(), _place_of(adapter.asynchronous, self._path))
 
     def _make_asker(self) -> Asker:
-        adapter, paths = self._adapter, self._paths
+        adapter, paths, place_of = self._adapter, self._paths, partial(_place_of, self._adapter.asynchronous)
         return Asker(
             provider=adapter.provider,
             model=self._model,
@@ -85,8 +86,8 @@ class BaseClient:
             hooks=self._hooks,
             context=check.check_context(self._settings.context),
             strict=check.check_strict(self._settings.strict),
-            find_memory=lambda cache: _memory_of(paths.find(cache)),
-            load=lambda entry: adapter.load(entry.completion),
+            find_place=lambda cache: place_of(paths.find(cache)),
+            load=CompletionCopies(adapter.load).load,
             asynchronous=adapter.asynchronous,
         )
 
@@ -189,7 +190,7 @@ class BaseClient:
         keywords: Mapping[str, Any],
         *,
         with_completion: bool = False,
-        refused: Refused | None = None,
+        unserved: Unserved | None = None,
     ) -> Call[Any]:
         """Freeze what was said, and sort it into a call.
 
@@ -208,17 +209,17 @@ class BaseClient:
         namespace = (
             self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)
         )
-        retries = _first(options.max_retries, settings.max_retries, 3)
+        retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
-        call = Call[Any](
+        call: Call[Any] = Call(
             plan=plan,
             adapter=self._adapter,
             model=model,
             load_prompt=_unset,
             response_model=response_model,
             with_completion=with_completion,
-            retries=make_retry_policy(retries),
+            retries=DEFAULT_RETRIES if retries is None else make_retry_policy(retries),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             stats=self._stats,
             context=context,
@@ -226,7 +227,7 @@ class BaseClient:
             token_budget=check.check_budget(budget),
             path=path,
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
-            refused=refused.reason if refused is not None else None,
+            unserved=unserved,
         )
         return self._freeze(call, messages, keywords, arguments, namespace)
 
@@ -239,9 +240,9 @@ class BaseClient:
         namespace: str | None,
     ) -> Call[Any]:
         """Give a call its key, and the means to make its prompt from a copy of what was said."""
-        keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED}
+        keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
+        free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
         encoding = encode(call.plan.number, messages, keyed)
-        free = {name: value for name, value in arguments.items() if name in NOT_KEYED}
         if encoding is None:
             copied = copy_values({"messages": messages, **arguments})
             return self._key(call, self._make_prompt(call, copied.pop("messages"), copied), namespace, None)
@@ -259,7 +260,7 @@ class BaseClient:
 
     def _name_encoding(self, encoding: bytes, number: int, messages: Any, keyed: dict[str, Any]) -> bytes:
         """What the memo knows a call by: its encoding, or a shorter one where it holds long texts."""
-        short = shorten(messages)
+        short = shorten(messages) if len(encoding) > LONG else messages
         if short is messages:
             return encoding
         self._memo.sees_long = True
@@ -331,7 +332,7 @@ class BaseClient:
         if path is None:
             return Policy()
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
-        source = (self._adapter, plan, retries, budget, repr(timeout))
+        source = (self._adapter, plan, retries, budget, timeout)
         return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
 
 
@@ -368,12 +369,14 @@ class _Paths:
             handle.detach(hits)
 
 
-def _memory_of(path: CachePath | None) -> Memory | None:
-    """The memory that a path begins with; None if it begins with another store."""
-    tier = path.tiers[0] if path is not None else None
-    if not isinstance(tier, LocalTier):
+def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
+    """The first store of a path, as the fast path reads it; None for no path."""
+    if path is None:
         return None
-    return Memory(tier.store, tier.hits, type(tier.handle.store).__name__)
+    tier = path.tiers[0]
+    find_later = tier.find_later if asynchronous else None
+    find = tier.find_now if find_later is None else partial(Reading, find_later)
+    return Place(find, tier.hits, type(tier.handle.store).__name__)
 
 
 def _first(*values: Any) -> Any:

@@ -76,25 +76,35 @@ def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 _STORED = frozenset(
     {
+        "age",
         "alt-svc",
         "cache-control",
+        "connection",
         "content-encoding",
         "content-language",
         "content-length",
         "content-type",
         "date",
+        "etag",
+        "expires",
+        "keep-alive",
+        "last-modified",
         "request-id",
         "retry-after",
         "server",
         "server-timing",
+        "strict-transport-security",
         "transfer-encoding",
         "vary",
+        "x-content-type-options",
+        "x-frame-options",
         "x-gemini-service-tier",
         "x-request-id",
         "x-vertex-ai-llm-request-type",
+        "x-xss-protection",
     }
 )
-_STORED_PREFIXES = ("x-ratelimit-",)
+_STORED_PREFIXES = ("access-control-", "x-ratelimit-")
 
 
 def storable_headers(headers: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import asyncio
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+import instructor
 from instructor import Mode, from_openai, from_provider
 from instructor.cache import AutoCache, DiskCache
 from instructor.exceptions import (
@@ -243,6 +245,7 @@ def test_a_new_process_hits_without_a_key_and_imports_no_sdk(connect, aimock, mo
     with DiskCache(directory=tmp_path) as cache:
         connect(model, cache=cache).create(response_model=User, messages=ASK)
     environment = {name: value for name, value in aimock.environment.items() if "KEY" not in name}
+    environment["PYTHONPATH"] = str(Path(instructor.__file__).parents[1])
     command = [sys.executable, "-c", HIT, model, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["name='Jason' age=25", "[]"], done.stderr

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from instructor.cache.sqlite_file import Connection, DatabaseFile, forget_parent, log
-from instructor.cache.sqlite_repair import FAILURES, error_code
+from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_ttl, is_timeout
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 
@@ -373,6 +373,8 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
     pages, free, size = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
+    if not 0 <= free < pages:  # with a wrong count every entry might be removed to make room
+        raise DamagedFileError("the count of free pages in its header cannot be")
     return int((pages - free) * size)
 
 

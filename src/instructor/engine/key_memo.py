@@ -17,7 +17,7 @@ EXACT = 2
 NOT_KEYED = EXCLUDED_FROM_KEY - {"cache_namespace"}
 """Keywords that are not part of an encoding. The namespace is, because the key has it as a member of its own."""
 
-_LONG = 32_768
+LONG = 32_768
 """Characters from which a text stands in an encoding by its SHA-256: it is hashed in pieces, which touches less memory
 than writing it out does."""
 
@@ -105,7 +105,7 @@ def decode(encoding: bytes) -> tuple[Any, dict[str, Any]]:
 def shorten(value: Any) -> Any:
     """Put a hash in place of each long text in plain data; the same object where there is none."""
     if type(value) is str:
-        return (_MARK, _hash(value)) if len(value) > _LONG else value
+        return (_MARK, _hash(value)) if len(value) > LONG else value
     if type(value) is list:
         items = cast("list[Any]", value)
         shortened = [shorten(item) for item in items]

@@ -54,6 +54,10 @@ class CountedRetries:
         return 0.0 if attempt_number <= self.retries and is_invalid_answer(error) else None
 
 
+DEFAULT_RETRIES = CountedRetries(3)
+"""What holds where neither the call nor the client says."""
+
+
 class TenacityRetries:
     """Whatever a tenacity object says: its ``retry``, ``stop`` and ``wait``, and its callbacks.
 

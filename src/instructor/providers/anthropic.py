@@ -120,7 +120,7 @@ def make_adapter(
         options: Other keywords of the SDK's client.
 
     Raises:
-        ConfigurationError: Two options contradict each other, or the base URL is none.
+        ConfigurationError: Two options contradict each other, or the base URL is malformed.
     """
     given = {name: options.get(name) for name in _CREDENTIALS}
     forbid_both(vendor, api_key=api_key, **given)
@@ -152,7 +152,7 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
         beta: Whether to send to ``client.beta.messages``.
 
     Raises:
-        ClientError: It is no client of that SDK.
+        ClientError: It is not a client of that SDK.
     """
     vendor = find_vendor("anthropic")
     try:
@@ -236,7 +236,7 @@ def _make_client(vendor: Vendor, asynchronous: bool, base_url: Any, api_key: Any
     given = {**arguments, "base_url": base_url, "api_key": api_key}
     client_class = sdk.AsyncAnthropic if asynchronous else sdk.Anthropic
     client = construct(vendor, client_class, {name: value for name, value in given.items() if value is not None})
-    # The SDK complains of a missing key only while it sends, and its error names no remedy.
+    # The SDK reports a missing key only when it sends, and does not say what to set.
     found = (client.api_key, client.auth_token, getattr(client, "credentials", None))
     names = {name.lower() for name in client.default_headers}
     if not any(found) and not names & {"x-api-key", "authorization"}:

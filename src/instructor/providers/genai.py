@@ -78,7 +78,7 @@ def make_adapter(
             of the other SDKs: ``timeout`` in seconds, ``max_retries``, ``default_headers``, ``http_client``.
 
     Raises:
-        ConfigurationError: Two options contradict each other, or the base URL is none.
+        ConfigurationError: Two options contradict each other, or the base URL is malformed.
     """
     forbid_both(vendor, enterprise=options.get("enterprise"), vertexai=options.get("vertexai"))
     vertex = _wants_vertex(vendor, options)
@@ -107,7 +107,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
         asynchronous: Whether to send through ``client.aio``.
 
     Raises:
-        ClientError: It is no ``genai.Client``.
+        ClientError: It is not a ``genai.Client``.
     """
     try:
         sdk = import_sdk("google.genai", find_vendor("google"))

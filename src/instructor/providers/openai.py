@@ -77,13 +77,13 @@ def make_adapter(
         options: Other keywords of the SDK's client.
 
     Raises:
-        ConfigurationError: Two options contradict each other, or a base URL is none.
+        ConfigurationError: Two options contradict each other, or a base URL is malformed.
     """
     arguments = _settle_account(vendor, options)
     settle = _settle_azure if vendor.sdk == "azure" else _settle_url
     arguments |= settle(vendor, base_url, options)
     moved = any(options.get(name) is not None for name in _MOVES)
-    # An HTTP client of the caller's is the caller's to close, and to use on the loop it belongs to.
+    # The caller closes an HTTP client of its own, and uses it on the event loop that it belongs to.
     owned = asynchronous and options.get("http_client") is None
     return _adapter_class(vendor)(
         vendor=vendor,
@@ -101,7 +101,7 @@ def wrap_client(client: Any) -> tuple[Vendor, SdkAdapter]:
     """Make the adapter over a client of the openai SDK that the caller made, and find the vendor behind it.
 
     Raises:
-        ClientError: It is no client of that SDK.
+        ClientError: It is not a client of that SDK.
     """
     try:
         sdk = import_sdk("openai", find_vendor("openai"))
@@ -229,17 +229,17 @@ def _describe(
 
 
 def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Mapping[str, Any]) -> Any:
-    """Make the client at the first request; by now a key and a base URL must be there."""
+    """Make the client at the first request, when a key and a base URL must be known."""
     azure = vendor.sdk == "azure"
     elsewhere = _AZURE_CREDENTIALS if azure else _CREDENTIALS
     key = api_key
     if all(arguments.get(name) is None for name in elsewhere):
         key = find_key(vendor, api_key)
         require_key(vendor, key)
-        # The SDK insists on a key, also where nobody reads it, and would take OpenAI's own from the environment.
+        # The SDK requires a key even for servers that ignore it, and would take OpenAI's own from the environment.
         key = key or vendor.name
     if azure and api_key is None:
-        key = None  # the SDK itself tells a key in the environment from a token
+        key = None  # the SDK itself distinguishes a key from a token in the environment
     _require_url(vendor, arguments)
     sdk = import_sdk("openai", vendor)
     client_class = getattr(sdk, ("Async" if asynchronous else "") + ("AzureOpenAI" if azure else "OpenAI"))
@@ -264,5 +264,5 @@ def _require_url(vendor: Vendor, arguments: Mapping[str, Any]) -> None:
         return
     argument = "azure_endpoint=" if vendor.sdk == "azure" else "base_url="
     raise ConfigurationError(
-        f"{vendor.name} has no common address. Set {' or '.join(vendor.base_url_variables)}, or pass {argument}."
+        f"No default base URL for {vendor.name}. Set {' or '.join(vendor.base_url_variables)}, or pass {argument}."
     )

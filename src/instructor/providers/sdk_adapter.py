@@ -1,4 +1,4 @@
-"""The adapter over an official SDK: everything that the SDKs have in common."""
+"""What the adapters over the official SDKs have in common."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from instructor.providers.table import Vendor
 
 
 class SdkAdapter(CapabilityMemory):
-    """The way to one endpoint through one SDK's clients, which are made at the first request.
+    """An `Adapter` that sends through one SDK's clients, which are made at the first request.
 
     Args:
         vendor: The vendor's row.
@@ -27,7 +27,7 @@ class SdkAdapter(CapabilityMemory):
         clients: The client, or one for each event loop.
         describe: Reads the endpoint off a client.
         codec: Writes and reads completions.
-        endpoint: The endpoint, where it is known without a client; None to ask `describe`.
+        endpoint: The endpoint, if it is known without a client; None to ask `describe`.
         root: Attributes between the client and an operation's path, such as ``"beta"``.
     """
 
@@ -135,7 +135,7 @@ def hold_clients(make: Make, close: Close | None) -> SharedClient | LoopClients:
 
 
 def hold_client(client: Any) -> SharedClient:
-    """Hold a client that the caller made. It stays the only one, and is the caller's to close."""
+    """Hold a client that the caller made. It stays the only one, and the caller closes it."""
     return SharedClient(lambda: client, client)
 
 
@@ -190,12 +190,12 @@ def construct(vendor: Vendor, client_class: Callable[..., Any], arguments: Mappi
 def settle_platform(client: Any, sdk: str) -> Any:
     """Let a new asynchronous client know the platform that it names in a header.
 
-    It would find out in the event loop's default executor at its first request, and wait for ever where all threads
-    of that wait for this very request.
+    The SDK would find out at its first request, in the event loop's default executor, and wait for ever if all threads
+    of that executor are waiting for this very request.
     """
     find = getattr(import_module(f"{sdk}._base_client"), "get_platform", None)
     if find is not None:
-        client._platform = find()  # noqa: SLF001 - the SDK has no other way to say it
+        client._platform = find()  # noqa: SLF001 - the SDK has no public way
     return client
 
 
@@ -208,7 +208,7 @@ def check_client(client: Any, kinds: Mapping[type, bool], advice: str) -> bool:
         advice: What to hand over instead.
 
     Raises:
-        ClientError: It is of no class that fits.
+        ClientError: It is of another class.
     """
     for kind, asynchronous in kinds.items():
         if isinstance(client, kind):

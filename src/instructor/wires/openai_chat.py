@@ -62,12 +62,7 @@ class OpenAIChat:
     ) -> Binding:
         """Make the part of a request that the response model decides.
 
-        Args:
-            spec: What the answer must look like.
-            mode: One of `modes`.
-            strict: Hold the model to the schema with ``strict: true`` in ``JSON_SCHEMA`` mode, where the schema
-                can be expressed in the subset that the model takes.
-            capabilities: What the model takes of JSON Schema; the default is OpenAI's strict subset.
+        In ``JSON_SCHEMA`` mode ``strict: true`` is sent where the schema can be expressed in the model's subset.
         """
         return _BIND[mode](spec, strict, capabilities)
 
@@ -100,33 +95,13 @@ class OpenAIChat:
         return request
 
     def check(self, completion: Any) -> None:
-        """Make sure that a completion is whole and sound, in each of its choices.
-
-        Raises:
-            IncompleteOutputException: It was cut off.
-            RefusalError: The model or a filter refused.
-            ProviderError: A gateway sent an error with a status of success.
-            ResponseParsingError: There is no choice, no message, or nothing in it.
-        """
+        """Make sure that a completion is whole and sound, in each of its choices."""
         _check_choices(completion, get_list(completion, "choices"), None)
 
     def read(
         self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
-        """Take the answer out of the first choice.
-
-        Args:
-            completion: A ``ChatCompletion``, or what looks like one.
-            mode: One of `modes`.
-            names: The tools whose calls are the answer in ``TOOLS`` mode.
-            specs: What those tools take, as far as it is known.
-
-        Raises:
-            IncompleteOutputException: As for `check`.
-            RefusalError: As for `check`.
-            ProviderError: As for `check`.
-            ResponseParsingError: As for `check`, or there is no answer in it, or only calls of other functions.
-        """
+        """Take the answer out of the first choice: every call of our tools, or the JSON in its text."""
         first = get_list(completion, "choices")[:1]
         _check_choices(completion, first, mode)
         message = get_path(first[0], "message")

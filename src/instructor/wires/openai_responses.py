@@ -56,15 +56,8 @@ class OpenAIResponses:
     def bind(
         self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = DEFAULT_CAPABILITIES
     ) -> Binding:
-        """Make the function tool. ``strict`` is always sent, because its default in this API is true.
-
-        Args:
-            spec: What the answer must look like.
-            mode: ``RESPONSES_TOOLS``.
-            strict: Hold the model to the schema, where it can be expressed in OpenAI's strict subset.
-            capabilities: Not needed, because all models behind this API take the same.
-        """
-        del mode, capabilities
+        """Make the function tool. ``strict`` is always sent, because its default in this API is true."""
+        del mode, capabilities  # there is one mode, and all models behind this API take OpenAI's strict subset
         schema = strict_schema(spec.schema) if strict else None
         function = {
             "type": "function",
@@ -102,33 +95,13 @@ class OpenAIResponses:
         return {"model": model, "input": [*asked, *items], **others, **offered}
 
     def check(self, completion: Any) -> None:
-        """Make sure that a response is whole and sound.
-
-        Raises:
-            IncompleteOutputException: The answer was cut off.
-            RefusalError: The model or a filter refused.
-            ProviderError: The provider says that the response failed, or was cancelled.
-            ResponseParsingError: There is nothing in the output, or it is not finished (``background=True``).
-        """
+        """Make sure that a response is whole and sound. One that is still running (``background=True``) is not."""
         _check_response(completion, None)
 
     def read(
         self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
-        """Take the arguments of every call of our tools, or JSON that came as text where nothing was called.
-
-        Args:
-            completion: A ``Response``, or what looks like one.
-            mode: ``RESPONSES_TOOLS``.
-            names: Our tools'.
-            specs: What they take, as far as it is known.
-
-        Raises:
-            IncompleteOutputException: As for `check`.
-            RefusalError: As for `check`.
-            ProviderError: As for `check`.
-            ResponseParsingError: As for `check`, or there is no answer in the output, or only calls of other functions.
-        """
+        """Take the arguments of every call of our tools, or the JSON in the text where no tool was called."""
         _check_response(completion, mode)
         output = _read_output(completion)
         calls = _calls_of(output)

@@ -63,10 +63,10 @@ def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
         >>> read_text_answer('Sure! ```json\n{"a": "one\ntwo",}\n```')
         '{"a": "one\\ntwo"}'
     """
-    answer = _peel(text)
-    body = _read_whole(answer)
+    body = _read_whole(text.strip(_BLANK))
     if body is None:
-        body = _choose(answer, list(_candidates(answer)))
+        answer = _peel(text)
+        body = _read_whole(answer) or _choose(answer, list(_candidates(answer)))
     return None if body is None else _unwrap(body, spec)
 
 
@@ -84,11 +84,11 @@ def read_arguments(text: str, spec: ToolSpec | None = None) -> str:
         >>> read_arguments(r'"{\"a\": 1}"')
         '{"a": 1}'
     """
-    answer = _peel(text)
-    body = _read_whole(answer)
+    body = _read_whole(text.strip(_BLANK))
     if body is None:
+        answer = _peel(text)
         candidates = list(_candidates(answer))
-        body = _choose(answer, candidates) if len(candidates) == 1 else None
+        body = _read_whole(answer) or (_choose(answer, candidates) if len(candidates) == 1 else None)
     return _unwrap(text if body is None else body, spec)
 
 
@@ -117,10 +117,7 @@ def find_json(text: str) -> str | None:
 
 def _peel(text: str) -> str:
     """Take off what stands around an answer: a byte order mark, what the model thought aloud, the only code fence."""
-    body = text.strip(_BLANK)
-    if parse_json(body) is not None:
-        return body
-    answer = _skip_reasoning(body).strip(_BLANK)
+    answer = _skip_reasoning(text.strip(_BLANK)).strip(_BLANK)
     fenced = _FENCED.search(answer) if answer.count("```") == 2 else None  # noqa: PLR2004 - where it begins and ends
     return fenced[1].strip(_BLANK) if fenced and parse_json(fenced[1]) is not None else answer
 
@@ -169,19 +166,27 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
     It is done only where the object can't be the answer as it stands: it lacks what the schema requires, or has what
     the schema refuses, while the member has all that is required.
     """
-    value = parse_json(text) if spec is not None else None
+    # Only an object that begins with such a name is parsed once more: most answers don't.
+    value = parse_json(text) if spec is not None and _read_first_name(text) in (spec.name, *_WRAPPERS) else None
     if spec is None or not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
         return text
     [(name, inner)] = cast("dict[str, Any]", value).items()
     schema = expand_root(spec.schema)
     required: list[str] = schema.get("required", [])
-    is_wrapper = name in (spec.name, *_WRAPPERS) and name not in schema.get("properties", {})
+    is_wrapper = name not in schema.get("properties", {})
     is_refused = bool(required) or schema.get("additionalProperties") is False
     if not (is_wrapper and is_refused and isinstance(inner, Mapping) and set(required) <= inner.keys()):
         return text
     start = text.index(":", _decode(text, text.index('"'))) + 1
     start += len(text[start:]) - len(text[start:].lstrip(_BLANK))
     return text[start : _decode(text, start)]
+
+
+def _read_first_name(text: str) -> Any:
+    try:
+        return _DECODER.raw_decode(text, text.index('"'))[0]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _skip_reasoning(text: str) -> str:
