@@ -24,6 +24,7 @@ KNOWS: dict[str, set[str]] = {
     "headers": set(),
     "hooks": {"describing", "exceptions", "messages", "usage"},
     "lazy": set(),
+    "missing_names": set(),
     "locks": set(),
     "mode": {"describing", "exceptions"},
     "messages": set(),
@@ -135,6 +136,12 @@ def violations(path: Path) -> Iterator[str]:
         target = room_of(tuple(rest))
         if target not in {room, *KNOWS[room]}:
             yield f"{name_of(path)}:{node.lineno}: {room} may not know {target or 'the package'} ({module})"
+
+
+def test_every_room_of_the_rules_exists():
+    named = set(KNOWS).union(*KNOWS.values()) - {""}
+    paths = {name: PACKAGE.joinpath(*name.split(".")) for name in named}
+    assert not [name for name, path in paths.items() if not (path.is_dir() or path.with_suffix(".py").is_file())]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path not in EXEMPT], ids=name_of)

@@ -22,7 +22,7 @@ from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
-from instructor.hooks import HookName, Hooks
+from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Messages, copy_values
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
@@ -145,6 +145,7 @@ class BaseClient:
         """This client in `Mode.RESPONSES_TOOLS`, so that ``client.responses.create`` is `create`; else the SDK's."""
         return self if list(self._wires) == [Mode.RESPONSES_TOOLS] else sdk_attribute(self._adapter, "responses")
 
+    @typed_on
     def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
         """Register a handler for an event of this client's calls; see `Hooks.on`."""
         self.hooks.on(hook_name, handler)

@@ -297,7 +297,7 @@ def from_genai(
 
     Example:
         >>> from google import genai
-        >>> client = from_genai(genai.Client(api_key="..."), model="gemini-2.5-flash")
+        >>> client = from_genai(genai.Client(api_key="..."), model="gemini-3.8-flash")
     """
     vendor, adapter = genai.wrap_client(client, asynchronous=check_flag("use_async", use_async))
     return _assemble(adapter, vendor, mode, model, kwargs)

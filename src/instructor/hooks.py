@@ -6,7 +6,7 @@ import enum
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Concatenate, Literal, NamedTuple, overload
+from typing import Concatenate, Literal, NamedTuple, Protocol, cast, overload
 
 from instructor.describing import describe_value, refuse
 from instructor.exceptions import ArgumentError
@@ -129,6 +129,31 @@ _Error = Callable[Concatenate[Exception, ...], object]
 """A handler of an exception, which may accept any of the keywords."""
 
 
+class On(Protocol):
+    """`Hooks.on` and the clients' ``on``: type checkers know from the event's name what its handler receives."""
+
+    @overload
+    def __call__(self, hook_name: _CacheNames, handler: Callable[[CacheEvent], object]) -> None: ...
+
+    @overload
+    def __call__(self, hook_name: _AdaptedNames, handler: Callable[[AdaptedEvent], object]) -> None: ...
+
+    @overload
+    def __call__(self, hook_name: _UsageNames, handler: Callable[Concatenate[Usage, ...], object]) -> None: ...
+
+    @overload
+    def __call__(self, hook_name: _ErrorNames, handler: _Error) -> None: ...
+
+    # For computed names.
+    @overload
+    def __call__(self, hook_name: HookName | str, handler: Callable[..., object]) -> None: ...
+
+
+def typed_on(method: Callable[..., None]) -> On:
+    """Give a method the signature of `On`; what runs is the method itself."""
+    return cast("On", method)
+
+
 class Handler(NamedTuple):
     """A function, and what to call it with.
 
@@ -183,22 +208,7 @@ class Hooks:
         # Tuples are replaced, never changed: a call under way in another thread keeps the handlers it began with.
         self.handlers: dict[HookName, tuple[Handler, ...]] = {}
 
-    # Type checkers know from the event's name what its handler receives. The last overload is for computed names.
-    @overload
-    def on(self, hook_name: _CacheNames, handler: Callable[[CacheEvent], object]) -> None: ...
-
-    @overload
-    def on(self, hook_name: _AdaptedNames, handler: Callable[[AdaptedEvent], object]) -> None: ...
-
-    @overload
-    def on(self, hook_name: _UsageNames, handler: Callable[Concatenate[Usage, ...], object]) -> None: ...
-
-    @overload
-    def on(self, hook_name: _ErrorNames, handler: _Error) -> None: ...
-
-    @overload
-    def on(self, hook_name: HookName | str, handler: Callable[..., object]) -> None: ...
-
+    @typed_on
     def on(self, hook_name: HookName | str, handler: Callable[..., object]) -> None:
         """Register a handler.
 

@@ -14,18 +14,16 @@ from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.messages import Messages, Request, copy_values
+from instructor.options import OPTION_NAMES
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
 _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream")
 """Keywords that belong to one call and can't be defaults."""
-_KEYWORDS = frozenset(
-    {
-        *("api_key", "async_client", "base_url", "cache", "cache_namespace", "cache_ttl", "context", "hooks"),
-        *("max_retries", "max_tokens", "messages", "mode", "model", "response_model", "strict", "temperature"),
-        *("timeout", "token_budget", "tool_choice", "tools", "top_p"),
-    }
-)
+_KEYWORDS = OPTION_NAMES | {
+    *("api_key", "async_client", "base_url", "max_tokens", "messages", "mode", "model", "response_model"),
+    *("temperature", "timeout", "tool_choice", "tools", "top_p"),
+}
 """The keywords that users most often mean: ours, and the commonest of the providers'."""
 _OTHER_NAMES = {
     "namespace": "cache_namespace",

@@ -233,12 +233,13 @@ class Flights(Generic[T]):
     Example:
         >>> flights = Flights()
         >>> lease = flights.claim("key")
-        >>> flights.claim("key") is lease.flight  # the next caller waits for it
+        >>> flight = flights.claim("key")  # the next caller gets the leader's flight, and waits for it
+        >>> flight is lease.flight
         True
-        >>> lease.offer("answer")
-        >>> flights.claim("key").wait().answer
-        'answer'
+        >>> lease.offer("answer")  # wakes those who wait for it
         >>> lease.end()
+        >>> flights.landed
+        1
     """
 
     def __init__(self) -> None:

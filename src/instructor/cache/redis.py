@@ -56,7 +56,7 @@ class RedisCache(BaseCache):
 
     Example:
         >>> cache = RedisCache(url="redis://localhost:6379/0")
-        >>> client = instructor.from_provider("openai/gpt-4.1-mini", cache=cache)  # doctest: +SKIP
+        >>> client = instructor.from_provider("openai/gpt-6-luna", cache=cache)
     """
 
     abilities: frozenset[Ability] = frozenset({"async", "bounded"})

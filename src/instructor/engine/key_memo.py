@@ -8,13 +8,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, cast
 
+from instructor.cache.key import EXCLUDED_FROM_KEY
 from instructor.locks import make_lock
 
 EXACT = 2
 """The version of marshal's format that depends on nothing but the value: no reference counts, no interning."""
 
-NOT_KEYED = frozenset({"api_key", "cache", "cache_ttl", "hooks", "max_retries", "timeout", "token_budget"})
-"""Keywords that change how an answer is fetched, and not which one it is. They are no part of an encoding."""
+NOT_KEYED = EXCLUDED_FROM_KEY - {"cache_namespace"}
+"""Keywords that are not part of an encoding. The namespace is, because the key has it as a member of its own."""
 
 LONG = 32_768
 """Characters from which a text stands in an encoding by its SHA-256: it is hashed in pieces, which touches less memory
