@@ -163,7 +163,7 @@ def connect(server: VendorServer, name: str, **options: Any) -> Iterator[Any]:
     try:
         yield client
     finally:
-        client.client.close()
+        client._adapter.close()
 
 
 @asynccontextmanager

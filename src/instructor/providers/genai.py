@@ -90,7 +90,9 @@ def make_adapter(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
-            lambda: _make_client(vendor, vertex, api_key, arguments, http), _close_client if owned else None
+            lambda: _make_client(vendor, vertex, api_key, arguments, http),
+            _close_client if owned else None,
+            _end_client,
         ),
         describe=lambda client: describe_client(client, asynchronous=asynchronous),
         codec=CODEC,
@@ -146,7 +148,7 @@ def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
             "api_version": None if options.api_version == _default_version(vertex) else options.api_version,
             "headers": options.headers,
             "extra_body": options.extra_body,
-            "base_url_resource_scope": getattr(options, "base_url_resource_scope", None),  # newer than 1.30
+            "base_url_resource_scope": getattr(options, "base_url_resource_scope", None),  # newer than 1.32
         },
         http_client=_find_transport(inner, options, asynchronous=asynchronous),
     )
@@ -159,16 +161,19 @@ def _find_transport(inner: Any, options: Any, *, asynchronous: bool) -> Any:
     return getattr(inner, "_httpx_client", None)
 
 
-async def _close_client(client: Any) -> None:
+def _end_client(client: Any) -> None:
     if hasattr(client, "close"):
         client.close()
+    else:  # the oldest versions have no way to close a client
+        getattr(client, "_api_client")._httpx_client.close()  # noqa: B009, SLF001 - private
+
+
+async def _close_client(client: Any) -> None:
+    _end_client(client)
+    if hasattr(client.aio, "aclose"):
         await client.aio.aclose()
-        return
-    # Older versions have no way to close a client; left open, its connections fail when they are collected after the
-    # end of their event loop.
-    inner = getattr(client, "_api_client")  # noqa: B009 - private
-    inner._httpx_client.close()  # noqa: SLF001 - as above
-    await inner._async_httpx_client.aclose()  # noqa: SLF001 - as above
+    else:  # left open, connections fail when they are collected after the end of their event loop
+        await getattr(client, "_api_client")._async_httpx_client.aclose()  # noqa: B009, SLF001 - as above
 
 
 def _names_members(http: Mapping[str, Any], asynchronous: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from importlib import import_module
+from operator import methodcaller
 from types import ModuleType
 from typing import Any
 
@@ -129,9 +130,17 @@ class SdkAdapter(CapabilityMemory):
         return await self._find_method(client, operation)(**request)
 
 
-def hold_clients(make: Make, close: Close | None) -> SharedClient | LoopClients:
-    """Hold what `make` makes: a client for each event loop if there is a way to `close` them, else one client."""
-    return SharedClient(make) if close is None else LoopClients(make, close)
+def hold_clients(
+    make: Make, close: Close | None, end: Callable[[Any], None] = methodcaller("close")
+) -> SharedClient | LoopClients:
+    """Hold what `make` makes: a client for each event loop if there is a way to `close` them, else one client.
+
+    Args:
+        make: Makes a client.
+        close: Closes an asynchronous client; None for a client that all event loops share.
+        end: Closes a synchronous client.
+    """
+    return SharedClient(make, end=end) if close is None else LoopClients(make, close)
 
 
 def hold_client(client: Any) -> SharedClient:
