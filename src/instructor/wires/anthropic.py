@@ -35,10 +35,10 @@ from instructor.wires.content import (
     say_answer_again,
     split_data_url,
 )
-from instructor.wires.property_names import choose_names, rename_properties, restore_names
+from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
 from instructor.wires.spec import Binding, ToolSpec
-from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_list, get_path, get_text
+from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_extra, get_list, get_path, get_text
 from instructor.wires.tools import Function, instruct_call, limit_choice, translate_tools, weaker_choice
 
 Block = dict[str, Any]
@@ -93,7 +93,7 @@ class AnthropicMessages:
         """
         del strict, capabilities  # strict tools take less of JSON Schema, and every model takes the same of it
         schema = expand_root(spec.schema)
-        names = choose_names(schema)
+        names = spec.renamed
         if mode is Mode.TOOLS:
             sent = rename_properties(schema, names)
             tool = {"name": spec.name, "description": spec.description, "input_schema": sent}
@@ -175,7 +175,7 @@ class AnthropicMessages:
             names = ()
         elif not names:
             names = (get_text(request["tools"][-1], "name"),)  # our tool comes last
-        sent = {name: new for spec in specs for name, new in choose_names(spec.schema).items()}
+        sent = {name: new for spec in specs for name, new in spec.renamed.items()}
         content = _correct_calls(blocks, names)
         turns: list[dict[str, Any]] = [{"role": "assistant", "content": content}] if content else []
         if not turns or get_text(completion, "stop_reason") not in _PAUSED:
@@ -208,8 +208,10 @@ def _name_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if body:
         named["extra_body"] = {**body, **read_mapping(named.get("extra_body"), "extra_body")}
         headers = read_mapping(named.get("extra_headers"), "extra_headers")
-        is_named = any(name.lower() == _VERSION_HEADER for name in headers)
-        named["extra_headers"] = headers if is_named else {**headers, _VERSION_HEADER: _SAMPLING_VERSION}
+        # In lower case, because older SDKs send a header in two spellings twice.
+        named["extra_headers"] = {_VERSION_HEADER: _SAMPLING_VERSION} | {
+            _VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in headers.items()
+        }
     return named
 
 
@@ -390,7 +392,7 @@ def _write_result(message: Mapping[str, Any]) -> Block:
 
 
 def _check_message(completion: Any, mode: Mode | None) -> None:
-    fault, reason = get_path(completion, "error"), get_text(completion, "stop_reason")
+    fault, reason = get_extra(completion, "error"), get_text(completion, "stop_reason")
     if fault:
         raise ProviderError(AnthropicMessages.name, str(get_path(fault, "message") or fault))
     if reason in _CUT_OFF:
@@ -425,10 +427,13 @@ def _read_call(call: Any) -> Part:
 
 def _restore_parts(parts: Sequence[Part], specs: Sequence[ToolSpec]) -> tuple[Part, ...]:
     """Give properties the names back that the API refuses."""
-    schemas = {spec.name: spec.schema for spec in specs}
-    if len(specs) == 1:
+    schemas = {spec.name: spec.schema for spec in specs if spec.renamed}
+    if schemas and len(specs) == 1:
         schemas[""] = specs[0].schema  # an answer that came as text
-    return tuple(Part(part.tool, restore_names(part.text, schemas.get(part.tool, {}))) for part in parts)
+    return tuple(
+        Part(part.tool, restore_names(part.text, schemas[part.tool])) if part.tool in schemas else part
+        for part in parts
+    )
 
 
 def _say_what_came(completion: Any) -> str:

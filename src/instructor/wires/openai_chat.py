@@ -24,6 +24,7 @@ from instructor.wires.text import (
     ask_for_json,
     describe_error,
     dump_arguments,
+    get_extra,
     get_list,
     get_path,
     get_text,
@@ -139,7 +140,7 @@ class OpenAIChat:
         used = get_path(completion, "usage")
         read = get_path(used, "prompt_tokens") or 0
         written = get_path(used, "completion_tokens") or 0
-        cached = get_path(used, "prompt_tokens_details", "cached_tokens") or get_path(used, "prompt_cache_hit_tokens")
+        cached = get_path(used, "prompt_tokens_details", "cached_tokens") or get_extra(used, "prompt_cache_hit_tokens")
         return Usage(
             input_tokens=read,
             output_tokens=max(written, (get_path(used, "total_tokens") or 0) - read),
@@ -218,12 +219,14 @@ _BIND: dict[Mode, Callable[[ToolSpec, bool, Capabilities], Binding]] = {
 
 
 def _check_choices(completion: Any, choices: Sequence[Any], mode: Mode | None) -> None:
-    _check_fault(get_path(completion, "error"))
+    _check_fault(get_extra(completion, "error"))
     for choice in choices or [None]:
-        message = get_path(choice, "message")
-        _check_fault(get_path(choice, "error"))
-        _check_finish(completion, choice)
-        if _ending_of(choice) in _BROKEN or not any(get_path(message, name) for name in _CONTENT):
+        message, ending = get_path(choice, "message"), _ending_of(choice)
+        _check_fault(get_extra(choice, "error"))
+        if refusal := get_path(message, "refusal"):
+            raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
+        _check_ending(completion, ending)
+        if ending in _BROKEN or not any(get_path(message, name) for name in _CONTENT):
             name = mode.name if mode else None
             raise ResponseParsingError(_say_what_came(choice), mode=name, raw_response=completion)
 
@@ -237,17 +240,13 @@ def _check_fault(fault: Any) -> None:
         raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault))
 
 
-def _check_finish(completion: Any, choice: Any) -> None:
-    reason, refusal = get_path(choice, "finish_reason"), get_path(choice, "message", "refusal")
-    ending = _ending_of(choice)
-    if refusal:
-        raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
+def _check_ending(completion: Any, ending: str) -> None:
     if ending in _FILTERED:
-        raise RefusalError(f"The provider's filter stopped the answer ({reason}).", last_completion=completion)
+        raise RefusalError(f"The provider's filter stopped the answer ({ending}).", last_completion=completion)
     if ending in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
     if ending in _FAILED:
-        raise ProviderError(OpenAIChat.name, f"The answer was broken off (finish_reason {reason!r}). Ask again.")
+        raise ProviderError(OpenAIChat.name, f"The answer was broken off (finish_reason {ending!r}). Ask again.")
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:

@@ -102,8 +102,7 @@ class OpenAIResponses:
         self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the arguments of every call of our tools, or the JSON in the text where no tool was called."""
-        _check_response(completion, mode)
-        output = _read_output(completion)
+        output = _check_response(completion, mode)
         calls = _calls_of(output)
         parts = select_parts([*map(_read_call, calls)], _read_messages(output), names, specs)
         if not parts:
@@ -253,13 +252,15 @@ def _read_call(call: Any) -> Part:
     return Part(name, dump_arguments(get_path(call, "arguments") or "{}"))
 
 
-def _check_response(completion: Any, mode: Mode | None) -> None:
+def _check_response(completion: Any, mode: Mode | None) -> list[Any]:
+    """Make sure that a response is whole and sound; return its output."""
     _check_status(completion)
     output = _read_output(completion)
     _check_refusal(completion, output)
     if _status_of(completion) not in _COMPLETE or not any(map(_is_answer, output)):
         name = mode.name if mode else None
         raise ResponseParsingError(_say_what_came(completion), mode=name, raw_response=completion)
+    return output
 
 
 def _is_answer(item: Any) -> bool:

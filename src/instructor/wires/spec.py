@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from instructor.wires.property_names import choose_names
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class ToolSpec:
     """What an answer must look like, as a wire needs to know it.
 
@@ -20,6 +23,11 @@ class ToolSpec:
     name: str
     description: str
     schema: Mapping[str, Any]
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """The names that are sent for properties whose own names Anthropic's API refuses; most schemas have none."""
+        return choose_names(self.schema)
 
 
 @dataclass(frozen=True, slots=True)
