@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from instructor.describing import refuse
 from instructor.exceptions import (
     IncompleteOutputException,
     MultimodalError,
@@ -22,7 +23,7 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
-from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts, refuse
+from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import (
