@@ -8,13 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from instructor.exceptions import ClientError, ConfigurationError
+from instructor.exceptions import ConfigurationError
 from instructor.headers import storable_headers
 from instructor.providers.completions import Codec, is_plain
 from instructor.providers.identity import (
     describe_endpoint,
-    describe_headers,
-    describe_transport,
     normalise_url,
     read_variable,
 )
@@ -28,6 +26,7 @@ from instructor.providers.sdk_adapter import (
     hold_client,
     hold_clients,
     import_sdk,
+    import_wrapped,
     require_key,
 )
 from instructor.providers.table import Vendor, find_vendor
@@ -111,10 +110,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
     Raises:
         ClientError: It is not a ``genai.Client``.
     """
-    try:
-        sdk = import_sdk("google.genai", find_vendor("google"))
-    except ConfigurationError as error:
-        raise ClientError(str(error)) from error
+    sdk = import_wrapped("google.genai", find_vendor("google"))
     check_client(
         client,
         {sdk.Client: False},
@@ -301,15 +297,15 @@ def _describe(
 ) -> dict[str, Any]:
     scope = http.get("base_url_resource_scope")
     return describe_endpoint(
-        base_url=None if base_url is None else normalise_url(base_url),
+        base_url,
+        headers=http.get("headers") or {},
+        http_client=http_client,
         api_version=http.get("api_version"),
         vertexai=vertex or None,
         project=place.get("project") if vertex else None,
         location=place.get("location") if vertex else None,
         resource_scope=getattr(scope, "value", scope),
-        default_headers=describe_headers(http.get("headers") or {}),
         extra_body=http.get("extra_body"),
-        **describe_transport(http_client),
     )
 
 

@@ -169,6 +169,18 @@ def import_sdk(name: str, vendor: Vendor) -> ModuleType:
         ) from error
 
 
+def import_wrapped(name: str, vendor: Vendor) -> ModuleType:
+    """Import the SDK of a client that the caller handed over.
+
+    Raises:
+        ClientError: It is not installed, so the client is another's.
+    """
+    try:
+        return import_sdk(name, vendor)
+    except ConfigurationError as error:
+        raise ClientError(str(error)) from error
+
+
 def find_key(vendor: Vendor, api_key: Any) -> Any:
     """Find the key to send: the caller's, or that of the vendor's environment variables; None if there is none."""
     return api_key if api_key is not None else read_variable(vendor.key_variables)

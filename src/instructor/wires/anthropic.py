@@ -38,7 +38,7 @@ from instructor.wires.content import (
 )
 from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_extra, get_list, get_path, get_text
 from instructor.wires.tools import Function, instruct_call, limit_choice, translate_tools, weaker_choice
 
@@ -111,7 +111,7 @@ class AnthropicMessages:
         messages: Messages,
         binding: Binding | None,
         model: str,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         capabilities: Capabilities = DEFAULT_CAPABILITIES,
     ) -> Request:
         """Write a request.
@@ -141,12 +141,12 @@ class AnthropicMessages:
         system = _write_system([named.get("system"), *prompts, *instructions])
         return {**request, "system": system} if system else request
 
-    def check(self, completion: Any) -> None:
+    def check(self, completion: Completion) -> None:
         """Make sure that a message is whole and sound. An empty one is, where a stop sequence ended it."""
         _check_message(completion, None)
 
     def read(
-        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+        self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the input of every call of our tools, or the JSON in the text where no tool was called."""
         _check_message(completion, mode)
@@ -160,7 +160,7 @@ class AnthropicMessages:
     def reask(
         self,
         request: Request,
-        completion: Any,
+        completion: Completion,
         error: Exception,
         mode: Mode,
         names: Sequence[str] = (),
@@ -185,7 +185,7 @@ class AnthropicMessages:
             turns.append({"role": "user", "content": reply})
         return {**request, "messages": [*request["messages"], *turns]}
 
-    def usage(self, completion: Any) -> Usage:
+    def usage(self, completion: Completion) -> Usage:
         """Count tokens; the API counts those read from and written to its cache apart from ``input_tokens``."""
         counts = get_path(completion, "usage")
         cached = get_path(counts, "cache_read_input_tokens") or 0
@@ -201,7 +201,7 @@ class AnthropicMessages:
 ANTHROPIC_MESSAGES = AnthropicMessages()
 
 
-def _name_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _name_arguments(arguments: Arguments) -> dict[str, Any]:
     named = {_RENAMED.get(name, name): value for name, value in arguments.items() if name not in _BODY_ONLY}
     if isinstance(named.get("stop_sequences"), str):
         named["stop_sequences"] = [named["stop_sequences"]]
@@ -392,7 +392,7 @@ def _write_result(message: Mapping[str, Any]) -> Block:
     return {"type": "tool_result", "tool_use_id": message["tool_call_id"], **({"content": content} if content else {})}
 
 
-def _check_message(completion: Any, mode: Mode | None) -> None:
+def _check_message(completion: Completion, mode: Mode | None) -> None:
     fault, reason = get_extra(completion, "error"), get_text(completion, "stop_reason")
     if fault:
         raise ProviderError(AnthropicMessages.name, str(get_path(fault, "message") or fault))
@@ -410,7 +410,7 @@ def _is_answer(block: Any) -> bool:
     return get_text(block, "type") not in _SILENT and not _is_blank(block)
 
 
-def _blocks_of(completion: Any) -> list[Any]:
+def _blocks_of(completion: Completion) -> list[Any]:
     return [block for block in get_list(completion, "content") if get_text(block, "type")]
 
 
@@ -437,13 +437,13 @@ def _restore_parts(parts: Sequence[Part], specs: Sequence[ToolSpec]) -> tuple[Pa
     )
 
 
-def _say_what_came(completion: Any) -> str:
+def _say_what_came(completion: Completion) -> str:
     kinds = [get_path(block, "type") for block in _blocks_of(completion)]
     reason = get_path(completion, "stop_reason")
     return f"There is no answer in the completion: its blocks are {kinds}, and stop_reason is {reason!r}."
 
 
-def _text_of(completion: Any) -> str:
+def _text_of(completion: Completion) -> str:
     # One text comes in several blocks where it has citations, so they are joined without a space.
     return "".join(get_text(block, "text") for block in _blocks_of(completion) if get_path(block, "type") == "text")
 

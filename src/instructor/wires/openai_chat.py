@@ -19,7 +19,7 @@ from instructor.wires.calls import correct_names, match_names, say_uncalled, sel
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
 from instructor.wires.schema import expand_root, express_schema
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import (
     ask_for_json,
     describe_error,
@@ -72,7 +72,7 @@ class OpenAIChat:
         messages: Messages,
         binding: Binding | None,
         model: str,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         capabilities: Capabilities = DEFAULT_CAPABILITIES,
     ) -> Request:
         """Write a request. The caller's arguments win over the binding's, except for tools: the caller's and ours are sent.
@@ -95,12 +95,12 @@ class OpenAIChat:
         request["messages"] = drop_empty_turns(add_instruction(messages, instruction))
         return request
 
-    def check(self, completion: Any) -> None:
+    def check(self, completion: Completion) -> None:
         """Make sure that a completion is whole and sound, in each of its choices."""
         _check_choices(completion, get_list(completion, "choices"), None)
 
     def read(
-        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+        self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the answer out of the first choice: every call of our tools, or the JSON in its text."""
         first = get_list(completion, "choices")[:1]
@@ -117,7 +117,7 @@ class OpenAIChat:
     def reask(
         self,
         request: Request,
-        completion: Any,
+        completion: Completion,
         error: Exception,
         mode: Mode,
         names: Sequence[str] = (),
@@ -135,7 +135,7 @@ class OpenAIChat:
         turns = _answer_calls(message, calls, names, problem) if calls else _answer_text(message, problem, mode, names)
         return {**request, "messages": [*request["messages"], *turns]}
 
-    def usage(self, completion: Any) -> Usage:
+    def usage(self, completion: Completion) -> Usage:
         """Count the tokens. Hidden reasoning that a vendor has only in its total counts as output."""
         used = get_path(completion, "usage")
         read = get_path(used, "prompt_tokens") or 0
@@ -218,7 +218,7 @@ _BIND: dict[Mode, Callable[[ToolSpec, bool, Capabilities], Binding]] = {
 }
 
 
-def _check_choices(completion: Any, choices: Sequence[Any], mode: Mode | None) -> None:
+def _check_choices(completion: Completion, choices: Sequence[Any], mode: Mode | None) -> None:
     _check_fault(get_extra(completion, "error"))
     for choice in choices or [None]:
         message, ending = get_path(choice, "message"), _ending_of(choice)
@@ -240,7 +240,7 @@ def _check_fault(fault: Any) -> None:
         raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault))
 
 
-def _check_ending(completion: Any, ending: str) -> None:
+def _check_ending(completion: Completion, ending: str) -> None:
     if ending in _FILTERED:
         raise RefusalError(f"The provider's filter stopped the answer ({ending}).", last_completion=completion)
     if ending in _CUT_OFF:

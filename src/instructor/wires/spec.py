@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from instructor.wires.property_names import choose_names
+
+Completion: TypeAlias = Any
+"""What an SDK returned; None where the provider sent ``null``. It is read by attribute, so no wire needs the SDK."""
+
+Arguments: TypeAlias = Mapping[str, Any]
+"""The caller's arguments of one call, under the SDK's own keywords."""
 
 
 @dataclass(frozen=True)
