@@ -84,11 +84,15 @@ def _check_retries(vendor: str, name: str, value: Any) -> None:
 
 
 def _check_timeout(vendor: str, name: str, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    fits = 0 < value <= TIMEOUT_MAX if number else isinstance(value, tuple) or _is_of_sdk(value)
-    if not fits:
+    if not _is_timeout(value):
         advice = f"seconds, above 0 and at most {TIMEOUT_MAX:.0f}, or a Timeout of the SDK's HTTP library"
         raise refuse(f"{vendor}: {name}", value, advice)
+
+
+def _is_timeout(value: Any) -> bool:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return 0 < value <= TIMEOUT_MAX
+    return isinstance(value, tuple) or _is_of_sdk(value)
 
 
 def _is_of_sdk(value: Any) -> bool:

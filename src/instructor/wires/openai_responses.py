@@ -240,7 +240,7 @@ def _read_output(completion: Completion) -> list[Any]:
 
 
 def _calls_of(output: list[Any]) -> list[Any]:
-    return [item for item in output if get_text(item, "type") in _OUTPUTS]
+    return [item for item in output if get_path(item, "type") in _OUTPUTS]
 
 
 def _names_of(calls: list[Any]) -> list[str]:
@@ -266,7 +266,7 @@ def _check_response(completion: Completion, mode: Mode | None) -> list[Any]:
 def _is_answer(item: Any) -> bool:
     if get_path(item, "type") == "message":
         return bool(_read_messages([item]))
-    return get_text(item, "type") not in _SILENT
+    return get_path(item, "type") not in _SILENT
 
 
 def _status_of(completion: Completion) -> str:

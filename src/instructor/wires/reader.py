@@ -192,10 +192,9 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
 
 
 def _read_first_name(text: str) -> Any:
-    try:
-        return _DECODER.raw_decode(text, text.index('"'))[0]
-    except (ValueError, RecursionError):
-        return None
+    start = text.find('"') + 1
+    name = text[start : text.find('"', start)]
+    return parse_json(f'"{name}"') if "\\" in name else name
 
 
 def _skip_reasoning(text: str) -> str:
