@@ -229,7 +229,8 @@ class BaseClient:
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
             unserved=unserved,
         )
-        return self._freeze(call, messages, keywords, arguments, namespace)
+        encoding = unserved.encoding if unserved is not None else None
+        return self._freeze(call, messages, keywords, arguments, namespace, encoding)
 
     def _freeze(
         self,
@@ -238,11 +239,12 @@ class BaseClient:
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
         namespace: str | None,
+        encoding: bytes | None,
     ) -> Call[Any]:
         """Give a call its key, and the means to make its prompt from a copy of what was said."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encode(call.plan.number, messages, keyed)
+        encoding = encoding or encode(call.plan.number, messages, keyed)
         if encoding is None:
             copied = copy_values({"messages": messages, **arguments})
             prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)

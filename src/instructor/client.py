@@ -140,7 +140,7 @@ class AsyncInstructor(BaseClient):
         found = self._lookup(response_model, messages, keywords, False)
         if type(found) is Reading:
             read = await found.find(found.key)
-            found = self._lookup(response_model, messages, keywords, False, read)
+            found = self._lookup(response_model, messages, keywords, False, read, found.encoding)
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
         unserved = found if type(found) is Unserved else None
@@ -153,7 +153,7 @@ class AsyncInstructor(BaseClient):
         found = self._lookup(response_model, messages, keywords, True)
         if type(found) is Reading:
             read = await found.find(found.key)
-            found = self._lookup(response_model, messages, keywords, True, read)
+            found = self._lookup(response_model, messages, keywords, True, read, found.encoding)
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
         unserved = found if type(found) is Unserved else None

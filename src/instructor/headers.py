@@ -98,6 +98,6 @@ def storable_headers(headers: Mapping[str, V]) -> dict[str, V]:
     return {name: value for name, value in headers.items() if not _holds_credential(name.lower(), value)}
 
 
-def _holds_credential(name: str, value: Any) -> bool:
+def _holds_credential(name: str, value: object) -> bool:
     is_count = any(word in name for word in _COUNTS)
     return (not is_count and bool(_CREDENTIAL_NAME.search(name))) or bool(_CREDENTIAL_VALUE.search(str(value)))

@@ -14,12 +14,14 @@ from instructor.cache.handle import handle_of
 
 def test_counters_add_up_over_threads() -> None:
     counters = Counters()
-    threads = [threading.Thread(target=lambda: [counters.add(hits=1, errors=2) for _ in range(500)]) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: [counters.add(misses=1, errors=2) for _ in range(500)]) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert counters.read() == Counts(hits=4000, errors=8000)
+    assert counters.read() == Counts(misses=4000, errors=8000)
 
 
 def test_a_store_is_counted_once_however_it_is_asked() -> None:

@@ -31,16 +31,22 @@ class Missing:
 MISSING: Final = Missing()
 
 
+_READ_AGAIN = -1
+"""Stands for a number of flights that is never the present one, so that the flow reads the store again."""
+
+
 class Reading(NamedTuple):
     """A task has to await a store before it can go on.
 
     Attributes:
         find: Looks the key up.
         key: The key.
+        encoding: What the call said; see `Unserved.encoding`.
     """
 
     find: FindLater
     key: str
+    encoding: bytes | None = None
 
 
 class Place(NamedTuple):
@@ -119,7 +125,12 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     own_context, own_strict = asker.context, asker.strict
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
-        model: Any, messages: Any, keywords: dict[str, Any], with_completion: bool, read: Entry | Unserved | None = None
+        model: Any,
+        messages: Any,
+        keywords: dict[str, Any],
+        with_completion: bool,
+        read: Entry | Unserved | None = None,
+        encoding: bytes | None = None,
     ) -> Any:
         """The caller's copy of a stored answer; `Unserved` or `MISSING`: then the flow goes on; or a `Reading`."""
         plan = by_class.get(id(model)) or find_plan(model)
@@ -131,18 +142,25 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
-            text = shorten(messages) if memo.sees_long else messages
-            encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
-            key = memo.young.get(encoding) or memo.find(encoding)
+            if read is None:
+                text = shorten(messages) if memo.sees_long else messages
+                encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
+                key = memo.young.get(encoding) or memo.find(encoding)
+                if key is None:
+                    return MISSING
+                entry = place.find(key)
+                if text is not messages:
+                    encoding = None  # it holds a hash in place of a long text
+            else:
+                entry = read
         except (ValueError, RecursionError):  # not plain data, or nested too deeply
             return MISSING
-        if key is None:
-            return MISSING
-        entry = place.find(key) if read is None else read
         if type(entry) is not Entry:
-            return MISSING if entry is None else entry
+            # An `Unserved` or a `Reading`; neither is a subclass of the other, so mypy sees no common method.
+            unread: Any = entry
+            return MISSING if unread is None else unread._replace(encoding=encoding)
         if entry.expires is not None and entry.expires <= now():
-            return MISSING
+            return Unserved("expired", _READ_AGAIN, None, encoding)
         try:
             if plan.direct:
                 validator = model.__pydantic_validator__
@@ -154,7 +172,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
-            return Unserved(f"refused: {type(error).__name__}")
+            return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
         place.hits.hit(entry)
         if (own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers:
             event = describe_hit(asker, model, keywords, entry, place)

@@ -32,11 +32,14 @@ class Unserved(NamedTuple):
         landed: How many flights had ended before the store was read; None if the answer that was found is refused, so
             that reading again would find the same.
         error: What the store raised.
+        encoding: What the call said when the store was read; the caller may have changed its messages since. None if
+            it has to be encoded again.
     """
 
     reason: str
     landed: int | None = None
     error: CacheError | None = None
+    encoding: bytes | None = None
 
 
 FindNow = Callable[[str], Entry | Unserved | None]
