@@ -99,7 +99,7 @@ def test_a_malformed_model_says_what_to_write(model, message):
         ({"api_key": ""}, "api_key= is empty"),
         ({"api_key": 7}, "api_key= is a int"),
         ({"base_url": " "}, "base_url= is empty"),
-        ({"base_url": "example.com"}, "base_url is no URL"),
+        ({"base_url": "example.com"}, "base_url isn't a URL"),
     ],
 )
 def test_a_wrong_argument_is_refused_at_once(options, message):

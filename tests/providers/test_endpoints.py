@@ -307,7 +307,7 @@ def test_two_options_for_one_thing_are_refused(model, options):
 
 @pytest.mark.parametrize("model", ["openai/m", "azure_openai/m", "anthropic/m", "google/m", "ollama/m"])
 def test_a_base_url_that_is_none_is_refused_at_once(model):
-    with pytest.raises(ConfigurationError, match="base_url is no URL"):
+    with pytest.raises(ConfigurationError, match="base_url isn't a URL"):
         from_provider(model, base_url="localhost:8000/v1")
 
 
@@ -322,5 +322,5 @@ def test_a_base_url_that_is_none_is_refused_at_once(model):
 )
 def test_a_variable_that_holds_no_url_is_named(model, variable, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(variable, ":11434")
-    with pytest.raises(ConfigurationError, match=f"{variable} holds no URL"):
+    with pytest.raises(ConfigurationError, match=f"{variable} doesn't hold a URL"):
         from_provider(model)

@@ -54,7 +54,7 @@ def test_spelling_and_credentials_make_no_difference(host, path, secret):
     "url", ["", "example.com/v1", "ftp://example.com", "https://", "http://h:port", "http://[::1", 7]
 )
 def test_what_is_no_url_is_refused_without_showing_it(url):
-    with pytest.raises(ConfigurationError, match="base_url is no URL"):
+    with pytest.raises(ConfigurationError, match="base_url isn't a URL"):
         normalise_url(url)
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from instructor.exceptions import AsyncValidationError
 from instructor.wires.text import (
@@ -14,6 +14,7 @@ from instructor.wires.text import (
     describe_error,
     dump_arguments,
     dump_json,
+    get_extra,
     get_path,
     read_text,
     shorten,
@@ -122,3 +123,34 @@ def test_arguments_that_were_parsed_are_written_again_and_text_stays_to_the_lett
     text = json.dumps(arguments, indent=1)
     assert json.loads(dump_arguments(arguments)) == arguments
     assert dump_arguments(text) == text
+
+
+class Declared(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    error: str | None = None
+
+
+class Closed(BaseModel):
+    error: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (Declared(error="e"), "e"),
+        (Declared(), None),
+        (Closed(error="e"), "e"),
+        (SimpleNamespace(error="e"), "e"),
+        (SimpleNamespace(), None),
+        ({"error": "e"}, "e"),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_a_member_that_a_gateway_adds_is_found_wherever_it_stands(value, found):
+    assert get_extra(value, "error") == found
+
+
+def test_a_member_that_the_sdk_does_not_declare_is_found():
+    assert get_extra(Declared(other="o"), "other") == "o"
+    assert get_extra(Declared(), "other") is None

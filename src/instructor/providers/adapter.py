@@ -41,7 +41,7 @@ class Adapter(Protocol):
         """The SDK's client, made on first use; one for each event loop if it is asynchronous and we made it.
 
         Raises:
-            ConfigurationError: The SDK is not installed, or a key is needed and none was given.
+            ConfigurationError: The SDK is not installed, or it needs a key and there is none.
         """
         ...
 

@@ -117,8 +117,8 @@ def make_adapter(
     Raises:
         ConfigurationError: Two options contradict each other, or the base URL is malformed.
     """
-    given = {name: options.get(name) for name in _CREDENTIALS}
-    forbid_both(vendor, api_key=api_key, **given)
+    credentials = {name: options.get(name) for name in _CREDENTIALS}
+    forbid_both(vendor, api_key=api_key, **credentials)
     url = base_url
     if url is None:
         url = read_url(vendor.base_url_variables, "", vendor.base_url)
@@ -207,9 +207,9 @@ def _describe_arguments(url: Any, arguments: Mapping[str, Any]) -> dict[str, Any
 
 def _make_client(vendor: Vendor, asynchronous: bool, base_url: Any, api_key: Any, arguments: Mapping[str, Any]) -> Any:
     sdk = import_sdk("anthropic", vendor)
-    given = {**arguments, "base_url": base_url, "api_key": api_key}
+    settings = {**arguments, "base_url": base_url, "api_key": api_key}
     client_class = sdk.AsyncAnthropic if asynchronous else sdk.Anthropic
-    client = construct(vendor, client_class, {name: value for name, value in given.items() if value is not None})
+    client = construct(vendor, client_class, {name: value for name, value in settings.items() if value is not None})
     # The SDK reports a missing key only when it sends, and does not say what to set.
     found = (client.api_key, client.auth_token, getattr(client, "credentials", None))
     names = {name.lower() for name in client.default_headers}

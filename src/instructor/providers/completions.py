@@ -41,7 +41,7 @@ class Codec:
         """Write a completion as one line of JSON.
 
         Raises:
-            CacheEntryError: It is no completion of this SDK, or holds a value that is no data.
+            CacheEntryError: It isn't a completion of this SDK, or holds a value that JSON can't express.
         """
         kind = type(completion).__name__
         if kind not in self.kinds or self._loaded(kind) is not type(completion):

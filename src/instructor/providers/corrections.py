@@ -40,7 +40,7 @@ _Mend = Callable[[Capabilities, Mode, re.Match[str]], Capabilities]
 
 
 def correct(capabilities: Capabilities, mode: Mode, text: str) -> Capabilities | None:
-    """Correct what is believed of a model by what its provider said.
+    """Correct a model's capabilities by its provider's message.
 
     Args:
         capabilities: What the refused request was written for.

@@ -152,8 +152,8 @@ def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
 
 def _find_transport(inner: Any, options: Any, *, asynchronous: bool) -> Any:
     if asynchronous:
-        given = (getattr(options, name, None) for name in ("httpx_async_client", "aiohttp_client"))
-        return next(filter(None, given), None) or getattr(inner, "_async_httpx_client", None)
+        clients = (getattr(options, name, None) for name in ("httpx_async_client", "aiohttp_client"))
+        return next(filter(None, clients), None) or getattr(inner, "_async_httpx_client", None)
     return getattr(inner, "_httpx_client", None)
 
 
@@ -199,8 +199,8 @@ def _wants_vertex(vendor: Vendor, options: Mapping[str, Any]) -> bool:
             return bool(options[name])
     if vendor.name == "vertexai":
         return True
-    said = read_variable(["GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_USE_VERTEXAI"])
-    return (said or "").lower() in _YES
+    flag = read_variable(["GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_USE_VERTEXAI"])
+    return (flag or "").lower() in _YES
 
 
 def _settle_http(
@@ -237,8 +237,8 @@ def _plain_options(options: Any) -> dict[str, Any]:
         return {}
     if isinstance(options, dict):
         # The SDK takes its members under the names of the wire too: "baseUrl" for "base_url".
-        given = cast("dict[str, Any]", options)
-        return {re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower(): value for name, value in given.items()}
+        members = cast("dict[str, Any]", options)
+        return {re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower(): value for name, value in members.items()}
     # Not model_dump(), which would take an HTTP client standing in it apart.
     return {name: getattr(options, name) for name in options.model_fields_set if getattr(options, name) is not None}
 
@@ -272,8 +272,8 @@ def _describe_arguments(
 
 
 def _version_variable(vertex: bool) -> str | None:
-    said = os.environ.get("GOOGLE_GENAI_API_VERSION") or None
-    return (None if vertex else "v1beta") if said == "beta" else said
+    version = os.environ.get("GOOGLE_GENAI_API_VERSION") or None
+    return (None if vertex else "v1beta") if version == "beta" else version
 
 
 def _find_place(api_key: Any, arguments: Mapping[str, Any], base_url: str | None) -> dict[str, Any]:
@@ -317,6 +317,6 @@ def _make_client(
         key = find_key(vendor, api_key)
         require_key(vendor, key)
     sdk = import_sdk("google.genai", vendor)
-    given = {**arguments, "api_key": key, "vertexai": vertex}
-    given |= {"http_options": dict(http)} if http else {}
-    return construct(vendor, sdk.Client, {name: value for name, value in given.items() if value is not None})
+    settings = {**arguments, "api_key": key, "vertexai": vertex}
+    settings |= {"http_options": dict(http)} if http else {}
+    return construct(vendor, sdk.Client, {name: value for name, value in settings.items() if value is not None})

@@ -49,7 +49,7 @@ def read_url(names: Iterable[str], path: str = "", pattern: str = "") -> str | N
     """Read a base URL from the first of some environment variables that is set; see `complete_url`.
 
     Raises:
-        ConfigurationError: It holds no URL; the message names it.
+        ConfigurationError: It doesn't hold a URL; the message names it.
     """
     for name in names:
         value = read_variable([name])
@@ -60,7 +60,7 @@ def read_url(names: Iterable[str], path: str = "", pattern: str = "") -> str | N
             normalise_url(url)
         except ConfigurationError:
             raise ConfigurationError(
-                f"The environment variable {name} holds no URL. Give it in full, such as 'https://example.com/v1'."
+                f"The environment variable {name} doesn't hold a URL. Give it in full, such as 'https://example.com/v1'."
             ) from None
         return url
     return None
@@ -89,7 +89,7 @@ def normalise_url(url: Any, name: str = "base_url") -> str:
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise ConfigurationError(f"{name} is no URL. Give it in full, such as 'https://example.com/v1'.")
+        raise ConfigurationError(f"{name} isn't a URL. Give it in full, such as 'https://example.com/v1'.")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
         host = f"{host}:{port}"
@@ -123,8 +123,8 @@ def _read_header(value: Any) -> str:
 def describe_transport(http_client: Any) -> dict[str, Any]:
     """Say what an HTTP client adds to each request, as members of an endpoint.
 
-    They stand beside the SDK's own default headers and query, because which of the two wins is the SDK's affair. What
-    an HTTP client has by default (``accept``, ``user-agent``, ...) is nothing that counts.
+    They stand beside the SDK's own default headers and query, because the SDK decides which of the two wins. What an
+    HTTP client has by default (``accept``, ``user-agent``, ...) doesn't count.
 
     Args:
         http_client: A client of ``httpx2`` or ``httpx``, or any object; what has no such members adds nothing.

@@ -168,11 +168,11 @@ def _settle_azure(vendor: Vendor, base_url: Any, options: Mapping[str, Any]) -> 
     if base_url is not None:
         normalise_url(base_url)
         return {"api_version": version, "base_url": base_url}
-    given = options.get("azure_endpoint")
-    endpoint = complete_url(given, "", "") if given else read_url(vendor.base_url_variables)
+    named = options.get("azure_endpoint")
+    endpoint = complete_url(named, "", "") if named else read_url(vendor.base_url_variables)
     if endpoint is None:
         return {"api_version": version}
-    if given:
+    if named:
         normalise_url(endpoint, "azure_endpoint")
     return {"api_version": version, "azure_endpoint": endpoint.rstrip("/")}
 
@@ -219,8 +219,8 @@ def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Ma
     _require_url(vendor, arguments)
     sdk = import_sdk("openai", vendor)
     client_class = getattr(sdk, ("Async" if asynchronous else "") + ("AzureOpenAI" if azure else "OpenAI"))
-    given = arguments if key is None else {**arguments, "api_key": key}
-    client = construct(vendor, client_class, {name: value for name, value in given.items() if value is not None})
+    settings = arguments if key is None else {**arguments, "api_key": key}
+    client = construct(vendor, client_class, {name: value for name, value in settings.items() if value is not None})
     if vendor.name != "openai":
         _forget_account(client, arguments)
     return settle_platform(client, "openai") if asynchronous else client

@@ -24,7 +24,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_options(vendor: Vendor, options: Mapping[str, Any]) -> None:
-    """Check the keywords of a vendor's SDK client that are read before there is one. None stands for not given.
+    """Check the keywords of a vendor's SDK client that are read before there is one. None stands for an option that was left out.
 
     Raises:
         ConfigurationError: One is of a wrong kind; the message names it and what to pass.

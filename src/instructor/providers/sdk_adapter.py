@@ -241,7 +241,7 @@ def check_client(client: Any, kinds: Mapping[type, bool], advice: str) -> bool:
 
 
 def forbid_both(vendor: Vendor, **values: Any) -> None:
-    """Raise `ConfigurationError` if more than one of several arguments that mean the same was given."""
-    given = [name for name, value in values.items() if value is not None]
-    if len(given) > 1:
-        raise ConfigurationError(f"{vendor.name}: {' and '.join(given)} say the same thing. Pass one of them.")
+    """Raise `ConfigurationError` if the caller passed more than one of several arguments that mean the same."""
+    passed = [name for name, value in values.items() if value is not None]
+    if len(passed) > 1:
+        raise ConfigurationError(f"{vendor.name}: {' and '.join(passed)} say the same thing. Pass one of them.")

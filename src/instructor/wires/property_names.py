@@ -146,7 +146,7 @@ def _resolve_all(nodes: Sequence[Any], root: Mapping[str, Any]) -> list[Mapping[
 
 
 def _alternatives(node: Any, root: Mapping[str, Any], seen: set[str]) -> Iterator[Mapping[str, Any]]:
-    """Find every schema that may describe a value: the one given, what it refers to, and its branches."""
+    """Find every schema that may describe a value: `node` itself, what it refers to, and its branches."""
     if not is_mapping(node):
         return
     yield node

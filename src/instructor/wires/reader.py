@@ -99,7 +99,7 @@ def find_json(text: str) -> str | None:
 
     What a reasoning model thought aloud (``<think>...</think>``) does not count. Of several values, a fenced one beats
     a bare one, an object beats an array, and a later one beats an earlier one, since models correct themselves.
-    What begins like JSON but is broken is returned as a whole, for the error to be told to the model:
+    What begins like JSON but is broken is returned as a whole, so that the model is shown the error:
     a part of it would be an answer that nobody gave.
 
     Args:
