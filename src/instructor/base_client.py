@@ -78,6 +78,10 @@ class BaseClient:
 
     def _make_asker(self) -> Asker:
         adapter, paths, place_of = self._adapter, self._paths, partial(_place_of, self._adapter.asynchronous)
+
+        def find_place(cache: object) -> Place | None:
+            return place_of(paths.find(cache))
+
         return Asker(
             provider=adapter.provider,
             model=self._model,
@@ -86,7 +90,7 @@ class BaseClient:
             hooks=self._hooks,
             context=check.check_context(self._settings.context),
             strict=check.check_strict(self._settings.strict),
-            find_place=lambda cache: place_of(paths.find(cache)),
+            find_place=find_place,
             load=CompletionCopies(adapter.load).load,
             asynchronous=adapter.asynchronous,
         )

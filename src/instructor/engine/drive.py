@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol, TypeVar, assert_never
 
-from instructor.cache.flight import Lease, running_loop
+from instructor.cache.flight import Flight, Lease, running_loop
 from instructor.engine.effects import Claim, Effect, Emit, Flow, Prepare, Read, Send, Sleep, Wait, Write
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
@@ -129,9 +129,9 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             assert_never(effect)
 
 
-def note(claimed: Any, leases: list[Lease[Any]]) -> Any:
+def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[Any] | Flight[Any]:
     """Remember a lease, so that it ends with the flow."""
-    if type(claimed) is Lease:
+    if isinstance(claimed, Lease):
         leases.append(claimed)
     return claimed
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
@@ -99,7 +99,10 @@ class LocalTier:
     handle: StoreHandle
     store: LocalStore
     hits: HitLog
-    find_later: ClassVar[None] = None
+
+    @property
+    def find_later(self) -> None:
+        """Reading memory never blocks."""
 
     @property
     def find_now(self) -> FindNow:
@@ -143,8 +146,12 @@ class StoreTier:
 
         return find_now
 
-    async def find_later(self, key: str) -> Entry | Unserved:
+    @property
+    def find_later(self) -> FindLater:
         """As `find_now`, in a task."""
+        return self._find_later
+
+    async def _find_later(self, key: str) -> Entry | Unserved:
         landed = self.handle.flights.landed
         if self.handle.paused():
             return Unserved("store paused", landed)
