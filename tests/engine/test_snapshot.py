@@ -202,6 +202,8 @@ async def test_a_change_at_any_effect_of_an_awaited_call_changes_nothing_for_it_
         assert await client.create(User, **Saying(asked).keywords()) == expected(asked), "what is stored"
         assert await client.create(User, **Saying(other).keywords()) == expected(other), "what is stored"
     assert number > 5
+    if isinstance(store, RedisCache):
+        await store.close_async()
 
 
 def test_a_change_from_another_thread_while_a_long_text_is_named_leads_the_memo_to_nothing(
