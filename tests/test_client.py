@@ -380,7 +380,7 @@ def test_a_client_has_a_form_for_keys_without_credentials() -> None:
     from instructor.cache.key import canonical_text
 
     forms = {
-        canonical_text(make(**options)[0].__cache_key__(), "client")
+        canonical_text(make(cache=AutoCache(), **options)[0].__cache_key__(), "client")
         for options in ({}, {}, {"model": "other"}, {"cache_namespace": "a"}, {"defaults": {"temperature": 1}})
     }
     assert len(forms) == 4
@@ -539,3 +539,12 @@ def test_a_template_cannot_reach_into_python() -> None:
     with pytest.raises(ConfigurationError, match="not a valid template"):
         client.create(User, [{"role": "user", "content": "{{ a.__class__.__mro__ }}"}], context={"a": 1})
     assert not port.requests
+
+
+@pytest.mark.parametrize("where", ["client", "call"])
+def test_settings_of_a_cache_without_a_cache_warn(where: str) -> None:
+    settings: dict[str, Any] = {"cache_ttl": 60, "cache_namespace": "tenant"}
+    with pytest.warns(UserWarning, match="no effect without a cache") as caught:
+        client, _ = make(**(settings if where == "client" else {}))
+        client.create(User, HELLO, **({} if where == "client" else settings))
+    assert len(caught) == 1

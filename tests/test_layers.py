@@ -35,7 +35,7 @@ KNOWS: dict[str, set[str]] = {
     "providers.adapter": GROUND | {"wires"},
     "providers": GROUND | {"wires", "providers.adapter"},
     "offline": GROUND | {"wires", "providers", "providers.adapter"},
-    "engine": GROUND | {"wires", "cache", "providers.adapter"},
+    "engine": GROUND | {"wires", "cache", "options", "providers.adapter"},
     "function": GROUND | {"cache", "engine", "validation"},
     "options": GROUND | {"cache"},
     "methods": GROUND | {"cache", "options"},

@@ -72,6 +72,7 @@ class BaseClient:
         self._paths = _Paths(self._stats)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
+        check.check_cache_settings(store, cache_ttl, cache_namespace)
         self._path = None if store is None else self._paths.add(store)
         self._memo = make_memo(getattr(store, "maxsize", None))
         self._lookup = make_lookup(self._make_asker(), _place_of(adapter.asynchronous, self._path))
@@ -216,6 +217,8 @@ class BaseClient:
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
+        if path is None and isinstance(options.cache, NotGiven):
+            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
         call: Call[Any] = Call(
             plan=plan,
             adapter=self._adapter,

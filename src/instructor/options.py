@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -52,3 +53,30 @@ def split_options(keywords: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]
         return _NONE, dict(keywords)
     own = {name: value for name, value in keywords.items() if name in OPTION_NAMES}
     return Options(**own), {name: value for name, value in keywords.items() if name not in OPTION_NAMES}
+
+
+_KEYWORDS = OPTION_NAMES | {
+    *("api_key", "async_client", "base_url", "max_tokens", "messages", "mode", "model", "response_model"),
+    *("temperature", "timeout", "tool_choice", "tools", "top_p"),
+}
+"""The keywords that users most often mean: ours, and the commonest of the providers'."""
+_OTHER_NAMES = {
+    "namespace": "cache_namespace",
+    "retries": "max_retries",
+    "ttl": "cache_ttl",
+    "validation_context": "context",
+}
+"""Names from other libraries and older versions that don't resemble ours."""
+
+
+def suggest_keyword(name: str) -> str | None:
+    """Return the keyword that a misspelt one is likely meant to be; None where it is one, or resembles none.
+
+    Example:
+        >>> suggest_keyword("ttl"), suggest_keyword("respone_model"), suggest_keyword("temperature")
+        ('cache_ttl', 'response_model', None)
+    """
+    if name in _KEYWORDS:
+        return None
+    close = difflib.get_close_matches(name, _KEYWORDS, 1, cutoff=0.8)
+    return _OTHER_NAMES.get(name) or (close[0] if close else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -14,24 +13,11 @@ from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.messages import Messages, Request, copy_values
-from instructor.options import OPTION_NAMES
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
 _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream")
 """Keywords that belong to one call and can't be defaults."""
-_KEYWORDS = OPTION_NAMES | {
-    *("api_key", "async_client", "base_url", "max_tokens", "messages", "mode", "model", "response_model"),
-    *("temperature", "timeout", "tool_choice", "tools", "top_p"),
-}
-"""The keywords that users most often mean: ours, and the commonest of the providers'."""
-_OTHER_NAMES = {
-    "namespace": "cache_namespace",
-    "retries": "max_retries",
-    "ttl": "cache_ttl",
-    "validation_context": "context",
-}
-"""Names from other libraries and older versions that don't resemble ours."""
 _NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subclass of instructor.cache.BaseCache"
 
 
@@ -64,19 +50,6 @@ def check_cache_settings(cache: BaseCache | None, cache_ttl: object, cache_names
     if cache is None and names:
         verb = "has" if len(names) == 1 else "have"
         warn_caller(f"{' and '.join(names)} {verb} no effect without a cache. Pass one, such as cache=AutoCache().")
-
-
-def suggest_keyword(name: str) -> str | None:
-    """Return the keyword that a misspelt one is likely meant to be; None where it is one, or resembles none.
-
-    Example:
-        >>> suggest_keyword("ttl"), suggest_keyword("respone_model"), suggest_keyword("temperature")
-        ('cache_ttl', 'response_model', None)
-    """
-    if name in _KEYWORDS:
-        return None
-    close = difflib.get_close_matches(name, _KEYWORDS, 1, cutoff=0.8)
-    return _OTHER_NAMES.get(name) or (close[0] if close else None)
 
 
 def check_seconds(ttl: object, name: str = "cache_ttl") -> float | None:

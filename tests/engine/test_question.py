@@ -597,3 +597,9 @@ def test_parsing_errors_are_retried_by_number() -> None:
     from instructor.engine.retry import CountedRetries
 
     assert CountedRetries(1).wait_after(1, ResponseParsingError("nothing there")) == 0.0
+
+
+def test_a_misspelt_argument_is_refused_with_the_one_that_is_meant() -> None:
+    steps = Steps(answer(make_call(key=None)))
+    with pytest.raises(ConfigurationError, match="Did you mean cache_ttl="):
+        steps.fail(TypeError("Completions.create() got an unexpected keyword argument 'ttl'"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import ConfigurationError, IncompleteOutputException, InstructorError, RefusalError
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Part, Request, copy_values
+from instructor.options import suggest_keyword
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
             raise
         raise ConfigurationError(
             f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
-            "Check the arguments of the call and of the factory."
+            f"{suggest(error)}"
         ) from error
     finally:
         attempts.seconds += time.perf_counter() - started
@@ -188,6 +190,13 @@ def describe_change(before: Prompt, after: Prompt) -> str:
     if left_out:
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"
+
+
+def suggest(error: Exception) -> str:
+    """What to write in place of an argument that the SDK doesn't know, as far as it resembles one."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    meant = suggest_keyword(found[1]) if found else None
+    return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
 
 
 def find_flaw(prompt: Prompt, completion: Any) -> str | None:

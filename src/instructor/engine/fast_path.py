@@ -31,6 +31,10 @@ class Missing:
 MISSING: Final = Missing()
 
 
+Keywords = dict[str, Any]
+Found = Entry | Unserved | None
+Encoding = bytes | None
+
 _READ_AGAIN = -1
 """Stands for a number of flights that is never the present one, so that the flow reads the store again."""
 
@@ -127,10 +131,10 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
         model: Any,
         messages: Any,
-        keywords: dict[str, Any],
+        keywords: Keywords,
         with_completion: bool,
-        read: Entry | Unserved | None = None,
-        encoding: bytes | None = None,
+        read: Found = None,
+        encoding: Encoding = None,
     ) -> Any:
         """The caller's copy of a stored answer; `Unserved` or `MISSING`: then the flow goes on; or a `Reading`."""
         plan = by_class.get(id(model)) or find_plan(model)
