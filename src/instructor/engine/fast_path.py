@@ -32,7 +32,7 @@ MISSING: Final = Missing()
 
 
 Keywords = dict[str, Any]
-Found = Entry | Unserved | None
+Found = "Entry | Unserved | Reading | None"
 Encoding = bytes | None
 
 _READ_AGAIN = -1
@@ -123,10 +123,9 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         asker: The client.
         own_place: The first store of the client's own path; None if the fast path may not read it.
     """
-    by_class, find_plan, load = asker.plans.by_class, asker.plans.find, asker.load
-    memo, own_hooks, own_handlers = asker.memo, asker.hooks, asker.hooks.handlers
+    _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
+    by_class, find_plan, own_handlers = plans.by_class, plans.find, own_hooks.handlers
     dumps, now, hit_name = marshal.dumps, time.time, HookName.CACHE_HIT
-    own_context, own_strict = asker.context, asker.strict
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
         model: Any,
@@ -140,7 +139,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         plan = by_class.get(id(model)) or find_plan(model)
         if plan is None:
             return MISSING
-        place, context, strict, hooks = own_place, own_context, own_strict, own_hooks
+        place, context, strict, hooks, entry = own_place, own_context, own_strict, own_hooks, read
         try:
             if keywords:
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
@@ -155,14 +154,10 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 entry = place.find(key)
                 if text is not messages:
                     encoding = None  # it holds a hash in place of a long text
-            else:
-                entry = read
         except (ValueError, RecursionError):  # not plain data, or nested too deeply
             return MISSING
         if type(entry) is not Entry:
-            # An `Unserved` or a `Reading`; neither is a subclass of the other, so mypy sees no common method.
-            unread: Any = entry
-            return MISSING if unread is None else unread._replace(encoding=encoding)
+            return MISSING if entry is None else with_encoding(entry, encoding)
         if entry.expires is not None and entry.expires <= now():
             return Unserved("expired", _READ_AGAIN, None, encoding)
         try:
@@ -179,13 +174,24 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
         place.hits.hit(entry)
         if (own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers:
-            event = describe_hit(asker, model, keywords, entry, place)
-            if asker.asynchronous:
-                return Pending(value, hooks, event)
-            hooks.emit(hit_name, event)
+            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, place), value)
         return value
 
     return lookup
+
+
+def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Any) -> Any:
+    """Call the handlers of a hit, or have the asynchronous client call them."""
+    if asker.asynchronous:
+        return Pending(value, hooks, event)
+    hooks.emit(event.name, event)
+    return value
+
+
+def with_encoding(found: Any, encoding: Encoding) -> Unserved | Reading:
+    """Add what the call said to what came back in place of an entry."""
+    changed: Unserved | Reading = found._replace(encoding=encoding)
+    return changed
 
 
 Settled = tuple[Place | None, dict[str, Any], Mapping[str, Any] | None, bool, Hooks]
