@@ -33,7 +33,6 @@ from cache.stores import (
 )
 from instructor.cache import AutoCache, BaseCache
 from instructor.cache.handle import StoreHandle, handle_of
-from instructor.cache.threads import Workers
 from instructor.exceptions import CacheEntryError, CacheError, CacheNotTriedError, ConfigurationError
 
 CHILDREN = Path(__file__).parent / "children"
@@ -479,9 +478,12 @@ async def test_an_outage_is_warned_of_once_whatever_succeeds_in_between(
 
 @in_both_worlds
 def test_what_the_process_lacks_is_no_failure_of_the_store(in_task: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
     handle = StoreHandle(Plain())
     with monkeypatch.context() as patch:
-        patch.setattr(Workers, "_start_thread", lambda self, job: job.fail(CacheNotTriedError("no thread")))
+        patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(CacheNotTriedError):
             read(handle, in_task=in_task)
     assert not handle.paused()

@@ -19,10 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-from instructor.cache.sqlite_file import Connection, DatabaseFile, forget_parent, log
+from instructor.cache.sqlite_file import Connection, DatabaseFile, log
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_ttl, is_timeout
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+from instructor.locks import after_fork
 
 T = TypeVar("T")
 
@@ -422,11 +423,9 @@ def _close_all() -> None:
 
 
 def _forget_parent() -> None:
-    forget_parent()
     for store in list(_stores):
         store._forget_parent()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
+after_fork(_forget_parent)

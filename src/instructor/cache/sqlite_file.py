@@ -7,7 +7,6 @@ import errno
 import os
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -15,10 +14,13 @@ from pathlib import Path
 from instructor.cache.sqlite_layout import check_version, prepare
 from instructor.cache.sqlite_repair import error_code, is_damage, salvage, set_aside
 from instructor.exceptions import CacheError
+from instructor.locks import make_lock
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 # A lock file that is a link is refused, and one that is a pipe does not hang.
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+_opening = make_lock()
 
 
 class _RawConnection(sqlite3.Connection):
@@ -281,12 +283,3 @@ def log(message: str) -> None:
     import logging
 
     logging.getLogger("instructor.cache").warning(message)
-
-
-_opening = threading.Lock()
-
-
-def forget_parent() -> None:
-    """After a fork: a thread of the parent may have held the lock, and does not exist here."""
-    global _opening  # noqa: PLW0603 - the one lock of this module
-    _opening = threading.Lock()
