@@ -435,11 +435,16 @@ def test_neither_a_hanging_store_nor_a_loop_keeps_the_interpreter_from_exiting()
 async def test_a_queue_before_a_store_that_fails_is_gone_at_once(kind: type[Plain]) -> None:
     """What waits for its turn while the store fails is not tried: nobody pays for the queue before it."""
 
+    def fail() -> None:
+        while len(store.calls) > 1 and not handle.paused():  # the first failure must be known before the others fail
+            time.sleep(0.001)
+        broken()
+
     async def fail_later() -> None:
         await asyncio.sleep(0)
         broken()
 
-    store = kind(fail_later if kind is Coroutine else broken)
+    store = kind(fail_later if kind is Coroutine else fail)
     store.concurrency = 1
     handle = StoreHandle(store)
     reads = await asyncio.gather(*(handle.read_async("key") for _ in range(50)), return_exceptions=True)
