@@ -97,7 +97,7 @@ def encode_entry(entry: Entry) -> str:
     """
     usage = entry.usage
     texts = [part.text.encode() for part in entry.parts]
-    head: list[Any] = [
+    head: list[object] = [
         FORMAT,
         entry.key,
         entry.provider,

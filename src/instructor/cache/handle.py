@@ -177,7 +177,7 @@ class StoreHandle:
 
     def _check_found(self, found: object) -> Text | None:
         if found is None or isinstance(found, _TEXT):
-            return found
+            return cast("Text | None", found)
         name = type(self.store).__name__
         if found is SKIPPED:
             raise CacheNotTriedError(f"{name}.get was not tried: the store failed while the call waited for its turn.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -80,7 +80,8 @@ class RedisCache(BaseCache):
         self.timeout = self._patience = check_timeout("RedisCache", timeout)
         self._target = (host, port, url)
         self._options: Options = options
-        self._client, self._async_client = client, async_client
+        self._client: Sdk = client
+        self._async_client: Sdk = async_client
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
         if self._own:
             _check_target(host, port, url)
@@ -151,7 +152,7 @@ class RedisCache(BaseCache):
         """Remove all entries of this prefix. It scans the whole database, and touches nothing else in it."""
         client = self._get_client()
         pattern = "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in self.prefix) + "*"
-        names = iter(client.scan_iter(match=pattern, count=_BATCH))
+        names: Iterator[Sdk] = iter(client.scan_iter(match=pattern, count=_BATCH))
         while batch := list(islice(names, _BATCH)):
             client.unlink(*batch)
 
@@ -282,7 +283,7 @@ def _class_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _rebuild(host: str, port: int, url: str | None, arguments: dict[str, Any]) -> RedisCache:
+def _rebuild(host: str, port: int, url: str | None, arguments: dict[str, Sdk]) -> RedisCache:
     return RedisCache(host, port, url, **arguments)
 
 

@@ -375,11 +375,10 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _check_directory(directory: object) -> str:
-    path: object = None
     # A TypeError if it isn't a path; the other if it has a letter that no file system can take.
     with contextlib.suppress(TypeError, UnicodeEncodeError):
         path = os.fspath(cast("str", directory))
-        os.fsencode(cast("str", path))
+        os.fsencode(path)
         if isinstance(path, str) and path.strip() and "\0" not in path:
             return path
     raise ConfigurationError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")

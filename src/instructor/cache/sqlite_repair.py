@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 FAILURES = (sqlite3.Error, UnicodeDecodeError)
 """What `sqlite3` raises. The second: it quotes a damaged file's own names, which may not be UTF-8."""
@@ -28,6 +28,9 @@ _READ = (
     "SELECT rowid, key, value, size, expires, used FROM entry NOT INDEXED WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
 )
 _WRITE = "INSERT OR IGNORE INTO entry (key, value, size, expires, used, created) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+Row: TypeAlias = tuple[object, ...]
 
 
 class DamagedFileError(sqlite3.DatabaseError):
@@ -86,7 +89,7 @@ def salvage(damaged: Path, connection: sqlite3.Connection) -> int:
     return copied
 
 
-def _copy_row(row: tuple[Any, ...], connection: sqlite3.Connection) -> int:
+def _copy_row(row: Row, connection: sqlite3.Connection) -> int:
     """Copy one row, unless a damaged page has left something else in its place. Its value has its own checksum."""
     key, value, size, expires, used = row
     if not isinstance(key, bytes) or not isinstance(value, bytes) or not isinstance(used, float):
@@ -99,7 +102,7 @@ def _copy_row(row: tuple[Any, ...], connection: sqlite3.Connection) -> int:
     return 0
 
 
-def _read_rows(source: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+def _read_rows(source: sqlite3.Connection) -> Iterator[Row]:
     """Read all rows but those on pages that cannot be read.
 
     Such a page ends a scan, so a range of rows is read from both ends, and what remains between them is halved.
@@ -127,7 +130,7 @@ def _find_last(source: sqlite3.Connection) -> int:
     return _LAST_ROW
 
 
-def _scan(source: sqlite3.Connection, first: int, last: int, step: int) -> Generator[tuple[Any, ...], None, int]:
+def _scan(source: sqlite3.Connection, first: int, last: int, step: int) -> Generator[Row, None, int]:
     """Yield rows upward (`step` 1) or downward (-1), as far as they can be read.
 
     Returns:

@@ -122,7 +122,7 @@ class BaseCache(ABC):
         """
 
     @abstractmethod
-    def set(self, key: str, value: Any, ttl: int | None = None) -> Any:
+    def set(self, key: str, value: Any, ttl: int | None = None) -> object:
         """Store `value`, a ``str``, under `key`.
 
         Args:
