@@ -16,9 +16,9 @@ from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
-from instructor.engine.fast_path import Asker, Memory, Refused, make_memory_lookup
+from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
 from instructor.engine.key_memo import LONG, NOT_KEYED, decode, encode, make_memo, shorten
-from instructor.engine.path import CachePath, LocalTier, make_path
+from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
@@ -74,10 +74,10 @@ class BaseClient:
         store = check.check_cache(cache)
         self._path = None if store is None else self._paths.add(store)
         self._memo = make_memo(getattr(store, "maxsize", None))
-        self._lookup = make_memory_lookup(self._make_asker(), _memory_of(self._path))
+        self._lookup = make_lookup(self._make_asker(), _place_of(adapter.asynchronous, self._path))
 
     def _make_asker(self) -> Asker:
-        adapter, paths = self._adapter, self._paths
+        adapter, paths, place_of = self._adapter, self._paths, partial(_place_of, self._adapter.asynchronous)
         return Asker(
             provider=adapter.provider,
             model=self._model,
@@ -86,7 +86,7 @@ class BaseClient:
             hooks=self._hooks,
             context=check.check_context(self._settings.context),
             strict=check.check_strict(self._settings.strict),
-            find_memory=lambda cache: _memory_of(paths.find(cache)),
+            find_place=lambda cache: place_of(paths.find(cache)),
             load=CompletionCopies(adapter.load).load,
             asynchronous=adapter.asynchronous,
         )
@@ -189,7 +189,7 @@ class BaseClient:
         keywords: Mapping[str, Any],
         *,
         with_completion: bool = False,
-        refused: Refused | None = None,
+        unserved: Unserved | None = None,
     ) -> Call[Any]:
         """Freeze what was said, and sort it into a call.
 
@@ -226,7 +226,7 @@ class BaseClient:
             token_budget=check.check_budget(budget),
             path=path,
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
-            refused=refused.reason if refused is not None else None,
+            unserved=unserved,
         )
         return self._freeze(call, messages, keywords, arguments, namespace)
 
@@ -368,12 +368,14 @@ class _Paths:
             handle.detach(hits)
 
 
-def _memory_of(path: CachePath | None) -> Memory | None:
-    """The memory that a path begins with; None if it begins with another store."""
-    tier = path.tiers[0] if path is not None else None
-    if not isinstance(tier, LocalTier):
+def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
+    """The first store of a path, as the fast path reads it; None for no path."""
+    if path is None:
         return None
-    return Memory(tier.store, tier.hits, type(tier.handle.store).__name__)
+    tier = path.tiers[0]
+    find_later = tier.find_later if asynchronous else None
+    find = tier.find_now if find_later is None else partial(Reading, find_later)
+    return Place(find, tier.hits, type(tier.handle.store).__name__)
 
 
 def _first(*values: Any) -> Any:

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from instructor.base_client import BaseClient
 from instructor.engine.drive import drive, drive_async
-from instructor.engine.fast_path import MISSING, Pending, Refused
+from instructor.engine.fast_path import MISSING, Pending, Reading
+from instructor.engine.path import Unserved
 from instructor.engine.question import answer
 from instructor.hooks import HookName
 from instructor.methods import (
@@ -75,10 +76,10 @@ class Instructor(BaseClient):
             User(name='Anna', age=25)
         """
         found = self._lookup(response_model, messages, keywords, False)  # the fast path, see engine/fast_path.py
-        if found is not MISSING and type(found) is not Refused:
+        if found is not MISSING and type(found) is not Unserved:
             return found
-        refused = found if type(found) is Refused else None
-        call = self._call(response_model, messages, keywords, refused=refused)
+        unserved = found if type(found) is Unserved else None
+        call = self._call(response_model, messages, keywords, unserved=unserved)
         return drive(answer(call), self._adapter)
 
     @typed_create_with_completion(call_keywords)
@@ -102,10 +103,10 @@ class Instructor(BaseClient):
             (User(name='Anna', age=25), 'ChatCompletion')
         """
         found = self._lookup(response_model, messages, keywords, True)
-        if found is not MISSING and type(found) is not Refused:
+        if found is not MISSING and type(found) is not Unserved:
             return found
-        refused = found if type(found) is Refused else None
-        call = self._call(response_model, messages, keywords, with_completion=True, refused=refused)
+        unserved = found if type(found) is Unserved else None
+        call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return drive(answer(call), self._adapter)
 
     def close(self) -> None:
@@ -137,20 +138,26 @@ class AsyncInstructor(BaseClient):
     async def create(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """As `Instructor.create`."""
         found = self._lookup(response_model, messages, keywords, False)
-        if found is not MISSING and type(found) is not Refused:
+        if type(found) is Reading:
+            read = await found.find(found.key)
+            found = self._lookup(response_model, messages, keywords, False, read)
+        if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
-        refused = found if type(found) is Refused else None
-        call = self._call(response_model, messages, keywords, refused=refused)
+        unserved = found if type(found) is Unserved else None
+        call = self._call(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_create_with_completion(call_keywords)
     async def create_with_completion(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
         """As `Instructor.create_with_completion`."""
         found = self._lookup(response_model, messages, keywords, True)
-        if found is not MISSING and type(found) is not Refused:
+        if type(found) is Reading:
+            read = await found.find(found.key)
+            found = self._lookup(response_model, messages, keywords, True, read)
+        if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
-        refused = found if type(found) is Refused else None
-        call = self._call(response_model, messages, keywords, with_completion=True, refused=refused)
+        unserved = found if type(found) is Unserved else None
+        call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     async def aclose(self) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import hashlib
 import json
 import math
@@ -189,8 +190,12 @@ def digest(texts: Mapping[str, str]) -> str:
     The text hashed is that of ``json.dumps(members, sort_keys=True)``, without writing members again that are the same
     for many calls, such as the schema.
     """
-    members = ", ".join(f"{json.dumps(name)}: {texts[name]}" for name in sorted(texts))
+    members = ", ".join(f"{_quoted(name)}: {texts[name]}" for name in sorted(texts))
     return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
+
+
+_quoted = functools.lru_cache(256)(json.dumps)
+"""A member's name as JSON; there are few, and each key has a dozen."""
 
 
 def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 _COUNT_SECONDS = 0.25
 """How long a run waits for the number of records; after that they are counted beside it."""
-_UNLIMITED = None
-"""The size limit of a cache that never evicts: 4 EiB, more than SQLite holds."""
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -197,8 +195,8 @@ def find_mode(name: str | None) -> Mode | None:
         raise ConfigurationError(f"--mode {name}: there is no such mode. Use one of {known}.") from None
 
 
-def read_size(text: str | None) -> int:
-    """Read the bytes of ``--cache-size``; no limit where it is left out.
+def read_size(text: str | None) -> int | None:
+    """Read the bytes of ``--cache-size``; None, for no limit, where it is left out.
 
     Raises:
         ConfigurationError: It is not a size.
@@ -208,12 +206,12 @@ def read_size(text: str | None) -> int:
         (65536, 2000000000, 1572864)
     """
     if text is None:
-        return _UNLIMITED
+        return None
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ConfigurationError(f'--cache-size {text} is not a size. Write bytes, or a number such as "2GB".')
     number, unit, binary = match.groups()
-    return min(int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " ")), _UNLIMITED)
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
 
 
 def open_cache(settings: Settings) -> DiskCache:

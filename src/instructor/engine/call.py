@@ -14,7 +14,7 @@ from instructor.wires.wire import Wire
 
 if TYPE_CHECKING:
     from instructor.engine.client_stats import ClientStats
-    from instructor.engine.path import CachePath
+    from instructor.engine.path import CachePath, Unserved
     from instructor.engine.plan import Plan
     from instructor.engine.retry import RetryPolicy
     from instructor.hooks import Hooks
@@ -116,7 +116,7 @@ class Call(NamedTuple, Generic[T]):
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
         policy: How the cache is used.
-        refused: Why the fast path could not serve the entry that it found; then it isn't read again.
+        unserved: What the fast path has found out about the store; then it isn't read again.
     """
 
     plan: Plan
@@ -135,4 +135,4 @@ class Call(NamedTuple, Generic[T]):
     key: str | None = None
     bypass: str | None = None
     policy: Policy = Policy()
-    refused: str | None = None
+    unserved: Unserved | None = None

@@ -126,7 +126,12 @@ def _copier_of_model(model: BaseModel) -> Make | None:
 
 
 def _put_together(
-    copy: BaseModel, write: Callable[[object, str, object], None], members: Any, names: set[str], extra: Any, private: Any
+    copy: BaseModel,
+    write: Callable[[object, str, object], None],
+    members: Any,
+    names: set[str],
+    extra: Any,
+    private: Any,
 ) -> BaseModel:
     write(copy, "__dict__", members)
     write(copy, "__pydantic_fields_set__", names)

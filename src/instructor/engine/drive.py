@@ -81,7 +81,7 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
         end(leases)
 
 
-def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:
+def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: PLR0911 - one for each effect
     """Perform one effect in this thread."""
     match effect:
         case Read(handle, key):
@@ -104,7 +104,7 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:
+async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: PLR0911 - as above
     """Perform one effect in this task."""
     match effect:
         case Read(handle, key):

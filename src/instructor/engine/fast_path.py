@@ -1,6 +1,7 @@
-"""The fast path: a hit in memory, from the caller's words to the answer, without a call object and without a flow.
+"""The fast path: from the caller's words to a stored answer, without a call object and without a flow.
 
-It is `judge` of ``engine/lookup.py``, written out for entries in memory; whatever it can't serve, the flow looks at.
+It is `judge` of ``engine/lookup.py``, written out. It reads memory for everybody, and any other store for callers that
+may be blocked. Whatever it can't serve goes on to the flow, with what was found.
 Everything here is measured (``make bench``): each line runs on every cache hit.
 """
 
@@ -11,14 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from instructor.cache.entry import Entry
 from instructor.engine.key_memo import EXACT, NOT_KEYED, shorten
+from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
 
 if TYPE_CHECKING:
-    from instructor.cache.entry import Entry
     from instructor.cache.hits import HitLog
-    from instructor.cache.store import LocalStore
     from instructor.engine.key_memo import KeyMemo
     from instructor.engine.plan import Plans
 
@@ -30,26 +31,28 @@ class Missing:
 MISSING: Final = Missing()
 
 
-class Refused(NamedTuple):
-    """The fast path found an entry that it can't serve. The flow need not look it up again.
+class Reading(NamedTuple):
+    """A task has to await a store before it can go on.
 
     Attributes:
-        reason: Why, for the event of the miss.
+        find: Looks the key up.
+        key: The key.
     """
 
-    reason: str
+    find: FindLater
+    key: str
 
 
-class Memory(NamedTuple):
-    """A store in this process's memory, as one client reads it.
+class Place(NamedTuple):
+    """A store that the fast path may read, because it is memory or because the caller may be blocked.
 
     Attributes:
-        store: The store.
+        find: Looks a key up. For a task that must not be blocked it returns how to do so, as a `Reading`.
         hits: Where its hits are noted.
         name: The class name of the store, for events.
     """
 
-    store: LocalStore
+    find: Callable[[str], Entry | Unserved | Reading | None]
     hits: HitLog
     name: str
 
@@ -65,7 +68,7 @@ class Asker(NamedTuple):
         hooks: The client's handlers.
         context: For validators, where a call brings none.
         strict: Whether validation is strict, where a call doesn't say.
-        find_memory: Finds the memory to read for a call with ``cache=``; None where that isn't memory.
+        find_place: Finds what to read for a call with ``cache=``; None where the fast path may not read it.
         load: Makes an entry's completion.
         asynchronous: Whether handlers may have to be awaited.
     """
@@ -77,13 +80,14 @@ class Asker(NamedTuple):
     hooks: Hooks
     context: Mapping[str, Any] | None
     strict: bool
-    find_memory: Callable[[Any], Memory | None]
+    find_place: Callable[[Any], Place | None]
     load: Callable[[Entry], Any]
     asynchronous: bool
 
 
-Lookup = Callable[[Any, Any, dict[str, Any], bool], Any]
-"""Called with the response model, the messages, the other keywords, and whether the completion is wanted too."""
+Lookup = Callable[..., Any]
+"""Called with the response model, the messages, the other keywords, whether the completion is wanted too, and what a
+`Reading` has brought."""
 
 
 class Pending(NamedTuple):
@@ -100,37 +104,44 @@ class Pending(NamedTuple):
     event: CacheEvent
 
 
-def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
-    """Make the function that answers from memory.
+def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 - `lookup` is counted in
+    """Make the function that answers without a flow.
 
     It is a closure, because reading a variable of one takes half as long as an attribute.
 
     Args:
         asker: The client.
-        memory: The client's own memory; None if its cache begins with another store.
+        own_place: The first store of the client's own path; None if the fast path may not read it.
     """
     by_class, find_plan, load = asker.plans.by_class, asker.plans.find, asker.load
     memo, own_hooks, own_handlers = asker.memo, asker.hooks, asker.hooks.handlers
     dumps, now, hit_name = marshal.dumps, time.time, HookName.CACHE_HIT
     own_context, own_strict = asker.context, asker.strict
 
-    def lookup(model: Any, messages: Any, keywords: dict[str, Any], with_completion: bool) -> Any:
-        """The caller's copy of a stored answer; `Refused`; or `MISSING`: the flow finds out why, and tells of it."""
+    def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
+        model: Any, messages: Any, keywords: dict[str, Any], with_completion: bool, read: Entry | Unserved | None = None
+    ) -> Any:
+        """The caller's copy of a stored answer; `Unserved` or `MISSING`: then the flow goes on; or a `Reading`."""
         plan = by_class.get(id(model)) or find_plan(model)
         if plan is None:
             return MISSING
-        place, context, strict, hooks = memory, own_context, own_strict, own_hooks
+        place, context, strict, hooks = own_place, own_context, own_strict, own_hooks
         try:
             if keywords:
-                place, keywords, context, strict, hooks = settle(asker, memory, keywords)
+                place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
             text = shorten(messages) if memo.sees_long else messages
             encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
-            entry = place.store.find(memo.young.get(encoding) or memo.find(encoding) or "")
+            key = memo.young.get(encoding) or memo.find(encoding)
         except ValueError:  # not plain data
             return MISSING
-        if entry is None or (entry.expires is not None and entry.expires <= now()):
+        if key is None:
+            return MISSING
+        entry = place.find(key) if read is None else read
+        if type(entry) is not Entry:
+            return MISSING if entry is None else entry
+        if entry.expires is not None and entry.expires <= now():
             return MISSING
         try:
             if plan.direct:
@@ -143,7 +154,7 @@ def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
-            return Refused(f"refused: {type(error).__name__}")
+            return Unserved(f"refused: {type(error).__name__}")
         place.hits.hit(entry)
         if (own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers:
             event = describe_hit(asker, model, keywords, entry, place)
@@ -155,14 +166,14 @@ def make_memory_lookup(asker: Asker, memory: Memory | None) -> Lookup:
     return lookup
 
 
-Settled = tuple[Memory | None, dict[str, Any], Mapping[str, Any] | None, bool, Hooks]
+Settled = tuple[Place | None, dict[str, Any], Mapping[str, Any] | None, bool, Hooks]
 
 
-def settle(asker: Asker, memory: Memory | None, keywords: dict[str, Any]) -> Settled:
+def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settled:
     """Sort a call's keywords.
 
     Returns:
-        The memory to read, None to leave the call to the flow; the keywords that belong into the encoding; the
+        The store to read, None to leave the call to the flow; the keywords that belong into the encoding; the
         context; whether validation is strict; and whose handlers to call.
     """
     hooks = asker.hooks
@@ -170,14 +181,14 @@ def settle(asker: Asker, memory: Memory | None, keywords: dict[str, Any]) -> Set
         if not _is_simple(keywords):
             return None, keywords, None, True, hooks
         if "cache" in keywords:
-            memory = asker.find_memory(keywords["cache"])
+            place = asker.find_place(keywords["cache"])
         added = keywords.get("hooks")
         if added is not None and HookName.CACHE_HIT in added.handlers:
             hooks = hooks + added
         keywords = {name: value for name, value in keywords.items() if name not in NOT_KEYED}
     context, strict = keywords.get("context"), keywords.get("strict")
     return (
-        memory,
+        place,
         keywords,
         asker.context if context is None else context or None,
         asker.strict if strict is None else strict is not False,
@@ -196,7 +207,7 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     )
 
 
-def describe_hit(asker: Asker, model: Any, keywords: dict[str, Any], entry: Entry, place: Memory) -> CacheEvent:
+def describe_hit(asker: Asker, model: Any, keywords: dict[str, Any], entry: Entry, place: Place) -> CacheEvent:
     """Make the record of a hit, by position: keywords would take as long as all the rest."""
     usage = entry.usage
     return CacheEvent(

@@ -14,7 +14,7 @@ from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Claim, Emit, Flow, Wait
-from instructor.engine.path import CachePath
+from instructor.engine.path import CachePath, Unserved, judge_failure
 from instructor.exceptions import CacheError
 from instructor.hooks import HookName
 
@@ -80,7 +80,7 @@ class Answer(NamedTuple, Generic[T]):
 
 
 def through_cache(
-    path: CachePath, key: str, question: Question[T], policy: Policy, refused: str | None = None
+    path: CachePath, key: str, question: Question[T], policy: Policy, unserved: Unserved | None = None
 ) -> Flow[T]:
     """Answer a question: from a store, from an identical call under way, or by asking.
 
@@ -89,16 +89,20 @@ def through_cache(
         key: The question's key.
         question: What to read, ask and write.
         policy: How to use the cache.
-        refused: Why the entry under the key can't be served, where the fast path has found that out already.
+        unserved: What the fast path has found out about the first tier already.
     """
-    landed_before = path.flights.landed
-    found = (yield from look_up(path, key, question, policy)) if refused is None else refused
+    landed_before: int | None = path.flights.landed
+    if unserved is None:
+        found = yield from look_up(path, key, question, policy)
+    else:
+        landed_before = unserved.landed
+        found = yield from look_on(path, key, question, policy, unserved)
     if not isinstance(found, str):
         return found.value
     lease = yield from take_turn(path, key, question, policy)
     if lease is not None and not isinstance(lease, Lease):
         return lease.value
-    if path.flights.landed != landed_before and refused is None:
+    if landed_before is not None and path.flights.landed != landed_before:
         # Another flight landed since the store was read, so its answer may be there by now.
         again = yield from look_up(path, key, question, policy)
         if not isinstance(again, str):
@@ -116,11 +120,28 @@ def through_cache(
     return live.value
 
 
-def look_up(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[Served[T] | str]:
-    """Look through the tiers. Returns what may be served, or why nothing may."""
+def look_on(
+    path: CachePath, key: str, question: Question[T], policy: Policy, unserved: Unserved
+) -> Flow[Served[T] | str]:
+    """Go on where the fast path left off: report what its store raised, and look through the other tiers."""
+    handle = path.tiers[0].handle
+    if unserved.error is not None:
+        yield from judge_failure(handle, unserved.error, reporter(question))
+    elif unserved.landed is None:
+        handle.count(errors=1)  # today's validators refuse the entry
+    return (yield from look_up(path, key, question, policy, 1, unserved.reason))
+
+
+def look_up(
+    path: CachePath, key: str, question: Question[T], policy: Policy, first: int = 0, reason: str = "absent"
+) -> Flow[Served[T] | str]:
+    """Look through the tiers, from the first one that was not looked into yet.
+
+    Returns:
+        What may be served, or why nothing may.
+    """
     report = reporter(question)
-    reason = "absent"
-    for depth, tier in enumerate(path.tiers):
+    for depth, tier in enumerate(path.tiers[first:], first):
         entry = yield from tier.find(key, report)
         if entry is None:
             continue

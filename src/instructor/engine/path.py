@@ -6,9 +6,9 @@ effect, because it may wait. No other file asks what kind of store it has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
@@ -22,6 +22,28 @@ if TYPE_CHECKING:
 
 Lookup = Entry | str | None
 """What a tier holds under a key: an entry, why it has none that can be used, or None for nothing."""
+
+
+class Unserved(NamedTuple):
+    """A store was read by the fast path, and has nothing that may be served. The flow need not read it again.
+
+    Attributes:
+        reason: Why, for the event of the miss.
+        landed: How many flights had ended before the store was read; None if the answer that was found is refused, so
+            that reading again would find the same.
+        error: What the store raised.
+    """
+
+    reason: str
+    landed: int | None = None
+    error: CacheError | None = None
+
+
+FindNow = Callable[[str], Entry | Unserved | None]
+"""Looks a key up by a plain call. None: there is nothing, and looking again costs nothing."""
+
+FindLater = Callable[[str], Awaitable[Entry | Unserved]]
+"""Looks a key up in a task."""
 
 Report = Callable[[CacheError], Flow[None]]
 """What a tier does with a failure of its store that the call survives: it is counted and told."""
@@ -38,6 +60,16 @@ class Tier(Protocol):
     @property
     def hits(self) -> HitLog:
         """The hits that this path had in the store."""
+        ...
+
+    @property
+    def find_now(self) -> FindNow:
+        """Look a key up for a caller that may be blocked for as long as the store takes."""
+        ...
+
+    @property
+    def find_later(self) -> FindLater | None:
+        """As `find_now`, for a task that must not be blocked; None if `find_now` never blocks."""
         ...
 
     def find(self, key: str, report: Report) -> Flow[Lookup]:
@@ -64,6 +96,12 @@ class LocalTier:
     handle: StoreHandle
     store: LocalStore
     hits: HitLog
+    find_later: ClassVar[None] = None
+
+    @property
+    def find_now(self) -> FindNow:
+        """The store's own method."""
+        return self.store.find
 
     def find(self, key: str, report: Report) -> Flow[Lookup]:  # noqa: ARG002 - memory doesn't fail
         """Look a key up."""
@@ -86,6 +124,32 @@ class StoreTier:
     handle: StoreHandle
     hits: HitLog
 
+    @property
+    def find_now(self) -> FindNow:
+        """Read an entry here. Whatever goes wrong, the flow is told, and counts and reports it."""
+        handle, flights = self.handle, self.handle.flights
+
+        def find_now(key: str) -> Entry | Unserved:
+            landed = flights.landed
+            if handle.paused():
+                return Unserved("store paused", landed)
+            try:
+                return _decode(handle.read(key), key, landed)
+            except CacheError as error:
+                return _unserved(error, landed)
+
+        return find_now
+
+    async def find_later(self, key: str) -> Entry | Unserved:
+        """As `find_now`, in a task."""
+        landed = self.handle.flights.landed
+        if self.handle.paused():
+            return Unserved("store paused", landed)
+        try:
+            return _decode(await self.handle.read_async(key), key, landed)
+        except CacheError as error:
+            return _unserved(error, landed)
+
     def find(self, key: str, report: Report) -> Flow[Lookup]:
         """Read an entry. A failure of the store, or an entry that is damaged, is a miss with a reason."""
         if self.handle.paused():
@@ -93,15 +157,9 @@ class StoreTier:
         try:
             data = yield from Read(self.handle, key)
             return decode_entry(data, key) if data is not None else None
-        except CacheEntryError as error:
-            self.handle.count(errors=1)
-            yield from report(error)
-            return f"damaged: {error}"
         except CacheError as error:
-            yield from report(error)
-            if self.handle.store.on_error == "raise":
-                raise
-            return "store failed"
+            yield from judge_failure(self.handle, error, report)
+            return _reason_of(error)
 
     def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
         """Write an entry."""
@@ -111,6 +169,32 @@ class StoreTier:
         except CacheError as error:
             yield from report(error)
             return False
+
+
+def _decode(data: Any, key: str, landed: int) -> Entry | Unserved:
+    return Unserved("absent", landed) if data is None else decode_entry(data, key)
+
+
+def _unserved(error: CacheError, landed: int) -> Unserved:
+    return Unserved(_reason_of(error), landed, error)
+
+
+def _reason_of(error: CacheError) -> str:
+    return f"damaged: {error}" if isinstance(error, CacheEntryError) else "store failed"
+
+
+def judge_failure(handle: StoreHandle, error: CacheError, report: Report) -> Flow[None]:
+    """Report that a store could not be read.
+
+    Raises:
+        CacheError: The store failed, and has ``on_error="raise"``.
+    """
+    damaged = isinstance(error, CacheEntryError)
+    if damaged:
+        handle.count(errors=1)
+    yield from report(error)
+    if not damaged and handle.store.on_error == "raise":
+        raise error
 
 
 def _encode(entry: Entry) -> str:

@@ -24,7 +24,7 @@ def answer(call: Call[T]) -> Flow[T]:
             if event is not None:
                 yield event
         return (yield from question.ask()).value
-    return (yield from through_cache(call.path, call.key, question, call.policy, call.refused))
+    return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved))
 
 
 class CallQuestion(Generic[T]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -124,16 +125,26 @@ def write_members(value: object) -> Any:
     Not ``model_dump``: a server may send what the SDK's classes do not expect, and pydantic would then write what
     the field's type suggests, such as ``0`` for ``false``. Fields that were not sent are left out.
     """
+    kind = type(value)
+    if kind is str or value is None or kind is int:
+        return value
     if isinstance(value, BaseModel):
         return _write_model(value)
-    write = _WRITERS.get(type(value))
+    write = _WRITERS.get(kind)
     return value if write is None else write(value)
 
 
 def _write_model(model: BaseModel) -> dict[str, Any]:
-    fields = type(model).model_fields.items()
-    known = {field.alias or name: getattr(model, name) for name, field in fields if name in model.model_fields_set}
-    return {name: write_members(value) for name, value in {**(model.model_extra or {}), **known}.items()}
+    members, present = model.__dict__, model.__pydantic_fields_set__
+    known = {alias: members[name] for name, alias in _aliases(type(model)) if name in present}
+    extra = model.__pydantic_extra__
+    return {name: write_members(value) for name, value in ({**extra, **known} if extra else known).items()}
+
+
+@functools.lru_cache(1024)
+def _aliases(kind: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """The names of a class's fields, as attributes and as members of JSON."""
+    return tuple((name, field.alias or name) for name, field in kind.model_fields.items())
 
 
 _WRITERS: dict[type, Callable[[Any], Any]] = {
