@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import ClassVar, cast
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
@@ -49,6 +50,7 @@ class AutoCache(BaseCache):
         # Entries are under their key. A text that isn't an entry is under the tuple of its key: both age in one order,
         # and `find`, which every hit goes through, sees only entries.
         self._held: OrderedDict[str | tuple[str], Entry | str | bytes] = OrderedDict()
+        self._entry_of = cast("Callable[[str], Entry | None]", self._held.get)
         self._lock = make_lock()
         self._warned = False
 
@@ -60,7 +62,7 @@ class AutoCache(BaseCache):
         """
         if FREE_THREADED:
             return self._find_locked(key)
-        entry = cast("Entry | None", self._held.get(key))
+        entry = self._entry_of(key)
         if entry is not None:
             try:  # noqa: SIM105 - `suppress` would cost as much as all the rest
                 self._held.move_to_end(key)
@@ -72,7 +74,7 @@ class AutoCache(BaseCache):
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
-            return cast("Entry | None", self._held.get(key))
+            return self._entry_of(key)
 
     def keep(self, entry: Entry) -> None:
         """Hold `entry` under its key."""
