@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 FORMAT = 3
-"""Raised when the same call would be answered differently, or has another key; older entries are then never found."""
+"""Raised when the same call would be answered differently, or gets another key; older entries are then not found."""
 
 _EXCLUDED_FROM_KEY = frozenset(
     {
@@ -119,9 +119,7 @@ def make_cache_key(
 
 
 class KeyBuilder:
-    """Makes the keys of one client's calls: the same digests as `make_cache_key`, with less work for each.
-
-    What is the same for every call of the client is written once.
+    """Makes the keys of one client's calls: the same as `make_cache_key`, but writes what never changes only once.
 
     Args:
         fixed: The members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
@@ -187,8 +185,8 @@ class KeyBuilder:
 def digest(texts: Mapping[str, str]) -> str:
     """Hash an object whose members are given as canonical JSON texts.
 
-    The text hashed is that of ``json.dumps(members, sort_keys=True)``, without writing members again that are the same
-    for many calls, such as the schema.
+    It hashes the text of ``json.dumps(members, sort_keys=True)``, without writing members that are the same for many
+    calls, such as the schema, once more.
     """
     members = ", ".join(f"{_quoted(name)}: {texts[name]}" for name in sorted(texts))
     return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
@@ -250,12 +248,12 @@ def canonical_text(value: object, path: str, form: Form = Form.REQUEST) -> str:
 def canonical(value: object, path: str = "value", form: Form = Form.REQUEST, depth: int = 0) -> Json:
     """Turn a value into plain JSON data, so that values of equal meaning become equal data and no others do.
 
-    What JSON lacks becomes an object with one member whose name begins with a null character; a name of the user's
-    that begins with one gets a second, so that no data of the user's look like it. Of an object with a method
-    ``__cache_key__`` the form is that of what the method returns.
+    What JSON lacks becomes an object with one member whose name begins with a null character. A name of the user's
+    that begins with one gets a second, so the user's data never look like it. An object with a method
+    ``__cache_key__`` has the form of what the method returns.
 
     Raises:
-        NoCanonicalFormError: The value, or something in it, has no such form: a function, an open file, an instance of
+        NoCanonicalFormError: The value, or a member of it, has no such form: a function, an open file, an instance of
             a class that is neither a dataclass nor a pydantic model and has no ``__cache_key__``. Or reading it raised.
 
     Example:
@@ -276,7 +274,7 @@ def canonical(value: object, path: str = "value", form: Form = Form.REQUEST, dep
 
 
 def _unreadable(path: str, value: object, error: Exception) -> NoCanonicalFormError:
-    """Describe an error of the user's code, such as a property; not in its own words, because they may quote data."""
+    """Describe an error of the user's code, such as a property. Its message is left out: it may quote data."""
     return NoCanonicalFormError(
         f"{path} is a {_class_name(value)} that cannot be read: it raised {type(error).__name__}. "
         "Pass plain data to have the call cached."
@@ -323,7 +321,7 @@ def _canonical_set(value: AbstractSet[object], path: str, form: Form, depth: int
 
 
 def _canonical_object(value: object, path: str, form: Form, depth: int) -> Json:
-    """The form of whatever is not exactly one of the built-in types."""
+    """The form of a value whose class isn't one of the built-in ones."""
     make: Callable[[object], object] | None = getattr(type(value), "__cache_key__", None)
     if make is not None:
         return {f"{MARK}keyed": [_class_name(value), canonical(make(value), f"{path}.__cache_key__()", form, depth)]}
@@ -362,7 +360,7 @@ def _plain_scalar(value: str | float) -> str | float:
 
 
 def _state_of(value: object) -> dict[str, object] | None:
-    """All data of a named tuple, a dataclass or a pydantic model; a dump would leave out excluded and private fields."""
+    """All data of a named tuple, dataclass or pydantic model: also the excluded and private fields, unlike a dump."""
     if isinstance(value, type):
         return None
     if isinstance(value, tuple):
@@ -427,7 +425,7 @@ _SCALARS: dict[type, tuple[str, Callable[[Any], object]]] = {
     re.Pattern: ("pattern", lambda value: [value.pattern, value.flags]),
     complex: ("complex", lambda value: [value.real, value.imag]),
 }
-"""What JSON lacks, by its class: a tag, and the data that tell two values apart."""
+"""Classes that JSON lacks: a tag for each, and the data in which two different values differ."""
 
 _NAMED_IN_DATA = (enum.Enum, str, int, float, pathlib.PurePath)
-"""Classes whose instances have their class among their data in any form."""
+"""Classes whose data in `_SCALARS` include the name of the class."""

@@ -1,4 +1,4 @@
-"""What happens to a damaged file of a `DiskCache`: it is renamed, and its readable entries are copied into a new one."""
+"""Repair of a damaged file of a `DiskCache`: it is renamed, and its readable entries are copied into a new one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 FAILURES = (sqlite3.Error, UnicodeDecodeError)
-"""What `sqlite3` raises. The second: it quotes a damaged file's own names, which may not be UTF-8."""
+"""What `sqlite3` raises. The second error, because messages quote names in the file, which may be damaged."""
 
 SALVAGE_SECONDS = 20.0
-"""How long the readable entries of a damaged file are copied, while other processes wait."""
+"""How long entries are copied at most, while other processes wait."""
 
 _MOST_FAILURES = 10_000
 """After so many reads that failed, the rest of the file is given up; that takes up to a second."""
@@ -22,7 +22,7 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNKNOWN = ("no such column", "no such table", "unsupported file format")
 
 _LAST_ROW = 1 << 24
-"""Where no page says how many rows there are."""
+"""Taken for the number of the last row if no page tells it."""
 
 _READ = (
     "SELECT rowid, key, value, size, expires, used FROM entry NOT INDEXED WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
@@ -38,7 +38,7 @@ class DamagedFileError(sqlite3.DatabaseError):
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error says that the file is damaged, rather than busy, full or not ours.
+    """Whether an error shows that the file is damaged, rather than busy, full or another program's.
 
     A flipped bit in the names of columns or tables makes SQLite miss them, or quote a name that is not UTF-8.
     """
@@ -90,7 +90,7 @@ def salvage(damaged: Path, connection: sqlite3.Connection) -> int:
 
 
 def _copy_row(row: Row, connection: sqlite3.Connection) -> int:
-    """Copy one row, unless a damaged page has left something else in its place. Its value has its own checksum."""
+    """Copy a row if its members have the right types and size. The value has a checksum of its own."""
     key, value, size, expires, used = row
     if not isinstance(key, bytes) or not isinstance(value, bytes) or not isinstance(used, float):
         return 0
@@ -121,7 +121,7 @@ def _read_rows(source: sqlite3.Connection) -> Iterator[Row]:
 
 
 def _find_last(source: sqlite3.Connection) -> int:
-    """The number of the last row. The indexes know it too, in case that the page with that row is damaged."""
+    """The number of the last row. If the page with that row is damaged, an index tells it."""
     for index in ("NOT INDEXED", "INDEXED BY entry_used", "INDEXED BY sqlite_autoindex_entry_1"):
         with contextlib.suppress(*FAILURES):
             # The sum keeps SQLite from going straight to the end of the table, whatever index is named.
