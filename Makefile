@@ -36,24 +36,16 @@ demo: $(RUNTIME) ## Set up, then run the main job twice: the second run is answe
 
 .PHONY: test
 test: $(TOOLS) ## Set up, then run all tests and show what they cover; ARGS="-k name" chooses
-	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 .PHONY: soak
 soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; ARGS="-k name" chooses
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
-# Left out besides: the tests of Google's wire, because google-genai 1.30 takes no HTTP client, through which they look at
-# requests; two that make models in a way that pydantic 2.10 lacks; two about words that anthropic 0.60 does not know.
 .PHONY: test-lowest
 test-lowest: $(TOOLS) $(LOWEST) ## Set up, then run the tests of providers, wires and Redis with the oldest SDKs
 	$(VENV_LOWEST)/bin/python -m pytest --numprocesses auto -m "not newest_sdks and not soak" tests/providers tests/integration \
-		tests/wires tests/cache/test_redis.py --ignore tests/wires/test_genai.py \
-		--ignore tests/wires/test_genai_schema.py --ignore tests/wires/test_check.py \
-		--deselect tests/wires/test_schema.py::test_what_pydantic_writes_becomes_strict_and_is_not_changed \
-		--deselect tests/wires/test_schema.py::test_what_pydantic_writes_fits_anthropics_subset_or_is_refused \
-		--deselect tests/wires/test_anthropic.py::test_a_version_that_the_caller_names_stays \
-		--deselect 'tests/wires/test_anthropic.py::TestRead::test_a_cut_off_answer_is_no_answer_even_if_it_reads_well[model_context_window_exceeded]' \
-		$(ARGS)
+		tests/wires tests/cache/test_redis.py $(ARGS)
 
 .PHONY: check
 check: $(TOOLS) ## Lint, format, types (mypy and pyright strict), layers

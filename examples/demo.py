@@ -1,6 +1,6 @@
 """The same extraction twice: the first run asks, the second has every answer from the cache.
 
-python examples/demo.py [--model openai/gpt-4.1-mini] [--limit N]
+python examples/demo.py [--model openai/gpt-6-luna] [--limit N]
 
 It needs no key and no network: ``offline/demo`` fills the schema by rules and is not a language model.
 """
@@ -22,7 +22,7 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 DATA = HERE / "banking77.csv"
 OFFLINE = "offline/demo"
-PRICED_AS = "openai/gpt-4.1-mini"
+PRICED_AS = "openai/gpt-6-luna"
 LATENCY = "0.05"
 SAMPLES = 5
 

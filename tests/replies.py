@@ -196,3 +196,17 @@ def chat_completion(
         "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}],
         "usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)},
     }
+
+
+def google_client(http: Any) -> Any:
+    """A client of Google's SDK that sends through an HTTP client; its oldest versions have no option for that."""
+    from google import genai
+    from google.genai import types
+
+    if "httpx_client" in types.HttpOptions.model_fields:
+        return genai.Client(api_key="none", http_options=types.HttpOptions(httpx_client=http))
+    client = genai.Client(api_key="none")
+    inner = client._api_client
+    inner._httpx_client.close()
+    inner._httpx_client = http
+    return client

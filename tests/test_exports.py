@@ -78,9 +78,11 @@ def test_a_client_and_a_cache_need_no_sdk():
 def test_exceptions_are_found_where_upstream_has_them(name: str):
     ours = getattr(instructor.exceptions, name)
     assert getattr(importlib.import_module("instructor.core.exceptions"), name) is ours
+    assert getattr(importlib.import_module("instructor.core"), name) is ours
 
 
 @pytest.mark.parametrize("name", ["HookName", "Hooks"])
 def test_hooks_are_found_where_upstream_has_them(name: str):
     ours = getattr(importlib.import_module("instructor.hooks"), name)
     assert getattr(importlib.import_module("instructor.core.hooks"), name) is ours
+    assert getattr(importlib.import_module("instructor.core"), name) is ours

@@ -69,7 +69,7 @@ def test_the_model_keeps_its_own_slashes():
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ("gpt-4.1-mini", "names no vendor"),
         ("openai", "names the vendor 'openai' but no model"),
@@ -83,13 +83,13 @@ def test_the_model_keeps_its_own_slashes():
         (7, "not text"),
     ],
 )
-def test_a_malformed_model_says_what_to_write(model, said):
-    with pytest.raises(ConfigurationError, match=said):
+def test_a_malformed_model_says_what_to_write(model, message):
+    with pytest.raises(ConfigurationError, match=message):
         from_provider(model)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"cache": {}}, "AutoCache"),
         ({"cache": AutoCache}, "AutoCache"),
@@ -102,8 +102,8 @@ def test_a_malformed_model_says_what_to_write(model, said):
         ({"base_url": "example.com"}, "base_url is no URL"),
     ],
 )
-def test_a_wrong_argument_is_refused_at_once(options, said):
-    with pytest.raises(ConfigurationError, match=said):
+def test_a_wrong_argument_is_refused_at_once(options, message):
+    with pytest.raises(ConfigurationError, match=message):
         from_provider("openai/gpt-4.1-mini", **options)
 
 

@@ -20,12 +20,13 @@ GROUND = {"credentials", "describing", "exceptions", "headers", "hooks", "lazy",
 KNOWS: dict[str, set[str]] = {
     "credentials": set(),
     "describing": {"exceptions"},
-    "exceptions": {"credentials", "usage"},
+    "exceptions": {"credentials", "messages", "usage"},
     "headers": set(),
-    "hooks": {"describing", "exceptions", "usage"},
+    "hooks": {"describing", "exceptions", "messages", "usage"},
     "lazy": set(),
+    "missing_names": set(),
     "locks": set(),
-    "mode": {"exceptions"},
+    "mode": {"describing", "exceptions"},
     "messages": set(),
     "usage": set(),
     "templating": GROUND,
@@ -35,7 +36,7 @@ KNOWS: dict[str, set[str]] = {
     "providers": GROUND | {"wires", "providers.adapter"},
     "offline": GROUND | {"wires", "providers", "providers.adapter"},
     "engine": GROUND | {"wires", "cache", "providers.adapter"},
-    "function": GROUND | {"cache", "engine"},
+    "function": GROUND | {"cache", "engine", "validation"},
     "options": GROUND | {"cache"},
     "methods": GROUND | {"cache", "options"},
     "validation": GROUND | {"wires", "cache", "providers.adapter", "engine", "options"},
@@ -135,6 +136,12 @@ def violations(path: Path) -> Iterator[str]:
         target = room_of(tuple(rest))
         if target not in {room, *KNOWS[room]}:
             yield f"{name_of(path)}:{node.lineno}: {room} may not know {target or 'the package'} ({module})"
+
+
+def test_every_room_of_the_rules_exists():
+    named = set(KNOWS).union(*KNOWS.values()) - {""}
+    paths = {name: PACKAGE.joinpath(*name.split(".")) for name in named}
+    assert not [name for name, path in paths.items() if not (path.is_dir() or path.with_suffix(".py").is_file())]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path not in EXEMPT], ids=name_of)

@@ -3,10 +3,15 @@
 Example:
     >>> from instructor import from_provider
     >>> from instructor.cache import AutoCache
-    >>> client = from_provider("openai/gpt-4.1-mini", cache=AutoCache())
-    >>> user = client.create(response_model=User, messages=[{"role": "user", "content": "Anna is 25."}])
+    >>> from pydantic import BaseModel
+    >>> class User(BaseModel):
+    ...     name: str
+    ...     age: int
+    >>> client = from_provider("offline/demo", cache=AutoCache())  # or "openai/gpt-6-luna", with OPENAI_API_KEY set
+    >>> client.create(response_model=User, messages=[{"role": "user", "content": "Anna is 25."}])
+    User(name='Anna', age=25)
 
-The public names are listed below and resolved on first use, so that importing the package costs next to nothing.
+The public names are listed below. Each is imported when it is first used, so importing the package takes milliseconds.
 """
 
 from __future__ import annotations
@@ -24,6 +29,11 @@ if TYPE_CHECKING:
     from instructor.providers.registry import register_provider
 else:
     from instructor.lazy import resolve_names
+
+    def _explain(name: str) -> str | None:
+        from instructor.missing_names import explain_missing
+
+        return explain_missing(name)
 
     __getattr__, __dir__ = resolve_names(
         __name__,
@@ -48,6 +58,7 @@ else:
             "instructor_cache": "instructor.function.decorator",
             "register_provider": "instructor.providers.registry",
         },
+        _explain,
     )
 
 __version__ = "2.0.0"

@@ -17,12 +17,12 @@ from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
-from instructor.engine.key_memo import LONG, NOT_KEYED, decode, encode, make_memo, shorten
+from instructor.engine.key_memo import NOT_KEYED, decode, encode, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
-from instructor.hooks import HookName, Hooks
+from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Messages, copy_values
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
@@ -145,6 +145,7 @@ class BaseClient:
         """This client in `Mode.RESPONSES_TOOLS`, so that ``client.responses.create`` is `create`; else the SDK's."""
         return self if list(self._wires) == [Mode.RESPONSES_TOOLS] else sdk_attribute(self._adapter, "responses")
 
+    @typed_on
     def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
         """Register a handler for an event of this client's calls; see `Hooks.on`."""
         self.hooks.on(hook_name, handler)
@@ -244,8 +245,11 @@ class BaseClient:
         encoding = encode(call.plan.number, messages, keyed)
         if encoding is None:
             copied = copy_values({"messages": messages, **arguments})
-            return self._key(call, self._make_prompt(call, copied.pop("messages"), copied), namespace, None)
-        name = self._name_encoding(encoding, call.plan.number, messages, keyed)
+            prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
+            return self._key(call, prompt, namespace, None)
+        name = name_of(encoding)
+        if name is not encoding:
+            self._memo.sees_long = True
         key = self._memo.find(name) if call.path is not None else None
         if key is not None:
             return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
@@ -255,28 +259,27 @@ class BaseClient:
             return keyed_call
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
         copied = copy_values({"messages": messages, **arguments})
-        return self._key(call, self._make_prompt(call, copied.pop("messages"), copied), namespace, None)
-
-    def _name_encoding(self, encoding: bytes, number: int, messages: Any, keyed: dict[str, Any]) -> bytes:
-        """What the memo knows a call by: its encoding, or a shorter one where it holds long texts."""
-        short = shorten(messages) if len(encoding) > LONG else messages
-        if short is messages:
-            return encoding
-        self._memo.sees_long = True
-        return encode(number, short, keyed) or encoding
+        prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
+        return self._key(call, prompt, namespace, None)
 
     def _load_prompt(self, call: Call[Any], encoding: bytes, free: Mapping[str, Any]) -> Prompt:
-        """Make the prompt from the encoding: what the caller said when the key was made."""
-        messages, keywords = decode(encoding)
-        _, arguments = split_options(keywords)
-        arguments.pop("model", None)
-        return self._make_prompt(call, messages, {**arguments, **free})
+        """Make the prompt from the encoding: what the caller said when the key was made.
 
-    def _make_prompt(self, call: Call[Any], messages: Any, arguments: Mapping[str, Any]) -> Prompt:
-        """Decide what is asked, and in which way. Everything given is a copy."""
+        The templates are filled from the encoding's context as well: the caller may have changed its own one since.
+        """
+        messages, keywords = decode(encoding)
+        options, arguments = split_options(keywords)
+        arguments.pop("model", None)
+        context = call.context if options.context is None else options.context
+        return self._make_prompt(call, messages, {**arguments, **free}, context)
+
+    def _make_prompt(
+        self, call: Call[Any], messages: Any, arguments: Mapping[str, Any], context: Mapping[str, Any] | None
+    ) -> Prompt:
+        """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
-        conversation: Messages = render_messages(check.check_messages(messages, merged), call.context)
+        conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
         capabilities = self._adapter.published(call.model)
         mode = self._choose_mode(capabilities)
         adapted = adapt_arguments(check.check_arguments(merged), capabilities)
@@ -331,7 +334,9 @@ class BaseClient:
         if path is None:
             return Policy()
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
-        source = (self._adapter, plan, retries, budget, timeout)
+        # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
+        private = hash((repr(timeout), repr(arguments.get("api_key")), repr(arguments.get("extra_headers"))))
+        source = (self._adapter, plan, retries, budget, private)
         return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
 
 

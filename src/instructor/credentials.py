@@ -1,10 +1,10 @@
-"""Keywords of a request as an error may show them: without keys, tokens and the like."""
+"""Keywords of a request as an error may show them: without API keys, tokens and other credentials."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 MASK = "***"
 
@@ -20,13 +20,10 @@ _SECRET = re.compile(
 )
 
 
-def mask_credentials(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def mask_credentials(kwargs: Mapping[str, object]) -> dict[str, object]:
     """Copy the keywords of a request, with ``"***"`` in place of what may be a credential.
 
-    Use it before a request is put where others may read it, such as an exception that a queue carries on.
-
-    Args:
-        kwargs: The keywords; they are not changed. The prompt is handed over, not copied.
+    The prompt is returned as it is, not copied.
 
     Example:
         >>> mask_credentials({"model": "m", "extra_headers": {"Authorization": "Bearer x", "OpenAI-Beta": "b"}})
@@ -35,12 +32,12 @@ def mask_credentials(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value if name in _CONTENT else _mask(str(name), value) for name, value in kwargs.items()}
 
 
-def _mask(name: str, value: Any) -> Any:
+def _mask(name: str, value: object) -> object:
     if name in _HOLDERS and isinstance(value, Mapping):
-        members = cast("Mapping[Any, Any]", value)
+        members = cast("Mapping[object, object]", value)
         return {key: member if str(key).lower() in _HARMLESS else MASK for key, member in members.items()}
     if _SECRET.fullmatch(name):
         return MASK
     if isinstance(value, Mapping):
-        return mask_credentials(cast("Mapping[str, Any]", value))
+        return mask_credentials(cast("Mapping[str, object]", value))
     return value

@@ -1,14 +1,16 @@
-"""Messages to the caller: an argument of a wrong kind, and a warning at the caller's own line."""
+"""Messages to the caller: the error for a wrong argument, and a warning at the caller's own line."""
 
 from __future__ import annotations
 
+import enum
 import sys
 import warnings
 from pathlib import Path
 
 from instructor.exceptions import ArgumentError
 
-_PACKAGE = str(Path(__file__).parent)
+_SKIPPED = (str(Path(__file__).parent), enum.__file__)
+"""Where a caller's line never is: this package, and `enum`, through which ``Mode("tools")`` comes here."""
 
 _LONGEST_NUMBER = 10**1000
 """Python refuses to write numbers that are much longer."""
@@ -36,10 +38,7 @@ def describe_value(value: object) -> str:
 def refuse(name: str, value: object, advice: str) -> ArgumentError:
     """Make the error for an argument of a wrong type or value.
 
-    Args:
-        name: The argument's name, as the caller knows it.
-        value: What the caller passed.
-        advice: What to pass in its place, without a full stop.
+    `advice` is what to pass in its place, without a full stop.
 
     Example:
         >>> str(refuse("strict", "yes", "True or False"))
@@ -49,13 +48,8 @@ def refuse(name: str, value: object, advice: str) -> ArgumentError:
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line outside of this package that led here, which Python then shows once.
-
-    Args:
-        message: What happened, to what, and what to do.
-        category: The class of the warning.
-    """
+    """Warn at the line outside of this package that led here; Python shows a warning once for each line."""
     frame, level = sys._getframe(), 1  # noqa: SLF001 - `inspect` reads source files, which takes milliseconds
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_SKIPPED):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

@@ -37,6 +37,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from instructor.credentials import mask_credentials
+from instructor.messages import Completion, Messages, Request
 
 if TYPE_CHECKING:
     from instructor.usage import Usage
@@ -78,7 +79,7 @@ class FailedAttempt(NamedTuple):
 
     attempt_number: int
     exception: Exception
-    completion: Any | None = None
+    completion: Completion | None = None
 
 
 class InstructorError(Exception):
@@ -88,11 +89,11 @@ class InstructorError(Exception):
         failed_attempts: The attempts made before the error, oldest first; empty where none was made.
     """
 
-    def __init__(self, *args: Any, failed_attempts: Sequence[FailedAttempt] | None = None) -> None:
+    def __init__(self, *args: object, failed_attempts: Sequence[FailedAttempt] | None = None) -> None:
         super().__init__(*args)
         self.failed_attempts: list[FailedAttempt] = list(failed_attempts or ())
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # Pickle would call the class with `args`, which most classes below don't accept. `__newobj__` skips `__init__`.
         # The attributes come third and not as an argument: they may lead back to this error, as failed attempts do.
         state = self.__dict__ if self.__cause__ is None else self.__dict__ | {"__cause__": self.__cause__}
@@ -170,8 +171,8 @@ class IncompleteOutputException(InstructorError):
 
     def __init__(
         self,
-        *args: Any,
-        last_completion: Any | None = None,
+        *args: object,
+        last_completion: Completion | None = None,
         message: str = "The answer was cut off at the token limit. Raise max_tokens, or ask for less.",
     ) -> None:
         super().__init__(*(args or (message,)))
@@ -227,12 +228,12 @@ class InstructorRetryException(InstructorError):
 
     def __init__(
         self,
-        *args: Any,
-        last_completion: Any | None = None,
-        messages: list[Any] | None = None,
+        *args: object,
+        last_completion: Completion | None = None,
+        messages: Messages | None = None,
         n_attempts: int = 0,
         total_usage: Usage | None = None,
-        create_kwargs: dict[str, Any] | None = None,
+        create_kwargs: Request | None = None,
         failed_attempts: Sequence[FailedAttempt] | None = None,
     ) -> None:
         super().__init__(*args, failed_attempts=failed_attempts)
@@ -243,12 +244,12 @@ class InstructorRetryException(InstructorError):
         self.create_kwargs = create_kwargs
 
     @property
-    def create_kwargs(self) -> dict[str, Any] | None:
+    def create_kwargs(self) -> Request | None:
         """The last request's keywords; assigning them masks what may be a credential."""
         return self._create_kwargs
 
     @create_kwargs.setter
-    def create_kwargs(self, kwargs: Mapping[str, Any] | None) -> None:
+    def create_kwargs(self, kwargs: Mapping[str, object] | None) -> None:
         self._create_kwargs = None if kwargs is None else mask_credentials(kwargs)
 
 
@@ -263,7 +264,7 @@ class TokenBudgetError(InstructorRetryException):
         budget: The budget in tokens, as passed with ``token_budget=``.
     """
 
-    def __init__(self, *args: Any, budget: int = 0, **details: Any) -> None:
+    def __init__(self, *args: object, budget: int = 0, **details: Any) -> None:
         super().__init__(*args, **details)
         self.budget = budget
 
@@ -283,7 +284,7 @@ class AsyncValidationError(ValueError, InstructorError):
         errors: What each of them raised.
     """
 
-    def __init__(self, message: str = "", *args: Any, errors: Sequence[ValueError] | None = None) -> None:
+    def __init__(self, message: str = "", *args: object, errors: Sequence[ValueError] | None = None) -> None:
         super().__init__(message, *args)
         self.errors = list(errors or ())
 
@@ -296,7 +297,9 @@ class ResponseParsingError(ValueError, InstructorError):
         raw_response: The SDK's completion.
     """
 
-    def __init__(self, message: str = "", *args: Any, mode: str | None = None, raw_response: Any | None = None) -> None:
+    def __init__(
+        self, message: str = "", *args: object, mode: str | None = None, raw_response: Completion | None = None
+    ) -> None:
         super().__init__(message, *args)
         self.mode = mode
         self.raw_response = raw_response
@@ -311,7 +314,7 @@ class MultimodalError(ValueError, InstructorError):
     """
 
     def __init__(
-        self, message: str = "", *args: Any, content_type: str | None = None, file_path: str | None = None
+        self, message: str = "", *args: object, content_type: str | None = None, file_path: str | None = None
     ) -> None:
         super().__init__(message, *args)
         self.content_type = content_type
@@ -321,7 +324,7 @@ class MultimodalError(ValueError, InstructorError):
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
-def _make_portable(value: Any) -> Any:
+def _make_portable(value: object) -> Any:
     """Replace what another process could not load, however deep it lies in lists, dicts and attempts."""
     # An error of ours is left alone, because pickle asks it in its turn; asking it here would follow circles for ever.
     if type(value) in _PLAIN or isinstance(value, InstructorError):
@@ -329,19 +332,20 @@ def _make_portable(value: Any) -> Any:
     if isinstance(value, FailedAttempt):
         return FailedAttempt(*(_make_portable(member) for member in value))
     if type(value) in (list, tuple):
-        return type(value)(_make_portable(item) for item in value)
+        items = cast("list[object]", value)
+        return type(items)(_make_portable(item) for item in items)
     if type(value) is dict:
-        return {name: _make_portable(item) for name, item in cast("dict[Any, Any]", value).items()}
+        return {name: _make_portable(item) for name, item in cast("dict[object, object]", value).items()}
     return value if not _holds_request(value) and _survives_pickling(value) else _make_stand_in(value)
 
 
-def _holds_request(value: Any) -> bool:
+def _holds_request(value: object) -> bool:
     """Whether an error has the request in it, and with it the key, as those of the SDKs and of httpx have."""
-    members: Mapping[str, Any] = getattr(value, "__dict__", {})
+    members: Mapping[str, object] = getattr(value, "__dict__", {})
     return isinstance(value, BaseException) and not members.keys().isdisjoint({"request", "_request", "response"})
 
 
-def _survives_pickling(value: Any) -> bool:
+def _survives_pickling(value: object) -> bool:
     import pickle
 
     try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
+
+V = TypeVar("V")
 
 _EXCLUDED_FROM_KEY = frozenset(
     {
@@ -53,14 +56,11 @@ _EXCLUDED_FROM_KEY = frozenset(
 _EXCLUDED_PREFIXES = ("x-b3-", "x-datadog-", "x-ot-", "x-stainless-", "ot-tracer-", "x-amz-date")
 
 
-def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+def keyed_headers(headers: Mapping[str, V]) -> dict[str, V]:
     """Keep the headers that belong in a cache key, under lower-case names.
 
     A header counts unless it is known to be a credential, for tracing, or the SDK's own. A beta switch counts, and so
     does ``Host``, by which a gateway may choose the tenant.
-
-    Args:
-        headers: Names and values as the caller passed them.
 
     Example:
         >>> keyed_headers({"Authorization": "Bearer x", "anthropic-beta": "context-1m"})
@@ -74,53 +74,30 @@ def keyed_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_STORED = frozenset(
-    {
-        "age",
-        "alt-svc",
-        "cache-control",
-        "connection",
-        "content-encoding",
-        "content-language",
-        "content-length",
-        "content-type",
-        "date",
-        "etag",
-        "expires",
-        "keep-alive",
-        "last-modified",
-        "request-id",
-        "retry-after",
-        "server",
-        "server-timing",
-        "strict-transport-security",
-        "transfer-encoding",
-        "vary",
-        "x-content-type-options",
-        "x-frame-options",
-        "x-gemini-service-tier",
-        "x-request-id",
-        "x-vertex-ai-llm-request-type",
-        "x-xss-protection",
-    }
+_CREDENTIAL_NAME = re.compile(
+    r"auth|token|key|secret|cookie|session|credential|signature|passw|jwt|jws|bearer|csrf|xsrf|assertion|cert|nonce"
+    r"|saml|\bsid\b|\bsig\b|\botp\b"
 )
-_STORED_PREFIXES = ("access-control-", "x-ratelimit-")
+_CREDENTIAL_VALUE = re.compile(
+    r"\b(?:bearer|basic) |\beyJ|(?:auth|token|key|signature|secret|session|sig)=", re.IGNORECASE
+)
+_COUNTS = ("ratelimit", "rate-limit")
+"""Headers that count tokens: ``x-ratelimit-remaining-tokens``."""
 
 
-def storable_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+def storable_headers(headers: Mapping[str, V]) -> dict[str, V]:
     """Keep the headers of a response that may be stored, under the names that they have.
 
-    These are the few that are known to hold no credential. A gateway may add any other, with a token in it.
-
-    Args:
-        headers: Names and values as the server sent them.
+    A header is left out if its name or its value looks like a credential. All others are kept, so that a cache hit has
+    the headers of the live response. A gateway may add a header under any name, which is why a pattern decides.
 
     Example:
         >>> storable_headers({"Content-Type": "application/json", "X-Proxy-Auth": "token"})
         {'Content-Type': 'application/json'}
     """
-    return {
-        name: value
-        for name, value in headers.items()
-        if name.lower() in _STORED or name.lower().startswith(_STORED_PREFIXES)
-    }
+    return {name: value for name, value in headers.items() if not _holds_credential(name.lower(), value)}
+
+
+def _holds_credential(name: str, value: Any) -> bool:
+    is_count = any(word in name for word in _COUNTS)
+    return (not is_count and bool(_CREDENTIAL_NAME.search(name))) or bool(_CREDENTIAL_VALUE.search(str(value)))

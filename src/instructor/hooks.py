@@ -6,10 +6,11 @@ import enum
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Concatenate, Literal, NamedTuple, overload
+from typing import Concatenate, Literal, NamedTuple, Protocol, cast, overload
 
 from instructor.describing import describe_value, refuse
 from instructor.exceptions import ArgumentError
+from instructor.messages import ResponseModel
 from instructor.usage import Usage
 
 __all__ = ["AdaptedEvent", "CacheEvent", "HookName", "Hooks"]
@@ -91,7 +92,7 @@ class CacheEvent(NamedTuple):
     store: str
     provider: str
     model: str
-    response_model: Any
+    response_model: ResponseModel
     key: str | None = None
     age: float | None = None
     seconds_saved: float = 0.0
@@ -128,6 +129,31 @@ _Error = Callable[Concatenate[Exception, ...], object]
 """A handler of an exception, which may accept any of the keywords."""
 
 
+class On(Protocol):
+    """`Hooks.on` and the clients' ``on``: type checkers know from the event's name what its handler receives."""
+
+    @overload
+    def __call__(self, hook_name: _CacheNames, handler: Callable[[CacheEvent], object]) -> None: ...
+
+    @overload
+    def __call__(self, hook_name: _AdaptedNames, handler: Callable[[AdaptedEvent], object]) -> None: ...
+
+    @overload
+    def __call__(self, hook_name: _UsageNames, handler: Callable[Concatenate[Usage, ...], object]) -> None: ...
+
+    @overload
+    def __call__(self, hook_name: _ErrorNames, handler: _Error) -> None: ...
+
+    # For computed names.
+    @overload
+    def __call__(self, hook_name: HookName | str, handler: Callable[..., object]) -> None: ...
+
+
+def typed_on(method: Callable[..., None]) -> On:
+    """Give a method the signature of `On`; what runs is the method itself."""
+    return cast("On", method)
+
+
 class Handler(NamedTuple):
     """A function, and what to call it with.
 
@@ -136,10 +162,10 @@ class Handler(NamedTuple):
         keywords: The names of the keywords that it accepts; None for all.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., object]
     keywords: frozenset[str] | None
 
-    def call(self, name: HookName, arguments: tuple[Any, ...], details: dict[str, Any]) -> Any:
+    def call(self, name: HookName, arguments: tuple[object, ...], details: dict[str, object]) -> object:
         """Return what the function returns; None if it raises, because a hook must not disturb the call."""
         try:
             if details and self.keywords is not None:
@@ -150,7 +176,7 @@ class Handler(NamedTuple):
             return None
 
 
-def _keywords_of(function: Callable[..., Any]) -> frozenset[str] | None:
+def _keywords_of(function: Callable[..., object]) -> frozenset[str] | None:
     """Read a signature once, at registration, because reading it costs more than most handlers do."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -182,23 +208,8 @@ class Hooks:
         # Tuples are replaced, never changed: a call under way in another thread keeps the handlers it began with.
         self.handlers: dict[HookName, tuple[Handler, ...]] = {}
 
-    # Type checkers know from the event's name what its handler receives. The last overload is for computed names.
-    @overload
-    def on(self, hook_name: _CacheNames, handler: Callable[[CacheEvent], object]) -> None: ...
-
-    @overload
-    def on(self, hook_name: _AdaptedNames, handler: Callable[[AdaptedEvent], object]) -> None: ...
-
-    @overload
-    def on(self, hook_name: _UsageNames, handler: Callable[Concatenate[Usage, ...], object]) -> None: ...
-
-    @overload
-    def on(self, hook_name: _ErrorNames, handler: _Error) -> None: ...
-
-    @overload
-    def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None: ...
-
-    def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
+    @typed_on
+    def on(self, hook_name: HookName | str, handler: Callable[..., object]) -> None:
         """Register a handler.
 
         Args:
@@ -213,7 +224,7 @@ class Hooks:
             raise refuse(f"The handler of {name.value}", handler, "a function")
         self.handlers[name] = (*self.handlers.get(name, ()), Handler(handler, _keywords_of(handler)))
 
-    def off(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
+    def off(self, hook_name: HookName | str, handler: Callable[..., object]) -> None:
         """Remove a handler; nothing happens if it is not registered."""
         name = _resolve_name(hook_name)
         kept = tuple(known for known in self.handlers.get(name, ()) if known.function != handler)
@@ -258,7 +269,7 @@ class Hooks:
         counts = [f" {name.value} ({len(handlers)})" for name, handlers in self.handlers.items()]
         return f"<Hooks{','.join(counts) or ' without handlers'}>"
 
-    def emit(self, hook_name: HookName, *arguments: Any, **details: Any) -> None:
+    def emit(self, hook_name: HookName, *arguments: object, **details: object) -> None:
         """Call the handlers of an event, as the synchronous client does."""
         for handler in self.handlers.get(hook_name, ()):
             result = handler.call(hook_name, arguments, details)
@@ -267,7 +278,7 @@ class Hooks:
                     result.close()
                 logger.warning("A handler of %s is a coroutine function; use AsyncInstructor.", hook_name.value)
 
-    async def emit_async(self, hook_name: HookName, *arguments: Any, **details: Any) -> None:
+    async def emit_async(self, hook_name: HookName, *arguments: object, **details: object) -> None:
         """Call the handlers of an event and await those that are coroutine functions, one after the other."""
         for handler in self.handlers.get(hook_name, ()):
             result = handler.call(hook_name, arguments, details)

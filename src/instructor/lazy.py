@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 
-def resolve_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def resolve_names(
+    package: str, homes: Mapping[str, str], explain: Callable[[str], str | None] | None = None
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Make the ``__getattr__`` and the ``__dir__`` of a package (PEP 562).
 
     Hide both from type checkers, which would take every name for one that exists. Write imports under
@@ -17,6 +18,7 @@ def resolve_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str
     Args:
         package: The package's ``__name__``.
         homes: The full name of the module that each public name is defined in; for a module of the package, its own.
+        explain: Called with a name that isn't there; returns a message that says what to use instead, or None.
 
     Returns:
         The two functions. The first sets the name on the package, so that it is called once for each.
@@ -28,9 +30,10 @@ def resolve_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str
         (['Mode'], True)
     """
 
-    def resolve(name: str) -> Any:
+    def resolve(name: str) -> object:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
+            message = (explain and explain(name)) or f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[package])
         module = importlib.import_module(homes[name])
         value = module if homes[name] == f"{package}.{name}" else getattr(module, name)
         setattr(sys.modules[package], name, value)

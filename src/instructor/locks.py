@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
-_resettable: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class Resettable(Protocol):
@@ -18,6 +17,9 @@ class Resettable(Protocol):
     def reset(self) -> None:
         """Begin anew, without those threads."""
         ...
+
+
+_resettable: weakref.WeakSet[Resettable] = weakref.WeakSet()
 
 
 def make_lock() -> threading.Lock:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 Messages = list[dict[str, Any]]
 """A conversation in the form of OpenAI's chat API: dicts with ``role`` and ``content``."""
 
 Request = dict[str, Any]
 """Keyword arguments of one call of a provider's SDK. A new one is made for each attempt; none is changed."""
+
+Completion: TypeAlias = Any
+"""A provider's answer as its SDK returned it: an object of the SDK's own class."""
+
+ResponseModel: TypeAlias = Any
+"""What a caller passes as ``response_model=``: a class, ``list[User]``, ``A | B``, a ``Literal``, None."""
 
 
 class Part(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-import warnings
 from collections.abc import Mapping
 
+from instructor.describing import warn_caller
 from instructor.exceptions import ModeError
 
 
@@ -126,19 +126,5 @@ def _find_legacy(name: str) -> Mode | None:
     mode = _LEGACY.get(name)
     if mode is not None:
         message = f"Mode {name} of instructor 1.x is now {mode.name}; use that name."
-        warnings.warn(message, DeprecationWarning, stacklevel=_count_own_frames() + 1)
+        warn_caller(message, DeprecationWarning)
     return mode
-
-
-def _count_own_frames() -> int:
-    """Count the frames of this package and of `enum` between the user's code and the caller of this function.
-
-    The number differs between ``Mode.FUNCTIONS``, ``Mode("functions")`` and ``from_provider(mode="functions")``.
-    """
-    from inspect import currentframe
-
-    here = currentframe()
-    frame, count = here.f_back if here else None, 0
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("instructor", "enum"):
-        frame, count = frame.f_back, count + 1
-    return count

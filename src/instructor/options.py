@@ -38,7 +38,7 @@ class Options:
     token_budget: int | None = None
 
 
-_NAMES = frozenset(field.name for field in fields(Options))
+OPTION_NAMES = frozenset(field.name for field in fields(Options))
 _NONE = Options()
 
 
@@ -48,7 +48,7 @@ def split_options(keywords: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]
     Returns:
         The options, and the arguments for the SDK, in a dict of their own.
     """
-    if keywords.keys().isdisjoint(_NAMES):
+    if keywords.keys().isdisjoint(OPTION_NAMES):
         return _NONE, dict(keywords)
-    own = {name: value for name, value in keywords.items() if name in _NAMES}
-    return Options(**own), {name: value for name, value in keywords.items() if name not in _NAMES}
+    own = {name: value for name, value in keywords.items() if name in OPTION_NAMES}
+    return Options(**own), {name: value for name, value in keywords.items() if name not in OPTION_NAMES}

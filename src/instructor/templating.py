@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _TEXT_MEMBERS = ("content", "text", "parts")
 """Members of a message, or of a part of one, that hold text or further parts, in any provider's form."""
 _missing: ContextVar[set[str]] = ContextVar("instructor_missing_variables")
-"""The variables that the template being filled asked for in vain."""
+"""The variables that the template being filled uses and the context lacks."""
 
 
-def render_messages(messages: Messages, context: Mapping[str, Any] | None) -> Messages:
+def render_messages(messages: Messages, context: Mapping[str, object] | None) -> Messages:
     """Fill the templates in the texts of a conversation.
 
     Use templates to keep a prompt apart from its data. The response model's validators receive the same context.
@@ -45,14 +45,14 @@ def render_messages(messages: Messages, context: Mapping[str, Any] | None) -> Me
     return [_render(message, context, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
-def _render(value: Any, context: Mapping[str, Any], path: str) -> Any:
+def _render(value: object, context: Mapping[str, object], path: str) -> Any:
     if isinstance(value, str):
         return _render_text(value, context, path)
     if isinstance(value, list):
-        items = cast("list[Any]", value)
+        items = cast("list[object]", value)
         return [_render(item, context, f"{path}[{index}]") for index, item in enumerate(items)]
     if isinstance(value, Mapping):
-        members = cast("Mapping[str, Any]", value)
+        members = cast("Mapping[str, object]", value)
         return {
             name: _render(item, context, f"{path}.{name}") if name in _TEXT_MEMBERS else item
             for name, item in members.items()
@@ -60,7 +60,7 @@ def _render(value: Any, context: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _render_text(text: str, context: Mapping[str, Any], path: str) -> str:
+def _render_text(text: str, context: Mapping[str, object], path: str) -> str:
     if "{{" not in text and "{%" not in text and "{#" not in text:
         return text
     import jinja2

@@ -13,19 +13,17 @@ from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
-from instructor.messages import Messages, copy_values
+from instructor.messages import Messages, Request, copy_values
+from instructor.options import OPTION_NAMES
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
 _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream")
 """Keywords that belong to one call and can't be defaults."""
-_KEYWORDS = frozenset(
-    {
-        *("api_key", "async_client", "base_url", "cache", "cache_namespace", "cache_ttl", "context", "hooks"),
-        *("max_retries", "max_tokens", "messages", "mode", "model", "response_model", "strict", "temperature"),
-        *("timeout", "token_budget", "tool_choice", "tools", "top_p"),
-    }
-)
+_KEYWORDS = OPTION_NAMES | {
+    *("api_key", "async_client", "base_url", "max_tokens", "messages", "mode", "model", "response_model"),
+    *("temperature", "timeout", "tool_choice", "tools", "top_p"),
+}
 """The keywords that users most often mean: ours, and the commonest of the providers'."""
 _OTHER_NAMES = {
     "namespace": "cache_namespace",
@@ -37,20 +35,15 @@ _OTHER_NAMES = {
 _NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subclass of instructor.cache.BaseCache"
 
 
-def check_cache(cache: Any) -> BaseCache | None:
-    """Return the store, or None for none.
-
-    Raises:
-        ArgumentError: It isn't a store. The message says what to write for a class, a URL, a path, a client of
-            redis-py or diskcache, and a dict.
-    """
+def check_cache(cache: object) -> BaseCache | None:
+    """Return the store, or None for none. The error for anything else says what to write in its place."""
     if cache is None or isinstance(cache, BaseCache):
         return cache
     raise refuse("cache", cache, _advise_store(cache))
 
 
 def _advise_store(cache: object) -> str:
-    """Say what to write in place of something that isn't a store."""
+    """What to write in place of something that isn't a store."""
     if isinstance(cache, type):
         return f"an instance: {cache.__name__}()" if issubclass(cache, BaseCache) else _NO_STORE
     if isinstance(cache, str) and "://" in cache:
@@ -65,14 +58,8 @@ def _advise_store(cache: object) -> str:
     return f"{_NO_STORE}, or None"
 
 
-def check_cache_settings(cache: BaseCache | None, cache_ttl: Any, cache_namespace: Any) -> None:
-    """Warn at the caller's line if there are settings for a cache, but there is no cache.
-
-    Args:
-        cache: The store that the settings are for.
-        cache_ttl: ``cache_ttl=`` as the caller wrote it; None where it was left out.
-        cache_namespace: ``cache_namespace=``, likewise.
-    """
+def check_cache_settings(cache: BaseCache | None, cache_ttl: object, cache_namespace: object) -> None:
+    """Warn at the caller's line if there are settings for a cache, but no cache."""
     names = [f"{name}=" for name, value in (("cache_ttl", cache_ttl), ("cache_namespace", cache_namespace)) if value]
     if cache is None and names:
         verb = "has" if len(names) == 1 else "have"
@@ -92,47 +79,47 @@ def suggest_keyword(name: str) -> str | None:
     return _OTHER_NAMES.get(name) or (close[0] if close else None)
 
 
-def check_seconds(cache_ttl: Any) -> float | None:
+def check_seconds(ttl: object, name: str = "cache_ttl") -> float | None:
     """Return a time to live in seconds; None for ever."""
-    if cache_ttl is None:
+    if ttl is None:
         return None
-    seconds = cache_ttl.total_seconds() if isinstance(cache_ttl, timedelta) else cache_ttl
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise refuse("cache_ttl", cache_ttl, "seconds as a number, or a timedelta")
+        raise refuse(name, ttl, "seconds as a number, or a timedelta")
     if not 0 <= seconds <= _LONGEST_TTL:
-        raise refuse("cache_ttl", seconds, "0 or more seconds: 0 stores nothing, None keeps the answer for ever")
+        raise refuse(name, seconds, "0 or more seconds: 0 stores nothing, None keeps the answer for ever")
     return float(seconds)
 
 
-def check_namespace(cache_namespace: Any) -> str | None:
+def check_namespace(cache_namespace: object) -> str | None:
     """Return a namespace, or None for the one without a name."""
     if cache_namespace is None or (isinstance(cache_namespace, str) and cache_namespace):
         return cache_namespace
     raise refuse("cache_namespace", cache_namespace, "a text that is not empty, or leave it out")
 
 
-def check_hooks(hooks: Any) -> Hooks:
+def check_hooks(hooks: object) -> Hooks:
     """Return a set of hooks."""
     if isinstance(hooks, Hooks):
         return hooks
     raise refuse("hooks", hooks, "an instructor.hooks.Hooks")
 
 
-def check_context(context: Any) -> Mapping[str, Any] | None:
+def check_context(context: object) -> Mapping[str, object] | None:
     """Return a context; None for an empty one."""
     if context is None or isinstance(context, Mapping):
-        return cast("Mapping[str, Any] | None", context or None)
+        return cast("Mapping[str, object] | None", context or None)
     raise refuse("context", context, "a dict of names and values")
 
 
-def check_strict(strict: Any) -> bool:
+def check_strict(strict: object) -> bool:
     """Return whether validation is strict, which is the default."""
     if strict is None or isinstance(strict, bool):
         return strict is not False
     raise refuse("strict", strict, "True or False")
 
 
-def check_budget(token_budget: Any) -> int | None:
+def check_budget(token_budget: object) -> int | None:
     """Return after how many tokens no further attempt is made; None for no limit."""
     if token_budget is None:
         return None
@@ -141,7 +128,7 @@ def check_budget(token_budget: Any) -> int | None:
     raise refuse("token_budget", token_budget, "a positive number of tokens, or leave it out")
 
 
-def check_model(model: Any, default: str | None, provider: str) -> str:
+def check_model(model: object, default: str | None, provider: str) -> str:
     """Return a model's name: the call's, or the client's where the call names none."""
     name = default if model is None else model
     if isinstance(name, str) and name:
@@ -151,7 +138,7 @@ def check_model(model: Any, default: str | None, provider: str) -> str:
     )
 
 
-def check_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
+def check_defaults(defaults: Mapping[str, object]) -> Request:
     """Return a copy of the keywords for every call, which later changes of the caller's own objects don't reach."""
     for name in _CALL_KEYWORDS:
         if defaults.get(name):
@@ -164,7 +151,7 @@ def check_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
     return copy_values(defaults)
 
 
-def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+def check_arguments(arguments: Request) -> Request:
     """Return the arguments for the provider."""
     if arguments.get("stream"):
         raise ConfigurationError("create() returns whole answers and takes no stream=True. Leave stream out.")
@@ -172,7 +159,7 @@ def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def check_messages(messages: Any, arguments: dict[str, Any]) -> Messages:
+def check_messages(messages: object, arguments: Request) -> Messages:
     """Return a conversation, also one under the provider's own name: OpenAI's ``input``, Google's ``contents``."""
     if messages is None and arguments.get("contents") is not None:
         return []
@@ -183,14 +170,14 @@ def check_messages(messages: Any, arguments: dict[str, Any]) -> Messages:
         raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
     if not messages:
         raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")
-    items = list(cast("Sequence[Any]", messages))
+    items = list(cast("Sequence[object]", messages))
     return [_read_message(message, index) for index, message in enumerate(items)]
 
 
-def _read_message(message: Any, index: int) -> Any:
+def _read_message(message: object, index: int) -> Any:
     """Return a message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
     if isinstance(message, Mapping):
-        members = cast("Mapping[str, Any]", message)
+        members = cast("Mapping[str, object]", message)
         if "role" in message or "type" in message or "parts" in message:
             return members
         raise ArgumentError(f"messages[{index}] has no role, such as 'user'. Give it one. It has: {list(members)}.")

@@ -62,6 +62,19 @@ def test_an_offered_answer_reaches_the_waiters_at_once_and_those_who_come_later(
     assert in_thread(lease.flight.wait)() == Landed("answer", None, "me"), "an answer that was given stays given"
 
 
+def test_those_who_cannot_use_an_answer_share_the_next_flight_while_the_first_is_still_stored() -> None:
+    flights = Flights[str]()
+    first = lead(flights)
+    first.offer("refused")
+    second = flights.claim("a", "me", past=first.flight)
+    assert isinstance(second, Lease)
+    assert flights.claim("a", past=first.flight) is second.flight
+    first.end()
+    assert flights.claim("a") is second.flight, "the first leader doesn't take the second one's place"
+    second.end()
+    lead(flights)
+
+
 async def test_waiting_tasks_and_threads_get_the_answer_together() -> None:
     flights = Flights[str]()
     lease = lead_elsewhere(flights)
@@ -173,6 +186,21 @@ def test_a_leader_whose_loop_is_gone_frees_its_waiters_and_its_key(end: str) -> 
         task.cancel()
         loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
         loop.close()
+
+
+def test_an_answer_whose_leader_never_stored_it_is_not_served_for_ever() -> None:
+    flights = Flights[str]()
+    loop = asyncio.new_event_loop()
+
+    async def offer() -> Lease[str]:
+        lease = lead(flights)
+        lease.offer("answer")
+        return lease  # the loop ends while the answer is written to the store
+
+    old = loop.run_until_complete(offer())
+    loop.close()
+    lead(flights).end()
+    old.end()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

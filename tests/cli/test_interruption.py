@@ -100,13 +100,13 @@ def test_the_first_signal_waits_for_the_answer_under_way(
     status: int,
 ):
     stalled.send_signal(number)
-    wait_until_said(stalled, "Stopping")
+    wait_until_shown(stalled, "Stopping")
     server.flowing.set()
-    _, said = stalled.communicate(timeout=30)
+    _, stderr = stalled.communicate(timeout=30)
     assert stalled.returncode == status
-    assert f"Stopped after {ANSWERED + 1} records" in said
-    assert "run the same command again" in said
-    assert "Traceback" not in said
+    assert f"Stopped after {ANSWERED + 1} records" in stderr
+    assert "run the same command again" in stderr
+    assert "Traceback" not in stderr
     assert run_again(command_line, server, words) == RECORDS - ANSWERED - 1
 
 
@@ -120,15 +120,15 @@ def test_repeated_signals_lose_no_answer_that_is_under_way(
 ):
     for _ in range(10):
         stalled.send_signal(number)
-    wait_until_said(stalled, "Stopping")
+    wait_until_shown(stalled, "Stopping")
     stalled.send_signal(number)
-    wait_until_said(stalled, "Dropping what has no answer in 10 seconds")
+    wait_until_shown(stalled, "Dropping what has no answer in 10 seconds")
     stalled.send_signal(signal.SIGTERM)
     server.flowing.set()
-    _, said = stalled.communicate(timeout=60)
+    _, stderr = stalled.communicate(timeout=60)
     assert stalled.returncode == 128 + number, "the first signal counts"
-    assert f"Stopped after {ANSWERED + 1} records" in said
-    assert "Traceback" not in said
+    assert f"Stopped after {ANSWERED + 1} records" in stderr
+    assert "Traceback" not in stderr
     assert run_again(command_line, server, words) == RECORDS - ANSWERED - 1
 
 
@@ -168,10 +168,10 @@ def test_a_run_under_nohup_outlives_its_terminal(command_line: CommandLine, serv
         server.wait_for(ANSWERED + 1)
         process.send_signal(signal.SIGHUP)
         server.flowing.set()
-        _, said = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, stderr
     assert len(command_line.read_lines()) == RECORDS
 
 
@@ -187,12 +187,12 @@ def test_a_signal_before_the_first_request_ends_the_command(
         wait_until((command_line.folder / "loading").exists)
         for _ in range(5):
             process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == status
-    assert "Stopped. Run the same command again" in said
-    assert "Traceback" not in said
+    assert "Stopped. Run the same command again" in stderr
+    assert "Traceback" not in stderr
     assert not server.requests
 
 
@@ -249,16 +249,16 @@ def test_ctrl_c_ends_a_run_that_waits_for_its_input(command_line: CommandLine):
         wait_until(lambda: part.exists() and part.read_text() != "")
         process.send_signal(signal.SIGINT)
         process.wait(30)  # with its input still open
-        said = process.stderr.read()
+        stderr = process.stderr.read()
     finally:
         process.kill()
         process.communicate()
     assert process.returncode == 130
-    assert "Stopped after 1 records" in said
-    assert "Traceback" not in said
+    assert "Stopped after 1 records" in stderr
+    assert "Traceback" not in stderr
 
 
-def wait_until_said(process: subprocess.Popen[str], word: str) -> None:
+def wait_until_shown(process: subprocess.Popen[str], word: str) -> None:
     assert process.stderr is not None
     assert any(word in line for line in iter(process.stderr.readline, ""))
 

@@ -68,9 +68,9 @@ def test_standard_input_and_output_are_files_too(folder: Path, command_line: Com
         with Path("in.txt").open("r+") as file:
             file.seek(0, 2 * number)
             process = command_line.start(*line, **({"stdin": file} if number == 0 else {"stdout": file}))
-            said = process.communicate(timeout=60)[1]
-        assert process.returncode == 2, said
-        assert "the input itself" in said
+            stderr = process.communicate(timeout=60)[1]
+        assert process.returncode == 2, stderr
+        assert "the input itself" in stderr
         assert Path("in.txt").read_text() == TEXT
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from instructor.cli.prices import Prices
-from instructor.cli.progress import LiveDisplay, PlainDisplay, make_display, make_summary, show_time_left, summarise
+from instructor.cli.progress import Display, make_summary, show_time_left, summarise
 from instructor.cli.run_stats import Outcome, RunStats
 from instructor.hooks import CacheEvent, HookName
 from instructor.usage import Usage
@@ -44,8 +44,8 @@ def test_every_record_is_counted_once_and_its_money_where_it_belongs():
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_live_display_takes_three_lines(width: int):
     console = make_console(width, terminal=True)
-    display = LiveDisplay(console, make_stats(HIT, ASKED, SHARED, FAILED), PRICES)
-    lines = console.render_lines(display._draw())
+    display = Display(console, make_stats(HIT, ASKED, SHARED, FAILED), PRICES, quiet=False)
+    lines = console.render_lines(display.draw())
     assert len(lines) == 3
     text = "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
     assert "4/300" in text
@@ -57,8 +57,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch: pytest.Monkey
     clock = [1000.0]
     monkeypatch.setattr("instructor.cli.progress.time.monotonic", lambda: clock[0])
     console = make_console(80, terminal=False)
-    display = make_display(console, make_stats(HIT), PRICES, quiet=False)
-    assert isinstance(display, PlainDisplay)
+    display = Display(console, make_stats(HIT), PRICES, quiet=False)
     for clock[0] in (1001.0, 1006.0, 1007.0, 1012.0):
         display.update()
     assert console.file.getvalue().count("1/300") == 2

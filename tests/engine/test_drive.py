@@ -263,7 +263,7 @@ def make_twin() -> type[BaseModel]:
     return create_model("User", name=(str, ...), age=(int, 0))
 
 
-@pytest.mark.parametrize("other", ["client", "retries", "timeout", "model"])
+@pytest.mark.parametrize("other", ["client", "retries", "timeout", "credentials", "model"])
 async def test_a_leaders_error_does_not_reach_who_might_succeed(other: str) -> None:
     cache, release = AutoCache(), asyncio.Event()
 
@@ -273,12 +273,17 @@ async def test_a_leaders_error_does_not_reach_who_might_succeed(other: str) -> N
 
     leader, port = make_async(reply, cache)
     follower = make_async([JASON], cache)[0] if other == "client" else leader
-    said: dict[str, Any] = {"retries": {"max_retries": 5}, "timeout": {"timeout": 9.0}}.get(other, {})
+    credentials = {"extra_headers": {"Authorization": "Bearer another"}}
+    keywords: dict[str, dict[str, Any]] = {
+        "retries": {"max_retries": 5},
+        "timeout": {"timeout": 9.0},
+        "credentials": credentials,
+    }
     model: Any = make_twin() if other == "model" else User
     first = asyncio.create_task(leader.create(User, HELLO, max_retries=0))
     while not port.requests:
         await asyncio.sleep(0)
-    second = asyncio.create_task(follower.create(model, HELLO, **{"max_retries": 0, **said}))
+    second = asyncio.create_task(follower.create(model, HELLO, **{"max_retries": 0, **keywords.get(other, {})}))
     await asyncio.sleep(0)
     assert len(port.requests) == 1, "it waits"
     release.set()

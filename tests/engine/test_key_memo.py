@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructor.engine.key_memo import KeyMemo, decode, encode, make_memo, shorten
+from instructor.engine.key_memo import KeyMemo, decode, encode, make_memo, name_of, shorten
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -73,3 +73,22 @@ def test_a_long_text_stands_in_an_encoding_by_its_hash() -> None:
     assert shorten(ask(long)) != shorten(ask(other))
     surrogates = "\ud800" * 40_000
     assert shorten([surrogates]) != shorten([surrogates[:-1] + "\ud801"])
+
+
+def test_a_call_is_named_by_its_encoding_alone_and_shortly() -> None:
+    short, long = [{"content": "x"}], [{"content": "x" * 100_000}]
+    for messages in (short, long):
+        for keywords in ({}, {"temperature": 0}):
+            encoding = encode(1, messages, keywords)
+            assert encoding is not None
+            assert name_of(encoding) == encode(1, shorten(messages), keywords)
+            assert len(name_of(encoding)) < 200
+
+
+def test_messages_nested_as_deep_as_marshal_goes_are_named_by_their_encoding() -> None:
+    nested: Any = "x" * 100_000
+    for _ in range(1_500):
+        nested = [nested]
+    encoding = encode(1, nested, {})
+    assert encoding is not None
+    assert name_of(encoding) is encoding

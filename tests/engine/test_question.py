@@ -273,6 +273,14 @@ def test_a_waiter_that_refuses_two_answers_asks_alone() -> None:
     assert isinstance(steps.give(REFUSED), Send)
 
 
+def test_a_flight_whose_answer_was_refused_is_not_joined_again() -> None:
+    refused, entry = flight(), ENTRY._replace(parts=(Part("", '{"name": 5}'),))
+    seen, steps = names(make_call(), None, refused, Landed(Answer(Live(None), entry, is_kept=True)))
+    assert seen == ["Read", "Claim", "Wait"]
+    assert isinstance(steps.effect, Claim)
+    assert steps.effect.past is refused
+
+
 def test_a_waiter_whose_leader_was_cancelled_leads_next() -> None:
     steps = land(make_call(), Landed())
     assert isinstance(steps.effect, Claim)

@@ -16,7 +16,7 @@ from instructor.engine.lookup import Answer, through_cache
 from instructor.exceptions import CacheError
 from instructor.function.codec import FunctionCodec
 from instructor.function.question import Function, FunctionQuestion
-from steps import KEY, HandHandle, Steps, lease, make_path, offered
+from steps import HandHandle, Steps, lease, make_path, offered
 
 REQUEST = {"args": ("a",), "kwargs": {}}
 
@@ -26,6 +26,7 @@ def extract(text: str) -> list[str]:
 
 
 CODEC = FunctionCodec(extract, shared=True)
+KEY: Any = CODEC.key_of(("a",), {})
 ENTRY: Any = CODEC.write(KEY, ["a"], None, 1.0)
 
 
@@ -115,3 +116,22 @@ def test_a_store_that_fails_is_a_miss_that_counts() -> None:
 def test_a_store_left_alone_is_not_read() -> None:
     steps, _ = ask(is_paused=True)
     assert isinstance(steps.effect, Claim)
+
+
+def test_an_argument_changed_while_the_store_is_read_is_neither_stored_nor_shared_under_the_old_key() -> None:
+    argument = ["a"]
+    key: Any = CODEC.key_of((argument,), {})
+    path = make_path()
+    question = FunctionQuestion(Function(CODEC, path), key, {"args": (argument,), "kwargs": {}})
+    steps, held = Steps(through_cache(path, key, question, Policy())), lease()
+    argument.append("b")
+    steps.give(None)
+    assert isinstance(steps.give(held), Send)
+    assert steps.give([["a", "b"]]) is None, "nothing is written"
+    assert steps.value == [["a", "b"]], "the caller gets what its function returned"
+    waiter, _ = ask()
+    waiter.give(None)
+    waiter.give(lease().flight)
+    claim = waiter.give(Landed(offered(held)))
+    assert isinstance(claim, Claim), "a waiter asks for what it said itself"
+    assert isinstance(waiter.give(lease()), Send)

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pydantic
 import pytest
 
+from instructor.cache import AutoCache
+from instructor.exceptions import InstructorRetryException
 from instructor.factory import from_provider
 from instructor.mode import Mode
-from instructor.providers.sdks import find_wires
-from instructor.providers.table import find_vendor
-from instructor.wires.capabilities import Capabilities, adapt_arguments
-from instructor.wires.spec import ToolSpec
 from replies import Received, Reply, ReplyServer, chat_completion
 
 ASKED = [{"role": "user", "content": "Jason is 25"}]
@@ -32,10 +31,16 @@ class User(pydantic.BaseModel):
     plate: str = pydantic.Field(pattern=r"\d{5}")
 
 
+def model_of(received: Received) -> str:
+    """The model that was asked; Google names it in the path."""
+    path = re.search(r"models/([^:]+):", received.path)
+    return path[1] if path else received.body["model"]
+
+
 def refusals(received: Received, local: bool) -> Iterator[tuple[Any, str]]:
     """What a vendor would refuse in a request, and its words."""
     body, chat = received.body, received.path.endswith("/chat/completions")
-    model = body["model"].rpartition("/")[2].removeprefix("us.")
+    model = model_of(received).rpartition("/")[2].removeprefix("us.")
     choice = body.get("tool_choice")
     forced = (isinstance(choice, dict) and choice.get("type") != "auto") or choice in ("required", "any")
     form = json.dumps(body.get("response_format") or {})
@@ -62,6 +67,8 @@ def refusals(received: Received, local: bool) -> Iterator[tuple[Any, str]]:
     yield claude and {"temperature", "top_p", "top_k"} & set(body), "`temperature` is deprecated for this model."
     yield model.startswith("anthropic.") and "output_config" in body, "output_config: Extra inputs are not permitted"
     json_mode = json.loads(form).get("type") == "json_object"
+    yield model.startswith("no-tools") and body.get("tools"), f"{model} does not support tools"
+    yield model.startswith("no-force") and forced, "Thinking mode does not support this tool_choice"
     yield json_mode and "json" not in json.dumps(body["messages"]).lower(), "Prompt must contain the word 'json'"
 
 
@@ -69,6 +76,9 @@ def answer(received: Received) -> dict[str, Any]:
     """The answer of an obedient model in the form of the API that was asked."""
     body, text = received.body, json.dumps(ANSWER)
     tool = body["tools"][-1] if body.get("tools") else None
+    if received.path.endswith(":generateContent"):
+        call = {"functionCall": {"name": tool["functionDeclarations"][0]["name"], "args": ANSWER}}
+        return {"candidates": [{"content": {"role": "model", "parts": [call]}, "finishReason": "STOP"}]}
     if received.path.endswith("/responses"):
         call = {"type": "function_call", "id": "f", "call_id": "c", "name": tool["name"], "arguments": text}
         output = [call | {"status": "completed"}]
@@ -93,7 +103,7 @@ class VendorServer(ReplyServer):
         self.requests.append(received)
         for refused, words in refusals(received, self.local):
             if refused:
-                message = words.format(model=received.body["model"])
+                message = words.format(model=model_of(received))
                 return Reply(
                     {"type": "error", "error": {"type": "invalid_request_error", "message": message}}, status=400
                 )
@@ -135,60 +145,141 @@ MODELS = [
     "sglang/any",
     "lmstudio/any",
     "llamacpp/any",
+    "google/gemini-3-pro",
 ]
 LOCAL = {"ollama", "vllm", "sglang", "lmstudio", "llamacpp"}
 
 
-def open_client(server: VendorServer, name: str) -> Any:
+USER = User(**ANSWER)
+NO_TOOLS = "openai/no-tools"
+"""A model that the table does not know, and that refuses functions."""
+
+
+@contextmanager
+def connect(server: VendorServer, name: str, **options: Any) -> Iterator[Any]:
+    """A client that is closed after the test."""
     server.local = name.partition("/")[0] in LOCAL
-    return from_provider(name, base_url=server.url, api_key="k", max_retries=0)
-
-
-def send(client: Any, **arguments: Any) -> None:
-    """Ask as the engine does: the model's capabilities, the wire of its mode, the adapter; after a refusal once more."""
-    adapter = client._adapter
-    can = adapter.capabilities(client.model)
+    client = from_provider(name, base_url=server.url, api_key="k", **options)
     try:
-        send_once(client, can, arguments)
-    except Exception as error:
-        learned = adapter.learn(client.model, can.modes[0], error, can)
-        if learned is None:
-            raise
-        send_once(client, learned, arguments)
+        yield client
+    finally:
+        client._adapter.close()
 
 
-def send_once(client: Any, can: Capabilities, arguments: dict[str, Any]) -> None:
-    wire = find_wires(find_vendor(client.provider))[can.modes[0]]
-    binding = wire.bind(ToolSpec("User", "A user.", User.model_json_schema()), can.modes[0], True, can)
-    request = wire.write(ASKED, binding, client.model, adapt_arguments(arguments, can), can)
-    wire.check(client._adapter.send(wire.operation, request))
+@asynccontextmanager
+async def connect_async(server: VendorServer, name: str, **options: Any) -> AsyncIterator[Any]:
+    """An asynchronous client that is closed after the test."""
+    server.local = name.partition("/")[0] in LOCAL
+    client = from_provider(name, base_url=server.url, api_key="k", async_client=True, **options)
+    try:
+        yield client
+    finally:
+        await client._adapter.aclose()
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "instructor"]
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_answers_with_no_argument_but_its_name(name, vendors: VendorServer):
-    client = open_client(vendors, name)
-    send(client)
-    client.client.close()
+def test_a_model_answers_with_no_argument_but_its_name(name, vendors: VendorServer, caplog):
+    with connect(vendors, name) as client:
+        assert client.create(User, ASKED) == USER
+    assert len(vendors.requests) == 1
+    assert warnings_of(caplog) == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_a_model_answers_the_asynchronous_client_with_no_argument_but_its_name(name, vendors: VendorServer):
+    async with connect_async(vendors, name) as client:
+        assert await client.create(User, ASKED) == USER
     assert len(vendors.requests) == 1
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_answers_with_a_limit_and_a_temperature(name, vendors: VendorServer):
+def test_a_model_answers_with_a_limit_and_a_temperature(name, vendors: VendorServer, caplog):
     """A temperature that depends on the reasoning effort is left out once the first refusal has taught it."""
-    client = open_client(vendors, name)
-    for _ in range(2):
-        send(client, max_tokens=100, temperature=0)
-    client.client.close()
+    with connect(vendors, name) as client:
+        for _ in range(2):
+            assert client.create(User, ASKED, max_tokens=100, temperature=0) == USER
     learned = re.search(r"/gpt-(5\.6|6-luna|6\.1)", name) is not None
     assert len(vendors.requests) == 2 + learned
+    assert len(warnings_of(caplog)) == learned
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name.partition("/")[0] not in {"anthropic", *LOCAL}])
-def test_a_mode_that_the_user_names_is_sent_as_named(name, vendors: VendorServer):
-    assert from_provider(name, base_url=vendors.url, mode=Mode.TOOLS).mode is Mode.TOOLS
+def test_the_mode_follows_the_model_of_each_call(vendors: VendorServer):
+    """One client may ask models that answer in different ways."""
+    with connect(vendors, "openai/gpt-4.1-mini") as client:
+        for model in ("gpt-4.1-mini", "gpt-6-luna", "o3-pro", "gpt-4o"):
+            assert client.create(User, ASKED, model=model) == USER
+    tools, schema, responses, again = vendors.requests
+    assert tools.body["tools"]
+    assert again.body["tools"]
+    assert schema.body["response_format"]["type"] == "json_schema"
+    assert responses.path.endswith("/responses")
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if "gpt-4" not in name and "my-model" not in name])
+class TestCorrection:
+    """A refusal of a model that the table does not know, or knows by an old row, is learned from."""
+
+    def test_is_an_event_and_one_warning_and_remembered(self, vendors: VendorServer, caplog):
+        events: list[Any] = []
+        with connect(vendors, NO_TOOLS) as client:
+            client.on("completion:adapted", events.append)
+            assert client.create(User, ASKED, max_retries=0) == USER
+            assert client.create(User, [{"role": "user", "content": "Once more"}], max_retries=0) == USER
+        assert len(vendors.requests) == 3, "only the first call is asked twice"
+        assert [(event.provider, event.model, event.change) for event in events] == [
+            ("openai", "no-tools", "mode TOOLS -> JSON_SCHEMA")
+        ]
+        assert "does not support tools" in events[0].reason
+        [warning] = warnings_of(caplog)
+        assert "no-tools" in warning
+        assert "mode TOOLS -> JSON_SCHEMA" in warning
+
+    async def test_is_made_by_the_asynchronous_client_as_well(self, vendors: VendorServer, caplog):
+        events: list[Any] = []
+        async with connect_async(vendors, NO_TOOLS) as client:
+            client.on("completion:adapted", events.append)
+            assert await client.create(User, ASKED, max_retries=0) == USER
+        assert len(vendors.requests) == 2
+        assert len(events) == len(warnings_of(caplog)) == 1
+
+    def test_leaves_the_cache_key_as_it_was(self, vendors: VendorServer):
+        """The call that taught it, a call after it, and a client that never learned it share one answer."""
+        cache, keys = AutoCache(), []
+        for _ in range(2):
+            with connect(vendors, NO_TOOLS, cache=cache) as client:
+                for event in ("cache:miss", "cache:hit"):
+                    client.on(event, lambda event: keys.append(event.key))
+                assert client.create(User, ASKED) == client.create(User, ASKED) == USER
+        assert len(keys) == 4
+        assert len(set(keys)) == 1
+        assert len(vendors.requests) == 2
+
+    def test_does_not_change_a_mode_that_the_user_named(self, vendors: VendorServer, caplog):
+        """The refusal is the caller's to see, and the same request is not sent twice."""
+        events: list[Any] = []
+        with connect(vendors, NO_TOOLS, mode=Mode.TOOLS) as client:
+            client.on("completion:adapted", events.append)
+            for count in (1, 2):
+                with pytest.raises(InstructorRetryException, match="does not support tools"):
+                    client.create(User, ASKED, max_retries=0)
+                assert len(vendors.requests) == count
+            assert client.mode is Mode.TOOLS
+        assert all(received.body["tools"] for received in vendors.requests)
+        assert events == warnings_of(caplog) == []
+
+    def test_keeps_the_named_mode_and_corrects_the_rest(self, vendors: VendorServer):
+        events: list[Any] = []
+        with connect(vendors, "openai/no-force", mode=Mode.TOOLS) as client:
+            client.on("completion:adapted", events.append)
+            assert client.create(User, ASKED, temperature=0) == USER
+        assert [event.change for event in events] == ["tool choice named -> auto"]
+        assert all(received.body["tools"] for received in vendors.requests)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not re.search(r"gpt-4|my-model|gemini", name)])
 def test_the_server_refuses_what_was_sent_before_the_table(name, vendors: VendorServer):
     """The rules have teeth: a named function, as every model was asked until now, is refused by most of them."""
     vendors.local = name.partition("/")[0] in LOCAL

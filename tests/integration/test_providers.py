@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -66,14 +65,8 @@ async def connect():
 
     yield make
     for client in clients:
-        sdk = client._adapter._client
-        if sdk is None:
-            continue
-        closing = sdk.close()
-        if inspect.isawaitable(closing):
-            await closing
-        if hasattr(sdk, "aio"):
-            await sdk.aio.aclose()
+        client._adapter.close()
+        await client._adapter.aclose()
 
 
 def dumped(completion: Any) -> Any:

@@ -11,7 +11,7 @@ import openai
 from pydantic import BaseModel
 
 import instructor
-from instructor import AsyncInstructor, Instructor, from_provider
+from instructor import AsyncInstructor, Instructor, Mode, from_provider
 from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
 from instructor.hooks import CacheEvent, HookName, Hooks
 from instructor.usage import Usage
@@ -32,10 +32,10 @@ class Colour(enum.Enum):
 
 
 def factories_return_the_kind_of_client_asked_for(choice: bool) -> None:
-    assert_type(from_provider("openai/gpt-4.1-mini"), Instructor)
-    assert_type(from_provider("openai/gpt-4.1-mini", async_client=False), Instructor)
-    assert_type(from_provider("openai/gpt-4.1-mini", async_client=True), AsyncInstructor)
-    assert_type(from_provider("openai/gpt-4.1-mini", async_client=choice), Instructor | AsyncInstructor)
+    assert_type(from_provider("openai/gpt-6-luna"), Instructor)
+    assert_type(from_provider("openai/gpt-6-luna", async_client=False), Instructor)
+    assert_type(from_provider("openai/gpt-6-luna", async_client=True), AsyncInstructor)
+    assert_type(from_provider("openai/gpt-6-luna", async_client=choice), Instructor | AsyncInstructor)
     assert_type(instructor.from_openai(openai.OpenAI()), Instructor)
     assert_type(instructor.from_openai(openai.AsyncOpenAI()), AsyncInstructor)
     assert_type(instructor.from_anthropic(anthropic.Anthropic()), Instructor)
@@ -53,6 +53,17 @@ def the_answer_has_the_type_of_the_response_model(client: Instructor) -> None:
     assert_type(client.messages.create(response_model=User, messages=MESSAGES), User)
 
 
+def the_response_model_may_come_first_without_its_name(client: Instructor) -> None:
+    assert_type(client.create(User, MESSAGES), User)
+    assert_type(client.create(list[User], messages=MESSAGES), list[User])
+    assert_type(client.create_with_completion(User, MESSAGES), tuple[User, Any])
+
+
+def modes_of_1_x_are_modes() -> None:
+    assert_type(from_provider("anthropic/claude-opus-5-5", mode=Mode.ANTHROPIC_TOOLS), Instructor)
+    assert_type(from_provider("openai/gpt-6-luna", mode="tools"), Instructor)
+
+
 def the_completion_comes_second(client: Instructor) -> None:
     assert_type(client.create_with_completion(response_model=User, messages=MESSAGES), tuple[User, Any])
     assert_type(client.create_with_completion(response_model=list[User], messages=MESSAGES), tuple[list[User], Any])
@@ -62,6 +73,7 @@ def the_completion_comes_second(client: Instructor) -> None:
 async def the_asynchronous_client_returns_awaitables_of_the_same(client: AsyncInstructor) -> None:
     pending: Awaitable[User] = client.create(response_model=User, messages=MESSAGES)
     assert_type(await pending, User)
+    assert_type(await client.create(User, MESSAGES), User)
     assert_type(await client.create(response_model=list[User], messages=MESSAGES), list[User])
     assert_type(await client.create(response_model=None, messages=MESSAGES), Any)
     assert_type(await client.create_with_completion(response_model=User, messages=MESSAGES), tuple[User, Any])
@@ -87,9 +99,17 @@ class Store(BaseCache):
 
 
 def caches_are_typed() -> None:
-    from_provider("openai/gpt-4.1-mini", cache=Store())
+    from_provider("openai/gpt-6-luna", cache=Store())
     assert_type(DiskCache(directory=".cache").stats(), CacheStats)
-    assert_type(make_cache_key(messages=MESSAGES, model="gpt-4.1-mini", response_model=User, mode="TOOLS"), str)
+    assert_type(make_cache_key(messages=MESSAGES, model="gpt-6-luna", response_model=User, mode="TOOLS"), str)
+
+
+def a_handler_of_a_client_knows_the_record_of_its_event(client: Instructor, later: AsyncInstructor) -> None:
+    # As in the README. Were the event's type unknown here, pyright would report each of its attributes.
+    client.on("cache:hit", lambda event: show(f"saved {event.seconds_saved:.1f} s, {event.tokens_saved} tokens"))
+    client.on("cache:bypass", lambda event: show("not cached:", event.reason))
+    client.on(HookName.COMPLETION_ERROR, on_error)
+    later.on("cache:hit", on_hit_later)
 
 
 def a_handler_knows_the_record_of_its_event(hooks: Hooks) -> None:

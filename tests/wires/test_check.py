@@ -12,8 +12,6 @@ import anthropic
 import httpx2
 import openai
 import pytest
-from google import genai
-from google.genai import types
 
 from instructor.exceptions import (
     IncompleteOutputException,
@@ -27,6 +25,7 @@ from instructor.wires.genai import GENAI
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.openai_responses import OPENAI_RESPONSES
 from instructor.wires.spec import ToolSpec
+from replies import google_client
 
 
 def ask_openai(client: httpx2.Client) -> Any:
@@ -44,8 +43,7 @@ def ask_anthropic(client: httpx2.Client) -> Any:
 
 
 def ask_genai(client: httpx2.Client) -> Any:
-    sdk = genai.Client(api_key="none", http_options=types.HttpOptions(httpx_client=client))
-    return sdk.models.generate_content(model="m", contents=["Hi."])
+    return google_client(client).models.generate_content(model="m", contents=["Hi."])
 
 
 ASK = {

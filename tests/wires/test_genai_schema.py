@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 import httpx2
 import pydantic
 import pytest
-from google import genai
 from google.genai import types
 
 from instructor.mode import Mode
 from instructor.wires.genai import GENAI
 from instructor.wires.genai_schema import fit_schema
 from instructor.wires.spec import ToolSpec
+from replies import google_client
 
 
 class Colour(Enum):
@@ -79,7 +79,7 @@ def test_the_sdk_sends_optional_union_enum_and_recursive_models(mode: Mode):
         return httpx2.Response(200, json={"candidates": []})
 
     client = httpx2.Client(transport=httpx2.MockTransport(answer))
-    models = genai.Client(api_key="none", http_options=types.HttpOptions(httpx_client=client)).models
+    models = google_client(client).models
     binding = GENAI.bind(ToolSpec("Tree", "", schema), mode, strict=True)
     models.generate_content(**GENAI.write([{"role": "user", "content": "Hi"}], binding, "some-model", {}))
     assert json.dumps(fit_schema(schema), sort_keys=True) in json.dumps(json.loads(sent[0]), sort_keys=True)

@@ -76,7 +76,7 @@ class Node(BaseModel):
 
 scalars = st.sampled_from(
     [
-        str, int, float, bool, None, Colour, Literal["a", 1], datetime, timedelta, UUID, Decimal, AnyUrl, bytes, Cat, Node,
+        str, int, float, bool, type(None), Colour, Literal["a", 1], datetime, timedelta, UUID, Decimal, AnyUrl, bytes, Cat, Node,
         Annotated[Cat | Dog, Field(discriminator="kind")], Annotated[str, Field(max_length=5, pattern="^a")],
         Annotated[int, Field(gt=1, le=9, multiple_of=2)], Annotated[Colour, Field(description="Your favourite.")],
     ]
@@ -86,7 +86,7 @@ kinds = st.recursive(
     lambda inner: (
         st.builds(lambda kind: list[kind], inner)
         | st.builds(lambda kind: set[kind], inner)
-        | st.builds(lambda kind: kind | None if kind is not None else None, inner)
+        | st.builds(lambda kind: kind | None, inner)
         | st.builds(lambda one, two: create_model("Inner", one=(one, ...), two=(two, None)), inner, inner)
     ),
     max_leaves=4,

@@ -3,7 +3,7 @@
 Example:
     >>> from instructor import from_provider
     >>> from instructor.cache import DiskCache
-    >>> client = from_provider("openai/gpt-4.1-mini", cache=DiskCache(directory=".cache"))
+    >>> client = from_provider("openai/gpt-6-luna", cache=DiskCache(directory=".cache"))
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Entry(NamedTuple):
         attempts: How many requests it took.
 
     Example:
-        >>> entry = Entry("key", (Part("User", '{"age": 27}'),), pack_completion("{}"), "openai", "gpt-4.1", 1.0)
+        >>> entry = Entry("key", (Part("User", '{"age": 27}'),), pack_completion("{}"), "openai", "gpt-6-luna", 1.0)
         >>> decode_entry(encode_entry(entry), "key") == entry
         True
         >>> entry.answer, entry.completion

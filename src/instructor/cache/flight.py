@@ -102,11 +102,12 @@ class Flight(Generic[T]):
             _led.reset(self._token)
 
     def is_abandoned(self) -> bool:
-        """Whether the leader runs in an event loop that was closed or stopped, so that it may never land.
+        """Whether the leader runs in an event loop that was closed or stopped, so that it may never end its lease.
 
+        Then nobody joins the flight any more, not even one that has an answer: it would serve that answer for ever.
         A loop that is stopped may be run again. Then two calls ask, which costs a request and harms nobody.
         """
-        return self._landed is None and self._loop is not None and not self._loop.is_running()
+        return self._loop is not None and not self._loop.is_running()
 
     def wait(self, seconds: float | None = None) -> Landed[T] | None:
         """Wait in this thread.
@@ -129,7 +130,7 @@ class Flight(Generic[T]):
                 if self._must_leave(deadline) or self._is_starved():
                     return None
                 if self.is_abandoned():
-                    return Landed()
+                    return self._landed or Landed()
         return self._landed
 
     async def wait_async(self, seconds: float | None = None) -> Landed[T] | None:
@@ -159,7 +160,7 @@ class Flight(Generic[T]):
                 if self._must_leave(deadline):
                     return None
                 if self.is_abandoned():
-                    return Landed()
+                    return self._landed or Landed()
         return self._landed
 
     def _can_wait(self, asynchronous: bool) -> bool:
@@ -232,12 +233,13 @@ class Flights(Generic[T]):
     Example:
         >>> flights = Flights()
         >>> lease = flights.claim("key")
-        >>> flights.claim("key") is lease.flight  # the next caller waits for it
+        >>> flight = flights.claim("key")  # the next caller gets the leader's flight, and waits for it
+        >>> flight is lease.flight
         True
-        >>> lease.offer("answer")
-        >>> flights.claim("key").wait().answer
-        'answer'
+        >>> lease.offer("answer")  # wakes those who wait for it
         >>> lease.end()
+        >>> flights.landed
+        1
     """
 
     def __init__(self) -> None:
@@ -246,15 +248,21 @@ class Flights(Generic[T]):
         self._flights: dict[str, Flight[T]] = {}
         reset_after_fork(self)
 
-    def claim(self, key: str, source: object = None) -> Lease[T] | Flight[T]:
+    def claim(self, key: str, source: object = None, past: Flight[T] | None = None) -> Lease[T] | Flight[T]:
         """Lead the flight of `key` if nobody does, or nobody who can still land it.
+
+        Args:
+            key: The key.
+            source: See `Lease.source`.
+            past: A flight that the caller has seen landing without an answer that it can use. Its leader may still be
+                storing the answer. The first such caller leads the next flight, and the others wait for that one.
 
         Returns:
             A `Lease` for the leader, who must end it, whatever happens. The flight for everybody else.
         """
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None and not flight.is_abandoned():
+            if flight is not None and flight is not past and not flight.is_abandoned():
                 return flight
             flight = self._flights[key] = Flight(self, key)
             return Lease(flight, source)
@@ -265,7 +273,7 @@ class Flights(Generic[T]):
             return flight._settle(landed)  # noqa: SLF001 - a flight's state changes under this lock only
 
     def remove(self, key: str, flight: Flight[T]) -> None:
-        """Take a flight from its key, unless it was abandoned and another one has taken its place."""
+        """Take a flight from its key, unless another one has taken its place."""
         with self._lock:
             if self._flights.get(key) is flight:
                 del self._flights[key]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 3
 """Raised when the same call would be answered differently, or gets another key; older entries are then not found."""
 
-_EXCLUDED_FROM_KEY = frozenset(
+EXCLUDED_FROM_KEY = frozenset(
     {
         "api_key",
         "cache",
@@ -105,8 +105,8 @@ def make_cache_key(
         ConfigurationError: The response model is not a type.
 
     Example:
-        >>> make_cache_key(messages=[], model="gpt-4.1-mini", response_model=int, mode="TOOLS")[:8]
-        '6c78ed2a'
+        >>> make_cache_key(messages=[], model="gpt-6-luna", response_model=int, mode="TOOLS")[:8]
+        '7bd63500'
     """
     members = {
         "messages": messages,
@@ -127,7 +127,7 @@ class KeyBuilder:
 
     Example:
         >>> builder = KeyBuilder({"mode": "TOOLS"})
-        >>> key, plain = builder.key("null", "null", "gpt-4.1-mini", [], None, True, None, {})
+        >>> key, plain = builder.key("null", "null", "gpt-6-luna", [], None, True, None, {})
         >>> len(key), plain
         (64, True)
     """
@@ -198,7 +198,7 @@ _quoted = functools.lru_cache(256)(json.dumps)
 
 def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:
     """Keep the arguments that belong in a key: those that can affect the answer, unless None."""
-    kept = {name: value for name, value in arguments.items() if value is not None and name not in _EXCLUDED_FROM_KEY}
+    kept = {name: value for name, value in arguments.items() if value is not None and name not in EXCLUDED_FROM_KEY}
     value = kept.pop("extra_headers", None)
     if isinstance(value, Mapping):
         headers = cast("Mapping[str, object]", value)

@@ -58,8 +58,7 @@ class RedisCache(BaseCache):
 
     Example:
         >>> cache = RedisCache(url="redis://localhost:6379/0")
-        >>> cache
-        RedisCache('localhost:6379/0', prefix='instructor:')
+        >>> client = instructor.from_provider("openai/gpt-6-luna", cache=cache)
     """
 
     abilities: frozenset[Ability] = frozenset({"async", "bounded"})

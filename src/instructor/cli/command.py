@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,14 @@ from instructor.cli.extract import Job, Run, listen
 from instructor.cli.models import load_response_model
 from instructor.cli.output import Output
 from instructor.cli.output_paths import check_output_paths
-from instructor.cli.prices import Prices, find_prices
-from instructor.cli.progress import Display, make_display, make_summary, report_failure
+from instructor.cli.prices import find_prices
+from instructor.cli.progress import Display, make_summary, report_failure
 from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input, open_input
 from instructor.cli.run_stats import Outcome, RunStats
 from instructor.cli.settings import Settings
 from instructor.cli.signals import SIGNALLED, SignalWatcher
-from instructor.cli.terminal import make_console, show_warnings
+from instructor.cli.terminal import make_console, print_line, show_warnings
 from instructor.exceptions import CacheError, ConfigurationError, InstructorError, ModeError
 from instructor.mode import Mode, resolve_mode
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from instructor.cache import DiskCache
+    from instructor.client import AsyncInstructor
 
 _COUNT_SECONDS = 0.25
 """How long a run waits for the number of records; after that they are counted beside it."""
@@ -39,12 +41,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def run_extract(settings: Settings) -> int:
-    """Do what ``instructor extract`` does.
-
-    Returns:
-        The exit status: 0; 1 (some record failed, or the run could not go on); 2 (it can't be run as written);
-        128 and the number of the signal that stopped it.
-    """
+    """Do what ``instructor extract`` does; return its exit status."""
     console = make_console()
     signals = SignalWatcher()
     signals.start()
@@ -52,10 +49,10 @@ def run_extract(settings: Settings) -> int:
         with show_warnings(console):
             return _Extraction(settings, console, signals).run()
     except InstructorError as error:
-        console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"Error: {error}", "red")
         return 2
     except KeyboardInterrupt:  # from the watcher, before the run began
-        console.print("Stopped. Run the same command again to go on.", highlight=False)
+        print_line(console, "Stopped. Run the same command again to go on.")
         return SIGNALLED + signals.number
     finally:
         signals.finish()
@@ -69,27 +66,26 @@ class _Extraction:
         self._console = console
         self._signals = signals
         self._source = open_input(settings.source, settings.form)
-        self._prices: Prices = find_prices(settings.model, settings.price_as)
+        self._prices = find_prices(settings.model, settings.price_as)
         prompt = make_prompt(settings.prompt)
         model = load_response_model(settings.response_model)
         client = make_client(settings)
         check_output_paths(settings.out, settings.report, self._source.path, Path(settings.cache))
-        extra = {} if settings.max_retries is None else {"max_retries": settings.max_retries}
         if settings.report is not None:
             check_report(Path(settings.report))
         self._output = Output(settings.out)
         self._stats = RunStats(concurrency=settings.concurrency)
-        self._display: Display = make_display(console, self._stats, self._prices, quiet=settings.quiet)
+        self._display = Display(console, self._stats, self._prices, quiet=settings.quiet)
         self._job = Job(
             source=self._source,
             limit=None if settings.limit is None else min(settings.limit, sys.maxsize),
             prompt=prompt,
-            ask=lambda messages: client.create(response_model=model, messages=messages, **extra),
+            ask=partial(client.create, model, max_retries=settings.max_retries),
             write_answer=write_answer,
             output=self._output,
             concurrency=settings.concurrency,
             report=self._report,
-            announce=self._announce,
+            announce=lambda sentence: print_line(console, sentence),
         )
 
     def run(self) -> int:
@@ -105,7 +101,7 @@ class _Extraction:
                 self._output.finish()
         except OSError as error:
             completed = False
-            self._show_error(f"{error}. The run cannot go on.")
+            print_line(self._console, f"Error: {error}. The run cannot go on.", "red")
         finally:
             self._stats.tick()
             self._display.stop()
@@ -116,17 +112,11 @@ class _Extraction:
             return SIGNALLED + run.signal_number
         return int(not completed or not reported or self._stats.failed > 0)
 
-    def _show_error(self, message: str) -> None:
-        self._console.print(f"Error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-
     def _report(self, outcome: Outcome) -> None:
         self._stats.add(outcome, self._prices)
         if outcome.error:
             report_failure(self._console, outcome)
         self._display.update()
-
-    def _announce(self, message: str) -> None:
-        self._console.print(message, highlight=False)
 
     def _finish(self, *, completed: bool) -> bool:
         """Show and write the figures of the run; return whether the report could be written."""
@@ -137,11 +127,10 @@ class _Extraction:
         if not self._settings.quiet:
             self._console.print(make_summary(self._stats, self._prices, places))
         if not completed:
-            self._console.print(
+            print_line(
+                self._console,
                 f"Stopped after {self._stats.done:,} records. Their answers are in {self._settings.cache}: "
                 "run the same command again, and only the remaining records are asked.",
-                highlight=False,
-                soft_wrap=True,
             )
         return reported
 
@@ -150,7 +139,7 @@ class _Extraction:
         try:
             path.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
         except OSError as error:
-            self._show_error(f"--report {path} cannot be written: {error.strerror}.")
+            print_line(self._console, f"Error: --report {path} cannot be written: {error.strerror}.", "red")
             return False
         return True
 
@@ -163,33 +152,27 @@ def check_report(path: Path) -> None:
         raise ConfigurationError(f"--report {path} cannot be written: {error.strerror}.") from error
 
 
-def make_client(settings: Settings) -> Any:
-    """Make the client, with the cache in which a run finds the answers of the one before.
-
-    Raises:
-        ConfigurationError: The model, the mode or another setting is wrong, or the cache can't be written.
-    """
+def make_client(settings: Settings) -> AsyncInstructor:
+    """Make the client, with the cache in which a run finds the answers of the one before."""
     from instructor.factory import from_provider
 
-    options: dict[str, Any] = {"mode": find_mode(settings.mode), "base_url": settings.base_url}
-    options = {name: value for name, value in options.items() if value is not None}
-    if settings.latency:
-        options["latency"] = settings.latency
-    client = from_provider(settings.model, async_client=True, cache=open_cache(settings), **options)
+    latency: dict[str, Any] = {"latency": settings.latency} if settings.latency else {}
+    client: AsyncInstructor = from_provider(
+        settings.model,
+        async_client=True,
+        cache=open_cache(settings),
+        mode=find_mode(settings.mode),
+        base_url=settings.base_url,
+        **latency,
+    )
     listen(client)
     return client
 
 
 def find_mode(name: str | None) -> Mode | None:
-    """Return the mode that ``--mode`` names, in upper or lower case, by its name or its value.
-
-    Raises:
-        ConfigurationError: There is no such mode.
-    """
-    if name is None:
-        return None
+    """Return the mode that ``--mode`` names, by its name or its value."""
     try:
-        return resolve_mode(name.lower() if name.lower() in {mode.value for mode in Mode} else name.upper())
+        return None if name is None else resolve_mode(name)
     except ModeError:
         known = ", ".join(mode.name.lower() for mode in Mode)
         raise ConfigurationError(f"--mode {name}: there is no such mode. Use one of {known}.") from None
@@ -197,9 +180,6 @@ def find_mode(name: str | None) -> Mode | None:
 
 def read_size(text: str | None) -> int | None:
     """Read the bytes of ``--cache-size``; None, for no limit, where it is left out.
-
-    Raises:
-        ConfigurationError: It is not a size.
 
     Example:
         >>> read_size("65536"), read_size("2GB"), read_size("1.5 MiB")
@@ -215,14 +195,7 @@ def read_size(text: str | None) -> int | None:
 
 
 def open_cache(settings: Settings) -> DiskCache:
-    """Open the cache and try it: without one, a run could not go on where the last one stopped.
-
-    A run reads its input in order, and a store that is a little too small has evicted just the answers that come
-    next. So the cache has no limit unless the user sets one.
-
-    Raises:
-        ConfigurationError: The cache can't be used.
-    """
+    """Open the cache and try it: without one, a run could not go on where the last one stopped."""
     from instructor.cache import DiskCache
 
     directory = settings.cache
@@ -238,7 +211,7 @@ def open_cache(settings: Settings) -> DiskCache:
     return cache
 
 
-def write_answer(answer: Any) -> str:
+def write_answer(answer: object) -> str:
     """Write an answer of any response model as JSON."""
     return pydantic_core.to_json(answer, fallback=str, inf_nan_mode="null").decode()
 

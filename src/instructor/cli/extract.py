@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
 
 from instructor.cli.output import Output, ReorderBuffer
 from instructor.cli.prompts import Prompt
@@ -15,8 +15,10 @@ from instructor.cli.reader import RecordReader
 from instructor.cli.records import Input, Record
 from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
-from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError
+from instructor.client import AsyncInstructor
+from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError, ValidationError
 from instructor.hooks import CacheEvent
+from instructor.messages import Messages
 from instructor.usage import Usage
 
 _READ_AHEAD = 64
@@ -28,7 +30,7 @@ _PATIENCE = 10.0
 """Seconds for which a run still waits for the provider after a second signal."""
 _DROP_SECONDS = 0.1
 
-_current: ContextVar[Outcome | None] = ContextVar("instructor_cli_outcome", default=None)
+_current: ContextVar[Outcome] = ContextVar("instructor_cli_outcome")
 """The outcome of the record that the current task works on: a client's events don't name their call."""
 
 
@@ -37,12 +39,9 @@ class Job:
     """A run, ready to begin.
 
     Attributes:
-        source: Where the records come from.
-        limit: How many of them to take; None for all.
-        prompt: Turns a record into the user's message.
-        ask: Takes messages and returns the answer: a client's ``create`` with its other arguments filled in.
+        limit: How many records to take; None for all.
+        ask: A client's ``create`` with its other arguments filled in.
         write_answer: Turns an answer into JSON.
-        output: Where the lines go.
         concurrency: How many records are worked on at once.
         report: Called with each outcome in order, after its line was written.
         announce: Called with a sentence for the user when a signal has come.
@@ -51,53 +50,42 @@ class Job:
     source: Input
     limit: int | None
     prompt: Prompt
-    ask: Callable[[list[dict[str, Any]]], Awaitable[Any]]
-    write_answer: Callable[[Any], str]
+    ask: Callable[[Messages], Awaitable[object]]
+    write_answer: Callable[[object], str]
     output: Output
     concurrency: int
     report: Callable[[Outcome], None]
     announce: Callable[[str], None]
 
 
-def listen(client: Any) -> None:
+def listen(client: AsyncInstructor) -> None:
     """Have each of a client's events noted in the outcome of its record."""
     client.on("cache:hit", _note_event)
     client.on("cache:coalesced", _note_event)
-    client.on("completion:response", note_answer)
     client.on("completion:usage", _note_usage)
+    client.on("completion:response", note_answer)
     client.on("parse:error", _note_invalid_answer)
 
 
 def _note_event(event: CacheEvent) -> None:
-    outcome = _current.get()
-    if outcome is not None:
-        outcome.note_event(event)
+    _current.get().note_event(event)
 
 
 def _note_usage(usage: Usage, attempt_number: int) -> None:
-    outcome = _current.get()
-    if outcome is not None:
-        outcome.note_usage(usage, attempt_number)
+    _current.get().note_usage(usage, attempt_number)
 
 
-def note_answer(_: Any) -> None:
+def note_answer(_: object) -> None:
     """Note that the provider has answered for the current record: its answer is stored, whatever signals come."""
-    outcome = _current.get()
-    if outcome is not None:
-        outcome.answered = True
+    _current.get().answered = True
 
 
 def _note_invalid_answer(_: Exception) -> None:
-    outcome = _current.get()
-    if outcome is not None:
-        outcome.answered = False  # the provider is asked once more
+    _current.get().answered = False  # the provider is asked once more
 
 
 def first_good(records: Iterator[Record], prompt: Prompt) -> Iterator[Record]:
-    """Try the prompt on the first record that can be used, before anything is asked.
-
-    Returns:
-        All the records.
+    """Try the prompt on the first record that can be used, before anything is asked; return all the records.
 
     Raises:
         ConfigurationError: The prompt names a field that this record does not have.
@@ -106,31 +94,18 @@ def first_good(records: Iterator[Record], prompt: Prompt) -> Iterator[Record]:
     for record in records:
         seen.append(record)
         if not record.error:
-            _try_prompt(prompt, record)
+            with suppress(ValidationError):  # an error of this one record, which is reported in its turn
+                prompt(record.data)
             break
     return chain(seen, records)
-
-
-def _try_prompt(prompt: Prompt, record: Record) -> None:
-    try:
-        prompt(record.data)
-    except ConfigurationError:
-        raise
-    except InstructorError:
-        return  # an error of this one record, which is reported in its turn
 
 
 class Run:
     """One run of a job.
 
     The first signal ends it once the requests under way have their answers, because they are paid for. A second one
-    says that the user is in a hurry: from then on the run waits for the provider no longer than `patience`. An answer
+    says that the user is in a hurry: from then on the run waits no longer than `patience` seconds for the provider. An answer
     that has come is always stored.
-
-    Args:
-        job: What to do.
-        signals: Where signals come from; None for a run that gets none.
-        patience: Seconds from the second signal until requests without an answer are dropped.
     """
 
     def __init__(self, job: Job, signals: SignalWatcher | None = None, patience: float = _PATIENCE) -> None:
@@ -161,7 +136,7 @@ class Run:
         self._workers = [asyncio.create_task(self._work(reader, buffer)) for _ in range(job.concurrency)]
         flusher = asyncio.create_task(self._flush())
         if self._signals is not None:
-            # From the handler, which may run while the loop sleeps: this wakes it.
+            # The handler may run while the loop sleeps; this wakes it.
             loop = asyncio.get_running_loop()
             self._signals.hand_to(lambda number: loop.call_soon_threadsafe(self.receive_signal, number))
         try:
@@ -241,7 +216,7 @@ class Run:
             return
         _current.set(outcome)
         try:
-            messages = [{"role": "user", "content": self._job.prompt(record.data)}]
+            messages: Messages = [{"role": "user", "content": self._job.prompt(record.data)}]
         except InstructorError as error:
             outcome.error = str(error)
             return

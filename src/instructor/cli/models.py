@@ -11,28 +11,28 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from instructor.describing import describe_value
 from instructor.exceptions import ConfigurationError
+from instructor.messages import ResponseModel
 
 _ADVICE = 'Write "module:Class" or "path/to/file.py:Class".'
 
 
-def load_response_model(name: str) -> Any:
+def load_response_model(name: str) -> ResponseModel:
     """Import the response model that ``module:Class`` or ``path/to/file.py:Class`` names.
 
     Modules are imported from the current directory too. The name after the colon is that of any response model (a
     class, a ``list[User]``, a ``Literal``), and may have dots in it.
 
     Raises:
-        ConfigurationError: The name is malformed, the module cannot be imported, or there is no such model in it.
+        ConfigurationError: The name is malformed, the module can't be imported, or there is no such model in it.
     """
     where, colon, path = name.rpartition(":")
     if not colon or not where or not path:
         raise ConfigurationError(f"--response-model {name!r} does not name a class. {_ADVICE}")
     module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
-    found: Any = module
+    found: object = module
     for part in path.split("."):
         if not hasattr(found, part):
             raise ConfigurationError(_describe_missing(where, path, found, part))
@@ -80,10 +80,10 @@ def _describe_failure(name: str, error: Exception) -> str:
     return f"{name} cannot be imported: {type(error).__name__}: {error} ({last.filename}, line {last.lineno})."
 
 
-def _describe_missing(where: str, path: str, found: Any, part: str) -> str:
-    members: dict[str, Any] = getattr(found, "__dict__", {})
-    names = [name for name, value in members.items() if inspect.isclass(value) and not name.startswith("_")]
-    own = [name for name in names if members[name].__module__ == getattr(found, "__name__", "")]
-    close = difflib.get_close_matches(part, names, 1)
+def _describe_missing(where: str, path: str, found: object, part: str) -> str:
+    members: dict[str, object] = getattr(found, "__dict__", {})
+    classes = {name: value for name, value in members.items() if isinstance(value, type) and not name.startswith("_")}
+    own = [name for name, value in classes.items() if value.__module__ == getattr(found, "__name__", "")]
+    close = difflib.get_close_matches(part, classes, 1)
     hint = f" Did you mean {close[0]}?" if close else (f" It has {', '.join(sorted(own))}." if own else "")
     return f"{where} has no {path!r}.{hint}"

@@ -126,11 +126,9 @@ def write_line(outcome: Outcome) -> bytes:
 
 
 class ReorderBuffer:
-    """Puts outcomes back into the order of the input, holding at most `window` of them.
+    """Calls `write` with each outcome in the order of the input.
 
-    Args:
-        window: How many records may be ahead of the oldest one that is still being asked.
-        write: Called with each outcome, in order.
+    `window` is how many records may be ahead of the oldest one that is still being asked.
     """
 
     def __init__(self, window: int, write: Callable[[Outcome], None]) -> None:

@@ -33,15 +33,7 @@ def check_output_paths(out: str, report: str | None, source: Path | None, cache:
     """Check that a run overwrites no file that it reads, whatever name or link leads there.
 
     Call it when the response model has been imported, because Python files are read too, and the cache was opened.
-
-    Args:
-        out: ``--out``; ``-`` for standard output.
-        report: ``--report``.
-        source: The input's path; None for standard input.
-        cache: The cache's directory.
-
-    Raises:
-        ConfigurationError: It would overwrite one.
+    `source` is None for standard input.
     """
     inputs = _identify_inputs(source, cache)
     outputs: dict[str, Path | int] = {"--out -": 1} if out == "-" else {f"--out {out}": Path(out)}

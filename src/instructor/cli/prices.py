@@ -25,12 +25,7 @@ _FREE = frozenset({"offline"})
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """The price of one model.
-
-    Attributes:
-        model: The model string, ``vendor/name``.
-        label: What is shown beside sums at the price of another model than the one asked: "as gpt-4.1-mini".
-    """
+    """The price of one model, ``vendor/name``. A `label` says that it isn't the model asked: "as gpt-6-luna"."""
 
     model: str
     label: str = ""
@@ -55,21 +50,13 @@ class Prices:
 
 
 def find_prices(model: str, price_as: str | None) -> Prices:
-    """Choose the model whose prices are shown.
-
-    Args:
-        model: The model asked.
-        price_as: The model whose prices to show instead, such as ``"openai/gpt-4.1-mini"``.
-
-    Raises:
-        ConfigurationError: The list has no price for `price_as`.
-    """
+    """Choose the model whose prices are shown: `price_as`, or else the model asked."""
     if price_as is None:
         return Prices(model.strip())
     prices = Prices(price_as.strip(), f"as {price_as.strip().partition('/')[2]}")
     if "/" not in price_as or prices.price(Usage(1, 1)) is None:
         raise ConfigurationError(
-            f'The price list knows no model {price_as!r}. Write --price-as "vendor/model", such as "openai/gpt-4.1-mini".'
+            f'The price list knows no model {price_as!r}. Write --price-as "vendor/model", such as "openai/gpt-6-luna".'
         )
     return prices
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from instructor.cli.prices import Prices, show_money
 from instructor.cli.run_stats import Outcome, RunStats
+from instructor.cli.terminal import print_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,47 +21,39 @@ _REFRESHES = 10
 _LONGEST_ERROR = 500
 
 
-class Display(Protocol):
-    """Something that shows a run."""
+class Display:
+    """Shows a run: a live bar and two lines of figures on a terminal, a line of figures every few seconds elsewhere."""
 
-    def start(self) -> None:
-        """Begin."""
-
-    def stop(self) -> None:
-        """End, leaving the last state on the screen."""
-
-    def update(self) -> None:
-        """Show figures that have changed."""
-
-
-class LiveDisplay:
-    """A bar and two lines of figures, drawn several times a second.
-
-    Args:
-        console: Where to draw.
-        stats: The figures.
-        prices: The price list of the figures.
-    """
-
-    def __init__(self, console: Console, stats: RunStats, prices: Prices) -> None:
+    def __init__(self, console: Console, stats: RunStats, prices: Prices, *, quiet: bool) -> None:
         from rich.live import Live
 
+        self._console = console
         self._stats = stats
         self._prices = prices
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=_REFRESHES)
+        is_live = console.is_terminal and not quiet
+        self._live = Live(console=console, get_renderable=self.draw, refresh_per_second=_REFRESHES) if is_live else None
+        self._due = math.inf if is_live or quiet else time.monotonic() + _PLAIN_SECONDS
 
     def start(self) -> None:
-        """Begin drawing."""
-        self._live.start()
+        """Begin to draw."""
+        if self._live is not None:
+            self._live.start()
 
     def stop(self) -> None:
-        """Draw once more and end."""
-        self._live.stop()
+        """Draw once more, and leave the last state on the screen."""
+        if self._live is not None:
+            self._live.stop()
 
     def update(self) -> None:
-        """Nothing to do: the next drawing reads the stats."""
+        """Write a line of figures if one is due. The live bar reads them by itself."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + _PLAIN_SECONDS
+            figures = [show_count(self._stats), *describe_counts(self._stats)]
+            figures += [describe_costs(self._stats, self._prices), show_time_left(self._stats)]
+            print_line(self._console, ", ".join(figures))
 
-    def _draw(self) -> RenderableType:
+    def draw(self) -> RenderableType:
+        """The live bar and its figures."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -78,56 +72,6 @@ class LiveDisplay:
         styles = ("green", "yellow", "cyan", "bold red" if stats.failed else "")
         counts = [Text(words, style) for words, style in zip(describe_counts(stats), styles, strict=True)]
         return Group(bar, Text(" \u00b7 ").join(counts), Text(describe_costs(stats, self._prices)))
-
-
-class PlainDisplay:
-    """A line of figures every few seconds.
-
-    Args:
-        console: Where to write.
-        stats: The figures.
-        prices: The price list of the figures.
-    """
-
-    def __init__(self, console: Console, stats: RunStats, prices: Prices) -> None:
-        self._console = console
-        self._stats = stats
-        self._prices = prices
-        self._due = time.monotonic() + _PLAIN_SECONDS
-
-    def start(self) -> None:
-        """Nothing to do."""
-
-    def stop(self) -> None:
-        """Nothing to do: the summary follows."""
-
-    def update(self) -> None:
-        """Write a line if the last one was written long enough ago."""
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + _PLAIN_SECONDS
-            figures = [show_count(self._stats), *describe_counts(self._stats)]
-            figures += [describe_costs(self._stats, self._prices), show_time_left(self._stats)]
-            self._console.print(", ".join(figures), highlight=False, soft_wrap=True)
-
-
-class NoDisplay:
-    """Shows nothing."""
-
-    def start(self) -> None:
-        """Nothing to do."""
-
-    def stop(self) -> None:
-        """Nothing to do."""
-
-    def update(self) -> None:
-        """Nothing to do."""
-
-
-def make_display(console: Console, stats: RunStats, prices: Prices, *, quiet: bool) -> Display:
-    """Choose the display that suits a console."""
-    if quiet:
-        return NoDisplay()
-    return (LiveDisplay if console.is_terminal else PlainDisplay)(console, stats, prices)
 
 
 def show_count(stats: RunStats) -> str:
@@ -172,59 +116,50 @@ def describe_costs(stats: RunStats, prices: Prices) -> str:
     tokens = f"{stats.spent.total_tokens:,} tokens"
     if not stats.priced:
         return f"{tokens}, price unknown"
+    return f"{tokens}, {describe_money(stats, prices)}"
+
+
+def describe_money(stats: RunStats, prices: Prices) -> str:
+    """Describe the money spent and saved, and by which price list if it isn't that of the model asked."""
     label = f" ({prices.label})" if prices.label else ""
-    return f"{tokens}, {show_money(stats.money_spent)} spent, {show_money(stats.money_saved)} saved{label}"
+    return f"{show_money(stats.money_spent)} spent, {show_money(stats.money_saved)} saved{label}"
 
 
 def report_failure(console: Console, outcome: Outcome) -> None:
     """Say which record failed, and why, on one line."""
-    reason = " ".join(outcome.error.split())
-    console.print(
-        f"line {outcome.line}: {reason[:_LONGEST_ERROR]}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
+    print_line(console, f"line {outcome.line}: {' '.join(outcome.error.split())[:_LONGEST_ERROR]}", "red")
 
 
 def make_summary(stats: RunStats, prices: Prices, places: dict[str, str]) -> Table:
-    """Make the table that ends a run.
-
-    Args:
-        stats: The figures.
-        prices: The price list of the figures.
-        places: Further rows, such as where the output is.
-    """
+    """Make the table that ends a run; `places` are further rows, such as where the output is."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in summarise(stats, prices).items():
-        table.add_row(name, value)
-    for name, value in places.items():
+    for name, value in (summarise(stats, prices) | places).items():
         table.add_row(name, value)
     return table
 
 
 def summarise(stats: RunStats, prices: Prices) -> dict[str, str]:
     """Return the rows of the summary, by name."""
-    money = [show_money(sum_) if stats.priced else "price unknown" for sum_ in (stats.money_spent, stats.money_saved)]
-    rows: dict[str, Any] = {
+    rows = {
         "records": show_count(stats) if stats.done != stats.total else f"{stats.done:,}",
         "from the cache": f"{stats.hits:,}",
         "asked": f"{stats.asked:,} ({stats.requests:,} requests)",
         "shared": f"{stats.shared:,} (identical records in flight)" if stats.shared else "",
         "failed": f"{stats.failed:,}",
         "tokens": f"{stats.spent.total_tokens:,} spent, {stats.saved.total_tokens:,} saved",
-        "money": f"{money[0]} spent, {money[1]} saved" if stats.priced else money[0],
+        "money": describe_money(stats, prices) if stats.priced else "price unknown",
         "time": show_seconds(stats.seconds) + _describe_time_saved(stats),
     }
-    if prices.label and stats.priced:
-        rows["money"] += f" ({prices.label})"
     return {name: value for name, value in rows.items() if value}
 
 
 def _describe_time_saved(stats: RunStats) -> str:
-    """Compare the time with that of the same run without its hits, where that is longer by what a reader would see."""
+    """Compare the time with that of the same run without its hits, if that is longer by a tenth."""
     if stats.seconds_saved < stats.seconds / 10:
         return ""
     return f" (about {show_seconds(stats.seconds + stats.seconds_saved)} without the cache)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -33,11 +33,7 @@ def make_prompt(template: str | None) -> Prompt:
 
 
 def show_record(data: Data) -> str:
-    """Return a record's own text.
-
-    Raises:
-        ValidationError: It has none.
-    """
+    """Return a record's own text; raise `ValidationError` if it has none."""
     if isinstance(data, str):
         return _check(data)
     named = [name for name in data if name.strip().lower() in _TEXT_FIELDS]
@@ -74,10 +70,10 @@ class _Template:
         """Fill the template. The text of a record is never read as a template itself.
 
         Raises:
-            ConfigurationError: It names a field that the record does not have.
-            ValidationError: It cannot be filled, or comes out empty.
+            ConfigurationError: It names a field that the record doesn't have.
+            ValidationError: It can't be filled, or nothing is in it then.
         """
-        fields: dict[str, Any] = {"text": data} if isinstance(data, str) else data
+        fields: dict[str, object] = {"text": data} if isinstance(data, str) else data
         missing = sorted(self._names - fields.keys() - {"record"})
         if missing:
             raise ConfigurationError(
@@ -100,7 +96,7 @@ def _find_guarded(tree: template_nodes.Template) -> set[str]:
     return {node.name for node in guards if isinstance(node, nodes.Name)}
 
 
-def _dump(value: Any) -> str:
+def _dump(value: object) -> str:
     return orjson.dumps(value, default=str).decode()
 
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import BinaryIO, Literal, cast
 
 import orjson
 
 from instructor.exceptions import ConfigurationError
 
 Format = Literal["csv", "jsonl", "text"]
-Data = dict[str, Any] | str
+Data = dict[str, object] | str
 
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
@@ -38,13 +38,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record.
-
-    Attributes:
-        line: The line of the source on which it begins, counted from 1.
-        data: A dict of fields, or the text of a line.
-        error: Why it can't be used; empty if it can.
-    """
+    """One record: fields or the text of a line, or else why it can't be used. It begins at `line`, counted from 1."""
 
     line: int
     data: Data = ""
@@ -53,11 +47,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Where records come from.
+    """Where records come from: a file, or standard input if `path` is None.
 
-    Attributes:
-        path: The file; None for standard input.
-        form: Its format; None to detect it by the name or the content.
+    Without a `form` the format is detected by the name or the content.
     """
 
     path: Path | None
@@ -109,15 +101,7 @@ class Input:
 
 
 def open_input(name: str, form: str | None) -> Input:
-    """Check the input that the user named.
-
-    Args:
-        name: A path, or ``-`` for standard input.
-        form: ``"csv"``, ``"jsonl"``, ``"text"``, or None to detect it by the name or the content.
-
-    Raises:
-        ConfigurationError: There is no such file, or no such format.
-    """
+    """Check the input and the format that the user named; ``-`` is standard input."""
     if form is not None and form not in _READERS:
         raise ConfigurationError(f"--format is csv, jsonl or text, not {form!r}.")
     chosen = cast("Format | None", form)
@@ -202,18 +186,22 @@ def _make_record(line: int, header: list[str], row: list[str]) -> Record:
     return Record(line, error=broken) if broken else Record(line, dict(zip(header, row, strict=True)))
 
 
-def _read_jsonl(lines: io.TextIOWrapper) -> Iterator[Record]:
+def _read_text(lines: io.TextIOWrapper) -> Iterator[Record]:
     for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _parse_line(number, line)
+        text = line.strip()
+        if text:
+            broken = _find_broken(text)
+            yield Record(number, error=broken) if broken else Record(number, text)
+
+
+def _read_jsonl(lines: io.TextIOWrapper) -> Iterator[Record]:
+    for record in _read_text(lines):
+        yield record if record.error else _parse_line(record.line, str(record.data))
 
 
 def _parse_line(number: int, line: str) -> Record:
-    broken = _find_broken(line)
-    if broken:
-        return Record(number, error=broken)
     try:
-        data = orjson.loads(line.strip())
+        data = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         return Record(number, error=f"not valid JSON: {error.msg} (column {error.colno})")
     if not isinstance(data, (dict, str)):
@@ -224,14 +212,6 @@ def _parse_line(number: int, line: str) -> Record:
 _JSON_NAMES: dict[type, str] = {
     list: "array", int: "number", float: "number", bool: "boolean", type(None): "null",
 }  # fmt: skip
-
-
-def _read_text(lines: io.TextIOWrapper) -> Iterator[Record]:
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if text:
-            broken = _find_broken(text)
-            yield Record(number, error=broken) if broken else Record(number, text)
 
 
 def _find_broken(text: str) -> str:

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from instructor.cli.prices import Prices
 from instructor.hooks import CacheEvent, HookName
@@ -61,16 +60,10 @@ class RunStats:
     Attributes:
         total: How many records there are; None where that is not known.
         concurrency: How many records are asked at once.
-        done: Records answered or failed.
-        hits: Records answered from the cache.
-        asked: Records for which the provider was asked.
-        shared: Records that shared the request of an identical one in flight.
-        failed: Records that failed.
-        requests: Requests that were answered, re-asking included.
-        spent: Tokens of those requests.
-        saved: Tokens that hits and shared records did not cost.
-        money_spent: The price of `spent` in US dollars.
-        money_saved: The price of `saved`.
+        done: Records so far. Each is one of `hits`, `asked`, `shared` (with an identical one in flight) and `failed`.
+        requests: Requests that were answered, with those that asked again.
+        spent: Tokens of those requests, which cost `money_spent` US dollars.
+        saved: Tokens that hits and shared records did not cost; `money_saved` is their price.
         priced: False once a price was not known.
         request_seconds_saved: How long the requests took whose answers were hits, one after the other.
         seconds: How long the run has taken.
@@ -97,10 +90,11 @@ class RunStats:
     def add(self, outcome: Outcome, prices: Prices) -> None:
         """Count one record."""
         self.done += 1
-        self.failed += bool(outcome.error)
-        self.hits += outcome.source == "hit" and not outcome.error
-        self.shared += outcome.source == "shared" and not outcome.error
-        self.asked += outcome.source == "asked" and not outcome.error
+        source = "failed" if outcome.error else outcome.source
+        self.failed += source == "failed"
+        self.hits += source == "hit"
+        self.shared += source == "shared"
+        self.asked += source == "asked"
         self.requests += outcome.attempts
         self.spent += outcome.spent
         self.saved += outcome.saved
@@ -131,7 +125,7 @@ class RunStats:
         """Estimate how much longer this run would have taken without its hits: their requests, so many at once."""
         return self.request_seconds_saved / max(1, min(self.concurrency, self.hits))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return the figures as plain data, for a report."""
         return {
             "total": self.total,

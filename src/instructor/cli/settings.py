@@ -18,7 +18,7 @@ class Settings:
     response_model: Annotated[
         str, Option(metavar="MODULE:CLASS", help="The type of the answers; also path/to/file.py:Class.")
     ]
-    model: Annotated[str, Option(metavar="VENDOR/NAME", help='The model to ask, such as "openai/gpt-4.1-mini".')]
+    model: Annotated[str, Option(metavar="VENDOR/NAME", help='The model to ask, such as "openai/gpt-6-luna".')]
     out: Annotated[str, Option(metavar="OUT.jsonl", help="Where the answers go, a JSON line for each; - for stdout.")]
     cache: Annotated[str, Option(metavar="DIR", help="The directory that keeps the answers for the next run.")] = (
         ".instructor_cache"

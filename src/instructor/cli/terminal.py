@@ -8,18 +8,14 @@ import sys
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 class SafeStream:
-    """Writes to a stream for as long as that works: a closed terminal must not end a run that others wait for.
-
-    Args:
-        stream: Most often standard error.
-    """
+    """Writes to a stream for as long as that works: a closed terminal must not end a run."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -38,7 +34,7 @@ class SafeStream:
         except (OSError, ValueError):
             return
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
 
@@ -49,6 +45,11 @@ def make_console() -> Console:
     # Python has None there where the descriptor is closed.
     stream = cast("TextIO | None", sys.stderr) or io.StringIO()
     return Console(file=cast("IO[str]", SafeStream(stream)))
+
+
+def print_line(console: Console, text: str, style: str = "") -> None:
+    """Print a text as it is, on one line however narrow the terminal."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class _ConsoleHandler(logging.Handler):
@@ -68,7 +69,7 @@ class _ConsoleHandler(logging.Handler):
         text = " ".join(message.split())
         if text not in self._shown:
             self._shown.add(text)
-            self._console.print(f"Warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            print_line(self._console, f"Warning: {text}", "yellow")
 
 
 @contextmanager

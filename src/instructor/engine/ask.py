@@ -77,7 +77,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities) or prompt
+    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
 
 
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
@@ -164,7 +164,7 @@ def correct(call: Call[Any], prompt: Prompt, error: Exception) -> Flow[Prompt | 
     """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent."""
     capabilities = call.adapter.learn(call.model, prompt.mode, error, prompt.capabilities)
     corrected = None if capabilities is None else prompt.adapt(capabilities)
-    if corrected is None:
+    if corrected is None or corrected.sends_same_as(prompt):
         return None
     event = AdaptedEvent(
         provider=call.adapter.provider, model=call.model, change=describe_change(prompt, corrected), reason=str(error)

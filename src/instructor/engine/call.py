@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.messages import Messages, Part
@@ -47,12 +48,16 @@ class Prompt(NamedTuple):
     capabilities: Capabilities
     wires: Mapping[Mode, Wire]
 
-    def adapt(self, capabilities: Capabilities) -> Prompt | None:
-        """The same prompt, asked as a model with other capabilities takes it; None if that changes nothing."""
+    def adapt(self, capabilities: Capabilities) -> Prompt:
+        """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
         mode = next((mode for mode in capabilities.modes if mode in self.wires), self.mode)
         arguments = adapt_arguments(self.arguments, capabilities)
-        adapted = Prompt(self.messages, arguments, self.wires[mode], mode, capabilities, self.wires)
-        return None if adapted == self else adapted
+        return Prompt(self.messages, arguments, self.wires[mode], mode, capabilities, self.wires)
+
+    def sends_same_as(self, other: Prompt) -> bool:
+        """Whether the request is the other prompt's. Modes that aren't used make no difference to it."""
+        modes = self.capabilities.modes
+        return self == other._replace(capabilities=replace(other.capabilities, modes=modes))
 
 
 class Policy(NamedTuple):

@@ -90,8 +90,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return sender.send(operation, request)
         case Write(handle, key, text, ttl):
             return handle.write(key, text, ttl)
-        case Claim(flights, key, source):
-            return note(flights.claim(key, source), leases)
+        case Claim(flights, key, source, past):
+            return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):
             return flight.wait(seconds)
         case Emit(hooks, name, arguments, details):
@@ -113,8 +113,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await sender.send(operation, request)
         case Write(handle, key, text, ttl):
             return await handle.write_async(key, text, ttl)
-        case Claim(flights, key, source):
-            return note(flights.claim(key, source), leases)
+        case Claim(flights, key, source, past):
+            return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):
             return await flight.wait_async(seconds)
         case Emit(hooks, name, arguments, details):

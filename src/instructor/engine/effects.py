@@ -50,11 +50,18 @@ class Claim(Generic[T]):
     """Lead the flight of a key. The result is a `Lease` for the leader, and the flight to wait for otherwise.
 
     The driver ends a lease when its flow ends, however that ends.
+
+    Attributes:
+        flights: The calls under way.
+        key: The key.
+        source: See `Lease.source`.
+        past: A flight that landed without an answer that this call can use; it isn't joined again.
     """
 
     flights: Flights[T]
     key: str
     source: object = None
+    past: Flight[T] | None = None
 
     def __iter__(self) -> Generator[Effect, Any, Lease[T] | Flight[T]]:
         result: Lease[T] | Flight[T] = yield self

@@ -134,7 +134,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             text = shorten(messages) if memo.sees_long else messages
             encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
             key = memo.young.get(encoding) or memo.find(encoding)
-        except ValueError:  # not plain data
+        except (ValueError, RecursionError):  # not plain data, or nested too deeply
             return MISSING
         if key is None:
             return MISSING

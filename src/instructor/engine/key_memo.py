@@ -8,13 +8,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, cast
 
+from instructor.cache.key import EXCLUDED_FROM_KEY
 from instructor.locks import make_lock
 
 EXACT = 2
 """The version of marshal's format that depends on nothing but the value: no reference counts, no interning."""
 
-NOT_KEYED = frozenset({"api_key", "cache", "cache_ttl", "hooks", "max_retries", "timeout", "token_budget"})
-"""Keywords that change how an answer is fetched, and not which one it is. They are no part of an encoding."""
+NOT_KEYED = EXCLUDED_FROM_KEY - {"cache_namespace"}
+"""Keywords that are not part of an encoding. The namespace is, because the key has it as a member of its own."""
 
 LONG = 32_768
 """Characters from which a text stands in an encoding by its SHA-256: it is hashed in pieces, which touches less memory
@@ -99,6 +100,22 @@ def decode(encoding: bytes) -> tuple[Any, dict[str, Any]]:
     """Make a copy of the messages and keywords that were encoded: what the caller said at that moment."""
     _, messages, *rest = marshal.loads(encoding)  # noqa: S302 - our own bytes, from this process
     return messages, rest[0] if rest else {}
+
+
+def name_of(encoding: bytes) -> bytes:
+    """The bytes under which the memo knows a call: its encoding, or a shorter one where it holds long texts.
+
+    They are made of the encoding alone, never of the caller's own objects, which another thread may change meanwhile:
+    then the memo would lead from what the call says now to the key of what it said before.
+    """
+    if len(encoding) <= LONG:
+        return encoding
+    number, messages, *keywords = marshal.loads(encoding)  # noqa: S302 - as in `decode`
+    try:
+        short = shorten(messages)
+    except RecursionError:  # marshal goes deeper than Python's own stack does
+        return encoding
+    return encoding if short is messages else marshal.dumps((number, short, *keywords), EXACT)
 
 
 def shorten(value: Any) -> Any:

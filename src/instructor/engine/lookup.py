@@ -174,8 +174,9 @@ def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) 
     """
     refusals = 0
     started = policy.clock()
+    past: Flight[Any] | None = None
     while True:
-        turn = yield from Claim(path.flights, key, policy.source)
+        turn = yield from Claim(path.flights, key, policy.source, past)
         if not isinstance(turn, Flight):
             return turn
         patience = None if policy.patience is None else policy.patience - (policy.clock() - started)
@@ -191,7 +192,9 @@ def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) 
             refusals += 1
             if served is not None or refusals > 1:
                 return served
-        # Handed over by a cancelled leader, or refused once: one of those who waited leads next.
+        # Handed over by a cancelled leader, or refused once: one of those who waited leads next, even while the
+        # leader before it is still storing its answer.
+        past = turn
 
 
 def share(

@@ -8,8 +8,7 @@ import inspect
 import time
 import types
 import typing
-from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 import pydantic
@@ -24,6 +23,9 @@ from instructor.function.comparison import is_same
 from instructor.function.fingerprint import closed_over_by, code_of, describe, describe_closure, name_of
 from instructor.messages import Part
 
+PydanticOptions: TypeAlias = dict[str, Any]
+"""Keywords of pydantic's methods that write and read."""
+
 
 class _Missing(enum.Enum):
     """Stands for "no value", because None is a value."""
@@ -36,7 +38,7 @@ MISSING: Final = _Missing.MISSING
 _HAS_NAMES = tuple(int(part) for part in pydantic.VERSION.split(".")[:2]) >= (2, 11)
 """Since pydantic 2.11 a value can be read by field names, whatever its aliases."""
 
-_WAYS: list[tuple[str, dict[str, Any]]] = [
+_WAYS: list[tuple[str, PydanticOptions]] = [
     *([("name", {"exclude_unset": True}), ("name", {})] if _HAS_NAMES else []),
     ("alias", {"exclude_unset": True, "by_alias": True}),
     ("alias", {"by_alias": True}),
@@ -44,7 +46,7 @@ _WAYS: list[tuple[str, dict[str, Any]]] = [
 """How a result may be written, best first: the first way that gives the same value when it is read is taken. Leaving
 unset fields out keeps ``model_fields_set``; not every alias that can be read is also written."""
 
-_READERS: dict[str, dict[str, Any]] = {"name": {"by_name": True, "by_alias": False}, "alias": {}}
+_READERS: dict[str, PydanticOptions] = {"name": {"by_name": True, "by_alias": False}, "alias": {}}
 
 
 class FunctionCodec:
@@ -52,30 +54,26 @@ class FunctionCodec:
 
     Args:
         function: The function.
-        shared: Whether other functions may use the same store. Only then does it matter what the function closes over.
-
-    Attributes:
-        asynchronous: Whether the function is ``async``.
+        shared: Whether other functions may use the same store. Only then do the variables of enclosing functions count.
 
     Raises:
         ConfigurationError: The function can't be cached; the message says why.
     """
 
-    def __init__(self, function: Any, *, shared: bool) -> None:
-        _check_function(function)
-        self.function: Callable[..., Any] = function
+    def __init__(self, function: object, *, shared: bool) -> None:
+        self.function = function = _check_function(function)
         self.asynchronous = inspect.iscoroutinefunction(function)
         self._name = f"{function.__module__}.{function.__qualname__}"
         self._signature = inspect.signature(function)
         self._warned: set[str] = set()
-        self._closed_over: types.FunctionType | None = function if shared else None
+        self._shared = shared
         self._code = code_of(function)
         self._type = _resolve_return(function)
         if self._type is not MISSING:
             self.adapter  # noqa: B018 - refuses what can't be cached now, not at the first call
 
     @functools.cached_property
-    def adapter(self) -> TypeAdapter[Any]:
+    def adapter(self) -> TypeAdapter[object]:
         """What validates and writes the results.
 
         Raises:
@@ -89,7 +87,7 @@ class FunctionCodec:
                 "Define it at the top of the module, or annotate with the class itself instead of its name in quotes."
             )
         try:
-            return TypeAdapter(self._type)
+            return TypeAdapter(cast("type[object]", self._type))
         except PydanticUndefinedAnnotation as error:
             raise ConfigurationError(f"The return type of {self._name} is not complete: {error}") from error
         except PydanticUserError as error:
@@ -98,7 +96,7 @@ class FunctionCodec:
                 "Annotate it with a pydantic model or any other type that pydantic validates."
             ) from error
 
-    def key_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    def key_of(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
         """Make the key of a call; None if the call is not to be cached.
 
         Raises:
@@ -120,7 +118,7 @@ class FunctionCodec:
             return None
         return f"function:{digest(texts)}"
 
-    def write(self, key: str, result: Any, expires: float | None, seconds: float) -> Entry | None:
+    def write(self, key: str, result: object, expires: float | None, seconds: float) -> Entry | None:
         """Write a result as an entry; None if what is read back would not be the same (see `is_same`)."""
         for way, options in _WAYS:
             answer = self._try_way(way, options, result)
@@ -143,7 +141,7 @@ class FunctionCodec:
         )
         return None
 
-    def read(self, entry: Entry) -> Any:
+    def read(self, entry: Entry) -> object:
         """Read what `write` wrote.
 
         Raises:
@@ -158,22 +156,22 @@ class FunctionCodec:
         Not before, because a function may use variables and types that are defined below it.
         """
         try:
-            schema: Any = self.adapter.json_schema(schema_generator=StableJsonSchema)
+            schema: object = self.adapter.json_schema(schema_generator=StableJsonSchema)
         except PydanticUserError:
             # Pydantic validates the type, but can't write its schema: it may have a custom validator.
             schema = repr(self._type)
         members = {
             "format": FORMAT,
-            "function": [name_of(cast("types.FunctionType", self.function)), self._code],
+            "function": [name_of(self.function), self._code],
             "schema": schema,
-            "closure": describe_closure(self._closed_over) if self._closed_over else None,
+            "closure": describe_closure(self.function) if self._shared else None,
         }
         return {name: write_json(value) for name, value in members.items()}
 
-    def _validate(self, way: str, answer: str) -> Any:
+    def _validate(self, way: str, answer: str) -> object:
         return self.adapter.validate_json(answer, **_READERS[way])
 
-    def _try_way(self, way: str, options: dict[str, Any], result: Any) -> str | None:
+    def _try_way(self, way: str, options: PydanticOptions, result: object) -> str | None:
         try:
             answer = self.adapter.dump_json(result, round_trip=True, warnings=False, **options).decode()
             return answer if is_same(result, self._validate(way, answer)) else None
@@ -190,7 +188,7 @@ class FunctionCodec:
         logging.getLogger("instructor.cache").warning(message)
 
 
-def _check_function(function: Any) -> None:
+def _check_function(function: object) -> types.FunctionType:
     if not inspect.isfunction(function):
         raise ConfigurationError(
             f"instructor_cache decorates a function or a method; got {function!r}. "
@@ -198,13 +196,14 @@ def _check_function(function: Any) -> None:
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigurationError(f"instructor_cache cannot cache the generator {function.__qualname__}; return a list.")
+    return function
 
 
-def _resolve_return(function: Any) -> Any:
+def _resolve_return(function: types.FunctionType) -> object:
     """The return type, evaluated if it is in quotes; `MISSING` if it names something that is not defined yet."""
     source = inspect.unwrap(function)
     try:
-        annotations: dict[str, Any] = source.__annotations__
+        annotations: dict[str, object] = source.__annotations__
     except NameError:  # Python 3.14 evaluates annotations when they are asked for
         return MISSING
     if "return" not in annotations:
@@ -222,8 +221,8 @@ def _resolve_return(function: Any) -> Any:
         return MISSING
 
 
-def _names_in_class_of(function: types.FunctionType) -> dict[str, Any]:
-    """What is defined in the class of a method, if that class is found in its module yet."""
+def _names_in_class_of(function: types.FunctionType) -> dict[str, object]:
+    """What is defined in the class of a method, if its module has that class by now."""
     names = function.__globals__
     for part in function.__qualname__.split(".")[:-1]:
         found = names.get(part)

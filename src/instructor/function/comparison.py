@@ -6,13 +6,13 @@ import datetime as dt
 import functools
 import operator
 import types
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
 from pydantic_core import TzInfo
 
 
-def is_same(one: Any, other: Any) -> bool:
+def is_same(one: object, other: object) -> bool:
     """Compare two values deeply and strictly, where ``==`` is too lax: it ignores types, private data and more.
 
     Built-in containers are compared member by member; the order of a dict's keys doesn't matter. Any other object is
@@ -29,63 +29,65 @@ def is_same(one: Any, other: Any) -> bool:
     """
     if one is other:
         return True
-    kind = type(cast("object", one))
-    if kind is not type(other):
+    if type(one) is not type(other):
         return _is_same_zone(one, other)
-    compare = _COMPARISONS.get(kind, _has_same_state)
-    return compare(one, other)
+    return _COMPARISONS.get(type(one), _has_same_state)(one, other)
 
 
-def _is_same_zone(one: Any, other: Any) -> bool:
-    zones = (one, other)
-    if not all(type(zone) in (dt.timezone, TzInfo) for zone in zones):
+def _is_same_zone(one: object, other: object) -> bool:
+    if not isinstance(one, _ZONES) or not isinstance(other, _ZONES):
         return False
-    return all(zone.utcoffset(None) == one.utcoffset(None) and zone.tzname(None) == one.tzname(None) for zone in zones)
+    return one.utcoffset(None) == other.utcoffset(None) and one.tzname(None) == other.tzname(None)
 
 
-def _has_same_text(one: Any, other: Any) -> bool:
+def _has_same_text(one: object, other: object) -> bool:
     return repr(one) == repr(other)
 
 
-def _has_same_items(one: Any, other: Any) -> bool:
+def _has_same_items(one: Sequence[object], other: Sequence[object]) -> bool:
     return len(one) == len(other) and all(map(is_same, one, other))
 
 
-def _has_same_pairs(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+def _has_same_pairs(one: Mapping[Any, object], other: Mapping[Any, object]) -> bool:
     names = {name: name for name in other}
     return len(one) == len(other) and all(
         name in names and is_same(name, names[name]) and is_same(item, other[name]) for name, item in one.items()
     )
 
 
-def _has_same_members(one: Any, other: Any) -> bool:
+def _has_same_members(one: Iterable[object], other: Iterable[object]) -> bool:
     return _has_same_pairs(dict.fromkeys(one), dict.fromkeys(other))
 
 
-def _has_same_state(one: Any, other: Any) -> bool:
+def _has_same_state(one: object, other: object) -> bool:
     (make, *parts), (make_other, *other_parts) = _state_of(one), _state_of(other)
     return bool(make == make_other) and is_same(parts, other_parts)
 
 
-def _state_of(value: Any) -> list[Any]:
+def _state_of(value: object) -> list[object]:
     """What a copy is made of: a callable, its arguments, the attributes, the items of a list and those of a dict."""
-    make, arguments, attributes, items, pairs = (*value.__reduce_ex__(4), None, None, None)[:5]
+    make, arguments, attributes, items, pairs = (*cast("tuple[Any, ...]", value.__reduce_ex__(4)), None, None, None)[:5]
     if isinstance(attributes, dict):
-        attributes = _without_computed(cast("dict[str, Any]", attributes), type(cast("object", value)))
+        attributes = _without_computed(cast("dict[str, object]", attributes), type(value))
     return [make, arguments, attributes, list(items or ()), dict(pairs or ())]
 
 
-def _without_computed(attributes: dict[str, Any], kind: type) -> dict[str, Any]:
+def _without_computed(attributes: dict[str, object], kind: type) -> dict[str, object]:
     """Leave out what each ``cached_property`` of the class has kept."""
     return {
         # A pydantic model has its attributes one level deeper.
-        name: _without_computed(value, kind) if name == "__dict__" else value
+        name: _without_computed(cast("dict[str, object]", value), kind) if name == "__dict__" else value
         for name, value in attributes.items()
         if not isinstance(getattr(kind, name, None), functools.cached_property)
     }
 
 
-_COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+_ZONES = (dt.timezone, TzInfo)
+
+_Compare: TypeAlias = Callable[[Any, Any], bool]
+"""Compares two objects of the class beside which it stands in the table."""
+
+_COMPARISONS: dict[type, _Compare] = {
     bool: operator.eq,
     int: operator.eq,
     str: operator.eq,

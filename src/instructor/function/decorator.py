@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
+from instructor.describing import refuse
 from instructor.engine.call import Policy
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.effects import Flow
 from instructor.engine.lookup import through_cache
 from instructor.engine.path import make_path
-from instructor.exceptions import ConfigurationError
 from instructor.function.codec import FunctionCodec
 from instructor.function.question import Function, FunctionQuestion
+from instructor.validation import check_seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,8 +25,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 @overload
 def instructor_cache(function: F, /) -> F: ...
 @overload
-def instructor_cache(*, cache: Any = None, ttl: float | timedelta | None = None) -> Callable[[F], F]: ...
-def instructor_cache(function: Any = None, /, *, cache: Any = None, ttl: float | timedelta | None = None) -> Any:
+def instructor_cache(*, cache: object = None, ttl: float | timedelta | None = None) -> Callable[[F], F]: ...
+def instructor_cache(
+    function: object = None, /, *, cache: object = None, ttl: float | timedelta | None = None
+) -> object:
     """Cache what a function returns, by its arguments. For functions and methods, plain and ``async``.
 
     Use it around a function that does more than one call of a client: that reads a page, asks twice and merges. Around
@@ -73,9 +75,9 @@ def instructor_cache(function: Any = None, /, *, cache: Any = None, ttl: float |
         >>> double(2), double(x=2), double.cache.stats().hits
         (4, 4, 1)
     """
-    seconds = _check_ttl(ttl)
+    seconds = check_seconds(ttl, "instructor_cache(ttl=)")
 
-    def decorate(target: Any) -> Any:
+    def decorate(target: object) -> object:
         if cache is None:
             return _decorate(target, AutoCache(), seconds, shared=False)
         store = _store_of(cache)
@@ -88,35 +90,33 @@ def instructor_cache(function: Any = None, /, *, cache: Any = None, ttl: float |
     return decorate if function is None else decorate(function)
 
 
-def _decorate(target: Any, store: BaseCache, ttl: float | None, *, shared: bool) -> Any:
+def _decorate(target: object, store: BaseCache, ttl: float | None, *, shared: bool) -> object:
     if isinstance(target, classmethod | staticmethod):
-        descriptor: Any = cast("Any", target)
+        descriptor = cast("Any", target)
         return type(descriptor)(_decorate(descriptor.__func__, store, ttl, shared=shared))
     codec = FunctionCodec(target, shared=shared)
     function = Function(codec, make_path(store))
     # All that makes a function answer differently is in its key, so an error holds for every caller.
     policy = Policy(ttl=ttl)
 
-    def ask(key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
+    def ask(key: str, args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object]:
         question = FunctionQuestion(function, key, {"args": args, "kwargs": kwargs})
         return through_cache(function.path, key, question, policy)
 
-    @functools.wraps(target)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(codec.function)
+    def call(*args: object, **kwargs: object) -> object:
         key = codec.key_of(args, kwargs)
-        if key is None:
-            return target(*args, **kwargs)
-        return drive(ask(key, args, kwargs), function)
+        return codec.function(*args, **kwargs) if key is None else drive(ask(key, args, kwargs), function)
 
-    @functools.wraps(target)
-    async def call_async(*args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(codec.function)
+    async def call_async(*args: object, **kwargs: object) -> object:
         key = codec.key_of(args, kwargs)
         if key is None:
-            return await target(*args, **kwargs)
+            return await codec.function(*args, **kwargs)
         return await drive_async(ask(key, args, kwargs), function)
 
-    wrapper: Any = call_async if codec.asynchronous else call
-    wrapper.cache = store
+    wrapper = call_async if codec.asynchronous else call
+    wrapper.__dict__["cache"] = store
     return wrapper
 
 
@@ -131,50 +131,33 @@ class _DiskcacheStore(BaseCache):
     def get(self, key: str) -> Any:
         return self.cache.get(key)
 
-    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+    def set(self, key: str, value: object, ttl: int | None = None) -> None:
         self.cache.set(key, value, expire=ttl)
 
 
-def _wrap_redis(client: Any) -> BaseCache:
+def _wrap_redis(**client: Any) -> BaseCache:
     from instructor.cache.redis import RedisCache
 
-    return RedisCache(client=client)
+    return RedisCache(**client)
 
 
-def _wrap_async_redis(client: Any) -> BaseCache:
-    from instructor.cache.redis import RedisCache
-
-    return RedisCache(async_client=client)
-
-
-_FOREIGN: dict[str, Callable[[Any], BaseCache]] = {
+_FOREIGN: dict[str, Callable[[object], BaseCache]] = {
     "diskcache.core.Cache": _DiskcacheStore,
     "diskcache.fanout.FanoutCache": _DiskcacheStore,
-    "redis.client.Redis": _wrap_redis,
-    "redis.cluster.RedisCluster": _wrap_redis,
-    "redis.asyncio.client.Redis": _wrap_async_redis,
-    "redis.asyncio.cluster.RedisCluster": _wrap_async_redis,
+    "redis.client.Redis": lambda client: _wrap_redis(client=client),
+    "redis.cluster.RedisCluster": lambda client: _wrap_redis(client=client),
+    "redis.asyncio.client.Redis": lambda client: _wrap_redis(async_client=client),
+    "redis.asyncio.cluster.RedisCluster": lambda client: _wrap_redis(async_client=client),
 }
 """Other libraries' caches, recognised by name because the libraries may not be installed."""
 
 
-def _store_of(cache: Any) -> BaseCache:
+def _store_of(cache: object) -> BaseCache:
     if isinstance(cache, BaseCache):
         return cache
     for kind in type(cache).__mro__:
         wrap = _FOREIGN.get(f"{kind.__module__}.{kind.__qualname__}")
         if wrap is not None:
             return wrap(cache)
-    raise ConfigurationError(
-        "instructor_cache(cache=) takes a BaseCache, such as DiskCache(), a diskcache.Cache or a redis.Redis; "
-        f"got an instance of {type(cache).__module__}.{type(cache).__qualname__}."
-    )
-
-
-def _check_ttl(ttl: Any) -> float | None:
-    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise ConfigurationError(f"instructor_cache(ttl=) takes seconds or a timedelta, not below 0; got {ttl!r}.")
-    return seconds
+    advice = "a BaseCache, such as DiskCache(), a diskcache.Cache or a redis.Redis"
+    raise refuse("instructor_cache(cache=)", cache, advice)

@@ -10,11 +10,16 @@ import textwrap
 import types
 import weakref
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
 from instructor.cache.key import MARK, Form, canonical, schema_of, write_json
+
+Plain: TypeAlias = object
+"""Plain data: what `write_json` writes."""
+Outer: TypeAlias = tuple[object, ...]
+"""Functions and classes that are being described, which a value below them may refer to."""
 
 _SCRIPTS = ("__main__", "__mp_main__")
 """The module names of a script, in its own process and in those that `multiprocessing` starts."""
@@ -35,19 +40,19 @@ def name_of(definition: types.FunctionType | type) -> list[str | None]:
 
 
 def code_of(function: types.FunctionType) -> str:
-    """A digest of the code of a function that is being decorated, by which its keys change when it is edited.
+    """A digest of the code of a function that is being decorated: its keys change when it is edited.
 
-    For a function at the top of a module, or in a class there, it is made of the parsed source without comments,
-    layout and decorators, so it is the same in every version of Python. Call it at once when the function is defined,
+    The digest of a function at the top of a module, or in a class there, is that of the parsed source without comments,
+    layout and decorators, which is the same in every version of Python. Call this at once when the function is defined,
     because the file may be edited while the program runs. A function inside a function may be defined at any time, so
-    its digest is made of the bytecode, which differs between minor versions of Python; as is that of a function whose
-    source can't be had.
+    its digest is that of the bytecode, which differs between minor versions of Python. Where there is no source, too,
+    the bytecode is used.
     """
     tree = _written_tree(function) if "<" not in function.__code__.co_qualname else None
     return _digest(tree or _written_code(function.__code__))
 
 
-def describe(value: Any, path: str, outer: tuple[Any, ...] = ()) -> Any:
+def describe(value: object, path: str, outer: Outer = ()) -> Plain:
     """Turn a value that a function uses into plain data for its key.
 
     Modules are known by name; functions by name, code, defaults and what they close over; classes by name, the code of
@@ -56,7 +61,7 @@ def describe(value: Any, path: str, outer: tuple[Any, ...] = ()) -> Any:
     Args:
         value: An argument, or a variable of an enclosing function.
         path: What to call the value in an error.
-        outer: Functions and classes being described, which the value may refer to.
+        outer: What is being described around it.
 
     Raises:
         NoCanonicalFormError: The value, or something in it, has no form that is the same in every process.
@@ -70,7 +75,7 @@ def describe(value: Any, path: str, outer: tuple[Any, ...] = ()) -> Any:
     return canonical(value, path, Form.ARGUMENT)
 
 
-def describe_closure(function: types.FunctionType, path: str = "", outer: tuple[Any, ...] = ()) -> dict[str, Any]:
+def describe_closure(function: types.FunctionType, path: str = "", outer: Outer = ()) -> dict[str, Plain]:
     """Describe the variables of enclosing functions that a function uses."""
     outer = (*outer, function)
     closed_over = sorted(closed_over_by(function).items())
@@ -80,18 +85,18 @@ def describe_closure(function: types.FunctionType, path: str = "", outer: tuple[
     }
 
 
-def closed_over_by(function: types.FunctionType) -> dict[str, Any]:
+def closed_over_by(function: types.FunctionType) -> dict[str, object]:
     """The variables of enclosing functions that a function uses, where they have a value."""
-    found: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            found[name] = cell.cell_contents
+            values[name] = cell.cell_contents
         except ValueError:
             continue  # not assigned yet
-    return found
+    return values
 
 
-def _describe_function(function: types.FunctionType, path: str, outer: tuple[Any, ...]) -> Any:
+def _describe_function(function: types.FunctionType, path: str, outer: Outer) -> Plain:
     while function.__globals__.get("__name__") == "instructor.function.decorator":
         function = function.__wrapped__  # type: ignore[attr-defined]  # pyright: ignore - set by functools.wraps
     name = name_of(function)
@@ -103,11 +108,11 @@ def _describe_function(function: types.FunctionType, path: str, outer: tuple[Any
     return [name, _digest(_written_code(function.__code__)), described, describe_closure(function, f"{path}, ", outer)]
 
 
-_descriptions: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+_descriptions: weakref.WeakKeyDictionary[type, Plain] = weakref.WeakKeyDictionary()
 """Descriptions of classes, which take long to make."""
 
 
-def _describe_class(kind: type, path: str, outer: tuple[Any, ...]) -> Any:
+def _describe_class(kind: type, path: str, outer: Outer) -> Plain:
     name = name_of(kind)
     if kind in outer or kind.__module__.partition(".")[0] in sys.stdlib_module_names:
         return [name]
@@ -132,12 +137,12 @@ def _methods_of(kind: type) -> dict[str, types.FunctionType]:
     return found
 
 
-def _digest(data: Any) -> str:
+def _digest(data: Plain) -> str:
     return hashlib.sha256(write_json(data).encode()).hexdigest()
 
 
-def _written_tree(function: types.FunctionType) -> Any:
-    """The parsed source of a function as plain data; None if its source can't be had."""
+def _written_tree(function: types.FunctionType) -> Plain:
+    """The parsed source of a function as plain data; None if there is no source."""
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function.__code__))).body
     except (OSError, SyntaxError, ValueError):
@@ -147,9 +152,9 @@ def _written_tree(function: types.FunctionType) -> Any:
     return _written_node(tree)
 
 
-def _written_node(node: Any) -> Any:
+def _written_node(node: object) -> Plain:
     if isinstance(node, list):
-        return [_written_node(item) for item in cast("list[Any]", node)]
+        return [_written_node(item) for item in cast("list[object]", node)]
     if not isinstance(node, ast.AST):
         return repr(node)
     # Python versions differ in fields that are empty nearly always, such as `type_params`.
@@ -157,16 +162,16 @@ def _written_node(node: Any) -> Any:
     return [type(node).__name__, {name: _written_node(value) for name, value in fields if name != "kind"}]
 
 
-def _written_code(code: types.CodeType) -> Any:
+def _written_code(code: types.CodeType) -> Plain:
     constants = [_written_constant(constant) for constant in code.co_consts]
     return [code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
 
 
-def _written_constant(constant: Any) -> Any:
+def _written_constant(constant: object) -> Plain:
     if isinstance(constant, types.CodeType):
         return _written_code(constant)
     if isinstance(constant, frozenset):
-        return sorted(map(repr, cast("frozenset[Any]", constant)))
+        return sorted(map(repr, cast("frozenset[object]", constant)))
     if isinstance(constant, tuple):
-        return [_written_constant(item) for item in cast("tuple[Any, ...]", constant)]
+        return [_written_constant(item) for item in cast("tuple[object, ...]", constant)]
     return repr(constant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from instructor.engine.call import Live
 from instructor.engine.effects import Emit, Flow, Send
@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One decorated function. To the drivers it is the sender.
-
-    Attributes:
-        codec: How its calls are keyed, and its results written and read.
-        path: Where its results are kept.
-    """
+    """One decorated function, and where its results are kept. To the drivers it is the sender."""
 
     codec: FunctionCodec
     path: CachePath
@@ -33,41 +28,46 @@ class Function:
     def prepare(self) -> None:
         """A function needs no preparation."""
 
-    def send(self, operation: str, request: Request) -> Any:  # noqa: ARG002 - a function has one operation: to be called
+    def send(self, operation: str, request: Request) -> object:  # noqa: ARG002 - a function has one operation: to be called
         """Call the function with a request's ``args`` and ``kwargs``; an awaitable if it is ``async``."""
         return self.codec.function(*request["args"], **request["kwargs"])
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionQuestion:
-    """A `Question` about one call of a function: its result.
-
-    Attributes:
-        function: The function.
-        key: The call's key.
-        request: The call's ``args`` and ``kwargs``.
-    """
+    """A `Question` whose answer is the result of one call; the request is the call's ``args`` and ``kwargs``."""
 
     function: Function
     key: str
     request: Request
 
-    def read(self, entry: Entry) -> Any:
+    def read(self, entry: Entry) -> object:
         """Read a stored result through the return type."""
         return self.function.codec.read(entry)
 
-    def ask(self) -> Flow[Live[Any]]:
-        """Run the function."""
+    def ask(self) -> Flow[Live[object]]:
+        """Run the function.
+
+        The function gets the caller's own arguments. If one of them was changed while the store was read, the result
+        answers another question than the key's, so it is neither stored nor shared.
+        """
+        flaw = None if self._is_unchanged() else "an argument was changed while the store was read"
         started = time.perf_counter()
         result = yield from Send("call", self.request)
-        return Live(result, completion=result, seconds=time.perf_counter() - started)
+        return Live(result, completion=result, seconds=time.perf_counter() - started, flaw=flaw)
 
-    def write(self, live: Live[Any], expires: float | None) -> Entry | None:
-        """Put a result in writing; None if it could not be read back as it is."""
-        return self.function.codec.write(self.key, live.value, expires, live.seconds)
+    def write(self, live: Live[object], expires: float | None) -> Entry | None:
+        """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
+        return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)
 
-    def copy(self, live: Live[Any], entry: Entry | None) -> Any:
-        """Make an own copy of another call's result. What can't be copied can't be shared."""
+    def copy(self, live: Live[object], entry: Entry | None) -> object:
+        """Make an own copy of another call's result.
+
+        Raises:
+            Exception: The result can't be copied, or isn't one of this key: it can't be shared.
+        """
+        if live.flaw:
+            raise ValueError(live.flaw)
         return copy.deepcopy(live.value) if entry is None else self.read(entry)
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
@@ -76,3 +76,6 @@ class FunctionQuestion:
         if name is HookName.CACHE_MISS:
             self.function.path.tiers[0].handle.count(misses=1)
         return None
+
+    def _is_unchanged(self) -> bool:
+        return self.function.codec.key_of(self.request["args"], self.request["kwargs"]) == self.key

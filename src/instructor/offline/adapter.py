@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 from importlib import import_module
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 from instructor.exceptions import ConfigurationError, ProviderError
-from instructor.messages import Request
+from instructor.messages import Completion, Request
 from instructor.offline.completion import make_completion
 from instructor.offline.reader import fill_schema
 from instructor.providers.adapter import SimpleAdapter
@@ -26,7 +26,26 @@ _OPERATION = "chat.completions.create"
 _NO_SCHEMA = "The offline provider is not a language model and can only fill a schema. Prompt was: "
 
 
-class OfflineAdapter(SimpleAdapter):
+class ChatAdapter(SimpleAdapter):
+    """The part of an `Adapter` that speaks OpenAI's chat API and has neither a client of the SDK nor a server."""
+
+    endpoint: Mapping[str, Any] = {}
+
+    @property
+    def client(self) -> Self:
+        """The adapter itself."""
+        return self
+
+    def dump(self, completion: Completion) -> str:
+        """Write a completion as one line of JSON."""
+        return CODEC.dump(completion)
+
+    def load(self, text: str) -> Completion:
+        """Make the completion that `dump` wrote."""
+        return CODEC.load(text)
+
+
+class OfflineAdapter(ChatAdapter):
     """An `Adapter` that answers by itself; its requests and completions are those of OpenAI's chat API.
 
     Args:
@@ -42,17 +61,11 @@ class OfflineAdapter(SimpleAdapter):
     """
 
     provider = "offline"
-    endpoint: Mapping[str, Any] = {}
 
     def __init__(self, asynchronous: bool = False, *, latency: float = 0.0) -> None:
         if type(latency) not in (int, float) or not 0 <= latency < float("inf"):
             raise ConfigurationError(f"latency= is a number of seconds, 0 or more, not {latency!r}.")
         self.asynchronous, self.latency = asynchronous, float(latency)
-
-    @property
-    def client(self) -> OfflineAdapter:
-        """The adapter itself: there is no SDK client behind it."""
-        return self
 
     def send(self, operation: str, request: Request) -> Any:
         """Answer a request with a ``ChatCompletion`` of the openai SDK.
@@ -63,14 +76,6 @@ class OfflineAdapter(SimpleAdapter):
         if operation != _OPERATION or request.get("stream"):
             raise ProviderError(self.provider, f"It answers {_OPERATION} only, without streaming, not {operation}.")
         return self._answer_later(request) if self.asynchronous else self._answer_now(request)
-
-    def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON."""
-        return CODEC.dump(completion)
-
-    def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote."""
-        return CODEC.load(text)
 
     def _answer_now(self, request: Request) -> Any:
         if self.latency:

@@ -7,20 +7,14 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
 from instructor.providers.clients import Close
 from instructor.providers.completions import Codec, construct_members, write_members
 from instructor.providers.identity import (
     describe_endpoint,
-    describe_headers,
-    describe_transport,
-    keyed_query,
-    normalise_url,
     parse_header_lines,
     read_client,
-    read_client_members,
-    read_client_url,
+    read_settings,
     read_url,
     read_variable,
 )
@@ -33,6 +27,7 @@ from instructor.providers.sdk_adapter import (
     hold_client,
     hold_clients,
     import_sdk,
+    import_wrapped,
     require_key,
     settle_platform,
 )
@@ -155,10 +150,7 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
         ClientError: It is not a client of that SDK.
     """
     vendor = find_vendor("anthropic")
-    try:
-        sdk = import_sdk("anthropic", vendor)
-    except ConfigurationError as error:
-        raise ClientError(str(error)) from error
+    sdk = import_wrapped("anthropic", vendor)
     asynchronous = check_client(
         client,
         {
@@ -181,14 +173,10 @@ def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
 
 def describe_client(client: Any) -> dict[str, Any]:
     """Read the endpoint off a client; equal to what `make_adapter` knows without one."""
-    places = {member: value for name, member in _PLACES.items() if (value := read_client(client, name)) is not None}
-    return _describe(
-        read_client_url(client),
-        headers=read_client_members(client, "_custom_headers", "default_headers"),
-        query=read_client_members(client, "_custom_query", "default_query"),
-        places=places,
-        http_client=getattr(client, "_client", None),
-    )
+    places: dict[str, Any] = {
+        member: value for name, member in _PLACES.items() if (value := read_client(client, name)) is not None
+    }
+    return describe_endpoint(**read_settings(client), **places)
 
 
 def _choose_close(asynchronous: bool, options: Mapping[str, Any]) -> Close | None:
@@ -209,25 +197,11 @@ def _profile_rules(vendor: Vendor, api_key: Any) -> bool:
 
 def _describe_arguments(url: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     lines = parse_header_lines(os.environ.get("ANTHROPIC_CUSTOM_HEADERS"))
-    headers = lines | dict(arguments.get("default_headers") or {})
-    return _describe(
-        url,
-        headers=headers,
-        query=arguments.get("default_query") or {},
-        places={},
-        http_client=arguments.get("http_client"),
-    )
-
-
-def _describe(
-    url: Any, *, headers: Mapping[str, Any], query: Mapping[str, Any], places: Mapping[str, Any], http_client: Any
-) -> dict[str, Any]:
     return describe_endpoint(
-        base_url=None if url is None else normalise_url(url),
-        default_headers=describe_headers(headers),
-        default_query=keyed_query(query),
-        **places,
-        **describe_transport(http_client),
+        url,
+        headers=lines | dict(arguments.get("default_headers") or {}),
+        query=arguments.get("default_query") or {},
+        http_client=arguments.get("http_client"),
     )
 
 

@@ -301,8 +301,8 @@ def plain_name(model: str) -> str:
     name of the model that was fine-tuned.
 
     Example:
-        >>> plain_name("us.anthropic.claude-opus-5-5-v1:0"), plain_name("ft:gpt-4o-mini-2024-07-18:acme::1")
-        ('anthropic.claude-opus-5-5-v1:0', 'gpt-4o-mini-2024-07-18')
+        >>> plain_name("us.anthropic.claude-opus-5-5-v1:0"), plain_name("ft:gpt-6-luna-2026-07-18:acme::1")
+        ('anthropic.claude-opus-5-5-v1:0', 'gpt-6-luna-2026-07-18')
     """
     name = model.strip().lower().rpartition("/")[2]
     if name.startswith("ft:"):

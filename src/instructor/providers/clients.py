@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import suppress
+from operator import methodcaller
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,12 @@ class SharedClient:
     Args:
         make: Makes it.
         client: The client itself, if there is one already.
+        end: Closes it.
     """
 
-    def __init__(self, make: Make, client: Any = None) -> None:
+    def __init__(self, make: Make, client: Any = None, end: Callable[[Any], None] = methodcaller("close")) -> None:
         self._make = make
+        self._end = end
         self._client = client
         self._is_callers = client is not None
         self._lock = make_lock()
@@ -78,7 +81,7 @@ class SharedClient:
         with self._lock:
             client, self._client = (None, self._client) if self._is_callers else (self._client, None)
         if client is not None:
-            client.close()
+            self._end(client)
 
     async def aclose(self) -> None:
         """Nothing to close: an asynchronous client that all loops share uses connections of the caller's."""

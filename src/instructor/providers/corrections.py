@@ -94,17 +94,10 @@ class CapabilityMemory:
         return self._history(model)[0]
 
     def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
-        """Learn from an error that the provider answered with.
+        """Learn from an error that the provider answered with; see `Adapter.learn`.
 
-        Args:
-            model: The model that was asked.
-            mode: The mode that the request used.
-            error: The SDK's error.
-            sent: The capabilities that the request was written for. With it, calls that were refused at the same
-                time learn one thing together; without it each of them would take one more mode away.
-
-        Returns:
-            What to write the next request for; None if the error is about something else, or nothing is left.
+        With `sent`, calls that were refused at the same time learn one thing together; without it each of them would
+        take one more mode away.
         """
         text = read_refusal(error)
         if text is None:

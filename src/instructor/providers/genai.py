@@ -8,13 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from instructor.exceptions import ClientError, ConfigurationError
+from instructor.exceptions import ConfigurationError
 from instructor.headers import storable_headers
 from instructor.providers.completions import Codec, is_plain
 from instructor.providers.identity import (
     describe_endpoint,
-    describe_headers,
-    describe_transport,
     normalise_url,
     read_variable,
 )
@@ -28,6 +26,7 @@ from instructor.providers.sdk_adapter import (
     hold_client,
     hold_clients,
     import_sdk,
+    import_wrapped,
     require_key,
 )
 from instructor.providers.table import Vendor, find_vendor
@@ -90,7 +89,9 @@ def make_adapter(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
-            lambda: _make_client(vendor, vertex, api_key, arguments, http), _close_client if owned else None
+            lambda: _make_client(vendor, vertex, api_key, arguments, http),
+            _close_client if owned else None,
+            _end_client,
         ),
         describe=lambda client: describe_client(client, asynchronous=asynchronous),
         codec=CODEC,
@@ -109,10 +110,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
     Raises:
         ClientError: It is not a ``genai.Client``.
     """
-    try:
-        sdk = import_sdk("google.genai", find_vendor("google"))
-    except ConfigurationError as error:
-        raise ClientError(str(error)) from error
+    sdk = import_wrapped("google.genai", find_vendor("google"))
     check_client(
         client,
         {sdk.Client: False},
@@ -146,7 +144,7 @@ def describe_client(client: Any, *, asynchronous: bool) -> dict[str, Any]:
             "api_version": None if options.api_version == _default_version(vertex) else options.api_version,
             "headers": options.headers,
             "extra_body": options.extra_body,
-            "base_url_resource_scope": getattr(options, "base_url_resource_scope", None),  # newer than 1.30
+            "base_url_resource_scope": getattr(options, "base_url_resource_scope", None),  # newer than 1.32
         },
         http_client=_find_transport(inner, options, asynchronous=asynchronous),
     )
@@ -159,16 +157,19 @@ def _find_transport(inner: Any, options: Any, *, asynchronous: bool) -> Any:
     return getattr(inner, "_httpx_client", None)
 
 
-async def _close_client(client: Any) -> None:
+def _end_client(client: Any) -> None:
     if hasattr(client, "close"):
         client.close()
+    else:  # the oldest versions have no way to close a client
+        getattr(client, "_api_client")._httpx_client.close()  # noqa: B009, SLF001 - private
+
+
+async def _close_client(client: Any) -> None:
+    _end_client(client)
+    if hasattr(client.aio, "aclose"):
         await client.aio.aclose()
-        return
-    # Older versions have no way to close a client; left open, its connections fail when they are collected after the
-    # end of their event loop.
-    inner = getattr(client, "_api_client")  # noqa: B009 - private
-    inner._httpx_client.close()  # noqa: SLF001 - as above
-    await inner._async_httpx_client.aclose()  # noqa: SLF001 - as above
+    else:  # left open, connections fail when they are collected after the end of their event loop
+        await getattr(client, "_api_client")._async_httpx_client.aclose()  # noqa: B009, SLF001 - as above
 
 
 def _names_members(http: Mapping[str, Any], asynchronous: bool) -> bool:
@@ -296,15 +297,15 @@ def _describe(
 ) -> dict[str, Any]:
     scope = http.get("base_url_resource_scope")
     return describe_endpoint(
-        base_url=None if base_url is None else normalise_url(base_url),
+        base_url,
+        headers=http.get("headers") or {},
+        http_client=http_client,
         api_version=http.get("api_version"),
         vertexai=vertex or None,
         project=place.get("project") if vertex else None,
         location=place.get("location") if vertex else None,
         resource_scope=getattr(scope, "value", scope),
-        default_headers=describe_headers(http.get("headers") or {}),
         extra_body=http.get("extra_body"),
-        **describe_transport(http_client),
     )
 
 

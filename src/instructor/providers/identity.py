@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -162,18 +163,56 @@ def read_client_url(client: Any) -> str | None:
         return None
 
 
-def read_client_members(client: Any, *names: str) -> Mapping[str, Any]:
-    """Read the first of some attributes of an SDK's client that is a mapping; empty if none is.
+def describe_endpoint(
+    base_url: Any = None,
+    *,
+    headers: Mapping[str, Any] = MappingProxyType({}),
+    query: Mapping[str, Any] = MappingProxyType({}),
+    http_client: Any = None,
+    **members: Any,
+) -> dict[str, Any]:
+    """Make an endpoint of what is known about it; members that are None or empty are left out.
 
-    What the caller set is private in the SDKs; the public attribute, which also holds what the SDK adds, comes second.
+    Args:
+        base_url: The base URL as the caller or the SDK wrote it.
+        headers: The default headers.
+        query: The default query.
+        http_client: The HTTP client that the caller brought, or that the SDK made.
+        members: What else decides where answers come from, such as ``project``.
+
+    Raises:
+        ConfigurationError: The base URL is malformed.
+
+    Example:
+        >>> describe_endpoint("https://API.example.com/v1/", headers={"Authorization": "Bearer x"}, project="p")
+        {'base_url': 'https://api.example.com/v1', 'project': 'p'}
     """
+    endpoint = {
+        "base_url": None if base_url is None else normalise_url(base_url),
+        "default_headers": describe_headers(headers),
+        "default_query": keyed_query(query),
+        **members,
+        **describe_transport(http_client),
+    }
+    return {name: value for name, value in endpoint.items() if value not in (None, "", {})}
+
+
+def read_settings(client: Any) -> dict[str, Any]:
+    """Read off a client of openai or anthropic what `describe_endpoint` takes.
+
+    What the caller set is private in these SDKs; the public attributes, which also hold what the SDK adds, come second.
+    """
+    return {
+        "base_url": read_client_url(client),
+        "headers": _read_members(client, "_custom_headers", "default_headers"),
+        "query": _read_members(client, "_custom_query", "default_query"),
+        "http_client": getattr(client, "_client", None),
+    }
+
+
+def _read_members(client: Any, *names: str) -> Mapping[str, Any]:
     values = (getattr(client, name, None) for name in names)
     return next((cast("Mapping[str, Any]", value) for value in values if isinstance(value, Mapping)), dict[str, Any]())
-
-
-def describe_endpoint(**members: Any) -> dict[str, Any]:
-    """Make an endpoint of its members; those that are None or empty are left out."""
-    return {name: value for name, value in members.items() if value not in (None, "", {})}
 
 
 def parse_header_lines(text: str | None) -> dict[str, str]:

@@ -6,20 +6,17 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from instructor.exceptions import ClientError, ConfigurationError
+from instructor.exceptions import ConfigurationError
 from instructor.providers.azure import AzureAdapter, is_azure_v1
 from instructor.providers.completions import Codec, construct_members, write_members
 from instructor.providers.identity import (
     complete_url,
     describe_endpoint,
-    describe_headers,
-    describe_transport,
-    keyed_query,
     normalise_url,
     parse_header_lines,
     read_client,
-    read_client_members,
     read_client_url,
+    read_settings,
     read_url,
     read_variable,
 )
@@ -33,6 +30,7 @@ from instructor.providers.sdk_adapter import (
     hold_client,
     hold_clients,
     import_sdk,
+    import_wrapped,
     require_key,
     settle_platform,
 )
@@ -103,10 +101,7 @@ def wrap_client(client: Any) -> tuple[Vendor, SdkAdapter]:
     Raises:
         ClientError: It is not a client of that SDK.
     """
-    try:
-        sdk = import_sdk("openai", find_vendor("openai"))
-    except ConfigurationError as error:
-        raise ClientError(str(error)) from error
+    sdk = import_wrapped("openai", find_vendor("openai"))
     asynchronous = check_client(
         client,
         {sdk.OpenAI: False, sdk.AsyncOpenAI: True},
@@ -132,12 +127,9 @@ def _adapter_class(vendor: Vendor) -> type[SdkAdapter]:
 def describe_client(client: Any) -> dict[str, Any]:
     """Read the endpoint off a client; equal to what `make_adapter` knows without one."""
     return _describe(
-        read_client_url(client),
+        **read_settings(client),
         organization=read_client(client, "organization"),
         project=read_client(client, "project"),
-        headers=read_client_members(client, "_custom_headers", "default_headers"),
-        query=read_client_members(client, "_custom_query", "default_query"),
-        http_client=getattr(client, "_client", None),
     )
 
 
@@ -205,27 +197,11 @@ def _describe_arguments(vendor: Vendor, arguments: Mapping[str, Any]) -> dict[st
     )
 
 
-def _describe(
-    url: Any,
-    *,
-    organization: Any,
-    project: Any,
-    headers: Mapping[str, Any],
-    query: Mapping[str, Any],
-    http_client: Any,
-) -> dict[str, Any]:
-    members = keyed_query(query)
-    address = None if url is None else normalise_url(url)
-    version = members.pop("api-version", None)
-    return describe_endpoint(
-        base_url=address,
-        api_version=None if is_azure_v1(address) else version,
-        organization=organization,
-        project=project,
-        default_headers=describe_headers(headers),
-        default_query=members,
-        **describe_transport(http_client),
-    )
+def _describe(base_url: Any, *, query: Mapping[str, Any], **members: Any) -> dict[str, Any]:
+    others = dict(query)
+    version = others.pop("api-version", None)
+    is_v1 = base_url is not None and is_azure_v1(normalise_url(base_url))
+    return describe_endpoint(base_url, query=others, api_version=None if is_v1 else version, **members)
 
 
 def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Mapping[str, Any]) -> Any:

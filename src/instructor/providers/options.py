@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import TIMEOUT_MAX
 from typing import Any, cast
 
-from instructor.exceptions import ConfigurationError
+from instructor.describing import refuse
 from instructor.providers.table import Vendor
 
 _SDK_PACKAGES = frozenset({"openai", "anthropic", "httpx", "httpx2"})
@@ -20,7 +20,7 @@ def check_flag(name: str, value: Any) -> bool:
     """
     if isinstance(value, bool):
         return value
-    raise ConfigurationError(f"{name}= is {_show(value)}. Pass True or False.")
+    raise refuse(f"{name}=", value, "True or False")
 
 
 def check_options(vendor: Vendor, options: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ def check_headers(vendor: str, name: str, headers: Any) -> None:
     _check_mapping(vendor, name, headers, 'headers by name, such as {"x-tenant": "a"}')
     for header, value in cast("Mapping[str, Any]", headers).items():
         if value is not None and not isinstance(value, (str, bytes)) and not _is_of_sdk(value):
-            raise ConfigurationError(f"{vendor}: the value of {header!r} in {name} is {_show(value)}. Pass it as text.")
+            raise refuse(f"{vendor}: the value of {header!r} in {name}", value, "it as text")
 
 
 def check_members(vendor: str, name: str, value: Any) -> None:
@@ -56,24 +56,22 @@ def _check_query(vendor: str, name: str, query: Any) -> None:
 
 def _check_mapping(vendor: str, name: str, value: Any, advice: str) -> None:
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{vendor}: {name} is {_show(value)}. Pass a dict of {advice}.")
+        raise refuse(f"{vendor}: {name}", value, f"a dict of {advice}")
     wrong = next((key for key in cast("Iterable[Any]", value) if not isinstance(key, str)), None)
     if wrong is not None:
-        raise ConfigurationError(f"{vendor}: {name} has the name {wrong!r}, which is no text. Pass a dict of {advice}.")
+        raise refuse(f"{vendor}: a name in {name}", wrong, f"a dict of {advice}")
 
 
 def _check_http_options(vendor: str, name: str, value: Any) -> None:
     if isinstance(value, dict):
         _check_mapping(vendor, name, value, 'the members by name, such as {"api_version": "v1"}')
     elif isinstance(value, type) or not isinstance(getattr(value, "model_fields_set", None), set):
-        raise ConfigurationError(
-            f"{vendor}: {name} is {_show(value)}. Pass a dict or a google.genai.types.HttpOptions."
-        )
+        raise refuse(f"{vendor}: {name}", value, "a dict or a google.genai.types.HttpOptions")
 
 
 def _check_text(vendor: str, name: str, value: Any) -> None:
     if not isinstance(value, str):
-        raise ConfigurationError(f"{vendor}: {name} is {_show(value)}. Pass text.")
+        raise refuse(f"{vendor}: {name}", value, "text")
 
 
 def _check_flag(vendor: str, name: str, value: Any) -> None:
@@ -82,29 +80,24 @@ def _check_flag(vendor: str, name: str, value: Any) -> None:
 
 def _check_retries(vendor: str, name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(f"{vendor}: {name} is {_show(value)}. Pass a whole number from 0 on.")
+        raise refuse(f"{vendor}: {name}", value, "a whole number from 0 on")
 
 
 def _check_timeout(vendor: str, name: str, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    fits = 0 < value <= TIMEOUT_MAX if number else isinstance(value, tuple) or _is_of_sdk(value)
-    if not fits:
-        raise ConfigurationError(
-            f"{vendor}: {name} is {_show(value)}. Pass seconds, above 0 and at most {TIMEOUT_MAX:.0f}, "
-            "or a Timeout of the SDK's HTTP library."
-        )
+    if not _is_timeout(value):
+        advice = f"seconds, above 0 and at most {TIMEOUT_MAX:.0f}, or a Timeout of the SDK's HTTP library"
+        raise refuse(f"{vendor}: {name}", value, advice)
+
+
+def _is_timeout(value: Any) -> bool:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return 0 < value <= TIMEOUT_MAX
+    return isinstance(value, tuple) or _is_of_sdk(value)
 
 
 def _is_of_sdk(value: Any) -> bool:
     """Whether a value is an object that an SDK or its HTTP library made, seen without importing either."""
     return any(kind.__module__.partition(".")[0] in _SDK_PACKAGES for kind in type(value).__mro__)
-
-
-def _show(value: Any) -> str:
-    # Small numbers and the like only: text may be a secret that stands in the wrong place.
-    small = isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 10)  # noqa: PLR2004 - a digit
-    shown = repr(value) if small else ""
-    return shown or f"of the type {type(value).__name__}"
 
 
 _Check = Callable[[str, str, Any], None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from importlib import import_module
+from operator import methodcaller
 from types import ModuleType
 from typing import Any
 
@@ -129,9 +130,17 @@ class SdkAdapter(CapabilityMemory):
         return await self._find_method(client, operation)(**request)
 
 
-def hold_clients(make: Make, close: Close | None) -> SharedClient | LoopClients:
-    """Hold what `make` makes: a client for each event loop if there is a way to `close` them, else one client."""
-    return SharedClient(make) if close is None else LoopClients(make, close)
+def hold_clients(
+    make: Make, close: Close | None, end: Callable[[Any], None] = methodcaller("close")
+) -> SharedClient | LoopClients:
+    """Hold what `make` makes: a client for each event loop if there is a way to `close` them, else one client.
+
+    Args:
+        make: Makes a client.
+        close: Closes an asynchronous client; None for a client that all event loops share.
+        end: Closes a synchronous client.
+    """
+    return SharedClient(make, end=end) if close is None else LoopClients(make, close)
 
 
 def hold_client(client: Any) -> SharedClient:
@@ -158,6 +167,18 @@ def import_sdk(name: str, vendor: Vendor) -> ModuleType:
             f"{vendor.name} needs the package {name.replace('.', '-')}, which cannot be imported ({error}). "
             f"Install it: pip install '{package}'"
         ) from error
+
+
+def import_wrapped(name: str, vendor: Vendor) -> ModuleType:
+    """Import the SDK of a client that the caller handed over.
+
+    Raises:
+        ClientError: It is not installed, so the client is another's.
+    """
+    try:
+        return import_sdk(name, vendor)
+    except ConfigurationError as error:
+        raise ClientError(str(error)) from error
 
 
 def find_key(vendor: Vendor, api_key: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Protocol
 
 from instructor.mode import Mode
@@ -61,41 +62,29 @@ class Sdk:
     takes_key_function: bool = False
 
 
-def _openai_wires() -> Wires:
-    from instructor.wires.openai_chat import OPENAI_CHAT
-    from instructor.wires.openai_responses import OPENAI_RESPONSES
+def _wires_of(*names: str) -> Callable[[], Wires]:
+    """Make the function that imports wires by ``module.NAME`` and returns the one of each mode."""
 
-    return dict.fromkeys(OPENAI_CHAT.modes, OPENAI_CHAT) | dict.fromkeys(OPENAI_RESPONSES.modes, OPENAI_RESPONSES)
+    def load() -> Wires:
+        wires: list[Wire] = [_find(f"instructor.wires.{name}") for name in names]
+        return {mode: wire for wire in wires for mode in wire.modes}
 
-
-def _anthropic_wires() -> Wires:
-    from instructor.wires.anthropic import ANTHROPIC_MESSAGES
-
-    return dict.fromkeys(ANTHROPIC_MESSAGES.modes, ANTHROPIC_MESSAGES)
+    return load
 
 
-def _genai_wires() -> Wires:
-    from instructor.wires.genai import GENAI
+def _adapter_of(module: str) -> MakeAdapter:
+    """Make the function that imports a module of this room and makes an adapter with it."""
 
-    return dict.fromkeys(GENAI.modes, GENAI)
+    def make(vendor: Vendor, **arguments: Any) -> Adapter:
+        adapter: Adapter = _find(f"instructor.providers.{module}.make_adapter")(vendor, **arguments)
+        return adapter
 
-
-def _make_openai(vendor: Vendor, **arguments: Any) -> Adapter:
-    from instructor.providers.openai import make_adapter
-
-    return make_adapter(vendor, **arguments)
+    return make
 
 
-def _make_anthropic(vendor: Vendor, **arguments: Any) -> Adapter:
-    from instructor.providers.anthropic import make_adapter
-
-    return make_adapter(vendor, **arguments)
-
-
-def _make_genai(vendor: Vendor, **arguments: Any) -> Adapter:
-    from instructor.providers.genai import make_adapter
-
-    return make_adapter(vendor, **arguments)
+def _find(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
 
 
 _OPENAI_OPTIONS = frozenset(
@@ -159,11 +148,13 @@ _GENAI_OPTIONS = frozenset(
     }
 )
 
+_openai_wires = _wires_of("openai_chat.OPENAI_CHAT", "openai_responses.OPENAI_RESPONSES")
+
 SDKS: dict[str, Sdk] = {
-    "openai": Sdk(_openai_wires, _make_openai, _OPENAI_OPTIONS, takes_key_function=True),
-    "azure": Sdk(_openai_wires, _make_openai, _AZURE_OPTIONS, takes_key_function=True),
-    "anthropic": Sdk(_anthropic_wires, _make_anthropic, _ANTHROPIC_OPTIONS),
-    "genai": Sdk(_genai_wires, _make_genai, _GENAI_OPTIONS),
+    "openai": Sdk(_openai_wires, _adapter_of("openai"), _OPENAI_OPTIONS, takes_key_function=True),
+    "azure": Sdk(_openai_wires, _adapter_of("openai"), _AZURE_OPTIONS, takes_key_function=True),
+    "anthropic": Sdk(_wires_of("anthropic.ANTHROPIC_MESSAGES"), _adapter_of("anthropic"), _ANTHROPIC_OPTIONS),
+    "genai": Sdk(_wires_of("genai.GENAI"), _adapter_of("genai"), _GENAI_OPTIONS),
 }
 """Every SDK by the name that `Vendor.sdk` gives it. The factory adds the offline provider, which stands above this room."""
 

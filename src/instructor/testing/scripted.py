@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,8 @@ import pydantic
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
-from instructor.offline.adapter import find_schema
+from instructor.offline.adapter import ChatAdapter, find_schema
 from instructor.offline.completion import make_completion
-from instructor.providers.adapter import SimpleAdapter
-from instructor.providers.openai import CODEC
 from instructor.usage import Usage
 from instructor.wires.text import dump_json
 
@@ -25,13 +23,13 @@ __all__ = ["ScriptedAdapter", "ScriptedReply"]
 
 @dataclass(frozen=True, slots=True)
 class ScriptedReply:
-    """One reply with more to it than its content.
+    """One reply that is more than its content.
 
     Attributes:
-        content: The answer: text as it is; a dict, a list or a model as JSON; None for an empty message.
+        content: The answer: text; a dict, a list or a model, which is sent as JSON; None for an empty message.
         finish_reason: Why it ends: ``"length"`` for one that was cut off, ``"content_filter"`` for a filter.
         refusal: The text of a refusal.
-        usage: What it costs in tokens; counted by its length if None.
+        usage: What it costs in tokens; if None, an estimate by its length.
         as_text: Whether it is text even where the request offers a tool.
 
     Example:
@@ -46,12 +44,11 @@ class ScriptedReply:
     as_text: bool = False
 
 
-class ScriptedAdapter(SimpleAdapter):
+class ScriptedAdapter(ChatAdapter):
     """An `Adapter` that answers each request with the next of your replies and remembers the requests.
 
-    You would use it to test your own code, retries and failures included, with the real client around it. Requests
-    and completions are those of OpenAI's chat API; an answer is a tool call where the request offers a tool
-    (`Mode.TOOLS`), else text (the other modes).
+    Use it to test your own code with the real client around it, retries and failures included. Requests and completions
+    are those of OpenAI's chat API. The answer is a tool call if the request offers a tool (`Mode.TOOLS`), else text.
 
     Args:
         replies: What to answer, in turn: text, a dict, a list, a model, a `ScriptedReply`, a completion of the SDK;
@@ -81,8 +78,6 @@ class ScriptedAdapter(SimpleAdapter):
         2
     """
 
-    endpoint: Mapping[str, Any] = {}
-
     def __init__(
         self,
         replies: Iterable[Any] | Callable[[Request], Any],
@@ -99,19 +94,14 @@ class ScriptedAdapter(SimpleAdapter):
         self._replies: list[Any] = [] if callable(replies) else list(replies)
         self._lock = threading.Lock()
 
-    @property
-    def client(self) -> ScriptedAdapter:
-        """The adapter itself: there is no SDK behind it."""
-        return self
-
     def send(self, operation: str, request: Request) -> Any:
         """Take the next reply.
 
         Raises:
-            ProviderError: More was asked than there are replies.
+            ProviderError: There are no more replies.
             Exception: The reply is one.
         """
-        del operation  # the wire decides it; every one is answered alike
+        del operation  # all are answered alike
         if self.asynchronous:
             return self._send_later(request)
         reply = self._next(request)
@@ -121,16 +111,8 @@ class ScriptedAdapter(SimpleAdapter):
             raise ConfigurationError("An async reply needs ScriptedAdapter(..., asynchronous=True).")
         return _complete(self.provider, request, reply)
 
-    def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON."""
-        return CODEC.dump(completion)
-
-    def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote."""
-        return CODEC.load(text)
-
     async def _send_later(self, request: Request) -> Any:
-        await asyncio.sleep(0)  # a real provider never answers before the loop has had a turn
+        await asyncio.sleep(0)  # as with a real provider, other tasks run before the answer
         reply = self._next(request)
         if inspect.isawaitable(reply):
             reply = await reply

@@ -18,10 +18,10 @@ _MANY_THREADS, _MANY_TASKS = 120, 400
 
 
 class StoreContract:
-    """The tests that any subclass of `BaseCache` has to pass to be used as a cache.
+    """The tests that every store has to pass, plain or asynchronous.
 
-    You would use it in the tests of a store that you wrote. Subclass it, under a name that begins with ``Test``, and
-    override `make`; pytest runs the rest. No plugin is needed, whether the store is plain or asynchronous.
+    Use it in the tests of a store that you wrote: subclass it, under a name that begins with ``Test``, and override
+    `make`.
 
     Example:
         >>> class TestDictCache(StoreContract):
@@ -36,8 +36,7 @@ class StoreContract:
     def advance(self, store: BaseCache, seconds: float) -> bool:  # noqa: ARG002 - for those who override it
         """Let time pass for `store`, by moving its clock or its deadlines.
 
-        Returns:
-            False (default) if that is not possible; the tests of expiry are skipped then.
+        Returns False if that isn't possible, as here; the tests of expiry are skipped then.
         """
         return False
 
@@ -93,7 +92,7 @@ class StoreContract:
         assert [_as_text(handle.read(key)) for key in keys] == [f"text {number}" for number in range(len(keys))]
 
     def test_forgets_an_entry_when_its_ttl_is_over(self) -> None:
-        """Not before, and not at all if none was given."""
+        """Not before, and never if it has none."""
         store = self.make()
         if not store.honours_ttl:
             _skip("the store says that it ignores ttl")
@@ -122,7 +121,7 @@ class StoreContract:
         assert handle.stats().errors == 0
 
     def test_serves_many_tasks_at_once(self) -> None:
-        """As from threads, and what a task stored is found from a thread."""
+        """As for threads; and a thread finds what a task has stored."""
         handle = handle_of(self.make())
 
         async def use(number: int) -> bool:

@@ -45,14 +45,14 @@ _SHAPE = ToolSpec(name="Person", description="A person.", schema=_Person.model_j
 
 
 class WireContract:
-    """What every wire must do. Subclass it in a test file, say how completions are made, and pytest runs it.
+    """The tests that every wire has to pass. Subclass it in a test file and say how completions are made.
 
-    Each test goes through all modes of the wire. Nothing here needs pytest itself.
+    Each test goes through all modes of the wire.
 
     Attributes:
         wire: The wire under test.
         conversation: The request's member that holds the messages.
-        arguments: What a caller may say beside the messages, in the SDK's own keywords; write must keep each of them.
+        arguments: Keywords of the SDK that a caller may pass beside the messages; `write` must keep each of them.
         used: What ``usage`` counts in a completion made by `answered`.
 
     Example:
@@ -82,12 +82,9 @@ class WireContract:
     used: Usage
 
     def answered(self, text: str, mode: Mode, name: str) -> Any:
-        """Make the completion in which the model answers with the JSON `text`, costing `used`.
+        """Make the completion in which the model answers with the JSON `text`, at the cost of `used`.
 
-        Args:
-            text: The answer.
-            mode: One of the wire's.
-            name: The function called with it, in a mode that calls one; nothing in the others.
+        In a mode that calls a function, the text is the arguments of the function `name`.
         """
         raise NotImplementedError
 
@@ -279,10 +276,10 @@ class WireContract:
             error = self._judged(ResponseParsingError, None, mode)
             request = self._write(mode)
             again = self.wire.reask(request, None, error, mode)
-            *old, told = again[self.conversation]
+            *old, added = again[self.conversation]
             assert old == request[self.conversation]
-            assert told["role"] == "user"
-            assert str(error) in _texts(told)
+            assert added["role"] == "user"
+            assert str(error) in _texts(added)
             assert self.wire.usage(None) == Usage()
 
     def test_tools_that_are_no_list_are_named(self) -> None:
@@ -332,7 +329,7 @@ def _without(request: Request, name: str) -> Request:
 
 
 def _holds(request: Request, name: str, value: Any) -> bool:
-    """Say whether a member `name` with this value is anywhere in a request; some SDKs want it within a config.
+    """Whether a member `name` with this value is anywhere in a request; some SDKs want it within a config.
 
     A wire may add to a mapping, such as a header of its own to the caller's.
     """
@@ -344,7 +341,7 @@ def _covers(found: Any, value: Any) -> bool:
 
 
 def _mentions(turns: Any, answer: Any) -> bool:
-    """Say whether an answer is in a conversation, as a value or as JSON text."""
+    """Whether an answer is in a conversation, as a value or as JSON text."""
     texts = (node for node in _walk(turns) if isinstance(node, str))
     return any(node == answer for node in _walk(turns)) or any(_parse(text) == answer for text in texts)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from instructor.describing import refuse
 from instructor.exceptions import (
     IncompleteOutputException,
     MultimodalError,
@@ -22,7 +23,7 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
-from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts, refuse
+from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import (
@@ -35,10 +36,10 @@ from instructor.wires.content import (
     say_answer_again,
     split_data_url,
 )
-from instructor.wires.property_names import choose_names, rename_properties, restore_names
+from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
-from instructor.wires.spec import Binding, ToolSpec
-from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_list, get_path, get_text
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
+from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_extra, get_list, get_path, get_text
 from instructor.wires.tools import Function, instruct_call, limit_choice, translate_tools, weaker_choice
 
 Block = dict[str, Any]
@@ -93,7 +94,7 @@ class AnthropicMessages:
         """
         del strict, capabilities  # strict tools take less of JSON Schema, and every model takes the same of it
         schema = expand_root(spec.schema)
-        names = choose_names(schema)
+        names = spec.renamed
         if mode is Mode.TOOLS:
             sent = rename_properties(schema, names)
             tool = {"name": spec.name, "description": spec.description, "input_schema": sent}
@@ -110,7 +111,7 @@ class AnthropicMessages:
         messages: Messages,
         binding: Binding | None,
         model: str,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         capabilities: Capabilities = DEFAULT_CAPABILITIES,
     ) -> Request:
         """Write a request.
@@ -140,12 +141,12 @@ class AnthropicMessages:
         system = _write_system([named.get("system"), *prompts, *instructions])
         return {**request, "system": system} if system else request
 
-    def check(self, completion: Any) -> None:
+    def check(self, completion: Completion) -> None:
         """Make sure that a message is whole and sound. An empty one is, where a stop sequence ended it."""
         _check_message(completion, None)
 
     def read(
-        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+        self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the input of every call of our tools, or the JSON in the text where no tool was called."""
         _check_message(completion, mode)
@@ -159,7 +160,7 @@ class AnthropicMessages:
     def reask(
         self,
         request: Request,
-        completion: Any,
+        completion: Completion,
         error: Exception,
         mode: Mode,
         names: Sequence[str] = (),
@@ -175,7 +176,7 @@ class AnthropicMessages:
             names = ()
         elif not names:
             names = (get_text(request["tools"][-1], "name"),)  # our tool comes last
-        sent = {name: new for spec in specs for name, new in choose_names(spec.schema).items()}
+        sent = {name: new for spec in specs for name, new in spec.renamed.items()}
         content = _correct_calls(blocks, names)
         turns: list[dict[str, Any]] = [{"role": "assistant", "content": content}] if content else []
         if not turns or get_text(completion, "stop_reason") not in _PAUSED:
@@ -184,7 +185,7 @@ class AnthropicMessages:
             turns.append({"role": "user", "content": reply})
         return {**request, "messages": [*request["messages"], *turns]}
 
-    def usage(self, completion: Any) -> Usage:
+    def usage(self, completion: Completion) -> Usage:
         """Count tokens; the API counts those read from and written to its cache apart from ``input_tokens``."""
         counts = get_path(completion, "usage")
         cached = get_path(counts, "cache_read_input_tokens") or 0
@@ -200,7 +201,7 @@ class AnthropicMessages:
 ANTHROPIC_MESSAGES = AnthropicMessages()
 
 
-def _name_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _name_arguments(arguments: Arguments) -> dict[str, Any]:
     named = {_RENAMED.get(name, name): value for name, value in arguments.items() if name not in _BODY_ONLY}
     if isinstance(named.get("stop_sequences"), str):
         named["stop_sequences"] = [named["stop_sequences"]]
@@ -208,8 +209,10 @@ def _name_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if body:
         named["extra_body"] = {**body, **read_mapping(named.get("extra_body"), "extra_body")}
         headers = read_mapping(named.get("extra_headers"), "extra_headers")
-        is_named = any(name.lower() == _VERSION_HEADER for name in headers)
-        named["extra_headers"] = headers if is_named else {**headers, _VERSION_HEADER: _SAMPLING_VERSION}
+        # In lower case, because older SDKs send a header in two spellings twice.
+        named["extra_headers"] = {_VERSION_HEADER: _SAMPLING_VERSION} | {
+            _VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in headers.items()
+        }
     return named
 
 
@@ -389,8 +392,8 @@ def _write_result(message: Mapping[str, Any]) -> Block:
     return {"type": "tool_result", "tool_use_id": message["tool_call_id"], **({"content": content} if content else {})}
 
 
-def _check_message(completion: Any, mode: Mode | None) -> None:
-    fault, reason = get_path(completion, "error"), get_text(completion, "stop_reason")
+def _check_message(completion: Completion, mode: Mode | None) -> None:
+    fault, reason = get_extra(completion, "error"), get_text(completion, "stop_reason")
     if fault:
         raise ProviderError(AnthropicMessages.name, str(get_path(fault, "message") or fault))
     if reason in _CUT_OFF:
@@ -407,7 +410,7 @@ def _is_answer(block: Any) -> bool:
     return get_text(block, "type") not in _SILENT and not _is_blank(block)
 
 
-def _blocks_of(completion: Any) -> list[Any]:
+def _blocks_of(completion: Completion) -> list[Any]:
     return [block for block in get_list(completion, "content") if get_text(block, "type")]
 
 
@@ -425,19 +428,22 @@ def _read_call(call: Any) -> Part:
 
 def _restore_parts(parts: Sequence[Part], specs: Sequence[ToolSpec]) -> tuple[Part, ...]:
     """Give properties the names back that the API refuses."""
-    schemas = {spec.name: spec.schema for spec in specs}
-    if len(specs) == 1:
+    schemas = {spec.name: spec.schema for spec in specs if spec.renamed}
+    if schemas and len(specs) == 1:
         schemas[""] = specs[0].schema  # an answer that came as text
-    return tuple(Part(part.tool, restore_names(part.text, schemas.get(part.tool, {}))) for part in parts)
+    return tuple(
+        Part(part.tool, restore_names(part.text, schemas[part.tool])) if part.tool in schemas else part
+        for part in parts
+    )
 
 
-def _say_what_came(completion: Any) -> str:
+def _say_what_came(completion: Completion) -> str:
     kinds = [get_path(block, "type") for block in _blocks_of(completion)]
     reason = get_path(completion, "stop_reason")
     return f"There is no answer in the completion: its blocks are {kinds}, and stop_reason is {reason!r}."
 
 
-def _text_of(completion: Any) -> str:
+def _text_of(completion: Completion) -> str:
     # One text comes in several blocks where it has citations, so they are joined without a space.
     return "".join(get_text(block, "text") for block in _blocks_of(completion) if get_path(block, "type") == "text")
 

@@ -6,24 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from instructor.describing import describe_value, refuse
 from instructor.exceptions import ConfigurationError
 from instructor.wires.content import is_mapping
-from instructor.wires.text import shorten
 
 _Rest = ParamSpec("_Rest")
 _Written = TypeVar("_Written")
-
-
-def refuse(name: str, value: Any, wanted: str) -> ConfigurationError:
-    """Make the error for an argument of a wrong type.
-
-    Args:
-        name: The argument's name, as the caller wrote it.
-        value: Its value.
-        wanted: What to pass instead.
-    """
-    type_name = type(value).__name__
-    return ConfigurationError(f"{name} is {shorten(repr(value))}, of type {type_name}. Pass {wanted}.")
 
 
 def read_list(value: Any, name: str, wanted: str) -> list[Any]:
@@ -73,7 +61,7 @@ def read_parts(content: Any) -> list[Any]:
 def name_message(
     write: Callable[Concatenate[Any, _Rest], _Written],
 ) -> Callable[Concatenate[Any, _Rest], _Written]:
-    """Decorate a function that writes a message: its errors then show the message, which is its first argument."""
+    """Decorate a function that writes a message: its errors then say which members the message has, its first argument."""
 
     @wraps(write)
     def written(message: Any, /, *rest: _Rest.args, **named: _Rest.kwargs) -> _Written:
@@ -81,8 +69,9 @@ def name_message(
             return write(message, *rest, **named)
         except (AttributeError, KeyError, TypeError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            names = f" with the members {list(message)}" if is_mapping(message) else ""
             raise ConfigurationError(
-                f"A message cannot be sent: {reason}. It is {shorten(repr(message))}. Write it in the form of "
+                f"A message cannot be sent: {reason}. It is {describe_value(message)}{names}. Write it in the form of "
                 "OpenAI's chat API or in the provider's own; an SDK's own object has model_dump() for that."
             ) from error
 

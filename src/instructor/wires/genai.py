@@ -27,7 +27,7 @@ from instructor.wires.content import drop_empty_turns, is_mapping, say_answer_ag
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import describe_error, dump_arguments, get_list, get_path, get_text
 from instructor.wires.tools import Function, instruct_call, translate_tools
 
@@ -100,7 +100,7 @@ class Genai:
         messages: Messages,
         binding: Binding | None,
         model: str,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         capabilities: Capabilities = DEFAULT_CAPABILITIES,
     ) -> Request:
         """Write a request.
@@ -127,12 +127,12 @@ class Genai:
         written = {**bound, **config, **_write_system(system)}
         return {"model": model, "contents": contents, **({"config": written} if written else {})}
 
-    def check(self, completion: Any) -> None:
+    def check(self, completion: Completion) -> None:
         """Make sure that a completion is whole and sound, in each of its candidates."""
         _check_candidates(completion, get_list(completion, "candidates"), None)
 
     def read(
-        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+        self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the arguments of every call of our functions, or the JSON in the text where none was called."""
         first = get_list(completion, "candidates")[:1]
@@ -148,7 +148,7 @@ class Genai:
     def reask(
         self,
         request: Request,
-        completion: Any,
+        completion: Completion,
         error: Exception,
         mode: Mode,
         names: Sequence[str] = (),
@@ -167,7 +167,7 @@ class Genai:
         reply = {"role": "user", "parts": results or [{"text": say_answer_again(problem, calls=bool(names))}]}
         return {**request, "contents": [*request["contents"], *([_dump_content(content)] if parts else []), reply]}
 
-    def usage(self, completion: Any) -> Usage:
+    def usage(self, completion: Completion) -> Usage:
         """Count tokens; the API counts thoughts, and what tools returned, apart from the rest."""
         counts = get_path(completion, "usage_metadata")
         thoughts = get_path(counts, "thoughts_token_count") or 0
@@ -248,7 +248,7 @@ def _fit_cached(bound: dict[str, Any]) -> dict[str, Any]:
     return _hold_to(bound["tools"][0]["function_declarations"][0]["parameters_json_schema"])
 
 
-def _check_candidates(completion: Any, candidates: Sequence[Any], mode: Mode | None) -> None:
+def _check_candidates(completion: Completion, candidates: Sequence[Any], mode: Mode | None) -> None:
     _check_prompt(completion)
     for candidate in candidates or [None]:
         reason = _name_reason(get_path(candidate, "finish_reason"))
@@ -262,7 +262,7 @@ def _is_answer(part: Any) -> bool:
     return not get_path(part, "thought") and any(get_path(part, name) for name in _CONTENT)
 
 
-def _check_prompt(completion: Any) -> None:
+def _check_prompt(completion: Completion) -> None:
     blocked = _name_reason(get_path(completion, "prompt_feedback", "block_reason"))
     if blocked not in _NOT_BLOCKED:
         detail = (
@@ -271,7 +271,7 @@ def _check_prompt(completion: Any) -> None:
         raise RefusalError(f"The provider blocked the prompt: {blocked}. {detail}", last_completion=completion)
 
 
-def _check_finish(completion: Any, candidate: Any, reason: str) -> None:
+def _check_finish(completion: Completion, candidate: Any, reason: str) -> None:
     if reason in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
     if reason in _REFUSED:

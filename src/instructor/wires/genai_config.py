@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from instructor.describing import refuse
 from instructor.exceptions import ConfigurationError
-from instructor.wires.arguments import read_mapping, refuse
+from instructor.wires.arguments import read_mapping
 from instructor.wires.content import is_mapping
 from instructor.wires.text import get_text
 
@@ -62,7 +63,8 @@ def _write_choice(choice: Any) -> dict[str, Any]:
         return {"mode": "ANY", "allowed_function_names": [name]}
     kind = choice if isinstance(choice, str) else get_text(choice, "type")
     if kind not in _CALLING_MODES:
-        raise refuse("tool_choice", choice, f"one of {', '.join(_CALLING_MODES)}, or the choice of a function")
+        known = ", ".join(_CALLING_MODES)
+        raise ConfigurationError(f"tool_choice is {kind!r}. Pass one of {known}, or the choice of a function.")
     return {"mode": _CALLING_MODES[kind]}
 
 

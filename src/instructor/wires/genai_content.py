@@ -9,7 +9,8 @@ from mimetypes import guess_type
 from typing import Any
 from urllib.parse import urlsplit
 
-from instructor.wires.arguments import name_message, read_parts, refuse
+from instructor.describing import refuse
+from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.content import SYSTEM_ROLES, is_list, is_mapping, read_call, read_url, split_data_url
 from instructor.wires.text import get_path
 

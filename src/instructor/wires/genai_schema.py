@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from instructor.wires.content import is_mapping
-from instructor.wires.schema import SCHEMA_LISTS, SCHEMAS, Schema, expand_root, reach_references
+from instructor.wires.schema import SCHEMA_LISTS, SCHEMAS, Schema, expand_root, map_schemas, reach_references
 from instructor.wires.text import dump_json
 
 _KEPT = frozenset(
@@ -31,8 +30,7 @@ _KEPT = frozenset(
         "propertyOrdering",
     ]
 )
-_SCHEMAS_BY_NAME = frozenset({"properties", "$defs"})
-_KNOWN = _KEPT | _SCHEMAS_BY_NAME | SCHEMA_LISTS | SCHEMAS
+_KNOWN = _KEPT | {"properties", "$defs"} | SCHEMA_LISTS | SCHEMAS
 _TOLD = frozenset(
     [
         "default",
@@ -75,7 +73,7 @@ def fit_schema(schema: Mapping[str, Any]) -> Schema:
 
 
 def _fit(node: Mapping[str, Any]) -> Schema:
-    members = {name: _fit_member(name, value) for name, value in node.items() if name in _KNOWN}
+    members = map_schemas({name: value for name, value in node.items() if name in _KNOWN}, _fit)
     notes = [f"{name}: {dump_json(node[name])}" for name in node if name in _TOLD and node[name] is not None]
     if "const" in node:
         members.update(_name_constant(node["const"]))
@@ -86,18 +84,6 @@ def _fit(node: Mapping[str, Any]) -> Schema:
     if "$ref" in members and not all(name.startswith("$") for name in members):
         members["anyOf"] = [{"$ref": members.pop("$ref")}]
     return members
-
-
-def _fit_member(name: str, value: Any) -> Any:
-    if name in _SCHEMAS_BY_NAME:
-        return {key: _fit_below(schema) for key, schema in value.items()}
-    if name in SCHEMA_LISTS:
-        return [_fit_below(schema) for schema in value]
-    return _fit_below(value) if name in SCHEMAS else value
-
-
-def _fit_below(node: Any) -> Any:
-    return _fit(node) if is_mapping(node) else node  # true and false are schemas too
 
 
 def _name_constant(value: Any) -> Schema:

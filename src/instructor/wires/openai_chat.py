@@ -19,11 +19,12 @@ from instructor.wires.calls import correct_names, match_names, say_uncalled, sel
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
 from instructor.wires.schema import expand_root, express_schema
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import (
     ask_for_json,
     describe_error,
     dump_arguments,
+    get_extra,
     get_list,
     get_path,
     get_text,
@@ -71,7 +72,7 @@ class OpenAIChat:
         messages: Messages,
         binding: Binding | None,
         model: str,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         capabilities: Capabilities = DEFAULT_CAPABILITIES,
     ) -> Request:
         """Write a request. The caller's arguments win over the binding's, except for tools: the caller's and ours are sent.
@@ -94,12 +95,12 @@ class OpenAIChat:
         request["messages"] = drop_empty_turns(add_instruction(messages, instruction))
         return request
 
-    def check(self, completion: Any) -> None:
+    def check(self, completion: Completion) -> None:
         """Make sure that a completion is whole and sound, in each of its choices."""
         _check_choices(completion, get_list(completion, "choices"), None)
 
     def read(
-        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+        self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the answer out of the first choice: every call of our tools, or the JSON in its text."""
         first = get_list(completion, "choices")[:1]
@@ -116,7 +117,7 @@ class OpenAIChat:
     def reask(
         self,
         request: Request,
-        completion: Any,
+        completion: Completion,
         error: Exception,
         mode: Mode,
         names: Sequence[str] = (),
@@ -134,12 +135,12 @@ class OpenAIChat:
         turns = _answer_calls(message, calls, names, problem) if calls else _answer_text(message, problem, mode, names)
         return {**request, "messages": [*request["messages"], *turns]}
 
-    def usage(self, completion: Any) -> Usage:
+    def usage(self, completion: Completion) -> Usage:
         """Count the tokens. Hidden reasoning that a vendor has only in its total counts as output."""
         used = get_path(completion, "usage")
         read = get_path(used, "prompt_tokens") or 0
         written = get_path(used, "completion_tokens") or 0
-        cached = get_path(used, "prompt_tokens_details", "cached_tokens") or get_path(used, "prompt_cache_hit_tokens")
+        cached = get_path(used, "prompt_tokens_details", "cached_tokens") or get_extra(used, "prompt_cache_hit_tokens")
         return Usage(
             input_tokens=read,
             output_tokens=max(written, (get_path(used, "total_tokens") or 0) - read),
@@ -217,13 +218,15 @@ _BIND: dict[Mode, Callable[[ToolSpec, bool, Capabilities], Binding]] = {
 }
 
 
-def _check_choices(completion: Any, choices: Sequence[Any], mode: Mode | None) -> None:
-    _check_fault(get_path(completion, "error"))
+def _check_choices(completion: Completion, choices: Sequence[Any], mode: Mode | None) -> None:
+    _check_fault(get_extra(completion, "error"))
     for choice in choices or [None]:
-        message = get_path(choice, "message")
-        _check_fault(get_path(choice, "error"))
-        _check_finish(completion, choice)
-        if _ending_of(choice) in _BROKEN or not any(get_path(message, name) for name in _CONTENT):
+        message, ending = get_path(choice, "message"), _ending_of(choice)
+        _check_fault(get_extra(choice, "error"))
+        if refusal := get_path(message, "refusal"):
+            raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
+        _check_ending(completion, ending)
+        if ending in _BROKEN or not any(get_path(message, name) for name in _CONTENT):
             name = mode.name if mode else None
             raise ResponseParsingError(_say_what_came(choice), mode=name, raw_response=completion)
 
@@ -237,17 +240,13 @@ def _check_fault(fault: Any) -> None:
         raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault))
 
 
-def _check_finish(completion: Any, choice: Any) -> None:
-    reason, refusal = get_path(choice, "finish_reason"), get_path(choice, "message", "refusal")
-    ending = _ending_of(choice)
-    if refusal:
-        raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
+def _check_ending(completion: Completion, ending: str) -> None:
     if ending in _FILTERED:
-        raise RefusalError(f"The provider's filter stopped the answer ({reason}).", last_completion=completion)
+        raise RefusalError(f"The provider's filter stopped the answer ({ending}).", last_completion=completion)
     if ending in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
     if ending in _FAILED:
-        raise ProviderError(OpenAIChat.name, f"The answer was broken off (finish_reason {reason!r}). Ask again.")
+        raise ProviderError(OpenAIChat.name, f"The answer was broken off (finish_reason {ending!r}). Ask again.")
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:

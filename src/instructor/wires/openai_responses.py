@@ -19,7 +19,7 @@ from instructor.wires.calls import correct_names, say_uncalled, select_parts, te
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.schema import expand_root, strict_schema
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import (
     describe_error,
     dump_arguments,
@@ -73,7 +73,7 @@ class OpenAIResponses:
         messages: Messages,
         binding: Binding | None,
         model: str,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         capabilities: Capabilities = DEFAULT_CAPABILITIES,
     ) -> Request:
         """Write a request. Chat messages become items; items of this API's own form are left as they are.
@@ -94,16 +94,15 @@ class OpenAIResponses:
         others = {name: value for name, value in _rename_limit(arguments).items() if name not in chosen}
         return {"model": model, "input": [*asked, *items], **others, **offered}
 
-    def check(self, completion: Any) -> None:
+    def check(self, completion: Completion) -> None:
         """Make sure that a response is whole and sound. One that is still running (``background=True``) is not."""
         _check_response(completion, None)
 
     def read(
-        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+        self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the arguments of every call of our tools, or the JSON in the text where no tool was called."""
-        _check_response(completion, mode)
-        output = _read_output(completion)
+        output = _check_response(completion, mode)
         calls = _calls_of(output)
         parts = select_parts([*map(_read_call, calls)], _read_messages(output), names, specs)
         if not parts:
@@ -114,7 +113,7 @@ class OpenAIResponses:
     def reask(
         self,
         request: Request,
-        completion: Any,
+        completion: Completion,
         error: Exception,
         mode: Mode,
         names: Sequence[str] = (),
@@ -132,7 +131,7 @@ class OpenAIResponses:
             return {**request, "input": answers}
         return {**request, "input": [*request["input"], *_write_output(output, names, request), *answers]}
 
-    def usage(self, completion: Any) -> Usage:
+    def usage(self, completion: Completion) -> Usage:
         """Count the tokens."""
         used = get_path(completion, "usage")
         return Usage(
@@ -228,7 +227,7 @@ def _write_choice(choice: Any) -> Any:
     return {"type": "function", "name": name} if name else choice
 
 
-def _rename_limit(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _rename_limit(arguments: Arguments) -> Mapping[str, Any]:
     limits = [name for name in _LIMITS if name in arguments]
     if not limits:
         return arguments
@@ -236,12 +235,12 @@ def _rename_limit(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**limit, **{name: value for name, value in arguments.items() if name not in _LIMITS}}
 
 
-def _read_output(completion: Any) -> list[Any]:
+def _read_output(completion: Completion) -> list[Any]:
     return [item for item in get_list(completion, "output") if get_text(item, "type")]
 
 
 def _calls_of(output: list[Any]) -> list[Any]:
-    return [item for item in output if get_text(item, "type") in _OUTPUTS]
+    return [item for item in output if get_path(item, "type") in _OUTPUTS]
 
 
 def _names_of(calls: list[Any]) -> list[str]:
@@ -253,26 +252,28 @@ def _read_call(call: Any) -> Part:
     return Part(name, dump_arguments(get_path(call, "arguments") or "{}"))
 
 
-def _check_response(completion: Any, mode: Mode | None) -> None:
+def _check_response(completion: Completion, mode: Mode | None) -> list[Any]:
+    """Make sure that a response is whole and sound; return its output."""
     _check_status(completion)
     output = _read_output(completion)
     _check_refusal(completion, output)
     if _status_of(completion) not in _COMPLETE or not any(map(_is_answer, output)):
         name = mode.name if mode else None
         raise ResponseParsingError(_say_what_came(completion), mode=name, raw_response=completion)
+    return output
 
 
 def _is_answer(item: Any) -> bool:
     if get_path(item, "type") == "message":
         return bool(_read_messages([item]))
-    return get_text(item, "type") not in _SILENT
+    return get_path(item, "type") not in _SILENT
 
 
-def _status_of(completion: Any) -> str:
+def _status_of(completion: Completion) -> str:
     return str(get_path(completion, "status") or "")
 
 
-def _check_status(completion: Any) -> None:
+def _check_status(completion: Completion) -> None:
     fault = get_path(completion, "error")
     if fault:
         code = get_path(fault, "code")
@@ -291,7 +292,7 @@ def _check_status(completion: Any) -> None:
     raise IncompleteOutputException(f"The answer was cut off ({reason}).", last_completion=completion)
 
 
-def _check_refusal(completion: Any, output: list[Any]) -> None:
+def _check_refusal(completion: Completion, output: list[Any]) -> None:
     for part in _read_parts(output):
         refusal = get_path(part, "refusal")
         if refusal:
@@ -306,7 +307,7 @@ def _read_messages(output: list[Any]) -> str:
     return read_text(_read_parts(output))
 
 
-def _say_what_came(completion: Any) -> str:
+def _say_what_came(completion: Completion) -> str:
     status = _status_of(completion)
     if status not in _COMPLETE:
         return f"The response is not finished: its status is {status!r}. Send the request without background=True."

@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 from instructor.exceptions import ConfigurationError
 from instructor.wires.content import is_list, is_mapping
-from instructor.wires.schema import SCHEMA_LISTS, SCHEMAS, SCHEMAS_BY_NAME, Schema, resolve_ref
+from instructor.wires.schema import Schema, map_schemas, resolve_ref
 from instructor.wires.text import dump_json, parse_json
 
 _ALLOWED = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
@@ -58,24 +58,15 @@ def _make_unlike(name: str, taken: set[str]) -> str:
     return made
 
 
-def _find_names(node: Any) -> Iterator[str]:
-    for schema in _walk(node):
-        yield from schema.get("properties", {})
+def _find_names(schema: Mapping[str, Any]) -> list[str]:
+    names: list[str] = []
 
+    def collect(node: Mapping[str, Any]) -> Schema:
+        names.extend(node.get("properties", ()))
+        return map_schemas(node, collect)
 
-def _walk(node: Any) -> Iterator[Mapping[str, Any]]:
-    if not is_mapping(node):
-        return
-    yield node
-    for name, value in node.items():
-        if name in SCHEMAS_BY_NAME:
-            children: Sequence[Any] = list(value.values())
-        elif name in SCHEMA_LISTS:
-            children = value
-        else:
-            children = [value] if name in SCHEMAS else []
-        for child in children:
-            yield from _walk(child)
+    collect(schema)
+    return names
 
 
 def rename_properties(schema: Mapping[str, Any], names: Mapping[str, str]) -> Schema:
@@ -89,27 +80,16 @@ def rename_properties(schema: Mapping[str, Any], names: Mapping[str, str]) -> Sc
 
 
 def _rename(node: Mapping[str, Any], names: Mapping[str, str]) -> Schema:
-    written: Schema = {}
-    for name, value in node.items():
-        if name == "properties":
-            written[name] = {names.get(key, key): _name_child(key, child, names) for key, child in value.items()}
-        elif name in SCHEMAS_BY_NAME:
-            written[name] = {key: _rename_below(child, names) for key, child in value.items()}
-        elif name in SCHEMA_LISTS:
-            written[name] = [_rename_below(child, names) for child in value]
-        elif name == "required":
-            written[name] = [names.get(key, key) for key in value]
-        else:
-            written[name] = _rename_below(value, names) if name in SCHEMAS else value
+    written = map_schemas(node, lambda child: _rename(child, names))
+    if "properties" in written:
+        children = written["properties"].items()
+        written["properties"] = {names.get(key, key): _title(key, child, names) for key, child in children}
+    if "required" in written:
+        written["required"] = [names.get(key, key) for key in written["required"]]
     return written
 
 
-def _rename_below(node: Any, names: Mapping[str, str]) -> Any:
-    return _rename(node, names) if is_mapping(node) else node
-
-
-def _name_child(name: str, node: Any, names: Mapping[str, str]) -> Any:
-    child = _rename_below(node, names)
+def _title(name: str, child: Any, names: Mapping[str, str]) -> Any:
     if name not in names or not is_mapping(child) or "$ref" in child:  # a reference has to stand alone
         return child
     return {"title": name, **child}

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
+import orjson
+
 from instructor.wires.schema import expand_root
 from instructor.wires.spec import ToolSpec
 from instructor.wires.text import parse_json
@@ -124,11 +126,18 @@ def _peel(text: str) -> str:
 
 def _read_whole(text: str) -> str | None:
     """Read a text that is one JSON object or array, or a JSON string that holds one; None for any other text."""
-    value = parse_json(text)
+    value = _parse(text)
     if isinstance(value, dict | list):
         return text
     # Encoded twice. No answer is a string alone, since every schema asks for an object.
     return read_text_answer(value) if isinstance(value, str) else None
+
+
+def _parse(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # it may hold what only Python's slower parser reads, such as NaN
+        return parse_json(text)
 
 
 def _choose(text: str, candidates: list[_Candidate]) -> str | None:
@@ -183,10 +192,9 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
 
 
 def _read_first_name(text: str) -> Any:
-    try:
-        return _DECODER.raw_decode(text, text.index('"'))[0]
-    except (ValueError, RecursionError):
-        return None
+    start = text.find('"') + 1
+    name = text[start : text.find('"', start)]
+    return parse_json(f'"{name}"') if "\\" in name else name
 
 
 def _skip_reasoning(text: str) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 from instructor.exceptions import ConfigurationError
 from instructor.wires.capabilities import SchemaSubset
+from instructor.wires.content import is_mapping
 from instructor.wires.pattern import anchor_pattern
 from instructor.wires.text import dump_json
 
@@ -165,7 +166,7 @@ def anchor_patterns(schema: Mapping[str, Any]) -> Schema:
         >>> anchor_patterns({"type": "string", "pattern": r"\d+"})
         {'type': 'string', 'pattern': '^[0-9]+$'}
     """
-    members = {name: _anchor_below(name, value) for name, value in schema.items()}
+    members = map_schemas(schema, anchor_patterns)
     pattern = schema.get("pattern")
     if isinstance(pattern, str):
         anchored = anchor_pattern(pattern)
@@ -175,12 +176,29 @@ def anchor_patterns(schema: Mapping[str, Any]) -> Schema:
     return members
 
 
-def _anchor_below(name: str, value: Any) -> Any:
-    if name in SCHEMAS_BY_NAME:
-        return {key: _anchor_below("items", schema) for key, schema in value.items()}
-    if name in SCHEMA_LISTS:
-        return [_anchor_below("items", schema) for schema in value]
-    return anchor_patterns(value) if name in SCHEMAS and _is_mapping(value) else value
+def map_schemas(schema: Mapping[str, Any], write: Callable[[Mapping[str, Any]], Schema]) -> Schema:
+    """Copy a schema with each schema directly below it written by `write`.
+
+    Args:
+        schema: Any schema. Not changed.
+        write: Writes one schema. It isn't called for ``true`` and ``false``, which are schemas too.
+
+    Example:
+        >>> map_schemas({"properties": {"a": {"title": "A"}, "b": True}}, lambda schema: {})
+        {'properties': {'a': {}, 'b': True}}
+    """
+
+    def write_member(name: str, value: Any) -> Any:
+        if name in SCHEMAS_BY_NAME:
+            return {key: write_one(child) for key, child in value.items()}
+        if name in SCHEMA_LISTS:
+            return [write_one(child) for child in value]
+        return write_one(value) if name in SCHEMAS else value
+
+    def write_one(child: Any) -> Any:
+        return write(child) if is_mapping(child) else child
+
+    return {name: write_member(name, value) for name, value in schema.items()}
 
 
 def express_schema(schema: Mapping[str, Any], subset: SchemaSubset, *, strict: bool) -> tuple[Schema, bool]:
@@ -248,14 +266,10 @@ def resolve_ref(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
     head, *names = ref.split("/")
     for name in names:
         key = name.replace("~1", "/").replace("~0", "~")
-        found = found.get(key) if _is_mapping(found) else None
-    if head != "#" or not _is_mapping(found):
+        found = found.get(key) if is_mapping(found) else None
+    if head != "#" or not is_mapping(found):
         raise ConfigurationError(f"The schema has no {ref!r}. Only references to its own definitions can be used.")
     return found
-
-
-def _is_mapping(node: Any) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(node, Mapping)
 
 
 class _Strict:
@@ -268,7 +282,7 @@ class _Strict:
 
     def convert(self, node: Any) -> Schema:
         """Convert one schema and all below it."""
-        if not _is_mapping(node):  # `true` and `false` are schemas too: anything, nothing
+        if not is_mapping(node):  # `true` and `false` are schemas too: anything, nothing
             raise _NotExpressibleError
         members = _merge_single(node)
         if "$ref" in members:
@@ -406,7 +420,7 @@ def reach_references(node: Any, definitions: Mapping[str, Any]) -> set[str]:
 
 
 def _references(node: Any) -> Iterator[str]:
-    if _is_mapping(node):
+    if is_mapping(node):
         if isinstance(node.get("$ref"), str):
             yield node["$ref"]
         for value in node.values():

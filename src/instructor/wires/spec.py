@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from instructor.wires.property_names import choose_names
+
+Completion: TypeAlias = Any
+"""What an SDK returned; None where the provider sent ``null``. It is read by attribute, so no wire needs the SDK."""
+
+Arguments: TypeAlias = Mapping[str, Any]
+"""The caller's arguments of one call, under the SDK's own keywords."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolSpec:
     """What an answer must look like, as a wire needs to know it.
 
@@ -20,6 +29,11 @@ class ToolSpec:
     name: str
     description: str
     schema: Mapping[str, Any]
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """The names that are sent for properties whose own names Anthropic's API refuses; most schemas have none."""
+        return choose_names(self.schema)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 
 
 class Wire(Protocol):
@@ -52,7 +52,7 @@ class Wire(Protocol):
         messages: Messages,
         binding: Binding | None,
         model: str,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         capabilities: Capabilities = DEFAULT_CAPABILITIES,
     ) -> Request:
         """Write a request. Without a binding it asks for a plain completion (``response_model=None``).
@@ -66,7 +66,7 @@ class Wire(Protocol):
         """
         ...
 
-    def check(self, completion: Any) -> None:
+    def check(self, completion: Completion) -> None:
         """Make sure that a completion is whole and sound, whatever it says: text, calls of any function, or both.
 
         Without a response model the completion itself is the answer, and this is all that judges it; with one, `read`
@@ -84,7 +84,7 @@ class Wire(Protocol):
         ...
 
     def read(
-        self, completion: Any, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
+        self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the answer out of a completion: each call of our tools, in order, or the JSON in its text.
 
@@ -111,7 +111,7 @@ class Wire(Protocol):
     def reask(
         self,
         request: Request,
-        completion: Any,
+        completion: Completion,
         error: Exception,
         mode: Mode,
         names: Sequence[str] = (),
@@ -129,6 +129,6 @@ class Wire(Protocol):
         """
         ...
 
-    def usage(self, completion: Any) -> Usage:
+    def usage(self, completion: Completion) -> Usage:
         """Count the tokens that a completion cost; zeros where the provider does not say."""
         ...

@@ -1,0 +1,176 @@
+"""What the pages say is true: their code runs, their commands, files, links and names exist."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from settings import clear_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "examples/README.md",
+        "benchmarks/README.md",
+    )
+]
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+MODEL = re.compile(r"\b(openai|anthropic|google)/[\w.-]+")
+RETIRED = re.compile(r"gpt-(3|4)|\bo[134]-|claude-[1234]|claude-\w+-4|gemini-[12]")
+GLOSSARY_TERMS = 25
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The fenced blocks of a page in these languages; "" stands for a block without one."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for language, text in found if language in languages]
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of a page's shell blocks, continued lines joined."""
+    joined = "\n".join(blocks(page, "", "bash")).replace("\\\n", " ")
+    return [line.partition("  #")[0].strip() for line in joined.splitlines() if line.strip()]
+
+
+def quoted(page: Path) -> list[str]:
+    """What stands in single backticks, outside of fenced blocks."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", prose)
+
+
+@pages
+def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In an empty folder, with the offline provider in place of each vendor."""
+    clear_environment(monkeypatch, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for number, block in enumerate(blocks(page, "python"), 1):
+        exec(compile(MODEL.sub("offline/demo", block), f"{page.name} block {number}", "exec"), namespace)
+
+
+@pages
+def test_every_make_target_of_a_page_exists(page: Path):
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = [text.split()[1] for text in (*commands(page), *quoted(page)) if text.startswith("make ")]
+    assert set(named) <= targets
+
+
+@pages
+def test_every_command_line_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clear_environment(monkeypatch, str(tmp_path))
+    (tmp_path / "models.py").write_text("from pydantic import BaseModel\nclass Ticket(BaseModel):\n    name: str\n")
+    (tmp_path / "tickets.csv").write_text("text\nAnna is 25.\n")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for command in commands(page):
+        words = shlex.split(MODEL.sub("offline/demo", command))
+        if words[:2] == ["instructor", "extract"]:
+            done = subprocess.run(
+                [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            assert (tmp_path / "tickets.jsonl").read_text()
+
+
+@pages
+def test_every_link_of_a_page_leads_somewhere(page: Path):
+    text = page.read_text(encoding="utf-8")
+    headings = {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        elif not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def is_there(name: str, page: Path) -> bool:
+    """Whether a path exists, seen from the page, the root, the package or the tests."""
+    return any((base / name).exists() for base in (page.parent, ROOT, ROOT / "src/instructor", ROOT / "tests"))
+
+
+@pages
+def test_every_file_that_a_page_names_exists(page: Path):
+    made_by_the_user = {"models.py", "tickets.csv", "tickets.jsonl", "out/bench.json", "ticket.py"}
+    written = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:py|md|toml|txt|json|csv|svg)|[\w.-]+(?:/[\w.-]+)*/")
+    named = {text for text in quoted(page) if written.fullmatch(text)} - made_by_the_user
+    assert not [name for name in sorted(named) if not is_there(name, page)]
+
+
+def symbols() -> set[str]:
+    """Every name that a file of the package defines: modules, classes, functions, attributes and parameters."""
+    found: set[str] = set()
+    for path in (ROOT / "src" / "instructor").rglob("*.py"):
+        found |= {path.stem, path.parent.name}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    found.add(name)
+                case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                    found.add(name)
+                case ast.Attribute(attr=name, ctx=ast.Store()):
+                    found.add(name)
+                case ast.Constant(value=str(name)) if name.isidentifier():
+                    found.add(name)
+                case _:
+                    pass
+    return found
+
+
+ELSEWHERE = {"PYTHONHASHSEED", "StrEnum", "WeakKeyDictionary", "marshal", "model_rebuild", *dir(builtins)}
+"""Names of Python and of pydantic that the architecture mentions."""
+
+
+def test_every_symbol_that_the_architecture_names_exists():
+    page = ROOT / "docs" / "architecture.md"
+    known = symbols() | ELSEWHERE
+    names = [text.split("(")[0].rstrip("=") for text in quoted(page)]
+    dotted = [name for name in names if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not is_there(name, page)]
+    assert not [name for name in dotted if not set(name.split(".")) <= known]
+
+
+def test_every_arrow_of_the_architecture_is_an_import():
+    (picture,) = blocks(ROOT / "docs" / "architecture.md", "mermaid")
+    arrows = re.findall(r"^ +([\w &]+?) -->(?!.*\[) ([\w &]+)$", picture, re.MULTILINE)
+    assert len(arrows) > 5
+    for sources, targets in arrows:
+        for source in sources.split(" & "):
+            room = ROOT / "src" / "instructor" / source
+            files = room.rglob("*.py") if room.is_dir() else [room.with_suffix(".py")]
+            text = "".join(path.read_text(encoding="utf-8") for path in files)
+            for target in map(str.strip, targets.split(" & ")):
+                assert re.search(rf"from instructor(\.{target}\b| import .*\b{target}\b)", text), (
+                    source,
+                    target,
+                )
+
+
+def test_the_glossary_is_short():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^\| \*\*(.+?)\*\* \|", text.partition("## Glossary")[2], re.MULTILINE)
+    assert 10 <= len(terms) <= GLOSSARY_TERMS
+    assert terms == sorted(terms, key=str.lower)
+
+
+def test_examples_name_models_that_stay():
+    """Models that their vendors have retired, or retire within a year, are not what a newcomer should copy."""
+    files = [*PAGES, ROOT / "examples" / "demo.py", *(ROOT / "src").rglob("*.py")]
+    old = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in files
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if (path.suffix == ".md" or ">>>" in line or MODEL.search(line)) and RETIRED.search(line)
+    ]
+    assert not old

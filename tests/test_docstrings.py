@@ -1,0 +1,67 @@
+"""Every example in a docstring runs, and prints what it says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import instructor
+from settings import clear_environment
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+MOST_SKIPPED = 0
+"""Examples that are skipped because they need a server. Every one runs today; raise this for a good reason only."""
+
+
+class User(BaseModel):
+    name: str
+    age: int
+
+
+def examples() -> Iterator[doctest.DocTest]:
+    """The examples of every docstring of the package."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for module in pkgutil.walk_packages(instructor.__path__, "instructor."):
+        if not module.name.endswith("__main__"):
+            yield from (test for test in finder.find(importlib.import_module(module.name)) if test.examples)
+    yield from (test for test in finder.find(instructor) if test.examples)
+
+
+EXAMPLES = sorted(examples(), key=lambda test: test.name)
+
+
+def namespace(example: doctest.DocTest) -> dict[str, Any]:
+    """What an example may use without importing or defining it: its own module, as in any doctest, and these."""
+    return example.globs | {
+        "instructor": instructor,
+        "User": User,
+        "client": instructor.from_provider("offline/demo"),
+        "messages": [{"role": "user", "content": "Anna is 25."}],
+        "__name__": "__main__",
+    }
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda test: test.name)
+def test_an_example_prints_what_it_says(example: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clear_environment(monkeypatch, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    report: list[str] = []
+    example.globs = namespace(example)
+    doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(example, out=report.append)
+    assert not report, "".join(report)
+
+
+def test_no_example_is_skipped():
+    skipped = [test.name for test in EXAMPLES for one in test.examples if one.options.get(doctest.SKIP)]
+    assert len(skipped) <= MOST_SKIPPED, skipped
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) > 50
