@@ -6,27 +6,45 @@ import copy
 import pickle
 import threading
 
-from cache.stores import Plain
 from instructor.cache import AutoCache
-from instructor.cache.counters import Counters, Counts, attached, counters_of
+from instructor.cache.counters import Counters
+from instructor.cache.entry import Entry
 from instructor.cache.handle import handle_of
+from instructor.cache.hits import HitLog
+from instructor.cache.store import CacheStats
+
+ENTRY = Entry("key", (), b"", "openai", "gpt-4.1", 1.0)
 
 
 def test_counters_add_up_over_threads() -> None:
-    counters = Counters()
-    threads = [
-        threading.Thread(target=lambda: [counters.add(misses=1, errors=2) for _ in range(500)]) for _ in range(8)
-    ]
+    counters, log = Counters(), HitLog()
+    counters.attach(log)
+
+    def count() -> None:
+        for _ in range(500):
+            counters.add(misses=1, errors=2)
+            log.hit(ENTRY)
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert counters.read() == Counts(misses=4000, errors=8000)
+    assert counters.read() == CacheStats(hits=4000, misses=4000, errors=8000)
+
+
+def test_a_log_that_is_let_go_of_leaves_its_hits_behind() -> None:
+    counters, log = Counters(), HitLog()
+    counters.attach(log)
+    log.hit(ENTRY)
+    counters.detach(log)
+    log.hit(ENTRY)
+    counters.detach(log)
+    assert counters.read() == CacheStats(hits=1)
 
 
 def test_a_store_is_counted_once_however_it_is_asked() -> None:
     store = AutoCache()
-    assert counters_of(store) is counters_of(store)
     handle_of(store).count(misses=2)
     assert store.stats() == handle_of(store).stats()
     assert store.stats().misses == 2
@@ -37,12 +55,3 @@ def test_a_copy_counts_for_itself() -> None:
     handle_of(store).count(misses=2)
     for other in (copy.copy(store), copy.deepcopy(store), pickle.loads(pickle.dumps(store))):
         assert other.stats().misses == 0
-
-
-def test_what_is_attached_may_attach_something_itself() -> None:
-    owner = Plain()
-
-    def make() -> Counters:
-        return attached(owner, "inner", Counters)
-
-    assert attached(owner, "outer", make) is attached(owner, "inner", Counters)

@@ -33,7 +33,6 @@ from cache.stores import (
 )
 from instructor.cache import AutoCache, BaseCache
 from instructor.cache.handle import StoreHandle, handle_of
-from instructor.cache.threads import Workers
 from instructor.exceptions import CacheEntryError, CacheError, CacheNotTriedError, ConfigurationError
 
 CHILDREN = Path(__file__).parent / "children"
@@ -436,11 +435,16 @@ def test_neither_a_hanging_store_nor_a_loop_keeps_the_interpreter_from_exiting()
 async def test_a_queue_before_a_store_that_fails_is_gone_at_once(kind: type[Plain]) -> None:
     """What waits for its turn while the store fails is not tried: nobody pays for the queue before it."""
 
+    def fail() -> None:
+        while len(store.calls) > 1 and not handle.paused():  # the first failure must be known before the others fail
+            time.sleep(0.001)
+        broken()
+
     async def fail_later() -> None:
         await asyncio.sleep(0)
         broken()
 
-    store = kind(fail_later if kind is Coroutine else broken)
+    store = kind(fail_later if kind is Coroutine else fail)
     store.concurrency = 1
     handle = StoreHandle(store)
     reads = await asyncio.gather(*(handle.read_async("key") for _ in range(50)), return_exceptions=True)
@@ -479,9 +483,12 @@ async def test_an_outage_is_warned_of_once_whatever_succeeds_in_between(
 
 @in_both_worlds
 def test_what_the_process_lacks_is_no_failure_of_the_store(in_task: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
     handle = StoreHandle(Plain())
     with monkeypatch.context() as patch:
-        patch.setattr(Workers, "_start_thread", lambda self, job: job.fail(CacheNotTriedError("no thread")))
+        patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(CacheNotTriedError):
             read(handle, in_task=in_task)
     assert not handle.paused()

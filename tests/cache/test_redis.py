@@ -288,7 +288,7 @@ def test_an_asynchronous_client_alone_serves_threads_too(valkey: Valkey) -> None
     assert handle.read("key") == b"text"
     with pytest.raises(ConfigurationError, match="client="):
         cache.clear()
-    handle._runner.get_loop().run(cache._given_async.aclose(), 5)
+    handle._runner.get_loop().run(cache._async_client.aclose(), 5)
 
 
 def test_a_block_closes_the_connections_at_its_end(valkey: Valkey) -> None:

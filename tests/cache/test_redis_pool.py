@@ -161,6 +161,8 @@ def test_a_queue_before_a_server_that_hangs_is_gone_after_one_timeout(valkey: Va
     valkey.hang()
 
     def use(number: int) -> str:
+        if handle.paused():  # a thread that starts late on a busy machine isn't in the queue
+            return "CacheNotTriedError"
         try:
             handle.read(str(number))
         except Exception as error:  # noqa: BLE001 - all of them are looked at below

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from itertools import count
 
-_moments = count(1)
-
-
-def next_moment() -> int:
-    """Return a number greater than all before it. Operations and changes of breakers are put in order by it."""
-    return next(_moments)
+next_moment = count(1).__next__
+"""Returns a number greater than all before it, which puts operations and changes of breakers in order."""
 
 
 class CircuitBreaker:
     """Whether one kind of operation (reading, or writing) of one store is in an outage.
 
-    The first failure opens the circuit. From then on nothing begins but one trial after each pause, and only an
-    operation that *began* during the outage may end it: an older one that succeeds late, because it was on its way
-    when the store failed, says nothing about the store now. Likewise an older one that fails late belongs to the
-    outage that is known already. So an outage has one beginning and one end, whatever succeeds or fails in between.
+    The first failure opens the circuit. From then on only one trial begins after each pause, and only an operation
+    that *began* during the outage may end it: one that began earlier and succeeds late says nothing about the store
+    now. One that began earlier and fails late belongs to the known outage. So an outage has one beginning and one
+    end, whatever succeeds or fails in between.
 
-    It has no lock of its own; whoever shares it between threads calls it under one.
+    It has no lock of its own: its callers share one.
 
     Attributes:
-        until: When the next trial may begin, in the clock of the caller; None while the store works.
+        until: When the next trial may begin, in the caller's clock; None while the store works.
 
     Example:
         >>> breaker = CircuitBreaker()
@@ -48,12 +44,12 @@ class CircuitBreaker:
             return False
         if now < self.until:
             return True
-        # The trial may never be made, as when its task is cancelled. Then somebody else makes one a pause later.
+        # If the trial is never made, as when its task is cancelled, another caller makes one a pause later.
         self.until = now + pause
         return False
 
     def opened_since(self, began: int) -> bool:
-        """Whether the store has failed since an operation was asked for, so that it should not begin any more."""
+        """Whether the store has failed since an operation was asked for."""
         return self.until is not None and began < self._changed
 
     def fail(self, began: int, until: float) -> bool:

@@ -10,48 +10,48 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _LONGEST_BEAT = 0.25
-"""Seconds between two looks at what is under way, at most."""
+"""Seconds between two looks at the operations under way, at most."""
 
 _LATE = 0.02
-"""A beat that comes this many seconds late shows that the loop has too much to do."""
+"""A beat that comes this many seconds late shows that the loop is busy."""
 
 _BUSY_SHARE = 0.1
-"""How much of a beat counts if it was late. Not nothing, so that even in a loop that never rests an operation ends."""
+"""How much of a late beat counts. Not nothing, so an operation ends even in a loop that is always busy."""
 
 
 class Watch:
     """Counts, for the operations that tasks of one loop wait for, the time in which the loop was responsive.
 
-    While a task computes, nothing else in its loop goes on: an answer that has long arrived is not read. A timer
-    of asyncio would fire as soon as the loop is free again, before the answer is read, and take a healthy store for
-    one that hangs. This clock stands still, or nearly so, while its own beat is late.
+    While a task computes, nothing else in its loop goes on: an answer that has arrived isn't read. A timer of asyncio
+    would fire as soon as the loop is free again, before the answer is read, and take a healthy store for one that
+    hangs. This clock all but stands still while its own beat is late.
 
-    It also costs less than a timer for each operation: there is one for all of them, and none where none is under way.
+    One timer serves all operations, and none is set while no operation is under way.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._spare = 0.0
+        self._responsive = 0.0  # seconds, up to the last beat
         self._last = self._due = 0.0
         self._interval = _LONGEST_BEAT
         self._beating = False
         self._deadlines: dict[object, tuple[float, Callable[[], float | None]]] = {}
 
     def add(self, operation: object, seconds: float, expire: Callable[[], float | None]) -> None:
-        """Call `expire` when the loop has been responsive for so many seconds, unless `remove` is called before.
+        """Call `expire` once the loop has been responsive for so many seconds, unless `remove` is called before.
 
-        What `expire` returns is how many seconds more the operation has; None if it is over.
+        `expire` returns how many seconds more the operation has; None if it is over.
         """
         now = self.loop.time()
-        # A quarter of the shortest deadline, which may so be missed by a quarter, and never comes early.
+        # A quarter of the shortest deadline. A deadline is noticed up to a quarter late, and never early.
         self._interval = min(self._interval, max(seconds / 4, 0.001))
         if not self._beating:
             self._beating = True
             self._arm(now)
-        self._deadlines[operation] = (self._spare + now - self._last + seconds, expire)
+        self._deadlines[operation] = (self._responsive + now - self._last + seconds, expire)
 
     def remove(self, operation: object) -> None:
-        """Forget an operation. The timer is left to find nothing, which costs less than cancelling it."""
+        """Forget an operation. The timer stays and finds nothing, which costs less than to cancel it."""
         self._deadlines.pop(operation, None)
 
     def _arm(self, now: float) -> None:
@@ -61,21 +61,29 @@ class Watch:
 
     def _beat(self) -> None:
         now = self.loop.time()
-        passed = now - self._last
         late = now - self._due > _LATE
-        self._spare += (self._due - self._last) * _BUSY_SHARE if late else passed
+        self._responsive += (self._due - self._last) * _BUSY_SHARE if late else now - self._last
         self._last = now
         for operation, (deadline, expire) in list(self._deadlines.items()):
-            if deadline <= self._spare:
+            if deadline <= self._responsive:
                 del self._deadlines[operation]
                 more = expire()
                 if more is not None:
-                    self._deadlines[operation] = (self._spare + more, expire)
+                    self._deadlines[operation] = (self._responsive + more, expire)
         if self._deadlines:
             self._arm(now)
         else:
             self._beating = False
             self._interval = _LONGEST_BEAT
+
+
+class _Local(threading.local):
+    """A thread runs one loop at a time, so it has one watch."""
+
+    watch: Watch | None = None
+
+
+_local = _Local()
 
 
 def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
@@ -96,18 +104,9 @@ async def limit(awaitable: Awaitable[T], seconds: float | None) -> T:
         return await awaitable
     watch = watch_of(asyncio.get_running_loop())
     async with asyncio.timeout(None) as timeout:
-        # `timeout` knows how to cancel this task once, and to tell that from a cancellation by somebody else.
+        # asyncio's own timeout, because it tells its cancellation of this task from a cancellation by another caller.
         watch.add(timeout, seconds, lambda: timeout.reschedule(0.0))
         try:
             return await awaitable
         finally:
             watch.remove(timeout)
-
-
-class _Local(threading.local):
-    """What belongs to one thread, which runs one loop at a time."""
-
-    watch: Watch | None = None
-
-
-_local = _Local()

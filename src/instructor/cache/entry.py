@@ -6,7 +6,7 @@ provider's completion with a checksum of its own::
     5f0c2a1e [3,"<key>","openai",...,512,"User",23]
     {"name":"Ann","age":27}9b1d03c4 {"kind":"ChatCompletion",...}
 
-The completion is the longest piece and few cache hits look at it, so it is checked and decoded only when it is asked for.
+The completion is the longest piece and few cache hits need it, so it is checked and decoded only when it is asked for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
     Attributes:
         key: The key it was stored under.
         parts: The provider's answer as the wire format read it; empty for ``response_model=None``.
-        completion_data: The SDK's completion as `pack_completion` wrote it; empty where it could not be written.
+        completion_data: The SDK's completion as `pack_completion` wrote it; empty if it could not be written.
         provider: The vendor asked.
         model: The model asked.
         created: When the answer came, in Unix seconds.
@@ -67,7 +67,7 @@ class Entry(NamedTuple):
 
     @property
     def completion(self) -> str:
-        """The SDK's completion as one line of JSON; empty where it could not be written.
+        """The SDK's completion as one line of JSON; empty if it could not be written.
 
         Raises:
             CacheEntryError: It is damaged.
@@ -92,12 +92,12 @@ def encode_entry(entry: Entry) -> str:
     """Write an entry as text for a store.
 
     Raises:
-        TypeError: A number is beyond what JSON writers hold.
+        TypeError: A number is too large for JSON writers.
         ValueError: A text has no UTF-8.
     """
     usage = entry.usage
     texts = [part.text.encode() for part in entry.parts]
-    head: list[Any] = [
+    head: list[object] = [
         FORMAT,
         entry.key,
         entry.provider,

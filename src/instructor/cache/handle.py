@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from instructor.cache.breaker import CircuitBreaker, next_moment
-from instructor.cache.counters import attached, counters_of
+from instructor.cache.counters import Counters
 from instructor.cache.flight import Flights
 from instructor.cache.hits import HitLog
 from instructor.cache.runner import SKIPPED, Runner
@@ -20,9 +21,9 @@ from instructor.cache.store import (
     BaseCache,
     CacheStats,
     LocalStore,
+    SizedStore,
     Text,
     check_store,
-    read_stats,
 )
 from instructor.exceptions import CacheEntryError, CacheError, CacheNotTriedError, ConfigurationError
 from instructor.locks import make_lock
@@ -38,8 +39,8 @@ class StoreHandle:
 
     It runs each operation where it cannot harm the caller (`Runner`), counts (`Counters`), and leaves a store that
     fails alone for a while (`CircuitBreaker`). A failed read pauses the whole store; a failed write (a full disk, a
-    read-only replica) pauses writes only. During an outage nothing is written: there is nowhere to write to, and
-    answers kept for later would be lost with the process.
+    read-only replica) pauses writes only. During an outage nothing is written: answers kept for later would be lost
+    with the process.
 
     Args:
         store: The store.
@@ -57,55 +58,43 @@ class StoreHandle:
     def __init__(self, store: BaseCache, clock: Callable[[], float] = time.monotonic) -> None:
         abilities = check_store(store)
         self.store = store
-        self.local: LocalStore | None = cast("LocalStore", store) if "local" in abilities else None
-        self.flights: Flights[Any] = Flights()
-        self._native: AsyncStore | None = cast("AsyncStore", store) if "async" in abilities else None
-        self._counters = counters_of(store)
+        self.local = cast("LocalStore", store) if "local" in abilities else None
+        self.flights: Flights[object] = Flights()
+        self._native = cast("AsyncStore", store) if "async" in abilities else None
+        self._sized = cast("SizedStore", store) if "sized" in abilities else None
+        self._counters = Counters()
         self._runner = Runner(store, abilities, self._refuses)
         self._clock = clock
         self._lock = make_lock()
         self._reads, self._writes = CircuitBreaker(), CircuitBreaker()
         # What must work for an operation to make sense, the operation's own breaker first.
         self._needs = {"get": (self._reads,), "set": (self._writes, self._reads)}
+        self._outage = False  # whether a breaker is open; saves every operation of a healthy store a look at each
 
     def paused(self) -> bool:
         """Whether the store failed lately and is to be left alone.
 
         When `BaseCache.pause` seconds are over, one caller gets False and is expected to read.
         """
-        return self._reads.until is not None and self._blocks("get")
+        return self._outage and self._blocks("get")
 
     def read(self, key: str) -> Text | None:
         """Read the store from a thread.
 
         Returns:
-            What the store returned, as it came.
+            What the store returned.
 
         Raises:
             CacheError: The store failed, or took longer than its ``timeout``.
-            CacheNotTriedError: It was not asked.
-            CacheEntryError: It returned neither text nor None.
+            CacheNotTriedError: The store was not asked.
+            CacheEntryError: The store returned neither text nor None.
         """
-        began = next_moment()
-        try:
-            found = self._runner.run("get", began, partial(self.store.get, key))
-        except BaseException as error:
-            if not _is_failure(error):
-                raise
-            raise self._fail("get", began, error) from error
-        return self._accept(began, found)
+        return self._check_found(self._run("get", partial(self.store.get, key)))
 
     async def read_async(self, key: str) -> Text | None:
         """Read the store from a task, without blocking its loop. As `read` otherwise."""
-        began, native = next_moment(), self._native
-        in_loop: Callable[[], Awaitable[Any]] | None = partial(native.get_async, key) if native is not None else None
-        try:
-            found = await self._runner.run_async("get", began, partial(self.store.get, key), in_loop)
-        except BaseException as error:
-            if not _is_failure(error, in_task=True):
-                raise
-            raise self._fail("get", began, error) from error
-        return self._accept(began, found)
+        native = None if self._native is None else partial(self._native.get_async, key)
+        return self._check_found(await self._run_async("get", partial(self.store.get, key), native))
 
     def write(self, key: str, text: str, ttl: float | None) -> bool:
         """Write to the store from a thread.
@@ -113,8 +102,7 @@ class StoreHandle:
         Args:
             key: The key.
             text: The entry's text.
-            ttl: Seconds to keep it; the store is given whole ones, rounded up, at most ten years of them.
-                None to keep it.
+            ttl: Seconds to keep it, None for ever. The store gets whole ones, rounded up, at most ten years of them.
 
         Returns:
             False if nothing was written because the store failed lately, or while this write waited for its turn.
@@ -122,74 +110,81 @@ class StoreHandle:
         Raises:
             CacheError: As `read`.
         """
-        if self._blocks("set"):
+        if self._outage and self._blocks("set"):
             return False
-        began, seconds = next_moment(), _whole_seconds(ttl)
-        try:
-            result = self._runner.run("set", began, partial(self.store.set, key, text, ttl=seconds))
-        except BaseException as error:
-            if not _is_failure(error):
-                raise
-            raise self._fail("set", began, error) from error
-        return self._finish_write(began, result)
+        operation = partial(self.store.set, key, text, ttl=_whole_seconds(ttl))
+        return self._run("set", operation) is not SKIPPED
 
     async def write_async(self, key: str, text: str, ttl: float | None) -> bool:
         """Write to the store from a task, without blocking its loop. As `write` otherwise.
 
         A write that waits for a worker thread is done even if its task is cancelled: the answer is paid for.
         """
-        if self._blocks("set"):
+        if self._outage and self._blocks("set"):
             return False
-        began, seconds, native = next_moment(), _whole_seconds(ttl), self._native
-        in_loop: Callable[[], Awaitable[Any]] | None = None
-        if native is not None:
-            in_loop = partial(native.set_async, key, text, ttl=seconds)
-        try:
-            operation = partial(self.store.set, key, text, ttl=seconds)
-            result = await self._runner.run_async("set", began, operation, in_loop)
-        except BaseException as error:
-            if not _is_failure(error, in_task=True):
-                raise
-            raise self._fail("set", began, error) from error
-        return self._finish_write(began, result)
+        seconds = _whole_seconds(ttl)
+        native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
+        operation = partial(self.store.set, key, text, ttl=seconds)
+        return await self._run_async("set", operation, native) is not SKIPPED
 
     def attach(self, hits: HitLog) -> None:
         """Count the hits of one more path that reads this store."""
         self._counters.attach(hits)
 
     def detach(self, hits: HitLog) -> None:
-        """Let go of the log of a path that nobody uses any more, and keep its count."""
+        """Remove the log of a path that is no longer used, and keep its count."""
         self._counters.detach(hits)
 
     def count(self, *, misses: int = 0, writes: int = 0, errors: int = 0) -> None:
         """Add to the store's counters. Hits are counted by the logs that are attached.
 
-        Failures of the store are counted here already. Pass `errors` only for entries that could not be used.
+        The store's own failures are counted already. Pass `errors` only for entries that could not be used.
         """
-        self._counters.add(misses, writes, errors)
+        self._counters.add(misses=misses, writes=writes, errors=errors)
 
     def stats(self) -> CacheStats:
-        """The store's counters, and its size where it knows it."""
-        return read_stats(self.store)
+        """The store's counters, and its size if the store can say."""
+        if self._sized is not None:
+            with contextlib.suppress(Exception):  # a store that is down has counters all the same
+                return self._counters.read(*self._sized.size())
+        return self._counters.read()
 
-    def _accept(self, began: int, found: Any) -> Text | None:
+    def _run(self, name: str, operation: Callable[[], object]) -> object:
+        began = next_moment()
+        try:
+            result = self._runner.run(name, began, operation)
+        except BaseException as error:
+            if not _is_failure(error):
+                raise
+            raise self._fail(name, began, error) from error
+        if self._outage and result is not SKIPPED:
+            self._succeed(name, began)
+        return result
+
+    async def _run_async(
+        self, name: str, operation: Callable[[], object], native: Callable[[], Awaitable[object]] | None
+    ) -> object:
+        began = next_moment()
+        try:
+            result = await self._runner.run_async(name, began, operation, native)
+        except BaseException as error:
+            if not _is_failure(error, in_task=True):
+                raise
+            raise self._fail(name, began, error) from error
+        if self._outage and result is not SKIPPED:
+            self._succeed(name, began)
+        return result
+
+    def _check_found(self, found: object) -> Text | None:
+        if found is None or isinstance(found, _TEXT):
+            return cast("Text | None", found)
         name = type(self.store).__name__
         if found is SKIPPED:
             raise CacheNotTriedError(f"{name}.get was not tried: the store failed while the call waited for its turn.")
-        if self._reads.until is not None:
-            self._succeed("get", began)
-        if found is None or isinstance(found, _TEXT):
-            return cast("Text | None", found)
         raise CacheEntryError(
             f"{name}.get returned a {type(found).__name__}. It must return the str that was stored, "
             "the same as bytes, or None."
         )
-
-    def _finish_write(self, began: int, result: Any) -> bool:
-        if result is SKIPPED:
-            return False
-        self._succeed("set", began)
-        return True
 
     def _fail(self, name: str, began: int, error: BaseException) -> CacheError:
         """Note a failed operation; return the error to raise."""
@@ -203,41 +198,43 @@ class StoreHandle:
             return failure
         with self._lock:
             first = self._needs[name][0].fail(began, self._clock() + self._pause())
+            self._note_outage()
         if first:
             # As text, because a log record is kept for long, and an error keeps the frames it came through.
             _log().warning("%s Calls go on without it; it is tried again in %g s.", str(failure), self._pause())
         return failure
 
     def _succeed(self, name: str, began: int) -> None:
-        needs = self._needs[name]
-        if all(breaker.until is None for breaker in needs):
-            return
         with self._lock:
-            over = [breaker.succeed(began) for breaker in needs]
-        if any(over):
+            ended = [breaker.succeed(began) for breaker in self._needs[name]]
+            self._note_outage()
+        if any(ended):
             _log().info("%s works again.", type(self.store).__name__)
 
+    def _note_outage(self) -> None:
+        self._outage = self._reads.until is not None or self._writes.until is not None
+
     def _blocks(self, name: str) -> bool:
-        needs = self._needs[name]
-        if all(breaker.until is None for breaker in needs):
-            return False
         with self._lock:
             now, pause = self._clock(), self._pause()
-            return any(breaker.blocks(now, pause) for breaker in needs)
+            return any(breaker.blocks(now, pause) for breaker in self._needs[name])
 
     def _refuses(self, name: str, began: int) -> bool:
-        return any(breaker.until is not None and breaker.opened_since(began) for breaker in self._needs[name])
+        return self._outage and any(breaker.opened_since(began) for breaker in self._needs[name])
 
     def _pause(self) -> float:
         # Every trial of a store that hangs for good costs a thread, so trials become rarer as threads pile up.
         return self.store.pause * (1 + self._runner.hung // 4)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("A StoreHandle cannot be copied. Use handle_of() with the copy of its store.")
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        # A copy of a store takes no handle along: it gets one of its own on first use.
+        return _nothing, ()
 
 
 def handle_of(store: BaseCache) -> StoreHandle:
     """Return the handle of a store, making it on first use. It lives as long as the store.
+
+    A copy of the store, or the store in another process, has a handle of its own.
 
     Raises:
         ConfigurationError: `store` is not a `BaseCache`, or its attributes have wrong values.
@@ -246,7 +243,24 @@ def handle_of(store: BaseCache) -> StoreHandle:
         raise ConfigurationError(
             f"A cache must be an instance of a subclass of instructor.cache.BaseCache, such as AutoCache(); got {store!r}."
         )
-    return attached(store, "_instructor_handle", partial(StoreHandle, store))
+    # The instance's own dict, because a subclass may refuse attributes, compare equal to another or have no hash.
+    state = cast("dict[str, StoreHandle | None]", object.__getattribute__(store, "__dict__"))
+    found = state.get(_ATTRIBUTE)
+    if found is None or found.store is not store:  # `copy.copy` gives a copy the original's handle
+        made = StoreHandle(store)
+        with _making:
+            found = state.get(_ATTRIBUTE)
+            if found is None or found.store is not store:
+                found = state[_ATTRIBUTE] = made
+    return found
+
+
+_ATTRIBUTE = "_instructor_handle"
+_making = make_lock()
+
+
+def _nothing() -> None:
+    return None
 
 
 def _whole_seconds(ttl: float | None) -> int | None:
@@ -265,9 +279,10 @@ def _describe(store: BaseCache, operation: str, error: BaseException) -> str:
 
 
 def _is_failure(error: BaseException, *, in_task: bool = False) -> bool:
-    """Whether a store failed, rather than that this task, or the process, is being ended.
+    """Whether the store failed, rather than that this task, or the process, is being ended.
 
-    A store that waits for a task of its own learns of that one's end as if it were ours: by `asyncio.CancelledError`.
+    A store that awaits a task of its own sees that task's cancellation as `asyncio.CancelledError`, as if this task
+    had been cancelled.
     """
     if isinstance(error, Exception):
         return True

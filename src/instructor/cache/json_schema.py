@@ -1,9 +1,8 @@
-"""JSON Schemas that are the same text in every process."""
+"""JSON Schemas that are the same in every process."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
@@ -25,7 +24,7 @@ class StableJsonSchema(GenerateJsonSchema):
         ['a', 'b', 'c']
     """
 
-    def encode_default(self, dft: Any) -> Any:
+    def encode_default(self, dft: object) -> Any:
         """Write a default as JSON data."""
         return super().encode_default(_sort_sets(dft))
 
@@ -50,15 +49,13 @@ def _sort_examples(schema: JsonSchemaValue, model: type) -> JsonSchemaValue:
     return schema
 
 
-def _sort_sets(value: Any) -> Any:
+def _sort_sets(value: object) -> object:
     """Turn every set into a sorted list; a container that holds none is returned as it is."""
     if isinstance(value, AbstractSet):
-        members = [_sort_sets(member) for member in cast("AbstractSet[Any]", value)]
+        members = [_sort_sets(member) for member in cast("AbstractSet[object]", value)]
         return sorted(members, key=lambda member: json.dumps(to_jsonable_python(member, fallback=repr), sort_keys=True))
     if type(value) in (list, tuple):
-        items = cast("list[Any]", value)
-        return [_sort_sets(item) for item in items]
+        return [_sort_sets(item) for item in cast("list[object]", value)]
     if type(value) is dict:
-        mapping = cast("Mapping[Any, Any]", value)
-        return {name: _sort_sets(member) for name, member in mapping.items()}
+        return {name: _sort_sets(member) for name, member in cast("dict[object, object]", value).items()}
     return value

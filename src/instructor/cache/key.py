@@ -14,17 +14,20 @@ import math
 import pathlib
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.headers import keyed_headers
 from instructor.mode import Mode
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 FORMAT = 3
-"""Raised when the same call would be answered differently, or has another key; older entries are then never found."""
+"""Raised when the same call would be answered differently, or gets another key; older entries are then not found."""
 
 EXCLUDED_FROM_KEY = frozenset(
     {
@@ -40,13 +43,16 @@ EXCLUDED_FROM_KEY = frozenset(
 )
 """Arguments that change how an answer is fetched, not which one it is."""
 
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""Plain JSON data."""
+
 MARK = "\0"
 """Begins the names of members that stand for what JSON lacks; see `canonical`."""
 
 _MARK_TEXT = "\\u0000"
 """The mark as JSON writes it. A canonical text without it holds plain JSON data only."""
 
-write_json: Callable[[Any], str] = json.JSONEncoder(sort_keys=True).encode
+write_json: Callable[[object], str] = json.JSONEncoder(sort_keys=True).encode
 """Writes canonical data as text. ``json.dumps`` would make an encoder for each text."""
 
 _MAX_DEPTH = 100
@@ -76,7 +82,7 @@ _FORMS = {"context": Form.CONTEXT}
 
 
 def make_cache_key(
-    *, messages: Any, model: str | None, response_model: Any, mode: Mode | str | None = None, **rest: Any
+    *, messages: object, model: str | None, response_model: object, mode: Mode | str | None = None, **rest: object
 ) -> str:
     """Make the key under which the answer of a call is stored. The client's own keys are made the same way.
 
@@ -113,9 +119,7 @@ def make_cache_key(
 
 
 class KeyBuilder:
-    """Makes the keys of one client's calls: the same digests as `make_cache_key`, with less work for each.
-
-    What is the same for every call of the client is written once.
+    """Makes the keys of one client's calls: the same as `make_cache_key`, but writes what never changes only once.
 
     Args:
         fixed: The members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
@@ -128,7 +132,7 @@ class KeyBuilder:
         (64, True)
     """
 
-    def __init__(self, fixed: Mapping[str, Any]) -> None:
+    def __init__(self, fixed: Mapping[str, object]) -> None:
         self._members = {**fixed, "format": FORMAT}
 
     @cached_property
@@ -140,11 +144,11 @@ class KeyBuilder:
         schema: str,
         shape: str,
         model: str,
-        messages: Any,
-        context: Mapping[str, Any] | None,
+        messages: object,
+        context: Mapping[str, object] | None,
         strict: bool,
         namespace: str | None,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, object],
     ) -> tuple[str, bool]:
         """Make the key of a call.
 
@@ -181,8 +185,8 @@ class KeyBuilder:
 def digest(texts: Mapping[str, str]) -> str:
     """Hash an object whose members are given as canonical JSON texts.
 
-    The text hashed is that of ``json.dumps(members, sort_keys=True)``, without writing members again that are the same
-    for many calls, such as the schema.
+    It hashes the text of ``json.dumps(members, sort_keys=True)``, without writing members that are the same for many
+    calls, such as the schema, once more.
     """
     members = ", ".join(f"{_quoted(name)}: {texts[name]}" for name in sorted(texts))
     return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
@@ -192,20 +196,21 @@ _quoted = functools.lru_cache(256)(json.dumps)
 """A member's name as JSON; there are few, and each key has a dozen."""
 
 
-def keyed_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:
     """Keep the arguments that belong in a key: those that can affect the answer, unless None."""
     kept = {name: value for name, value in arguments.items() if value is not None and name not in EXCLUDED_FROM_KEY}
-    headers = kept.pop("extra_headers", None)
-    if isinstance(headers, Mapping):
+    value = kept.pop("extra_headers", None)
+    if isinstance(value, Mapping):
+        headers = cast("Mapping[str, object]", value)
         try:
-            keyed = keyed_headers(cast("Mapping[str, Any]", headers))
+            keyed = keyed_headers(headers)
         except Exception as error:
             raise _unreadable("arguments.extra_headers", headers, error) from error
         kept.update({"extra_headers": keyed} if keyed else {})
     return kept
 
 
-def schema_of(response_model: Any) -> dict[str, Any] | None:
+def schema_of(response_model: object) -> dict[str, Any] | None:
     """The JSON Schema of a response model of any kind; None for None."""
     if response_model is None:
         return None
@@ -214,8 +219,7 @@ def schema_of(response_model: Any) -> dict[str, Any] | None:
     from instructor.cache.json_schema import StableJsonSchema
 
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(response_model)
-        return adapter.json_schema(schema_generator=StableJsonSchema)
+        return TypeAdapter[object](cast("type", response_model)).json_schema(schema_generator=StableJsonSchema)
     except Exception as error:
         # For a value that is not a type, pydantic raises errors of many kinds, some of them Python's own.
         raise ConfigurationError(
@@ -223,11 +227,11 @@ def schema_of(response_model: Any) -> dict[str, Any] | None:
         ) from error
 
 
-def _member_text(name: str, value: Any) -> str:
+def _member_text(name: str, value: object) -> str:
     return canonical_text(value, name, _FORMS.get(name, Form.REQUEST))
 
 
-def canonical_text(value: Any, path: str, form: Form = Form.REQUEST) -> str:
+def canonical_text(value: object, path: str, form: Form = Form.REQUEST) -> str:
     """Write a value as the one JSON text that stands for it.
 
     Args:
@@ -241,24 +245,24 @@ def canonical_text(value: Any, path: str, form: Form = Form.REQUEST) -> str:
     return write_json(canonical(value, path, form))
 
 
-def canonical(value: Any, path: str = "value", form: Form = Form.REQUEST, depth: int = 0) -> Any:
+def canonical(value: object, path: str = "value", form: Form = Form.REQUEST, depth: int = 0) -> Json:
     """Turn a value into plain JSON data, so that values of equal meaning become equal data and no others do.
 
-    What JSON lacks becomes an object with one member whose name begins with a null character; a name of the user's
-    that begins with one gets a second, so that no data of the user's look like it. Of an object with a method
-    ``__cache_key__`` the form is that of what the method returns.
+    What JSON lacks becomes an object with one member whose name begins with a null character. A name of the user's
+    that begins with one gets a second, so the user's data never look like it. An object with a method
+    ``__cache_key__`` has the form of what the method returns.
 
     Raises:
-        NoCanonicalFormError: The value, or something in it, has no such form: a function, an open file, an instance of
+        NoCanonicalFormError: The value, or a member of it, has no such form: a function, an open file, an instance of
             a class that is neither a dataclass nor a pydantic model and has no ``__cache_key__``. Or reading it raised.
 
     Example:
         >>> canonical((1.0, {"b": 2, "a": None}))
         [1, {'b': 2, 'a': None}]
     """
-    kind = type(cast("object", value))
-    if value is None or kind is str or kind is bool:
-        return value
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return cast("str | bool | None", value)
     if depth > _MAX_DEPTH:
         raise NoCanonicalFormError(f"{path} is nested more than {_MAX_DEPTH} deep, or contains itself.")
     try:
@@ -269,19 +273,19 @@ def canonical(value: Any, path: str = "value", form: Form = Form.REQUEST, depth:
         raise _unreadable(path, value, error) from error
 
 
-def _unreadable(path: str, value: Any, error: Exception) -> NoCanonicalFormError:
-    """Describe an error of the user's code, such as a property; not in its own words, because they may quote data."""
+def _unreadable(path: str, value: object, error: Exception) -> NoCanonicalFormError:
+    """Describe an error of the user's code, such as a property. Its message is left out: it may quote data."""
     return NoCanonicalFormError(
         f"{path} is a {_class_name(value)} that cannot be read: it raised {type(error).__name__}. "
         "Pass plain data to have the call cached."
     )
 
 
-def _canonical_integer(value: int, path: str, form: Form, depth: int) -> Any:  # noqa: ARG001 - one signature for all
+def _canonical_integer(value: int, path: str, form: Form, depth: int) -> Json:  # noqa: ARG001 - one signature for all
     return value if -_LARGEST_INTEGER < value < _LARGEST_INTEGER else {f"{MARK}integer": hex(value)}
 
 
-def _canonical_float(value: float, path: str, form: Form, depth: int) -> Any:  # noqa: ARG001 - one signature for all
+def _canonical_float(value: float, path: str, form: Form, depth: int) -> Json:  # noqa: ARG001 - one signature for all
     if form is Form.ARGUMENT:
         return {f"{MARK}float": repr(value)}
     if value.is_integer():
@@ -289,13 +293,13 @@ def _canonical_float(value: float, path: str, form: Form, depth: int) -> Any:  #
     return value if math.isfinite(value) else {f"{MARK}float": str(value)}
 
 
-def _canonical_items(value: list[Any] | tuple[Any, ...], path: str, form: Form, depth: int) -> Any:
-    items = [canonical(item, f"{path}[{index}]", form, depth) for index, item in enumerate(value)]
+def _canonical_items(value: Sequence[object], path: str, form: Form, depth: int) -> Json:
+    items: list[Json] = [canonical(item, f"{path}[{index}]", form, depth) for index, item in enumerate(value)]
     return _with_class("items", items, value, list, form)
 
 
-def _canonical_mapping(value: Mapping[Any, Any], path: str, form: Form, depth: int) -> Any:
-    data: Any
+def _canonical_mapping(value: Mapping[Any, object], path: str, form: Form, depth: int) -> Json:
+    data: Json
     if all(type(name) is str for name in value):
         data = {
             MARK + name if name.startswith(MARK) else name: canonical(item, f"{path}.{name}", form, depth)
@@ -304,23 +308,23 @@ def _canonical_mapping(value: Mapping[Any, Any], path: str, form: Form, depth: i
     elif form is Form.REQUEST and all(isinstance(name, str) for name in value):
         return _canonical_mapping({str.__str__(name): item for name, item in value.items()}, path, form, depth)
     else:
-        pairs = (
+        pairs: Iterable[Json] = (
             [canonical(name, path, form, depth), canonical(item, path, form, depth)] for name, item in value.items()
         )
         data = {f"{MARK}mapping": sorted(pairs, key=write_json)}
     return _with_class("mapping of", data, value, dict, form)
 
 
-def _canonical_set(value: AbstractSet[Any], path: str, form: Form, depth: int) -> Any:
+def _canonical_set(value: AbstractSet[object], path: str, form: Form, depth: int) -> Json:
     items = sorted((canonical(item, path, form, depth) for item in value), key=write_json)
     return {f"{MARK}set": _with_class("set of", items, value, set, form)}
 
 
-def _canonical_object(value: Any, path: str, form: Form, depth: int) -> Any:
-    """The form of whatever is not exactly one of the built-in types."""
-    if hasattr(type(cast("object", value)), "__cache_key__"):
-        data = canonical(value.__cache_key__(), f"{path}.__cache_key__()", form, depth)
-        return {f"{MARK}keyed": [_class_name(value), data]}
+def _canonical_object(value: object, path: str, form: Form, depth: int) -> Json:
+    """The form of a value whose class isn't one of the built-in ones."""
+    make: Callable[[object], object] | None = getattr(type(value), "__cache_key__", None)
+    if make is not None:
+        return {f"{MARK}keyed": [_class_name(value), canonical(make(value), f"{path}.__cache_key__()", form, depth)]}
     for base, (tag, write) in _SCALARS.items():
         if isinstance(value, base):
             if form is Form.REQUEST and isinstance(value, (str, int, float)):
@@ -341,8 +345,8 @@ def _canonical_object(value: Any, path: str, form: Form, depth: int) -> Any:
     )
 
 
-def _with_class(tag: str, data: Any, value: Any, base: type, form: Form) -> Any:
-    """Add the class of a value to its data, where a difference of class counts and the data do not tell it."""
+def _with_class(tag: str, data: Json, value: object, base: type, form: Form) -> Json:
+    """Add the class of a value to its data, if a difference of class counts and the data do not show it."""
     if form is not Form.ARGUMENT or type(value) is base:
         return data
     return {f"{MARK}{tag}": [_class_name(value), data]}
@@ -355,32 +359,38 @@ def _plain_scalar(value: str | float) -> str | float:
     return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
-def _state_of(value: Any) -> dict[str, Any] | None:
-    """All data of a named tuple, a dataclass or a pydantic model; a dump would leave out excluded and private fields."""
+def _state_of(value: object) -> dict[str, object] | None:
+    """All data of a named tuple, dataclass or pydantic model: also the excluded and private fields, unlike a dump."""
     if isinstance(value, type):
         return None
     if isinstance(value, tuple):
         # A template reads a named tuple by name, so it is more than its values in order.
-        return dict(zip(cast("Any", value)._fields, cast("tuple[Any, ...]", value), strict=True))
+        members = cast("tuple[object, ...]", value)
+        names: tuple[str, ...] = getattr(members, "_fields", ())
+        return dict(zip(names, members, strict=True))
     if dataclasses.is_dataclass(value):
         fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
         return {**getattr(value, "__dict__", {}), **fields}
-    known = getattr(type(cast("object", value)), "__pydantic_fields__", None)
+    known: Iterable[str] | None = getattr(type(value), "__pydantic_fields__", None)
     if known is None:
         return None
-    extra = {"extra": value.__pydantic_extra__, "private": value.__pydantic_private__}
+    model = cast("BaseModel", value)
+    extra = {"extra": model.__pydantic_extra__, "private": model.__pydantic_private__}
     return {**extra, "fields": {name: getattr(value, name, None) for name in known}}
 
 
-def _is_named_tuple(value: Any) -> bool:
+def _is_named_tuple(value: object) -> bool:
     return isinstance(value, tuple) and hasattr(cast("object", value), "_fields")
 
 
-def _class_name(value: Any) -> str:
+def _class_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-_BUILTINS: dict[type, Callable[[Any, str, Form, int], Any]] = {
+_Writer: TypeAlias = Callable[[Any, str, Form, int], Json]
+"""Writes values of one class in canonical form. Arguments: as those of `canonical`."""
+
+_BUILTINS: dict[type, _Writer] = {
     int: _canonical_integer,
     float: _canonical_float,
     list: _canonical_items,
@@ -390,14 +400,14 @@ _BUILTINS: dict[type, Callable[[Any, str, Form, int], Any]] = {
     frozenset: _canonical_set,
 }
 
-_CONTAINERS: dict[type, Callable[[Any, str, Form, int], Any]] = {
+_CONTAINERS: dict[type, _Writer] = {
     list: _canonical_items,
     tuple: _canonical_items,
     Mapping: _canonical_mapping,
     AbstractSet: _canonical_set,
 }
 
-_SCALARS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+_SCALARS: dict[type, tuple[str, Callable[[Any], object]]] = {
     enum.Enum: ("enum", lambda value: [_class_name(value), value.name, value.value]),
     str: ("str", lambda value: [_class_name(value), _plain_scalar(value)]),
     int: ("int", lambda value: [_class_name(value), _plain_scalar(value)]),
@@ -415,7 +425,7 @@ _SCALARS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     re.Pattern: ("pattern", lambda value: [value.pattern, value.flags]),
     complex: ("complex", lambda value: [value.real, value.imag]),
 }
-"""What JSON lacks, by its class: a tag, and the data that tell two values apart."""
+"""Classes that JSON lacks: a tag for each, and the data in which two different values differ."""
 
 _NAMED_IN_DATA = (enum.Enum, str, int, float, pathlib.PurePath)
-"""Classes whose instances have their class among their data in any form."""
+"""Classes whose data in `_SCALARS` include the name of the class."""

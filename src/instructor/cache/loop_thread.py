@@ -6,8 +6,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from instructor.locks import make_lock, reset_after_fork
 
@@ -22,52 +21,50 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._lock = make_lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self.reset()
         reset_after_fork(self)
 
-    def run(self, coroutine: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
-        """Run `coroutine` in the loop and wait here.
+    def reset(self) -> None:
+        """Begin anew: in a forked child the thread does not exist."""
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def run(self, coroutine: Coroutine[object, object, T], seconds: float | None = None) -> T:
+        """Run `coroutine` in the loop and wait for it in this thread.
 
         Args:
             coroutine: What to run. It bounds its own time.
-            seconds: How long the loop itself may not answer; None for no limit.
+            seconds: How long the loop itself may not respond; None for no limit.
 
         Raises:
-            TimeoutError: Something blocks the loop: a coroutine that never awaits.
+            TimeoutError: Something blocks the loop, such as a coroutine that never awaits.
         """
-        loop = self._begin()
+        loop = self._start()
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
             while not _ends_within(future, seconds):
-                _check_answers(loop, seconds)
+                _check_responds(loop, seconds)
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
     def stop(self) -> None:
-        """End the loop. Its thread closes it, and whatever still runs in it is cancelled."""
-        loop, stopping = self._loop, self._stopping
-        self._loop = self._stopping = None
-        if loop is not None and stopping is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(stopping.set)
+        """End the loop. Its thread closes it, and cancels what still runs in it."""
+        running, self._running = self._running, None
+        if running is not None and not running[0].is_closed():
+            running[0].call_soon_threadsafe(running[1].set)
 
-    def reset(self) -> None:
-        """Begin anew: in a forked child the thread does not exist."""
-        self._loop = self._stopping = None
-
-    def _begin(self) -> asyncio.AbstractEventLoop:
+    def _start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None:
+            if self._running is None:
                 ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-                run = partial(asyncio.run, _serve(ready))
-                threading.Thread(target=run, name="instructor-store-loop", daemon=True).start()
-                self._loop, self._stopping = ready.result()
-            return self._loop
+                target = lambda: asyncio.run(_serve(ready))  # noqa: E731 - the coroutine is made in its thread
+                threading.Thread(target=target, name="instructor-store-loop", daemon=True).start()
+                self._running = ready.result()
+            return self._running[0]
 
 
-def _ends_within(future: Future[Any], seconds: float | None) -> bool:
+def _ends_within(future: Future[T], seconds: float | None) -> bool:
     try:
         future.exception(seconds)
     except TimeoutError:
@@ -75,11 +72,11 @@ def _ends_within(future: Future[Any], seconds: float | None) -> bool:
     return True
 
 
-def _check_answers(loop: asyncio.AbstractEventLoop, seconds: float | None) -> None:
-    """Raise `TimeoutError` if a loop has no turn for anything else."""
-    answered = threading.Event()
-    loop.call_soon_threadsafe(answered.set)
-    if not answered.wait(seconds):
+def _check_responds(loop: asyncio.AbstractEventLoop, seconds: float | None) -> None:
+    """Raise `TimeoutError` if the loop runs nothing else."""
+    responded = threading.Event()
+    loop.call_soon_threadsafe(responded.set)
+    if not responded.wait(seconds):
         raise TimeoutError
 
 

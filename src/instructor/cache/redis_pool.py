@@ -1,67 +1,69 @@
-"""Connections to Redis: pools in which one waits for a connection, and one time limit for a whole operation."""
+"""Connections to Redis: pools in which callers wait for a connection, and one time limit for a whole operation."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from math import inf
 from queue import Full, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from instructor.exceptions import CacheNotTriedError, ConfigurationError
 
 T = TypeVar("T")
 
+Sdk: TypeAlias = Any
+"""An object of redis-py: a module, a client or a pool. The package may not be installed, and has no precise types."""
+
+Options: TypeAlias = Mapping[str, object]
+"""Arguments of ``redis.Redis``."""
+
 MOST_CONNECTIONS = 50
 """How many connections a pool of ours opens at most, unless ``max_connections=`` says otherwise."""
 
 _SHARE_FOR_WAITING = 0.75
-"""How much of a timeout may go by in waiting for a connection of a pool that is not ours."""
+"""How much of a timeout may be spent waiting for a connection of a pool that is not ours."""
 
 _MADE_BY_THE_POOL = ("maint_notifications_pool_handler", "himport_registry")
 """Settings of a connection that redis-py's pool makes for itself: each pool has its own."""
 
 _EXHAUSTED = ("Too many connections", "No connection available")
-"""What redis-py says when its own pool has no connection to give. Its oldest version has no class for that."""
+"""How redis-py's messages begin when its own pool has no connection to give. Its oldest version has no class for it."""
 
 
-def make_client(url: str | None, host: str, port: int, timeout: float, options: dict[str, Any]) -> Any:
+def make_client(url: str | None, host: str, port: int, timeout: float, options: Options) -> Sdk:
     """Make a ``redis.Redis`` whose pool waits, and whose operations end after `timeout` seconds each."""
-    redis: Any = import_redis()
-    retry = importlib.import_module("redis.retry")
-    bounds = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    found = _make(redis.Redis, url, host, port, bounds | _retry_once(redis, retry) | options)
-    stack = partial(_Stack, seconds=timeout)
-    kind = _bounded(found.connection_pool.connection_class)
-    return _replace_pool(found, redis, connection_class=kind, queue_class=stack)
+    import_redis()
+    client = _make("redis", url, host, port, {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options})
+    kind = _bounded(client.connection_pool.connection_class)
+    return _replace_pool("redis", client, connection_class=kind, queue_class=partial(_Stack, seconds=timeout))
 
 
-def make_async_client(url: str | None, host: str, port: int, options: dict[str, Any]) -> Any:
+def make_async_client(url: str | None, host: str, port: int, options: Options) -> Sdk:
     """Make a ``redis.asyncio.Redis`` whose pool waits.
 
-    Whoever awaits an operation bounds it (`instructor.cache.deadline`). Timers of redis-py's own would take an event
-    loop that is busy for a server that hangs.
+    It has no timeouts: its caller bounds an operation (`instructor.cache.deadline`). Timers of redis-py's own would
+    take an event loop that is busy for a server that hangs.
     """
     import_redis()
-    redis: Any = importlib.import_module("redis.asyncio")
-    retry = importlib.import_module("redis.asyncio.retry")
-    bounds = {"socket_timeout": None, "socket_connect_timeout": None}
-    found = _make(redis.Redis, url, host, port, bounds | _retry_once(redis, retry) | options)
-    return _replace_pool(found, redis, connection_class=found.connection_pool.connection_class)
+    none = {"socket_timeout": None, "socket_connect_timeout": None}
+    client = _make("redis.asyncio", url, host, port, {**none, **options})
+    return _replace_pool("redis.asyncio", client, connection_class=client.connection_pool.connection_class)
 
 
-def pool_size(client: Any) -> int:
+def pool_size(client: Sdk) -> int:
     """Return how many connections a client may have; `MOST_CONNECTIONS` if it does not say, or has no limit."""
     size = getattr(getattr(client, "connection_pool", None), "max_connections", None)
     return min(size, MOST_CONNECTIONS) if isinstance(size, int) and size > 0 else MOST_CONNECTIONS
 
 
-def import_redis() -> Any:
+def import_redis() -> Sdk:
     """Import redis-py.
 
     Raises:
@@ -79,55 +81,65 @@ def wait_for_connection(operation: Callable[[], T], timeout: float) -> T:
     Raises:
         CacheNotTriedError: It had none for most of `timeout` seconds.
     """
-    deadline, pause = time.monotonic() + timeout * _SHARE_FOR_WAITING, 0.001
+    patience = _Patience(timeout)
     while True:
         try:
             return operation()
-        except Exception as error:  # noqa: BLE001 - raised again below, unless it says to wait
-            _check_patience(error, deadline)
+        except Exception as error:  # noqa: BLE001 - raised again by the next line, unless it says to wait
+            pause = patience.pause_after(error)
         time.sleep(pause)
-        pause = min(2 * pause, 0.05)
 
 
 async def wait_for_connection_async(operation: Callable[[], Awaitable[T]], timeout: float) -> T:  # noqa: ASYNC109 - of the store
     """As `wait_for_connection`, in a task."""
-    deadline, pause = time.monotonic() + timeout * _SHARE_FOR_WAITING, 0.001
+    patience = _Patience(timeout)
     while True:
         try:
             return await operation()
-        except Exception as error:  # noqa: BLE001 - raised again below, unless it says to wait
-            _check_patience(error, deadline)
+        except Exception as error:  # noqa: BLE001 - as above
+            pause = patience.pause_after(error)
         await asyncio.sleep(pause)
-        pause = min(2 * pause, 0.05)
 
 
-def _check_patience(error: Exception, deadline: float) -> None:
-    """Raise `error` unless it says that a pool is used up, and there is time to try again."""
-    if not str(error).startswith(_EXHAUSTED):
-        raise error
-    if time.monotonic() > deadline:
-        raise CacheNotTriedError(
-            f"The pool of your Redis client had no free connection: {error}. Raise its max_connections, or give it a "
-            "BlockingConnectionPool."
-        ) from error
+class _Patience:
+    """How long to wait for a pool that is used up: in pauses that grow up to 50 ms."""
+
+    def __init__(self, timeout: float) -> None:
+        self._deadline = time.monotonic() + timeout * _SHARE_FOR_WAITING
+        self._pause = 0.0005
+
+    def pause_after(self, error: Exception) -> float:
+        """Return the seconds to wait before the next try. Raise `error` if it doesn't say that the pool is used up."""
+        if not str(error).startswith(_EXHAUSTED):
+            raise error
+        if time.monotonic() > self._deadline:
+            raise CacheNotTriedError(
+                f"The pool of your Redis client had no free connection: {error}. Raise its max_connections, or give it "
+                "a BlockingConnectionPool."
+            ) from error
+        self._pause = min(2 * self._pause, 0.05)
+        return self._pause
 
 
-def _retry_once(redis: Any, retry: Any) -> dict[str, Any]:
-    backoff = importlib.import_module("redis.backoff")
-    # One more try finds a server that was restarted behind an open connection. After a timeout there is none:
-    # the answer to a request given up must never be read as the answer to the next, nor may the waiting add up.
-    errors = (redis.ConnectionError,)
-    # The oldest redis-py needs to be told twice.
-    return {"retry": retry.Retry(backoff.NoBackoff(), 1, errors), "retry_on_error": list(errors)}
+def _make(package: str, url: str | None, host: str, port: int, options: Options) -> Sdk:
+    """Make a client of ``redis`` or ``redis.asyncio`` that tries once more if its connection was lost.
 
-
-def _make(kind: Any, url: str | None, host: str, port: int, options: dict[str, Any]) -> Any:
-    options = {"max_connections": MOST_CONNECTIONS} | options
+    One more try finds a server that was restarted behind an open connection. There is none after a timeout: the
+    answer to a request given up must never be read as the answer to the next, nor may the waiting add up.
+    """
+    kind: Sdk = importlib.import_module(package).Redis
+    once = importlib.import_module(f"{package}.retry").Retry
+    backoff = importlib.import_module("redis.backoff").NoBackoff()
+    errors = [importlib.import_module("redis").ConnectionError]
+    # The oldest redis-py needs to be told the errors twice.
+    retry = {"retry": once(backoff, 1, tuple(errors)), "retry_on_error": errors}
+    options = {"max_connections": MOST_CONNECTIONS, **retry, **options}
     return kind.from_url(url, **options) if url is not None else kind(host=host, port=port, **options)
 
 
-def _replace_pool(client: Any, redis: Any, **options: Any) -> Any:
+def _replace_pool(package: str, client: Sdk, **options: object) -> Sdk:
     """Make the same client over a pool that waits. Only redis-py knows what its arguments and URLs mean."""
+    redis: Sdk = importlib.import_module(package)
     old = client.connection_pool
     settings = {name: value for name, value in old.connection_kwargs.items() if name not in _MADE_BY_THE_POOL}
     if getattr(old, "cache", None) is not None:  # redis-py's client-side caching
@@ -137,12 +149,19 @@ def _replace_pool(client: Any, redis: Any, **options: Any) -> Any:
 
 
 class _Running(threading.local):
-    """The operation that this thread performs."""
+    """The operation that this thread performs: when it must have ended, by `time.monotonic`."""
 
     until: float = inf
 
 
 _running = _Running()
+
+
+def _seconds_left() -> float:
+    left = _running.until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
 
 
 class _Stack:
@@ -152,19 +171,19 @@ class _Stack:
     """
 
     def __init__(self, size: int, *, seconds: float) -> None:
-        self.queue: deque[Any] = deque()
+        self.queue: deque[Sdk] = deque()
         self._size = size
         self._seconds = seconds
         self._tokens: SimpleQueue[None] = SimpleQueue()
 
-    def put_nowait(self, connection: Any) -> None:
+    def put_nowait(self, connection: Sdk) -> None:
         """Put a connection back."""
         if len(self.queue) >= self._size:
             raise Full
         self.queue.append(connection)
         self._tokens.put(None)
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> Sdk:
         """Take a connection; wait for one if there is none."""
         self._tokens.get(block, timeout)
         _running.until = time.monotonic() + self._seconds
@@ -174,54 +193,45 @@ class _Stack:
 class _BoundedSocket:
     """A socket whose every step takes no longer than what is left of its thread's operation.
 
-    A socket's own timeout is for one piece. A server, or a line, that delivers an answer byte by byte would keep a
-    caller for as long as it likes.
+    A socket's own timeout is for one piece. A server, or a network, that delivers an answer byte by byte would keep a
+    caller waiting for as long as it likes.
     """
 
-    def __init__(self, raw: Any, timeout: float | None) -> None:
+    def __init__(self, raw: socket.socket, timeout: float | None) -> None:
         self._raw = raw
         self._timeout = self._current = timeout
+        # Needs no check of its own: it follows on taking, checking or connecting the connection, each of which
+        # has just set the socket's timeout, and Python's `sendall` takes no longer than that in all.
+        self.sendall = raw.sendall
+        self._limit()
 
     def recv(self, size: int) -> bytes:
         """Receive a piece."""
-        self._limit()
-        data: bytes = self._raw.recv(size)
-        return data
+        if self._timeout != 0:
+            self._limit()
+        return self._raw.recv(size)
 
-    def recv_into(self, *arguments: Any) -> int:
+    def recv_into(self, buffer: bytearray | memoryview, *arguments: int) -> int:
         """Receive a piece into a buffer."""
-        self._limit()
-        size: int = self._raw.recv_into(*arguments)
-        return size
-
-    def sendall(self, data: Any) -> None:
-        """Send a command."""
-        self._limit()
-        self._raw.sendall(data)
+        if self._timeout != 0:
+            self._limit()
+        return self._raw.recv_into(buffer, *arguments)
 
     def settimeout(self, timeout: float | None) -> None:
-        """Set the longest time for a piece; 0 for what is there already."""
+        """Set the longest time for a piece; 0 to receive only what has arrived."""
         self._timeout = self._current = timeout
         self._raw.settimeout(timeout)
 
-    def gettimeout(self) -> float | None:
-        """Return what `settimeout` set."""
-        return self._timeout
-
     def _limit(self) -> None:
-        timeout = self._timeout
-        if timeout == 0 or _running.until == inf:
-            return
-        left = _running.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        # Setting it is a call of the operating system; most answers come in one piece, and need none.
-        wanted = timeout if left > 0.99 * (inf if timeout is None else timeout) else left
+        left = _seconds_left()
+        timeout = inf if self._timeout is None else self._timeout
+        # Setting a timeout is a call of the operating system. Most answers come in one piece, and need none.
+        wanted = self._timeout if left >= 0.99 * timeout else left
         if wanted != self._current:
             self._current = wanted
             self._raw.settimeout(wanted)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._raw, name)
 
 
@@ -231,13 +241,11 @@ class _BoundedConnection:
     socket_connect_timeout: float | None
     socket_timeout: float | None
 
-    def _connect(self) -> Any:
-        left = _running.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
+    def _connect(self) -> _BoundedSocket:
+        left = _seconds_left()
         if left < inf:
             self.socket_connect_timeout = left
-        connect: Callable[[], Any] = super()._connect  # type: ignore[misc] # pyright: ignore - redis-py's own
+        connect = cast("Callable[[], socket.socket]", super()._connect)  # type: ignore[misc] # pyright: ignore - redis-py's own
         return _BoundedSocket(connect(), self.socket_timeout)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 from instructor.cache.store import Ability, BaseCache
 from instructor.cache.turnstile import Turnstile
@@ -33,12 +34,14 @@ class Runner:
     | any other                    | in a worker thread        | in a worker thread                 |
 
     Waiting for a turn or for a worker thread does not count as the store's time. When the turn comes, the operation
-    is skipped if the store has failed in the meantime, so that a queue before a store that hangs is gone at once.
+    is skipped if the store has failed since the operation was asked for, so a queue before a store that hangs is gone
+    after one timeout.
 
     Args:
         store: The store.
         abilities: What it can do.
-        refuses: Tells whether an operation of a name, asked for at a moment, should not begin any more.
+        refuses: Called with an operation's name and the moment at which it was asked for (`breaker.next_moment`);
+            returns whether the operation should no longer begin.
     """
 
     def __init__(self, store: BaseCache, abilities: frozenset[Ability], refuses: Callable[[str, int], bool]) -> None:
@@ -58,12 +61,12 @@ class Runner:
         """How many operations were given up and have not ended; each holds a thread."""
         return self._workers.hung if self._workers is not None else 0
 
-    def run(self, name: str, began: int, operation: Callable[[], Any]) -> Any:
+    def run(self, name: str, began: int, operation: Callable[[], object]) -> object:
         """Run an operation for a thread, which waits here.
 
         Args:
             name: ``"get"`` or ``"set"``.
-            began: When it was asked for (`instructor.cache.breaker.next_moment`).
+            began: The moment at which it was asked for.
             operation: Calls the store's method.
 
         Returns:
@@ -81,7 +84,8 @@ class Runner:
         elif self._store.timeout is None:
             result = operation()
         else:
-            result = self._in_turn(name, began, operation)
+            attempt = partial(self._attempt, name, began, operation)
+            result = self.get_workers().run(attempt, self._store.timeout, keep=name == "set")
         if result is None or isinstance(result, _PLAIN) or not inspect.isawaitable(result):
             return result
         self._coroutines.add(name)
@@ -91,25 +95,36 @@ class Runner:
         return outcome
 
     async def run_async(
-        self, name: str, began: int, operation: Callable[[], Any], native: Callable[[], Awaitable[Any]] | None
-    ) -> Any:
-        """As `run`, for a task, without blocking its loop. `native` calls the store's asynchronous method."""
+        self,
+        name: str,
+        began: int,
+        operation: Callable[[], object],
+        native: Callable[[], Awaitable[object]] | None = None,
+    ) -> object:
+        """Run an operation for a task, without blocking its loop. As `run` otherwise.
+
+        Args:
+            name: As for `run`.
+            began: As for `run`.
+            operation: As for `run`.
+            native: Calls the store's asynchronous method, if it has one.
+        """
         if self._local:
             return operation()
-        if native is not None or name in self._coroutines:
-            return await self._await(name, began, native or operation)
-        workers = self.get_workers()
-        result = await workers.run_async(
-            lambda: SKIPPED if self._refuses(name, began) else operation(), self._store.timeout, keep=name == "set"
-        )
+        if native is None and name in self._coroutines:
+            native = cast("Callable[[], Awaitable[object]]", operation)
+        if native is not None:
+            return await self._await(name, began, native)
+        attempt = partial(self._attempt, name, began, operation)
+        result = await self.get_workers().run_async(attempt, self._store.timeout, keep=name == "set")
         if result is None or isinstance(result, _PLAIN) or not inspect.isawaitable(result):
             return result
-        # A plain method that hands on another library's coroutine; from now on it is called without a worker.
+        # Perhaps a plain method that returns another library's coroutine. Next time it is called without a worker.
         self._coroutines.add(name)
         return await self._await(name, began, lambda: result)
 
     def get_workers(self) -> Workers:
-        """Return the store's worker threads. None is started yet."""
+        """Return the store's worker threads. The first operation starts the first of them."""
         if self._workers is None:
             from instructor.cache.threads import Workers
 
@@ -128,12 +143,10 @@ class Runner:
                     weakref.finalize(self, self._loop.stop).atexit = False
         return self._loop
 
-    def _in_turn(self, name: str, began: int, operation: Callable[[], Any]) -> Any:
-        return self.get_workers().run(
-            lambda: SKIPPED if self._refuses(name, began) else operation(), self._store.timeout, keep=name == "set"
-        )
+    def _attempt(self, name: str, began: int, operation: Callable[[], object]) -> object:
+        return SKIPPED if self._refuses(name, began) else operation()
 
-    async def _await(self, name: str, began: int, make: Callable[[], Awaitable[Any]]) -> Any:
+    async def _await(self, name: str, began: int, make: Callable[[], Awaitable[object]]) -> object:
         """Call and await a coroutine when it is its turn in this loop."""
         import asyncio
 

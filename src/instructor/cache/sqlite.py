@@ -17,12 +17,13 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Self, TypeVar, cast
 
-from instructor.cache.sqlite_file import Connection, DatabaseFile, forget_parent, log
+from instructor.cache.sqlite_file import Connection, DatabaseFile, log
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code
-from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_ttl, is_timeout
+from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+from instructor.locks import after_fork
 
 T = TypeVar("T")
 
@@ -30,10 +31,10 @@ CHECK_SECONDS = 1.0
 """How often a read looks whether the file was deleted or replaced. A write always looks."""
 
 FLUSH_SECONDS = 60.0
-"""After this time a read writes down what was used since the last write."""
+"""After this time a read writes down which entries were used since the last write."""
 
 MOST_USES = 1000
-"""After so many entries used it does so too. A write always does."""
+"""After so many entries used, a read writes them down too. A write always does."""
 
 DAY = 24 * 60 * 60.0
 _PAGE = 4096
@@ -48,22 +49,23 @@ class _Local(threading.local):
 class DiskCache(BaseCache):
     """A store that outlives the process, in one file of a directory.
 
-    Use it for scripts and notebooks that run again and again, and for several processes on one machine.
-    Nothing happens on disk before the first answer is looked up. Directories are made with mode 0700, files with 0600.
-    A directory that exists keeps its mode. A symbolic link in place of a file is refused, and so is another user's file.
+    Use it for scripts and notebooks that run again and again, and for several processes on one machine. Any number of
+    threads and processes may use a directory at once. Asynchronous clients use it in worker threads, in asyncio only.
+    The first operation makes what is missing: directories with mode 0700, files with 0600. A directory that exists
+    keeps its mode. A symbolic link in place of a file, and another user's file, are refused.
 
     Entries expire by their ttl. When the file is full, the least recently used ones are removed; a warning says so
-    before any that is less than a day old. Where several processes give one directory different limits, the largest of
+    before any that is less than a day old. If several processes give one directory different limits, the largest of
     the last day holds.
 
     A directory or image that cannot be written still serves what is stored in it. A damaged file is renamed to
     ``answers.sqlite3.damaged-1`` and so on, and every entry that can be read is copied to a new one. The directory must
     be on a local disk: SQLite's WAL does not work over NFS and its like. Between machines use `RedisCache`.
-    Asynchronous clients read it in worker threads of asyncio; other event loops, such as trio's, are not supported.
 
     Args:
         directory: Where to keep the file. Default ``.instructor_cache`` in the current directory.
         size_limit: Bytes that the file and its WAL may take up, at least 65,536; None for no limit. Default 1 GiB.
+            A single answer of more than half of it isn't stored.
         timeout: Seconds to wait for another process that writes, at most a day. Default 5.0.
 
     Raises:
@@ -88,8 +90,7 @@ class DiskCache(BaseCache):
         self.directory = Path(_check_directory(directory)).absolute()
         self.path = self.directory / "answers.sqlite3"
         self.size_limit = _check_size_limit(size_limit)
-        self._patience = _check_timeout(timeout)
-        self.timeout = self._patience
+        self.timeout = self._patience = check_timeout("DiskCache", timeout)
         self._file = DatabaseFile(self.path, self._patience, _wal_pages(self.size_limit))
         self._local = _Local()
         self._warned: set[str] = set()
@@ -106,15 +107,15 @@ class DiskCache(BaseCache):
         """
         check_key("DiskCache", key)
         now = time.time()
-        connection = self._local.connection
         row: tuple[bytes] | None
-        if connection is None or not 0 <= now - connection.checked < CHECK_SECONDS:
-            row = self._look_again(key, now)
-        else:
-            try:
+        try:
+            connection = self._local.connection
+            if connection is None or not 0 <= now - connection.checked < CHECK_SECONDS:
+                row = self._read_with_care(key, now)
+            else:
                 row = connection.raw.execute(_SELECT, (key, now)).fetchone()
-            except FAILURES:
-                row = self._look_again(key, now)
+        except FAILURES:
+            row = self._read_with_care(key, now)
         if row is None:
             return None
         self._uses[key] = now
@@ -122,7 +123,7 @@ class DiskCache(BaseCache):
             self._flush(now)
         return row[0]
 
-    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+    def set(self, key: str, value: str | bytes, ttl: int | None = None) -> None:
         """Store a text under `key`, and make room for it if need be.
 
         Raises:
@@ -167,8 +168,8 @@ class DiskCache(BaseCache):
         # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
         self._local = _Local()
 
-    def _look_again(self, key: str, now: float) -> tuple[bytes] | None:
-        """Read with all care: see whether the file is still there, and mend it if it is damaged."""
+    def _read_with_care(self, key: str, now: float) -> tuple[bytes] | None:
+        """Read after a look whether the file is still there; mend it if it is damaged."""
         row: tuple[bytes] | None
         row = self._run(lambda connection: connection.execute(_SELECT, (key, now)).fetchone())
         if now - self._flushed >= FLUSH_SECONDS and self._uses:
@@ -176,13 +177,12 @@ class DiskCache(BaseCache):
         return row
 
     def _change(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Perform an operation that writes, in one transaction with what is to be written besides."""
-        now = time.time()
+        """Perform an operation that writes, in one transaction with the notes of what was used."""
 
         def change(connection: sqlite3.Connection) -> T:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
-                self._write_notes(connection, now)
+                self._write_notes(connection, time.time())
                 return operation(connection)
 
         if self._connect().read_only:
@@ -236,8 +236,11 @@ class DiskCache(BaseCache):
         self._limit_noted = 0.0
 
     def _flush(self, now: float) -> None:
-        """Write down what was used, unless that would mean to wait: a read must not."""
-        connection = self._local.connection or self._reopen_to_flush()
+        """Write down what was used, unless another writer is at work: a read must not wait."""
+        connection = self._local.connection
+        if connection is None and self.path.exists():
+            with contextlib.suppress(CacheError):
+                connection = self._connect()
         self._flushed = now
         if connection is None or connection.read_only:
             self._uses = {}
@@ -252,17 +255,10 @@ class DiskCache(BaseCache):
             finally:
                 raw.execute(f"PRAGMA busy_timeout = {math.ceil(self._patience * 1000)}")
         except FAILURES:
-            # Somebody else is writing. Try again when there is more; but what was used is not worth much memory.
+            # Another writer is at work. Try again when there is more; but the notes are not worth much memory.
             self._flush_at += MOST_USES
             if self._flush_at > 16 * MOST_USES:
                 self._begin()
-
-    def _reopen_to_flush(self) -> Connection | None:
-        """A connection for a thread that has none, if the file is still there."""
-        if self.path.exists():
-            with contextlib.suppress(CacheError):
-                return self._connect()
-        return None
 
     def _write_notes(self, connection: sqlite3.Connection, now: float) -> None:
         """Write down what was used since the last time, and now and then which limit this process goes by."""
@@ -281,7 +277,7 @@ class DiskCache(BaseCache):
         self._flushed = now
 
     def _make_room(self, connection: sqlite3.Connection, now: float) -> None:
-        """Remove the least recently used entries while the file is too full; more at a time the longer it takes."""
+        """Remove the least recently used entries while the file is too full, each time twice as many."""
         if self.size_limit is None or _used_bytes(connection) <= _room(self.size_limit):
             return
         # Another process may have set a larger limit for this file, and stored what this one must not remove.
@@ -316,7 +312,7 @@ class DiskCache(BaseCache):
         return f"DiskCache at {self.path} failed: {error}. {advice}"
 
     def _forget_parent(self) -> None:
-        """After a fork: a connection of the parent must neither be used nor closed in the child."""
+        """After a fork: the child must neither use nor close a connection of the parent."""
         _inherited.append(self._local)
         self._local = _Local()
         self._begin()
@@ -336,7 +332,7 @@ class DiskCache(BaseCache):
     def __repr__(self) -> str:
         return f"DiskCache(directory={str(self.directory)!r}, size_limit={self.size_limit})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[DiskCache], tuple[object, ...]]:
         return type(self), (str(self.directory), self.size_limit, self._patience)
 
 
@@ -378,23 +374,17 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _check_directory(directory: Any) -> str:
-    path = _spell(directory)
-    if path is None or not path.strip() or "\0" in path:
-        raise ConfigurationError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
-    return path
+def _check_directory(directory: object) -> str:
+    # A TypeError if it isn't a path; the other if it has a letter that no file system can take.
+    with contextlib.suppress(TypeError, UnicodeEncodeError):
+        path = os.fspath(cast("str", directory))
+        os.fsencode(path)
+        if isinstance(path, str) and path.strip() and "\0" not in path:
+            return path
+    raise ConfigurationError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
 
 
-def _spell(directory: Any) -> str | None:
-    """Write a path as text; None if it is none, or has a letter that no file system can take."""
-    try:
-        path = cast("object", os.fspath(directory))
-        return path if isinstance(path, str) and os.fsencode(path) else None
-    except (TypeError, UnicodeEncodeError):
-        return None
-
-
-def _check_size_limit(size: Any) -> int | None:
+def _check_size_limit(size: object) -> int | None:
     if size is None:
         return None
     if isinstance(size, bool) or not isinstance(size, int) or size < _LEAST_SIZE:
@@ -404,17 +394,11 @@ def _check_size_limit(size: Any) -> int | None:
     return min(size, _NO_LIMIT)
 
 
-def _check_timeout(timeout: Any) -> float:
-    if not is_timeout(timeout):
-        raise ConfigurationError(f"DiskCache(timeout=) takes seconds above 0, at most a day; got {timeout!r}.")
-    return float(timeout)
-
-
 _stores: weakref.WeakSet[DiskCache] = weakref.WeakSet()
 _inherited: list[_Local] = []
 
 
-# These two and the class are one thing, so they may use what is private to it.
+# These two functions belong to the class, so they may use what is private to it.
 def _close_all() -> None:
     for store in list(_stores):
         if store._uses:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -422,11 +406,9 @@ def _close_all() -> None:
 
 
 def _forget_parent() -> None:
-    forget_parent()
     for store in list(_stores):
         store._forget_parent()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
+after_fork(_forget_parent)

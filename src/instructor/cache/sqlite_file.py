@@ -7,7 +7,6 @@ import errno
 import os
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -15,14 +14,17 @@ from pathlib import Path
 from instructor.cache.sqlite_layout import check_version, prepare
 from instructor.cache.sqlite_repair import error_code, is_damage, salvage, set_aside
 from instructor.exceptions import CacheError
+from instructor.locks import make_lock
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 # A lock file that is a link is refused, and one that is a pipe does not hang.
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
+_opening = make_lock()
+
 
 class _RawConnection(sqlite3.Connection):
-    """SQLite's connection, which does not complain when the garbage collector closes it."""
+    """A connection that the garbage collector may close without a ResourceWarning."""
 
     def __del__(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -30,9 +32,9 @@ class _RawConnection(sqlite3.Connection):
 
 
 class Connection:
-    """A connection that closes when nobody uses it any more, as when the thread it belongs to ends.
+    """A connection that closes with its last reference, as when its thread ends.
 
-    SQLite's own connection object takes part in a reference cycle, so it would stay open for longer.
+    `sqlite3`'s own object is part of a reference cycle, so it would stay open until the garbage collector runs.
 
     Attributes:
         raw: SQLite's connection.
@@ -55,7 +57,7 @@ class Connection:
 
 
 class DatabaseFile:
-    """One database file, which many threads and processes open.
+    """The database file, which many threads and processes open.
 
     Args:
         path: The file.
@@ -73,7 +75,7 @@ class DatabaseFile:
         """Open the file, making it if need be. A damaged one is set aside, and its readable entries are kept.
 
         Raises:
-            CacheError: The file is not one that this process should use.
+            CacheError: The file belongs to another user, program or version, or isn't a regular file.
             OSError: The directory cannot be used.
             sqlite3.Error: SQLite cannot use the file.
         """
@@ -97,7 +99,7 @@ class DatabaseFile:
                 self._replace_locked()
 
     def is_damaged(self, error: BaseException) -> bool:
-        """Whether an error of SQLite's says that the file is damaged.
+        """Whether an SQLite error shows that the file is damaged.
 
         A flipped bit in the header makes SQLite take a file for read-only that this process may well write.
         """
@@ -110,10 +112,10 @@ class DatabaseFile:
 
     @contextlib.contextmanager
     def lock(self) -> Generator[None, None, None]:
-        """Be the only one, among all threads and processes, that opens, makes or renames the file.
+        """Keep all other threads and processes from opening, making or renaming the file.
 
-        The lock is on a file of its own. Opening and closing the database itself by hand would drop the locks
-        that SQLite holds on it in this process (https://sqlite.org/howtocorrupt.html, section 2.2).
+        The lock is on a file of its own: closing a descriptor of the database itself would drop the locks that SQLite
+        holds on it in this process (https://sqlite.org/howtocorrupt.html, section 2.2).
         """
         deadline = time.monotonic() + self._timeout
         if not _opening.acquire(timeout=self._timeout):
@@ -149,7 +151,8 @@ class DatabaseFile:
         except sqlite3.OperationalError as error:
             if error_code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
                 raise
-            # The WAL's index cannot be made here. SQLite opens the main file alone where it may take it as unchanging.
+            # The WAL's index can't be made here. SQLite opens the main file without it if told that the file never
+            # changes.
             connection = self._try_read_only(f"{uri}?mode=ro&immutable=1")
             wal = Path(f"{self.path}-wal")
             if wal.exists() and wal.stat().st_size:
@@ -201,7 +204,7 @@ class DatabaseFile:
 
 
 def _make_directory(path: Path) -> None:
-    """Make a directory and its parents, for nobody but the owner, whatever the umask; leave what exists as it is."""
+    """Make a directory and its parents, for the owner only. Directories that exist keep their mode."""
     missing: list[Path] = []
     while not path.exists():
         missing.append(path)
@@ -218,11 +221,11 @@ def _may_write(path: Path) -> bool:
 def _check_file(path: Path, *, may_belong_to_root: bool = False) -> int:
     """Return the permissions of a file, 0 if there is none.
 
-    In a directory where others may write, somebody may have put a file of theirs here, or a link to another file of
-    this user's, which SQLite would then fill with entries.
+    In a directory where other users may write, one of them may have put a file here, or a link to another file of this
+    user's, which SQLite would then fill with entries.
 
     Raises:
-        CacheError: It is a link or no regular file, or belongs to somebody else.
+        CacheError: It is a link, isn't a regular file, or belongs to another user.
     """
     try:
         status = path.lstat()
@@ -250,7 +253,7 @@ def _is_trusted(owner: int, path: Path, *, may_belong_to_root: bool) -> bool:
 
 
 def _retry_locked(operation: Callable[[], None], deadline: float) -> None:
-    """Repeat until nobody else holds the lock: switching to WAL does not wait by itself."""
+    """Repeat an operation while another process holds the lock: switching to WAL does not wait by itself."""
     while True:
         try:
             operation()
@@ -281,12 +284,3 @@ def log(message: str) -> None:
     import logging
 
     logging.getLogger("instructor.cache").warning(message)
-
-
-_opening = threading.Lock()
-
-
-def forget_parent() -> None:
-    """After a fork: a thread of the parent may have held the lock, and does not exist here."""
-    global _opening  # noqa: PLW0603 - the one lock of this module
-    _opening = threading.Lock()

@@ -1,7 +1,7 @@
 """The tables in the file of a `DiskCache`, and how a file of an older layout is brought up to date.
 
-A change of the tables is one more function at the end of `MIGRATIONS`; those that are there are never edited. A new
-file goes through all of them, so that a migrated file and a new one are the same.
+To change the tables, add a function at the end of `MIGRATIONS`, and never edit one that is there. A new file goes
+through all of them, so a migrated file and a new one are the same.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
 def check_version(connection: sqlite3.Connection) -> int:
     """Return the layout of the file, 0 for an empty one. This version can read it, now or after a migration.
 
-    The number of the layout stands in the header twice, so that a flipped bit is not taken for another version.
+    The header holds the number of the layout twice, so a flipped bit isn't taken for another version.
 
     Raises:
         CacheError: The file belongs to a newer version, or to another application.
@@ -102,5 +102,5 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _mark(version: int) -> int:
-    """What the header says beside the number of the layout. Layout 1 said nothing."""
+    """The header's application id, which repeats the number of the layout. Layout 1 had none."""
     return 0 if version < _FIRST_MARKED else int.from_bytes(b"ins\0") + version

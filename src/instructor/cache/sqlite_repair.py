@@ -1,4 +1,4 @@
-"""What happens to a damaged file of a `DiskCache`: it is renamed, and its readable entries are copied into a new one."""
+"""Repair of a damaged file of a `DiskCache`: it is renamed, and its readable entries are copied into a new one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sqlite3
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 FAILURES = (sqlite3.Error, UnicodeDecodeError)
-"""What `sqlite3` raises. The second: it quotes a damaged file's own names, which may not be UTF-8."""
+"""What `sqlite3` raises. The second error, because messages quote names in the file, which may be damaged."""
 
 SALVAGE_SECONDS = 20.0
-"""How long the readable entries of a damaged file are copied, while other processes wait."""
+"""How long entries are copied at most, while other processes wait."""
 
 _MOST_FAILURES = 10_000
 """After so many reads that failed, the rest of the file is given up; that takes up to a second."""
@@ -22,7 +22,7 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNKNOWN = ("no such column", "no such table", "unsupported file format")
 
 _LAST_ROW = 1 << 24
-"""Where no page says how many rows there are."""
+"""Taken for the number of the last row if no page tells it."""
 
 _READ = (
     "SELECT rowid, key, value, size, expires, used FROM entry NOT INDEXED WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
@@ -30,12 +30,15 @@ _READ = (
 _WRITE = "INSERT OR IGNORE INTO entry (key, value, size, expires, used, created) VALUES (?, ?, ?, ?, ?, ?)"
 
 
+Row: TypeAlias = tuple[object, ...]
+
+
 class DamagedFileError(sqlite3.DatabaseError):
     """SQLite can read the file, and what it reads cannot be what was written."""
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error says that the file is damaged, rather than busy, full or not ours.
+    """Whether an error shows that the file is damaged, rather than busy, full or another program's.
 
     A flipped bit in the names of columns or tables makes SQLite miss them, or quote a name that is not UTF-8.
     """
@@ -86,8 +89,8 @@ def salvage(damaged: Path, connection: sqlite3.Connection) -> int:
     return copied
 
 
-def _copy_row(row: tuple[Any, ...], connection: sqlite3.Connection) -> int:
-    """Copy one row, unless a damaged page has left something else in its place. Its value has its own checksum."""
+def _copy_row(row: Row, connection: sqlite3.Connection) -> int:
+    """Copy a row if its members have the right types and size. The value has a checksum of its own."""
     key, value, size, expires, used = row
     if not isinstance(key, bytes) or not isinstance(value, bytes) or not isinstance(used, float):
         return 0
@@ -99,7 +102,7 @@ def _copy_row(row: tuple[Any, ...], connection: sqlite3.Connection) -> int:
     return 0
 
 
-def _read_rows(source: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+def _read_rows(source: sqlite3.Connection) -> Iterator[Row]:
     """Read all rows but those on pages that cannot be read.
 
     Such a page ends a scan, so a range of rows is read from both ends, and what remains between them is halved.
@@ -118,7 +121,7 @@ def _read_rows(source: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
 
 
 def _find_last(source: sqlite3.Connection) -> int:
-    """The number of the last row. The indexes know it too, in case that the page with that row is damaged."""
+    """The number of the last row. If the page with that row is damaged, an index tells it."""
     for index in ("NOT INDEXED", "INDEXED BY entry_used", "INDEXED BY sqlite_autoindex_entry_1"):
         with contextlib.suppress(*FAILURES):
             # The sum keeps SQLite from going straight to the end of the table, whatever index is named.
@@ -127,7 +130,7 @@ def _find_last(source: sqlite3.Connection) -> int:
     return _LAST_ROW
 
 
-def _scan(source: sqlite3.Connection, first: int, last: int, step: int) -> Generator[tuple[Any, ...], None, int]:
+def _scan(source: sqlite3.Connection, first: int, last: int, step: int) -> Generator[Row, None, int]:
     """Yield rows upward (`step` 1) or downward (-1), as far as they can be read.
 
     Returns:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard
 
-from instructor.cache.counters import counters_of
 from instructor.cache.entry import Entry
 from instructor.exceptions import ConfigurationError
 
@@ -36,12 +34,12 @@ class CacheStats:
         misses: Look-ups that found nothing usable.
         writes: Answers stored.
         errors: Operations of the store that failed or took too long, and entries that could not be used.
-        bypasses: Calls that could not be cached. Only a client counts them.
-        coalesced: Calls that shared another call's request. Only a client counts them.
-        entries: Entries held now; None where the store cannot say.
-        bytes: Their size in bytes; None where the store cannot say.
-        tokens_saved: Tokens that hits did not have to pay again. Only a client counts them.
-        seconds_saved: Seconds that the live calls behind the hits took. Only a client counts them.
+        bypasses: Calls that could not be cached. Only a client counts these, and all that follow but the next two.
+        coalesced: Calls that shared another call's request.
+        entries: Entries held now; None if the store can't say. Only a store counts these.
+        bytes: Their size in bytes; None if the store can't say. Only a store counts these.
+        tokens_saved: Tokens that hits did not have to pay again.
+        seconds_saved: Seconds that the live calls behind the hits took.
     """
 
     hits: int = 0
@@ -70,17 +68,15 @@ class CacheStats:
 class BaseCache(ABC):
     """A store of answers. Subclass it with `get` and `set` to cache in anything you like.
 
-    The two methods may be plain or ``async``; either kind serves both clients. They are called from several
-    threads at once. Plain ones run in a worker thread, so that a store that hangs cannot hang the call. A store over
-    something that only the thread that made it may use, such as a single ``sqlite3`` connection, does not work that
-    way: give it a connection for each thread, or set ``timeout = None`` on the class to have plain methods called in
-    the caller's own thread by the synchronous client, without a limit.
-    A subclass need not call ``super().__init__()``.
+    The two methods may be plain or ``async``; either kind serves both clients. They are called from several threads
+    at once. Plain ones run in a worker thread, so a store that hangs cannot hang the call. If the store must be used
+    from the thread that made it, such as a single ``sqlite3`` connection, set ``timeout = None`` on the class: the
+    synchronous client then calls the plain methods in the caller's own thread, without a limit.
+    A subclass need not call ``super().__init__()``. Test yours with `instructor.testing.StoreContract`.
 
     Attributes:
-        timeout: Seconds after which an operation counts as failed. Default 5.0; None for no limit. They are counted
-            while the operation runs. Waiting for a turn, for a worker thread, or for an event loop that is busy does
-            not count.
+        timeout: Seconds after which an operation counts as failed. Default 5.0; None for no limit. Only the time in
+            which the operation runs counts, not waiting for a turn, a worker thread or a busy event loop.
         concurrency: How many operations the store is asked for at once by threads, and by the tasks of each event
             loop; the others wait for their turn. Default 50; worker threads are 16 at most.
         pause: Seconds for which a store that failed is left alone before it is tried again. Default 10.0.
@@ -89,12 +85,13 @@ class BaseCache(ABC):
         abilities: What else the store can do. Default: nothing, whatever other methods it has.
             ``"local"``: it is memory of this process, with the methods of `LocalStore`;
             ``"async"``: it has the methods of `AsyncStore` beside plain ones;
-            ``"bounded"``: plain `get` and `set` bound their own waiting, so that the synchronous client calls them
-            in its own thread; ``"sized"``: it has the method of `SizedStore`.
-            The first three speak of `get` and `set`: a subclass that overrides either, and does not declare its
-            abilities again, has none of them, so that its own methods are the ones that are called.
+            ``"bounded"``: plain `get` and `set` limit their own time, so the synchronous client calls them in the
+            caller's thread; ``"sized"``: it has the method of `SizedStore`.
+            The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
+            again, or it has none of them.
+        honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
 
-    Where one of these has a wrong value, the first use of the store raises `ConfigurationError`.
+    If one of these has a wrong value, the first use of the store raises `ConfigurationError`.
 
     Example:
         >>> class DictCache(BaseCache):
@@ -112,7 +109,6 @@ class BaseCache(ABC):
     on_error: Literal["ignore", "raise"] = "ignore"
     abilities: frozenset[Ability] = frozenset()
     honours_ttl: ClassVar[bool] = True
-    """False for a store whose entries never expire, whatever ``cache_ttl`` says."""
 
     @abstractmethod
     def get(self, key: str) -> Awaitable[Text | None] | Text | None:
@@ -126,7 +122,7 @@ class BaseCache(ABC):
         """
 
     @abstractmethod
-    def set(self, key: str, value: Any, ttl: int | None = None) -> Any:
+    def set(self, key: str, value: Any, ttl: int | None = None) -> object:
         """Store `value`, a ``str``, under `key`.
 
         Args:
@@ -142,11 +138,13 @@ class BaseCache(ABC):
 
     def stats(self) -> CacheStats:
         """Counters of this store since it was made, over all clients that use it."""
-        return read_stats(self)
+        from instructor.cache.handle import handle_of
+
+        return handle_of(self).stats()
 
 
 class LocalStore(Protocol):
-    """The ability ``"local"``: memory of this process, which is read and written inline and holds entries ready to use."""
+    """The ability ``"local"``: memory of this process, which is read and written inline and holds decoded entries."""
 
     def find(self, key: str) -> Entry | None:
         """Return the entry under `key`. The caller counts hits and misses."""
@@ -177,17 +175,6 @@ class SizedStore(Protocol):
         ...
 
 
-def read_stats(store: BaseCache) -> CacheStats:
-    """Return the counters of a store, and its size where it knows it."""
-    counts, abilities = counters_of(store).read(), check_store(store)
-    entries = size = None
-    if "sized" in abilities:
-        # A store that is down, or cannot count, has counters all the same.
-        with contextlib.suppress(Exception):
-            entries, size = cast("SizedStore", store).size()
-    return CacheStats(counts.hits, counts.misses, counts.writes, counts.errors, entries=entries, bytes=size)
-
-
 _METHODS: dict[Ability, tuple[str, ...]] = {
     "local": ("find", "keep"),
     "async": ("get_async", "set_async"),
@@ -197,24 +184,38 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
 """The methods that each ability needs."""
 
 _OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded"})
-"""The abilities that speak of `get` and `set`."""
+"""The abilities that are about `get` and `set`."""
+
+_ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "timeout": (
+        "seconds above 0, at most a day, or None for no limit",
+        lambda value: value is None or is_timeout(value),
+    ),
+    "concurrency": ("a whole number above 0", lambda value: type(value) is int and value > 0),
+    "pause": (
+        "seconds, not below 0",
+        # A larger int isn't infinite, and can't be added to a clock.
+        lambda value: _is_number(value) and (0 <= value <= sys.float_info.max or value == math.inf),
+    ),
+    "on_error": ('"ignore" or "raise"', lambda value: value in ("ignore", "raise")),
+    "abilities": (
+        f"a frozenset of {', '.join(map(repr, _METHODS))}",
+        lambda value: isinstance(value, frozenset) and value <= _METHODS.keys(),
+    ),
+}
+"""What each attribute of a store takes, in words and as a check."""
 
 
 def check_store(store: BaseCache) -> frozenset[Ability]:
-    """Check what a store says about itself; return its abilities.
+    """Check the attributes of a store; return its abilities.
 
     Raises:
         ConfigurationError: An attribute has a wrong value.
     """
-    for name, value, takes, fits in (
-        ("timeout", store.timeout, "seconds above 0, at most a day, or None for no limit", _is_limit),
-        ("concurrency", store.concurrency, "a whole number above 0", _is_count),
-        ("pause", store.pause, "seconds, not below 0", _is_pause),
-        ("on_error", store.on_error, '"ignore" or "raise"', ("ignore", "raise").__contains__),
-        ("abilities", store.abilities, f"a frozenset of {', '.join(map(repr, _METHODS))}", _is_abilities),
-    ):
+    for name, (description, fits) in _ATTRIBUTES.items():
+        value: object = getattr(store, name)
         if not fits(value):
-            raise ConfigurationError(f"{type(store).__name__}.{name} takes {takes}; got {value!r}.")
+            raise ConfigurationError(f"{type(store).__name__}.{name} takes {description}; got {value!r}.")
     abilities = store.abilities if _declares_own(type(store)) else store.abilities - _OF_BOTH_METHODS
     for ability in abilities:
         missing = [name for name in _METHODS[ability] if not hasattr(type(store), name)]
@@ -226,18 +227,18 @@ def check_store(store: BaseCache) -> frozenset[Ability]:
     return abilities
 
 
-def check_key(kind: str, key: Any) -> str:
+def check_key(kind: str, key: object) -> str:
     """Return `key` if it can be one, for a store whose class is named `kind`.
 
     Raises:
-        ConfigurationError: It is no str, or has no UTF-8.
+        ConfigurationError: It isn't a str, or has no UTF-8.
     """
     if not isinstance(key, str):
         raise ConfigurationError(f"{kind} takes a str as key; got {type(key).__name__}.")
     return key if key.isascii() else _check_encodable(kind, "key", key)
 
 
-def check_text(kind: str, value: Any) -> str | bytes:
+def check_text(kind: str, value: object) -> str | bytes:
     """Return `value` if it can be stored.
 
     Raises:
@@ -250,8 +251,8 @@ def check_text(kind: str, value: Any) -> str | bytes:
     return value if value.isascii() else _check_encodable(kind, "value", value)
 
 
-def check_ttl(kind: str, ttl: Any) -> int | None:
-    """Return `ttl`, and `LONGEST_TTL` in place of what is longer.
+def check_ttl(kind: str, ttl: object) -> int | None:
+    """Return `ttl`, or `LONGEST_TTL` if it is longer.
 
     Raises:
         ConfigurationError: It is neither None nor an int above 0.
@@ -263,9 +264,24 @@ def check_ttl(kind: str, ttl: Any) -> int | None:
     return min(ttl, LONGEST_TTL)
 
 
-def is_timeout(value: Any) -> bool:
+def check_timeout(kind: str, timeout: object) -> float:
+    """Return the `timeout` given to a store whose class is named `kind`.
+
+    Raises:
+        ConfigurationError: It isn't a number of seconds above 0, at most a day.
+    """
+    if not is_timeout(timeout):
+        raise ConfigurationError(f"{kind}(timeout=) takes seconds above 0, at most a day; got {timeout!r}.")
+    return timeout
+
+
+def is_timeout(value: object) -> TypeGuard[float]:
     """Whether `value` can be a timeout: a number of seconds above 0, at most a day."""
     return _is_number(value) and 0 < value <= LONGEST_TIMEOUT
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_encodable(kind: str, what: str, text: str) -> str:
@@ -283,23 +299,3 @@ def _declares_own(kind: type[BaseCache]) -> bool:
         return next(depth for depth, ancestor in enumerate(kind.__mro__) if name in vars(ancestor))
 
     return depth("abilities") <= min(depth("get"), depth("set"))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_limit(value: Any) -> bool:
-    return value is None or is_timeout(value)
-
-
-def _is_pause(value: Any) -> bool:
-    return _is_number(value) and (0 <= value <= sys.float_info.max or value == math.inf)
-
-
-def _is_abilities(value: Any) -> bool:
-    return isinstance(value, frozenset) and cast("frozenset[Any]", value) <= _METHODS.keys()

@@ -1,20 +1,19 @@
-"""Worker threads for operations of a store that may hang.
+"""Worker threads for the operations of a store that may hang.
 
-They are daemon threads, so that none keeps the interpreter from exiting, and none is started before it is needed.
-This file, which imports asyncio, is itself loaded only then.
+They are daemon threads, so a store that hangs doesn't keep the interpreter from exiting. This file imports asyncio, so
+it is loaded when the first operation needs a worker thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from instructor.cache.deadline import watch_of
 from instructor.exceptions import CacheNotTriedError
@@ -23,7 +22,7 @@ from instructor.locks import make_lock, reset_after_fork
 T = TypeVar("T")
 
 MAX_THREADS = 16
-"""How many operations of one store run in worker threads at once. More of them wait, however many there are."""
+"""How many operations of one store run in worker threads at once. The others wait in a queue of any length."""
 
 _IDLE_SECONDS = 30.0
 
@@ -32,45 +31,41 @@ class Job(Generic[T]):
     """One operation on its way through a worker thread.
 
     Attributes:
-        assigned: Whether a worker thread has it, or is about to.
-        began: When that thread began with it, by `time.monotonic`; None before.
+        began: When a thread began with it, by `time.monotonic`; None while it is queued.
         ended: Whether it is over.
-        abandoned: Whether nobody waits for it any more.
+        abandoned: Whether its caller has stopped waiting for it.
     """
 
-    __slots__ = ("_context", "_error", "_notify", "_operation", "_result", "abandoned", "assigned", "began", "ended")
+    __slots__ = ("_context", "_error", "_operation", "_result", "abandoned", "began", "ended", "notify")
 
     def __init__(self, operation: Callable[[], T], notify: Callable[[], object]) -> None:
         self._context = copy_context()
         self._operation = operation
-        self._notify = notify
         self._result: T | None = None
         self._error: BaseException | None = None
-        self.assigned = False
+        self.notify = notify
         self.began: float | None = None
-        self.ended = False
-        self.abandoned = False
+        self.ended = self.abandoned = False
 
     def perform(self) -> None:
         """Run the operation, in a worker thread."""
-        self.began = monotonic()
         try:
             self._result = self._context.run(self._operation)
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the caller, not to this thread
-            # No coroutine can be sent a StopIteration.
+            # A coroutine can't be sent a StopIteration.
             self._error = RuntimeError(f"it raised {error!r}") if isinstance(error, StopIteration) else error
 
     def fail(self, error: BaseException) -> None:
-        """Give the caller an error in place of a result."""
+        """End it with an error, without having run it."""
         self._error = error
         self.ended = True
-        self.tell()
+        self.wake_caller()
 
-    def tell(self) -> None:
-        """Wake whoever waits."""
+    def wake_caller(self) -> None:
+        """Wake the thread or the task that waits for the result."""
         try:  # noqa: SIM105 - `suppress` takes longer than all else here, and an awaited hit waits for it
-            self._notify()
-        except RuntimeError:  # the loop of a task that waited is closed by now
+            self.notify()
+        except RuntimeError:  # the task's event loop is closed by now
             pass
 
     def outcome(self) -> T:
@@ -79,47 +74,51 @@ class Job(Generic[T]):
             try:
                 raise self._error
             finally:
-                self._error = None  # which holds this frame, and so the job, and so the error
+                self._error = None  # breaks the cycle of error, traceback, this frame and job
         return cast("T", self._result)
 
     def seconds_left(self, limit: float) -> float:
-        """How long it may still run. All of `limit` while it waits for a thread: only what runs takes time."""
+        """How long it may still run: all of `limit` while it is queued."""
         return limit if self.began is None else self.began + limit - monotonic()
 
 
 class Workers:
-    """A few daemon threads for operations that may take long, and a queue without an end before them.
+    """A few daemon threads with one queue before them.
 
     An operation has its time from when a thread begins with it. A thread that hangs is abandoned and replaced, so
-    that those that wait are not held up by it.
+    the operations in the queue aren't held up by it.
 
     Args:
-        limit: The most threads at once.
+        limit: The most threads at once; never more than `MAX_THREADS`.
 
     Attributes:
-        hung: Operations that nobody waits for any more and that have not ended.
+        hung: Operations whose callers have stopped waiting and that have not ended.
     """
 
     def __init__(self, limit: int = MAX_THREADS) -> None:
-        self.hung = 0
         self._limit = min(limit, MAX_THREADS)
-        self._busy = 0
         self._lock = make_lock()
-        # Each idle thread listens at an inbox of its own. It has one job in it at most.
-        self._idle: list[SimpleQueue[Job[Any]]] = []
-        self._waiting: deque[Job[Any]] = deque()
+        self.reset()
         reset_after_fork(self)
 
+    def reset(self) -> None:
+        """Begin anew: in a forked child the threads do not exist."""
+        self._queue: SimpleQueue[Job[object]] = SimpleQueue()
+        self._threads = 0
+        # Threads that are not running an operation, less the operations in the queue. Below zero, operations wait.
+        self._spare = 0
+        self.hung = 0
+
     def run(self, operation: Callable[[], T], seconds: float | None = None, *, keep: bool = False) -> T:
-        """Run `operation` in a worker thread and wait here.
+        """Run `operation` in a worker thread and wait for it in this one.
 
         Args:
             operation: What to run.
-            seconds: How long it may run; None for no limit. Waiting for a thread does not count.
-            keep: Whether to run it even if its caller is interrupted while it waits for a thread.
+            seconds: How long it may run; None for no limit. Waiting in the queue does not count.
+            keep: Whether to run it even if its caller is interrupted while it is in the queue.
 
         Raises:
-            TimeoutError: It ran for longer than `seconds`. It is left behind.
+            TimeoutError: It ran for longer than `seconds`. Its thread is left behind.
             CacheNotTriedError: No thread could be started.
         """
         over = threading.Lock()
@@ -127,17 +126,19 @@ class Workers:
         job = Job(operation, over.release)
         self._submit(job)
         try:
-            if seconds is None:
-                over.acquire()
-            else:
-                self._wait(job, over, seconds)
+            left = limit = -1.0 if seconds is None else seconds  # a lock takes -1 for no limit
+            # A job may have ended while this thread was late to look.
+            while not over.acquire(timeout=left) and not job.ended:
+                left = job.seconds_left(limit)
+                if left <= 0:
+                    raise TimeoutError  # noqa: TRY301 - given up as by any other error
         except BaseException:
-            self._leave(job, keep=keep)
+            self._abandon(job, keep=keep)
             raise
         return job.outcome()
 
     async def run_async(self, operation: Callable[[], T], seconds: float | None = None, *, keep: bool = False) -> T:
-        """As `run`, in a task."""
+        """Run `operation` in a worker thread and await it. As `run` otherwise."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         job = Job(operation, lambda: loop.call_soon_threadsafe(_wake, future))
@@ -149,124 +150,95 @@ class Workers:
         try:
             await future
         except BaseException:
-            self._leave(job, keep=keep)
+            self._abandon(job, keep=keep)
             raise
         finally:
             if watch is not None:
                 watch.remove(job)
         return job.outcome()
 
-    def reset(self) -> None:
-        """Begin anew: in a forked child the threads do not exist."""
-        self._idle, self._waiting = [], deque()
-        self._busy = self.hung = 0
-
-    def _wait(self, job: Job[Any], over: threading.Lock, seconds: float) -> None:
-        left = seconds
-        while not over.acquire(timeout=left):
-            if job.ended:  # its result is there, and this thread was late to look
-                return
-            left = job.seconds_left(seconds)
-            if left <= 0:
-                raise TimeoutError
-
-    def _submit(self, job: Job[Any]) -> None:
+    def _submit(self, job: Job[T]) -> None:
         with self._lock:
-            if self._give_to_idle(job):
+            self._queue.put(cast("Job[object]", job))
+            self._spare -= 1
+        self._staff()
+
+    def _staff(self) -> None:
+        """Start a thread if operations wait and another thread is allowed."""
+        with self._lock:
+            if self._spare >= 0 or self._threads >= self._limit:
                 return
-            if self._busy >= self._limit:
-                self._waiting.append(job)
-                return
-            self._busy += 1
-            job.assigned = True
-        self._start_thread(job)
-
-    def _give_to_idle(self, job: Job[Any]) -> bool:
-        """Under the lock: hand a job to a thread that waits for one."""
-        if not self._idle:
-            return False
-        self._busy += 1
-        job.assigned = True
-        # The latest idle one, so that the others may time out, and connections kept by thread are few.
-        self._idle.pop().put(job)
-        return True
-
-    def _next_waiting(self) -> Job[Any] | None:
-        """Under the lock: take the first job in the queue that somebody still wants."""
-        while self._waiting:
-            job = self._waiting.popleft()
-            if not job.abandoned:
-                job.assigned = True
-                return job
-        return None
-
-    def _start_thread(self, job: Job[Any]) -> None:
-        # Through the queue, because a thread keeps its arguments, and so the store, alive as long as it runs.
-        inbox: SimpleQueue[Job[Any]] = SimpleQueue()
-        inbox.put(job)
+            self._spare += 1
+            self._threads += 1
         try:
-            threading.Thread(target=self._work, args=(inbox,), name="instructor-store", daemon=True).start()
+            threading.Thread(target=self._work, name="instructor-store", daemon=True).start()
         except RuntimeError as error:  # this process has as many threads as it may
-            with self._lock:
-                self._busy -= 1
-                if self._give_to_idle(job):
-                    return
-                if self._busy:
-                    job.assigned = False
-                    self._waiting.appendleft(job)
-                    return
-            job.fail(CacheNotTriedError(f"The store was not used, because Python could not start a thread: {error}."))
+            self._give_up(CacheNotTriedError(f"The store was not used: Python could not start a thread: {error}."))
 
-    def _leave(self, job: Job[Any], *, keep: bool) -> None:
-        """Stop waiting for a job. If it runs, its thread no longer counts, so that another may take its place."""
+    def _give_up(self, error: CacheNotTriedError) -> None:
+        """Take back a thread that could not be started; fail the queue if there is no other thread to serve it."""
+        unserved: list[Job[object]] = []
+        with self._lock:
+            self._spare -= 1
+            self._threads -= 1
+            while not self._threads and not self._queue.empty():
+                unserved.append(self._queue.get())
+                self._spare += 1
+        for job in unserved:
+            job.fail(error)
+
+    def _abandon(self, job: Job[T], *, keep: bool) -> None:
+        """Stop waiting for a job. If it runs, its thread no longer counts, so another may take its place."""
         with self._lock:
             if job.ended:
                 return
-            if not job.assigned:
+            if job.began is None:
                 job.abandoned = not keep
                 return
             job.abandoned = True
             self.hung += 1
-            replacement = self._next_waiting()
-            if replacement is None:
-                self._busy -= 1
-        if replacement is not None:
-            self._start_thread(replacement)
+            self._threads -= 1
+        self._staff()
 
-    def _work(self, inbox: SimpleQueue[Job[Any]]) -> None:
-        job = self._next(inbox)
-        while job is not None:
-            job.perform()
-            following, goes_on = self._end(job, inbox)
-            # Only now: whoever gets the result finds this thread idle again.
-            job.tell()
-            job = following  # an idle thread must not keep the last result, and with it the store, alive
-            if job is None and goes_on:
-                job = self._next(inbox)
+    def _work(self) -> None:
+        while self._serve():
+            pass
 
-    def _end(self, job: Job[Any], inbox: SimpleQueue[Job[Any]]) -> tuple[Job[Any] | None, bool]:
-        """Book a job as ended. Return this thread's next one if one waits, and whether the thread goes on."""
+    def _serve(self) -> bool:
+        """Serve one job; return whether this thread goes on. An idle thread holds no job, and so no store."""
+        queue = self._queue
+        try:
+            job = queue.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            return not self._retire()
+        with self._lock:
+            if job.abandoned:
+                self._spare += 1
+                return True
+            job.began = monotonic()
+        job.perform()
+        goes_on = self._end(job)
+        job.wake_caller()  # only now, so that the caller's next operation finds this thread free
+        return goes_on
+
+    def _end(self, job: Job[object]) -> bool:
+        """Note that a job has ended; return whether its thread goes on, as it does unless it has been replaced."""
         with self._lock:
             job.ended = True
-            if job.abandoned:  # another thread has taken this one's place
+            if job.abandoned:
                 self.hung -= 1
-                return None, False
-            following = self._next_waiting()
-            if following is not None:
-                return following, True
-            self._busy -= 1
-            self._idle.append(inbox)
-            return None, True
+            else:
+                self._spare += 1
+            return not job.abandoned
 
-    def _next(self, inbox: SimpleQueue[Job[Any]]) -> Job[Any] | None:
-        try:
-            return inbox.get(timeout=_IDLE_SECONDS)
-        except Empty:
-            with self._lock:
-                if inbox in self._idle:
-                    self._idle.remove(inbox)
-                    return None
-            return inbox.get()
+    def _retire(self) -> bool:
+        """End an idle thread, unless a job is on its way to it."""
+        with self._lock:
+            if self._spare <= 0:
+                return False
+            self._spare -= 1
+            self._threads -= 1
+            return True
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -274,7 +246,7 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _expire(job: Job[Any], future: asyncio.Future[None], seconds: float) -> float | None:
+def _expire(job: Job[T], future: asyncio.Future[None], seconds: float) -> float | None:
     """Called in the loop of a waiting task when its job may be late. Return how much longer it has."""
     left = job.seconds_left(seconds)
     if left > 0:

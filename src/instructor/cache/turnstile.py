@@ -1,4 +1,4 @@
-"""The turnstile: how many operations of a store run at once. The rest wait for their turn."""
+"""The turnstile: how many operations of a store run at once. The others wait for their turn."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 class Turnstile:
     """Lets a number of threads, and the same number of tasks of each event loop, through at once.
 
-    A store is asked only for as much at once as it can do, so that the time it takes for an operation says something
-    about the store, and not about how many callers there are.
-
-    Args:
-        limit: How many.
+    A store then is asked only for as much as it can do at once, so how long an operation takes says something about
+    the store, and not about the number of callers.
 
     Example:
         >>> with Turnstile(limit=2):
@@ -29,16 +26,16 @@ class Turnstile:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
         self.reset()
         reset_after_fork(self)
 
     def reset(self) -> None:
-        """Let everybody's turn end: in a forked child the other threads do not exist."""
-        # A queue of tokens, because both of its methods are written in C: it costs a fifth of a semaphore.
+        """Give back all turns: in a forked child the threads that had one do not exist."""
+        # A queue of tokens: its methods are written in C, and cost a fifth of a semaphore's.
         self._tokens: SimpleQueue[None] = SimpleQueue()
         for _ in range(self._limit):
             self._tokens.put(None)
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
         self._by_loop = weakref.WeakKeyDictionary()
 
     def __enter__(self) -> None:
@@ -53,6 +50,6 @@ class Turnstile:
         if found is None:
             import asyncio
 
-            # No lock: only the thread of a loop asks for the loop's, and each step on the dict is atomic enough.
+            # Without a lock: only the loop's own thread asks for it.
             found = self._by_loop[loop] = asyncio.Semaphore(self._limit)
         return found

@@ -32,7 +32,6 @@ MISSING: Final = Missing()
 
 
 Keywords = dict[str, Any]
-Found = "Entry | Unserved | Reading | None"
 Encoding = bytes | None
 
 _READ_AGAIN = -1
@@ -51,6 +50,9 @@ class Reading(NamedTuple):
     find: FindLater
     key: str
     encoding: bytes | None = None
+
+
+Found = Entry | Unserved | Reading | None
 
 
 class Place(NamedTuple):

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import warnings
 
-from instructor.cache import AutoCache, BaseCache, DiskCache, counters
+from instructor.cache import AutoCache, BaseCache, DiskCache, handle
 from instructor.cache import sqlite_file as disks
 from instructor.cache.entry import Entry
 from instructor.cache.handle import handle_of
@@ -53,7 +53,7 @@ def use_all(name: str) -> None:
 use_all("before")
 locks = [
     memory._lock,
-    counters._attaching,
+    handle._making,
     disks._opening,
     *(handle_of(s)._lock for s in (memory, plain, coroutine, disk)),
 ]
