@@ -85,3 +85,23 @@ async def test_a_callers_own_timeout_ends_a_read_and_is_no_failure_of_the_store(
         release.set()
     assert not handle.paused()
     assert handle.stats().errors == 0
+
+
+async def test_a_write_goes_on_though_its_caller_is_cancelled() -> None:
+    entered, release, written = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Slow(Coroutine):
+        async def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+            entered.set()
+            await release.wait()
+            written.set()
+
+    handle = StoreHandle(Slow(lambda: None))
+    task = asyncio.create_task(handle.write_async("key", "text", None))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    async with asyncio.timeout(10):
+        await written.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -13,6 +13,8 @@ from instructor.cache.turnstile import Turnstile
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
+    from asyncio import Task
+
     from instructor.cache.loop_thread import LoopThread
     from instructor.cache.threads import Workers
 
@@ -55,6 +57,7 @@ class Runner:
         self._lock = make_lock()
         self._workers: Workers | None = None
         self._loop: LoopThread | None = None
+        self._writes: set[Task[object]] = set()
 
     @property
     def hung(self) -> int:
@@ -114,7 +117,8 @@ class Runner:
         if native is None and name in self._coroutines:
             native = cast("Callable[[], Awaitable[object]]", operation)
         if native is not None:
-            return await self._await(name, began, native)
+            awaited = self._await(name, began, native)
+            return await (self._keep(awaited) if name == "set" else awaited)
         attempt = partial(self._attempt, name, began, operation)
         result = await self.get_workers().run_async(attempt, self._store.timeout, keep=name == "set")
         if result is None or isinstance(result, _PLAIN) or not inspect.isawaitable(result):
@@ -142,6 +146,20 @@ class Runner:
                     self._loop = LoopThread()
                     weakref.finalize(self, self._loop.stop).atexit = False
         return self._loop
+
+    async def _keep(self, write: Coroutine[object, object, object]) -> object:
+        """Await a write that goes on if this task is cancelled: the answer in it is paid for."""
+        import asyncio
+
+        task = asyncio.ensure_future(write)
+        self._writes.add(task)  # a loop holds its tasks weakly
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: Task[object]) -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits for the write has it; nobody else needs to hear that it was not read
 
     def _attempt(self, name: str, began: int, operation: Callable[[], object]) -> object:
         return SKIPPED if self._refuses(name, began) else operation()
