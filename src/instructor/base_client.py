@@ -23,7 +23,7 @@ from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
-from instructor.messages import Messages, copy_values
+from instructor.messages import Conversation, Messages, ResponseModel, copy_values
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute
@@ -190,8 +190,8 @@ class BaseClient:
 
     def _call(
         self,
-        response_model: Any,
-        messages: Any,
+        response_model: ResponseModel,
+        messages: Conversation,
         keywords: Mapping[str, Any],
         *,
         with_completion: bool = False,
@@ -242,7 +242,7 @@ class BaseClient:
     def _freeze(
         self,
         call: Call[Any],
-        messages: Any,
+        messages: Conversation,
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
         namespace: str | None,
@@ -283,7 +283,7 @@ class BaseClient:
         return self._make_prompt(call, messages, {**arguments, **free}, context)
 
     def _make_prompt(
-        self, call: Call[Any], messages: Any, arguments: Mapping[str, Any], context: Mapping[str, Any] | None
+        self, call: Call[Any], messages: Conversation, arguments: Mapping[str, Any], context: Mapping[str, Any] | None
     ) -> Prompt:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}

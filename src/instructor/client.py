@@ -10,6 +10,7 @@ from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
 from instructor.engine.question import answer
 from instructor.hooks import HookName
+from instructor.messages import Conversation, ResponseModel
 from instructor.methods import (
     call_keywords,
     typed_async_create,
@@ -48,7 +49,7 @@ class Instructor(BaseClient):
     """
 
     @typed_create(call_keywords)
-    def create(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
+    def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
         """Ask for an answer of a given type.
 
         A stored answer to the same call is served if there is one; otherwise the provider is asked, and asked again
@@ -83,7 +84,9 @@ class Instructor(BaseClient):
         return drive(answer(call), self._adapter)
 
     @typed_create_with_completion(call_keywords)
-    def create_with_completion(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
+    def create_with_completion(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
+    ) -> Any:
         """Ask as `create` does, and return the SDK's completion too.
 
         On a hit the completion is made again from the stored text: the SDK's own class with every attribute, or a
@@ -135,7 +138,7 @@ class AsyncInstructor(BaseClient):
     """
 
     @typed_async_create(call_keywords)
-    async def create(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
+    async def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
         """As `Instructor.create`."""
         found = self._lookup(response_model, messages, keywords, False)
         if type(found) is Reading:
@@ -148,7 +151,9 @@ class AsyncInstructor(BaseClient):
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_create_with_completion(call_keywords)
-    async def create_with_completion(self, response_model: Any = None, messages: Any = None, **keywords: Any) -> Any:
+    async def create_with_completion(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
+    ) -> Any:
         """As `Instructor.create_with_completion`."""
         found = self._lookup(response_model, messages, keywords, True)
         if type(found) is Reading:

@@ -9,6 +9,12 @@ from typing import Any, NamedTuple, TypeAlias
 Messages = list[dict[str, Any]]
 """A conversation in the form of OpenAI's chat API: dicts with ``role`` and ``content``."""
 
+Conversation: TypeAlias = Any
+"""What a caller passes as ``messages``, before it is checked: a list of dicts or of an SDK's own objects."""
+
+Value: TypeAlias = Any
+"""What a response model makes of an answer. Its type is the caller's, and not known in here."""
+
 Request = dict[str, Any]
 """Keyword arguments of one call of a provider's SDK. A new one is made for each attempt; none is changed."""
 

@@ -11,7 +11,7 @@ from instructor.engine.effects import Emit, Flow, Prepare, Send, Sleep
 from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import ConfigurationError, IncompleteOutputException, InstructorError, RefusalError
 from instructor.hooks import AdaptedEvent, HookName
-from instructor.messages import Part, Request, copy_values
+from instructor.messages import Completion, Part, Request, Value, copy_values
 from instructor.options import suggest_keyword
 from instructor.usage import Usage
 
@@ -30,9 +30,9 @@ class Received(NamedTuple):
         flaw: Why a raw completion must not be stored; None where it may.
     """
 
-    value: Any
+    value: Value
     parts: tuple[Part, ...]
-    completion: Any
+    completion: Completion
     attempts: Attempts
     flaw: str | None
 
@@ -52,7 +52,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
         yield from Prepare()
     while True:
         attempts.begin()
-        completion: Any = None
+        completion: Completion = None
         try:
             completion = yield from send(call, prompt, request, attempts)
             parts = read_parts(call, prompt, completion)
@@ -88,7 +88,7 @@ def write_request(call: Call[Any], prompt: Prompt) -> Request:
     return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments, prompt.capabilities)
 
 
-def read_parts(call: Call[Any], prompt: Prompt, completion: Any) -> tuple[Part, ...]:
+def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
     """Read the answer out of a completion."""
     if call.plan.type is None:
         return ()
@@ -130,7 +130,9 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     return completion
 
 
-def fail(call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Any) -> Flow[float]:
+def fail(
+    call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
+) -> Flow[float]:
     """Decide after an attempt that failed. Returns the seconds to wait before the next.
 
     Raises:
@@ -199,7 +201,7 @@ def suggest(error: Exception) -> str:
     return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
 
 
-def find_flaw(prompt: Prompt, completion: Any) -> str | None:
+def find_flaw(prompt: Prompt, completion: Completion) -> str | None:
     """Why a raw completion must not be stored: it was cut off, refused, or isn't finished. The caller gets it as it is.
 
     With a response model nothing of the kind comes this far.
@@ -211,7 +213,7 @@ def find_flaw(prompt: Prompt, completion: Any) -> str | None:
     return None
 
 
-def usage_of(prompt: Prompt, completion: Any) -> Usage:
+def usage_of(prompt: Prompt, completion: Completion) -> Usage:
     """What a completion cost; nothing where its counts are not numbers, because the answer in it is paid for."""
     try:
         return prompt.wire.usage(completion)

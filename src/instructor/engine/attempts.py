@@ -13,7 +13,7 @@ from instructor.exceptions import (
     TokenBudgetExceeded,
     TokenUsageUnavailableError,
 )
-from instructor.messages import Request
+from instructor.messages import Completion, Request
 from instructor.usage import Usage
 
 
@@ -42,7 +42,7 @@ class Attempts:
         self.number += 1
         self.answered = False
 
-    def fail(self, error: Exception, completion: Any) -> None:
+    def fail(self, error: Exception, completion: Completion) -> None:
         """Record that the attempt now under way gave no valid answer."""
         self.failed.append(FailedAttempt(self.number, error, completion))
 

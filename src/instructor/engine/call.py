@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from instructor.messages import Messages, Part
+from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import Capabilities, adapt_arguments
@@ -91,7 +91,7 @@ class Live(NamedTuple, Generic[T]):
 
     value: T
     parts: tuple[Part, ...] = ()
-    completion: Any = None
+    completion: Completion = None
     usage: Usage = Usage()
     seconds: float = 0.0
     attempts: int = 1

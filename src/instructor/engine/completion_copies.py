@@ -11,9 +11,7 @@ from typing import Any, TypeAlias, cast
 from pydantic import BaseModel
 
 from instructor.cache.entry import Entry
-
-Completion: TypeAlias = Any
-"""An SDK's completion. Every SDK has classes of its own."""
+from instructor.messages import Completion, Value
 
 _MOST = 256
 _MOST_BYTES = 8 << 20
@@ -63,7 +61,7 @@ class CompletionCopies:
             self._bytes += len(data)
 
 
-def copier(value: Any) -> Make | None:
+def copier(value: Value) -> Make | None:
     """Make a function that returns copies of a value; None if it holds something that can't be copied so.
 
     The value may be given to a caller afterwards: nothing of it that can be changed is kept.

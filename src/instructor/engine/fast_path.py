@@ -17,6 +17,7 @@ from instructor.engine.key_memo import EXACT, NOT_KEYED, shorten
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
+from instructor.messages import Conversation, ResponseModel, Value
 
 if TYPE_CHECKING:
     from instructor.cache.hits import HitLog
@@ -111,7 +112,7 @@ class Pending(NamedTuple):
         event: What to tell them.
     """
 
-    value: Any
+    value: Value
     hooks: Hooks
     event: CacheEvent
 
@@ -130,8 +131,8 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     dumps, now, hit_name = marshal.dumps, time.time, HookName.CACHE_HIT
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
-        model: Any,
-        messages: Any,
+        model: ResponseModel,
+        messages: Conversation,
         keywords: Keywords,
         with_completion: bool,
         read: Found = None,
@@ -182,7 +183,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     return lookup
 
 
-def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Any) -> Any:
+def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any:
     """Call the handlers of a hit, or have the asynchronous client call them."""
     if asker.asynchronous:
         return Pending(value, hooks, event)
@@ -237,7 +238,9 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     )
 
 
-def describe_hit(asker: Asker, model: Any, keywords: dict[str, Any], entry: Entry, place: Place) -> CacheEvent:
+def describe_hit(
+    asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, place: Place
+) -> CacheEvent:
     """Make the record of a hit, by position: keywords would take as long as all the rest."""
     usage = entry.usage
     return CacheEvent(

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from instructor.cache.key import EXCLUDED_FROM_KEY
 from instructor.locks import make_lock
+from instructor.messages import Conversation, Value
 
 EXACT = 2
 """The version of marshal's format that depends on nothing but the value: no reference counts, no interning."""
@@ -80,7 +81,7 @@ def make_memo(entries: int | None) -> KeyMemo:
     return KeyMemo(count, min(max(count << 14, 16 << 20), 128 << 20))
 
 
-def encode(number: int, messages: Any, keywords: Mapping[str, Any]) -> bytes | None:
+def encode(number: int, messages: Conversation, keywords: Mapping[str, Any]) -> bytes | None:
     """Encode what a call says, exactly and fast; None if it isn't plain data.
 
     Args:
@@ -118,7 +119,7 @@ def name_of(encoding: bytes) -> bytes:
     return encoding if short is messages else marshal.dumps((number, short, *keywords), EXACT)
 
 
-def shorten(value: Any) -> Any:
+def shorten(value: Value) -> Any:
     """Put a hash in place of each long text in plain data; the same object where there is none."""
     if type(value) is str:
         return (_MARK, _hash(value)) if len(value) > LONG else value

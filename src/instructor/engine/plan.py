@@ -11,6 +11,7 @@ from typing import Any
 
 from instructor.cache.key import canonical_text
 from instructor.locks import make_lock
+from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.spec import Binding, ToolSpec
@@ -82,7 +83,7 @@ class Plans:
         self._lock = make_lock()
         self._numbers = itertools.count()
 
-    def find(self, model: Any) -> Plan | None:
+    def find(self, model: ResponseModel) -> Plan | None:
         """The plan of a response model, if there is one. It takes no lock: the fast path calls it."""
         plan = self.by_class.get(id(model))
         if plan is None and model is not None:
@@ -94,7 +95,7 @@ class Plans:
                 plan = held[0]
         return plan
 
-    def make(self, model: Any) -> Plan:
+    def make(self, model: ResponseModel) -> Plan:
         """The plan of a response model, made if need be.
 
         Raises:
@@ -109,7 +110,7 @@ class Plans:
                 self._keep(model, plan)
             return plan
 
-    def _compile(self, model: Any) -> Plan:
+    def _compile(self, model: ResponseModel) -> Plan:
         response_type = None
         if model is not None:
             from instructor.engine.response_type import make_response_type
@@ -117,7 +118,7 @@ class Plans:
             response_type = make_response_type(model)
         return Plan(next(self._numbers), response_type)
 
-    def _keep(self, model: Any, plan: Plan) -> None:
+    def _keep(self, model: ResponseModel, plan: Plan) -> None:
         address = id(model)
         if plan.type is None or not plan.type.holds_model:
             if model is not None:
@@ -145,7 +146,7 @@ class Plans:
         self._references.pop(address, None)
 
 
-def _is_of_classes(annotation: Any) -> bool:
+def _is_of_classes(annotation: ResponseModel) -> bool:
     """Whether an annotation is made of classes alone, such as ``list[User]`` or ``A | B``.
 
     Classes are equal only if they are one class, so the parts of such an annotation tell it apart from any other.
@@ -156,11 +157,11 @@ def _is_of_classes(annotation: Any) -> bool:
     )
 
 
-def _parts_of(annotation: Any) -> Any:
+def _parts_of(annotation: ResponseModel) -> Any:
     return type(annotation), getattr(annotation, "__origin__", None), getattr(annotation, "__args__", None)
 
 
-def identify(annotation: Any) -> Any:
+def identify(annotation: ResponseModel) -> Any:
     """Make a dict key that differs between annotations with different schemas, although Python calls them equal.
 
     ``A | B`` equals ``B | A``, and `Literal[1]` holds what equals the value of `Literal[True]`.
@@ -183,7 +184,7 @@ _WELL_KNOWN = ("annotated_types", "builtins", "pydantic", "typing", "typing_exte
 """Packages in which objects with equal values and equal reprs mean the same."""
 
 
-def _known_by(value: Any) -> Any:
+def _known_by(value: Value) -> Any:
     if type(value) in (str, int, bool):
         return value
     if type(value).__module__.partition(".")[0] not in _WELL_KNOWN:

@@ -10,7 +10,7 @@ from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow
 from instructor.engine.lookup import through_cache
 from instructor.hooks import CacheEvent, HookName
-from instructor.messages import Part
+from instructor.messages import Completion, Part, Value
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class CallQuestion(Generic[T]):
         """Ask the provider."""
         call = self._call
         received = yield from ask(call)
-        value: Any = (received.value, received.completion) if call.with_completion else received.value
+        value: Value = (received.value, received.completion) if call.with_completion else received.value
         attempts = received.attempts
         return Live(
             value,
@@ -92,7 +92,7 @@ class CallQuestion(Generic[T]):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason),), {})
 
-    def _value(self, parts: tuple[Part, ...], completion: Any) -> T:
+    def _value(self, parts: tuple[Part, ...], completion: Completion) -> T:
         call = self._call
         made: Any = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for

@@ -17,7 +17,7 @@ from pydantic_core import SchemaError
 
 from instructor.cache.json_schema import StableJsonSchema
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Part
+from instructor.messages import Part, ResponseModel
 from instructor.wires.spec import ToolSpec
 
 _ROOT_MODEL: type = RootModel
@@ -97,7 +97,7 @@ class AdapterType:
 
     holds_model: ClassVar[bool] = True
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: ResponseModel) -> None:
         adapter: TypeAdapter[Any] = TypeAdapter(model)
         self.schema = adapter.json_schema(schema_generator=StableJsonSchema)
         self.specs = (tool_spec_of(self.schema, model.__name__, _written_docstring(model)),)
@@ -113,7 +113,7 @@ class WrappedType:
 
     holds_model: ClassVar[bool] = True
 
-    def __init__(self, model: Any, name: str = "Response") -> None:
+    def __init__(self, model: ResponseModel, name: str = "Response") -> None:
         wrapper: Any = typing_extensions.TypedDict(name, {CONTENT: model})  # type: ignore[misc]  # pyright: ignore - name and type are only known here
         adapter: TypeAdapter[Any] = TypeAdapter(wrapper)
         self.schema = TypeAdapter(model).json_schema(schema_generator=StableJsonSchema)
@@ -125,7 +125,7 @@ class WrappedType:
         return self._validator.validate_json(parts[0].text, strict=strict, context=context)[CONTENT]
 
 
-def make_response_type(response_model: Any) -> ResponseType:
+def make_response_type(response_model: ResponseModel) -> ResponseType:
     """Prepare a response model.
 
     Args:
@@ -135,7 +135,7 @@ def make_response_type(response_model: Any) -> ResponseType:
         ConfigurationError: It isn't a type that pydantic can validate.
     """
     try:
-        model: Any = _readable(response_model)
+        model: ResponseModel = _readable(response_model)
         if isinstance(model, type) and issubclass(model, BaseModel) and not issubclass(model, _ROOT_MODEL):
             return ModelType(model)
         if _is_record(model):
@@ -148,11 +148,11 @@ def make_response_type(response_model: Any) -> ResponseType:
         ) from error
 
 
-def _is_record(model: Any) -> bool:
+def _is_record(model: ResponseModel) -> bool:
     return typing_extensions.is_typeddict(model) or (isinstance(model, type) and dataclasses.is_dataclass(model))
 
 
-def _written_docstring(model: Any) -> str | None:
+def _written_docstring(model: ResponseModel) -> str | None:
     """The docstring that a person wrote. Python gives a dataclass its signature otherwise, which describes nothing."""
     text: str | None = model.__doc__
     return None if text is not None and text.startswith(f"{model.__name__}(") else text
@@ -164,7 +164,7 @@ def complete_model(model: type[BaseModel]) -> None:
         model.model_rebuild()
 
 
-def _readable(model: Any) -> Any:
+def _readable(model: ResponseModel) -> Any:
     """Replace what pydantic can't read: an Iterable by a list, typing's TypedDict by that of typing_extensions."""
     if not isinstance(model, type) and (isinstance(model, (str, bytes, int, float)) or not _is_annotation(model)):
         raise ConfigurationError(
@@ -178,13 +178,13 @@ def _readable(model: Any) -> Any:
     return model
 
 
-def _is_annotation(model: Any) -> bool:
+def _is_annotation(model: ResponseModel) -> bool:
     if isinstance(model, (types.UnionType, types.GenericAlias)) or typing.get_origin(model) is not None:
         return True
     return type(model).__module__ in ("typing", "typing_extensions")
 
 
-def _readable_typed_dict(model: Any) -> Any:
+def _readable_typed_dict(model: ResponseModel) -> Any:
     """Before Python 3.12 pydantic reads only the TypedDict of typing_extensions. Values are plain dicts either way."""
     if type(model).__module__ == "typing_extensions" or typing_extensions.TypedDict is getattr(typing, "TypedDict", 0):
         return model
