@@ -38,6 +38,9 @@ class HookName(enum.Enum):
     A handler need not accept the keywords; it receives those that its signature names.
     """
 
+    # By identity: Enum's own is a Python function, and hooks are looked up many times in each call.
+    __hash__ = object.__hash__
+
     COMPLETION_KWARGS = "completion:kwargs"
     COMPLETION_RESPONSE = "completion:response"
     COMPLETION_ERROR = "completion:error"

@@ -32,6 +32,8 @@ class Mode(enum.Enum, metaclass=_ModeType):
         True
     """
 
+    __hash__ = object.__hash__  # by identity: Enum's own is a Python function, and modes are keys on every request
+
     TOOLS = "tool_call"
     """The model calls a function whose parameters are the response model's schema."""
     JSON = "json_mode"
