@@ -548,3 +548,20 @@ def test_settings_of_a_cache_without_a_cache_warn(where: str) -> None:
         client, _ = make(**(settings if where == "client" else {}))
         client.create(User, HELLO, **({} if where == "client" else settings))
     assert len(caught) == 1
+
+
+def test_a_new_store_for_each_call_is_freed_and_its_hits_stay_counted(tmp_path: Any) -> None:
+    client, _ = make(lambda _: JASON, cache=AutoCache())
+    stores = []
+    for number in range(30):
+        store = AutoCache()
+        stores.append(weakref.ref(store))
+        for _ in range(3):
+            client.create(User, [{"role": "user", "content": str(number)}], cache=store)
+        del store
+    gc.collect()
+    assert sum(reference() is not None for reference in stores) <= 10
+    assert client.cache_stats().hits == 60
+    client.create(User, HELLO)
+    client.create(User, HELLO)
+    assert client.cache.stats().hits == 1

@@ -9,8 +9,6 @@ from functools import partial
 from typing import Any, Self
 
 from instructor import validation as check
-from instructor.cache.handle import StoreHandle
-from instructor.cache.hits import HitLog
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.call import Call, Policy, Prompt
@@ -23,6 +21,7 @@ from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
 from instructor.exceptions import ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
+from instructor.locks import make_lock
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
@@ -73,7 +72,7 @@ class BaseClient:
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace)
-        self._path = None if store is None else self._paths.add(store)
+        self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(getattr(store, "maxsize", None))
         self._lookup = make_lookup(self._make_asker(), _place_of(adapter.asynchronous, self._path))
 
@@ -350,36 +349,52 @@ class BaseClient:
 
 
 class _Paths:
-    """The paths of one client: its own, and those of the latest stores given to single calls."""
+    """The paths of one client: its own, and those of the latest stores given to single calls.
+
+    A program may pass a new store to each call, so only a few are remembered; the counts of the others are kept.
+    """
 
     def __init__(self, stats: ClientStats) -> None:
         self._stats = stats
+        self._lock = make_lock()
+        self._own: CachePath | None = None
         self._known: dict[int, CachePath] = {}
-        self._logs: list[tuple[StoreHandle, HitLog]] = []
 
-    def find(self, cache: Any) -> CachePath | None:
+    def make_own(self, store: BaseCache) -> CachePath:
+        """Make the client's own path."""
+        self._own = self._add(store)
+        return self._own
+
+    def find(self, cache: object) -> CachePath | None:
         """The path of what was passed as ``cache=``; None for None."""
         path = self._known.get(id(cache))
         if path is not None:
             return path
         store = check.check_cache(cache)
-        return None if store is None else self.add(store)
+        return None if store is None else self._add(store)
 
-    def add(self, store: BaseCache) -> CachePath:
+    def _add(self, store: BaseCache) -> CachePath:
         """Make the path of a store. It holds the store, so that its address stays its own."""
-        path = make_path(store)
-        if len(self._known) > _MOST_PATHS:
-            del self._known[next(iter(self._known))]
-        self._known[id(store)] = path
+        with self._lock:
+            path = self._known.get(id(store))
+            if path is None:
+                path = self._known[id(store)] = make_path(store)
+                for tier in path.tiers:
+                    self._stats.attach(tier.hits)
+            if len(self._known) > _MOST_PATHS:
+                oldest = next(name for name, known in self._known.items() if known is not self._own)
+                self._forget(self._known.pop(oldest))
+            return path
+
+    def _forget(self, path: CachePath) -> None:
         for tier in path.tiers:
-            self._stats.attach(tier.hits)
-            self._logs.append((tier.handle, tier.hits))
-        return path
+            self._stats.detach(tier.hits)
+            tier.handle.detach(tier.hits)
 
     def close(self) -> None:
         """Let the stores go on without this client; they keep its hits."""
-        for handle, hits in self._logs:
-            handle.detach(hits)
+        for path in self._known.values():
+            self._forget(path)
 
 
 def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from instructor.cache.entry import Entry
 from instructor.cache.hits import HitLog
 from instructor.cache.store import CacheStats
@@ -17,10 +19,18 @@ class ClientStats:
         self._counts: dict[HookName, int] = {}
         self._tokens_shared = 0
         self._logs: list[HitLog] = []
+        self._detached = (0, 0, 0.0)
 
     def attach(self, hits: HitLog) -> None:
         """Count the hits of one more path."""
-        self._logs.append(hits)
+        with self._lock:
+            self._logs.append(hits)
+
+    def detach(self, hits: HitLog) -> None:
+        """Let go of the log of a path that isn't used any more, and keep its counts."""
+        with self._lock:
+            self._logs.remove(hits)
+            self._detached = _add(self._detached, hits.totals())
 
     def count(self, name: HookName, entry: Entry | None = None) -> None:
         """Count an event. A hit is counted where it is noted, in its path's log.
@@ -36,16 +46,20 @@ class ClientStats:
 
     def stats(self) -> CacheStats:
         """The counters as they are now."""
-        totals = [hits.totals() for hits in list(self._logs)]
         with self._lock:
             counts = self._counts
+            hits, tokens, seconds = functools.reduce(_add, (log.totals() for log in self._logs), self._detached)
             return CacheStats(
-                hits=sum(hits for hits, _, _ in totals),
+                hits=hits,
                 misses=counts.get(HookName.CACHE_MISS, 0),
                 writes=counts.get(HookName.CACHE_WRITE, 0),
                 errors=counts.get(HookName.CACHE_ERROR, 0),
                 bypasses=counts.get(HookName.CACHE_BYPASS, 0),
                 coalesced=counts.get(HookName.CACHE_COALESCED, 0),
-                tokens_saved=self._tokens_shared + sum(tokens for _, tokens, _ in totals),
-                seconds_saved=sum(seconds for _, _, seconds in totals),
+                tokens_saved=self._tokens_shared + tokens,
+                seconds_saved=seconds,
             )
+
+
+def _add(one: tuple[int, int, float], other: tuple[int, int, float]) -> tuple[int, int, float]:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
