@@ -15,7 +15,7 @@ from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
-from instructor.engine.key_memo import NOT_KEYED, decode, encode, make_memo, name_of
+from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, decode, encode, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
@@ -73,7 +73,7 @@ class BaseClient:
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace)
         self._path = None if store is None else self._paths.make_own(store)
-        self._memo = make_memo(getattr(store, "maxsize", None))
+        self._memo = make_memo(_entries_of(store))
         self._lookup = make_lookup(self._make_asker(), _place_of(adapter.asynchronous, self._path))
 
     def _make_asker(self) -> Asker:
@@ -257,7 +257,7 @@ class BaseClient:
             return self._key(call, prompt, namespace, None)
         name = name_of(encoding)
         if name is not encoding:
-            self._memo.sees_long = True
+            self._memo.sees_long = SEEN_LONG
         key = self._memo.find(name) if call.path is not None else None
         if key is not None:
             return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
@@ -395,6 +395,12 @@ class _Paths:
         """Let the stores go on without this client; they keep its hits."""
         for path in self._known.values():
             self._forget(path)
+
+
+def _entries_of(store: BaseCache | None) -> int | None:
+    """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
+    entries = getattr(store, "maxsize", None)
+    return entries if type(entries) is int and entries > 0 else None
 
 
 def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:

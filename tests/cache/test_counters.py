@@ -55,3 +55,21 @@ def test_a_copy_counts_for_itself() -> None:
     handle_of(store).count(misses=2)
     for other in (copy.copy(store), copy.deepcopy(store), pickle.loads(pickle.dumps(store))):
         assert other.stats().misses == 0
+
+
+def test_a_noted_hit_does_not_keep_its_entry_alive() -> None:
+    import gc
+    import weakref
+
+    from instructor.cache.entry import Entry
+
+    class Watched(Entry):
+        """An entry that can be watched."""
+
+    hits, entry = HitLog(), Watched("key", (), b"", "openai", "m", 1.0)
+    watch = weakref.ref(entry)
+    hits.hit(entry)
+    del entry
+    gc.collect()
+    assert watch() is None
+    assert hits.totals()[0] == 1

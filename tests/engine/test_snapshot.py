@@ -210,10 +210,10 @@ def test_a_change_from_another_thread_while_a_long_text_is_named_leads_the_memo_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """To name a call by the hash of its text takes a while, in which other threads run."""
-    long = {"role": "user", "content": "1" * 100_000}
+    long = {"role": "user", "content": "1" * 400_000}
 
     def change_then_shorten(value: Any) -> Any:
-        long["content"] = "2" * 100_000
+        long["content"] = "2" * 400_000
         return shorten(value)
 
     adapter = ScriptedAdapter(lambda request: {"name": request["messages"][0]["content"][0]})
@@ -222,7 +222,7 @@ def test_a_change_from_another_thread_while_a_long_text_is_named_leads_the_memo_
         patch.setattr("instructor.engine.key_memo.shorten", change_then_shorten)
         assert client.create(User, [long]).name == "1"
     for digit in ("1", "2"):
-        assert client.create(User, [{"role": "user", "content": digit * 100_000}]).name == digit
+        assert client.create(User, [{"role": "user", "content": digit * 400_000}]).name == digit
 
 
 def test_a_change_in_another_thread_between_two_attempts_changes_nothing() -> None:

@@ -6,9 +6,10 @@ from collections import deque
 
 from instructor.cache.entry import Entry
 from instructor.locks import make_lock
+from instructor.usage import Usage
 
 _MOST_NOTED = 256
-"""Hits that are noted before they are added up; their entries live as long."""
+"""Hits that are noted before they are added up."""
 
 
 class HitLog:
@@ -17,13 +18,13 @@ class HitLog:
     Both the client's counters and the store's are made of these logs.
 
     Attributes:
-        note: Note a hit. This is a deque's own method: it takes an entry without a lock and costs next to nothing.
+        note: Note what a hit saved. This is a deque's own method: it needs no lock and costs next to nothing.
     """
 
     __slots__ = ("_hits", "_lock", "_noted", "_seconds", "_tokens", "note")
 
     def __init__(self) -> None:
-        self._noted: deque[Entry] = deque()
+        self._noted: deque[tuple[float, Usage]] = deque()
         self._lock = make_lock()
         self._hits = self._tokens = 0
         self._seconds = 0.0
@@ -31,7 +32,8 @@ class HitLog:
 
     def hit(self, entry: Entry) -> None:
         """Note a hit, and add up if many are noted."""
-        self.note(entry)
+        # Not the entry itself, which would be kept alive, with an answer of any size.
+        self.note((entry.seconds, entry.usage))
         if len(self._noted) >= _MOST_NOTED:
             self.totals()
 
@@ -42,8 +44,8 @@ class HitLog:
         """
         with self._lock:
             for _ in range(len(self._noted)):
-                entry = self._noted.popleft()
+                seconds, usage = self._noted.popleft()
                 self._hits += 1
-                self._tokens += entry.usage.total_tokens
-                self._seconds += entry.seconds
+                self._tokens += usage.total_tokens
+                self._seconds += seconds
             return self._hits, self._tokens, self._seconds

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from instructor.cache.entry import Entry
-from instructor.engine.key_memo import EXACT, NOT_KEYED, shorten
+from instructor.engine.key_memo import EXACT, NOT_KEYED
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
@@ -149,7 +149,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             if place is None:
                 return MISSING
             if read is None:
-                text = shorten(messages) if memo.sees_long else messages
+                text = memo.shorten(messages) if memo.sees_long else messages
                 encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
                 key = memo.young.get(encoding) or memo.find(encoding)
                 if key is None:

@@ -18,9 +18,12 @@ EXACT = 2
 NOT_KEYED = EXCLUDED_FROM_KEY - {"cache_namespace"}
 """Keywords that are not part of an encoding. The namespace is, because the key has it as a member of its own."""
 
-LONG = 32_768
+LONG = 262_144
 """Characters from which a text stands in an encoding by its SHA-256: it is hashed in pieces, which touches less memory
 than writing it out does."""
+
+SEEN_LONG = 16
+"""For how many calls after a long text others are looked for."""
 
 _PIECE = 65_536
 
@@ -41,16 +44,25 @@ class KeyMemo:
     Args:
         most_keys: How many keys to remember in each generation.
         most_bytes: How many bytes of encodings to hold in each generation.
+
+    Attributes:
+        sees_long: For how many more calls to look for long texts before the call is encoded.
     """
 
     def __init__(self, most_keys: int, most_bytes: int) -> None:
         self.young: dict[bytes, str] = {}
         self.old: dict[bytes, str] = {}
-        self.sees_long = False
+        self.sees_long = 0
         self._most_keys = most_keys
         self._most_bytes = most_bytes
         self._bytes = 0
         self._lock = make_lock()
+
+    def shorten(self, messages: Conversation) -> Conversation:
+        """`shorten`, for as long as calls with long texts come: looking for them takes longer than a short call does."""
+        short = shorten(messages)
+        self.sees_long = self.sees_long - 1 if short is messages else SEEN_LONG
+        return short
 
     def find(self, encoding: bytes) -> str | None:
         """The key of an encoding, if it is remembered."""
@@ -77,8 +89,8 @@ def make_memo(entries: int | None) -> KeyMemo:
     Args:
         entries: How many entries the store can hold; None where it doesn't say.
     """
-    count = 65_536 if entries is None else max(4_096, entries)
-    return KeyMemo(count, min(max(count << 14, 16 << 20), 128 << 20))
+    count = 65_536 if entries is None else max(1_024, entries)
+    return KeyMemo(count, min(max((entries or 2_048) << 14, 8 << 20), 64 << 20))
 
 
 def encode(number: int, messages: Conversation, keywords: Mapping[str, Any]) -> bytes | None:
