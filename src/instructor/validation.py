@@ -149,6 +149,8 @@ def check_messages(messages: object, arguments: Request) -> Messages:
 
 def _read_message(message: object, index: int) -> Any:
     """Return a message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
+    if type(message) is dict and "role" in message:  # most are
+        return cast("dict[str, object]", message)
     if isinstance(message, Mapping):
         members = cast("Mapping[str, object]", message)
         if "role" in message or "type" in message or "parts" in message:

@@ -48,6 +48,14 @@ def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
 
 
 def _is_empty(message: Any) -> bool:
+    if type(message) is dict:  # as most are
+        content = cast("dict[str, Any]", message).get("content")
+        if isinstance(content, str) and content.strip():
+            return False
+    return _lacks_content(message)
+
+
+def _lacks_content(message: Any) -> bool:
     if not is_mapping(message) or message.get("role") not in _TURNS:
         return False
     content = message.get("content")
