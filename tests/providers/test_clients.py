@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import os
+import subprocess
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,7 @@ from google import genai
 
 from instructor.exceptions import ConfigurationError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
-from instructor.providers.clients import LoopClients
+from instructor.providers.clients import LoopClients, SharedClient
 from instructor.providers.sdk_adapter import SdkAdapter
 from replies import Reply, ReplyServer, chat_completion
 
@@ -317,3 +320,33 @@ def test_a_loop_closed_while_the_sdk_is_imported_is_let_go(monkeypatch: pytest.M
     worker.join(60)
     assert made == [worker]
     assert port._clients._loader._pending == {}
+
+
+FORKED = """
+import os
+from instructor import from_provider
+
+client = from_provider("openai/gpt-6-luna", api_key="none")
+before = client.client
+child = os.fork()
+if child == 0:
+    print(client.client is not before, client.client is client.client, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(client.client is before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks on Windows")
+def test_a_forked_child_makes_its_own_client() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["True", "True", "True"], done.stderr
+
+
+def test_a_callers_client_that_was_used_before_a_fork_is_refused_in_the_child() -> None:
+    clients = SharedClient(object, object())
+    clients.reset()
+    clients.use()
+    clients.reset()
+    with pytest.raises(ConfigurationError, match="before the process forked"):
+        clients.use()

@@ -10,6 +10,9 @@ opened them, so there is one for each loop:
 3. If the adapter is dropped while the loop runs on, the client is closed soon after.
 4. If the loop was closed without shutting down its generators, the client is marked as closed when the next one is
    made, and its connections go with the loop.
+
+A forked child makes its own synchronous client: over a connection that two processes share, each of them would read
+answers to the other's questions.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from operator import methodcaller
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
-from instructor.locks import make_lock
+from instructor.exceptions import ConfigurationError
+from instructor.locks import make_lock, reset_after_fork
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
@@ -47,8 +51,12 @@ def running_loop() -> AbstractEventLoop | None:
         return None
 
 
+_inherited: list[Any] = []
+"""Clients that a forked child has from its parent. They are kept, since one that is collected closes its connections."""
+
+
 class SharedClient:
-    """One client for every thread and every event loop, made when it is first needed.
+    """One client for every thread and every event loop of a process, made when it is first needed.
 
     Args:
         make: Makes it.
@@ -61,12 +69,28 @@ class SharedClient:
         self._end = end
         self._client = client
         self._is_callers = client is not None
+        self._is_used = False
         self._lock = make_lock()
         self._loader = _Loader()
+        reset_after_fork(self)
 
     def find(self) -> Any:
         """The client, or None if it has not been made yet."""
         return self._client
+
+    def use(self) -> Any:
+        """The client, to send a request with it on this thread, over connections that no forked child may share."""
+        self._is_used = True
+        return self.get()
+
+    def reset(self) -> None:
+        """Forget the parent's client in a forked child, where `get` makes another one, if it was made here."""
+        if self._client is None or (self._is_callers and not self._is_used):
+            return
+        _inherited.append(self._client)
+        self._client, self._is_used = None, False
+        if self._is_callers:
+            self._make = _refuse_inherited
 
     def get(self) -> Any:
         """The client, which is made once, however many threads ask for it."""
@@ -89,6 +113,14 @@ class SharedClient:
     async def prepare(self) -> Any:
         """The client, made in a thread so that the event loop is not blocked."""
         return self.get() if running_loop() is None else await self._loader.run(self.get)
+
+
+def _refuse_inherited() -> Any:
+    raise ConfigurationError(
+        "This client of the provider's SDK was used before the process forked, so its connections are also the "
+        "parent's, and a request may read the answer to another process's question. Make the client in the child, "
+        'or use from_provider("vendor/model"), which makes one for each process.'
+    )
 
 
 class LoopClients:

@@ -103,10 +103,12 @@ class SdkAdapter(CapabilityMemory):
         Raises:
             ConfigurationError: As `client`.
         """
+        if isinstance(self._clients, SharedClient) and not self.asynchronous:
+            return self._find_method(self._clients.use(), operation)(**request)
         client = self._client
-        if client is None and self.asynchronous:
+        if client is None:
             return self._prepare_and_send(operation, request)
-        return self._find_method(self.client if client is None else client, operation)(**request)
+        return self._find_method(client, operation)(**request)
 
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON; `CacheEntryError` if it cannot be written."""
