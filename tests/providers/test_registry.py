@@ -226,3 +226,47 @@ def test_the_threads_of_an_adapter_end_with_it():
         if thread.name == name:
             thread.join(30)
             assert not thread.is_alive()
+
+
+def test_answers_of_one_base_url_are_not_served_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def make_adapter(vendor, *, asynchronous, base_url, api_key, options):
+        def fill(operation, request):
+            asked.append(base_url)
+            return {"filled": json.dumps({"name": base_url, "age": 1})}
+
+        return FunctionAdapter(vendor, fill, asynchronous=asynchronous)
+
+    instructor.register_provider(
+        "addressed",
+        wires={Mode.JSON_SCHEMA: AcmeWire()},
+        make_adapter=make_adapter,
+        base_url="http://default.test",
+        base_url_variables=["ADDRESSED_URL"],
+        replace=True,
+    )
+    cache = instructor.AutoCache()
+
+    def ask(**settings: str) -> str:
+        client = instructor.from_provider("addressed/m", cache=cache, **settings)
+        return client.create(User, messages=ASKED).name
+
+    assert [ask(), ask(base_url="http://a.test"), ask(base_url="http://a.test")] == [
+        "http://default.test",
+        "http://a.test",
+        "http://a.test",
+    ]
+    monkeypatch.setenv("ADDRESSED_URL", "http://b.test")
+    assert ask() == "http://b.test"
+    assert asked == ["http://default.test", "http://a.test", "http://b.test"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"wires": {"TOOLS": AcmeWire()}}, {"wires": {Mode.TOOLS: AcmeWire()}}, {"make_adapter": 5}, {"options": "region"}],
+)
+def test_a_wrong_registration_is_refused_at_once(wrong: dict[str, object]) -> None:
+    right = {"wires": {Mode.JSON_SCHEMA: AcmeWire()}, "make_adapter": lambda vendor, **settings: None}
+    with pytest.raises(ConfigurationError):
+        instructor.register_provider("misregistered", **{**right, **wrong})

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from instructor.describing import refuse
 from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
+from instructor.providers.adapter import Adapter
+from instructor.providers.function_adapter import FunctionAdapter
+from instructor.providers.identity import describe_endpoint, read_url
 from instructor.providers.sdks import SDKS, MakeAdapter, Sdk
 from instructor.providers.table import Vendor, add_vendor
 from instructor.wires.capabilities import Capabilities
@@ -43,7 +48,8 @@ def register_provider(
             is a default for each call.
         aliases: Other names for the vendor.
         key_variables: Environment variables that may hold the key, for `find_key`.
-        base_url: Where requests go by default.
+        base_url: Where requests go by default. `make_adapter` is passed the one in force: that of ``from_provider``,
+            of the first variable that is set, or this one.
         base_url_variables: Environment variables that may hold another base URL.
         docs: Where the vendor documents keys and models, for error messages.
         capabilities: What each model can do, given its name, or what all of them can do. Default: functions can be
@@ -52,7 +58,7 @@ def register_provider(
         replace: Whether the vendor may take the place of one of the same name. Default False.
 
     Raises:
-        ConfigurationError: A name is malformed or taken, or there is no wire.
+        ConfigurationError: A name is malformed or taken, there is no wire, or one under a mode that it doesn't speak.
 
     Example:
         >>> from instructor import Mode, from_provider, register_provider
@@ -70,6 +76,16 @@ def register_provider(
     """
     if not wires:
         raise ConfigurationError(f"{name} has no wire. Pass wires={{Mode.TOOLS: ...}}, best mode first.")
+    misplaced = [mode for mode, wire in wires.items() if not isinstance(mode, Mode) or mode not in wire.modes]
+    if misplaced:
+        raise ConfigurationError(
+            f"{name} has a wire that doesn't speak {misplaced[0]!r}. Pass one that lists this Mode."
+        )
+    if not callable(make_adapter):
+        raise refuse("make_adapter=", make_adapter, "a function that makes an adapter")
+    for argument, texts in {"options": options, "aliases": aliases, "key_variables": key_variables}.items():
+        if isinstance(texts, str):
+            raise refuse(f"{argument}=", texts, "a list of names")
     own = Capabilities(tuple(wires)) if capabilities is None else capabilities
     vendor = Vendor(
         name=name,
@@ -84,4 +100,22 @@ def register_provider(
         capabilities=own if callable(own) else lambda _: own,
     )
     add_vendor(vendor, replace=replace)
-    SDKS[vendor.sdk] = Sdk(lambda: wires, make_adapter, frozenset(options), takes_key_function)
+    SDKS[vendor.sdk] = Sdk(lambda: wires, _settle_address(make_adapter), frozenset(options), takes_key_function)
+
+
+def _settle_address(make: MakeAdapter) -> MakeAdapter:
+    """Tell `make` the base URL in force, and key by it what a `FunctionAdapter` answers that names no endpoint.
+
+    Without it, two clients with different base URLs would share their answers.
+    """
+
+    def make_adapter(
+        vendor: Vendor, *, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
+    ) -> Adapter:
+        url = base_url or read_url(vendor.base_url_variables) or vendor.base_url or None
+        adapter = make(vendor, asynchronous=asynchronous, base_url=url, api_key=api_key, options=options)
+        if isinstance(adapter, FunctionAdapter) and not adapter.endpoint:
+            adapter.endpoint = describe_endpoint(url)
+        return adapter
+
+    return make_adapter
