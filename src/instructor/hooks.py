@@ -256,7 +256,7 @@ class Hooks:
         """Make one set with all their handlers, in order."""
         combined = cls()
         for hooks in several:
-            for name, handlers in hooks.handlers.items():
+            for name, handlers in hooks.handlers.copy().items():  # another thread may add or remove some
                 combined.handlers[name] = (*combined.handlers.get(name, ()), *handlers)
         return combined
 

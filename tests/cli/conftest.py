@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,17 @@ class Outer:
 Users = list[User]
 Mood = Literal["happy", "sad"]
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangup() -> Iterator[None]:
+    """Heed SIGHUP, which a test run under ``nohup`` ignores, as would every command that it starts."""
+    if hasattr(signal, "SIGHUP"):
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        yield
+        signal.signal(signal.SIGHUP, before)
+    else:
+        yield
 
 
 @dataclass

@@ -452,3 +452,19 @@ async def test_latency_is_waited_for_by_either_client(monkeypatch: pytest.Monkey
     from_provider("offline/x", latency=0.5).create(**asked)
     await from_provider("offline/x", latency=0.25, async_client=True).create(**asked)
     assert waits == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("call", ["client.create(int, A)", "asyncio.run(later.create(int, A))"])
+def test_the_time_of_the_first_answer_does_not_count_the_import(call: str) -> None:
+    program = (
+        "import asyncio, sys, instructor\n"
+        "from instructor.offline import adapter\n"
+        "answer = adapter.answer_request\n"
+        "adapter.answer_request = lambda request: seen.append('openai.types.chat' in sys.modules) or answer(request)\n"
+        "seen, A = [], [{'role': 'user', 'content': 'I am 25.'}]\n"
+        "client = instructor.from_provider('offline/demo')\n"
+        "later = instructor.from_provider('offline/demo', async_client=True)\n"
+        f"print('openai.types.chat' in sys.modules, {call}, seen)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["False", "25", "[True]"], done.stderr

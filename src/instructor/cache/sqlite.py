@@ -398,16 +398,15 @@ _stores: weakref.WeakSet[DiskCache] = weakref.WeakSet()
 _inherited: list[_Local] = []
 
 
-# These two functions belong to the class, so they may use what is private to it.
 def _close_all() -> None:
     for store in list(_stores):
-        if store._uses:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if store._uses:  # noqa: SLF001 - as its own class  # pyright: ignore[reportPrivateUsage]
             store.close()
 
 
 def _forget_parent() -> None:
     for store in list(_stores):
-        store._forget_parent()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        store._forget_parent()  # noqa: SLF001 - as its own class  # pyright: ignore[reportPrivateUsage]
 
 
 atexit.register(_close_all)

@@ -44,7 +44,7 @@ def load_response_model(name: str) -> ResponseModel:
 
 def _import_module(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds strings
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as above
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -83,8 +83,7 @@ def instructor_cache(
         store = _store_of(cache)
         if not seconds or store.honours_ttl:
             return _decorate(target, store, seconds, shared=True)
-        if isinstance(store, AutoCache):
-            store.note_ttl()
+        store.note_ttl()
         return _decorate(target, store, None, shared=True)
 
     return decorate if function is None else decorate(function)

@@ -36,6 +36,15 @@ class ChatAdapter(SimpleAdapter):
         """The adapter itself."""
         return self
 
+    @property
+    def ready(self) -> bool:
+        """Whether the types of its completions are imported."""
+        return _SDK in sys.modules
+
+    def prepare(self) -> Any:
+        """Import them, which takes half a second: in a thread if `asynchronous`, so as not to block the loop."""
+        return asyncio.to_thread(import_module, _SDK) if self.asynchronous else import_module(_SDK)
+
     def dump(self, completion: Completion) -> str:
         """Write a completion as one line of JSON."""
         return CODEC.dump(completion)
@@ -84,8 +93,6 @@ class OfflineAdapter(ChatAdapter):
 
     async def _answer_later(self, request: Request) -> Any:
         await asyncio.sleep(self.latency)  # without latency, too, the loop gets a turn, as with a real provider
-        if _SDK not in sys.modules:  # importing it takes half a second, which would block the loop
-            await asyncio.to_thread(import_module, _SDK)
         return answer_request(request)
 
 

@@ -135,7 +135,11 @@ class NoClient:
     """The part of an `Adapter` that concerns the SDK's client, for one that has none: nothing to prepare or close."""
 
     asynchronous: bool
-    ready: bool = True
+
+    @property
+    def ready(self) -> bool:
+        """Always."""
+        return True
 
     def prepare(self) -> Any:
         """Prepare nothing."""
