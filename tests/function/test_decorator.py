@@ -7,6 +7,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -309,3 +310,35 @@ def test_a_damaged_entry_is_a_miss_and_is_replaced(disk: DiskCache, calls: list[
     assert [extract("a"), extract("a")] == ["a", "a"]
     assert len(calls) == 2
     assert disk.stats().errors == 1
+
+
+async def test_functions_that_wait_for_several_others_do_not_wait_in_a_circle() -> None:
+    nested: ContextVar[bool] = ContextVar("nested", default=False)
+    go = asyncio.Event()
+
+    @instructor_cache
+    async def slow() -> int:
+        await go.wait()
+        return 1
+
+    @instructor_cache
+    async def one() -> int:
+        if nested.get():
+            return 1
+        nested.set(True)
+        return sum(await asyncio.gather(other(), slow()))
+
+    @instructor_cache
+    async def other() -> int:
+        if nested.get():
+            return 1
+        nested.set(True)
+        return sum(await asyncio.gather(one(), slow()))
+
+    tasks = asyncio.gather(slow(), one(), other())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    go.set()
+    first, *rest = await asyncio.wait_for(tasks, 10)
+    assert first == 1
+    assert all(rest)
