@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -342,3 +343,23 @@ async def test_functions_that_wait_for_several_others_do_not_wait_in_a_circle() 
     first, *rest = await asyncio.wait_for(tasks, 10)
     assert first == 1
     assert all(rest)
+
+
+async def test_a_waiter_gets_a_result_that_cannot_be_written_as_the_function_returned_it() -> None:
+    go = asyncio.Event()
+
+    @instructor_cache
+    async def slow() -> dict[str, Any]:
+        await go.wait()
+        return {"score": math.nan, "items": [1, 2]}
+
+    async def change() -> None:
+        (await slow())["items"].append(3)
+
+    leader = asyncio.create_task(change())
+    await asyncio.sleep(0)
+    waiter = asyncio.create_task(slow())
+    await asyncio.sleep(0)
+    go.set()
+    assert (await asyncio.wait_for(waiter, 10))["items"] == [1, 2]
+    await leader

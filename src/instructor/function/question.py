@@ -60,6 +60,15 @@ class FunctionQuestion:
         """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
         return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)
 
+    def share(self, live: Live[object], entry: Entry | None) -> Live[object]:
+        """Copy a result that isn't in writing: a waiter may wake only after the caller has changed its own."""
+        if entry is not None or live.flaw:
+            return live
+        try:
+            return Live(copy.deepcopy(live.value), seconds=live.seconds)
+        except Exception as error:  # noqa: BLE001 - to copy an object may run code of the user's
+            return Live(None, flaw=f"the result cannot be copied: {type(error).__name__}")
+
     def copy(self, live: Live[object], entry: Entry | None) -> object:
         """Make an own copy of another call's result.
 
