@@ -363,3 +363,39 @@ async def test_a_waiter_gets_a_result_that_cannot_be_written_as_the_function_ret
     go.set()
     assert (await asyncio.wait_for(waiter, 10))["items"] == [1, 2]
     await leader
+
+
+async def test_an_argument_changed_while_the_function_runs_spoils_the_result_for_others() -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    waiting = iter(gates)
+
+    @instructor_cache
+    async def total(items: list[int]) -> int:
+        await next(waiting).wait()
+        return sum(items)
+
+    items = [1, 2]
+    leader = asyncio.create_task(total(items))
+    await asyncio.sleep(0)
+    waiter = asyncio.create_task(total([1, 2]))
+    await asyncio.sleep(0)
+    items.append(100)
+    for gate in gates:
+        gate.set()
+    assert await asyncio.wait_for(leader, 10) == 103, "the caller gets what its function returned"
+    assert await asyncio.wait_for(waiter, 10) == 3
+    assert await total([1, 2]) == 3, "the waiter's own result is kept"
+
+
+def test_a_function_that_changes_its_own_argument_is_not_cached(
+    calls: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    @instructor_cache
+    def drain(items: list[int]) -> int:
+        calls.append(list(items))
+        return items.pop()
+
+    assert [drain([1, 2]), drain([1, 2])] == [2, 2]
+    assert calls == [[1, 2], [1, 2]]
+    (record,) = caplog.records
+    assert "drain is not cached: an argument was changed while the function ran" in record.getMessage()
