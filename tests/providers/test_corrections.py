@@ -79,7 +79,6 @@ def test_a_refused_mode_is_followed_by_the_next_best(mode, words, following):
         ("Unsupported parameter: 'top_p' is not supported with this model.", "top_p"),
         ("`temperature` is deprecated for this model.", "temperature"),
         ("top_k: Extra inputs are not permitted", "top_k"),
-        ("`temperature` may only be set to 1 when thinking is enabled", "temperature"),
         ("invalid temperature: only 1 is allowed for this model", "temperature"),
         ("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort"),
         ("Argument not supported on this model: stop", "stop"),
@@ -91,6 +90,24 @@ def test_a_refused_argument_is_left_out(words, argument):
     corrected = correct(ALL, Mode.JSON, words)
     assert corrected == replace(ALL, refused={argument})
     assert correct(corrected, Mode.JSON, words) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "'reasoning_effort' does not support 'minimal' here. Supported values are: 'low', 'medium', and 'high'.",
+        "'reasoning_effort' does not support 'minimal' with this model.",
+        "Unsupported value for verbosity. Supported values are: 'medium'.",
+        "top_p must be in (0, 1], got 0.0.",
+        "temperature must be non-negative",
+        "`temperature` may only be set to 1 when thinking is enabled",
+        "'parallel_tool_calls' is only allowed when 'tools' are specified.",
+        "`top_k` may not be set above 40",
+    ],
+)
+def test_a_refused_value_does_not_cost_later_calls_the_argument(words):
+    for mode in ALL.modes:
+        assert correct(ALL, mode, words) is None
 
 
 def test_the_output_limit_gets_the_name_that_the_provider_asks_for():

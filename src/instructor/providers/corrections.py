@@ -133,14 +133,18 @@ class _Rule:
         words: The vendors' words, as a pattern. Vendors copy each other's.
         mend: Makes the corrected capabilities; unchanged ones if there is nothing to correct.
         modes: The modes of the requests that are refused so.
+        unless: Words, as a pattern, that make the refusal the caller's error, who can ask otherwise.
     """
 
     words: str
     mend: _Mend
     modes: tuple[Mode, ...] = tuple(Mode)
+    unless: str | None = None
 
     def find(self, text: str) -> re.Match[str] | None:
         """Search a provider's message for these words."""
+        if self.unless is not None and re.search(self.unless, text, re.IGNORECASE | re.DOTALL):
+            return None
         return re.search(self.words, text, re.IGNORECASE | re.DOTALL)
 
 
@@ -173,8 +177,15 @@ def _omit_argument(capabilities: Capabilities, _mode: Mode, found: re.Match[str]
     return replace(capabilities, refused=capabilities.refused | {name})
 
 
-_NOT = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab|must be|may not)"
-_ARGUMENT = rf"\b({'|'.join(_OMITTABLE)})\b['\"`]*"
+_REFUSED = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
+_NOT = rf"(?:{_REFUSED}|must be|may not)"
+_NAMES = "|".join(_OMITTABLE)
+_ARGUMENT = rf"\b({_NAMES})\b['\"`]*"
+_REFUSED_VALUE = (
+    r"\bsupported values are\b|\bonly\b[^.\n]*\bwhen\b"
+    rf"|\A(?!.*\bonly the default\b).*\b(?:{_NAMES})\b['\"`]*:? do(?:es)? not support\b"
+)
+"""How vendors refuse one value of an argument, or a combination, and take others."""
 _RULES: tuple[_Rule, ...] = (
     # OpenAI, pro and codex models on chat: "This model is only supported in v1/responses and not in
     # v1/chat/completions."
@@ -212,12 +223,15 @@ _RULES: tuple[_Rule, ...] = (
         r"|(?:unsupported|unrecognized|unknown|unexpected)[^.\n]{0,60}\bmax_completion_tokens\b",
         _limit_tokens,
     ),
-    # OpenAI: "Unsupported value: 'temperature' does not support 0 with this model." Anthropic: "`temperature` is
-    # deprecated for this model.", "top_p: Extra inputs are not permitted". Moonshot: "invalid temperature: only 1 is
-    # allowed for this model". Others: "Unrecognized request argument supplied: reasoning_effort".
+    # OpenAI: "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is
+    # supported." Anthropic: "`temperature` is deprecated for this model.", "top_p: Extra inputs are not permitted".
+    # Moonshot: "invalid temperature: only 1 is allowed for this model". Others: "Unrecognized request argument supplied:
+    # reasoning_effort". Where one value is refused the argument goes on: "'reasoning_effort' does not support 'minimal'
+    # with this model. Supported values are: ...", "`temperature` may only be set to 1 when thinking is enabled".
     _Rule(
-        rf"{_ARGUMENT}:? (?:is |are |does |do |may |can )?(?:{_NOT}|deprecated|only |extra inputs)"
+        rf"{_ARGUMENT}:? (?:is |are |does |do |may |can )?(?:{_REFUSED}|deprecated|only |extra inputs)"
         rf"|(?:unsupported|unrecognized|unknown|unexpected|not support(?:ed)?|not allowed)[^.\n]{{0,60}}?{_ARGUMENT}",
         _omit_argument,
+        unless=_REFUSED_VALUE,
     ),
 )
