@@ -47,7 +47,9 @@ def test_a_refused_tool_choice_is_weakened_then_left_out_then_the_mode_changes(w
 @pytest.mark.parametrize(
     ("mode", "words", "following"),
     [
-        (Mode.TOOLS, FUNCTIONS, Mode.JSON_SCHEMA),
+        (Mode.TOOLS, FUNCTIONS, Mode.RESPONSES_TOOLS),
+        (Mode.JSON_SCHEMA, FUNCTIONS, Mode.RESPONSES_TOOLS),
+        (Mode.MD_JSON, FUNCTIONS, Mode.RESPONSES_TOOLS),
         (Mode.TOOLS, "registry.ollama.ai/library/gemma does not support tools", Mode.JSON_SCHEMA),
         (Mode.TOOLS, "No endpoints found that support tool use.", Mode.JSON_SCHEMA),
         (Mode.TOOLS, "`tool calling` is not supported with this model", Mode.JSON_SCHEMA),
@@ -67,6 +69,12 @@ def test_a_refused_mode_is_followed_by_the_next_best(mode, words, following):
     assert corrected.modes[0] is following
     assert mode not in corrected.modes
     assert replace(corrected, modes=ALL.modes) == ALL
+
+
+def test_functions_that_belong_to_an_api_that_is_not_offered_cost_the_mode_but_never_an_argument():
+    chat = Capabilities((Mode.TOOLS, Mode.JSON_SCHEMA))
+    assert correct(chat, Mode.TOOLS, FUNCTIONS) == Capabilities((Mode.JSON_SCHEMA,))
+    assert correct(chat, Mode.JSON_SCHEMA, FUNCTIONS) is None
 
 
 @pytest.mark.parametrize(
@@ -142,7 +150,7 @@ def test_what_was_learned_changes_the_next_request_and_not_the_preferred_mode():
     memory = CapabilityMemory(lambda model: ALL)
     corrected = memory.learn("m", Mode.TOOLS, RefusalError(FUNCTIONS))
     assert memory.capabilities("m") == corrected
-    assert corrected.modes[0] is Mode.JSON_SCHEMA
+    assert corrected.modes == (Mode.RESPONSES_TOOLS,)
     assert memory.published("m").modes[0] is Mode.TOOLS
     assert memory.capabilities("other") == ALL
 
@@ -181,5 +189,5 @@ def test_the_errors_of_a_real_sdk_are_understood(reply_server: ReplyServer):
     with pytest.raises(openai.BadRequestError) as caught:
         adapter.send("chat.completions.create", {"model": "gpt-4.1", "messages": []})
     assert adapter.published("gpt-4.1").modes[0] is Mode.TOOLS
-    assert adapter.learn("gpt-4.1", Mode.TOOLS, caught.value).modes[0] is Mode.JSON_SCHEMA
+    assert adapter.learn("gpt-4.1", Mode.TOOLS, caught.value).modes == (Mode.RESPONSES_TOOLS,)
     adapter.client.close()

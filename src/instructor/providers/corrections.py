@@ -158,6 +158,13 @@ def _use_responses(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) ->
     return replace(capabilities, modes=(Mode.RESPONSES_TOOLS,)) if offered else capabilities
 
 
+def _move_functions(capabilities: Capabilities, mode: Mode, found: re.Match[str]) -> Capabilities:
+    if Mode.RESPONSES_TOOLS in capabilities.modes:
+        return _use_responses(capabilities, mode, found)
+    # The caller's own tools are refused in any other mode too, and nothing but the caller can leave them out.
+    return _drop_mode(capabilities, mode, found) if mode in _CALLING else capabilities
+
+
 def _weaken_choice(capabilities: Capabilities, mode: Mode, found: re.Match[str]) -> Capabilities:
     if capabilities.tool_choice == "omitted":
         return _drop_mode(capabilities, mode, found)
@@ -190,6 +197,9 @@ _RULES: tuple[_Rule, ...] = (
     # OpenAI, pro and codex models on chat: "This model is only supported in v1/responses and not in
     # v1/chat/completions."
     _Rule(r"only (?:\w+ ){0,3}(?:in|on|through|with) (?:the )?/?v1/responses|not a chat model", _use_responses),
+    # OpenAI, whatever the tools are for: "Function tools with reasoning_effort are not supported for gpt-6-luna in
+    # /v1/chat/completions. Please use /v1/responses instead."
+    _Rule(r"\buse (?:the )?/?v1/responses", _move_functions),
     # A server without the Responses API knows nothing at its path, but one that lacks the model names the model.
     _Rule(r"\A404(?!.*\bmodel\b)", _drop_mode, (Mode.RESPONSES_TOOLS,)),
     # DeepSeek: "Thinking mode does not support this tool_choice". Moonshot: "tool_choice 'specified' is incompatible
@@ -197,9 +207,7 @@ _RULES: tuple[_Rule, ...] = (
     # thinking mode". Z.ai: "Tool choice must be auto". Anthropic: "Thinking may not be enabled when tool_choice forces
     # tool use."
     _Rule(rf"\A(?=.*tool[_ ]?choice)(?=.*{_NOT})", _weaken_choice, _CALLING),
-    # OpenAI: "Function tools with reasoning_effort are not supported for gpt-6-luna in /v1/chat/completions. Please use
-    # /v1/responses instead." Ollama: "... does not support tools". OpenRouter: "No endpoints found that support tool
-    # use."
+    # Ollama: "... does not support tools". OpenRouter: "No endpoints found that support tool use."
     _Rule(
         rf"\b(?:tools?|functions?|tool use|tool calling|function calling)\b(?: [\w'`]+){{0,6}} {_NOT}"
         r"|not support (?:tools?|functions?|tool use|tool calling|function calling)\b|no endpoints found that support tool",
