@@ -184,8 +184,10 @@ def _omit_argument(capabilities: Capabilities, _mode: Mode, found: re.Match[str]
     return replace(capabilities, refused=capabilities.refused | {name})
 
 
-_REFUSED = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
-_NOT = rf"(?:{_REFUSED}|must be|may not)"
+_NOT = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
+_HOSTED = r"\b(?:web_search|file_search|code_interpreter|computer_use|image_generation)"
+_IMAGES = r"\bimages\b|\bimage (?:urls?|inputs?)\b"
+"""What only the caller can have sent, beside the tools and the format that modes need."""
 _NAMES = "|".join(_OMITTABLE)
 _ARGUMENT = rf"\b({_NAMES})\b['\"`]*"
 _REFUSED_VALUE = (
@@ -206,22 +208,29 @@ _RULES: tuple[_Rule, ...] = (
     # with thinking enabled". DashScope: "The tool_choice parameter does not support being set to required or object in
     # thinking mode". Z.ai: "Tool choice must be auto". Anthropic: "Thinking may not be enabled when tool_choice forces
     # tool use."
-    _Rule(rf"\A(?=.*tool[_ ]?choice)(?=.*{_NOT})", _weaken_choice, _CALLING),
+    _Rule(
+        rf"\A(?=.*tool[_ ]?choice)(?=.*(?:{_NOT}|may not|must be (?:set to )?['\"`]?(?:auto|none)))",
+        _weaken_choice,
+        _CALLING,
+    ),
     # Ollama: "... does not support tools". OpenRouter: "No endpoints found that support tool use."
     _Rule(
         rf"\b(?:tools?|functions?|tool use|tool calling|function calling)\b(?: [\w'`]+){{0,6}} {_NOT}"
         r"|not support (?:tools?|functions?|tool use|tool calling|function calling)\b|no endpoints found that support tool",
         _drop_mode,
         _CALLING,
+        unless=_HOSTED,
     ),
     # DeepSeek: "This response_format type is unavailable now". OpenAI: "'response_format' of type 'json_schema' is not
-    # supported with this model". DashScope: "Json mode response is not supported when enable_thinking is true". A schema
-    # that is refused for what it says is the caller's, and no other model's.
+    # supported with this model". DashScope: "Json mode response is not supported when enable_thinking is true". LM
+    # Studio: "'response_format.type' must be 'json_schema' or 'text'". A schema that is refused for what it says is the
+    # caller's, and no other model's.
     _Rule(
         r"\A(?!.*invalid schema)(?=.*(?:response_format|json_schema|json_object|json mode|structured output|output_config"
-        rf"|output_format))(?=.*{_NOT})",
+        rf"|output_format))(?=.*(?:{_NOT}|response_format\.type['\"`]* must be))",
         _drop_mode,
         (Mode.JSON, Mode.JSON_SCHEMA),
+        unless=_IMAGES,
     ),
     # OpenAI: "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'
     # instead." Compatible servers: "Unrecognized request argument supplied: max_completion_tokens".
@@ -237,7 +246,7 @@ _RULES: tuple[_Rule, ...] = (
     # reasoning_effort". Where one value is refused the argument goes on: "'reasoning_effort' does not support 'minimal'
     # with this model. Supported values are: ...", "`temperature` may only be set to 1 when thinking is enabled".
     _Rule(
-        rf"{_ARGUMENT}:? (?:is |are |does |do |may |can )?(?:{_REFUSED}|deprecated|only |extra inputs)"
+        rf"{_ARGUMENT}:? (?:is |are |does |do |may |can )?(?:{_NOT}|deprecated|only |extra inputs)"
         rf"|(?:unsupported|unrecognized|unknown|unexpected|not support(?:ed)?|not allowed)[^.\n]{{0,60}}?{_ARGUMENT}",
         _omit_argument,
         unless=_REFUSED_VALUE,
