@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -309,3 +311,91 @@ def test_a_damaged_entry_is_a_miss_and_is_replaced(disk: DiskCache, calls: list[
     assert [extract("a"), extract("a")] == ["a", "a"]
     assert len(calls) == 2
     assert disk.stats().errors == 1
+
+
+async def test_functions_that_wait_for_several_others_do_not_wait_in_a_circle() -> None:
+    nested: ContextVar[bool] = ContextVar("nested", default=False)
+    go = asyncio.Event()
+
+    @instructor_cache
+    async def slow() -> int:
+        await go.wait()
+        return 1
+
+    @instructor_cache
+    async def one() -> int:
+        if nested.get():
+            return 1
+        nested.set(True)
+        return sum(await asyncio.gather(other(), slow()))
+
+    @instructor_cache
+    async def other() -> int:
+        if nested.get():
+            return 1
+        nested.set(True)
+        return sum(await asyncio.gather(one(), slow()))
+
+    tasks = asyncio.gather(slow(), one(), other())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    go.set()
+    first, *rest = await asyncio.wait_for(tasks, 10)
+    assert first == 1
+    assert all(rest)
+
+
+async def test_a_waiter_gets_a_result_that_cannot_be_written_as_the_function_returned_it() -> None:
+    go = asyncio.Event()
+
+    @instructor_cache
+    async def slow() -> dict[str, Any]:
+        await go.wait()
+        return {"score": math.nan, "items": [1, 2]}
+
+    async def change() -> None:
+        (await slow())["items"].append(3)
+
+    leader = asyncio.create_task(change())
+    await asyncio.sleep(0)
+    waiter = asyncio.create_task(slow())
+    await asyncio.sleep(0)
+    go.set()
+    assert (await asyncio.wait_for(waiter, 10))["items"] == [1, 2]
+    await leader
+
+
+async def test_an_argument_changed_while_the_function_runs_spoils_the_result_for_others() -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    waiting = iter(gates)
+
+    @instructor_cache
+    async def total(items: list[int]) -> int:
+        await next(waiting).wait()
+        return sum(items)
+
+    items = [1, 2]
+    leader = asyncio.create_task(total(items))
+    await asyncio.sleep(0)
+    waiter = asyncio.create_task(total([1, 2]))
+    await asyncio.sleep(0)
+    items.append(100)
+    for gate in gates:
+        gate.set()
+    assert await asyncio.wait_for(leader, 10) == 103, "the caller gets what its function returned"
+    assert await asyncio.wait_for(waiter, 10) == 3
+    assert await total([1, 2]) == 3, "the waiter's own result is kept"
+
+
+def test_a_function_that_changes_its_own_argument_is_not_cached(
+    calls: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    @instructor_cache
+    def drain(items: list[int]) -> int:
+        calls.append(list(items))
+        return items.pop()
+
+    assert [drain([1, 2]), drain([1, 2])] == [2, 2]
+    assert calls == [[1, 2], [1, 2]]
+    (record,) = caplog.records
+    assert "drain is not cached: an argument was changed while the function ran" in record.getMessage()

@@ -166,3 +166,8 @@ def test_a_class_that_refers_to_itself_has_a_description() -> None:
 def test_what_has_no_form_is_named(value: Any) -> None:
     with pytest.raises(NoCanonicalFormError, match=r"^tool"):
         describe(value, "tool")
+
+
+def test_functions_that_take_their_arguments_in_other_ways_are_told_apart() -> None:
+    functions = [lambda a: a, lambda *a: a, lambda **a: a, lambda a, /: a, lambda *, a: a]
+    assert len({json.dumps(describe(function, "value")) for function in functions}) == len(functions)

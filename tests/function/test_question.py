@@ -135,3 +135,13 @@ def test_an_argument_changed_while_the_store_is_read_is_neither_stored_nor_share
     claim = waiter.give(Landed(offered(held)))
     assert isinstance(claim, Claim), "a waiter asks for what it said itself"
     assert isinstance(waiter.give(lease()), Send)
+
+
+def test_a_result_that_can_neither_be_written_nor_copied_is_not_shared() -> None:
+    steps, _ = ask()
+    held = lease()
+    steps.give(None)
+    steps.give(held)
+    assert steps.give([threading.Lock()]) is None
+    assert len(steps.value) == 1, "the caller gets what its function returned"
+    assert offered(held).live.flaw == "the result cannot be copied: TypeError"

@@ -23,6 +23,7 @@ from replies import Received, Reply, ReplyServer, chat_completion
 ASKED = [{"role": "user", "content": "Jason is 25"}]
 ANSWER = {"name": "Jason", "plate": "12345"}
 FUNCTIONS = "Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. Please use /v1/responses instead."
+DEFAULT_ONLY = "Unsupported value: 'temperature' does not support 0. Only the default (1) value is supported."
 RESPONSES_ONLY = "This model is only supported in v1/responses and not in v1/chat/completions."
 
 
@@ -55,7 +56,7 @@ def refusals(received: Received, local: bool) -> Iterator[tuple[Any, str]]:
     limited = chat and re.match(r"gpt-[56]|o\d", model) and "max_tokens" in body
     yield limited, "Unsupported parameter: 'max_tokens' is not supported with this model."
     reasons = re.match(r"gpt-5(-|$)|o\d|gpt-6|gpt-5\.[5-9]", model) and body.get("reasoning_effort") != "none"
-    yield reasons and {"temperature", "top_p"} & set(body), "Unsupported value: 'temperature' does not support 0."
+    yield reasons and {"temperature", "top_p"} & set(body), DEFAULT_ONLY
     yield model.startswith("gpt-4o") and "reasoning_effort" in body, "Unrecognized request argument: reasoning_effort"
     yield model.startswith("deepseek") and choice is not None, "Thinking mode does not support this tool_choice"
     yield model.startswith("deepseek") and "json_schema" in form, "This response_format type is unavailable now"

@@ -32,6 +32,7 @@ class RefusalError(Exception):
         "tool_choice 'specified' is incompatible with thinking enabled",
         "The tool_choice parameter does not support being set to required or object in thinking mode",
         "Tool choice must be auto",
+        "tool_choice must be set to 'auto' or 'none' with this model",
         "Thinking may not be enabled when tool_choice forces tool use.",
         "deepseek-reasoner does not support this tool_choice",
     ],
@@ -47,12 +48,15 @@ def test_a_refused_tool_choice_is_weakened_then_left_out_then_the_mode_changes(w
 @pytest.mark.parametrize(
     ("mode", "words", "following"),
     [
-        (Mode.TOOLS, FUNCTIONS, Mode.JSON_SCHEMA),
+        (Mode.TOOLS, FUNCTIONS, Mode.RESPONSES_TOOLS),
+        (Mode.JSON_SCHEMA, FUNCTIONS, Mode.RESPONSES_TOOLS),
+        (Mode.MD_JSON, FUNCTIONS, Mode.RESPONSES_TOOLS),
         (Mode.TOOLS, "registry.ollama.ai/library/gemma does not support tools", Mode.JSON_SCHEMA),
         (Mode.TOOLS, "No endpoints found that support tool use.", Mode.JSON_SCHEMA),
         (Mode.TOOLS, "`tool calling` is not supported with this model", Mode.JSON_SCHEMA),
         (Mode.JSON_SCHEMA, "This response_format type is unavailable now", Mode.TOOLS),
         (Mode.JSON_SCHEMA, "'response_format' of type 'json_schema' is not supported with this model.", Mode.TOOLS),
+        (Mode.JSON, "'response_format.type' must be 'json_schema' or 'text'", Mode.TOOLS),
         (Mode.JSON, "Json mode response is not supported when enable_thinking is true", Mode.TOOLS),
         (
             Mode.TOOLS,
@@ -69,6 +73,12 @@ def test_a_refused_mode_is_followed_by_the_next_best(mode, words, following):
     assert replace(corrected, modes=ALL.modes) == ALL
 
 
+def test_functions_that_belong_to_an_api_that_is_not_offered_cost_the_mode_but_never_an_argument():
+    chat = Capabilities((Mode.TOOLS, Mode.JSON_SCHEMA))
+    assert correct(chat, Mode.TOOLS, FUNCTIONS) == Capabilities((Mode.JSON_SCHEMA,))
+    assert correct(chat, Mode.JSON_SCHEMA, FUNCTIONS) is None
+
+
 @pytest.mark.parametrize(
     ("words", "argument"),
     [
@@ -79,7 +89,6 @@ def test_a_refused_mode_is_followed_by_the_next_best(mode, words, following):
         ("Unsupported parameter: 'top_p' is not supported with this model.", "top_p"),
         ("`temperature` is deprecated for this model.", "temperature"),
         ("top_k: Extra inputs are not permitted", "top_k"),
-        ("`temperature` may only be set to 1 when thinking is enabled", "temperature"),
         ("invalid temperature: only 1 is allowed for this model", "temperature"),
         ("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort"),
         ("Argument not supported on this model: stop", "stop"),
@@ -91,6 +100,24 @@ def test_a_refused_argument_is_left_out(words, argument):
     corrected = correct(ALL, Mode.JSON, words)
     assert corrected == replace(ALL, refused={argument})
     assert correct(corrected, Mode.JSON, words) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "'reasoning_effort' does not support 'minimal' here. Supported values are: 'low', 'medium', and 'high'.",
+        "'reasoning_effort' does not support 'minimal' with this model.",
+        "Unsupported value for verbosity. Supported values are: 'medium'.",
+        "top_p must be in (0, 1], got 0.0.",
+        "temperature must be non-negative",
+        "`temperature` may only be set to 1 when thinking is enabled",
+        "'parallel_tool_calls' is only allowed when 'tools' are specified.",
+        "`top_k` may not be set above 40",
+    ],
+)
+def test_a_refused_value_does_not_cost_later_calls_the_argument(words):
+    for mode in ALL.modes:
+        assert correct(ALL, mode, words) is None
 
 
 def test_the_output_limit_gets_the_name_that_the_provider_asks_for():
@@ -108,6 +135,12 @@ def test_the_output_limit_gets_the_name_that_the_provider_asks_for():
         "Invalid schema for response_format 'User': In context=(), 'additionalProperties' is required to be supplied.",
         "This model's maximum context length is 8192 tokens.",
         "Incorrect API key provided",
+        "web_search tools are not supported in chat completions",
+        "tools: Tool names must be unique.",
+        "tools.0.custom.name: Name must be at most 64 characters",
+        "Your organization must be verified to use json_schema",
+        "Image urls are not supported with response_format",
+        "tool_choice.name must be at most 64 characters",
         "Invalid 'messages[0].content': empty string not allowed",
         "",
     ],
@@ -125,7 +158,7 @@ def test_what_was_learned_changes_the_next_request_and_not_the_preferred_mode():
     memory = CapabilityMemory(lambda model: ALL)
     corrected = memory.learn("m", Mode.TOOLS, RefusalError(FUNCTIONS))
     assert memory.capabilities("m") == corrected
-    assert corrected.modes[0] is Mode.JSON_SCHEMA
+    assert corrected.modes == (Mode.RESPONSES_TOOLS,)
     assert memory.published("m").modes[0] is Mode.TOOLS
     assert memory.capabilities("other") == ALL
 
@@ -164,5 +197,5 @@ def test_the_errors_of_a_real_sdk_are_understood(reply_server: ReplyServer):
     with pytest.raises(openai.BadRequestError) as caught:
         adapter.send("chat.completions.create", {"model": "gpt-4.1", "messages": []})
     assert adapter.published("gpt-4.1").modes[0] is Mode.TOOLS
-    assert adapter.learn("gpt-4.1", Mode.TOOLS, caught.value).modes[0] is Mode.JSON_SCHEMA
+    assert adapter.learn("gpt-4.1", Mode.TOOLS, caught.value).modes == (Mode.RESPONSES_TOOLS,)
     adapter.client.close()

@@ -142,6 +142,8 @@ def test_max_tokens_is_what_was_said_or_leaves_room_for_thinking(arguments: dict
 
 def test_a_model_that_thinks_by_default_gets_room_for_it():
     assert write(mode=None, capabilities=Capabilities(thinks=True))["max_tokens"] == 16384
+    thinking = {"type": "enabled", "budget_tokens": 32000}
+    assert write(mode=None, capabilities=Capabilities(thinks=True), thinking=thinking)["max_tokens"] == 48384
     assert write(mode=None)["max_tokens"] == 4096
 
 

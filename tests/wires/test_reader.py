@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructor.wires.reader import find_json, read_arguments, read_text_answer
+from instructor.wires.reader import _balance, find_json, read_arguments, read_text_answer
 from instructor.wires.spec import ToolSpec
 
 values = st.recursive(
@@ -229,3 +230,25 @@ def test_a_wrapper_that_the_schema_refuses_is_taken_off_even_if_nothing_is_requi
 def test_a_broken_answer_of_any_size_is_read_in_reasonable_time():
     text = '{"a": [' + '"x\ny", ' * 20_000 + "]}"
     assert len(json.loads(read_arguments(text))["a"]) == 20_000
+
+
+CUT_OFF = ["{", "}", "[", "]", '"', "\\", "\\\\", '\\"', "\\\n", "\n", ",", ":", "a", '"a"']
+
+
+@given(st.lists(st.sampled_from(CUT_OFF)).map(lambda parts: '{"a' + "".join(parts)))
+def test_where_a_string_has_no_end_brackets_count_as_if_its_quote_was_not_there(text):
+    depth = 0
+    end = len(text)
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', text, re.DOTALL):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
+        if depth == 0:
+            end = token.end()
+            break
+    assert _balance(text, 0) == end
+
+
+@pytest.mark.parametrize("read", [read_text_answer, read_arguments])
+@pytest.mark.parametrize("ending", ["", "\\", '\\\n"}', "\n"], ids=["cut", "in escape", "broken escape", "raw"])
+def test_a_long_answer_cut_off_within_a_string_is_read_in_reasonable_time(read, ending):
+    text = '{"a": [1,], "name": "' + '<a href=\\"x\\">y</a> ' * 100_000 + ending
+    assert read(text) == text.strip()

@@ -84,7 +84,7 @@ class Flight(Generic[T]):
         self._key = key
         self._landed: Landed[T] | None = None
         self._waiters: list[Callable[[], None]] = []
-        self._waits_for: Flight[Any] | None = None
+        self._waits_for: list[Flight[Any]] = []
         self._thread = threading.get_ident()
         self._loop = running_loop()
         self._token = _led.set((*_led.get(), self))
@@ -182,22 +182,31 @@ class Flight(Generic[T]):
     def _leads_to_us(self) -> bool:
         """Whether the leader waits, through any number of other flights, for one that we lead: a deadlock."""
         led = _led.get()
-        flight: Flight[Any] | None = self if led else None
-        while flight is not None and flight not in led:
-            flight = flight._waits_for  # noqa: SLF001 - its own class
-        return flight is not None
+        pending: list[Flight[Any]] = [self] if led else []
+        seen: set[Flight[Any]] = set()
+        while pending:
+            flight = pending.pop()
+            if flight in led:
+                return True
+            if flight not in seen:
+                seen.add(flight)
+                pending += flight._flights.waited_for(flight)  # noqa: SLF001 - its own class
+        return False
 
     @contextlib.contextmanager
     def _waiting(self) -> Generator[None]:
-        """Note on the flights that we lead that their landing waits for this one; `_leads_to_us` follows the notes."""
+        """Note on the flights that we lead that their landing waits for this one; `_leads_to_us` follows the notes.
+
+        Each flight has a note for every wait: the leader's child tasks may wait for several flights at a time.
+        """
         led = _led.get()
         for flight in led:
-            flight._waits_for = self  # noqa: SLF001 - its own class
+            flight._flights.note_wait(flight, self)  # noqa: SLF001 - its own class
         try:
             yield
         finally:
             for flight in led:
-                flight._waits_for = None  # noqa: SLF001 - as above
+                flight._flights.forget_wait(flight, self)  # noqa: SLF001 - as above
 
     def _is_starved(self) -> bool:
         """Whether this thread belongs to the executor that the leader's loop needs, and which has work waiting.
@@ -283,6 +292,21 @@ class Flights(Generic[T]):
         """Have `wake` called when `flight` ends; False if it has ended already."""
         with self._lock:
             return flight._subscribe(wake)  # noqa: SLF001 - as above
+
+    def note_wait(self, flight: Flight[T], other: Flight[Any]) -> None:
+        """Note that `flight` can't land before `other` has: its leader waits for that one."""
+        with self._lock:
+            flight._waits_for.append(other)  # noqa: SLF001 - as above
+
+    def forget_wait(self, flight: Flight[T], other: Flight[Any]) -> None:
+        """Take back one note of `note_wait`."""
+        with self._lock:
+            flight._waits_for.remove(other)  # noqa: SLF001 - as above
+
+    def waited_for(self, flight: Flight[T]) -> list[Flight[Any]]:
+        """The flights that a flight's leader waits for now."""
+        with self._lock:
+            return list(flight._waits_for)  # noqa: SLF001 - as above
 
     def reset(self) -> None:
         """Forget all flights: in a forked child their leaders do not exist."""

@@ -40,6 +40,10 @@ class Question(Protocol[T]):
         """Describe a live answer; None if other callers can't read it back."""
         ...
 
+    def share(self, live: Live[T], entry: Entry | None) -> Live[T]:
+        """Make of an own answer what waiters may copy, before the caller gets the answer and may change it."""
+        ...
+
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Make this caller's own value of an answer that another call has just received.
 
@@ -115,7 +119,7 @@ def through_cache(
     entry = question.write(live, expires)
     reason = why_not_stored(live, entry, policy)
     if lease is not None:
-        lease.offer(Answer(live, entry, is_kept=reason is None))
+        lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
     yield from keep(path, question, policy, entry, reason)
     return live.value
 

@@ -78,6 +78,10 @@ class CallQuestion(Generic[T]):
             attempts=live.attempts,
         )
 
+    def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
+        """Share an answer as it is: every caller reads its own value from the parts, which nobody changes."""
+        return live
+
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Make an own value; only a completion that can't be written down is shared as it is."""
         return self._value(live.parts, live.completion) if entry is None else self.read(entry)

@@ -149,6 +149,10 @@ class FunctionCodec:
         """
         return self._validate(orjson.loads(entry.completion), entry.answer)
 
+    def warn_of(self, flaw: str) -> None:
+        """Log why a result is not one of its key."""
+        self._warn(flaw, f"A result of {self._name} is not cached: {flaw}. Change a copy of it instead.")
+
     @functools.cached_property
     def _fixed_texts(self) -> dict[str, str]:
         """The members of the key that are the same for every call, written at the first one.

@@ -50,7 +50,8 @@ def instructor_cache(
     **A call is not cached**, which a warning in the log ``instructor.cache`` says once, with what to do, if something in
     it has no canonical form, such as an open file or an instance of a plain class. A result is not kept if what is
     read back would not be the same: it is written as JSON, read through the return type, and compared with the
-    original, types and private data included.
+    original, types and private data included. Nor is it kept or shared if an argument was changed while the function
+    ran, by the function itself or by others.
 
     Identical calls at the same time run the function once. A function that raises stores nothing.
 

@@ -164,7 +164,20 @@ def _written_node(node: object) -> Plain:
 
 def _written_code(code: types.CodeType) -> Plain:
     constants = [_written_constant(constant) for constant in code.co_consts]
-    return [code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
+    names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
+    counts = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount]
+    return [code.co_code.hex(), constants, *names, counts, code.co_flags & _FLAGS, code.co_exceptiontable.hex()]
+
+
+_FLAGS = (
+    inspect.CO_VARARGS
+    | inspect.CO_VARKEYWORDS
+    | inspect.CO_GENERATOR
+    | inspect.CO_COROUTINE
+    | inspect.CO_ASYNC_GENERATOR
+    | inspect.CO_ITERABLE_COROUTINE
+)
+"""The flags that say how a function is called. The others say where it stands, or how it was compiled."""
 
 
 def _written_constant(constant: object) -> Plain:

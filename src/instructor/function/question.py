@@ -48,17 +48,30 @@ class FunctionQuestion:
     def ask(self) -> Flow[Live[object]]:
         """Run the function.
 
-        The function gets the caller's own arguments. If one of them was changed while the store was read, the result
-        answers another question than the key's, so it is neither stored nor shared.
+        The function gets the caller's own arguments. If one of them was changed while the store was read or the
+        function ran, the result answers another question than the key's, so it is neither stored nor shared.
         """
-        flaw = None if self._is_unchanged() else "an argument was changed while the store was read"
+        flaw = self._flaw("while the store was read")
         started = time.perf_counter()
         result = yield from Send("call", self.request)
-        return Live(result, completion=result, seconds=time.perf_counter() - started, flaw=flaw)
+        seconds = time.perf_counter() - started
+        flaw = flaw or self._flaw("while the function ran")
+        if flaw:
+            self.function.codec.warn_of(flaw)
+        return Live(result, completion=result, seconds=seconds, flaw=flaw)
 
     def write(self, live: Live[object], expires: float | None) -> Entry | None:
         """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
         return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)
+
+    def share(self, live: Live[object], entry: Entry | None) -> Live[object]:
+        """Copy a result that isn't in writing: a waiter may wake only after the caller has changed its own."""
+        if entry is not None or live.flaw:
+            return live
+        try:
+            return Live(copy.deepcopy(live.value), seconds=live.seconds)
+        except Exception as error:  # noqa: BLE001 - to copy an object may run code of the user's
+            return Live(None, flaw=f"the result cannot be copied: {type(error).__name__}")
 
     def copy(self, live: Live[object], entry: Entry | None) -> object:
         """Make an own copy of another call's result.
@@ -77,5 +90,7 @@ class FunctionQuestion:
             self.function.path.tiers[0].handle.count(misses=1)
         return None
 
-    def _is_unchanged(self) -> bool:
-        return self.function.codec.key_of(self.request["args"], self.request["kwargs"]) == self.key
+    def _flaw(self, when: str) -> str | None:
+        """What keeps a result from being one of this key, if the arguments aren't those of the key any more."""
+        is_unchanged = self.function.codec.key_of(self.request["args"], self.request["kwargs"]) == self.key
+        return None if is_unchanged else f"an argument was changed {when}"

@@ -133,14 +133,18 @@ class _Rule:
         words: The vendors' words, as a pattern. Vendors copy each other's.
         mend: Makes the corrected capabilities; unchanged ones if there is nothing to correct.
         modes: The modes of the requests that are refused so.
+        unless: Words, as a pattern, that make the refusal the caller's error, who can ask otherwise.
     """
 
     words: str
     mend: _Mend
     modes: tuple[Mode, ...] = tuple(Mode)
+    unless: str | None = None
 
     def find(self, text: str) -> re.Match[str] | None:
         """Search a provider's message for these words."""
+        if self.unless is not None and re.search(self.unless, text, re.IGNORECASE | re.DOTALL):
+            return None
         return re.search(self.words, text, re.IGNORECASE | re.DOTALL)
 
 
@@ -152,6 +156,13 @@ def _drop_mode(capabilities: Capabilities, mode: Mode, _: re.Match[str]) -> Capa
 def _use_responses(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
     offered = Mode.RESPONSES_TOOLS in capabilities.modes
     return replace(capabilities, modes=(Mode.RESPONSES_TOOLS,)) if offered else capabilities
+
+
+def _move_functions(capabilities: Capabilities, mode: Mode, found: re.Match[str]) -> Capabilities:
+    if Mode.RESPONSES_TOOLS in capabilities.modes:
+        return _use_responses(capabilities, mode, found)
+    # The caller's own tools are refused in any other mode too, and nothing but the caller can leave them out.
+    return _drop_mode(capabilities, mode, found) if mode in _CALLING else capabilities
 
 
 def _weaken_choice(capabilities: Capabilities, mode: Mode, found: re.Match[str]) -> Capabilities:
@@ -173,36 +184,53 @@ def _omit_argument(capabilities: Capabilities, _mode: Mode, found: re.Match[str]
     return replace(capabilities, refused=capabilities.refused | {name})
 
 
-_NOT = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab|must be|may not)"
-_ARGUMENT = rf"\b({'|'.join(_OMITTABLE)})\b['\"`]*"
+_NOT = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
+_HOSTED = r"\b(?:web_search|file_search|code_interpreter|computer_use|image_generation)"
+_IMAGES = r"\bimages\b|\bimage (?:urls?|inputs?)\b"
+"""What only the caller can have sent, beside the tools and the format that modes need."""
+_NAMES = "|".join(_OMITTABLE)
+_ARGUMENT = rf"\b({_NAMES})\b['\"`]*"
+_REFUSED_VALUE = (
+    r"\bsupported values are\b|\bonly\b[^.\n]*\bwhen\b"
+    rf"|\A(?!.*\bonly the default\b).*\b(?:{_NAMES})\b['\"`]*:? do(?:es)? not support\b"
+)
+"""How vendors refuse one value of an argument, or a combination, and take others."""
 _RULES: tuple[_Rule, ...] = (
     # OpenAI, pro and codex models on chat: "This model is only supported in v1/responses and not in
     # v1/chat/completions."
     _Rule(r"only (?:\w+ ){0,3}(?:in|on|through|with) (?:the )?/?v1/responses|not a chat model", _use_responses),
+    # OpenAI, whatever the tools are for: "Function tools with reasoning_effort are not supported for gpt-6-luna in
+    # /v1/chat/completions. Please use /v1/responses instead."
+    _Rule(r"\buse (?:the )?/?v1/responses", _move_functions),
     # A server without the Responses API knows nothing at its path, but one that lacks the model names the model.
     _Rule(r"\A404(?!.*\bmodel\b)", _drop_mode, (Mode.RESPONSES_TOOLS,)),
     # DeepSeek: "Thinking mode does not support this tool_choice". Moonshot: "tool_choice 'specified' is incompatible
     # with thinking enabled". DashScope: "The tool_choice parameter does not support being set to required or object in
     # thinking mode". Z.ai: "Tool choice must be auto". Anthropic: "Thinking may not be enabled when tool_choice forces
     # tool use."
-    _Rule(rf"\A(?=.*tool[_ ]?choice)(?=.*{_NOT})", _weaken_choice, _CALLING),
-    # OpenAI: "Function tools with reasoning_effort are not supported for gpt-6-luna in /v1/chat/completions. Please use
-    # /v1/responses instead." Ollama: "... does not support tools". OpenRouter: "No endpoints found that support tool
-    # use."
+    _Rule(
+        rf"\A(?=.*tool[_ ]?choice)(?=.*(?:{_NOT}|may not|must be (?:set to )?['\"`]?(?:auto|none)))",
+        _weaken_choice,
+        _CALLING,
+    ),
+    # Ollama: "... does not support tools". OpenRouter: "No endpoints found that support tool use."
     _Rule(
         rf"\b(?:tools?|functions?|tool use|tool calling|function calling)\b(?: [\w'`]+){{0,6}} {_NOT}"
         r"|not support (?:tools?|functions?|tool use|tool calling|function calling)\b|no endpoints found that support tool",
         _drop_mode,
         _CALLING,
+        unless=_HOSTED,
     ),
     # DeepSeek: "This response_format type is unavailable now". OpenAI: "'response_format' of type 'json_schema' is not
-    # supported with this model". DashScope: "Json mode response is not supported when enable_thinking is true". A schema
-    # that is refused for what it says is the caller's, and no other model's.
+    # supported with this model". DashScope: "Json mode response is not supported when enable_thinking is true". LM
+    # Studio: "'response_format.type' must be 'json_schema' or 'text'". A schema that is refused for what it says is the
+    # caller's, and no other model's.
     _Rule(
         r"\A(?!.*invalid schema)(?=.*(?:response_format|json_schema|json_object|json mode|structured output|output_config"
-        rf"|output_format))(?=.*{_NOT})",
+        rf"|output_format))(?=.*(?:{_NOT}|response_format\.type['\"`]* must be))",
         _drop_mode,
         (Mode.JSON, Mode.JSON_SCHEMA),
+        unless=_IMAGES,
     ),
     # OpenAI: "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'
     # instead." Compatible servers: "Unrecognized request argument supplied: max_completion_tokens".
@@ -212,12 +240,15 @@ _RULES: tuple[_Rule, ...] = (
         r"|(?:unsupported|unrecognized|unknown|unexpected)[^.\n]{0,60}\bmax_completion_tokens\b",
         _limit_tokens,
     ),
-    # OpenAI: "Unsupported value: 'temperature' does not support 0 with this model." Anthropic: "`temperature` is
-    # deprecated for this model.", "top_p: Extra inputs are not permitted". Moonshot: "invalid temperature: only 1 is
-    # allowed for this model". Others: "Unrecognized request argument supplied: reasoning_effort".
+    # OpenAI: "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is
+    # supported." Anthropic: "`temperature` is deprecated for this model.", "top_p: Extra inputs are not permitted".
+    # Moonshot: "invalid temperature: only 1 is allowed for this model". Others: "Unrecognized request argument supplied:
+    # reasoning_effort". Where one value is refused the argument goes on: "'reasoning_effort' does not support 'minimal'
+    # with this model. Supported values are: ...", "`temperature` may only be set to 1 when thinking is enabled".
     _Rule(
         rf"{_ARGUMENT}:? (?:is |are |does |do |may |can )?(?:{_NOT}|deprecated|only |extra inputs)"
         rf"|(?:unsupported|unrecognized|unknown|unexpected|not support(?:ed)?|not allowed)[^.\n]{{0,60}}?{_ARGUMENT}",
         _omit_argument,
+        unless=_REFUSED_VALUE,
     ),
 )

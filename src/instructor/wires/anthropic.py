@@ -116,7 +116,7 @@ class AnthropicMessages:
     ) -> Request:
         """Write a request.
 
-        The default for ``max_tokens`` is 4096 plus the thinking budget, or 16384 for a model that thinks by default.
+        The default for ``max_tokens`` is 4096, or 16384 for a model that thinks by default, plus the thinking budget.
 
         Raises:
             ConfigurationError: ``tools``, ``tool_choice``, ``system``, ``thinking``, ``output_config`` or a message
@@ -217,12 +217,11 @@ def _name_arguments(arguments: Arguments) -> dict[str, Any]:
 
 
 def _default_max_tokens(capabilities: Capabilities, thinking: Mapping[str, Any]) -> int:
-    if capabilities.thinks:
-        return DEFAULT_MAX_TOKENS_THINKING
+    # The API refuses a limit that isn't greater than the budget, also for a model that thinks by default.
     budget = thinking.get("budget_tokens") or 0
     if not isinstance(budget, int):
         raise refuse("thinking['budget_tokens']", budget, "a number of tokens")
-    return DEFAULT_MAX_TOKENS + budget
+    return budget + (DEFAULT_MAX_TOKENS_THINKING if capabilities.thinks else DEFAULT_MAX_TOKENS)
 
 
 def _write_offer(named: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,16 +25,21 @@ _DECODER = json.JSONDecoder()
 _OPENER = re.compile(r"[{\[]")
 _JSON_LIKE = re.compile(r'\{\s*(?:\\*"|\})|\[\s*(?:\\*"|[{\[\]])')
 """How JSON begins, also JSON within a JSON string, as opposed to a bracket in prose."""
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[{}\[\]]', re.DOTALL)
+"""A string, whose closing quote is the group, or a bracket."""
+_BRACKET = re.compile(r"[{}\[\]]")
 _FENCE = re.compile(r"```[ \t]*(?:json\s*|[\w-]*[ \t]*\n\s*)\Z", re.IGNORECASE)
 _FENCE_REACH = 40
 _FENCED = re.compile(r"```[ \t]*(?:[\w-]*[ \t]*\n|json\b)(.*)```", re.DOTALL | re.IGNORECASE)
 _REASONING_BEGINS = re.compile(r"\s*<(?:think|thinking|thought|reasoning)>")
 _REASONING_ENDS = re.compile(r"</(?:think|thinking|thought|reasoning)>")
-_PIECE = re.compile(r"""(?P<string>"(?:[^"\\]|\\[^\x00-\x1f])*")|(?P<comma>,)(?=\s*[}\]])|[^",]+|.""", re.DOTALL)
-"""A string, a comma before a closing bracket, or anything else.
+_PIECE = re.compile(
+    r"""(?P<string>"[^"\\]*+(?:\\[^\x00-\x1f][^"\\]*+)*+")|".*|(?P<comma>,)(?=\s*[}\]])|[^",]+|.""", re.DOTALL
+)
+"""A string, all that follows the quote of a broken string, a comma before a closing bracket, or anything else.
 
-A backslash before a control character isn't an escape. A string that holds one isn't matched, and stays broken.
+A backslash before a control character isn't an escape. A string that holds one is as broken as one without an end.
+Nothing can be mended then, so that the rest is taken whole: to look for strings in it takes the square of its length.
 """
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _WRAPPERS = ("properties", "parameters")
@@ -231,8 +236,17 @@ def _decode(text: str, start: int) -> int:
 def _balance(text: str, start: int) -> int:
     """Return where the bracket at `start` is closed, not counting those within strings; else the end of the text."""
     depth = 0
-    for token in _TOKEN.finditer(text, start):
+    for token in _tokens(text, start):
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token.group(), 0)
         if depth == 0:
             return token.end()
     return len(text)
+
+
+def _tokens(text: str, start: int) -> Iterator[re.Match[str]]:
+    """Yield strings and brackets. Where a string isn't closed no later one is, so that only brackets are left."""
+    for token in _TOKEN.finditer(text, start):
+        if token[1] == "":
+            yield from _BRACKET.finditer(text, token.start())
+            return
+        yield token
