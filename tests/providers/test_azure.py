@@ -51,6 +51,8 @@ async def send(client, operation, request):
             RESPONSES,
             "/openai/responses?api-version=2025-04-01-preview",
         ),
+        ({"azure_endpoint": "/openai/v1/"}, CHAT, "/openai/v1/chat/completions"),
+        ({"azure_endpoint": "/openai/"}, CHAT, "/openai/deployments/dep/chat/completions?api-version=2024-10-21"),
         ({"base_url": "/openai/v1/"}, CHAT, "/openai/v1/chat/completions"),
         ({"base_url": "/openai/v1"}, RESPONSES, "/openai/v1/responses"),
         ({"base_url": "/openai/v1", "default_query": {"a": "1"}}, RESPONSES, "/openai/v1/responses?a=1"),
@@ -67,6 +69,14 @@ async def test_each_api_gets_its_path_and_only_the_dated_one_a_version(
     (received,) = reply_server.requests
     assert received.path == path
     assert credential_of(received) == KEY
+
+
+def test_a_variable_that_names_v1_leads_there(azure, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", f"{azure}/openai/v1")
+    client = from_provider("azure_openai/dep", api_key=KEY)
+    assert client._adapter.endpoint == {"base_url": f"{azure}/openai/v1"}
+    assert str(client.client.base_url) == f"{azure}/openai/v1/"
+    client.client.close()
 
 
 def test_the_endpoint_of_v1_has_no_version(azure):

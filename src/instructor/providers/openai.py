@@ -174,12 +174,19 @@ def _settle_azure(vendor: Vendor, base_url: Any, options: Mapping[str, Any]) -> 
         return {"api_version": version}
     if named:
         normalise_url(endpoint, "azure_endpoint")
-    return {"api_version": version, "azure_endpoint": endpoint.rstrip("/")}
+    return {"api_version": version, **_place_azure(endpoint.rstrip("/"))}
+
+
+def _place_azure(endpoint: str) -> dict[str, Any]:
+    """Place an endpoint as the SDK takes it, which itself adds ``/openai``; Azure's portal shows it with the path."""
+    if is_azure_v1(endpoint):
+        return {"base_url": endpoint, "azure_endpoint": None}
+    return {"azure_endpoint": endpoint.removesuffix("/openai")}
 
 
 def _describe_arguments(vendor: Vendor, arguments: Mapping[str, Any]) -> dict[str, Any]:
     url = arguments.get("base_url")
-    if url is None and "azure_endpoint" in arguments:
+    if url is None and arguments.get("azure_endpoint") is not None:
         deployment = arguments.get("azure_deployment")
         url = f"{arguments['azure_endpoint']}/openai" + (f"/deployments/{deployment}" if deployment else "")
     if url is None and "data_residency" in arguments:
