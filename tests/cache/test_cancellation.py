@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -87,7 +88,8 @@ async def test_a_callers_own_timeout_ends_a_read_and_is_no_failure_of_the_store(
     assert handle.stats().errors == 0
 
 
-async def test_a_write_goes_on_though_its_caller_is_cancelled() -> None:
+@pytest.mark.parametrize("hands_on", [False, True], ids=["coroutine", "plain method that hands one on"])
+async def test_a_write_goes_on_though_its_caller_is_cancelled(hands_on: bool) -> None:
     entered, release, written = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     class Slow(Coroutine):
@@ -96,7 +98,11 @@ async def test_a_write_goes_on_though_its_caller_is_cancelled() -> None:
             await release.wait()
             written.set()
 
-    handle = StoreHandle(Slow(lambda: None))
+    class Handed(Plain):
+        def set(self, key: str, value: Any, ttl: int | None = None) -> Any:
+            return Slow().set(key, value, ttl)
+
+    handle = StoreHandle(Handed() if hands_on else Slow(lambda: None))
     task = asyncio.create_task(handle.write_async("key", "text", None))
     await entered.wait()
     task.cancel()
@@ -105,3 +111,49 @@ async def test_a_write_goes_on_though_its_caller_is_cancelled() -> None:
     release.set()
     async with asyncio.timeout(10):
         await written.wait()
+
+
+class Stubborn(Plain):
+    """Goes on though it is cancelled, as long as it may."""
+
+    timeout = 0.02
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = threading.Event()
+
+    async def get(self, key: str) -> Any:
+        while not self.may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        raise OSError("too late for anybody to hear")
+
+    async def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        await self.get(key)
+
+
+@pytest.mark.parametrize("name", ["get", "set"])
+async def test_a_task_does_not_wait_for_a_store_that_swallows_its_cancellation(name: str) -> None:
+    store = Stubborn()
+    handle = StoreHandle(store)
+    try:
+        with pytest.raises(CacheError, match="it took longer than"):
+            async with asyncio.timeout(10):
+                await (handle.read_async("key") if name == "get" else handle.write_async("key", "text", None))
+    finally:
+        store.may_end.set()
+
+
+@pytest.mark.parametrize("name", ["get", "set"])
+def test_nor_does_a_thread(name: str) -> None:
+    store = Stubborn()
+    handle = StoreHandle(store)
+    rescue = threading.Timer(10, store.may_end.set)
+    rescue.start()
+    try:
+        with pytest.raises(CacheError, match="it took longer than"):
+            handle.read("key") if name == "get" else handle.write("key", "text", None)
+        assert not store.may_end.is_set()
+    finally:
+        rescue.cancel()
+        store.may_end.set()

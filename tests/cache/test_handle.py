@@ -500,3 +500,51 @@ def test_what_the_process_lacks_is_no_failure_of_the_store(in_task: bool, monkey
 def test_text_comes_back_in_any_type_that_drivers_use(kind: Any, in_task: bool) -> None:
     text = kind(b"text")
     assert read(StoreHandle(Plain(lambda: text)), in_task=in_task) is text
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class NumericError(Exception):
+    def __str__(self) -> Any:
+        return 5  # noqa: PLE0307 - the mistake that is meant
+
+
+@in_both_worlds
+@pytest.mark.parametrize("kind", [UnspeakableError, NumericError])
+def test_an_error_that_cannot_say_what_it_is_is_a_failure_like_any_other(kind: type[Exception], in_task: bool) -> None:
+    def act() -> None:
+        raise kind
+
+    handle = StoreHandle(Plain(act))
+    with pytest.raises(CacheError, match=rf"^Plain\.set failed with {kind.__name__}\. Check"):
+        write(handle, in_task=in_task)
+    assert handle.stats().errors == 1
+
+
+@in_both_worlds
+@pytest.mark.parametrize("lead", ["cannot store ", "x" * 190], ids=["begun early", "begun where it is cut"])
+def test_an_error_that_quotes_the_answer_is_named_only(
+    lead: str, in_task: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = '{"name": "Jason", "diagnosis": "a secret between him and his doctor"}'
+
+    class Quoting(Plain):
+        def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+            raise ValueError(f"{lead}{value!r}")
+
+    handle = StoreHandle(Quoting())
+    with pytest.raises(CacheError, match=r"^Quoting\.set failed with ValueError\. Check"):
+        asyncio.run(handle.write_async("key", entry, None)) if in_task else handle.write("key", entry, None)
+    assert "Jason" not in caplog.text
+
+
+def test_a_long_reason_is_cut() -> None:
+    def act() -> None:
+        raise OSError("no route to host, " * 100)
+
+    with pytest.raises(CacheError, match=r"no route to host.*\.\.\. Check") as caught:
+        StoreHandle(Plain(act)).read("key")
+    assert len(str(caught.value)) < 300

@@ -24,7 +24,6 @@ def folder(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Path:
     shapes.write_text("import helper\n" + shapes.read_text())
     (command_line.folder / "link").symlink_to("shapes.py")
     os.link(command_line.folder / "in.txt", command_line.folder / "hard.txt")
-    (command_line.folder / "out.part").hardlink_to(command_line.folder / "in.txt")
     monkeypatch.chdir(command_line.folder)
     return command_line.folder
 
@@ -34,7 +33,6 @@ def folder(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("in.txt", [], "--out in.txt would overwrite the input itself"),
         ("hard.txt", [], "--out hard.txt would overwrite the input itself"),
-        ("out", [], "which is out.part at first, would overwrite the input itself"),
         ("shapes.py", [], "the Python file"),
         ("link", [], "the Python file"),
         ("helper.py", [], "the Python file"),
@@ -42,7 +40,6 @@ def folder(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("out.jsonl", ["--report", "in.txt"], "--report in.txt would overwrite the input itself"),
         ("out.jsonl", ["--report", "link"], "--report link would overwrite the Python file"),
         ("out.jsonl", ["--report", "./out.jsonl"], "what --out writes"),
-        ("out.jsonl", ["--report", "out.jsonl.part"], "what --out writes"),
     ],
 )
 @pytest.mark.parametrize("shape", ["shapes:User", "shapes.py:User"])
@@ -87,7 +84,38 @@ def test_an_output_behind_a_link_is_written_there_and_the_link_stays(folder: Pat
     (folder / "latest").symlink_to("runs/1.jsonl")
     output = Output("latest")
     output.write(Outcome(1, "{}"))
-    assert (folder / "runs" / "1.jsonl.part").exists()
+    assert list((folder / "runs").glob("1.jsonl.*.part"))
     output.finish()
     assert (folder / "latest").is_symlink()
     assert (folder / "runs" / "1.jsonl").read_text() == '{"line":1,"answer":{},"cached":false}\n'
+
+
+def test_two_runs_with_one_output_do_not_mix_and_a_file_of_the_users_stays(folder: Path):
+    (folder / "out.jsonl.part").write_text("a diary\n")
+    first, second = Output("out.jsonl"), Output("out.jsonl")
+    for output, answer in ((first, '"first"'), (second, '"second"')):
+        output.write(Outcome(1, answer))
+        output.flush()
+    for output, answer in ((first, '"first"'), (second, '"second"')):
+        output.finish()
+        assert (folder / "out.jsonl").read_text() == f'{{"line":1,"answer":{answer},"cached":false}}\n'
+    assert (folder / "out.jsonl.part").read_text() == "a diary\n"
+    (folder / "plain").touch()
+    assert (folder / "out.jsonl").stat().st_mode == (folder / "plain").stat().st_mode
+
+
+def test_an_output_that_cannot_get_its_name_is_kept_and_abandoned_in_peace(folder: Path):
+    output = Output("out.jsonl")
+    output.write(Outcome(1, "{}"))
+    (folder / "out.jsonl").mkdir()
+    with pytest.raises(OSError, match=r"out\.jsonl"):
+        output.finish()
+    output.abandon()
+    assert Path(output.unfinished).read_text() == '{"line":1,"answer":{},"cached":false}\n'
+
+
+def test_an_unfinished_output_that_somebody_removed_is_abandoned_in_peace(folder: Path):
+    output = Output("out.jsonl")
+    Path(output.unfinished).unlink()
+    output.abandon()
+    assert not list(folder.glob("out.jsonl*"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -97,16 +97,50 @@ def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
 async def limit(awaitable: Awaitable[T], seconds: float | None) -> T:
     """Await something for so many seconds at most.
 
+    It runs in a task of its own: code that swallows its cancellation would otherwise keep its caller for ever.
+
     Raises:
         TimeoutError: It took longer, in a loop that was responsive; it is cancelled.
     """
     if seconds is None:
         return await awaitable
-    watch = watch_of(asyncio.get_running_loop())
-    async with asyncio.timeout(None) as timeout:
-        # asyncio's own timeout, because it tells its cancellation of this task from a cancellation by another caller.
-        watch.add(timeout, seconds, lambda: timeout.reschedule(0.0))
-        try:
-            return await awaitable
-        finally:
-            watch.remove(timeout)
+    task, loop = asyncio.ensure_future(awaitable), asyncio.get_running_loop()
+    watch, over = watch_of(loop), loop.create_future()
+    watch.add(task, seconds, lambda: _settle(over))
+    task.add_done_callback(lambda _: _settle(over))
+    expired = False
+    try:
+        await over
+        expired = not task.done()
+    finally:
+        watch.remove(task)
+        if not task.done():
+            await _end(task)
+    if expired and (not task.done() or task.cancelled()):
+        raise TimeoutError
+    return task.result()
+
+
+_GRACE = 0.1
+"""Seconds that an operation has to clean up after its cancellation. Then nobody waits for it any longer."""
+
+_abandoned: set[asyncio.Future[Any]] = set()
+"""Cancelled operations that go on all the same. A loop holds its tasks weakly."""
+
+
+def _settle(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+async def _end(task: asyncio.Future[Any]) -> None:
+    _abandoned.add(task)
+    task.add_done_callback(_forget)
+    task.cancel()
+    await asyncio.wait({task}, timeout=_GRACE)
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody needs to hear that it was not read

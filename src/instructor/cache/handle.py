@@ -113,7 +113,7 @@ class StoreHandle:
         if self._outage and self._blocks("set"):
             return False
         operation = partial(self.store.set, key, text, ttl=_whole_seconds(ttl))
-        return self._run("set", operation) is not SKIPPED
+        return self._run("set", operation, text) is not SKIPPED
 
     async def write_async(self, key: str, text: str, ttl: float | None) -> bool:
         """Write to the store from a task, without blocking its loop. As `write` otherwise.
@@ -125,7 +125,7 @@ class StoreHandle:
         seconds = _whole_seconds(ttl)
         native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
         operation = partial(self.store.set, key, text, ttl=seconds)
-        return await self._run_async("set", operation, native) is not SKIPPED
+        return await self._run_async("set", operation, native, text) is not SKIPPED
 
     def attach(self, hits: HitLog) -> None:
         """Count the hits of one more path that reads this store."""
@@ -149,20 +149,24 @@ class StoreHandle:
                 return self._counters.read(*self._sized.size())
         return self._counters.read()
 
-    def _run(self, name: str, operation: Callable[[], object]) -> object:
+    def _run(self, name: str, operation: Callable[[], object], written: str = "") -> object:
         began = next_moment()
         try:
             result = self._runner.run(name, began, operation)
         except BaseException as error:
             if not _is_failure(error):
                 raise
-            raise self._fail(name, began, error) from error
+            raise self._fail(name, began, error, written) from error
         if self._outage and result is not SKIPPED:
             self._succeed(name, began)
         return result
 
     async def _run_async(
-        self, name: str, operation: Callable[[], object], native: Callable[[], Awaitable[object]] | None
+        self,
+        name: str,
+        operation: Callable[[], object],
+        native: Callable[[], Awaitable[object]] | None,
+        written: str = "",
     ) -> object:
         began = next_moment()
         try:
@@ -170,7 +174,7 @@ class StoreHandle:
         except BaseException as error:
             if not _is_failure(error, in_task=True):
                 raise
-            raise self._fail(name, began, error) from error
+            raise self._fail(name, began, error, written) from error
         if self._outage and result is not SKIPPED:
             self._succeed(name, began)
         return result
@@ -186,13 +190,13 @@ class StoreHandle:
             "the same as bytes, or None."
         )
 
-    def _fail(self, name: str, began: int, error: BaseException) -> CacheError:
+    def _fail(self, name: str, began: int, error: BaseException, written: str) -> CacheError:
         """Note a failed operation; return the error to raise."""
         if isinstance(error, CacheEntryError):
             if name == "get":
                 self._succeed(name, began)  # the store is up: it answered
             return error
-        failure = error if isinstance(error, CacheError) else CacheError(_describe(self.store, name, error))
+        failure = error if isinstance(error, CacheError) else CacheError(_describe(self.store, name, error, written))
         self._counters.add(errors=1)
         if isinstance(error, CacheNotTriedError):
             return failure
@@ -267,15 +271,33 @@ def _whole_seconds(ttl: float | None) -> int | None:
     return None if ttl is None else math.ceil(min(ttl, LONGEST_TTL))
 
 
-def _describe(store: BaseCache, operation: str, error: BaseException) -> str:
-    name = f"{type(store).__name__}.{operation}"
-    if isinstance(error, TimeoutError) and not str(error):
+def _describe(store: BaseCache, operation: str, error: BaseException, written: str) -> str:
+    name, reason = f"{type(store).__name__}.{operation}", _find_reason(error, written)
+    if isinstance(error, TimeoutError) and not reason:
         limit = f"{store.timeout:g} s" if store.timeout is not None else "its own limit"
         return f"{name} failed: it took longer than {limit}. Check that the store is up, or raise its timeout."
-    # Client libraries like to quote the URL that they were given, password and all.
-    reason = re.sub(r"://[^@/\s]*@", "://***@", str(error)).rstrip(".")
     description = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     return f"{name} failed with {description}. Check the store, or pass cache=None to do without."
+
+
+_LONGEST_REASON = 200
+_QUOTE = 32
+"""So many characters of an entry in an error show that the error quotes it. Fewer may be there by chance."""
+
+
+def _find_reason(error: BaseException, written: str) -> str:
+    """What an error says, shortened; nothing if it can't say, or quotes the entry: an answer belongs in no log."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a store's own class, which must not break the call
+        return ""
+    # Client libraries like to quote the URL that they were given, password and all.
+    reason = re.sub(r"://[^@/\s]*@", "://***@", text).rstrip(".")
+    # A little more than is shown is looked at, so that no quote is shown that begins where the reason is cut.
+    seen = reason[: _LONGEST_REASON + _QUOTE]
+    if any(seen[start : start + _QUOTE] in written for start in range(len(seen) - _QUOTE + 1)):
+        return ""
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 3]}..."
 
 
 def _is_failure(error: BaseException, *, in_task: bool = False) -> bool:

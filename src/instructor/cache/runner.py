@@ -125,7 +125,8 @@ class Runner:
             return result
         # Perhaps a plain method that returns another library's coroutine. Next time it is called without a worker.
         self._coroutines.add(name)
-        return await self._await(name, began, lambda: result)
+        awaited = self._await(name, began, lambda: result)
+        return await (self._keep(awaited) if name == "set" else awaited)
 
     def get_workers(self) -> Workers:
         """Return the store's worker threads. The first operation starts the first of them."""

@@ -20,8 +20,9 @@ from instructor.exceptions import ConfigurationError
 class Output:
     """The file that answers are written to.
 
-    A regular file is written as ``NAME.part`` and renamed when it is complete, so that a reader of ``NAME`` never
-    sees half a run. A pipe, a device and standard output (``-``) are written directly.
+    A regular file is written as a new file beside it, such as ``NAME.1f0c9a2b.part``, and renamed when it is complete,
+    so that a reader of ``NAME`` never sees half a run, nor a mixture of two. A pipe, a device and standard output
+    (``-``) are written directly.
 
     Args:
         name: The path, or ``-``.
@@ -40,7 +41,7 @@ class Output:
             return
         try:
             _check_replaceable(self.path, name)
-            self._stream = (self.part or self.path).open("wb")
+            self._stream = self.path.open("wb") if self.part is None else self.part.open("xb")
         except OSError as error:
             raise ConfigurationError(f"--out {name} cannot be written: {error.strerror}.") from error
 
@@ -67,13 +68,16 @@ class Output:
 
     def abandon(self) -> None:
         """Close the output of a run that was stopped; remove it if it is empty."""
-        with suppress(OSError):  # the error that stopped the run has been shown
+        # The error that stopped the run has been shown. The file is closed already if only its new name was refused.
+        with suppress(OSError, ValueError):
             self._stream.flush()
         if self.path is not None:
             with suppress(OSError):
                 self._stream.close()
-        if self.part is not None and self.part.exists() and not self.part.stat().st_size:
-            self.part.unlink()
+        if self.part is not None:
+            with suppress(OSError):
+                if not self.part.stat().st_size:
+                    self.part.unlink()
 
 
 _BEGINNING = b'{"line":'

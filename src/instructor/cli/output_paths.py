@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import sys
 from pathlib import Path
@@ -23,10 +24,13 @@ def resolve_output(name: str) -> Path:
 
 
 def name_part(path: Path) -> Path | None:
-    """Return the file that holds an output until it is complete; None for a pipe or device, written directly."""
+    """Name a file to hold an output until it is complete; None for a pipe or device, written directly.
+
+    Each run has another name, so that two runs with the same output, or a file of the user's, come to no harm.
+    """
     if path.exists() and not path.is_file():
         return None
-    return path.with_name(f"{path.name}.part")
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
 
 def check_output_paths(out: str, report: str | None, source: Path | None, cache: Path) -> None:
@@ -37,12 +41,9 @@ def check_output_paths(out: str, report: str | None, source: Path | None, cache:
     """
     inputs = _identify_inputs(source, cache)
     outputs: dict[str, Path | int] = {"--out -": 1} if out == "-" else {f"--out {out}": Path(out)}
-    part = None if out == "-" else name_part(resolve_output(out))
-    if part is not None:
-        outputs[f"--out {out}, which is {part.name} at first,"] = part
     if report is not None:
         outputs[f"--report {report}"] = Path(report)
-        if out != "-" and resolve_output(report) in (resolve_output(out), part):
+        if out != "-" and resolve_output(report) == resolve_output(out):
             raise ConfigurationError("--report would overwrite what --out writes. Name another file.")
     for option, path in outputs.items():
         what = inputs.get(_identify(path) or (0, 0))
