@@ -9,8 +9,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import types
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from pydantic import BaseModel, field_validator
@@ -171,3 +172,62 @@ def test_what_has_no_form_is_named(value: Any) -> None:
 def test_functions_that_take_their_arguments_in_other_ways_are_told_apart() -> None:
     functions = [lambda a: a, lambda *a: a, lambda **a: a, lambda a, /: a, lambda *, a: a]
     assert len({json.dumps(describe(function, "value")) for function in functions}) == len(functions)
+
+
+def class_with(factor: Any, base: type = object) -> type:
+    class Local(base):
+        size = factor
+        lock = threading.Lock()
+
+        def itself(self) -> type:
+            return __class__
+
+    return Local
+
+
+def typed_dict(kind: Any) -> Any:
+    return TypedDict("Shape", {"size": kind})
+
+
+@pytest.mark.parametrize(
+    "make_kind",
+    [
+        class_with,
+        lambda number: class_with(class_with(number)),
+        lambda number: class_with(0, class_with(number)),
+        lambda number: class_with(0, dict if number == 2 else list),
+        lambda number: enum.Enum("Labels", ["A", f"B{number}"]),
+        lambda number: enum.Enum("Labels", {"A": number}),
+        lambda number: dataclasses.make_dataclass("Made", [("x", int if number == 2 else str)]),
+        lambda number: dataclasses.make_dataclass("Made", [f"x{number}"]),
+        lambda number: typed_dict(int if number == 2 else str),
+    ],
+)
+def test_classes_of_one_name_are_told_apart_by_what_they_hold(make_kind: Any) -> None:
+    assert written(make_kind(2)) == written(make_kind(2)) != written(make_kind(3))
+
+
+def test_a_class_has_one_description_whatever_the_hash_seed() -> None:
+    program = (
+        "import abc, dataclasses, enum, json, typing, pydantic\n"
+        "from instructor.function.fingerprint import describe\n"
+        "class Labels(enum.StrEnum):\n    A = 'a'\n    B = 'b'\n"
+        "class Base(abc.ABC):\n    names = {'a', 'b', 'c', 'd'}\n    other = object()\n"
+        "@dataclasses.dataclass(slots=True)\n"
+        "class Point(Base):\n    x: 'int' = 0\n    y: typing.Annotated[int, Base.other] = 1\n"
+        "class Shape(typing.TypedDict):\n    a: int\n    b: int\n    c: int\n    d: int\n"
+        "class User(pydantic.BaseModel):\n    name: str = 'a'\n    _seen: int = 0\n"
+        "print(json.dumps([describe(kind, '') for kind in (Labels, Point, Shape, User)], sort_keys=True))"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(texts) == 1

@@ -16,7 +16,7 @@ import pydantic
 import pytest
 from google import genai
 
-from instructor.exceptions import ClientError, ConfigurationError
+from instructor.exceptions import ClientError, ConfigurationError, InstructorRetryException, ProviderError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
 from instructor.providers import anthropic as anthropic_port
 from instructor.providers import genai as genai_port
@@ -454,3 +454,42 @@ def test_mocks_of_the_other_sdks_clients_are_taken_too(mock_class):
     assert from_anthropic(mock_class(spec=anthropic.Anthropic), model="m").provider == "anthropic"
     assert type(from_anthropic(mock_class(spec=anthropic.AsyncAnthropic), model="m")).__name__ == "AsyncInstructor"
     assert from_genai(mock_class(spec=genai.Client), model="m").provider == "google"
+
+
+class Person(pydantic.BaseModel):
+    name: str
+
+
+def gemini_answer(part: object, **more: object) -> dict[str, object]:
+    return {"candidates": [{"content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}], **more}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gemini_answer({"functionCall": {"name": "Person", "args": "name=J"}}),
+        gemini_answer(None),
+        gemini_answer({"text": 5}),
+        gemini_answer({"text": "x"}, usageMetadata="x"),
+    ],
+    ids=["arguments", "part", "text", "usage"],
+)
+@pytest.mark.parametrize("async_client", [False, True])
+async def test_an_answer_that_the_google_sdk_cannot_read_is_a_failed_attempt(
+    async_client: bool, body: dict[str, object], reply_server: ReplyServer
+):
+    reply_server.script(Reply(body))
+    client = from_provider("google/m", async_client=async_client, base_url=reply_server.url, api_key=KEY)
+    with pytest.raises(InstructorRetryException, match="cannot read the answer") as caught:
+        result = client.create(Person, MESSAGES)
+        await result if async_client else None
+    (failed,) = caught.value.failed_attempts
+    assert isinstance(failed.exception, ProviderError)
+    assert len(reply_server.requests) == 1
+
+
+def test_a_request_that_the_google_sdk_refuses_is_still_the_callers(reply_server: ReplyServer):
+    client = from_provider("google/m", base_url=reply_server.url, api_key=KEY)
+    with pytest.raises(ConfigurationError, match="did not accept the request"):
+        client.create(Person, MESSAGES, temperature="warm")
+    assert reply_server.requests == []

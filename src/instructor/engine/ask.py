@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Flow, Prepare, Send, Sleep
 from instructor.engine.retry import is_invalid_answer
-from instructor.exceptions import ConfigurationError, IncompleteOutputException, InstructorError, RefusalError
+from instructor.exceptions import (
+    ConfigurationError,
+    IncompleteOutputException,
+    InstructorError,
+    ProviderError,
+    RefusalError,
+)
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values
 from instructor.options import suggest_keyword
@@ -101,6 +107,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
 
     Raises:
         ConfigurationError: The SDK did not accept the request.
+        ProviderError: The SDK could not read the answer.
         Exception: The SDK's error.
     """
     hooks = call.hooks
@@ -111,6 +118,9 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     try:
         completion = yield from Send(prompt.wire.operation, request)
     except Exception as error:
+        if is_unreadable_answer(error):
+            attempts.answered = True  # the provider's fault, and perhaps paid for
+            raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
         # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
         if not isinstance(error, TypeError) and not is_invalid_answer(error):
             raise
@@ -128,6 +138,16 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
         details = {"attempt_number": attempts.number}
         yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
     return completion
+
+
+def is_unreadable_answer(error: Exception) -> bool:
+    """Whether an SDK made a pydantic model of a malformed answer, and not of the caller's arguments.
+
+    google-genai does both with the same kind of error. What it makes of answers is named ``...Response``.
+    """
+    from pydantic import ValidationError
+
+    return isinstance(error, ValidationError) and error.title.endswith("Response")
 
 
 def fail(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import enum
 import hashlib
 import inspect
+import re
 import sys
 import textwrap
 import types
@@ -15,6 +17,7 @@ from typing import TypeAlias, cast
 from pydantic import BaseModel
 
 from instructor.cache.key import MARK, Form, canonical, schema_of, write_json
+from instructor.exceptions import NoCanonicalFormError
 
 Plain: TypeAlias = object
 """Plain data: what `write_json` writes."""
@@ -55,8 +58,9 @@ def code_of(function: types.FunctionType) -> str:
 def describe(value: object, path: str, outer: Outer = ()) -> Plain:
     """Turn a value that a function uses into plain data for its key.
 
-    Modules are known by name; functions by name, code, defaults and what they close over; classes by name, the code of
-    their methods and, if they are pydantic models, their schema. Anything else has its canonical form.
+    Modules are known by name; functions by name, code, defaults and what they close over; classes by name,
+    what they and those they inherit from hold and, if they are pydantic models, their schema. Anything else has its
+    canonical form.
 
     Args:
         value: An argument, or a variable of an enclosing function.
@@ -114,17 +118,68 @@ _descriptions: weakref.WeakKeyDictionary[type, Plain] = weakref.WeakKeyDictionar
 
 def _describe_class(kind: type, path: str, outer: Outer) -> Plain:
     name = name_of(kind)
-    if kind in outer or kind.__module__.partition(".")[0] in sys.stdlib_module_names:
+    if kind in outer or _is_of_library(kind):
         return [name]
     if kind not in _descriptions:
-        found = sorted(_methods_of(kind).items())
-        methods = {attribute: _describe_function(method, path, (*outer, kind)) for attribute, method in found}
         schema = canonical(schema_of(kind), path) if issubclass(kind, BaseModel) and kind is not BaseModel else None
-        description = [name, methods, schema]
+        line = [_describe_body(ancestor, path, (*outer, *kind.__mro__)) for ancestor in kind.__mro__]
+        description = [name, line, schema]
         if outer:
             return description
         _descriptions[kind] = description
     return _descriptions[kind]
+
+
+def _describe_body(kind: type, path: str, outer: Outer) -> Plain:
+    """Describe what one class adds to those that it inherits from; a library's classes are known by name."""
+    if _is_of_library(kind):
+        return [name_of(kind)]
+    methods = {name: _describe_function(method, path, outer) for name, method in sorted(_methods_of(kind).items())}
+    members = [[name, _describe_attribute(member.value, path, outer)] for name, member in _members_of(kind)]
+    attributes = {
+        name: _describe_attribute(value, path, outer)
+        for name, value in sorted(vars(kind).items())
+        if name not in methods and not isinstance(value, enum.Enum) and (name in _TELLING or not _is_made(name))
+    }
+    return [name_of(kind), methods, members, attributes, _describe_annotations(kind)]
+
+
+_KNOWN_BY_NAME = sys.stdlib_module_names | {"pydantic", "typing_extensions"}
+
+_TELLING = ("__required_keys__", "__optional_keys__", "__total__", "__slots__", "__match_args__")
+"""Names made by Python that are the same in every process."""
+
+
+def _is_of_library(kind: type) -> bool:
+    """Whether a class is known by name; one that `make_dataclass` made only claims to be of the library."""
+    known = kind.__module__.partition(".")[0] in _KNOWN_BY_NAME
+    return known and kind.__module__ != "types"
+
+
+def _is_made(name: str) -> bool:
+    """Whether a name belongs to Python, pydantic or `enum`: what it holds may differ between two processes."""
+    return name == "_abc_impl" or (name.startswith("_") and name.endswith("_"))
+
+
+def _members_of(kind: type) -> list[tuple[str, enum.Enum]]:
+    return list(kind.__members__.items()) if issubclass(kind, enum.Enum) else []
+
+
+def _describe_attribute(value: object, path: str, outer: Outer) -> Plain:
+    """Describe what a class holds; by its own class alone what has no form, such as a lock or a descriptor."""
+    try:
+        return describe(value, path, outer)
+    except NoCanonicalFormError:
+        return {f"{MARK}instance": name_of(type(value))}
+
+
+def _describe_annotations(kind: type) -> Plain:
+    """The annotations of a class, in their order, without the addresses of objects in them."""
+    try:
+        annotations = inspect.get_annotations(kind)
+    except NameError:  # Python 3.14 evaluates annotations when they are asked for
+        return None
+    return [[name, re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))] for name, value in annotations.items()]
 
 
 def _methods_of(kind: type) -> dict[str, types.FunctionType]:

@@ -42,7 +42,8 @@ A backslash before a control character isn't an escape. A string that holds one 
 Nothing can be mended then, so that the rest is taken whole: to look for strings in it takes the square of its length.
 """
 _CONTROL = re.compile(r"[\x00-\x1f]")
-_WRAPPERS = ("properties", "parameters")
+_CALL = re.compile(r'"(arguments|parameters)"\s*:\s*(?=\{)')
+_WRAPPERS = ("properties", "parameters", "arguments")
 """Words of the schema itself under which models put their answer at times, beside the tool's own name."""
 
 
@@ -180,6 +181,9 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
     It is done only where the object can't be the answer as it stands: it lacks what the schema requires, or has what
     the schema refuses, while the member has all that is required.
     """
+    called = None if spec is None else _read_call(text, spec)
+    if called is not None:
+        return called
     # Only an object that begins with such a name is parsed once more: most answers don't.
     value = parse_json(text) if spec is not None and _read_first_name(text) in (spec.name, *_WRAPPERS) else None
     if spec is None or not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
@@ -194,6 +198,21 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
     start = text.index(":", _decode(text, text.index('"'))) + 1
     start += len(text[start:]) - len(text[start:].lstrip(_BLANK))
     return text[start : _decode(text, start)]
+
+
+def _read_call(text: str, spec: ToolSpec) -> str | None:
+    """Read the arguments of a tool call that was written as text: ``{"name": "User", "arguments": {...}}``."""
+    # Many answers begin with a name, but hardly any has the words of a call too, so that few are parsed once more.
+    found = _CALL.search(text) if _read_first_name(text) in ("name", "type", "arguments", "parameters") else None
+    if found is None or f'"{spec.name}"' not in text:
+        return None
+    value: Any = parse_json(text)
+    properties = expand_root(spec.schema).get("properties", {})
+    if not isinstance(value, dict) or "arguments" in properties or "parameters" in properties:
+        return None
+    inner = text[found.end() : _decode(text, found.end())]
+    call = {"name": spec.name, found[1]: parse_json(inner)}
+    return inner if value in (call, {**call, "type": "function"}) else None
 
 
 def _read_first_name(text: str) -> Any:
