@@ -468,7 +468,7 @@ def gemini_answer(part: object, **more: object) -> dict[str, object]:
     "body",
     [
         gemini_answer({"functionCall": {"name": "Person", "args": "name=J"}}),
-        gemini_answer(None),
+        pytest.param(gemini_answer(None), marks=pytest.mark.newest_sdks),  # older ones read it as an empty part
         gemini_answer({"text": 5}),
         gemini_answer({"text": "x"}, usageMetadata="x"),
     ],
