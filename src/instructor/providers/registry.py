@@ -74,15 +74,7 @@ def register_provider(
         >>> from_provider("acme/any").create(int, messages=[{"role": "user", "content": "Anna is 25."}])
         25
     """
-    if not wires:
-        raise ConfigurationError(f"{name} has no wire. Pass wires={{Mode.TOOLS: ...}}, best mode first.")
-    misplaced = [mode for mode, wire in wires.items() if not isinstance(mode, Mode) or mode not in wire.modes]
-    if misplaced:
-        raise ConfigurationError(
-            f"{name} has a wire that doesn't speak {misplaced[0]!r}. Pass one that lists this Mode."
-        )
-    if not callable(make_adapter):
-        raise refuse("make_adapter=", make_adapter, "a function that makes an adapter")
+    _check_adapter(name, wires, make_adapter)
     for argument, texts in {"options": options, "aliases": aliases, "key_variables": key_variables}.items():
         if isinstance(texts, str):
             raise refuse(f"{argument}=", texts, "a list of names")
@@ -101,6 +93,18 @@ def register_provider(
     )
     add_vendor(vendor, replace=replace)
     SDKS[vendor.sdk] = Sdk(lambda: wires, _settle_address(make_adapter), frozenset(options), takes_key_function)
+
+
+def _check_adapter(name: str, wires: Mapping[Mode, Wire], make_adapter: object) -> None:
+    if not wires:
+        raise ConfigurationError(f"{name} has no wire. Pass wires={{Mode.TOOLS: ...}}, best mode first.")
+    misplaced = [mode for mode, wire in wires.items() if mode not in wire.modes]
+    if misplaced:
+        raise ConfigurationError(
+            f"{name} has a wire that doesn't speak {misplaced[0]!r}. Pass one that lists this Mode."
+        )
+    if not callable(make_adapter):
+        raise refuse("make_adapter=", make_adapter, "a function that makes an adapter")
 
 
 def _settle_address(make: MakeAdapter) -> MakeAdapter:
