@@ -431,13 +431,6 @@ def test_an_sdks_own_message_can_be_part_of_the_conversation() -> None:
     assert len(port.requests) == 1
 
 
-def test_a_method_of_1_x_that_is_missing_says_what_to_use() -> None:
-    client, _ = make()
-    with pytest.raises(AttributeError, match=r"create\(response_model=list\[Model\]\)"):
-        _ = client.create_iterable
-    assert not hasattr(client, "create_partial")
-
-
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": None}, "messages"),
     ({"messages": []}, "messages is empty"),
@@ -472,7 +465,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": 0}, "model is 0"),
     ({"model": {}}, "model is a dict"),
     ({"cache_ttl": 10**400}, "cache_ttl is 1000"),
-    ({"stream": True}, "stream"),
 ]
 
 

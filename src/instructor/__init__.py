@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.mode import Mode
     from instructor.providers.registry import register_provider
+    from instructor.streaming.partial import Partial
 else:
     from instructor.lazy import resolve_names
 
@@ -47,6 +48,7 @@ else:
             "Hooks": "instructor.hooks",
             "Instructor": "instructor.client",
             "Mode": "instructor.mode",
+            "Partial": "instructor.streaming.partial",
             "RedisCache": "instructor.cache",
             "cache": "instructor.cache",
             "exceptions": "instructor.exceptions",
@@ -73,6 +75,7 @@ __all__ = [
     "Hooks",
     "Instructor",
     "Mode",
+    "Partial",
     "RedisCache",
     "cache",
     "exceptions",

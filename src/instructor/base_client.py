@@ -26,15 +26,10 @@ from instructor.messages import Conversation, Messages, ResponseModel, copy_valu
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute
+from instructor.streams import Wanted
 from instructor.templating import render_messages
 from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire
-
-_NOT_YET = {
-    "create_iterable": "Use create(response_model=list[Model]), which returns them all at once.",
-    "create_partial": "Use create(response_model=Model), which returns the answer when it is complete.",
-}
-"""Methods of 1.x that users look for here, and what to do meanwhile."""
 
 _MOST_PATHS = 8
 """Stores given with ``cache=`` to single calls that a client remembers."""
@@ -178,8 +173,6 @@ class BaseClient:
         return [self.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
-        if name in _NOT_YET:
-            raise AttributeError(f"{name} is not part of this version yet. {_NOT_YET[name]}")
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
         return sdk_attribute(self._adapter, name)
@@ -237,6 +230,12 @@ class BaseClient:
         )
         encoding = unserved.encoding if unserved is not None else None
         return self._freeze(call, messages, keywords, arguments, namespace, encoding)
+
+    def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
+        """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
+        keywords.pop("stream", None)
+        call = self._call(wanted.response_model, messages, keywords)
+        return call._replace(showing=wanted.show(call.strict, call.context))
 
     def _freeze(
         self,

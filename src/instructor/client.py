@@ -15,9 +15,12 @@ from instructor.methods import (
     call_keywords,
     typed_async_create,
     typed_async_create_with_completion,
+    typed_async_stream,
     typed_create,
     typed_create_with_completion,
+    typed_stream,
 )
+from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
 
 
 class Instructor(BaseClient):
@@ -79,6 +82,8 @@ class Instructor(BaseClient):
         found = self._lookup(response_model, messages, keywords, False)  # the fast path, see engine/fast_path.py
         if found is not MISSING and type(found) is not Unserved:
             return found
+        if keywords.get("stream"):
+            return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
         return drive(answer(call), self._adapter)
@@ -111,6 +116,72 @@ class Instructor(BaseClient):
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return drive(answer(call), self._adapter)
+
+    @typed_stream(call_keywords)
+    def create_partial(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
+    ) -> Any:
+        """Ask as `create` does, and get the answer again and again while it grows.
+
+        Each object is of the type ``Partial[User]``, in which every field may be None: one that has not come, or is
+        not complete. Texts and lists grow; any other value shows once it is complete, and does not change afterwards.
+        The last object is the validated answer itself, of the type that you passed. It is the one that `create`
+        returns, and both share one entry of the cache. From the cache come the same objects at once.
+
+        Once a part of the answer was shown, an invalid or broken answer raises its error; before that it is asked for
+        again, as `create` does.
+
+        Args:
+            response_model: As for `create`; or ``Partial[User]``.
+            messages: As for `create`.
+            **keywords: As for `create`.
+
+        Returns:
+            A `Stream`: an iterator, and a context manager that ends the connection.
+
+        Raises:
+            InstructorError: As `create`, while the values are taken.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo")
+            >>> messages = [{"role": "user", "content": "Anna is 25."}]
+            >>> for user in client.create_partial(response_model=User, messages=messages):
+            ...     name = user.name
+            >>> user
+            User(name='Anna', age=25)
+        """
+        return self._stream(want_partial(response_model), messages, keywords)
+
+    @typed_stream(call_keywords)
+    def create_iterable(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
+    ) -> Any:
+        """Ask for a list, and get each of its items as soon as it is complete and valid.
+
+        It shares its entry of the cache with ``create(response_model=list[User])``. From the cache come the same items
+        in the same order.
+
+        Args:
+            response_model: The type of an item; or ``Iterable[User]``. ``A | B`` for items of several types.
+            messages: As for `create`.
+            **keywords: As for `create`, and ``on_invalid``.
+
+        Returns:
+            A `Stream`, as for `create_partial`.
+
+        Raises:
+            InstructorError: As `create`, while the items are taken.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo")
+            >>> messages = [{"role": "user", "content": "Anna is 25."}]
+            >>> list(client.create_iterable(response_model=User, messages=messages))
+            [User(name='Anna', age=25)]
+        """
+        return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
+
+    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Any]:
+        return Stream(self._stream_call(wanted, messages, keywords), self._adapter)
 
     def close(self) -> None:
         """Close the SDK's client, if this one made it. The store stays open: others may use it."""
@@ -146,6 +217,8 @@ class AsyncInstructor(BaseClient):
             found = self._lookup(response_model, messages, keywords, False, read, found.encoding)
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
+        if keywords.get("stream"):
+            return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
@@ -164,6 +237,23 @@ class AsyncInstructor(BaseClient):
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
+
+    @typed_async_stream(call_keywords)
+    def create_partial(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
+    ) -> Any:
+        """As `Instructor.create_partial`; ``async for`` takes the objects."""
+        return self._stream(want_partial(response_model), messages, keywords)
+
+    @typed_async_stream(call_keywords)
+    def create_iterable(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
+    ) -> Any:
+        """As `Instructor.create_iterable`; ``async for`` takes the items."""
+        return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
+
+    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Any]:
+        return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
 
     async def aclose(self) -> None:
         """Close the SDK's client of the running event loop, if this one made it. The store stays open."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
@@ -16,6 +16,8 @@ from instructor.options import NOT_GIVEN, NotGiven
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
+
+    from instructor.streams import AsyncStream, Stream
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -32,6 +34,7 @@ def call_keywords(
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
     token_budget: int | None = None,
+    on_invalid: Literal["raise", "skip", "collect"] | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -48,6 +51,8 @@ def call_keywords(
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.
         token_budget: Tokens after which no further attempt is made.
+        on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
+            or ``"collect"``, which skips it and keeps it in the stream's ``invalid``. Such a stream is not stored.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """
@@ -69,6 +74,24 @@ class CreateWithCompletion(Protocol[P]):
     def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, Any]: ...
     @overload
     def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
+
+
+class CreateStream(Protocol[P]):
+    """`Instructor.create_partial` and `Instructor.create_iterable`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]: ...
+
+
+class AsyncCreateStream(Protocol[P]):
+    """`AsyncInstructor.create_partial` and `AsyncInstructor.create_iterable`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Any]: ...
 
 
 class AsyncCreate(Protocol[P]):
@@ -102,6 +125,16 @@ def typed_create_with_completion(
     keywords: Callable[P, None],
 ) -> Callable[[Callable[..., Any]], CreateWithCompletion[P]]:
     """Give a method the signature of `CreateWithCompletion` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_stream(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateStream[P]]:
+    """Give a method the signature of `CreateStream` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_stream(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreateStream[P]]:
+    """Give a method the signature of `AsyncCreateStream` with these keywords."""
     return _signed(keywords)
 
 

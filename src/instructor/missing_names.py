@@ -28,7 +28,6 @@ INSTEAD: Final[Mapping[str, str]] = {
     "IterableModel": "create(response_model=list[Model])",
     "Maybe": "create(response_model=Model | None)",
     "OpenAISchema": _SCHEMA,
-    "Partial": "create(response_model=Model), which returns the answer when it is complete",
     "Provider": "the vendor's name as text, as in from_provider",
     "ResponseSchema": _SCHEMA,
     "apatch": _CLIENT,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
@@ -37,6 +37,7 @@ class Options:
     cache_ttl: float | timedelta | None = None
     cache_namespace: str | None = None
     token_budget: int | None = None
+    on_invalid: Literal["raise", "skip", "collect"] | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

@@ -37,6 +37,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "cache_ttl",
         "hooks",
         "max_retries",
+        "on_invalid",
         "timeout",
         "token_budget",
     }

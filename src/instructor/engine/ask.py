@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Emit, Flow, Prepare, Send, Sleep
+from instructor.engine.effects import Emit, Flow, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.open_stream import END
 from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import (
     ConfigurationError,
@@ -18,11 +20,17 @@ from instructor.exceptions import (
 )
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values
+from instructor.mode import Mode
 from instructor.options import suggest_keyword
 from instructor.usage import Usage
+from instructor.wires.folding import TEXT, Delta
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from instructor.engine.call import Call, Prompt
+    from instructor.engine.showing import Showing
+    from instructor.wires.folding import Streaming
 
 
 class Received(NamedTuple):
@@ -62,7 +70,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
         try:
             completion = yield from send(call, prompt, request, attempts)
             parts = read_parts(call, prompt, completion)
-            value = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
+            value = make_value(call, parts, completion)
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             corrected = None if attempts.answered else (yield from correct(call, prompt, error))
             if corrected is not None:
@@ -78,8 +86,20 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 names = [spec.name for spec in specs]
                 request = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
             continue
-        flaw = None if call.plan.type else find_flaw(prompt, completion)
+        flaw = find_flaw(call, prompt, completion)
         return Received(value, parts, completion, attempts, flaw)
+
+
+def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
+    """Make of an answer what the caller gets; of a streamed one, what is left to hand out.
+
+    Raises:
+        pydantic.ValidationError: The answer is not valid.
+    """
+    if call.plan.type is None:
+        return completion
+    parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
+    return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
 
 
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
@@ -116,7 +136,10 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
         yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
     started = time.perf_counter()
     try:
-        completion = yield from Send(prompt.wire.operation, request)
+        if call.showing is None:
+            completion = yield from Send(prompt.wire.operation, request)
+        else:
+            completion = yield from receive(call, call.showing, prompt, request, attempts)
     except Exception as error:
         if is_unreadable_answer(error):
             attempts.answered = True  # the provider's fault, and perhaps paid for
@@ -129,7 +152,8 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
             f"{suggest(error)}"
         ) from error
     finally:
-        attempts.seconds += time.perf_counter() - started
+        attempts.seconds += time.perf_counter() - started - attempts.rested
+        attempts.rested = 0.0
     attempts.answered = True
     attempts.spent += usage_of(prompt, completion)
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
@@ -138,6 +162,49 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
         details = {"attempt_number": attempts.number}
         yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
     return completion
+
+
+def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
+    """Send a request, hand out what is complete of its answer while it comes, and put the completion together.
+
+    Raises:
+        ConfigurationError: The wire doesn't stream.
+        ProviderError: The stream ended early.
+    """
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if streaming is None:
+        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
+    stream = yield from Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}))
+    fold, ours = streaming.fold(), None
+    while True:
+        chunk = yield from Next(stream)
+        if chunk is END:
+            break
+        if not attempts.answered:
+            attempts.answered = True
+            yield from show(showing.begin(), attempts)
+        for delta in fold.add(chunk):
+            if ours is None and _is_answer(delta, names, prompt.mode):
+                ours = delta.number
+            if delta.number == ours and delta.text:
+                yield from show(showing.add(delta.text), attempts)
+    return call.adapter.assemble(*fold.finish())
+
+
+_CALLS_TOOLS = {Mode.TOOLS, Mode.RESPONSES_TOOLS}
+
+
+def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
+    return mode not in _CALLS_TOOLS if delta.number == TEXT else delta.tool in names
+
+
+def show(values: Iterable[Value], attempts: Attempts) -> Flow[None]:
+    """Hand values out. The caller's time with them isn't the provider's."""
+    for value in values:
+        before = time.perf_counter()
+        yield from Show(value)
+        attempts.rested += time.perf_counter() - before
 
 
 def is_unreadable_answer(error: Exception) -> bool:
@@ -162,7 +229,8 @@ def fail(
         raise error
     attempts.fail(error, completion)
     final = isinstance(error, (IncompleteOutputException, RefusalError))
-    seconds = None if final else call.retries.wait_after(attempts.number, error)
+    is_shown = call.showing is not None and call.showing.has_shown
+    seconds = None if final or is_shown else call.retries.wait_after(attempts.number, error)
     details = {
         "attempt_number": attempts.number,
         "max_attempts": call.retries.limit,
@@ -221,11 +289,14 @@ def suggest(error: Exception) -> str:
     return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
 
 
-def find_flaw(prompt: Prompt, completion: Completion) -> str | None:
-    """Why a raw completion must not be stored: it was cut off, refused, or isn't finished. The caller gets it as it is.
+def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | None:
+    """Why an answer must not be stored, although the caller gets it.
 
-    With a response model nothing of the kind comes this far.
+    A raw completion may be cut off, refused, or not finished; with a response model nothing of the kind comes this
+    far. Items of a stream may have been left out.
     """
+    if call.plan.type is not None:
+        return None if call.showing is None else call.showing.flaw
     try:
         prompt.wire.check(completion)
     except InstructorError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from instructor.engine.path import CachePath, Unserved
     from instructor.engine.plan import Plan
     from instructor.engine.retry import RetryPolicy
+    from instructor.engine.showing import Showing
     from instructor.hooks import Hooks
     from instructor.providers.adapter import Adapter
 
@@ -122,6 +123,7 @@ class Call(NamedTuple, Generic[T]):
         bypass: Why it can't, where there is a cache.
         policy: How the cache is used.
         unserved: What the fast path has found out about the store; then it isn't read again.
+        showing: What hands out the answer bit by bit; None for a call that waits for all of it.
     """
 
     plan: Plan
@@ -141,3 +143,4 @@ class Call(NamedTuple, Generic[T]):
     bypass: str | None = None
     policy: Policy = Policy()
     unserved: Unserved | None = None
+    showing: Showing | None = None

@@ -6,11 +6,31 @@ import time
 from typing import Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
-from instructor.engine.effects import Claim, Effect, Emit, Flow, Prepare, Read, Send, Sleep, Wait, Write
+from instructor.engine.effects import (
+    Claim,
+    Effect,
+    Emit,
+    Flow,
+    Next,
+    Open,
+    Prepare,
+    Read,
+    Send,
+    Show,
+    Sleep,
+    Wait,
+    Write,
+)
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
 
 T = TypeVar("T")
+
+NO_LOOP = (
+    "AsyncInstructor runs under asyncio only, and no asyncio event loop is running here. Under trio, use the "
+    "synchronous client in a worker thread: trio.to_thread.run_sync(...)."
+)
+_STREAMS_ONLY = "performed by engine/drive_stream.py"
 
 
 class Sender(Protocol):
@@ -56,10 +76,7 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
     """
     if running_loop() is None:
         flow.close()
-        raise ConfigurationError(
-            "AsyncInstructor runs under asyncio only, and no asyncio event loop is running here. Under trio, use the "
-            "synchronous client in a worker thread: trio.to_thread.run_sync(...)."
-        )
+        raise ConfigurationError(NO_LOOP)
     leases: list[Lease[Any]] = []
     try:
         effect = next(flow)
@@ -100,6 +117,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return sender.prepare()
         case Sleep(seconds):
             return time.sleep(seconds)
+        case Open() | Next() | Show():
+            raise AssertionError(_STREAMS_ONLY)
         case _:
             assert_never(effect)
 
@@ -125,6 +144,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             import asyncio
 
             return await asyncio.sleep(seconds)
+        case Open() | Next() | Show():
+            raise AssertionError(_STREAMS_ONLY)
         case _:
             assert_never(effect)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from instructor.cache.flight import Flight, Flights, Landed, Lease
     from instructor.cache.handle import StoreHandle
+    from instructor.engine.open_stream import OpenStream
     from instructor.hooks import HookName, Hooks
     from instructor.messages import Request
 
@@ -109,6 +110,39 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """Send a request whose answer is streamed. The result is the stream, which the driver closes with the flow."""
+
+    operation: str
+    request: Request
+
+    def __iter__(self) -> Generator[Effect, Any, OpenStream]:
+        result: OpenStream = yield self
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Take the next chunk of a stream. The result is the SDK's object; `END` after the last."""
+
+    stream: OpenStream
+
+    def __iter__(self) -> Generator[Effect, Any, Any]:
+        result: Any = yield self
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Hand a value out to the caller before the flow ends. Only streaming drivers perform it."""
+
+    value: object
+
+    def __iter__(self) -> Generator[Effect, Any, None]:
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait before the next attempt."""
 
@@ -131,7 +165,7 @@ class Emit:
         yield self
 
 
-Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Send | Sleep | Emit
+Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Send | Open | Next | Show | Sleep | Emit
 
 Flow = Generator[Effect, Any, T]
 """A conversation: it yields effects, is sent their results, and returns a `T`."""

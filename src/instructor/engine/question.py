@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.entry import Entry, pack_completion
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
-from instructor.engine.effects import Emit, Flow
+from instructor.engine.effects import Emit, Flow, Show
 from instructor.engine.lookup import through_cache
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
+
+if TYPE_CHECKING:
+    from instructor.engine.showing import Showing
 
 T = TypeVar("T")
 
 
 def answer(call: Call[T]) -> Flow[T]:
     """Answer a call: from its cache, from an identical call under way, or from the provider."""
-    question = CallQuestion(call)
+    question: CallQuestion[T] = CallQuestion(call) if call.showing is None else StreamQuestion(call)
     if call.path is None or call.key is None:
         if call.bypass is not None:
             event = question.event(HookName.CACHE_BYPASS, reason=call.bypass)
@@ -76,6 +81,7 @@ class CallQuestion(Generic[T]):
             seconds=live.seconds,
             usage=live.usage,
             attempts=live.attempts,
+            steps="" if call.showing is None else call.showing.steps,
         )
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
@@ -117,3 +123,44 @@ class CallQuestion(Generic[T]):
             usage=entry.usage if entry else None,
             reason=reason,
         )
+
+
+class StreamQuestion(CallQuestion[T]):
+    """A `Question` whose answer is handed out bit by bit: its value is an iterable of what is left to hand out."""
+
+    __slots__ = ()
+
+    def read(self, entry: Entry) -> T:
+        """Validate a stored answer as a whole, and replay it."""
+        return self._replay(entry.parts, entry.steps, partial(self._call.adapter.load, entry.completion))
+
+    def ask(self) -> Flow[Live[T]]:
+        """Ask the provider, and hand out what comes."""
+        live = yield from super().ask()
+        outcome = self._showing.outcome
+        outcome.usage, outcome.load = live.usage, lambda: live.completion
+        return live
+
+    def copy(self, live: Live[Any], entry: Entry | None) -> T:
+        """Replay the answer of another call."""
+        steps = "" if entry is None else entry.steps
+        return self._replay(live.parts, steps, lambda: live.completion)
+
+    @property
+    def _showing(self) -> Showing:
+        assert self._call.showing is not None, "the question of a streamed call"
+        return self._call.showing
+
+    def _replay(self, parts: tuple[Part, ...], steps: str, load: Callable[[], Completion]) -> T:
+        value: Value = self._value(parts, None)
+        outcome = self._showing.outcome
+        outcome.is_cached, outcome.load = True, load
+        replayed: Any = self._showing.replay(value, parts, steps)
+        return replayed  # type: ignore[no-any-return] # T is an iterable here
+
+
+def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
+    """Answer a streamed call: hand out what the provider sends, or what the cache has."""
+    rest = yield from answer(call)
+    for value in rest:
+        yield from Show(value)

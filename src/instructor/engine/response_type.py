@@ -8,6 +8,7 @@ import re
 import types
 import typing
 import weakref
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, cast
 
 import typing_extensions
@@ -146,6 +147,23 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
             f"response_model {response_model!r} cannot be used: {error}. Pass a pydantic model, a dataclass, a TypedDict, or "
             "a type such as list[Model], Model | None, Literal, int or str."
         ) from error
+
+
+def item_validator(item: ResponseModel) -> Callable[[str, bool, Any], Any]:
+    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context.
+
+    Raises:
+        ConfigurationError: As `make_response_type`.
+    """
+    make_response_type(item)
+    model: ResponseModel = _readable(item)
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return lambda text, strict, context: model.__pydantic_validator__.validate_json(
+            text, strict=strict, context=context
+        )
+    adapter: TypeAdapter[Any] = TypeAdapter(model)  # pyright: ignore - the type is known only here
+    validator = adapter.validator
+    return lambda text, strict, context: validator.validate_json(text, strict=strict, context=context)
 
 
 def _is_record(model: ResponseModel) -> bool:

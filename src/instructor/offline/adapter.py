@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Completion, Request
+from instructor.offline.chunks import stream_completion, stream_later
 from instructor.offline.completion import make_completion
 from instructor.offline.reader import fill_schema
 from instructor.providers.adapter import SimpleAdapter
@@ -53,6 +54,10 @@ class ChatAdapter(SimpleAdapter):
         """Make the completion that `dump` wrote."""
         return CODEC.load(text)
 
+    def assemble(self, kind: str, body: dict[str, Any]) -> Completion:
+        """Make a completion of the data of a streamed answer."""
+        return CODEC.make(kind, body)
+
 
 class OfflineAdapter(ChatAdapter):
     """An `Adapter` that answers by itself; its requests and completions are those of OpenAI's chat API.
@@ -80,20 +85,27 @@ class OfflineAdapter(ChatAdapter):
         """Answer a request with a ``ChatCompletion`` of the openai SDK.
 
         Raises:
-            ProviderError: The operation is not ``chat.completions.create``, or the request asks for a stream.
+            ProviderError: The operation is not ``chat.completions.create``.
         """
-        if operation != _OPERATION or request.get("stream"):
-            raise ProviderError(self.provider, f"It answers {_OPERATION} only, without streaming, not {operation}.")
+        if operation != _OPERATION:
+            raise ProviderError(self.provider, f"It answers {_OPERATION} only, not {operation}.")
         return self._answer_later(request) if self.asynchronous else self._answer_now(request)
 
     def _answer_now(self, request: Request) -> Any:
         if self.latency:
             time.sleep(self.latency)
-        return answer_request(request)
+        return send_completion(answer_request(request), request, asynchronous=False)
 
     async def _answer_later(self, request: Request) -> Any:
         await asyncio.sleep(self.latency)  # without latency, too, the loop gets a turn, as with a real provider
-        return answer_request(request)
+        return send_completion(answer_request(request), request, asynchronous=True)
+
+
+def send_completion(completion: Completion, request: Request, *, asynchronous: bool) -> Any:
+    """Return a completion; in chunks where the request asks for a stream."""
+    if not request.get("stream"):
+        return completion
+    return stream_later(completion) if asynchronous else stream_completion(completion)
 
 
 def answer_request(request: Mapping[str, Any]) -> Any:

@@ -104,6 +104,15 @@ class Adapter(Protocol):
         """Make the SDK's own class again; a ``SimpleNamespace`` if the SDK is not installed."""
         ...
 
+    def assemble(self, kind: str, body: dict[str, Any]) -> Any:
+        """Make a completion of the data of a streamed answer.
+
+        Args:
+            kind: The name of the SDK's class, such as ``"ChatCompletion"``.
+            body: Its data, as the API would have sent it in one piece.
+        """
+        ...
+
 
 class FixedCapabilities:
     """The part of an `Adapter` that concerns models, for one whose models all do the same.

@@ -68,13 +68,21 @@ class Codec:
         except (ValueError, KeyError, TypeError) as error:
             raise CacheEntryError(f"The stored completion cannot be read: {error!r}") from error
         try:
-            model = getattr(import_module(module), kind)
-        except (ImportError, AttributeError):
-            return _attach(_make_namespace(body), private)
-        try:
-            return _attach(self.read(model, body), private)
+            return _attach(self.make(kind, body), private)
         except (ValueError, TypeError) as error:
             raise CacheEntryError(f"The installed {module.partition('.')[0]} cannot make it: {error}") from error
+
+    def make(self, kind: str, body: Any) -> Any:
+        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed.
+
+        Raises:
+            ValueError, TypeError: The installed SDK cannot make it.
+        """
+        try:
+            model = getattr(import_module(self.kinds[kind]), kind)
+        except (ImportError, AttributeError):
+            return _make_namespace(body)
+        return self.read(model, body)
 
     def _loaded(self, kind: str) -> Any:
         # The completion exists, so its module is loaded; nothing is imported to look.
@@ -108,6 +116,11 @@ class DataCodec:
             return json.loads(text)
         except ValueError as error:
             raise CacheEntryError(f"The stored completion cannot be read: {error!r}") from error
+
+    def make(self, kind: str, body: Any) -> Any:
+        """Return the data, which is the completion."""
+        del kind
+        return body
 
 
 def is_plain(value: object) -> bool:

@@ -100,6 +100,11 @@ class FunctionAdapter(NoClient, CapabilityMemory):
         """Make the completion that `dump` wrote."""
         return self._codec.load(text)
 
+    def assemble(self, kind: str, body: dict[str, Any]) -> Any:
+        """Make a completion of the data of a streamed answer: the data itself, unless the codec has another way."""
+        make = getattr(self._codec, "make", None)
+        return body if make is None else make(kind, body)
+
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix=f"instructor-{self.provider}")

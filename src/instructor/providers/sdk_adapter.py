@@ -118,6 +118,10 @@ class SdkAdapter(CapabilityMemory):
         """Make the completion that `dump` wrote; `CacheEntryError` if it cannot be made."""
         return self._codec.load(text)
 
+    def assemble(self, kind: str, body: dict[str, Any]) -> Any:
+        """Make a completion of the data of a streamed answer."""
+        return self._codec.make(kind, body)
+
     @property
     def _client(self) -> Any:
         """The client, if it has been made."""

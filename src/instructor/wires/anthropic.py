@@ -36,6 +36,7 @@ from instructor.wires.content import (
     say_answer_again,
     split_data_url,
 )
+from instructor.wires.folding import Streaming
 from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
@@ -82,6 +83,7 @@ class AnthropicMessages:
 
     name = "anthropic_messages"
     operation = "messages.create"
+    streaming: Streaming | None = None
     modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA)
 
     def bind(

@@ -18,6 +18,7 @@ from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, match_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
+from instructor.wires.openai_chat_stream import CHAT_STREAMING
 from instructor.wires.schema import expand_root, express_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import (
@@ -57,6 +58,7 @@ class OpenAIChat:
     name = "openai_chat"
     operation = "chat.completions.create"
     modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON)
+    streaming = CHAT_STREAMING
 
     def bind(
         self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = _OPENAI_CAPABILITIES

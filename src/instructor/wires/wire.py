@@ -9,6 +9,7 @@ from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
+from instructor.wires.folding import Streaming
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 
 
@@ -27,6 +28,11 @@ class Wire(Protocol):
     @property
     def operation(self) -> str:
         """The SDK method that sends a request, as a path from the client: ``"chat.completions.create"``."""
+        ...
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """How answers are streamed; None for a format that can't be. A wire without this attribute can't either."""
         ...
 
     @property

@@ -1,0 +1,223 @@
+"""What a streamed call hands out: partial objects, or the items of a list, live or from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, pairwise
+from typing import Literal, NamedTuple, Protocol
+
+from instructor.exceptions import ConfigurationError
+from instructor.messages import Completion, Part, Value
+from instructor.streaming.scanner import Scanner
+from instructor.streaming.shapes import ABSENT, Absent, Closed, Field, List, Object, Shape
+from instructor.usage import Usage
+
+CONTENT = "content"
+
+OnInvalid = Literal["raise", "skip", "collect"]
+
+
+class InvalidItem(NamedTuple):
+    """An item of a stream that didn't validate.
+
+    Attributes:
+        text: Its JSON.
+        error: What the validators raised.
+    """
+
+    text: str
+    error: Exception
+
+
+class Outcome:
+    """What is known of a stream once it is over.
+
+    Attributes:
+        usage: Tokens that the answer cost; zero for one from the cache.
+        is_cached: Whether it came from the cache, or was shared with an identical call.
+        invalid: Items that were left out.
+    """
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.is_cached = False
+        self.invalid: list[InvalidItem] = []
+        self.load: Callable[[], Completion] = lambda: None
+
+
+class Showing(Protocol):
+    """Turns the pieces of one answer into values to hand out.
+
+    Attributes:
+        has_shown: Whether the caller has seen a part of the answer, so that another attempt can't begin anew.
+        flaw: Why the answer must not be stored; None where it may.
+        outcome: What the caller can look at afterwards.
+    """
+
+    has_shown: bool
+    flaw: str | None
+    outcome: Outcome
+
+    def begin(self) -> Iterable[Value]:
+        """Begin an attempt, at its first chunk."""
+        ...
+
+    def add(self, text: str) -> Iterable[Value]:
+        """Take the next piece of the answer's JSON."""
+        ...
+
+    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
+        """Take the complete answer; return what is left to hand out.
+
+        Raises:
+            Exception: It isn't valid.
+        """
+        ...
+
+    @property
+    def steps(self) -> str:
+        """Where the answer's text stood at each value that was handed out, for the entry."""
+        ...
+
+    def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterable[Value]:
+        """Hand out a stored answer.
+
+        Args:
+            value: What the response model made of it.
+            parts: Its parts.
+            steps: What `steps` was when it was live; empty where the answer came in one piece.
+        """
+        ...
+
+
+class Partials:
+    """Hands out an object whenever more of it is complete, and the validated one in the end."""
+
+    def __init__(self, shape: Shape, *, is_wrapped: bool) -> None:
+        self._shape = _wrap(shape) if is_wrapped else shape
+        self.has_shown = False
+        self.flaw: str | None = None
+        self.outcome = Outcome()
+        self._scanner = Scanner(self._shape)
+        self._lengths: list[int] = []
+
+    def begin(self) -> Iterable[Value]:
+        """Show an object in which nothing has come yet."""
+        self._scanner, self._lengths = Scanner(self._shape), []
+        shape = self._shape
+        blank = shape.make({}) if isinstance(shape, Object) else ABSENT
+        return () if blank is ABSENT else (blank,)
+
+    def add(self, text: str) -> Iterable[Value]:
+        """Show the object again if enough has come."""
+        scanner = self._scanner
+        scanner.feed(text)
+        if not scanner.is_due:
+            return ()
+        value = scanner.snapshot()
+        if value is ABSENT:
+            return ()
+        self.has_shown = self.has_shown or scanner.has_come
+        self._lengths.append(scanner.length)
+        return (value,)
+
+    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
+        """Show the validated object."""
+        if not self._scanner.is_over or self._scanner.length != len(parts[0].text):
+            self._lengths = []  # the answer was read in another way than it was shown
+        return (parse(parts),)
+
+    @property
+    def steps(self) -> str:
+        """The lengths of the text, each as the difference to the one before."""
+        return ",".join(str(after - before) for before, after in pairwise((0, *self._lengths)))
+
+    def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterator[Value]:
+        """Show the steps of the live answer; one for each field where it wasn't streamed."""
+        text = parts[0].text
+        lengths = list(accumulate(map(int, steps.split(",")))) if steps else self._find_fields(text)
+        yield from self.begin()
+        scanner, before = self._scanner, 0
+        for length in lengths:
+            scanner.feed(text[before:length])
+            before = length
+            shown = scanner.snapshot()
+            if shown is not ABSENT:
+                yield shown
+        yield value
+
+    def _find_fields(self, text: str) -> list[int]:
+        marks: list[int] = []
+        Scanner(self._shape, marks).feed(text)
+        return marks
+
+
+class Items:
+    """Hands out the items of a list, each once it is complete and valid."""
+
+    def __init__(self, validate: Callable[[str], Value], on_invalid: OnInvalid = "raise") -> None:
+        if on_invalid not in ("raise", "skip", "collect"):
+            raise ConfigurationError(f'on_invalid={on_invalid!r} is unknown. Use "raise", "skip" or "collect".')
+        self._validate = validate
+        self._on_invalid = on_invalid
+        self.has_shown = False
+        self.flaw: str | None = None
+        self.outcome = Outcome()
+        self.steps = ""
+        self._texts: list[str] = []
+        self._scanner = self._make_scanner()
+
+    def _make_scanner(self) -> Scanner:
+        return Scanner(_wrap(List(Closed(self._keep))))
+
+    def _keep(self, text: str) -> Absent:
+        """Keep the text of an item until it is handed out, and nothing in its place."""
+        self._texts.append(text)
+        return ABSENT
+
+    def begin(self) -> Iterable[Value]:
+        """Show nothing yet."""
+        self._texts.clear()
+        self._scanner = self._make_scanner()
+        self._count = 0
+        return ()
+
+    def add(self, text: str) -> Iterator[Value]:
+        """Show the items that are complete now."""
+        self._scanner.feed(text)
+        texts, self._texts = self._texts, []
+        for item in texts:
+            yield from self._show(item)
+
+    def _show(self, text: str) -> Iterator[Value]:
+        self._count += 1
+        try:
+            value = self._validate(text)
+        except Exception as error:
+            if self._on_invalid == "raise":
+                raise
+            self.flaw = "an item of the stream was not valid"
+            if self._on_invalid == "collect":
+                self.outcome.invalid.append(InvalidItem(text, error))
+            return
+        self.has_shown = True
+        yield value
+
+    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
+        """Show what couldn't be read while it came, such as a list that the model wrote below another name."""
+        if self._scanner.is_over and not self._scanner.is_broken and (self._count or self.flaw):
+            return ()
+        rest: list[Value] = parse(parts)[self._count :]
+        return rest
+
+    def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterable[Value]:
+        """Show the same items in the same order."""
+        del parts, steps
+        items: list[Value] = value
+        return items
+
+
+def _wrap(shape: Shape) -> Object:
+    """The shape of an object that holds a value as its only property, see `WrappedType`."""
+    is_list = isinstance(shape, List)
+    return Object({CONTENT: Field(CONTENT, shape)}, lambda values: values.get(CONTENT, [] if is_list else ABSENT))
