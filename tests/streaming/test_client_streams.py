@@ -41,7 +41,9 @@ def test_objects_grow_and_the_last_is_the_validated_one() -> None:
     shown = list(client.create_partial(User, MESSAGES))
     assert type(shown[0]) is Partial[User]
     assert (shown[0].name, shown[0].age) == (None, None)  # not 18, which nobody has answered
-    assert [user.name for user in shown[1:3]] == ["An", "Anna Maria Luis"[:14]]
+    names = [user.name for user in shown if user.name]
+    assert names[0] == "Ann"
+    assert all("Anna Maria Luisa".startswith(name) for name in names)
     assert shown[-1] == User(name="Anna Maria Luisa", age=25)
     assert type(shown[-1]) is User
 
@@ -63,8 +65,12 @@ def test_an_answer_in_one_piece_is_replayed_field_by_field() -> None:
     client, _ = make(ANNA, cache=AutoCache())
     whole = client.create(User, MESSAGES)
     shown = list(client.create_partial(User, MESSAGES))
-    assert [user.name for user in shown] == [None, "Anna Maria Luisa", "Anna Maria Luisa", "Anna Maria Luisa"]
-    assert [user.age for user in shown] == [None, None, 25, 25]
+    assert [(user.name, user.age) for user in shown] == [
+        (None, None),
+        ("Anna Maria Luisa", None),
+        ("Anna Maria Luisa", 25),
+        ("Anna Maria Luisa", 25),
+    ]
     assert shown[-1] == whole
 
 

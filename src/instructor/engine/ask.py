@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Flow, Next, Open, Prepare, Send, Show, Sleep
-from instructor.engine.open_stream import END
+from instructor.engine.open_stream import END, OpenStream
 from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import (
     ConfigurationError,
@@ -134,12 +134,31 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
         yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
+    if call.showing is None:
+        completion = yield from exchange(call, prompt, attempts, Send(prompt.wire.operation, request))
+    else:
+        completion = yield from receive(call, call.showing, prompt, request, attempts)
+    attempts.answered = True
+    attempts.spent += usage_of(prompt, completion)
+    if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
+        yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
+    if hooks.has_handlers(HookName.COMPLETION_USAGE):
+        details = {"attempt_number": attempts.number}
+        yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
+    return completion
+
+
+def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open | Next) -> Flow[Any]:
+    """Send a request, or take a part of its answer, and count the time.
+
+    Raises:
+        ConfigurationError: The SDK did not accept the request.
+        ProviderError: The SDK could not read the answer.
+        Exception: The SDK's error.
+    """
     started = time.perf_counter()
     try:
-        if call.showing is None:
-            completion = yield from Send(prompt.wire.operation, request)
-        else:
-            completion = yield from receive(call, call.showing, prompt, request, attempts)
+        return (yield from effect)
     except Exception as error:
         if is_unreadable_answer(error):
             attempts.answered = True  # the provider's fault, and perhaps paid for
@@ -152,16 +171,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
             f"{suggest(error)}"
         ) from error
     finally:
-        attempts.seconds += time.perf_counter() - started - attempts.rested
-        attempts.rested = 0.0
-    attempts.answered = True
-    attempts.spent += usage_of(prompt, completion)
-    if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
-        yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
-    if hooks.has_handlers(HookName.COMPLETION_USAGE):
-        details = {"attempt_number": attempts.number}
-        yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
-    return completion
+        attempts.seconds += time.perf_counter() - started
 
 
 def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
@@ -175,20 +185,21 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
     if streaming is None:
         raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
     names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
-    stream = yield from Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}))
+    opening = Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}))
+    stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
     fold, ours = streaming.fold(), None
     while True:
-        chunk = yield from Next(stream)
+        chunk = yield from exchange(call, prompt, attempts, Next(stream))
         if chunk is END:
             break
         if not attempts.answered:
             attempts.answered = True
-            yield from show(showing.begin(), attempts)
+            yield from show(showing.begin())
         for delta in fold.add(chunk):
             if ours is None and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and delta.text:
-                yield from show(showing.add(delta.text), attempts)
+                yield from show(showing.add(delta.text))
     return call.adapter.assemble(*fold.finish())
 
 
@@ -199,12 +210,10 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
     return mode not in _CALLS_TOOLS if delta.number == TEXT else delta.tool in names
 
 
-def show(values: Iterable[Value], attempts: Attempts) -> Flow[None]:
-    """Hand values out. The caller's time with them isn't the provider's."""
+def show(values: Iterable[Value]) -> Flow[None]:
+    """Hand values out."""
     for value in values:
-        before = time.perf_counter()
         yield from Show(value)
-        attempts.rested += time.perf_counter() - before
 
 
 def is_unreadable_answer(error: Exception) -> bool:

@@ -25,7 +25,6 @@ class Attempts:
         answered: Whether a completion has come for it.
         spent: Tokens over all attempts.
         seconds: How long their requests took.
-        rested: For how long the attempt now under way waited for the caller, who takes a stream bit by bit.
         failed: The attempts that gave no valid answer.
     """
 
@@ -33,7 +32,7 @@ class Attempts:
         self.number = 0
         self.answered = False
         self.spent = Usage()
-        self.seconds = self.rested = 0.0
+        self.seconds = 0.0
         self.failed: list[FailedAttempt] = []
         self._provider = provider
         self._model = model

@@ -319,8 +319,6 @@ class Scanner:
             elif frame.field is not None:
                 frame.values[frame.field.name] = value
         frame.field = None
-        if self._marks is not None and len(self._stack) == 1:
-            self._marks.append(self._base + at - self._begin)
         self._read = self._read_end
         return at
 
@@ -330,6 +328,8 @@ class Scanner:
         if at == len(text):
             return at
         frame = self._stack[-1]
+        if self._marks is not None and len(self._stack) == 1:
+            self._marks.append(self._base + at + 1 - self._begin)
         if text[at] == ",":
             self._read = self._read_value if frame.is_list else self._read_name
             if isinstance(frame.shape, List):
