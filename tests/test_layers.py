@@ -47,6 +47,7 @@ KNOWS: dict[str, set[str]] = {
     "client": GROUND | {"wires", "cache", "providers.adapter", "engine", "methods", "base_client", "streams"},
     "factory": GROUND
     | {"wires", "cache", "providers.adapter", "providers", "offline", "engine", "client", "validation"},
+    "patching": GROUND | {"client", "factory", "providers"},
     "core": GROUND,
     "__main__": {"cli"},
     "cli": GROUND | {"cache", "client", "factory", ""},

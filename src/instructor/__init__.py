@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.mode import Mode
+    from instructor.patching import apatch, from_litellm, patch
     from instructor.providers.registry import register_provider
     from instructor.streaming.partial import Partial
 else:
@@ -50,14 +51,17 @@ else:
             "Mode": "instructor.mode",
             "Partial": "instructor.streaming.partial",
             "RedisCache": "instructor.cache",
+            "apatch": "instructor.patching",
             "cache": "instructor.cache",
             "exceptions": "instructor.exceptions",
             "from_anthropic": "instructor.factory",
             "from_genai": "instructor.factory",
+            "from_litellm": "instructor.patching",
             "from_openai": "instructor.factory",
             "from_provider": "instructor.factory",
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
+            "patch": "instructor.patching",
             "register_provider": "instructor.providers.registry",
         },
         _explain,
@@ -77,13 +81,16 @@ __all__ = [
     "Mode",
     "Partial",
     "RedisCache",
+    "apatch",
     "cache",
     "exceptions",
     "from_anthropic",
     "from_genai",
+    "from_litellm",
     "from_openai",
     "from_provider",
     "hooks",
     "instructor_cache",
+    "patch",
     "register_provider",
 ]

@@ -30,7 +30,6 @@ INSTEAD: Final[Mapping[str, str]] = {
     "OpenAISchema": _SCHEMA,
     "Provider": "the vendor's name as text, as in from_provider",
     "ResponseSchema": _SCHEMA,
-    "apatch": _CLIENT,
     "from_anyscale": "from_openai(client) with the service's base URL",
     "from_bedrock": "from_anthropic(anthropic.AnthropicBedrock()) for Claude",
     "from_cerebras": _PROVIDER.format("cerebras"),
@@ -40,7 +39,6 @@ INSTEAD: Final[Mapping[str, str]] = {
     "from_fireworks": _PROVIDER.format("fireworks"),
     "from_gemini": 'from_genai(client) or from_provider("google/model")',
     "from_groq": _PROVIDER.format("groq"),
-    "from_litellm": 'from_provider("litellm/model"), which asks a LiteLLM proxy',
     "from_mistral": _PROVIDER.format("mistral"),
     "from_openrouter": _PROVIDER.format("openrouter"),
     "from_perplexity": _PROVIDER.format("perplexity"),
@@ -54,7 +52,6 @@ INSTEAD: Final[Mapping[str, str]] = {
     "llm_validator": _VALIDATOR,
     "openai_moderation": _VALIDATOR,
     "openai_schema": _SCHEMA,
-    "patch": _CLIENT,
     "response_schema": _SCHEMA,
     "v2": "the names of the package itself",
 }
