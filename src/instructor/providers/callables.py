@@ -42,7 +42,7 @@ class ShapedCodec:
         """
         if isinstance(completion, dict) and is_plain(cast("object", completion)):
             return _DATA.dump(completion)
-        return _find_codec(type(completion).__name__).dump(completion)
+        return _find_codec(cast("object", completion).__class__.__name__).dump(completion)
 
     def load(self, text: str) -> Any:
         """Make the completion that `dump` wrote.
