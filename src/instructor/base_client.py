@@ -302,6 +302,7 @@ class BaseClient:
         if call.path is None:
             return call
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
+        owners: list[object] = []
         try:
             key, plain = builder.key(
                 call.plan.schema_text,
@@ -312,12 +313,13 @@ class BaseClient:
                 call.strict,
                 namespace,
                 prompt.arguments,
+                owners.append,
             )
         except NoCanonicalFormError as error:
             return call._replace(bypass=str(error))
         if name is not None and plain:
             self._memo.remember(name, key)
-        return call._replace(key=key)
+        return call._replace(key=key, policy=call.policy.owned_by(owners))
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(

@@ -104,7 +104,7 @@ class InstructorError(Exception):
         """Copy within this process, where everything can stay as it is; lists and dicts are the copy's own."""
         copied = type(self).__new__(type(self), *self.args)
         for name, value in self.__dict__.items():
-            copied.__dict__[name] = copy.copy(value) if isinstance(value, (list, dict)) else value
+            copied.__dict__[name] = copy.copy(value) if type(value) in (list, dict) else value
         copied.__cause__ = self.__cause__
         return copied
 

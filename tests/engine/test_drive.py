@@ -357,7 +357,14 @@ def make_twin() -> type[BaseModel]:
     return create_model("User", name=(str, ...), age=(int, 0))
 
 
-@pytest.mark.parametrize("other", ["client", "retries", "timeout", "credentials", "model"])
+class Service:
+    """Holds a connection that no key shows."""
+
+    def __cache_key__(self) -> str:
+        return "service"
+
+
+@pytest.mark.parametrize("other", ["client", "retries", "timeout", "credentials", "model", "object"])
 async def test_a_leaders_error_does_not_reach_who_might_succeed(other: str) -> None:
     cache, release = AutoCache(), asyncio.Event()
 
@@ -372,9 +379,11 @@ async def test_a_leaders_error_does_not_reach_who_might_succeed(other: str) -> N
         "retries": {"max_retries": 5},
         "timeout": {"timeout": 9.0},
         "credentials": credentials,
+        "object": {"context": {"service": Service()}},
     }
+    own = {"context": {"service": Service()}} if other == "object" else {}
     model: Any = make_twin() if other == "model" else User
-    first = asyncio.create_task(leader.create(User, HELLO, max_retries=0))
+    first = asyncio.create_task(leader.create(User, HELLO, max_retries=0, **own))
     while not port.requests:
         await asyncio.sleep(0)
     second = asyncio.create_task(follower.create(model, HELLO, **{"max_retries": 0, **keywords.get(other, {})}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -60,6 +60,21 @@ class Prompt(NamedTuple):
         return self == other._replace(capabilities=replace(other.capabilities, modes=modes))
 
 
+class Same:
+    """Equal to nothing but what stands for the very same object, which it keeps alive."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
 class Policy(NamedTuple):
     """How a call uses its cache.
 
@@ -74,6 +89,13 @@ class Policy(NamedTuple):
     patience: float | None = None
     source: object = None
     clock: Callable[[], float] = unix_time
+
+    def owned_by(self, objects: Sequence[object]) -> Policy:
+        """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
+
+        Another object with the same ``__cache_key__`` may have other credentials, or a connection that isn't broken.
+        """
+        return self._replace(source=(self.source, *map(Same, objects))) if objects else self
 
 
 class Live(NamedTuple, Generic[T]):

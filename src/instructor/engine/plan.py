@@ -9,7 +9,7 @@ import typing
 import weakref
 from typing import Any
 
-from instructor.cache.key import canonical_text
+from instructor.cache.canonical import canonical_text
 from instructor.locks import make_lock
 from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
