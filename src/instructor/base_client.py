@@ -15,7 +15,7 @@ from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
-from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, decode, encode, make_memo, name_of
+from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
@@ -235,8 +235,8 @@ class BaseClient:
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
             unserved=unserved,
         )
-        encoding = unserved.encoding if unserved is not None else None
-        return self._freeze(call, messages, keywords, arguments, namespace, encoding)
+        said = unserved.encoding if unserved is not None else None
+        return self._freeze(call, messages, keywords, arguments, namespace, said)
 
     def _freeze(
         self,
@@ -245,12 +245,12 @@ class BaseClient:
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
         namespace: str | None,
-        encoding: bytes | None,
+        said: bytes | Frozen | None,
     ) -> Call[Any]:
         """Give a call its key, and the means to make its prompt from a copy of what was said."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encoding or encode(call.plan.number, messages, keyed)
+        encoding = encode(call.plan.number, messages, keyed) if said is None else encode_frozen(said)
         if encoding is None:
             copied = copy_values({"messages": messages, **arguments})
             prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
