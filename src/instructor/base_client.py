@@ -26,7 +26,7 @@ from instructor.messages import Conversation, Messages, ResponseModel, copy_valu
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute
-from instructor.templating import render_messages
+from instructor.templating import render_messages, watch_chance
 from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire
 
@@ -263,7 +263,7 @@ class BaseClient:
             return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
         prompt = self._load_prompt(call, encoding, free)
         keyed_call = self._key(call, prompt, namespace, name)
-        if keyed_call.key is None or self._memo.find(name) is not None:
+        if keyed_call.key is None or prompt.varies or self._memo.find(name) is not None:
             return keyed_call
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
         copied = copy_values({"messages": messages, **arguments})
@@ -287,11 +287,12 @@ class BaseClient:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
-        conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
+        with watch_chance() as varies:
+            conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
         capabilities = self._adapter.published(call.model)
         mode = self._choose_mode(capabilities)
         adapted = adapt_arguments(check.check_arguments(merged), capabilities)
-        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
+        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires, bool(varies))
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
         return next((mode for mode in capabilities.modes if mode in self._wires), next(iter(self._wires)))
@@ -317,7 +318,7 @@ class BaseClient:
             )
         except NoCanonicalFormError as error:
             return call._replace(bypass=str(error))
-        if name is not None and plain:
+        if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
         return call._replace(key=key, policy=call.policy.owned_by(owners))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -223,6 +224,25 @@ def test_a_change_from_another_thread_while_a_long_text_is_named_leads_the_memo_
         assert client.create(User, [long]).name == "1"
     for digit in ("1", "2"):
         assert client.create(User, [{"role": "user", "content": digit * 400_000}]).name == digit
+
+
+@pytest.mark.parametrize("template", ["{{ words|random }}", "{{ [words]|map('random')|first }}", "{{ lipsum() }}"])
+def test_a_template_that_draws_by_chance_is_keyed_by_what_it_drew(
+    template: str,
+) -> None:
+    """A remembered key would be that of another draw than the request's."""
+    adapter = ScriptedAdapter(lambda request: {"name": request["messages"][0]["content"]})
+    store = UsersStore()
+    client = Instructor(adapter, cache=store, **OPTIONS)
+    keys: list[Any] = []
+    client.on("cache:write", lambda event: keys.append(event.key))
+    for seed in range(30):
+        random.seed(seed)
+        store.data.clear()
+        client.create(User, [{"role": "user", "content": template}], context={"words": ["a", "b"]})
+    asked = [request["messages"][0]["content"] for request in adapter.requests]
+    assert len(set(asked)) > 1
+    assert len(set(zip(keys, asked, strict=True))) == len(set(asked)) == len(set(keys))
 
 
 LENGTH = 400_000

@@ -39,6 +39,7 @@ class Prompt(NamedTuple):
         mode: How the model is made to answer in shape.
         capabilities: What the model can do.
         wires: The wires of the modes that may be used; one, where the caller named the mode.
+        varies: Whether a template draws by chance, so that the same call may ask something else the next time.
     """
 
     messages: Messages
@@ -47,12 +48,13 @@ class Prompt(NamedTuple):
     mode: Mode
     capabilities: Capabilities
     wires: Mapping[Mode, Wire]
+    varies: bool = False
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
         mode = next((mode for mode in capabilities.modes if mode in self.wires), self.mode)
         arguments = adapt_arguments(self.arguments, capabilities)
-        return Prompt(self.messages, arguments, self.wires[mode], mode, capabilities, self.wires)
+        return self._replace(arguments=arguments, wire=self.wires[mode], mode=mode, capabilities=capabilities)
 
     def sends_same_as(self, other: Prompt) -> bool:
         """Whether the request is the other prompt's. Modes that aren't used make no difference to it."""

@@ -51,7 +51,8 @@ def instructor_cache(
     it has no canonical form, such as an open file, an instance of a plain class, or one of a local class whose methods
     close over such things. A result is not kept if what is
     read back would not be the same: it is written as JSON, read through the return type, and compared with the
-    original, types and private data included. Nor is it kept or shared if an argument was changed while the function
+    original, types and private data included. What a comparison by value can't see may differ: the order of a dict's
+    keys, whether one list stands in two places, and what a ``cached_property`` has kept, which is computed anew. Nor is it kept or shared if an argument was changed while the function
     ran, by the function itself or by others.
 
     Identical calls at the same time run the function once. A function that raises stores nothing.
