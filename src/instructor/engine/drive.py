@@ -148,7 +148,7 @@ def is_cancellation(error: BaseException) -> bool:
     A ``CancelledError`` that nobody asked this task for comes from inside, such as from a task that an SDK lost. It is
     a failure like any other, and may meet every caller.
     """
-    if isinstance(error, GeneratorExit):
+    if isinstance(error, GeneratorExit) or running_loop() is None:
         return True
     import asyncio
 
