@@ -233,8 +233,9 @@ async def test_those_who_wait_get_the_error_and_nothing_is_stored(calls: list[An
     @instructor_cache(cache=disk)
     async def extract(text: str) -> str:
         calls.append(text)
-        await asyncio.sleep(0.01)
         if len(calls) == 1:
+            while count_waiters(extract.cache) < 4:
+                await asyncio.sleep(0)
             raise LookupError(text)
         return text
 

@@ -167,7 +167,7 @@ def holds_long_text(value: Value) -> bool:
     return type(value) is dict and any(map(holds_long_text, cast("dict[Any, Any]", value).values()))
 
 
-def copy_plain(value: Value) -> Any:
+def copy_plain(value: Value) -> Value:
     """Copy whatever can be changed in plain data."""
     if type(value) is list:
         return [copy_plain(item) for item in cast("list[Any]", value)]
@@ -178,7 +178,7 @@ def copy_plain(value: Value) -> Any:
     return set(cast("set[Any]", value)) if type(value) is set else value
 
 
-def shorten(value: Value) -> Any:
+def shorten(value: Value) -> Value:
     """Put a hash in place of each long text in plain data."""
     if type(value) is str:
         return (_MARK, _hash(value)) if len(value) > LONG else value

@@ -186,7 +186,7 @@ _WELL_KNOWN = ("annotated_types", "builtins", "pydantic", "typing", "typing_exte
 """Packages in which objects with equal values and equal reprs mean the same."""
 
 
-def _known_by(value: Value) -> Any:
+def _known_by(value: Value) -> object:
     if type(value) in (str, int, bool):
         return value
     if type(value).__module__.partition(".")[0] not in _WELL_KNOWN:
@@ -218,5 +218,5 @@ def _held_by(value: Value) -> Iterable[Value] | None:
     return None
 
 
-def _typed(value: Value) -> Any:
+def _typed(value: Value) -> object:
     return type(value), _known_by(value)
