@@ -614,6 +614,7 @@ async def test_a_client_without_a_key_is_a_context_manager_and_can_be_closed(key
     async with keyless(async_client=True, cache=AutoCache()) as later:
         assert isinstance(later.cache, AutoCache)
     await later.aclose()
+    await later.close()
 
 
 def test_the_sdks_client_is_closed_at_the_end_of_a_with_block() -> None:

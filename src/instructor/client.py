@@ -198,6 +198,8 @@ class AsyncInstructor(BaseClient):
         """Close the SDK's client of the running event loop, if this one made it. The store stays open."""
         await self._adapter.aclose()
 
+    close = aclose  # the name that it has in the SDKs
+
     async def __aenter__(self) -> Self:
         return self
 

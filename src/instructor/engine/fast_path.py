@@ -177,7 +177,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
         place.hits.hit(entry)
-        if (own_handlers or debugging or hooks is not own_hooks) and hooks.has_handlers(hit_name):
+        if debugging or ((own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers):
             return announce(asker, hooks, describe_hit(asker, model, keywords, entry, place), value)
         return value
 
