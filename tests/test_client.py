@@ -16,12 +16,7 @@ from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-import anthropic
-import openai
 import pytest
-from google.genai.types import GenerateContentConfig
-from openai.resources.chat import Completions
-from openai.resources.responses import Responses
 from pydantic import BaseModel, ValidationInfo, field_validator
 from rich.pretty import pretty_repr
 
@@ -33,18 +28,12 @@ from instructor.exceptions import ConfigurationError, InstructorRetryException, 
 from instructor.factory import from_provider
 from instructor.hooks import CacheEvent, Hooks
 from instructor.mode import Mode
-from instructor.options import find_misspelt
 from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 from settings import clear_environment
 from steps import HELLO, User
 
 JASON = {"name": "Jason", "age": 25}
-SDK_METHODS = [
-    *(Completions.create, Responses.create, anthropic.resources.Messages.create, GenerateContentConfig),
-    *(openai.OpenAI, openai.AzureOpenAI, anthropic.Anthropic),
-]
-"""What users' keywords end up as arguments of."""
 
 
 class Recorder(BaseCache):
@@ -689,10 +678,3 @@ def test_a_misspelt_keyword_of_a_client_is_refused_when_the_client_is_made() -> 
         from_provider("offline/demo", cache_tll=5)
     with pytest.raises(ValueError, match="timeout is a str"):
         from_provider("offline/demo", timeout="5")
-
-
-@pytest.mark.parametrize("sdk", SDK_METHODS)
-def test_no_argument_of_an_sdk_is_taken_for_a_misspelling_of_ours(sdk: Any) -> None:
-    names = [*inspect.signature(sdk).parameters, *getattr(sdk, "model_fields", ())]
-    assert len(names) > 5
-    assert not {name: find_misspelt(name) for name in names if find_misspelt(name)}
