@@ -33,7 +33,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import core_schema
 from typing_extensions import TypedDict
 
-from instructor.cache import DiskCache, instructor_cache
+from instructor.cache import AutoCache, DiskCache, instructor_cache
 from instructor.client import Instructor
 from instructor.exceptions import ConfigurationError
 from instructor.function.codec import FunctionCodec
@@ -547,6 +547,10 @@ def missing(text: str):
     return text
 
 
+def returns_nothing(text: str) -> None:
+    del text
+
+
 def generate() -> Iterator[int]:
     yield 1
 
@@ -558,7 +562,11 @@ def opaque() -> Opaque:
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (missing, "needs the return type of missing"),
+        (
+            missing,
+            r"cannot cache missing, because it has no return annotation .* Add one: def missing\(\.\.\.\) -> User",
+        ),
+        (returns_nothing, "cannot cache returns_nothing, because its return annotation is None"),
         (generate, "generator generate"),
         (opaque, r"cannot keep what .*opaque"),
         (functools.partial(missing, "a"), "decorates a function"),
@@ -735,3 +743,13 @@ def test_a_return_type_without_a_schema_is_known_by_its_code_and_not_by_addresse
     one, same, other = (codec.key_of(("a",), {}) for codec in codecs)
     assert one is not None
     assert one == same != other
+
+
+def test_a_result_of_none_that_the_type_does_not_allow_is_named(caplog: Any) -> None:
+    @instructor_cache(cache=AutoCache())
+    def find(text: str) -> User:
+        return None
+
+    assert find("a") is None
+    assert "find is not cached: the function returned None, which its return type does not allow" in caplog.text
+    assert "Return an answer, or write `-> ... | None`" in caplog.text

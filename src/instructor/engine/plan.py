@@ -219,4 +219,4 @@ def _held_by(value: Value) -> Iterable[Value] | None:
 
 
 def _typed(value: Value) -> object:
-    return type(value), _known_by(value)
+    return cast("object", type(value)), _known_by(value)
