@@ -15,7 +15,7 @@ from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
-from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, decode, encode, make_memo, name_of
+from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
@@ -26,7 +26,7 @@ from instructor.messages import Conversation, Messages, ResponseModel, copy_valu
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
-from instructor.templating import render_messages
+from instructor.templating import render_messages, watch_chance
 from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire
 
@@ -256,8 +256,8 @@ class BaseClient:
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
             unserved=unserved,
         )
-        encoding = unserved.encoding if unserved is not None else None
-        return self._freeze(call, messages, keywords, arguments, namespace, encoding)
+        said = unserved.encoding if unserved is not None else None
+        return self._freeze(call, messages, keywords, arguments, namespace, said)
 
     def _freeze(
         self,
@@ -266,12 +266,12 @@ class BaseClient:
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
         namespace: str | None,
-        encoding: bytes | None,
+        said: bytes | Frozen | None,
     ) -> Call[Any]:
         """Give a call its key, and the means to make its prompt from a copy of what was said."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encoding or encode(call.plan.number, messages, keyed)
+        encoding = encode(call.plan.number, messages, keyed) if said is None else encode_frozen(said)
         if encoding is None:
             copied = copy_values({"messages": messages, **arguments})
             prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
@@ -284,7 +284,7 @@ class BaseClient:
             return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
         prompt = self._load_prompt(call, encoding, free)
         keyed_call = self._key(call, prompt, namespace, name)
-        if keyed_call.key is None or self._memo.find(name) is not None:
+        if keyed_call.key is None or prompt.varies or self._memo.find(name) is not None:
             return keyed_call
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
         copied = copy_values({"messages": messages, **arguments})
@@ -309,11 +309,12 @@ class BaseClient:
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         merged = check.check_arguments(merged)
-        conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
+        with watch_chance() as varies:
+            conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
         capabilities = self._adapter.published(call.model)
         mode = self._choose_mode(capabilities)
         adapted = adapt_arguments(merged, capabilities)
-        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
+        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires, bool(varies))
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
         return next((mode for mode in capabilities.modes if mode in self._wires), next(iter(self._wires)))
@@ -324,6 +325,7 @@ class BaseClient:
         if call.path is None:
             return call
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
+        owners: list[object] = []
         try:
             key, plain = builder.key(
                 call.plan.schema_text,
@@ -334,12 +336,13 @@ class BaseClient:
                 call.strict,
                 namespace,
                 prompt.arguments,
+                owners.append,
             )
         except NoCanonicalFormError as error:
             return call._replace(bypass=str(error))
-        if name is not None and plain:
+        if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
-        return call._replace(key=key)
+        return call._replace(key=key, policy=call.policy.owned_by(owners))
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
