@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Self, TypeVar, cast
 
 from instructor.cache.sqlite_file import Connection, DatabaseFile, log
-from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code
+from instructor.cache.sqlite_pages import PAGE
+from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code, hash_key
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 from instructor.locks import after_fork
@@ -37,7 +38,6 @@ MOST_USES = 1000
 """After so many entries used, a read writes them down too. A write always does."""
 
 DAY = 24 * 60 * 60.0
-_PAGE = 4096
 
 
 class _Local(threading.local):
@@ -107,14 +107,12 @@ class DiskCache(BaseCache):
         """
         check_key("DiskCache", key)
         now = time.time()
-        row: tuple[bytes] | None
-        try:
-            connection = self._local.connection
-            if connection is None or not 0 <= now - connection.checked < CHECK_SECONDS:
-                row = self._read_with_care(key, now)
-            else:
+        row: tuple[bytes] | None = None
+        connection = self._local.connection
+        if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
+            with contextlib.suppress(*FAILURES):
                 row = connection.raw.execute(_SELECT, (key, now)).fetchone()
-        except FAILURES:
+        if row is None:
             row = self._read_with_care(key, now)
         if row is None:
             return None
@@ -136,7 +134,8 @@ class DiskCache(BaseCache):
             log(f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}.")
             return
         now = time.time()
-        row = (check_key("DiskCache", key), data, len(data), None if seconds is None else now + seconds, now, now)
+        expires = None if seconds is None else now + seconds
+        row = (check_key("DiskCache", key), data, len(data), expires, now, now, hash_key(key))
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_INSERT, row)
@@ -169,9 +168,19 @@ class DiskCache(BaseCache):
         self._local = _Local()
 
     def _read_with_care(self, key: str, now: float) -> tuple[bytes] | None:
-        """Read after a look whether the file is still there; mend it if it is damaged."""
-        row: tuple[bytes] | None
-        row = self._run(lambda connection: connection.execute(_SELECT, (key, now)).fetchone())
+        """Read after a look whether the file is still there; mend it if it is damaged.
+
+        A damaged page of the index can hide entries without an error, so a key that isn't in it is looked for in
+        another index as well.
+        """
+
+        def read(connection: sqlite3.Connection) -> tuple[bytes] | None:
+            row: tuple[bytes] | None = connection.execute(_SELECT, (key, now)).fetchone()
+            if row is None and connection.execute(_HIDDEN, (hash_key(key), key)).fetchone() is not None:
+                raise DamagedFileError("the index does not lead to an entry that is there")
+            return row
+
+        row = self._run(read)
         if now - self._flushed >= FLUSH_SECONDS and self._uses:
             self._flush(now)
         return row
@@ -337,7 +346,12 @@ class DiskCache(BaseCache):
 
 
 _SELECT = "SELECT value FROM entry WHERE key = ? AND (expires IS NULL OR expires > ?)"
-_INSERT = "INSERT OR REPLACE INTO entry (key, value, size, expires, used, created) VALUES (?, ?, ?, ?, ?, ?)"
+# One statement, so that no other process can write between its two looks.
+_HIDDEN = """
+SELECT 1 FROM entry INDEXED BY entry_key_hash WHERE key_hash = ?1 AND key = ?2
+AND NOT EXISTS (SELECT 1 FROM entry AS other WHERE other.key = ?2)
+"""
+_INSERT = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)"
 _USE = "UPDATE entry SET used = max(used, ?) WHERE key = ?"
 _DELETE = "DELETE FROM entry WHERE key = ?"
 _DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT 16)"
@@ -357,12 +371,12 @@ _NO_LIMIT = 2**63 - 1
 
 def _wal_pages(size_limit: int | None) -> int:
     """How long the WAL grows: as SQLite lets it by itself, but for small limits at most an eighth of them."""
-    return 1000 if size_limit is None else max(2, min(1000, size_limit // 8 // _PAGE))
+    return 1000 if size_limit is None else max(2, min(1000, size_limit // 8 // PAGE))
 
 
 def _room(size_limit: int) -> int:
     """What the limit leaves for the main file."""
-    return size_limit - _wal_pages(size_limit) * _PAGE
+    return size_limit - _wal_pages(size_limit) * PAGE
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
