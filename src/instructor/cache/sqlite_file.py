@@ -13,6 +13,7 @@ from pathlib import Path
 
 from instructor.cache.sqlite_layout import check_version, prepare
 from instructor.cache.sqlite_repair import DamagedFileError, error_code, is_damage, salvage, set_aside
+from instructor.cache.sqlite_size import file_size
 from instructor.exceptions import CacheError
 from instructor.locks import make_lock
 
@@ -134,7 +135,7 @@ class DatabaseFile:
 
     def _open_locked(self) -> Connection:
         self._protect()
-        if not self.path.stat().st_size and _size(Path(f"{self.path}-wal")):
+        if not file_size(self.path) and file_size(Path(f"{self.path}-wal")):
             raise DamagedFileError("it is empty, and SQLite would delete its WAL")
         raw = self._connect(self._text)
         connection = Connection(raw, self._identify(), read_only=False)
@@ -157,7 +158,7 @@ class DatabaseFile:
             # changes.
             connection = self._try_read_only(f"{uri}?mode=ro&immutable=1")
             wal = Path(f"{self.path}-wal")
-            if _size(wal):
+            if file_size(wal):
                 log(f"The latest entries in {wal} cannot be read: open the cache once where it can be written.")
         return connection
 
@@ -203,13 +204,6 @@ class DatabaseFile:
         except OSError:
             return None
         return status.st_dev, status.st_ino
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _make_directory(path: Path) -> None:
