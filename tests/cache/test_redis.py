@@ -314,6 +314,30 @@ def test_a_copy_in_another_process_reaches_the_same_server(cache: RedisCache) ->
     copied.close()
 
 
+@pytest.mark.parametrize(
+    "password", ["sec@ret", "sec/ret", "sec?ret", "sec#ret", "sec:ret", "sec[ret", "@/sec#:ret?", "sec ret"]
+)
+def test_a_password_that_is_not_percent_encoded_is_understood_or_refused_and_never_shown(password: str) -> None:
+    """With a slash, redis-py and Python would take what follows for the database, and what is before it for the port."""
+    try:
+        cache = RedisCache(url=f"redis://user:{password}@localhost:6399/0")
+    except ConfigurationError as error:
+        shown = f"{error!r} {error.__cause__!r}"
+        assert "quote(password, safe='')" in shown
+    else:
+        shown = repr(cache)
+        assert cache._client.connection_pool.connection_kwargs["password"] == password
+    assert "sec" not in shown
+    assert "ret" not in shown
+
+
+@pytest.mark.parametrize("url", ["redis://:secret/0", "redis://localhost:secret/0"])
+def test_a_password_in_place_of_the_port_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="malformed") as caught:
+        RedisCache(url=url)
+    assert "secret" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
+
+
 def test_no_password_is_shown() -> None:
     for cache in (
         RedisCache(url="redis://user:secret@localhost:1/0"),
