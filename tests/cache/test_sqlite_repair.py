@@ -134,6 +134,26 @@ def test_a_row_whose_key_was_damaged_is_left_out(tmp_path: Path) -> None:
         assert sqlite_repair.salvage(path, new._connect().raw) == 0
 
 
+def test_a_row_that_lost_a_value_does_not_stop_all_writes(tmp_path: Path) -> None:
+    path = fill(tmp_path, 3)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("PRAGMA writable_schema = ON")
+        raw.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'used REAL NOT NULL', 'used REAL') WHERE name = 'entry'"
+        )
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("UPDATE entry SET used = NULL WHERE rowid = 1")
+        raw.execute("PRAGMA writable_schema = ON")
+        raw.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'used REAL', 'used REAL NOT NULL') WHERE name = 'entry'"
+        )
+    with DiskCache(tmp_path) as cache:
+        assert cache.get(f"key {0:060}") is not None
+        cache.set("new", "text")
+        assert cache.get("new") == b"text"
+    assert read(tmp_path, 3) == 2
+
+
 def test_entries_of_older_layouts_are_carried_over(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite3"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:

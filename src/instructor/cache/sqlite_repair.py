@@ -17,7 +17,9 @@ FAILURES = (sqlite3.Error, UnicodeDecodeError)
 SALVAGE_SECONDS = 20.0
 """How long entries are copied at most, while other processes wait."""
 
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
+"""The last one, because only a damaged row can be without a value that each row has."""
+
 _UNKNOWN = ("no such column", "no such table", "unsupported file format")
 
 _TIME = int | float
