@@ -117,8 +117,10 @@ class DiskCache(BaseCache):
         row: tuple[bytes] | None = None
         connection = self._local.connection
         if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
-            with contextlib.suppress(*FAILURES):
+            try:
                 row = connection.raw.execute(_SELECT, (key, now)).fetchone()
+            except FAILURES:
+                row = None
         if row is None:
             row = self._read_with_care(key, now)
         if row is None:
