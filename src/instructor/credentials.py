@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import cast
@@ -64,9 +65,11 @@ def mask_error(error: Exception) -> None:
 
 def _find_sent(error: Exception) -> list[str]:
     """Return the credentials in the headers that were sent, the longest first."""
-    response: object = getattr(error, "response", None)
-    request: object = getattr(error, "request", None) or getattr(response, "request", None)
-    headers: object = getattr(request, "headers", None)
+    headers: object = None
+    with contextlib.suppress(RuntimeError):  # by httpx, for an error or a response that has no request
+        response: object = getattr(error, "response", None)
+        request: object = getattr(error, "request", None) or getattr(response, "request", None)
+        headers = getattr(request, "headers", None)
     if not isinstance(headers, Mapping):
         return []
     sent = cast("Mapping[str, str]", headers)

@@ -7,10 +7,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import BaseModel
 
 from instructor import DiskCache, from_provider
+from instructor.credentials import mask_error
 from instructor.exceptions import InstructorRetryException
 from replies import Reply, ReplyServer, chat_completion
 
@@ -79,3 +81,9 @@ async def test_a_key_that_the_server_echoes_is_masked(
     shown += [repr(caught.value), repr(caught.value.failed_attempts), str(caught.value.create_kwargs), caplog.text]
     assert len(shown) > 5
     assert KEY not in " ".join(shown)
+
+
+def test_an_error_without_its_request_is_raised_as_it_is() -> None:
+    error = httpx2.ConnectError("not reached")
+    mask_error(error)
+    assert error.args == ("not reached",)
