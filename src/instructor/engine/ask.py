@@ -6,6 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Flow, Prepare, Send, Sleep
 from instructor.engine.retry import is_invalid_answer
@@ -17,12 +18,15 @@ from instructor.exceptions import (
     RefusalError,
 )
 from instructor.hooks import AdaptedEvent, HookName
-from instructor.messages import Completion, Part, Request, Value, copy_values
+from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.options import suggest_keyword
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
     from instructor.engine.call import Call, Prompt
+
+
+_MOST_TOKENS = 2**53
 
 
 class Received(NamedTuple):
@@ -76,7 +80,8 @@ def ask(call: Call[Any]) -> Flow[Received]:
             if attempts.answered and is_invalid_answer(error):
                 specs = call.plan.type.specs if call.plan.type else ()
                 names = [spec.name for spec in specs]
-                request = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
+                asked = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
+                request = replace_surrogates(asked)
             continue
         flaw = None if call.plan.type else find_flaw(prompt, completion)
         return Received(value, parts, completion, attempts, flaw)
@@ -118,7 +123,8 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     try:
         completion = yield from Send(prompt.wire.operation, request)
     except Exception as error:
-        if is_unreadable_answer(error):
+        mask_error(error)
+        if call.adapter.is_unreadable(error):
             attempts.answered = True  # the provider's fault, and perhaps paid for
             raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
         # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
@@ -138,16 +144,6 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
         details = {"attempt_number": attempts.number}
         yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
     return completion
-
-
-def is_unreadable_answer(error: Exception) -> bool:
-    """Whether an SDK made a pydantic model of a malformed answer, and not of the caller's arguments.
-
-    google-genai does both with the same kind of error. What it makes of answers is named ``...Response``.
-    """
-    from pydantic import ValidationError
-
-    return isinstance(error, ValidationError) and error.title.endswith("Response")
 
 
 def fail(
@@ -234,11 +230,18 @@ def find_flaw(prompt: Prompt, completion: Completion) -> str | None:
 
 
 def usage_of(prompt: Prompt, completion: Completion) -> Usage:
-    """What a completion cost; nothing where its counts are not numbers, because the answer in it is paid for."""
+    """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
     try:
-        return prompt.wire.usage(completion)
-    except (TypeError, ValueError, AttributeError):
+        usage = prompt.wire.usage(completion)
+    except (TypeError, ValueError, AttributeError, OverflowError):
         return Usage()
+    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    return Usage(*map(_check_count, counts))
+
+
+def _check_count(count: object) -> int:
+    """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
+    return int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0
 
 
 def _log(event: AdaptedEvent) -> None:

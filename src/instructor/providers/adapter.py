@@ -97,6 +97,13 @@ class Adapter(Protocol):
         """
         ...
 
+    def is_unreadable(self, error: Exception) -> bool:
+        """Whether an error of `send` says that the SDK could not read the provider's answer.
+
+        That is a failed attempt. Other errors of Python's or pydantic's own say that the SDK refused the request.
+        """
+        ...
+
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON from which `load` makes an equal one. It holds no credential."""
         ...
@@ -133,7 +140,7 @@ class FixedCapabilities:
 
 
 class NoClient:
-    """The part of an `Adapter` that concerns the SDK's client, for one that has none: nothing to prepare or close."""
+    """The part of an `Adapter` that concerns the SDK, for one that has none: nothing to prepare, close or decode."""
 
     asynchronous: bool
 
@@ -151,6 +158,10 @@ class NoClient:
 
     async def aclose(self) -> None:
         """Close nothing."""
+
+    def is_unreadable(self, error: Exception) -> bool:  # noqa: ARG002 - whatever it is
+        """Never."""
+        return False
 
 
 class SimpleAdapter(NoClient, FixedCapabilities):
