@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
-from instructor.headers import keyed_headers
+from instructor.headers import describe_header, keyed_headers
 from instructor.mode import Mode
 
 if TYPE_CHECKING:
@@ -203,7 +203,10 @@ def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:
     if isinstance(value, Mapping):
         headers = cast("Mapping[str, object]", value)
         try:
-            keyed = keyed_headers(headers)
+            keyed = {
+                name: describe_header(name, header) if isinstance(header, (str, bytes)) else header
+                for name, header in keyed_headers(headers).items()
+            }
         except Exception as error:
             raise _unreadable("arguments.extra_headers", headers, error) from error
         kept.update({"extra_headers": keyed} if keyed else {})
