@@ -27,7 +27,8 @@ from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute
 from instructor.templating import render_messages
-from instructor.wires.capabilities import Capabilities, adapt_arguments
+from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
+from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire
 
 _NOT_YET = {
@@ -287,11 +288,14 @@ class BaseClient:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
-        conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
+        rendered = render_messages(check.check_messages(messages, merged), context or None)
+        conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
         capabilities = self._adapter.published(call.model)
         mode = self._choose_mode(capabilities)
-        adapted = adapt_arguments(check.check_arguments(merged), capabilities)
-        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
+        checked = check.check_arguments(merged)
+        adapted = adapt_arguments(checked, capabilities)
+        left_out = refused_arguments(checked, capabilities)
+        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires, left_out)
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
         return next((mode for mode in capabilities.modes if mode in self._wires), next(iter(self._wires)))
@@ -311,7 +315,7 @@ class BaseClient:
                 call.context,
                 call.strict,
                 namespace,
-                prompt.arguments,
+                prompt.shown,
             )
         except NoCanonicalFormError as error:
             return call._replace(bypass=str(error))
