@@ -296,6 +296,10 @@ class TestToolChoice:
         assert request["tool_choice"] == expected
         assert ("system" in request) is (expected["type"] != "tool")
 
+    def test_parallel_calls_in_openais_word_leave_our_tool_forced(self):
+        request = write(tools=[WEATHER], parallel_tool_calls=True)
+        assert request["tool_choice"] == {**FORCED, "disable_parallel_tool_use": False}
+
     def test_without_a_binding_the_callers_tools_go_through(self):
         request = write(mode=None, tools=[WEATHER], tool_choice={"type": "auto"})
         assert (request["tools"], request["tool_choice"]) == ([WEATHER], {"type": "auto"})

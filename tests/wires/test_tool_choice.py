@@ -87,3 +87,14 @@ def test_what_only_one_provider_knows_is_kept_in_its_own_form(form):
         "genai": {"function_calling_config": {"mode": "VALIDATED"}},
     }
     assert chosen(form, own[form]) == own[form]
+
+
+def test_one_call_at_a_time_is_written_where_each_api_has_it():
+    alone = {"type": "auto", "disable_parallel_tool_use": True}
+    for wire in (OPENAI_CHAT, OPENAI_RESPONSES):
+        request = wire.write(ASKED, None, "m", {"tools": TOOLS, "tool_choice": alone})
+        assert (request["tool_choice"], request["parallel_tool_calls"]) == ("auto", False)
+    for choice in ({}, {"tool_choice": "auto"}):
+        request = ANTHROPIC_MESSAGES.write(ASKED, None, "m", {"tools": TOOLS, "parallel_tool_calls": False, **choice})
+        assert request["tool_choice"] == alone
+        assert "parallel_tool_calls" not in request

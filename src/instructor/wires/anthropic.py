@@ -56,6 +56,8 @@ BODY_ONLY = frozenset({"temperature", "top_p", "top_k"})
 _NULLABLE = frozenset({"timeout"})
 """Arguments whose None means something: no timeout. Of any other argument it means that the caller left it out."""
 _TOOL_CHOICES = {"auto": "auto", "none": "none", "required": "any"}
+_PARALLEL = "parallel_tool_calls"
+"""OpenAI's argument for what is ``disable_parallel_tool_use`` in a tool choice here."""
 _CUT_OFF = {
     "max_tokens": "The answer was cut off at max_tokens. Raise max_tokens, or ask for less.",
     "model_context_window_exceeded": "The answer was cut off: the context window is full. Send or ask for less.",
@@ -129,12 +131,14 @@ class AnthropicMessages:
             "model": model,
             "messages": _write_turns([message for message in messages if not _is_system(message)]),
             "max_tokens": _default_max_tokens(capabilities, thinking),
-            **named,
+            **{name: value for name, value in named.items() if name != _PARALLEL},
             **_write_offer(named),
         }
         instructions = [bound.instruction]
         if "tools" in bound.arguments:
             instructions.append(_offer_tools(request, bound.arguments, capabilities))
+        elif "tool_choice" in request:
+            request["tool_choice"] = {"type": "auto", **request["tool_choice"]}
         if "output_config" in bound.arguments:
             _hold_to_format(request, bound.arguments["output_config"])
         prompts = [message.get("content") for message in messages if _is_system(message)]
@@ -224,8 +228,10 @@ def _default_max_tokens(capabilities: Capabilities, thinking: Mapping[str, Any])
 def _write_offer(named: Mapping[str, Any]) -> dict[str, Any]:
     """Write the caller's own tools and tool choice, if any, in Anthropic's form."""
     choice = read_mapping(translate_choice(named, "anthropic", _write_choice), "tool_choice")
+    if _PARALLEL in named:
+        choice = {"disable_parallel_tool_use": not named[_PARALLEL], **choice}
     offer = {"tools": translate_tools(named, "anthropic", _write_tool), "tool_choice": choice}
-    return {name: value for name, value in offer.items() if named.get(name)}
+    return {name: value for name, value in offer.items() if value}
 
 
 def _write_tool(function: Function) -> Block:

@@ -31,7 +31,7 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
-from instructor.wires.tool_choice import Choice, translate_choice
+from instructor.wires.tool_choice import Choice, forbid_parallel_calls, translate_choice
 from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
@@ -94,6 +94,7 @@ class OpenAIChat:
             request |= merged
         else:
             request |= {name: value for name, value in {"tools": tools, "tool_choice": choice}.items() if value}
+        request |= forbid_parallel_calls(arguments)
         request["messages"] = drop_empty_turns(add_instruction(messages, instruction))
         return request
 

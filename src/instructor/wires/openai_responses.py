@@ -30,7 +30,7 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
-from instructor.wires.tool_choice import Choice, translate_choice
+from instructor.wires.tool_choice import Choice, forbid_parallel_calls, translate_choice
 from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
@@ -94,7 +94,7 @@ class OpenAIResponses:
         items = [item for message in drop_empty_turns(messages) for item in write_items(message)]
         asked = [{"role": "developer", "content": instruction}] if instruction else []
         others = {name: value for name, value in rename_arguments(arguments).items() if name not in chosen}
-        return {"model": model, "input": [*asked, *items], **others, **offered}
+        return {"model": model, "input": [*asked, *items], **others, **offered, **forbid_parallel_calls(arguments)}
 
     def check(self, completion: Completion) -> None:
         """Make sure that a response is whole and sound. One that is still running (``background=True``) is not."""

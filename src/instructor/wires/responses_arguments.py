@@ -8,7 +8,7 @@ from typing import Any
 from instructor.wires.arguments import read_mapping
 from instructor.wires.content import is_mapping
 
-_PLACES: Mapping[str, tuple[str, str]] = {
+PLACES: Mapping[str, tuple[str, str]] = {
     "max_tokens": ("max_output_tokens", ""),
     "max_completion_tokens": ("max_output_tokens", ""),
     "reasoning_effort": ("reasoning", "effort"),
@@ -49,13 +49,13 @@ def rename_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     renamed: dict[str, Any] = {}
     for name, value in arguments.items():
-        place, member = _PLACES.get(name, ("", ""))
+        place, member = PLACES.get(name, ("", ""))
         if member:
             renamed[place] = {**renamed.get(place, {}), member: _flatten_format(value) if member == "format" else value}
         elif place:
             renamed[place] = value
     for name, value in arguments.items():
-        if name not in _PLACES and name not in LACKING:
+        if name not in PLACES and name not in LACKING:
             renamed[name] = {**renamed[name], **read_mapping(value, name)} if is_mapping(renamed.get(name)) else value
     return renamed
 

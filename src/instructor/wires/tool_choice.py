@@ -54,6 +54,14 @@ def translate_choice(arguments: Mapping[str, Any], form: ToolForm, write: Callab
     return wanted if choice is None else write(choice)
 
 
+def forbid_parallel_calls(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Write as OpenAI's APIs have it that a choice in Anthropic's form allows one call only."""
+    choice = read_choice(arguments.get("tool_choice"))
+    if choice is None or choice.is_alone is None or "parallel_tool_calls" in arguments:
+        return {}
+    return {"parallel_tool_calls": not choice.is_alone}
+
+
 def read_choice(wanted: Any) -> Choice | None:
     """Read a ``tool_choice`` of any form; None where it is in none."""
     if isinstance(wanted, str):
