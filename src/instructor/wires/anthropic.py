@@ -138,7 +138,7 @@ class AnthropicMessages:
         if "tools" in bound.arguments:
             instructions.append(_offer_tools(request, bound.arguments, capabilities))
         elif "tool_choice" in request:
-            request["tool_choice"] = {"type": "auto", **request["tool_choice"]}
+            request["tool_choice"] = {"type": "auto", **read_mapping(request["tool_choice"], "tool_choice")}
         if "output_config" in bound.arguments:
             _hold_to_format(request, bound.arguments["output_config"])
         prompts = [message.get("content") for message in messages if _is_system(message)]
