@@ -47,15 +47,15 @@ class Adapter(Protocol):
         ...
 
     def capabilities(self, model: str) -> Capabilities:
-        """What to write a request to a model for: the table's row, as corrected by what `learn` has seen."""
+        """What to write a request to a model for: the table's row, as corrected by `remember`."""
         ...
 
     def published(self, model: str) -> Capabilities:
-        """The table's row of a model. `learn` does not change it, so the cache key is made of it."""
+        """The table's row of a model. `remember` does not change it, so the cache key is made of it."""
         ...
 
     def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
-        """Correct what is known of a model by an error that the provider answered with.
+        """Find what to try next after an error that the provider answered with. Remembers nothing.
 
         Args:
             model: The model that was asked.
@@ -66,6 +66,10 @@ class Adapter(Protocol):
         Returns:
             What to write the next request for; None if the error is about something else, or nothing is left to try.
         """
+        ...
+
+    def remember(self, model: str, proved: Capabilities) -> None:
+        """Note for later requests that one which was written for `proved` was not refused."""
         ...
 
     @property
@@ -137,6 +141,10 @@ class FixedCapabilities:
         """Learn nothing."""
         del model, mode, error, sent
         return None
+
+    def remember(self, model: str, proved: Capabilities) -> None:
+        """Remember nothing."""
+        del model, proved
 
 
 class NoClient:
