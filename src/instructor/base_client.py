@@ -32,6 +32,8 @@ from instructor.wires.capabilities import Capabilities, adapt_arguments, refused
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire
 
+_CALLING = (Mode.TOOLS, Mode.RESPONSES_TOOLS)
+"""The modes of the wires in which tools are called."""
 _MOST_PATHS = 8
 """Stores given with ``cache=`` to single calls that a client remembers."""
 
@@ -52,17 +54,19 @@ class BaseClient:
         hooks: Hooks | None = None,
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
-        if mode is not None and mode not in wires:
-            raise ModeError(mode.name, adapter.provider, [known.name for known in wires])
         self._adapter = adapter
-        self._wires: Mapping[Mode, Wire] = wires if mode is None else {mode: wires[mode]}
+        self._mode = mode
+        self._wires = _wires_of(mode, wires)
+        if not self._wires:
+            known = [*wires, Mode.PARALLEL_TOOLS] if _wires_of(Mode.PARALLEL_TOOLS, wires) else wires
+            raise ModeError(mode.name if mode else "", adapter.provider, [each.name for each in known])
         self._model = model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._settings, self._defaults = split_options(check.check_defaults(defaults or {}))
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
         self._key_builders: dict[Mode, KeyBuilder] = {}
-        self._plans = Plans()
+        self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
         self._paths = _Paths(self._stats)
         weakref.finalize(self, self._paths.close).atexit = False
@@ -109,7 +113,7 @@ class BaseClient:
     @property
     def mode(self) -> Mode:
         """The mode that was chosen for this client, or the one that is best for its model."""
-        return self._choose_mode(self._adapter.published(self._model or ""))
+        return self._mode or self._choose_mode(self._adapter.published(self._model or ""))
 
     @property
     def cache(self) -> BaseCache | None:
@@ -170,7 +174,7 @@ class BaseClient:
         settings = self._settings
         own = {"context": settings.context, "strict": settings.strict, "token_budget": settings.token_budget}
         kept = keyed_arguments(self._defaults) | {name: value for name, value in own.items() if value is not None}
-        modes = [mode.name for mode in self._wires]
+        modes = [mode.name for mode in (self._wires if self._mode is None else (self._mode,))]
         return [self.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
@@ -257,7 +261,7 @@ class BaseClient:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
         call = self._call(wanted.response_model, messages, keywords)
-        return call._replace(showing=wanted.show(call.strict, call.context))
+        return call._replace(showing=wanted.show(call))
 
     def _freeze(
         self,
@@ -380,6 +384,12 @@ class BaseClient:
         private = hash((repr(timeout), repr(arguments.get("api_key")), repr(arguments.get("extra_headers"))))
         source = (self._adapter, plan, retries, budget, private)
         return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
+
+
+def _wires_of(mode: Mode | None, wires: Mapping[Mode, Wire]) -> Mapping[Mode, Wire]:
+    """The wires that a client uses. Parallel tools are how a response model is compiled, and no matter of the wire."""
+    modes = _CALLING if mode is Mode.PARALLEL_TOOLS else (mode,)
+    return wires if mode is None else {name: wire for name, wire in wires.items() if name in modes}
 
 
 class _Paths:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import typing
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
@@ -12,7 +12,7 @@ from instructor.engine.call import Call
 from instructor.engine.drive import Sender
 from instructor.engine.drive_stream import drive_stream, drive_stream_async
 from instructor.engine.question import stream_answer
-from instructor.engine.showing import InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
+from instructor.engine.showing import Calls, InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Completion, ResponseModel
 from instructor.streaming.partial import shape_of, whole_of
@@ -132,24 +132,25 @@ class Wanted(NamedTuple):
 
     Attributes:
         response_model: The response model of the whole answer.
-        show: Makes what hands it out, of whether validation is strict and its context.
+        show: Makes what hands it out.
     """
 
     response_model: ResponseModel
-    show: Callable[[bool, Mapping[str, Any] | None], Showing]
+    show: Callable[[Call[Any]], Showing]
 
 
 def want_partial(response_model: ResponseModel) -> Wanted:
     """Read what `create_partial` was asked for: a type, or ``Partial[...]`` of it."""
-    from instructor.engine.response_type import WrappedType, make_response_type
+    from instructor.engine.response_type import ParallelType, WrappedType, make_response_type
 
     model = whole_of(response_model)
     if model is None:
         raise ConfigurationError("create_partial needs a response_model. Pass the class of the answer.")
     is_wrapped = isinstance(make_response_type(model), WrappedType)
 
-    def show(strict: bool, context: Mapping[str, Any] | None) -> Showing:
-        del strict, context  # partial objects are not validated
+    def show(call: Call[Any]) -> Showing:
+        if isinstance(call.plan.type, ParallelType):
+            raise ConfigurationError("In Mode.PARALLEL_TOOLS calls are shown whole. Use create_iterable.")
         return Partials(shape_of(model), is_wrapped=is_wrapped)
 
     return Wanted(model, show)
@@ -157,15 +158,18 @@ def want_partial(response_model: ResponseModel) -> Wanted:
 
 def want_items(response_model: ResponseModel, on_invalid: OnInvalid | None) -> Wanted:
     """Read what `create_iterable` was asked for: the type of an item, or ``Iterable[...]`` of it."""
-    from instructor.engine.response_type import item_validator
+    from instructor.engine.response_type import ParallelType, item_validator
 
     item = item_of(response_model) or response_model
     if item is None:
         raise ConfigurationError("create_iterable needs a response_model. Pass the class of one item.")
     validate = item_validator(item)
 
-    def show(strict: bool, context: Mapping[str, Any] | None) -> Showing:
-        return Items(lambda text: validate(text, strict, context), on_invalid or "raise")
+    def show(call: Call[Any]) -> Showing:
+        strict, context, calls = call.strict, call.context, call.plan.type
+        if isinstance(calls, ParallelType):
+            return Calls(lambda part: calls.parse_call(part, strict, context)[0], on_invalid or "raise")
+        return Items(lambda part: validate(part.text, strict, context), on_invalid or "raise")
 
     whole: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
     return Wanted(whole, show)

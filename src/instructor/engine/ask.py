@@ -207,10 +207,10 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
             attempts.answered = True
             yield from show(showing.begin())
         for delta in fold.add(chunk):
-            if ours is None and _is_answer(delta, names, prompt.mode):
+            if (ours is None or showing.takes_all) and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
-            if delta.number == ours and delta.text:
-                yield from show(showing.add(delta.text))
+            if delta.number == ours and (delta.text or showing.takes_all):
+                yield from show(showing.add(delta))
     return call.adapter.assemble(*fold.finish())
 
 

@@ -16,7 +16,7 @@ from instructor.locks import make_lock
 from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
 from instructor.wires.capabilities import Capabilities
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Binding, ToolSpec, join_bindings
 from instructor.wires.wire import Wire
 
 if typing.TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Plan:
             return None
         way = (wire.name, mode, strict, capabilities)
         if way not in self._bindings:
-            self._bindings[way] = wire.bind(self.type.specs[0], mode, strict, capabilities)
+            bindings = [wire.bind(spec, mode, strict, capabilities) for spec in self.type.specs]
+            self._bindings[way] = join_bindings(bindings)
         return self._bindings[way]
 
 
@@ -73,11 +74,15 @@ class Plans:
     not collect them here. An annotation such as ``list[User]`` may be a new object each time, so it is known by its
     parts as well.
 
+    Args:
+        parallel: Whether each member of a list is a tool of its own, as in `Mode.PARALLEL_TOOLS`.
+
     Attributes:
         by_class: Plans by the address of the class, or of an annotation that is held here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, parallel: bool = False) -> None:
+        self._parallel = parallel
         self.by_class: dict[int, Plan] = {}
         self._by_parts: dict[Any, Plan] = {}
         self._by_annotation: dict[Any, tuple[Plan, Any]] = {}
@@ -115,9 +120,10 @@ class Plans:
     def _compile(self, model: ResponseModel) -> Plan:
         response_type = None
         if model is not None:
-            from instructor.engine.response_type import make_response_type
+            from instructor.engine.response_type import make_parallel_type, make_response_type
 
-            response_type = make_response_type(model)
+            make = make_parallel_type if self._parallel else make_response_type
+            response_type = make(model)
         return Plan(next(self._numbers), response_type)
 
     def _keep(self, model: ResponseModel, plan: Plan) -> None:

@@ -19,6 +19,7 @@ ToolForm = Literal["chat", "responses", "anthropic", "genai"]
 
 _WEAKEST_FIRST: tuple[ToolChoice, ...] = ("omitted", "auto", "required", "named")
 _CALL_INSTRUCTION = "Give the final answer by calling the tool {name}, exactly once."
+_CALLS_INSTRUCTION = "Give the final answer by calling the tool {name}: once for each item, all in one turn."
 _DECLARATIONS = ("function_declarations", "functionDeclarations")
 _SCHEMAS = ("parameters", "input_schema", "parameters_json_schema", "parametersJsonSchema")
 _NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
@@ -40,9 +41,14 @@ class Function(NamedTuple):
     extra: Mapping[str, Any]
 
 
-def instruct_call(names: Sequence[str]) -> str:
-    """Write the sentence that asks for the call of a tool, for a model that can't be forced to make it."""
-    return _CALL_INSTRUCTION.format(name=" or ".join(names))
+def instruct_call(names: Sequence[str], *, repeats: bool = False) -> str:
+    """Write the sentence that asks for the call of a tool, for a model that can't be forced to make it.
+
+    Args:
+        names: The names of our tools.
+        repeats: Whether the answer is any number of calls.
+    """
+    return (_CALLS_INSTRUCTION if repeats else _CALL_INSTRUCTION).format(name=" or ".join(names))
 
 
 def find_form(tool: Any) -> ToolForm | None:
@@ -142,7 +148,8 @@ def merge_tools(
     """Offer the caller's tools beside ours, in the form of OpenAI's two APIs.
 
     Args:
-        bound: The binding's arguments, with our ``tools`` and the ``tool_choice`` that forces ours.
+        bound: The binding's arguments, with our ``tools`` and the ``tool_choice`` that forces ours: a name, or
+            ``"required"`` for any number of calls.
         tools: The caller's own tools, in the API's form.
         wanted: The caller's ``tool_choice``, which is kept; None where the caller did not say.
         capabilities: What the model can be forced to do.
@@ -154,10 +161,11 @@ def merge_tools(
     if choice is None:
         strength = limit_choice(capabilities, tools, is_hosted=_is_hosted)
         choice = {"named": forced, "omitted": None}.get(strength, strength)
-    is_sure = choice == forced or (choice == "required" and not tools)
+    repeats = forced == "required"
+    is_sure = (choice == forced and not repeats) or (choice == "required" and not tools)
     names = [get_path(tool, "function", "name") or get_path(tool, "name") for tool in bound["tools"]]
     chosen = {} if choice is None else {"tool_choice": choice}
-    return {"tools": [*tools, *bound["tools"]], **chosen}, "" if is_sure else instruct_call(names)
+    return {"tools": [*tools, *bound["tools"]], **chosen}, "" if is_sure else instruct_call(names, repeats=repeats)
 
 
 def _is_hosted(tool: Any) -> bool:
