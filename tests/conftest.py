@@ -24,6 +24,7 @@ if not hasattr(import_module("openai._base_client"), "httpx2"):
 
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
+from streams import StreamServer
 
 # How long an example takes on a busy machine is nobody's failure, and each run tries the same examples.
 hypothesis.settings.register_profile(
@@ -83,4 +84,11 @@ def valkey(valkey_server: Valkey) -> Iterator[Valkey]:
 def reply_server() -> Iterator[ReplyServer]:
     """An HTTP server on loopback whose replies the test scripts."""
     with ReplyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def stream_server() -> Iterator[StreamServer]:
+    """An HTTP server on loopback that sends scripted answers piece by piece."""
+    with StreamServer() as server:
         yield server

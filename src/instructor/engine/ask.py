@@ -24,9 +24,10 @@ from instructor.mode import Mode
 from instructor.options import suggest_keyword
 from instructor.usage import Usage
 from instructor.wires.folding import TEXT, Delta
+from instructor.wires.text import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from instructor.engine.call import Call, Prompt
     from instructor.engine.showing import Showing
@@ -69,7 +70,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
         completion: Completion = None
         try:
             completion = yield from send(call, prompt, request, attempts)
-            parts = read_parts(call, prompt, completion)
+            parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
             value = make_value(call, parts, completion)
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             corrected = None if attempts.answered else (yield from correct(call, prompt, error))
@@ -122,6 +123,18 @@ def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple
     return prompt.wire.read(completion, prompt.mode, [spec.name for spec in specs], specs)
 
 
+def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]:
+    """Take an answer as it was streamed, character by character, where an SDK keeps the data of a call and not its text.
+
+    What was shown can be shown again from the cache only at the same places of the same text.
+    """
+    text = "".join(pieces)
+    if len(parts) != 1 or not text or text == parts[0].text:
+        return parts
+    value = parse_json(text)
+    return (Part(parts[0].tool, text),) if value is not None and value == parse_json(parts[0].text) else parts
+
+
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
     """Send one request and count what it cost.
 
@@ -164,7 +177,7 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
             attempts.answered = True  # the provider's fault, and perhaps paid for
             raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
         # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
-        if not isinstance(error, TypeError) and not is_invalid_answer(error):
+        if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
             raise
         raise ConfigurationError(
             f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
@@ -184,10 +197,12 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
     streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
     if streaming is None:
         raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
-    names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
-    opening = Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}))
+    specs = call.plan.type.specs if call.plan.type else ()
+    names = [spec.name for spec in specs]
+    asked = streaming.write(request, names, prompt.capabilities.refused)
+    opening = Open(streaming.operation, asked)
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
-    fold, ours = streaming.fold(), None
+    fold, ours = streaming.fold(request, specs), None
     while True:
         chunk = yield from exchange(call, prompt, attempts, Next(stream))
         if chunk is END:
@@ -199,6 +214,7 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
             if ours is None and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and delta.text:
+                attempts.shown.append(delta.text)
                 yield from show(showing.add(delta.text))
     return call.adapter.assemble(*fold.finish())
 
@@ -285,7 +301,8 @@ def describe_change(before: Prompt, after: Prompt) -> str:
         changes.append(f"tool choice {before.capabilities.tool_choice} -> {after.capabilities.tool_choice}")
     if after.capabilities.output_limit != before.capabilities.output_limit:
         changes.append(f"{before.capabilities.output_limit} -> {after.capabilities.output_limit}")
-    left_out = sorted(before.arguments.keys() - after.arguments.keys() - {before.capabilities.output_limit})
+    dropped = after.capabilities.refused - before.capabilities.refused  # a stream may have added one of these itself
+    left_out = sorted((before.arguments.keys() - after.arguments.keys() - {before.capabilities.output_limit}) | dropped)
     if left_out:
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"

@@ -33,6 +33,8 @@ _OMITTABLE = (
     "parallel_tool_calls",
     "reasoning_effort",
     "verbosity",
+    "stream_options",
+    "eager_input_streaming",
 )
 """Arguments without which a request still asks the same question. Any other refused argument is the caller's error."""
 
@@ -190,6 +192,8 @@ _IMAGES = r"\bimages\b|\bimage (?:urls?|inputs?)\b"
 """What only the caller can have sent, beside the tools and the format that modes need."""
 _NAMES = "|".join(_OMITTABLE)
 _ARGUMENT = rf"\b({_NAMES})\b['\"`]*"
+_LOCATED = rf"\b({_NAMES})\b['\"\])]*, *['\"]msg['\"]: *['\"]extra inputs"
+"""How servers built on pydantic refuse an argument: "'loc': ['body', 'stream_options'], 'msg': 'Extra inputs ...'"."""
 _REFUSED_VALUE = (
     r"\bsupported values are\b|\bonly\b[^.\n]*\bwhen\b"
     rf"|\A(?!.*\bonly the default\b).*\b(?:{_NAMES})\b['\"`]*:? do(?:es)? not support\b"
@@ -247,7 +251,8 @@ _RULES: tuple[_Rule, ...] = (
     # with this model. Supported values are: ...", "`temperature` may only be set to 1 when thinking is enabled".
     _Rule(
         rf"{_ARGUMENT}:? (?:is |are |does |do |may |can )?(?:{_NOT}|deprecated|only |extra inputs)"
-        rf"|(?:unsupported|unrecognized|unknown|unexpected|not support(?:ed)?|not allowed)[^.\n]{{0,60}}?{_ARGUMENT}",
+        rf"|(?:unsupported|unrecognized|unknown|unexpected|not support(?:ed)?|not allowed)[^.\n]{{0,60}}?{_ARGUMENT}"
+        rf"|{_LOCATED}",
         _omit_argument,
         unless=_REFUSED_VALUE,
     ),

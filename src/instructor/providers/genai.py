@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from instructor.exceptions import ConfigurationError
@@ -59,6 +61,55 @@ def _read(model: Any, body: Any) -> Any:
 CODEC = Codec(kinds={"GenerateContentResponse": "google.genai.types"}, write=_write, read=_read)
 
 
+class GenaiAdapter(SdkAdapter):
+    """An adapter whose asynchronous streams end their connections when they are closed."""
+
+    def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
+        method = super()._find_method(client, operation)
+        if not (self.asynchronous and operation.endswith("_stream")):
+            return method
+
+        async def stream(**request: Any) -> Any:
+            return _Chunks(await method(**request))
+
+        return stream
+
+
+class _Chunks:
+    """The SDK's stream: generators in generators, of which closing the first closes no other.
+
+    The last one reads an HTTP response. The two refer to each other, so that the connection would stay open until the
+    garbage collector finds them.
+    """
+
+    def __init__(self, chunks: Any) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Close the first generator and the connection."""
+        responses = [*_responses_in(self._chunks)]
+        await self._chunks.aclose()
+        for response in responses:
+            closed = (getattr(response, "aclose", None) or response.close)()  # httpx's, or aiohttp's
+            if inspect.isawaitable(closed):
+                await closed
+
+
+def _responses_in(generator: Any) -> Iterator[Any]:
+    """The HTTP responses that a suspended generator reads, itself or through others."""
+    for held in gc.get_referents(generator):
+        if inspect.isasyncgen(held):
+            yield from _responses_in(held)
+        elif (response := getattr(held, "response_stream", None)) is not None:
+            yield response
+
+
 def make_adapter(
     vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
 ) -> SdkAdapter:
@@ -85,7 +136,7 @@ def make_adapter(
     arguments = {name: options.get(name) for name in ("credentials", "project", "location", "debug_config")}
     owned = asynchronous and not _brings_connections(http)
     settled = not _names_members(http, asynchronous)
-    return SdkAdapter(
+    return GenaiAdapter(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
@@ -117,7 +168,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
         "from_genai() takes a google.genai.Client; pass use_async=True to use its asynchronous half.",
     )
     vendor = find_vendor("vertexai" if client.vertexai is True else "google")
-    return vendor, SdkAdapter(
+    return vendor, GenaiAdapter(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_client(client),
