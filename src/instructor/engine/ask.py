@@ -261,7 +261,9 @@ def fail(
         "max_attempts": call.retries.limit,
         "is_last_attempt": seconds is None,
     }
-    name = HookName.PARSE_ERROR if attempts.answered and not final else HookName.COMPLETION_ERROR
+    is_broken = call.showing is not None and completion is None and not is_invalid_answer(error)  # a stream that broke
+    is_parsed = attempts.answered and not final and not is_broken
+    name = HookName.PARSE_ERROR if is_parsed else HookName.COMPLETION_ERROR
     if call.hooks.has_handlers(name):
         yield from Emit(call.hooks, name, (error,), details)
     if seconds is not None:

@@ -473,5 +473,5 @@ def _dump_block(block: Any) -> Block:
     The input of a streamed call may be text that isn't JSON. The API takes objects only, and this is how it wants to
     be told.
     """
-    written = {**(write_members(block) if isinstance(block, BaseModel) or is_mapping(block) else vars(block))}
+    written: Block = {**(write_members(block) if isinstance(block, BaseModel) or is_mapping(block) else vars(block))}
     return {**written, "input": {"INVALID_JSON": text}} if (text := get_text(written, "input")) else written

@@ -54,7 +54,7 @@ class _Block:
         grown = {name: "".join(pieces) for name, pieces in self.pieces.items()}
         text = grown.pop("input", "")
         value = parse_json(text) if text else None
-        whole = {"input": value if isinstance(value, dict) else text} if text else {}
+        whole: dict[str, Any] = {"input": value if isinstance(value, dict) else text} if text else {}
         return {**self.body, **{name: get_text(self.body, name) + text for name, text in grown.items()}, **whole}
 
 
@@ -143,7 +143,7 @@ class MessageFold:
         """Take ``message_delta``: why the message ends, and what it has cost in all so far."""
         if not self._message:
             raise ended_early(_NAME, "its beginning is missing")
-        usage = {**(self._message.get("usage") or {})}
+        usage: dict[str, Any] = {**(self._message.get("usage") or {})}
         usage |= {name: write_members(value) for name, value in members_of(get_path(event, "usage") or {})}
         others = {name: value for name, value in members_of(event) if name not in ("type", "delta", "usage")}
         for name, value in (*others.items(), *members_of(get_path(event, "delta") or {})):

@@ -91,7 +91,9 @@ class Streaming(NamedTuple):
 
 
 def _add(ours: Any, theirs: Any) -> Any:
-    return {**ours, **theirs} if isinstance(ours, dict) and isinstance(theirs, Mapping) else ours
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return {**cast("Mapping[str, Any]", ours), **cast("Mapping[str, Any]", theirs)}
+    return ours
 
 
 def ended_early(wire: str, reason: str = "") -> ProviderError:

@@ -69,7 +69,7 @@ class ResponseFold:
         for chunk in map(_members, self._chunks):
             for candidate in chunk.pop("candidates", None) or ():
                 pieces.setdefault(candidate.get("index") or 0, []).append(candidate)
-            usage = {**(body.get("usage_metadata") or {}), **(chunk.get("usage_metadata") or {})}
+            usage: dict[str, Any] = {**(body.get("usage_metadata") or {}), **(chunk.get("usage_metadata") or {})}
             body |= {**chunk, **({"usage_metadata": usage} if usage else {})}
         candidates = [_join_candidates(pieces[index]) for index in sorted(pieces)]
         if not (candidates and candidates[0].get("finish_reason")) and not body.get("prompt_feedback"):
