@@ -48,6 +48,7 @@ KNOWS: dict[str, set[str]] = {
     "factory": GROUND
     | {"wires", "cache", "providers.adapter", "providers", "offline", "engine", "client", "validation"},
     "patching": GROUND | {"client", "factory", "providers"},
+    "dsl": GROUND | {"client", "engine", "streaming", "wires"},
     "core": GROUND,
     "__main__": {"cli"},
     "cli": GROUND | {"cache", "client", "factory", ""},

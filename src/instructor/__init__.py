@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from instructor import cache, exceptions, hooks
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
     from instructor.client import AsyncInstructor, Instructor
+    from instructor.dsl.citation import CitationMixin
+    from instructor.dsl.iterable import IterableModel
+    from instructor.dsl.maybe import Maybe
+    from instructor.dsl.schema import (
+        OpenAISchema,
+        ResponseSchema,
+        generate_anthropic_schema,
+        generate_gemini_schema,
+        generate_openai_schema,
+        openai_schema,
+        response_schema,
+    )
+    from instructor.dsl.validators import llm_validator, openai_moderation
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
@@ -44,13 +57,18 @@ else:
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
             "CacheEvent": "instructor.hooks",
+            "CitationMixin": "instructor.dsl.citation",
             "DiskCache": "instructor.cache",
             "HookName": "instructor.hooks",
             "Hooks": "instructor.hooks",
             "Instructor": "instructor.client",
+            "IterableModel": "instructor.dsl.iterable",
+            "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
+            "OpenAISchema": "instructor.dsl.schema",
             "Partial": "instructor.streaming.partial",
             "RedisCache": "instructor.cache",
+            "ResponseSchema": "instructor.dsl.schema",
             "apatch": "instructor.patching",
             "cache": "instructor.cache",
             "exceptions": "instructor.exceptions",
@@ -59,10 +77,17 @@ else:
             "from_litellm": "instructor.patching",
             "from_openai": "instructor.factory",
             "from_provider": "instructor.factory",
+            "generate_anthropic_schema": "instructor.dsl.schema",
+            "generate_gemini_schema": "instructor.dsl.schema",
+            "generate_openai_schema": "instructor.dsl.schema",
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
+            "llm_validator": "instructor.dsl.validators",
+            "openai_moderation": "instructor.dsl.validators",
+            "openai_schema": "instructor.dsl.schema",
             "patch": "instructor.patching",
             "register_provider": "instructor.providers.registry",
+            "response_schema": "instructor.dsl.schema",
         },
         _explain,
     )
@@ -74,13 +99,18 @@ __all__ = [
     "AutoCache",
     "BaseCache",
     "CacheEvent",
+    "CitationMixin",
     "DiskCache",
     "HookName",
     "Hooks",
     "Instructor",
+    "IterableModel",
+    "Maybe",
     "Mode",
+    "OpenAISchema",
     "Partial",
     "RedisCache",
+    "ResponseSchema",
     "apatch",
     "cache",
     "exceptions",
@@ -89,8 +119,15 @@ __all__ = [
     "from_litellm",
     "from_openai",
     "from_provider",
+    "generate_anthropic_schema",
+    "generate_gemini_schema",
+    "generate_openai_schema",
     "hooks",
     "instructor_cache",
+    "llm_validator",
+    "openai_moderation",
+    "openai_schema",
     "patch",
     "register_provider",
+    "response_schema",
 ]

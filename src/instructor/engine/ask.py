@@ -171,7 +171,7 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
     """
     started = time.perf_counter()
     try:
-        return (yield from effect)
+        return (yield from effect)  # pyright: ignore[reportUnknownVariableType] - three effects, each with its own
     except Exception as error:
         if is_unreadable_answer(error):
             attempts.answered = True  # the provider's fault, and perhaps paid for

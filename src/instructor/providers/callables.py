@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from instructor.exceptions import CacheEntryError, ConfigurationError
 from instructor.providers import openai
@@ -41,9 +41,9 @@ class ShapedCodec:
         Raises:
             CacheEntryError: It is of another class.
         """
-        if is_plain(completion):
+        if isinstance(completion, dict) and is_plain(cast("object", completion)):
             return _DATA.dump(completion)
-        return _find_codec(type(completion).__name__).dump(completion)
+        return _find_codec(cast("object", completion).__class__.__name__).dump(completion)
 
     def load(self, text: str) -> Any:
         """Make the completion that `dump` wrote.
@@ -51,9 +51,10 @@ class ShapedCodec:
         Raises:
             CacheEntryError: The text is damaged.
         """
-        data = _DATA.load(text)
-        is_tagged = isinstance(data, dict) and data.keys() == {"kind", "private", "body"}
-        return _find_codec(str(data["kind"])).load(text) if is_tagged else data
+        data = cast("dict[str, object]", _DATA.load(text))
+        if data.keys() == {"kind", "private", "body"}:
+            return _find_codec(str(data["kind"])).load(text)
+        return data
 
     def make(self, kind: str, body: Any) -> Any:
         """Make a completion of the data of a streamed answer."""

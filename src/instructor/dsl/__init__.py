@@ -1,0 +1,10 @@
+"""Ready-made response models, and validators that ask a model. The import paths are those of 1.x."""
+
+from __future__ import annotations
+
+from instructor.dsl.citation import CitationMixin
+from instructor.dsl.iterable import IterableModel
+from instructor.dsl.maybe import Maybe
+from instructor.streaming.partial import Partial
+
+__all__ = ["CitationMixin", "IterableModel", "Maybe", "Partial"]
