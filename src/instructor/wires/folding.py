@@ -91,9 +91,9 @@ class Streaming(NamedTuple):
 
 
 def _add(ours: Any, theirs: Any) -> Any:
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return {**cast("Mapping[str, Any]", ours), **cast("Mapping[str, Any]", theirs)}
-    return ours
+    if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):
+        return cast("Any", ours)
+    return {**cast("Mapping[str, Any]", ours), **cast("Mapping[str, Any]", theirs)}
 
 
 def ended_early(wire: str, reason: str = "") -> ProviderError:
