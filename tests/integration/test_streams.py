@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from instructor import AutoCache, Mode
+from instructor import AutoCache, Mode, from_provider
 from instructor.usage import Usage
+from servers import Aimock
 from streams import (
     CUTS,
     JASON,
@@ -163,3 +164,19 @@ async def test_calls_of_several_tools_are_told_apart_by_index(
         assert len(names) > 1
         assert all(JASON["name"].startswith(name) for name in names)
         assert list(client.create_partial(response_model=User, messages=ASK, tools=[WEATHER])) == shown
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(("model", "mode"), WIRES, ids=str)
+async def test_each_wire_streams_from_an_independent_server(
+    aimock: Aimock, model: str, mode: Mode, is_async: bool
+) -> None:
+    aimock.answer("Jason", JASON, tool="User")
+    client = from_provider(model, mode=mode, cache=AutoCache(), async_client=is_async)
+    shown = await take(client.create_partial(response_model=User, messages=ASK))
+    assert shown[-1] == User(**JASON)
+    assert await take(client.create_partial(response_model=User, messages=ASK)) == shown
+    assert await settle(client.create(response_model=User, messages=ASK)) == shown[-1]
+    assert len(aimock.requests()) == 1
+    client._adapter.close()
+    await client._adapter.aclose()
