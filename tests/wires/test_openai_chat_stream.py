@@ -44,8 +44,20 @@ def calls_of(body: dict[str, Any]) -> list[tuple[str, str]]:
         (piece('{"a":1}', "One", index=0, id="x"), piece("{}", "Two", index=0, id="y")),
         (piece('{"a"', "One", index=0, id="x"), piece("{}", "Two", index=1, id="y"), piece(":1}", index=0)),
         (piece('{"a"', "One", index=0, id="x"), piece(":1}", "", index=0, id=""), piece("{}", "Two", index=1, id="y")),
+        (piece('{"a"', "One"), piece(":1}"), piece("{}", "Two")),
+        (piece('{"a"', "One", index=0), piece(":1}", "One", index=0), piece("{}", "Two", index=1)),
     ],
-    ids=["index", "counted from 1", "no index", "id only", "same index", "interleaved", "empty name and id"],
+    ids=[
+        "index",
+        "counted from 1",
+        "no index",
+        "id only",
+        "same index",
+        "interleaved",
+        "empty name and id",
+        "name only",
+        "name repeated",
+    ],
 )
 def test_calls_are_told_apart(chunks: Any) -> None:
     deltas, body = fold(*chunks, END)

@@ -113,12 +113,16 @@ _WHOLE = frozenset({"id", "type", "role", "object", "name", "model", "format", "
 
 def members_of(value: Any) -> Iterator[tuple[str, Any]]:
     """The members of a chunk that were sent, whether it is data or an object of an SDK."""
-    if isinstance(value, Mapping):
-        items: Iterable[tuple[str, Any]] = cast("Mapping[str, Any]", value).items()
-    else:
-        extra: dict[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
-        items = [*cast("dict[str, Any]", vars(value)).items(), *extra.items()]
-    return ((name, member) for name, member in items if member is not None)
+    return ((name, member) for name, member in look_into(value).items() if member is not None)
+
+
+def look_into(value: Any) -> Mapping[str, Any]:
+    """As `members_of`, but with members that are None, and not to be changed. This runs for every chunk."""
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    extra: dict[str, Any] | None = getattr(value, "__pydantic_extra__", None)
+    members: dict[str, Any] = value.__dict__
+    return {**members, **extra} if extra else members
 
 
 def merge(whole: dict[str, Any], delta: Any) -> None:
