@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
+    from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
     from instructor.providers.registry import register_provider
 else:
@@ -39,14 +40,17 @@ else:
         __name__,
         {
             "AsyncInstructor": "instructor.client",
+            "Audio": "instructor.media.medium",
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
             "CacheEvent": "instructor.hooks",
             "DiskCache": "instructor.cache",
             "HookName": "instructor.hooks",
             "Hooks": "instructor.hooks",
+            "Image": "instructor.media.medium",
             "Instructor": "instructor.client",
             "Mode": "instructor.mode",
+            "PDF": "instructor.media.medium",
             "RedisCache": "instructor.cache",
             "cache": "instructor.cache",
             "exceptions": "instructor.exceptions",
@@ -63,16 +67,19 @@ else:
 
 __version__ = "2.0.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
+    "Audio",
     "AutoCache",
     "BaseCache",
     "CacheEvent",
     "DiskCache",
     "HookName",
     "Hooks",
+    "Image",
     "Instructor",
     "Mode",
+    "PDF",
     "RedisCache",
     "cache",
     "exceptions",

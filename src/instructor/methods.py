@@ -17,6 +17,8 @@ from instructor.options import NOT_GIVEN, NotGiven
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
 
+    from instructor.media.policy import FetchPolicy
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -32,6 +34,8 @@ def call_keywords(
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
     token_budget: int | None = None,
+    autodetect_images: bool = False,
+    media_policy: FetchPolicy | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -48,6 +52,9 @@ def call_keywords(
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.
         token_budget: Tokens after which no further attempt is made.
+        autodetect_images: Whether texts in the messages that are data URIs, URLs of media or paths of media files are
+            sent as what they stand for. Don't use it with a stranger's texts, which could name your files.
+        media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from instructor.cache.store import BaseCache
     from instructor.hooks import Hooks
+    from instructor.media.policy import FetchPolicy
 
 
 class NotGiven:
@@ -37,6 +38,8 @@ class Options:
     cache_ttl: float | timedelta | None = None
     cache_namespace: str | None = None
     token_budget: int | None = None
+    autodetect_images: bool = False
+    media_policy: FetchPolicy | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

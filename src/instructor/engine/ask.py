@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Emit, Flow, Prepare, Send, Sleep
+from instructor.engine.effects import Emit, Fetch, Flow, Prepare, Send, Sleep
 from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import (
     ConfigurationError,
@@ -51,7 +51,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
         IncompleteOutputException: The answer was cut off.
         ConfigurationError: The request cannot be made.
     """
-    prompt = current(call, call.load_prompt())
+    prompt = yield from fetch_media(call, current(call, call.load_prompt()))
     request = write_request(call, prompt)
     attempts = Attempts(call.adapter.provider, call.model)
     if not call.adapter.ready:
@@ -67,7 +67,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
             corrected = None if attempts.answered else (yield from correct(call, prompt, error))
             if corrected is not None:
                 attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
-                prompt = corrected
+                prompt = yield from fetch_media(call, corrected)
                 request = write_request(call, prompt)
                 continue
             seconds = yield from fail(call, attempts, request, error, completion)
@@ -88,10 +88,30 @@ def current(call: Call[Any], prompt: Prompt) -> Prompt:
     return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
 
 
+def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
+    """Fetch the media that can't be sent as URLs in the prompt's way.
+
+    Raises:
+        MultimodalError: One can't be fetched, or can't be sent at all.
+    """
+    if prompt.media_policy is None:
+        return prompt
+    from instructor.media.conversation import list_media_to_load, replace_media
+
+    missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
+    if not missing:
+        return prompt
+    loaded = yield from Fetch(missing, prompt.media_policy)
+    return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
+
+
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
     """Write the first request in the prompt's way."""
+    from instructor.media.conversation import write_media
+
+    messages = write_media(prompt.messages, prompt.wire.name, call.adapter.provider)
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
-    return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments, prompt.capabilities)
+    return prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from instructor.engine.plan import Plan
     from instructor.engine.retry import RetryPolicy
     from instructor.hooks import Hooks
+    from instructor.media.policy import FetchPolicy
     from instructor.providers.adapter import Adapter
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Prompt(NamedTuple):
         mode: How the model is made to answer in shape.
         capabilities: What the model can do.
         wires: The wires of the modes that may be used; one, where the caller named the mode.
+        media_policy: What may be fetched of the media in the messages; None where there are none.
     """
 
     messages: Messages
@@ -47,12 +49,13 @@ class Prompt(NamedTuple):
     mode: Mode
     capabilities: Capabilities
     wires: Mapping[Mode, Wire]
+    media_policy: FetchPolicy | None = None
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
         mode = next((mode for mode in capabilities.modes if mode in self.wires), self.mode)
         arguments = adapt_arguments(self.arguments, capabilities)
-        return Prompt(self.messages, arguments, self.wires[mode], mode, capabilities, self.wires)
+        return self._replace(arguments=arguments, wire=self.wires[mode], mode=mode, capabilities=capabilities)
 
     def sends_same_as(self, other: Prompt) -> bool:
         """Whether the request is the other prompt's. Modes that aren't used make no difference to it."""
@@ -117,6 +120,7 @@ class Call(NamedTuple, Generic[T]):
         context: For validators: the caller's own object.
         strict: Whether validation is strict.
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
+        media_policy: What may be fetched, where there are media in the messages.
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
@@ -136,6 +140,7 @@ class Call(NamedTuple, Generic[T]):
     context: Mapping[str, Any] | None = None
     strict: bool = True
     token_budget: int | None = None
+    media_policy: FetchPolicy | None = None
     path: CachePath | None = None
     key: str | None = None
     bypass: str | None = None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol, TypeVar, assert_never
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
-from instructor.engine.effects import Claim, Effect, Emit, Flow, Prepare, Read, Send, Sleep, Wait, Write
+from instructor.engine.effects import Claim, Effect, Emit, Fetch, Flow, Prepare, Read, Send, Sleep, Wait, Write
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
+
+if TYPE_CHECKING:
+    from instructor.media.frozen import FrozenMedium
+    from instructor.media.policy import FetchPolicy
 
 T = TypeVar("T")
 
@@ -100,6 +105,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return sender.prepare()
         case Sleep(seconds):
             return time.sleep(seconds)
+        case Fetch(media, policy):
+            return fetch_media(media, policy)
         case _:
             assert_never(effect)
 
@@ -125,8 +132,19 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             import asyncio
 
             return await asyncio.sleep(seconds)
+        case Fetch(media, policy):
+            import asyncio
+
+            return await asyncio.to_thread(fetch_media, media, policy)
         case _:
             assert_never(effect)
+
+
+def fetch_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:
+    """Fetch media in this thread; what that takes is imported when it is needed."""
+    from instructor.media.conversation import load_media
+
+    return load_media(media, policy)
 
 
 def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[Any] | Flight[Any]:
