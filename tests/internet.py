@@ -18,6 +18,7 @@ class Internet:
         answers: What each lookup of a name returns, in turn; the last one is repeated.
         lookups: The names that were looked up.
         connections: The addresses that were connected to.
+        timeouts: The seconds that each connection was given.
         port: Where connections to a public address really go.
     """
 
@@ -25,6 +26,7 @@ class Internet:
         self.answers: dict[str, list[list[str]]] = {}
         self.lookups: list[str] = []
         self.connections: list[tuple[str, int]] = []
+        self.timeouts: list[float] = []
         self.port = 0
         self._resolve: Callable[..., Any] = socket.getaddrinfo
         self._connect: Callable[..., Any] = socket.create_connection
@@ -45,9 +47,10 @@ class Internet:
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
 
-    def connect(self, address: tuple[str, int], *arguments: Any, **keywords: Any) -> socket.socket:
+    def connect(self, address: tuple[str, int], timeout: Any = None, *arguments: Any, **keywords: Any) -> socket.socket:
         """Connect; a public address leads to `port`."""
         self.connections.append(address)
+        self.timeouts.append(timeout)
         wanted = ("127.0.0.1", self.port) if address[0] == PUBLIC else address
-        made: socket.socket = self._connect(wanted, *arguments, **keywords)
+        made: socket.socket = self._connect(wanted, timeout, *arguments, **keywords)
         return made

@@ -43,6 +43,7 @@ def test_a_body_is_fetched_from_the_address_that_was_checked(web: ReplyServer, i
     web.script(Reply(PNG))
     assert fetch(URL + "?a=b c", POLICY, MOST) == PNG
     assert internet.connections == [(PUBLIC, 80)]
+    assert 0 < internet.timeouts[0] <= POLICY.seconds
     (received,) = web.requests
     assert (received.path, received.headers["Host"]) == ("/a.png?a=b%20c", "cdn.example")
 
@@ -247,6 +248,7 @@ def test_what_is_fetched_is_what_it_should_be(web: ReplyServer):
     image = Image.from_url(URL).fetch()
     assert (image.media_type, image.source) == ("image/jpeg", URL)
     assert image.fetch() is image
+    assert "inline_data" in image.to_genai(), "the bytes are sent and not the URL"
     assert image.frozen().__cache_key__() == Image.from_bytes(JPEG).frozen().__cache_key__()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,7 +31,7 @@ class FetchPolicy:
         >>> client = instructor.from_provider("offline/demo", media_policy=FetchPolicy(hosts={"cdn.example.com"}))
     """
 
-    hosts: frozenset[str] | None = None
+    hosts: AbstractSet[str] | None = None
     private: bool = False
     most_bytes: int | None = None
     seconds: float = 30.0
