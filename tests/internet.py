@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ class Internet:
         lookups: The names that were looked up.
         connections: The addresses that were connected to.
         timeouts: The seconds that each connection was given.
+        answering: Clear while the name server lets everybody wait.
         port: Where connections to a public address really go.
     """
 
@@ -28,6 +30,8 @@ class Internet:
         self.connections: list[tuple[str, int]] = []
         self.timeouts: list[float] = []
         self.port = 0
+        self.answering = threading.Event()
+        self.answering.set()
         self._resolve: Callable[..., Any] = socket.getaddrinfo
         self._connect: Callable[..., Any] = socket.create_connection
         monkeypatch.setattr(socket, "getaddrinfo", self.resolve)
@@ -43,6 +47,7 @@ class Internet:
         if host not in self.answers:
             return self._resolve(host, port, *arguments, **keywords)
         self.lookups.append(host)
+        self.answering.wait()
         answers = self.answers[host]
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from instructor.exceptions import MultimodalError
 from instructor.media import PDF, Audio, Image, ImageWithCacheControl, autodetect_media
 from instructor.media.detection import detect, detect_params
-from samples import JPEG, MP3, PDF_BYTES, PNG
+from samples import JPEG, MP3, PDF_BYTES, PNG, TYPES
 
 
 @pytest.mark.parametrize(("data", "kind"), [(PNG, Image), (MP3, Audio), (PDF_BYTES, PDF)])
@@ -26,7 +26,7 @@ def test_a_url_is_detected_by_its_suffix(suffix: str, kind: type):
         assert type(autodetect_media(f"{scheme}://example.com/a.{suffix}")) is kind
 
 
-@pytest.mark.parametrize(("data", "kind"), [(PNG, Image), (MP3, Audio), (PDF_BYTES, PDF)])
+@pytest.mark.parametrize(("data", "kind"), [(PNG, Image), (PDF_BYTES, PDF)])
 def test_base64_is_detected_by_its_beginning(data: bytes, kind: type):
     found = detect(b64encode(data + bytes(5000)).decode())
     assert type(found) is kind
@@ -47,6 +47,20 @@ def test_base64_is_detected_by_its_beginning(data: bytes, kind: type):
 def test_text_stays_text(text: str):
     assert detect(text) is None
     assert autodetect_media(text) == text
+
+
+@given(st.text("abcdefgxyzABCXYZ0129+/ \n=", min_size=16) | st.from_regex(r"//[a-z]+(/[a-z]+)+", fullmatch=True))
+def test_words_and_paths_that_look_like_base64_stay_text(text: str):
+    assert detect(text) is None
+
+
+def test_a_video_is_not_taken_for_a_sound(tmp_path: Path):
+    for suffix, data in ((".mp4", TYPES["audio/mp4"]), (".webm", TYPES["audio/webm"])):
+        (tmp_path / f"film{suffix}").write_bytes(data)
+        assert detect(str(tmp_path / f"film{suffix}")) is None
+        assert detect(f"https://example.com/film{suffix}") is None
+    (tmp_path / "song.m4a").write_bytes(TYPES["audio/mp4"])
+    assert isinstance(detect(str(tmp_path / "song.m4a")), Audio)
 
 
 def test_a_file_of_another_type_stays_text(tmp_path: Path):

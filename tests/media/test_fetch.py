@@ -224,6 +224,14 @@ def test_a_server_that_drips_is_stopped_in_time(begin: bytes, raw_server: Any, i
         stop.set()
 
 
+def test_a_name_server_that_does_not_answer_is_given_up_in_time(web: ReplyServer, internet: Internet):
+    internet.answering.clear()
+    try:
+        assert "longer than 0.1 seconds" in refused(URL, FetchPolicy(seconds=0.1))
+    finally:
+        internet.answering.set()
+
+
 def test_https_checks_the_certificate_of_the_name(web: ReplyServer, monkeypatch: pytest.MonkeyPatch):
     names: list[str] = []
 

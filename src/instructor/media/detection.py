@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from instructor.media.encoding import is_data_uri
-from instructor.media.kinds import guess_type, kind_of, plain_type, sniff
+from instructor.exceptions import MultimodalError
+from instructor.media.encoding import decode_base64, is_data_uri
+from instructor.media.kinds import AUDIO, guess_type, kind_of, plain_type, sniff
 from instructor.media.medium import PDF, Audio, Image, ImageWithCacheControl, Medium, is_file
 
 _CLASSES: Mapping[str, type[Medium]] = {kind.kind.name: kind for kind in (Image, Audio, PDF)}
 _URL = re.compile(r"(?:https?|gs)://\S+", re.IGNORECASE)
+_OFTEN_VIDEO = frozenset({"audio/mp4", "audio/webm"})
+"""Containers that hold videos more often than sounds, so that a file of one needs the suffix of a sound."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{16,}={0,2}\s*")
 
 
@@ -19,7 +22,7 @@ def autodetect_media(source: str | Path | Medium) -> Medium | str:
     """Find out whether a source is an image, a sound or a PDF.
 
     Args:
-        source: A data URI, a URL whose suffix tells its type, the path of a file, or base64.
+        source: A data URI, a URL whose suffix tells its type, the path of a file, or an image's or a PDF's base64.
 
     Returns:
         The medium; the source itself where it is none, or can't be used.
@@ -64,7 +67,8 @@ def _choose(text: str) -> type[Medium] | None:
         return _class_of(guess_type(text))
     if is_file(text):
         with Path(text).open("rb") as file:
-            return _class_of(sniff(file.read(1024)) or guess_type(text))
+            found = sniff(file.read(1024))
+        return _class_of(guess_type(text) if found is None or found in _OFTEN_VIDEO else found)
     return _class_of(_sniff_base64(text)) if _BASE64.fullmatch(text) else None
 
 
@@ -74,8 +78,13 @@ def _class_of(media_type: str) -> type[Medium] | None:
 
 
 def _sniff_base64(text: str) -> str:
-    """The type of base64 by its beginning, which is enough to know whether to decode the rest."""
-    from instructor.media.encoding import decode_base64
+    """The type of base64 by its beginning, which is enough to know whether to decode the rest.
 
+    Sounds aren't looked for: they begin with so few bytes in common that a text such as a path looks like one.
+    """
     head = "".join(text[:2048].split())
-    return sniff(decode_base64(head[: len(head) // 4 * 4] if len(text) > len(head) else head)) or ""
+    try:
+        found = sniff(decode_base64(head[: len(head) // 4 * 4]))
+    except MultimodalError:  # it's text, without spaces
+        return ""
+    return "" if found is None or found in AUDIO.types else found

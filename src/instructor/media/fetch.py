@@ -11,8 +11,10 @@ import io
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -85,7 +87,7 @@ def _failed(url: str, reason: str) -> MultimodalError:
 def _ask(url: str, limits: _Limits) -> bytes | str:
     """Ask once. Returns the body, or where to ask instead."""
     target = _take_apart(url, limits.policy)
-    with _connect(target, _resolve(target, limits.policy), limits) as connection:
+    with _connect(target, _resolve(target, limits), limits) as connection:
         connection.sendall(_write_request(target))
         response = http.client.HTTPResponse(cast("socket.socket", _Timed(connection, limits)), method="GET")
         response.begin()
@@ -110,18 +112,32 @@ def _port_of(target: SplitResult) -> int:
     return target.port or _PORTS[target.scheme]
 
 
-def _resolve(target: SplitResult, policy: FetchPolicy) -> list[str]:
+def _resolve(target: SplitResult, limits: _Limits) -> list[str]:
     """The addresses of a host. One that isn't public is enough to refuse: which one is asked would be luck."""
-    found = socket.getaddrinfo(target.hostname, _port_of(target), type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    addresses = _look_up(target.hostname or "", _port_of(target)).result(limits.remaining())
     private = [address for address in addresses if not is_public(address)]
-    if private and not policy.private:
+    if private and not limits.policy.private:
         raise _failed(
             target.geturl(),
             f"{target.hostname} leads to {private[0]}, which is not a public address. Pass the bytes, or "
             "media_policy=FetchPolicy(private=True) if you trust the URL",
         )
     return addresses
+
+
+def _look_up(host: str, port: int) -> Future[list[str]]:
+    """Look a name up in a thread, which is left behind where the name server takes too long."""
+    found: Future[list[str]] = Future()
+
+    def look_up() -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result(list(dict.fromkeys(str(address[0]) for *_, address in answers)))
+        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            found.set_exception(error)
+
+    threading.Thread(target=look_up, daemon=True).start()
+    return found
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class FetchPolicy:
         hosts: The only hosts that may be asked, redirects included; an empty set for none. None for any.
         private: Whether addresses that aren't public (this machine, the local network, cloud metadata) may be asked.
         most_bytes: The largest body; None for the limit of its kind.
-        seconds: How long one medium may take, redirects included. A name server has the time that the system gives it.
+        seconds: How long one medium may take, redirects included.
         redirects: How many redirects are followed.
 
     Raises:
