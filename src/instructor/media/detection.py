@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from instructor.exceptions import MultimodalError
 from instructor.media.encoding import decode_base64, is_data_uri
 from instructor.media.kinds import AUDIO, guess_type, kind_of, plain_type, sniff
 from instructor.media.medium import PDF, Audio, Image, ImageWithCacheControl, Medium, is_file
@@ -83,8 +82,5 @@ def _sniff_base64(text: str) -> str:
     Sounds aren't looked for: they begin with so few bytes in common that a text such as a path looks like one.
     """
     head = "".join(text[:2048].split())
-    try:
-        found = sniff(decode_base64(head[: len(head) // 4 * 4]))
-    except MultimodalError:  # it's text, without spaces
-        return ""
+    found = sniff(decode_base64(head[: len(head) // 4 * 4]))  # whole groups, which always can be decoded
     return "" if found is None or found in AUDIO.types else found
