@@ -65,7 +65,7 @@ else:
         _explain,
     )
 
-__version__ = "2.0.0"
+__version__ = "1.99.0"
 
 __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
