@@ -15,7 +15,7 @@ from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
-from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, decode, encode, make_memo, name_of
+from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
@@ -26,8 +26,9 @@ from instructor.messages import Conversation, Messages, ResponseModel, copy_valu
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
-from instructor.templating import render_messages
-from instructor.wires.capabilities import Capabilities, adapt_arguments
+from instructor.templating import render_messages, watch_chance
+from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
+from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire
 
 _NOT_YET = {
@@ -257,10 +258,10 @@ class BaseClient:
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
             unserved=unserved,
         )
-        encoding = unserved.encoding if unserved is not None else None
         if check.check_detection(options.autodetect_images):
             return self._key(call, self._copy_prompt(call, messages, arguments, detect=True), namespace, None)
-        return self._freeze(call, messages, keywords, arguments, namespace, encoding)
+        said = unserved.encoding if unserved is not None else None
+        return self._freeze(call, messages, keywords, arguments, namespace, said)
 
     def _freeze(
         self,
@@ -269,12 +270,12 @@ class BaseClient:
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
         namespace: str | None,
-        encoding: bytes | None,
+        said: bytes | Frozen | None,
     ) -> Call[Any]:
         """Give a call its key, and the means to make its prompt from a copy of what was said."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encoding or encode(call.plan.number, messages, keyed)
+        encoding = encode(call.plan.number, messages, keyed) if said is None else encode_frozen(said)
         if encoding is None:
             return self._key(call, self._copy_prompt(call, messages, arguments), namespace, None)
         name = name_of(encoding)
@@ -285,7 +286,7 @@ class BaseClient:
             return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
         prompt = self._load_prompt(call, encoding, free)
         keyed_call = self._key(call, prompt, namespace, name)
-        if keyed_call.key is None or self._memo.find(name) is not None:
+        if keyed_call.key is None or prompt.varies or self._memo.find(name) is not None:
             return keyed_call
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
         return self._key(call, self._copy_prompt(call, messages, arguments), namespace, None)
@@ -319,11 +320,21 @@ class BaseClient:
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         merged = check.check_arguments(merged)
-        conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
+        with watch_chance() as varies:
+            rendered = render_messages(check.check_messages(messages, merged), context or None)
+        conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
         capabilities = self._adapter.published(call.model)
         mode = self._choose_mode(capabilities)
-        adapted = adapt_arguments(merged, capabilities)
-        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
+        return Prompt(
+            conversation,
+            adapt_arguments(merged, capabilities),
+            self._wires[mode],
+            mode,
+            capabilities,
+            self._wires,
+            left_out=refused_arguments(merged, capabilities),
+            varies=bool(varies),
+        )
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
         return next((mode for mode in capabilities.modes if mode in self._wires), next(iter(self._wires)))
@@ -334,6 +345,7 @@ class BaseClient:
         if call.path is None:
             return call
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
+        owners: list[object] = []
         try:
             key, plain = builder.key(
                 call.plan.schema_text,
@@ -343,13 +355,14 @@ class BaseClient:
                 call.context,
                 call.strict,
                 namespace,
-                prompt.arguments,
+                prompt.shown,
+                owners.append,
             )
         except NoCanonicalFormError as error:
             return call._replace(bypass=str(error))
-        if name is not None and plain:
+        if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
-        return call._replace(key=key)
+        return call._replace(key=key, policy=call.policy.owned_by(owners))
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
