@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from s
 if not hasattr(import_module("openai._base_client"), "httpx2"):
     sys.modules["httpx2"] = import_module("httpx")
 
+from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
 
@@ -84,3 +85,9 @@ def reply_server() -> Iterator[ReplyServer]:
     """An HTTP server on loopback whose replies the test scripts."""
     with ReplyServer() as server:
         yield server
+
+
+@pytest.fixture
+def internet(monkeypatch: pytest.MonkeyPatch) -> Internet:
+    """Names with public addresses that lead to this machine."""
+    return Internet(monkeypatch)

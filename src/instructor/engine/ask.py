@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Emit, Flow, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.effects import Emit, Fetch, Flow, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.open_stream import END, OpenStream
 from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import (
@@ -64,7 +64,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
         IncompleteOutputException: The answer was cut off.
         ConfigurationError: The request cannot be made.
     """
-    prompt = current(call, call.load_prompt())
+    prompt = yield from fetch_media(call, current(call, call.load_prompt()))
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
@@ -118,10 +118,30 @@ def current(call: Call[Any], prompt: Prompt) -> Prompt:
     return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
 
 
+def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
+    """Fetch the media that can't be sent as URLs in the prompt's way.
+
+    Raises:
+        MultimodalError: One can't be fetched, or can't be sent at all.
+    """
+    if prompt.media_policy is None:
+        return prompt
+    from instructor.media.conversation import list_media_to_load, replace_media
+
+    missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
+    if not missing:
+        return prompt
+    loaded = yield from Fetch(missing, prompt.media_policy)
+    return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
+
+
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
     """Write the first request in the prompt's way."""
+    from instructor.media.conversation import write_media
+
+    messages = write_media(prompt.messages, prompt.wire.name, call.adapter.provider)
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
-    return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments, prompt.capabilities)
+    return prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
@@ -272,7 +292,7 @@ def correct(
     capabilities = call.adapter.learn(call.model, prompt.mode, error, prompt.capabilities)
     if capabilities is None:
         return None
-    corrected = prompt.adapt(capabilities)
+    corrected = yield from fetch_media(call, prompt.adapt(capabilities))
     request = write_request(call, corrected)
     if request in tried:
         return None
