@@ -16,13 +16,17 @@ FUNCTION_LINES = 60
 
 # Every room and what it may know, besides itself. A file or a folder at the top of the package is a room;
 # "providers.adapter" is one that stands for a single file of it.
-GROUND = {"credentials", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode", "usage"}
+GROUND = {
+    *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
+    "usage",
+}
 KNOWS: dict[str, set[str]] = {
     "credentials": set(),
+    "debug_log": set(),
     "describing": {"exceptions"},
     "exceptions": {"credentials", "messages", "usage"},
     "headers": set(),
-    "hooks": {"describing", "exceptions", "messages", "usage"},
+    "hooks": {"debug_log", "describing", "exceptions", "messages", "usage"},
     "lazy": set(),
     "missing_names": set(),
     "locks": set(),
@@ -32,24 +36,27 @@ KNOWS: dict[str, set[str]] = {
     "templating": GROUND,
     "wires": GROUND,
     "cache": GROUND,
+    "media": GROUND,
     "providers.adapter": GROUND | {"wires"},
-    "providers": GROUND | {"wires", "providers.adapter"},
+    "providers": GROUND | {"wires", "media", "providers.adapter"},
     "offline": GROUND | {"wires", "providers", "providers.adapter"},
     "streaming": set(),
-    "engine": GROUND | {"wires", "cache", "options", "providers.adapter", "streaming"},
+    "engine": GROUND | {"wires", "cache", "media", "options", "providers.adapter", "streaming"},
     "function": GROUND | {"cache", "engine", "validation"},
-    "options": GROUND | {"cache"},
+    "options": GROUND | {"cache", "media"},
     "streams": GROUND | {"engine", "streaming"},
-    "methods": GROUND | {"cache", "options", "streams"},
-    "validation": GROUND | {"wires", "cache", "providers.adapter", "engine", "options"},
+    "methods": GROUND | {"cache", "media", "options", "streams"},
+    "validation": GROUND | {"wires", "cache", "media", "providers.adapter", "engine", "options"},
     "base_client": GROUND
-    | {"wires", "cache", "providers.adapter", "engine", "options", "validation", "templating", "streams"},
+    | {"wires", "cache", "media", "providers.adapter", "engine", "options", "validation", "templating", "streams"},
     "client": GROUND | {"wires", "cache", "providers.adapter", "engine", "methods", "base_client", "streams"},
     "factory": GROUND
     | {"wires", "cache", "providers.adapter", "providers", "offline", "engine", "client", "validation"},
     "patching": GROUND | {"client", "factory", "providers"},
     "dsl": GROUND | {"client", "engine", "streaming", "wires"},
     "core": GROUND,
+    "processing": GROUND | {"wires", "media", "providers"},
+    "multimodal": {"processing"},
     "__main__": {"cli"},
     "cli": GROUND | {"cache", "client", "factory", ""},
 }

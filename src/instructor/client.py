@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
+from collections.abc import Mapping
 from typing import Any, Self
 
 from instructor.base_client import BaseClient
+from instructor.cache.flight import running_loop
+from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
@@ -23,7 +27,7 @@ from instructor.methods import (
 from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
 
 
-class Instructor(BaseClient):
+class Instructor(BaseClient, metaclass=ABCMeta):
     """A client that gives typed, validated answers, and keeps them.
 
     You get one from `from_provider`, `from_openai`, `from_anthropic` or `from_genai`. It may be used from any number
@@ -62,8 +66,7 @@ class Instructor(BaseClient):
             response_model: The type of the answer: a pydantic model, dataclass or TypedDict; ``A | B``, ``A | None``,
                 ``list[A]``, Enum, Literal, int, str, datetime ...; None for the SDK's completion as it is.
             messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
-            **keywords: See `instructor.methods.call_keywords`: ``max_retries``, ``context``, ``strict``, ``hooks``,
-                ``cache``, ``cache_ttl``, ``cache_namespace``, ``token_budget``, and anything that the SDK takes.
+            **keywords: See `instructor.methods.call_keywords`.
 
         Returns:
             An instance of the very type passed; your own copy.
@@ -96,6 +99,11 @@ class Instructor(BaseClient):
 
         On a hit the completion is made again from the stored text: the SDK's own class with every attribute, or a
         ``SimpleNamespace`` where the SDK is not installed. Its ``usage`` is that of the live call.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
 
         Returns:
             The answer and the completion.
@@ -210,7 +218,19 @@ class AsyncInstructor(BaseClient):
 
     @typed_async_create(call_keywords)
     async def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
-        """As `Instructor.create`."""
+        """Ask for an answer of a given type, and await it; otherwise as `Instructor.create`.
+
+        Args:
+            response_model: The type of the answer; None for the SDK's completion as it is.
+            messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            An instance of the very type passed; your own copy.
+
+        Raises:
+            InstructorError: As `Instructor.create`.
+        """
         found = self._lookup(response_model, messages, keywords, False)
         if type(found) is Reading:
             read = await found.find(found.key)
@@ -220,14 +240,26 @@ class AsyncInstructor(BaseClient):
         if keywords.get("stream"):
             return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
-        call = self._call(response_model, messages, keywords, unserved=unserved)
+        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_create_with_completion(call_keywords)
     async def create_with_completion(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
     ) -> Any:
-        """As `Instructor.create_with_completion`."""
+        """Ask as `create` does, and return the SDK's completion too; see `Instructor.create_with_completion`.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            The answer and the completion.
+
+        Raises:
+            InstructorError: As `Instructor.create`.
+        """
         found = self._lookup(response_model, messages, keywords, True)
         if type(found) is Reading:
             read = await found.find(found.key)
@@ -235,7 +267,7 @@ class AsyncInstructor(BaseClient):
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
         unserved = found if type(found) is Unserved else None
-        call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
+        call = await self._call_awaited(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_stream(call_keywords)
@@ -255,15 +287,31 @@ class AsyncInstructor(BaseClient):
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Any]:
         return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
 
+    async def _call_awaited(self, *arguments: Any, **details: Any) -> Call[Any]:
+        """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
+        keywords: Mapping[str, object] = arguments[2]
+        if not keywords.get("autodetect_images") or running_loop() is None:
+            return self._call(*arguments, **details)
+        import asyncio
+
+        return await asyncio.to_thread(self._call, *arguments, **details)
+
     async def aclose(self) -> None:
         """Close the SDK's client of the running event loop, if this one made it. The store stays open."""
         await self._adapter.aclose()
+
+    close = aclose  # the name that it has in the SDKs
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+# As in 1.x, where frameworks check a client with `isinstance(client, Instructor)`. A virtual subclass and not a real one,
+# because its `create` returns an awaitable: a type checker keeps the two apart.
+Instructor.register(AsyncInstructor)
 
 
 async def _settle(found: Pending) -> Any:

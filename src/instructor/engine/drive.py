@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol, TypeVar, assert_never
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
 from instructor.engine.effects import (
     Claim,
     Effect,
     Emit,
+    Fetch,
     Flow,
     Next,
     Open,
@@ -23,6 +25,10 @@ from instructor.engine.effects import (
 )
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
+
+if TYPE_CHECKING:
+    from instructor.media.frozen import FrozenMedium
+    from instructor.media.policy import FetchPolicy
 
 T = TypeVar("T")
 
@@ -60,7 +66,7 @@ def drive(flow: Flow[T], sender: Sender) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
-    except Exception as error:
+    except BaseException as error:
         end(leases, error)
         raise
     finally:
@@ -90,15 +96,15 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
-    except Exception as error:
-        end(leases, error)
+    except BaseException as error:
+        end(leases, None if is_cancellation(error) else error)
         raise
     finally:
         flow.close()
         end(leases)
 
 
-def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: PLR0911 - one for each effect
+def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - one for each effect
     """Perform one effect in this thread."""
     match effect:
         case Read(handle, key):
@@ -119,11 +125,13 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return time.sleep(seconds)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
+        case Fetch(media, policy):
+            return fetch_media(media, policy)
         case _:
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: PLR0911 - as above
+async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - as above
     """Perform one effect in this task."""
     match effect:
         case Read(handle, key):
@@ -146,8 +154,19 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await asyncio.sleep(seconds)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
+        case Fetch(media, policy):
+            import asyncio
+
+            return await asyncio.to_thread(fetch_media, media, policy)
         case _:
             assert_never(effect)
+
+
+def fetch_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:
+    """Fetch media in this thread; what that takes is imported when it is needed."""
+    from instructor.media.conversation import load_media
+
+    return load_media(media, policy)
 
 
 def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[Any] | Flight[Any]:
@@ -157,7 +176,21 @@ def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[A
     return claimed
 
 
-def end(leases: list[Lease[Any]], error: Exception | None = None) -> None:
+def end(leases: list[Lease[Any]], error: BaseException | None = None) -> None:
     """End the leases that a flow took: with its answer, with its error, or handed over if it was cancelled."""
     while leases:
         leases.pop().end(error)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether somebody cancelled this task, or closed its coroutine. Then another call may well succeed in its place.
+
+    A ``CancelledError`` that nobody asked this task for comes from inside, such as from a task that an SDK lost. It is
+    a failure like any other, and may meet every caller.
+    """
+    if isinstance(error, GeneratorExit) or running_loop() is None:
+        return True
+    import asyncio
+
+    task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+    return task is not None and task.cancelling() > 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import inspect
+import json
 import math
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -62,7 +64,18 @@ CODEC = Codec(kinds={"GenerateContentResponse": "google.genai.types"}, write=_wr
 
 
 class GenaiAdapter(SdkAdapter):
-    """An adapter whose asynchronous streams end their connections when they are closed."""
+    """The adapter to google-genai.
+
+    The SDK reports an answer that it can't read by Python's and pydantic's own errors, and closes an asynchronous stream
+    without its connection.
+    """
+
+    def is_unreadable(self, error: Exception) -> bool:
+        """Whether an error was raised where the SDK decodes an answer, and not where it checks a request."""
+        if isinstance(error, json.JSONDecodeError):
+            return True
+        frames = traceback.walk_tb(error.__traceback__)
+        return any(frame.f_code.co_name.endswith(_DECODERS) for frame, _ in frames)
 
     def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
         method = super()._find_method(client, operation)
@@ -73,6 +86,10 @@ class GenaiAdapter(SdkAdapter):
             return _Chunks(await method(**request))
 
         return stream
+
+
+_DECODERS = ("_from_mldev", "_from_vertex", "_from_response")
+"""How the names of the SDK's functions end that make its objects of a decoded answer."""
 
 
 class _Chunks:
@@ -112,7 +129,7 @@ def _responses_in(generator: Any) -> Iterator[Any]:
 
 def make_adapter(
     vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
-) -> SdkAdapter:
+) -> GenaiAdapter:
     """Make the adapter to the Gemini API, or to Vertex AI.
 
     The base URL, and which of the two it is, are settled now, as the SDK would settle them; the key and application
@@ -151,7 +168,7 @@ def make_adapter(
     )
 
 
-def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]:
+def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, GenaiAdapter]:
     """Make the adapter over a ``genai.Client`` that the caller made.
 
     Args:
