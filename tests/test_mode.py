@@ -98,7 +98,14 @@ def test_a_value_that_is_not_text_is_an_error():
 
 
 def test_modes_are_still_an_ordinary_enum():
-    assert [mode.name for mode in Mode] == ["TOOLS", "JSON", "JSON_SCHEMA", "MD_JSON", "RESPONSES_TOOLS"]
+    assert [mode.name for mode in Mode] == [
+        "TOOLS",
+        "JSON",
+        "JSON_SCHEMA",
+        "MD_JSON",
+        "RESPONSES_TOOLS",
+        "PARALLEL_TOOLS",
+    ]
     assert pickle.loads(pickle.dumps(Mode.TOOLS)) is copy.deepcopy(Mode.TOOLS) is Mode.TOOLS
 
 

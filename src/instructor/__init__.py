@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
+    from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch
     from instructor.providers.registry import register_provider
@@ -54,6 +55,7 @@ else:
         __name__,
         {
             "AsyncInstructor": "instructor.client",
+            "Audio": "instructor.media.medium",
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
             "CacheEvent": "instructor.hooks",
@@ -61,12 +63,14 @@ else:
             "DiskCache": "instructor.cache",
             "HookName": "instructor.hooks",
             "Hooks": "instructor.hooks",
+            "Image": "instructor.media.medium",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
             "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
             "OpenAISchema": "instructor.dsl.schema",
             "Partial": "instructor.streaming.partial",
+            "PDF": "instructor.media.medium",
             "RedisCache": "instructor.cache",
             "ResponseSchema": "instructor.dsl.schema",
             "apatch": "instructor.patching",
@@ -94,8 +98,9 @@ else:
 
 __version__ = "1.99.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
+    "Audio",
     "AutoCache",
     "BaseCache",
     "CacheEvent",
@@ -103,12 +108,14 @@ __all__ = [
     "DiskCache",
     "HookName",
     "Hooks",
+    "Image",
     "Instructor",
     "IterableModel",
     "Maybe",
     "Mode",
     "OpenAISchema",
     "Partial",
+    "PDF",
     "RedisCache",
     "ResponseSchema",
     "apatch",

@@ -250,10 +250,13 @@ class BaseClient:
             context=context,
             strict=strict,
             token_budget=check.check_budget(budget),
+            media_policy=check.check_media_policy(_first(options.media_policy, settings.media_policy)),
             path=path,
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
             unserved=unserved,
         )
+        if check.check_detection(options.autodetect_images):
+            return self._key(call, self._copy_prompt(call, messages, arguments, detect=True), namespace, None)
         said = unserved.encoding if unserved is not None else None
         return self._freeze(call, messages, keywords, arguments, namespace, said)
 
@@ -277,9 +280,7 @@ class BaseClient:
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
         encoding = encode(call.plan.number, messages, keyed) if said is None else encode_frozen(said)
         if encoding is None:
-            copied = copy_values({"messages": messages, **arguments})
-            prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
-            return self._key(call, prompt, namespace, None)
+            return self._key(call, self._copy_prompt(call, messages, arguments), namespace, None)
         name = name_of(encoding)
         if name is not encoding:
             self._memo.sees_long = SEEN_LONG
@@ -291,9 +292,18 @@ class BaseClient:
         if keyed_call.key is None or prompt.varies or self._memo.find(name) is not None:
             return keyed_call
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
+        return self._key(call, self._copy_prompt(call, messages, arguments), namespace, None)
+
+    def _copy_prompt(
+        self, call: Call[Any], messages: Conversation, arguments: Mapping[str, Any], *, detect: bool = False
+    ) -> Prompt:
+        """Make the prompt from a copy, object by object, of what isn't plain data or is to be looked at for media."""
+        from instructor.media.conversation import freeze_media
+
         copied = copy_values({"messages": messages, **arguments})
         prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
-        return self._key(call, prompt, namespace, None)
+        conversation, has_media = freeze_media(prompt.messages, detect=detect)
+        return prompt._replace(messages=conversation, media_policy=call.media_policy if has_media else None)
 
     def _load_prompt(self, call: Call[Any], encoding: bytes, free: Mapping[str, Any]) -> Prompt:
         """Make the prompt from the encoding: what the caller said when the key was made.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABCMeta
+from collections.abc import Mapping
 from typing import Any, Self
 
 from instructor.base_client import BaseClient
+from instructor.cache.flight import running_loop
+from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
@@ -237,7 +240,7 @@ class AsyncInstructor(BaseClient):
         if keywords.get("stream"):
             return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
-        call = self._call(response_model, messages, keywords, unserved=unserved)
+        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_create_with_completion(call_keywords)
@@ -264,7 +267,7 @@ class AsyncInstructor(BaseClient):
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
         unserved = found if type(found) is Unserved else None
-        call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
+        call = await self._call_awaited(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_stream(call_keywords)
@@ -283,6 +286,15 @@ class AsyncInstructor(BaseClient):
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Any]:
         return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
+
+    async def _call_awaited(self, *arguments: Any, **details: Any) -> Call[Any]:
+        """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
+        keywords: Mapping[str, object] = arguments[2]
+        if not keywords.get("autodetect_images") or running_loop() is None:
+            return self._call(*arguments, **details)
+        import asyncio
+
+        return await asyncio.to_thread(self._call, *arguments, **details)
 
     async def aclose(self) -> None:
         """Close the SDK's client of the running event loop, if this one made it. The store stays open."""

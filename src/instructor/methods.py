@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
     from typing_extensions import TypeForm
 
+    from instructor.media.policy import FetchPolicy
     from instructor.streams import AsyncStream, Stream
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ def call_keywords(
     cache_namespace: str | None = None,
     token_budget: int | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
+    autodetect_images: bool = False,
+    media_policy: FetchPolicy | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -56,6 +59,9 @@ def call_keywords(
         token_budget: Tokens after which no further attempt is made.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
             or ``"collect"``, which skips it and keeps it in the stream's ``invalid``. Such a stream is not stored.
+        autodetect_images: Whether texts in the messages that are data URIs, URLs of media or paths of media files are
+            sent as what they stand for. Don't use it with a stranger's texts, which could name your files.
+        media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

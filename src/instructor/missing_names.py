@@ -12,17 +12,14 @@ _CLIENT = "from_openai(client), from_anthropic(client) or from_genai(client), wh
 _PROVIDER = 'from_provider("{0}/model")'
 _SCHEMA = "create(response_model=YourModel) with a plain pydantic model"
 _SENT = 'a handler of the event "completion:kwargs", which receives the whole request'
-_MEDIA = "content parts in the provider's own form, such as {'type': 'image_url', ...}"
 _BATCH = "the command `instructor extract`, or create() in threads or tasks"
 _VALIDATOR = "a pydantic validator that calls a client of its own"
 
 INSTEAD: Final[Mapping[str, str]] = {
-    "Audio": _MEDIA,
     "BatchJob": _BATCH,
     "BatchProcessor": _BATCH,
     "BatchRequest": _BATCH,
     "FinetuneFormat": "instructor_cache or a handler of `completion:response`, and write the file yourself",
-    "Image": _MEDIA,
     "Instructions": "instructor_cache or a handler of `completion:response`, and write the file yourself",
     "Provider": "the vendor's name as text, as in from_provider",
     "from_anyscale": "from_openai(client) with the service's base URL",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from instructor.cache.store import BaseCache
     from instructor.hooks import Hooks
+    from instructor.media.policy import FetchPolicy
 
 
 class NotGiven:
@@ -39,6 +40,8 @@ class Options:
     cache_namespace: str | None = None
     token_budget: int | None = None
     on_invalid: Literal["raise", "skip", "collect"] | None = None
+    autodetect_images: bool = False
+    media_policy: FetchPolicy | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

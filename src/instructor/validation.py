@@ -12,12 +12,13 @@ from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
+from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import find_misspelt, suggest_keyword
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
-_CALL_KEYWORDS = ("messages", "response_model", "cache", "stream")
+_CALL_KEYWORDS = ("messages", "response_model", "cache", "stream", "autodetect_images")
 """Keywords that belong to one call and can't be defaults."""
 _CLIENT_KEYWORDS = ("mode", "async_client")
 """Keywords that belong to a client and can't differ from call to call."""
@@ -104,6 +105,20 @@ def check_budget(token_budget: object) -> int | None:
     raise refuse("token_budget", token_budget, "a positive number of tokens, or leave it out")
 
 
+def check_detection(autodetect_images: object) -> bool:
+    """Return whether texts are looked at for media."""
+    if isinstance(autodetect_images, bool) or autodetect_images is None:
+        return bool(autodetect_images)
+    raise refuse("autodetect_images", autodetect_images, "True or False")
+
+
+def check_media_policy(media_policy: object) -> FetchPolicy:
+    """Return what may be fetched."""
+    if media_policy is None or isinstance(media_policy, FetchPolicy):
+        return media_policy or DEFAULT_POLICY
+    raise refuse("media_policy", media_policy, "an instructor.media.FetchPolicy")
+
+
 def check_model(model: object, default: str | None, provider: str) -> str:
     """Return a model's name: the call's, or the client's where the call names none."""
     name = default if model is None else model
@@ -123,6 +138,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_context(defaults.get("context"))
     check_strict(defaults.get("strict"))
     check_budget(defaults.get("token_budget"))
+    check_media_policy(defaults.get("media_policy"))
     if defaults.get("max_retries") is not None:
         make_retry_policy(defaults["max_retries"])
     check_timeout(defaults.get("timeout"))

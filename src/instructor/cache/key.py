@@ -20,12 +20,14 @@ FORMAT = 3
 EXCLUDED_FROM_KEY = frozenset(
     {
         "api_key",
+        "autodetect_images",
         "cache",
         "cache_namespace",
         "cache_ttl",
         "hooks",
         "max_retries",
         "on_invalid",
+        "media_policy",
         "timeout",
         "token_budget",
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from instructor.engine.retry import RetryPolicy
     from instructor.engine.showing import Showing
     from instructor.hooks import Hooks
+    from instructor.media.policy import FetchPolicy
     from instructor.providers.adapter import Adapter
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Prompt(NamedTuple):
         wires: The wires of the modes that may be used; one, where the caller named the mode.
         left_out: The caller's arguments that the model refuses, which are not among `arguments`.
         varies: Whether a template draws by chance, so that the same call may ask something else the next time.
+        media_policy: What may be fetched of the media in the messages; None where there are none.
     """
 
     messages: Messages
@@ -51,6 +53,7 @@ class Prompt(NamedTuple):
     wires: Mapping[Mode, Wire]
     left_out: tuple[str, ...] = ()
     varies: bool = False
+    media_policy: FetchPolicy | None = None
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
@@ -152,6 +155,7 @@ class Call(NamedTuple, Generic[T]):
         context: For validators: the caller's own object.
         strict: Whether validation is strict.
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
+        media_policy: What may be fetched, where there are media in the messages.
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
@@ -172,6 +176,7 @@ class Call(NamedTuple, Generic[T]):
     context: Mapping[str, Any] | None = None
     strict: bool = True
     token_budget: int | None = None
+    media_policy: FetchPolicy | None = None
     path: CachePath | None = None
     key: str | None = None
     bypass: str | None = None

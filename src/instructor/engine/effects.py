@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from instructor.cache.handle import StoreHandle
     from instructor.engine.open_stream import OpenStream
     from instructor.hooks import HookName, Hooks
+    from instructor.media.frozen import FrozenMedium
+    from instructor.media.policy import FetchPolicy
     from instructor.messages import Request
 
 T = TypeVar("T")
@@ -95,6 +97,21 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Fetch media that the provider doesn't fetch itself. The result is the media with their data.
+
+    `MultimodalError` is raised in the flow if one can't be fetched.
+    """
+
+    media: list[FrozenMedium]
+    policy: FetchPolicy
+
+    def __iter__(self) -> Generator[Effect, Any, list[FrozenMedium]]:
+        result: list[FrozenMedium] = yield self
+        return result
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Call the provider, or the decorated function. The result is the SDK's completion, or what the function returned.
 
@@ -165,7 +182,7 @@ class Emit:
         yield self
 
 
-Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Send | Open | Next | Show | Sleep | Emit
+Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Fetch | Send | Open | Next | Show | Sleep | Emit
 
 Flow = Generator[Effect, Any, T]
 """A conversation: it yields effects, is sent their results, and returns a `T`."""

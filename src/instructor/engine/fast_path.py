@@ -234,6 +234,7 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
     return (
         keywords.get("cache_ttl") is None
+        and not keywords.get("autodetect_images")  # which files the texts name, and what is in them, isn't known here
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
         and (budget is None or (type(budget) is int and budget > 0))
