@@ -19,7 +19,7 @@ from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, enc
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
-from instructor.exceptions import ConfigurationError, ModeError, NoCanonicalFormError
+from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.locks import make_lock
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
@@ -30,10 +30,8 @@ from instructor.streams import Wanted
 from instructor.templating import render_messages, watch_chance
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
-from instructor.wires.wire import Wire
+from instructor.wires.wire import Wire, choose_wires
 
-_CALLING = (Mode.TOOLS, Mode.RESPONSES_TOOLS)
-"""The modes of the wires in which tools are called."""
 _MOST_PATHS = 8
 """Stores given with ``cache=`` to single calls that a client remembers."""
 
@@ -56,10 +54,7 @@ class BaseClient:
     ) -> None:
         self._adapter = adapter
         self._mode = mode
-        self._wires = _wires_of(mode, wires)
-        if not self._wires:
-            known = [*wires, Mode.PARALLEL_TOOLS] if _wires_of(Mode.PARALLEL_TOOLS, wires) else wires
-            raise ModeError(mode.name if mode else "", adapter.provider, [each.name for each in known])
+        self._wires = choose_wires(mode, wires, adapter.provider)
         self._model = model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._settings, self._defaults = split_options(check.check_defaults(defaults or {}))
@@ -394,12 +389,6 @@ class BaseClient:
         private = hash((repr(timeout), repr(arguments.get("api_key")), repr(arguments.get("extra_headers"))))
         source = (self._adapter, plan, retries, budget, private)
         return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
-
-
-def _wires_of(mode: Mode | None, wires: Mapping[Mode, Wire]) -> Mapping[Mode, Wire]:
-    """The wires that a client uses. Parallel tools are how a response model is compiled, and no matter of the wire."""
-    modes = _CALLING if mode is Mode.PARALLEL_TOOLS else (mode,)
-    return wires if mode is None else {name: wire for name, wire in wires.items() if name in modes}
 
 
 class _Paths:

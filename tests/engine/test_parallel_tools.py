@@ -52,9 +52,7 @@ ALL = [Weather(location="Toronto"), Search(query="who won the super bowl?"), Wea
 
 def make(*replies: Any, kind: Any = Instructor, **settings: Any) -> tuple[Any, ScriptedAdapter]:
     adapter = ScriptedAdapter(list(replies), asynchronous=kind is AsyncInstructor)
-    return kind(
-        adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.PARALLEL_TOOLS, model="m", **settings
-    ), adapter
+    return kind(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.PARALLEL_TOOLS, model="m", **settings), adapter
 
 
 @pytest.mark.parametrize("model", [list[Weather | Search], Iterable[Weather | Search]], ids=str)

@@ -6,32 +6,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import pytest
 from pydantic import BaseModel, Field
 
+from calls import OPENAI, answer_of, both, events_of, models
 from instructor import AutoCache, Mode
-from replies import chat_completion
-from streams import (
-    CLAUDE,
-    CUTS,
-    GEMINI,
-    OPENAI,
-    StreamServer,
-    connect,
-    dumped,
-    encode,
-    generated,
-    message,
-    response,
-    settle,
-    step,
-    take,
-)
+from streams import CLAUDE, GEMINI, StreamServer, connect, dumped, settle, step, take
 
 ASK = [{"role": "user", "content": "Weather in Toronto and Dallas, and who won?"}]
-RESPONSES = "openai/gpt-6-luna"
-"""A model that calls tools through the Responses API only."""
-MODELS = {OPENAI: "openai_chat", RESPONSES: "openai_responses", CLAUDE: "anthropic_messages", GEMINI: "genai"}
 
 
 class Weather(BaseModel):
@@ -50,44 +31,6 @@ CALLED = [
 ]
 WRONG = [*CALLED[:2], ("Weather", {"location": "Dallas", "days": 20})]
 ALL = [Weather(location="Toronto Žofie 🦊"), Search(query="who won?"), Weather(location="Dallas", days=2)]
-
-
-def answer_of(model: str, called: list[tuple[str, Any]]) -> Any:
-    """An answer that makes several calls."""
-    texts = [json.dumps(value, ensure_ascii=False) for _, value in called]
-    ids = [f"call_{number}" for number in range(len(called))]
-    if model == RESPONSES:
-        items = [
-            {"type": "function_call", "call_id": one, "name": name, "arguments": text}
-            for one, (name, _), text in zip(ids, called, texts, strict=True)
-        ]
-        return response({"type": "reasoning", "summary": [], "encrypted_content": "c2ln"}, *items)
-    if model == CLAUDE:
-        thinking = {"type": "thinking", "thinking": "Three of them.", "signature": "c2ln"}
-        blocks = [
-            {"type": "tool_use", "id": one, "name": name, "input": value}
-            for one, (name, value) in zip(ids, called, strict=True)
-        ]
-        return message(thinking, *blocks, stop_reason="tool_use")
-    if model == GEMINI:
-        parts: list[Any] = [{"functionCall": {"name": name, "args": value}} for name, value in called]
-        parts[0]["thoughtSignature"] = "c2ln"
-        return generated({"text": "Three of them.", "thought": True}, *parts)
-    body = chat_completion(tool="x", arguments="{}")
-    body["choices"][0]["message"]["tool_calls"] = [
-        {"id": one, "type": "function", "function": {"name": name, "arguments": text}}
-        for one, (name, _), text in zip(ids, called, texts, strict=True)
-    ]
-    return body
-
-
-def events_of(model: str, body: Any) -> list[bytes]:
-    events = list(map(encode, CUTS[MODELS[model]](body)))
-    return [*events, b"data: [DONE]\n\n"] if model == OPENAI else events
-
-
-both = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-models = pytest.mark.parametrize("model", MODELS)
 
 
 @both
@@ -152,4 +95,3 @@ async def test_an_invalid_call_is_asked_for_again_with_each_call_answered(
     if model != OPENAI:  # reasoning goes back with its signature
         assert "c2ln" in second
     assert "c2ln" not in first
-

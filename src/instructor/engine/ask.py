@@ -18,6 +18,8 @@ from instructor.exceptions import (
     InstructorError,
     ProviderError,
     RefusalError,
+    ResponseParsingError,
+    ToolCallsError,
 )
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
@@ -27,6 +29,7 @@ from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
+from instructor.wires.turns import find_own_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +84,9 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 call.adapter.remember(call.model, prompt.capabilities)
             parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
             value = make_value(call, parts, completion)
+        except ToolCallsError as error:
+            error.total_usage = attempts.spent
+            raise
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             sent = [*tried, as_sent(call, prompt, request)]
             corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
@@ -147,11 +153,29 @@ def write_request(call: Call[Any], prompt: Prompt) -> Request:
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
-    """Read the answer out of a completion."""
+    """Read the answer out of a completion.
+
+    Raises:
+        ToolCallsError: It is a call of the caller's own tools, which the caller allows.
+    """
     if call.plan.type is None:
         return ()
     specs = call.plan.type.specs
-    return prompt.wire.read(completion, prompt.mode, [spec.name for spec in specs], specs)
+    names = [spec.name for spec in specs]
+    try:
+        return prompt.wire.read(completion, prompt.mode, names, specs)
+    except ResponseParsingError:
+        calls = find_own_calls(prompt.arguments, completion, names)
+        if not calls:
+            raise
+        called = ", ".join(call.name for call in calls)
+        raise ToolCallsError(
+            f"The model wants tools of yours called: {called}. Call them, and ask again with "
+            "continue_messages(error.messages, error.last_completion, results).",
+            calls=calls,
+            last_completion=completion,
+            messages=prompt.messages,
+        ) from None
 
 
 def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]:

@@ -173,7 +173,8 @@ def _members_of(item: ResponseModel) -> list[ResponseModel]:
     """The members of ``A | B``, also where it is annotated or has a name."""
     if isinstance(item, typing_extensions.TypeAliasType):
         return _members_of(item.__value__)
-    origin, arguments = typing.get_origin(item), typing.get_args(item)
+    origin: Any = typing.get_origin(item)
+    arguments = typing.get_args(item)
     if origin in (typing.Union, types.UnionType):
         return [member for argument in arguments for member in _members_of(argument)]
     return _members_of(arguments[0]) if origin is typing.Annotated and len(_members_of(arguments[0])) > 1 else [item]
@@ -206,7 +207,8 @@ def make_parallel_type(response_model: ResponseModel) -> ResponseType:
     """
     make_response_type(response_model)  # says what is wrong with it in any mode
     model: ResponseModel = _readable(response_model)
-    if typing.get_origin(model) is not list:
+    origin: Any = typing.get_origin(model)
+    if origin is not list:
         raise ConfigurationError(
             f"In Mode.PARALLEL_TOOLS the answer is any number of calls, so response_model is a list such as "
             f"list[{getattr(response_model, '__name__', 'User')}] or list[A | B], not {response_model!r}. Pass a list, or "

@@ -74,5 +74,8 @@ def _join(one: Any, other: Any) -> Any:
         return [*cast("list[Any]", one), *other]
     if isinstance(one, Mapping):
         first, second = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
-        return {**first, **{name: _join(first[name], value) if name in first else value for name, value in second.items()}}
+        return {
+            **first,
+            **{name: _join(first[name], value) if name in first else value for name, value in second.items()},
+        }
     return other

@@ -90,6 +90,17 @@ def translate_tools(
     return tools
 
 
+def names_of_tool(tool: Any) -> list[str]:
+    """The names of the functions that a tool of any form declares; none for one that the provider runs."""
+    if callable(tool):  # google-genai takes Python's functions
+        return [getattr(tool, "__name__", "")]
+    declared = get_path(tool, _DECLARATIONS[0]) or get_path(tool, _DECLARATIONS[1])
+    if declared is not None:
+        return [get_path(function, "name") or "" for function in declared]
+    name = get_path(tool, "function", "name") or get_path(tool, "name")
+    return [name] if name else []
+
+
 def _read_functions(tool: Mapping[str, Any], form: ToolForm | None) -> list[Function]:
     if form == "genai":
         functions = map(_read_function, read_member(tool, *_DECLARATIONS))
