@@ -134,7 +134,7 @@ def _plain(value: Any) -> Any:
 
 def _turn_of_chat(completion: Completion) -> Messages:
     message = _dump(get_path(next(iter(get_list(completion, "choices")), None), "message") or {})
-    turn = {"role": "assistant", **{name: message[name] for name in _KEPT if message.get(name)}}
+    turn: dict[str, Any] = {"role": "assistant", **{name: message[name] for name in _KEPT if message.get(name)}}
     found: list[dict[str, Any]] = turn.get("tool_calls") or []
     calls = [{"id": f"call_{index}", **call} for index, call in enumerate(found)]
     return [{**turn, "tool_calls": calls} if calls else turn]
