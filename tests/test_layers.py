@@ -40,7 +40,7 @@ KNOWS: dict[str, set[str]] = {
     "providers.adapter": GROUND | {"wires"},
     "providers": GROUND | {"wires", "media", "providers.adapter"},
     "offline": GROUND | {"wires", "providers", "providers.adapter"},
-    "streaming": set(),
+    "streaming": {"messages"},
     "engine": GROUND | {"wires", "cache", "media", "options", "providers.adapter", "streaming"},
     "function": GROUND | {"cache", "engine", "validation"},
     "options": GROUND | {"cache", "media"},

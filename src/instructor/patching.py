@@ -10,6 +10,7 @@ from instructor.client import AsyncInstructor, Instructor
 from instructor.describing import warn_caller
 from instructor.exceptions import ClientError
 from instructor.factory import assemble
+from instructor.messages import Completion, ResponseModel
 from instructor.mode import Mode
 from instructor.providers.callables import adapt_callable
 
@@ -17,7 +18,7 @@ _ORIGINAL = "__instructor_original__"
 
 
 def from_litellm(
-    completion: Callable[..., Any],
+    completion: Callable[..., Completion],
     mode: Mode | str | None = None,
     *,
     model: str | None = None,
@@ -64,8 +65,8 @@ def original_of(function: Any) -> Any:
 def patch(client: Any, create: None = None, mode: Mode | str | None = None, provider: Any = None) -> Any: ...
 @overload
 def patch(
-    client: None = None, *, create: Callable[..., Any], mode: Mode | str | None = None, provider: Any = None
-) -> Callable[..., Any]: ...
+    client: None = None, *, create: Callable[..., Completion], mode: Mode | str | None = None, provider: Any = None
+) -> Callable[..., Completion]: ...
 
 
 def patch(client: Any = None, create: Any = None, mode: Mode | str | None = None, provider: Any = None) -> Any:
@@ -103,20 +104,24 @@ def apatch(client: Any, mode: Mode | str | None = None) -> Any:
     return patch(client, mode=mode)
 
 
-def _make_function(maker: Instructor | AsyncInstructor, function: Callable[..., Any]) -> Callable[..., Any]:
+def _make_function(
+    maker: Instructor | AsyncInstructor, function: Callable[..., Completion]
+) -> Callable[..., Completion]:
     if isinstance(maker, AsyncInstructor):
 
         @functools.wraps(function)
         async def create_async(
-            response_model: Any = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
+            response_model: ResponseModel = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
         ) -> Any:
             return await maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
-        made: Callable[..., Any] = create_async
+        made: Callable[..., Completion] = create_async
     else:
 
         @functools.wraps(function)
-        def create(response_model: Any = None, messages: Any = None, max_retries: Any = 1, **keywords: Any) -> Any:
+        def create(
+            response_model: ResponseModel = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
+        ) -> Any:
             return maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
         made = create

@@ -14,7 +14,7 @@ from instructor.engine.drive_stream import drive_stream, drive_stream_async
 from instructor.engine.question import stream_answer
 from instructor.engine.showing import InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Completion, ResponseModel
+from instructor.messages import Completion, ResponseModel, Value
 from instructor.streaming.partial import shape_of, whole_of
 from instructor.usage import Usage
 
@@ -62,7 +62,7 @@ class Stream(_Opened, Generator[T, None, None], Generic[T]):
         User(name='Anna', age=25)
     """
 
-    def __init__(self, call: Call[Any], sender: Sender) -> None:
+    def __init__(self, call: Call[Value], sender: Sender) -> None:
         self._outcome = outcome_of(call)
         self._values: Generator[T, None, None] = drive_stream(stream_answer(call), sender)
 
@@ -93,7 +93,7 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
     Awaiting it returns itself, because methods of 1.x that return a stream are awaited at times.
     """
 
-    def __init__(self, call: Call[Any], sender: Sender) -> None:
+    def __init__(self, call: Call[Value], sender: Sender) -> None:
         self._outcome = outcome_of(call)
         self._values: AsyncGenerator[T, None] = drive_stream_async(stream_answer(call), sender)
 
@@ -122,7 +122,7 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
         return self
 
 
-def outcome_of(call: Call[Any]) -> Outcome:
+def outcome_of(call: Call[Value]) -> Outcome:
     """What becomes known of a streamed call."""
     return Outcome() if call.showing is None else call.showing.outcome
 

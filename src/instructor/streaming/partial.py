@@ -20,6 +20,7 @@ from pydantic import AliasChoices, BaseModel, RootModel, TypeAdapter, create_mod
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from instructor.messages import ResponseModel, Value
 from instructor.streaming.rules import Rule
 from instructor.streaming.shapes import ABSENT, Closed, Field, List, Object, Shape, Text
 
@@ -45,7 +46,7 @@ def partial_of(model: type[BaseModel]) -> type[BaseModel]:
     return cast("type[BaseModel]", found)
 
 
-def whole_of(model: Any) -> Any:
+def whole_of(model: ResponseModel) -> ResponseModel:
     """Return the model of a partial type; anything else as it is."""
     return model.__dict__.get(_WHOLE, model) if isinstance(model, type) else model
 
@@ -67,14 +68,14 @@ class Partial(Generic[T]):
     """
 
     @classmethod
-    def __class_getitem__(cls, model: Any) -> Any:
+    def __class_getitem__(cls, model: ResponseModel) -> Any:
         """Return the partial type of a pydantic model; of a type variable, as any generic does."""
         if isinstance(model, type) and issubclass(model, BaseModel):
             return partial_of(model)
         return super().__class_getitem__(model)  # type: ignore[misc]  # pyright: ignore - Generic has it at run time
 
 
-def shape_of(annotation: Any) -> Shape:
+def shape_of(annotation: ResponseModel) -> Shape:
     """Return the shape of a type.
 
     Args:
@@ -87,7 +88,8 @@ def shape_of(annotation: Any) -> Shape:
         return _share(_shape_of_model(plain), nullable)
     if typing_extensions.is_typeddict(plain) or (isinstance(plain, type) and dataclasses.is_dataclass(plain)):
         return _share(_shape_of_record(plain), nullable)
-    origin, arguments = typing.get_origin(plain), typing.get_args(plain)
+    origin: object = typing.get_origin(plain)
+    arguments = typing.get_args(plain)
     if origin is list:
         return List(shape_of(arguments[0]), nullable)
     if origin is dict and arguments[0] is str:
@@ -95,7 +97,7 @@ def shape_of(annotation: Any) -> Shape:
     return Closed(_converter(plain, nullable))
 
 
-def _is_model(plain: Any) -> bool:
+def _is_model(plain: ResponseModel) -> bool:
     """Whether a type is a pydantic model whose fields can be shown one by one."""
     return isinstance(plain, type) and issubclass(plain, BaseModel) and not issubclass(plain, cast("type", RootModel))
 
@@ -104,15 +106,15 @@ def _share(shape: Object, nullable: bool) -> Object:
     return dataclasses.replace(shape, nullable=True) if nullable and not shape.nullable else shape
 
 
-def _keep(values: dict[str, Any]) -> Any:
+def _keep(values: dict[str, Value]) -> Value:
     return values
 
 
-def _strip(annotation: Any) -> tuple[Any, bool]:
+def _strip(annotation: ResponseModel) -> tuple[ResponseModel, bool]:
     """Take ``Annotated``, aliases and ``None`` off an annotation; return what is left, and whether None was there."""
     nullable = False
     while True:
-        origin = typing.get_origin(annotation)
+        origin: object = typing.get_origin(annotation)
         if origin in (typing.Annotated, typing_extensions.Annotated, typing_extensions.Required, typing.Required,
                       typing.NotRequired, typing_extensions.NotRequired):  # fmt: skip
             annotation = typing.get_args(annotation)[0]
@@ -166,9 +168,9 @@ def _names_in_json(model: type[BaseModel], name: str, field: FieldInfo) -> list[
     return names
 
 
-def _maker(partial: type[BaseModel], needed: tuple[str, ...]) -> Callable[[dict[str, Any]], Any]:
+def _maker(partial: type[BaseModel], needed: tuple[str, ...]) -> Callable[[dict[str, Value]], Value]:
     """Make what makes objects of a partial type: as ``model_construct`` does, without calling anything of the user's."""
-    blank: dict[str, Any] = dict.fromkeys(partial.model_fields)
+    blank: dict[str, Value] = dict.fromkeys(partial.model_fields)
     keeps_extra = partial.model_config.get("extra") == "allow"
     private = {
         name: attribute.get_default()
@@ -178,7 +180,7 @@ def _maker(partial: type[BaseModel], needed: tuple[str, ...]) -> Callable[[dict[
     has_private = bool(partial.__private_attributes__)
     new, put = partial.__new__, object.__setattr__
 
-    def make(values: dict[str, Any]) -> Any:
+    def make(values: dict[str, Value]) -> Value:
         for name in needed:
             if values.get(name) is None:
                 return ABSENT
@@ -213,12 +215,13 @@ def _optional(field: FieldInfo) -> FieldInfo:
     return own
 
 
-def _partial_annotation(annotation: Any) -> Any:
+def _partial_annotation(annotation: ResponseModel) -> ResponseModel:
     """Put partial types in place of models, where a model may be shown in part."""
     plain, _ = _strip(annotation)
     if _is_model(plain):
         return Any if plain.__dict__.get(_PARTIAL) is plain else partial_of(plain)
-    origin, arguments = typing.get_origin(plain), typing.get_args(plain)
+    origin: object = typing.get_origin(plain)
+    arguments = typing.get_args(plain)
     if origin is list:
         return list[_partial_annotation(arguments[0])]  # type: ignore[misc]  # pyright: ignore - known only here
     if origin is dict and arguments[0] is str:
@@ -226,7 +229,7 @@ def _partial_annotation(annotation: Any) -> Any:
     return annotation
 
 
-def _shape_of_record(record: Any) -> Object:
+def _shape_of_record(record: ResponseModel) -> Object:
     """The shape of a dataclass, or of a TypedDict, which shows as a plain dict of what has come."""
     hints = typing_extensions.get_type_hints(record, include_extras=True)
     rules = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
@@ -235,9 +238,9 @@ def _shape_of_record(record: Any) -> Object:
     if typing_extensions.is_typeddict(record):
         return Object(fields, lambda values: ABSENT if any(values.get(name) is None for name in needed) else values)
     partial: Any = cast("type", type(f"Partial{record.__name__}", (record,), {"__module__": record.__module__}))
-    blank: dict[str, Any] = {field.name: None for field in dataclasses.fields(record)}
+    blank: dict[str, Value] = {field.name: None for field in dataclasses.fields(record)}
 
-    def make(values: dict[str, Any]) -> Any:
+    def make(values: dict[str, Value]) -> Value:
         if any(values.get(name) is None for name in needed):
             return ABSENT
         made: object = object.__new__(partial)
@@ -251,13 +254,13 @@ def _shape_of_record(record: Any) -> Object:
 # Values that show once they are complete
 
 
-def _converter(annotation: Any, nullable: bool) -> Callable[[str], Any]:
+def _converter(annotation: ResponseModel, nullable: bool) -> Callable[[str], Value]:
     convert = _PLAIN.get(annotation) if isinstance(annotation, type) else None
     convert = convert or _make_converter(annotation)
     return lambda raw: (None if nullable else ABSENT) if raw == "null" else convert(raw)
 
 
-def _read_int(raw: str) -> Any:
+def _read_int(raw: str) -> Value:
     found = _NUMBER.fullmatch(raw)
     try:
         return int(raw) if found and not found[1] and not found[2] else ABSENT
@@ -265,29 +268,29 @@ def _read_int(raw: str) -> Any:
         return ABSENT
 
 
-def _read_float(raw: str) -> Any:
+def _read_float(raw: str) -> Value:
     return float(raw) if _NUMBER.fullmatch(raw) else ABSENT
 
 
-def _read_anything(raw: str) -> Any:
+def _read_anything(raw: str) -> Value:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
         return ABSENT
 
 
-_PLAIN: Mapping[type, Callable[[str], Any]] = {
+_PLAIN: Mapping[type, Callable[[str], Value]] = {
     int: _read_int,
     float: _read_float,
     bool: lambda raw: {"true": True, "false": False}.get(raw, ABSENT),
 }
 
 
-def _make_converter(annotation: Any) -> Callable[[str], Any]:
+def _make_converter(annotation: ResponseModel) -> Callable[[str], Value]:
     """Let pydantic read the value. It is compiled at the first one, which most streams come to late."""
-    made: list[TypeAdapter[Any]] = []
+    made: list[TypeAdapter[Value]] = []
 
-    def convert(raw: str) -> Any:
+    def convert(raw: str) -> Value:
         try:
             if not made:
                 made.append(TypeAdapter(annotation))

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
+from instructor.messages import Value
 from instructor.streaming.shapes import ABSENT, Closed, Field, List, Object, Shape, Text
 
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -49,7 +49,7 @@ class _Frame:
     def __init__(self, shape: Object | List) -> None:
         self.shape = shape
         self.is_list = isinstance(shape, List)
-        self.values: Any = [] if isinstance(shape, List) else {}
+        self.values: Value = [] if isinstance(shape, List) else {}
         self.field: Field | None = None
 
 
@@ -79,7 +79,7 @@ class Scanner:
         self._read = self._find_start
         self._target: Shape = shape  # of the value that comes next
         self._stack: list[_Frame] = []
-        self._value: Any = ABSENT
+        self._value: Value = ABSENT
         self._rest = ""  # text that can't be read before more has come
         self._pieces: list[str] = []  # of the value that is being read
         self._depth = 0  # of brackets in a value that is taken whole
@@ -120,7 +120,7 @@ class Scanner:
         new = self._at - self._shown_at
         return self._version != self._shown_version and new * _SHOWN_PER_LENGTH >= self._at - self._begin
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> Value:
         """What there is to show, in containers that nobody else holds; `ABSENT` if there is nothing yet.
 
         Values that are complete are shared by the snapshots of one scanner.
@@ -304,7 +304,7 @@ class Scanner:
             return self._complete(shape.convert(raw), at)
         return self._complete(None if raw == "null" and shape.nullable else ABSENT, at)
 
-    def _complete(self, value: Any, at: int) -> int:
+    def _complete(self, value: Value, at: int) -> int:
         """Put a value that is complete where it belongs."""
         if not self._stack:
             self._value, self.is_over, self._read = value, True, self._pass_over
@@ -351,7 +351,7 @@ class Scanner:
         return len(text)
 
 
-def _loads(text: str) -> Any:
+def _loads(text: str) -> Value:
     if "\\" not in text:
         return text[1:-1]
     try:
