@@ -25,6 +25,7 @@ if not hasattr(import_module("openai._base_client"), "httpx2"):
 from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
+from streams import StreamServer
 
 # How long an example takes on a busy machine is nobody's failure, and each run tries the same examples.
 hypothesis.settings.register_profile(
@@ -88,6 +89,12 @@ def reply_server() -> Iterator[ReplyServer]:
 
 
 @pytest.fixture
+def stream_server() -> Iterator[StreamServer]:
+    """An HTTP server on loopback that sends scripted answers piece by piece."""
+    with StreamServer() as server:
+        yield server
+
+
 def internet(monkeypatch: pytest.MonkeyPatch) -> Internet:
     """Names with public addresses that lead to this machine."""
     return Internet(monkeypatch)

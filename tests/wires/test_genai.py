@@ -18,6 +18,7 @@ from instructor.wires.content import say_call_again
 from instructor.wires.genai import GENAI as WIRE
 from instructor.wires.spec import ToolSpec
 from replies import google_client
+from streams import genai_events
 
 MODEL = "some-model"
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -79,6 +80,10 @@ class TestContract(WireContract):
 
     def empty(self, mode: Mode) -> types.GenerateContentResponse:
         return complete()
+
+    def chunks(self, completion: types.GenerateContentResponse) -> list[types.GenerateContentResponse]:
+        body = completion.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return [types.GenerateContentResponse.model_validate(event) for event in genai_events(body)]
 
 
 @pytest.mark.newest_sdks  # older ones spell every name in camel case

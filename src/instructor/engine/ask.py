@@ -26,9 +26,10 @@ from instructor.options import suggest_keyword
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
+from instructor.wires.text import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from instructor.engine.call import Call, Prompt
     from instructor.engine.showing import Showing
@@ -78,12 +79,13 @@ def ask(call: Call[Any]) -> Flow[Received]:
             completion = yield from send(call, prompt, request, attempts)
             if tried:
                 call.adapter.remember(call.model, prompt.capabilities)
-            parts = read_parts(call, prompt, completion)
+            parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
             value = make_value(call, parts, completion)
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
-            corrected = None if attempts.answered else (yield from correct(call, prompt, [*tried, request], error))
+            sent = [*tried, as_sent(call, prompt, request)]
+            corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
             if corrected is not None:
-                tried.append(request)
+                tried = sent
                 attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
                 prompt, request = corrected
                 continue
@@ -152,6 +154,18 @@ def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple
     return prompt.wire.read(completion, prompt.mode, [spec.name for spec in specs], specs)
 
 
+def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]:
+    """Take an answer as it was streamed, character by character, where an SDK keeps the data of a call and not its text.
+
+    What was shown can be shown again from the cache only at the same places of the same text.
+    """
+    text = "".join(pieces)
+    if len(parts) != 1 or not text or text == parts[0].text:
+        return parts
+    value = parse_json(text)
+    return (Part(parts[0].tool, text),) if value is not None and value == parse_json(parts[0].text) else parts
+
+
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
     """Send one request and count what it cost.
 
@@ -195,7 +209,7 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
             attempts.answered = True  # the provider's fault, and perhaps paid for
             raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
         # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
-        if not isinstance(error, TypeError) and not is_invalid_answer(error):
+        if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
             raise
         raise ConfigurationError(
             f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
@@ -203,6 +217,15 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
         ) from error
     finally:
         attempts.seconds += time.perf_counter() - started
+
+
+def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
+    """The request as the provider sees it: a stream is asked for beside it, and not in what `reask` goes on with."""
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if call.showing is None or streaming is None:
+        return request
+    names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
+    return streaming.write(request, names, prompt.capabilities.refused)
 
 
 def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
@@ -215,10 +238,11 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
     streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
     if streaming is None:
         raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
-    names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
-    opening = Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}))
+    specs = call.plan.type.specs if call.plan.type else ()
+    names = [spec.name for spec in specs]
+    opening = Open(streaming.operation, as_sent(call, prompt, request))
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
-    fold, ours = streaming.fold(), None
+    fold, ours = streaming.fold(request, specs), None
     while True:
         chunk = yield from exchange(call, prompt, attempts, Next(stream))
         if chunk is END:
@@ -230,6 +254,7 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
             if ours is None and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and delta.text:
+                attempts.shown.append(delta.text)
                 yield from show(showing.add(delta.text))
     return call.adapter.assemble(*fold.finish())
 
@@ -266,7 +291,9 @@ def fail(
         "max_attempts": call.retries.limit,
         "is_last_attempt": seconds is None,
     }
-    name = HookName.PARSE_ERROR if attempts.answered and not final else HookName.COMPLETION_ERROR
+    is_broken = call.showing is not None and completion is None and not is_invalid_answer(error)  # a stream that broke
+    is_parsed = attempts.answered and not final and not is_broken
+    name = HookName.PARSE_ERROR if is_parsed else HookName.COMPLETION_ERROR
     if call.hooks.has_handlers(name):
         yield from Emit(call.hooks, name, (error,), details)
     if seconds is not None:
@@ -294,7 +321,7 @@ def correct(
         return None
     corrected = yield from fetch_media(call, prompt.adapt(capabilities))
     request = write_request(call, corrected)
-    if request in tried:
+    if as_sent(call, corrected, request) in tried:
         return None
     change = describe_change(prompt, corrected)
     if call.stats.is_news(call.model, change):
@@ -334,7 +361,8 @@ def describe_change(before: Prompt, after: Prompt) -> str:
     limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
     if limits[0] != limits[1]:
         changes.append(" -> ".join(map(str, limits)))
-    left_out = sorted(before.shown.keys() - after.shown.keys() - {*OUTPUT_LIMITS})
+    dropped = after.capabilities.refused - before.capabilities.refused  # a stream may have added one of these itself
+    left_out = sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS})
     if left_out:
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"

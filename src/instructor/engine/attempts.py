@@ -26,6 +26,7 @@ class Attempts:
         spent: Tokens over all attempts.
         seconds: How long their requests took.
         failed: The attempts that gave no valid answer.
+        shown: The text of the answer so far, where it is streamed.
     """
 
     def __init__(self, provider: str, model: str) -> None:
@@ -34,6 +35,7 @@ class Attempts:
         self.spent = Usage()
         self.seconds = 0.0
         self.failed: list[FailedAttempt] = []
+        self.shown: list[str] = []
         self._provider = provider
         self._model = model
 
@@ -41,6 +43,7 @@ class Attempts:
         """Begin the next attempt."""
         self.number += 1
         self.answered = False
+        self.shown = []
 
     def fail(self, error: Exception, completion: Completion) -> None:
         """Record that the attempt now under way gave no valid answer."""

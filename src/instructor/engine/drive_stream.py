@@ -101,6 +101,8 @@ def _perform(effect: Effect, sender: Sender, leases: list[Lease[Any]], streams: 
     if isinstance(effect, Next):
         return effect.stream.next()
     if isinstance(effect, Open):
+        while streams:  # that of an attempt that failed
+            streams.pop().close()
         streams.append(OpenStream(sender.send(effect.operation, effect.request)))
         return streams[-1]
     return perform(effect, sender, leases)
@@ -110,6 +112,8 @@ async def _perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]
     if isinstance(effect, Next):
         return await effect.stream.next_async()
     if isinstance(effect, Open):
+        while streams:
+            await streams.pop().close_async()
         streams.append(OpenStream(await sender.send(effect.operation, effect.request)))
         return streams[-1]
     return await perform_async(effect, sender, leases)

@@ -12,9 +12,10 @@ from typing import Any, cast
 from instructor.exceptions import CacheEntryError, ConfigurationError
 from instructor.providers import openai
 from instructor.providers.adapter import Adapter
-from instructor.providers.completions import Codec, DataCodec, is_plain, write_members
+from instructor.providers.completions import Codec, DataCodec, is_plain
 from instructor.providers.function_adapter import FunctionAdapter
 from instructor.providers.table import Vendor, find_vendor
+from instructor.wires.members import write_members
 
 _LITELLM = Codec(
     kinds={"ModelResponse": "litellm.types.utils"},

@@ -80,6 +80,7 @@ class Scanner:
         self._target: Shape = shape  # of the value that comes next
         self._stack: list[_Frame] = []
         self._value: Value = ABSENT
+        self._is_object, self._has_member = isinstance(shape, Object), False
         self._rest = ""  # text that can't be read before more has come
         self._pieces: list[str] = []  # of the value that is being read
         self._depth = 0  # of brackets in a value that is taken whole
@@ -112,7 +113,10 @@ class Scanner:
     @property
     def has_come(self) -> bool:
         """Whether any value, or a part of a text, has come."""
-        return self.is_over or bool(self._pieces) or any(frame.values for frame in self._stack)
+        is_text = self._read == self._read_text and any(
+            self._pieces
+        )  # otherwise they are of a name, or of half a number
+        return self._has_member or is_text or (self.is_over and not self._is_object)
 
     @property
     def is_due(self) -> bool:
@@ -314,6 +318,7 @@ class Scanner:
         frame = self._stack[-1]
         if value is not ABSENT:
             self._version += 1
+            self._has_member = True
             if isinstance(frame.shape, List):
                 frame.values.append(value)
             elif frame.field is not None:

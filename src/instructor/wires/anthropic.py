@@ -23,6 +23,7 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
+from instructor.wires.anthropic_stream import MESSAGE_STREAMING
 from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
@@ -36,7 +37,7 @@ from instructor.wires.content import (
     say_answer_again,
     split_data_url,
 )
-from instructor.wires.folding import Streaming
+from instructor.wires.members import write_members
 from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
@@ -85,7 +86,7 @@ class AnthropicMessages:
 
     name = "anthropic_messages"
     operation = "messages.create"
-    streaming: Streaming | None = None
+    streaming = MESSAGE_STREAMING
     modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA)
 
     def bind(
@@ -472,7 +473,10 @@ def _correct_calls(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]
 
 
 def _dump_block(block: Any) -> Block:
-    """Write a block as the API sent it, which is without members that it did not send."""
-    if isinstance(block, BaseModel):
-        return block.model_dump(mode="json", exclude_unset=True)
-    return {**block} if is_mapping(block) else {**vars(block)}
+    """Write a block as the API sent it, which is without members that it did not send.
+
+    The input of a streamed call may be text that isn't JSON. The API takes objects only, and this is how it wants to
+    be told.
+    """
+    written: Block = {**(write_members(block) if isinstance(block, BaseModel) or is_mapping(block) else vars(block))}
+    return {**written, "input": {"INVALID_JSON": text}} if (text := get_text(written, "input")) else written

@@ -18,7 +18,7 @@ from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns
-from instructor.wires.folding import Streaming
+from instructor.wires.openai_responses_stream import RESPONSES_STREAMING
 from instructor.wires.responses_arguments import LACKING, rename_arguments
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
@@ -52,7 +52,7 @@ class OpenAIResponses:
 
     name = "openai_responses"
     operation = "responses.create"
-    streaming: Streaming | None = None
+    streaming = RESPONSES_STREAMING
     modes = (Mode.RESPONSES_TOOLS,)
     lacks = LACKING
 
