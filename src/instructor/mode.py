@@ -103,15 +103,8 @@ _LEGACY_VALUES: Mapping[str, str] = {
 def resolve_mode(mode: Mode | str) -> Mode:
     """Turn what a user may write for a mode into a `Mode`.
 
-    Args:
-        mode: A `Mode`, its value (``"tool_call"``), its name (``"TOOLS"``), or a name or value of 1.x
-            (``"ANTHROPIC_TOOLS"``), which warns. Upper and lower case count alike.
-
-    Returns:
-        The mode.
-
-    Raises:
-        ModeError: The name is unknown.
+    It may be a `Mode`, its value (``"tool_call"``), its name (``"TOOLS"``), or a name or value of 1.x
+    (``"ANTHROPIC_TOOLS"``), which warns. Upper and lower case count alike.
 
     Example:
         >>> resolve_mode("json_schema")

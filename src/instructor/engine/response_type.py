@@ -62,14 +62,6 @@ class ResponseType(Protocol):
 
         So a field that the answer leaves out gets its default anew on each hit. With a ``default_factory`` such as
         ``uuid4`` its value differs between the live answer and its hits, as it does between two answers.
-
-        Args:
-            parts: At least one. Where the answer is a single value, the first part holds it.
-            strict: Whether the types of JSON must fit exactly.
-            context: What validators find as ``info.context``.
-
-        Raises:
-            pydantic.ValidationError: The answer is not valid.
         """
         ...
 
@@ -126,14 +118,7 @@ class WrappedType:
 
 
 def make_response_type(response_model: ResponseModel) -> ResponseType:
-    """Prepare a response model.
-
-    Args:
-        response_model: What the user passed, not None.
-
-    Raises:
-        ConfigurationError: It isn't a type that pydantic can validate.
-    """
+    """Prepare a response model."""
     try:
         model: ResponseModel = _readable(response_model)
         if isinstance(model, type) and issubclass(model, BaseModel) and not issubclass(model, _ROOT_MODEL):
@@ -201,10 +186,7 @@ def _readable_typed_dict(model: ResponseModel) -> Any:
 def tool_spec_of(schema: dict[str, Any], name: str, description: str | None) -> ToolSpec:
     """Describe a tool whose arguments are an object.
 
-    Args:
-        schema: As pydantic makes it. Providers refuse the ``$ref`` at the top of a recursive model's.
-        name: The class's name; a generic's may hold brackets.
-        description: The class's docstring.
+    Providers refuse the ``$ref`` at the top of a recursive model's schema.
     """
     top = dict(schema)
     while isinstance(reference := top.get("$ref"), str):

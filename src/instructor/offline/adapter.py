@@ -57,12 +57,7 @@ class ChatAdapter(SimpleAdapter):
 class OfflineAdapter(ChatAdapter):
     """An `Adapter` that answers by itself; its requests and completions are those of OpenAI's chat API.
 
-    Args:
-        asynchronous: Whether `send` returns an awaitable.
-        latency: Seconds that each answer takes, to show what a cache saves. Default 0.
-
-    Raises:
-        ConfigurationError: The latency is not a number of seconds, 0 or more.
+    `latency` is how many seconds each answer takes, to show what a cache saves.
 
     Example:
         >>> from instructor import from_provider
@@ -77,11 +72,7 @@ class OfflineAdapter(ChatAdapter):
         self.asynchronous, self.latency = asynchronous, float(latency)
 
     def send(self, operation: str, request: Request) -> Any:
-        """Answer a request with a ``ChatCompletion`` of the openai SDK.
-
-        Raises:
-            ProviderError: The operation is not ``chat.completions.create``, or the request asks for a stream.
-        """
+        """Answer a request with a ``ChatCompletion`` of the openai SDK."""
         if operation != _OPERATION or request.get("stream"):
             raise ProviderError(self.provider, f"It answers {_OPERATION} only, without streaming, not {operation}.")
         return self._answer_later(request) if self.asynchronous else self._answer_now(request)

@@ -118,13 +118,9 @@ def strict_schema(schema: Mapping[str, Any]) -> Schema | None:
     Every object is closed and requires all its properties; ``oneOf`` becomes ``anyOf``; a ``$ref`` stands alone;
     what the subset has no keyword for (a default, a minimum length) goes into the description.
 
-    Args:
-        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
-
-    Returns:
-        A new schema; None where the subset cannot express it: free-form dicts, untyped values, tuples, an object that
-        takes extra members, or a schema over the published limits (5000 properties, 1000 enum values, 10 levels, 120,000
-        characters of names and values, 15,000 characters of an enum with more than 250 values).
+    None where the subset cannot express it: free-form dicts, untyped values, tuples, an object that takes extra
+    members, or a schema over the published limits (5000 properties, 1000 enum values, 10 levels, 120,000 characters of
+    names and values, 15,000 characters of an enum with more than 250 values).
 
     Example:
         >>> strict_schema({"type": "object", "properties": {"n": {"type": "integer", "default": 1}}})
@@ -142,11 +138,7 @@ def anthropic_schema(schema: Mapping[str, Any]) -> Schema | None:
     It is the result of `strict_schema` without bounds and patterns, which go into the description; recursion is
     refused.
 
-    Args:
-        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
-
-    Returns:
-        A new schema; None where the subset cannot express it, as for `strict_schema`, or where it has more than 16 unions.
+    None where the subset cannot express it, as for `strict_schema`, or where it has more than 16 unions.
 
     Example:
         >>> anthropic_schema({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}})
@@ -158,9 +150,6 @@ def anthropic_schema(schema: Mapping[str, Any]) -> Schema | None:
 
 def anchor_patterns(schema: Mapping[str, Any]) -> Schema:
     r"""Write every pattern of a schema as `anchor_pattern` does; one that it can't write goes into the description.
-
-    Args:
-        schema: Any schema. Not changed.
 
     Example:
         >>> anchor_patterns({"type": "string", "pattern": r"\d+"})
@@ -179,9 +168,7 @@ def anchor_patterns(schema: Mapping[str, Any]) -> Schema:
 def map_schemas(schema: Mapping[str, Any], write: Callable[[Mapping[str, Any]], Schema]) -> Schema:
     """Copy a schema with each schema directly below it written by `write`.
 
-    Args:
-        schema: Any schema. Not changed.
-        write: Writes one schema. It isn't called for ``true`` and ``false``, which are schemas too.
+    `write` isn't called for ``true`` and ``false``, which are schemas too.
 
     Example:
         >>> map_schemas({"properties": {"a": {"title": "A"}, "b": True}}, lambda schema: {})
@@ -204,14 +191,8 @@ def map_schemas(schema: Mapping[str, Any], write: Callable[[Mapping[str, Any]], 
 def express_schema(schema: Mapping[str, Any], subset: SchemaSubset, *, strict: bool) -> tuple[Schema, bool]:
     """Express a schema for native structured output.
 
-    Args:
-        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
-        subset: What the model takes.
-        strict: Whether the caller wants the model held to the schema. Anthropic's subset applies without it too,
-            because the API refuses any other schema.
-
-    Returns:
-        A new schema, and whether the model can be held to it strictly.
+    Returns the schema, and whether the model can be held to it strictly. Anthropic's subset applies even where the
+    caller doesn't ask for strictness, because the API refuses any other schema.
     """
     if subset == "anthropic":
         expressed = anthropic_schema(schema)
@@ -237,9 +218,6 @@ def expand_root(schema: Mapping[str, Any]) -> Schema:
     """Replace a ``$ref`` at the top by what it names, because a function's parameters must be an object there.
 
     Pydantic writes a model that contains itself as ``{"$defs": ..., "$ref": ...}``.
-
-    Raises:
-        ConfigurationError: The reference leads nowhere, or only back to itself.
     """
     expanded = dict(schema)
     seen: set[str] = set()
@@ -253,15 +231,7 @@ def expand_root(schema: Mapping[str, Any]) -> Schema:
 
 
 def resolve_ref(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
-    """Find what a reference such as ``"#/$defs/User"`` names (RFC 6901, as a URI fragment).
-
-    Args:
-        root: The whole schema.
-        ref: The reference; it must point into `root`.
-
-    Raises:
-        ConfigurationError: The reference leads nowhere, or out of the schema.
-    """
+    """Find what a reference such as ``"#/$defs/User"`` names (RFC 6901, as a URI fragment)."""
     found: Any = root
     head, *names = ref.split("/")
     for name in names:
@@ -403,12 +373,7 @@ def _is_recursive(schema: Schema) -> bool:
 
 
 def reach_references(node: Any, definitions: Mapping[str, Any]) -> set[str]:
-    """Find all references that a schema leads to, through definitions too.
-
-    Args:
-        node: The schema, or a part of one.
-        definitions: What each reference, such as ``"#/$defs/User"``, names.
-    """
+    """Find all references that a schema leads to, through definitions too."""
     found: set[str] = set()
     waiting = list(_references(node))
     while waiting:
