@@ -8,7 +8,7 @@ import re
 import types
 import typing
 import weakref
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 import typing_extensions
 from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter
@@ -18,6 +18,7 @@ from pydantic_core import SchemaError
 from instructor.cache.json_schema import StableJsonSchema
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part, ResponseModel
+from instructor.wires.schema import expand_root
 from instructor.wires.spec import ToolSpec
 
 _ROOT_MODEL: type = RootModel
@@ -188,11 +189,7 @@ def tool_spec_of(schema: dict[str, Any], name: str, description: str | None) -> 
 
     Providers refuse the ``$ref`` at the top of a recursive model's schema.
     """
-    top = dict(schema)
-    while isinstance(reference := top.get("$ref"), str):
-        definitions = cast("dict[str, Any]", top.get("$defs", {}))
-        rest = {key: value for key, value in top.items() if key != "$ref"}
-        top = {**definitions[reference.rpartition("/")[2]], **rest}
+    top = expand_root(schema)
     text = str(top.get("description") or description or "")
     purpose = " ".join(text.split()) or f"The answer, as a correct {name}."
     return ToolSpec(re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:64] or "Response", purpose, top)
