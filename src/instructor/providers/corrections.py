@@ -171,8 +171,12 @@ def _weaken_choice(capabilities: Capabilities, mode: Mode, found: re.Match[str])
     return replace(capabilities, tool_choice="omitted" if capabilities.tool_choice == "auto" else "auto")
 
 
-def _use_limit(name: str) -> _Mend:
-    return lambda capabilities, _mode, _found: replace(capabilities, output_limit=name)
+def _limit_completion(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
+    return replace(capabilities, output_limit="max_completion_tokens")
+
+
+def _limit_tokens(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
+    return replace(capabilities, output_limit="max_tokens")
 
 
 def _omit_argument(capabilities: Capabilities, _mode: Mode, found: re.Match[str]) -> Capabilities:
@@ -230,13 +234,11 @@ _RULES: tuple[_Rule, ...] = (
     ),
     # OpenAI: "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'
     # instead." Compatible servers: "Unrecognized request argument supplied: max_completion_tokens".
-    _Rule(
-        r"use ['\"`]?max_completion_tokens|\bmax_tokens['\"`]? is not supported", _use_limit("max_completion_tokens")
-    ),
+    _Rule(r"use ['\"`]?max_completion_tokens|\bmax_tokens['\"`]? is not supported", _limit_completion),
     _Rule(
         r"\bmax_completion_tokens['\"`]?:? (?:is not supported|extra inputs)"
         r"|(?:unsupported|unrecognized|unknown|unexpected)[^.\n]{0,60}\bmax_completion_tokens\b",
-        _use_limit("max_tokens"),
+        _limit_tokens,
     ),
     # OpenAI: "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is
     # supported." Anthropic: "`temperature` is deprecated for this model.", "top_p: Extra inputs are not permitted".
