@@ -37,7 +37,7 @@ _NOT_YET = {
 """Methods of 1.x that users look for here, and what to do meanwhile."""
 
 _MOST_PATHS = 8
-"""Stores given with ``cache=`` to single calls that a client remembers."""
+"""Stores passed with ``cache=`` to single calls that a client remembers."""
 
 
 class BaseClient:
@@ -196,7 +196,7 @@ class BaseClient:
         with_completion: bool = False,
         unserved: Unserved | None = None,
     ) -> Call[Any]:
-        """Freeze what was said, and sort it into a call.
+        """Freeze the messages and keywords, and sort them into a call.
 
         Key, request and entry all derive from one copy of what the caller passed. Where the key is remembered, the
         encoding that led to it is that copy, and a hit never unpacks it.
@@ -247,7 +247,7 @@ class BaseClient:
         namespace: str | None,
         encoding: bytes | None,
     ) -> Call[Any]:
-        """Give a call its key, and the means to make its prompt from a copy of what was said."""
+        """Give a call its key, and the means to make its prompt from a copy of the messages and keywords."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
         encoding = encoding or encode(call.plan.number, messages, keyed)
@@ -271,7 +271,7 @@ class BaseClient:
         return self._key(call, prompt, namespace, None)
 
     def _load_prompt(self, call: Call[Any], encoding: bytes, free: Mapping[str, Any]) -> Prompt:
-        """Make the prompt from the encoding: what the caller said when the key was made.
+        """Make the prompt from the encoding, as messages and keywords were when the key was made.
 
         The templates are filled from the encoding's context as well: the caller may have changed its own one since.
         """
@@ -349,7 +349,7 @@ class BaseClient:
 
 
 class _Paths:
-    """The paths of one client: its own, and those of the latest stores given to single calls.
+    """The paths of one client: its own, and those of the latest stores passed to single calls.
 
     A program may pass a new store to each call, so only a few are remembered; the counts of the others are kept.
     """
@@ -431,7 +431,7 @@ def _seconds_of(timeout: Any) -> float | None:
 
 
 def _lifetime(ttl: float | None, path: CachePath) -> float | None:
-    """Seconds for which an answer is served. A store that ignores its ttl is told of it instead."""
+    """Seconds for which an answer is served. A store that ignores ttl warns of it instead."""
     store = path.tiers[-1].handle.store
     if not ttl or store.honours_ttl:
         return ttl

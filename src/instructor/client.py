@@ -50,7 +50,7 @@ class Instructor(BaseClient):
 
     @typed_create(call_keywords)
     def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
-        """Ask for an answer of a given type.
+        """Ask for a typed answer.
 
         A stored answer to the same call is served if there is one; otherwise the provider is asked, and asked again
         with the error shown to it while its answers do not validate.

@@ -87,7 +87,7 @@ def from_provider(
         async_client: Whether to make an `AsyncInstructor`, whose methods are awaited. Default False. Each event loop
             on which it is used has an SDK client of its own.
         cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`. Default none.
-        mode: How the model is asked for an answer of a given type. Default: the best mode of the model, from a table
+        mode: How the model is asked for a typed answer. Default: the best mode of the model, from a table
             by vendor and model.
         base_url: Where requests are sent instead of the vendor's own base URL: a proxy, a gateway, a test server.
         api_key: The API key. Default: the vendor's environment variable.
@@ -156,7 +156,7 @@ def from_openai(
 
     Args:
         client: ``openai.OpenAI``, ``AsyncOpenAI``, ``AzureOpenAI`` or ``AsyncAzureOpenAI``.
-        mode: How the model is asked for an answer of a given type. Default: the best mode of the model.
+        mode: How the model is asked for a typed answer. Default: the best mode of the model.
         model: The model of calls that name none.
         **kwargs: ``cache``, ``cache_ttl``, ``cache_namespace`` and ``hooks`` as in `from_provider`; any other
             keyword is a default for each call.

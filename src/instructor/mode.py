@@ -20,7 +20,7 @@ class _ModeType(enum.EnumMeta):
 
 
 class Mode(enum.Enum, metaclass=_ModeType):
-    """How a provider is asked for an answer of a given type.
+    """How a provider is asked for a typed answer.
 
     Without ``mode=`` each call uses the best mode of its model. Choose one yourself to compare modes, or for a server
     that supports less than its model's table says: ``from_provider(..., mode=Mode.JSON)``.

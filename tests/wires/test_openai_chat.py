@@ -115,7 +115,7 @@ def test_a_conversation_goes_through_the_real_sdk(mode):
         User.model_validate_json(OPENAI_CHAT.read(completion, mode, ["User"])[0].text)
     again, completion = send(OPENAI_CHAT.reask(request, completion, caught.value, mode), wrong)
     assert again["messages"][: len(body["messages"])] == body["messages"]
-    assert "name: Input should be a valid string (given: 1)" in again["messages"][-1]["content"]
+    assert "name: Input should be a valid string (input: 1)" in again["messages"][-1]["content"]
     assert {**again, "messages": None} == {**body, "messages": None}
 
 

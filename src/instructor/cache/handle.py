@@ -272,7 +272,7 @@ def _find_reason(error: BaseException, written: str) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - a store's own class, which must not break the call
         return ""
-    # Client libraries like to quote the URL that they were given, password and all.
+    # Client libraries like to quote the URL that they connect to, password and all.
     reason = re.sub(r"://[^@/\s]*@", "://***@", text).rstrip(".")
     # A little more than is shown is looked at, so that no quote is shown that begins where the reason is cut.
     seen = reason[: _LONGEST_REASON + _QUOTE]

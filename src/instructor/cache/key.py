@@ -183,7 +183,7 @@ class KeyBuilder:
 
 
 def digest(texts: Mapping[str, str]) -> str:
-    """Hash an object whose members are given as canonical JSON texts.
+    """Hash an object from its members' canonical JSON texts.
 
     It hashes the text of ``json.dumps(members, sort_keys=True)``, without writing members that are the same for many
     calls, such as the schema, once more.

@@ -125,13 +125,13 @@ def _make(package: str, url: str | None, host: str, port: int, options: Options)
     """Make a client of ``redis`` or ``redis.asyncio`` that tries once more if its connection was lost.
 
     One more try finds a server that was restarted behind an open connection. There is none after a timeout: the
-    answer to a request given up must never be read as the answer to the next, nor may the waiting add up.
+    answer to an abandoned request must never be read as the answer to the next, nor may the waiting add up.
     """
     kind: Sdk = importlib.import_module(package).Redis
     once = importlib.import_module(f"{package}.retry").Retry
     backoff = importlib.import_module("redis.backoff").NoBackoff()
     errors = [importlib.import_module("redis").ConnectionError]
-    # The oldest redis-py needs to be told the errors twice.
+    # The oldest redis-py takes the errors in two places.
     retry = {"retry": once(backoff, 1, tuple(errors)), "retry_on_error": errors}
     options = {"max_connections": MOST_CONNECTIONS, **retry, **options}
     return kind.from_url(url, **options) if url is not None else kind(host=host, port=port, **options)

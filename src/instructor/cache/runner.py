@@ -61,7 +61,7 @@ class Runner:
 
     @property
     def hung(self) -> int:
-        """How many operations were given up and have not ended; each holds a thread."""
+        """How many operations were abandoned and have not ended; each holds a thread."""
         return self._workers.hung if self._workers is not None else 0
 
     def run(self, name: str, began: int, operation: Callable[[], object]) -> object:

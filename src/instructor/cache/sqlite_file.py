@@ -151,8 +151,8 @@ class DatabaseFile:
         except sqlite3.OperationalError as error:
             if error_code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
                 raise
-            # The WAL's index can't be made here. SQLite opens the main file without it if told that the file never
-            # changes.
+            # The WAL's index can't be made here. `immutable` says that the file never changes: SQLite then opens the main
+            # file without it.
             connection = self._try_read_only(f"{uri}?mode=ro&immutable=1")
             wal = Path(f"{self.path}-wal")
             if wal.exists() and wal.stat().st_size:

@@ -16,7 +16,7 @@ SALVAGE_SECONDS = 20.0
 """How long entries are copied at most, while other processes wait."""
 
 _MOST_FAILURES = 10_000
-"""After so many reads that failed, the rest of the file is given up; that takes up to a second."""
+"""After so many reads that failed, the rest of the file is left out; that takes up to a second."""
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNKNOWN = ("no such column", "no such table", "unsupported file format")

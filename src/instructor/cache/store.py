@@ -19,7 +19,7 @@ Ability = Literal["local", "async", "bounded", "sized"]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
-"""The longest ttl that a store is given: ten years, in seconds. Servers refuse numbers that are far longer."""
+"""The longest ttl that is passed to a store: ten years, in seconds. Servers refuse numbers that are far longer."""
 
 LONGEST_TIMEOUT = 24 * 60 * 60
 """The longest timeout of a store: a day, in seconds. Longer ones overflow in some of the clocks that count them."""
@@ -265,7 +265,7 @@ def check_ttl(kind: str, ttl: object) -> int | None:
 
 
 def check_timeout(kind: str, timeout: object) -> float:
-    """Return the `timeout` given to a store whose class is named `kind`.
+    """Return the `timeout` of a store whose class is named `kind`.
 
     Raises:
         ConfigurationError: It isn't a number of seconds above 0, at most a day.

@@ -185,7 +185,7 @@ def fail(
 
 
 def correct(call: Call[Any], prompt: Prompt, error: Exception) -> Flow[Prompt | None]:
-    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent."""
+    """Find the next best way to ask, if the provider refused this one as not supported. An event reports it."""
     capabilities = call.adapter.learn(call.model, prompt.mode, error, prompt.capabilities)
     corrected = None if capabilities is None else prompt.adapt(capabilities)
     if corrected is None or corrected.sends_same_as(prompt):

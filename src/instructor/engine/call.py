@@ -1,4 +1,4 @@
-"""One call of the client: what was said, frozen, and how an answer to it is read, asked for and written."""
+"""One call of the client: its messages and keywords, frozen, and how its answer is read, asked for and written."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Call(NamedTuple, Generic[T]):
         plan: The response model, compiled.
         adapter: The provider.
         model: The model's name.
-        load_prompt: Makes the prompt from the frozen copy of what was said. A hit never calls it.
+        load_prompt: Makes the prompt from the frozen copy of messages and keywords. A hit never calls it.
         response_model: What the caller passed, for events.
         with_completion: Whether the caller gets the SDK's completion beside the value.
         retries: When to ask again.

@@ -64,7 +64,7 @@ class CompletionCopies:
 def copier(value: Value) -> Make | None:
     """Make a function that returns copies of a value; None if it holds something that can't be copied so.
 
-    The value may be given to a caller afterwards: nothing of it that can be changed is kept.
+    A caller may get the value afterwards: nothing of it that can be changed is kept.
 
     Example:
         >>> make = copier({"a": [1, 2]})

@@ -45,7 +45,7 @@ class Reading(NamedTuple):
     Attributes:
         find: Looks the key up.
         key: The key.
-        encoding: What the call said; see `Unserved.encoding`.
+        encoding: The call's encoding; see `Unserved.encoding`.
     """
 
     find: FindLater
@@ -104,12 +104,12 @@ Lookup = Callable[..., Any]
 
 
 class Pending(NamedTuple):
-    """A value whose hit has still to be told: the asynchronous client awaits the handlers before it returns the value.
+    """A value whose handlers are still to be called: the asynchronous client awaits them before it returns the value.
 
     Attributes:
         value: The value.
         hooks: Whose handlers to call.
-        event: What to tell them.
+        event: What they receive.
     """
 
     value: Value
@@ -192,7 +192,7 @@ def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any
 
 
 def with_encoding(found: Any, encoding: Encoding) -> Unserved | Reading:
-    """Add what the call said to what came back in place of an entry."""
+    """Add the call's encoding to what came back in place of an entry."""
     changed: Unserved | Reading = found._replace(encoding=encoding)
     return changed
 

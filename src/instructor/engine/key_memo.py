@@ -32,7 +32,7 @@ _MARK = os.urandom(16)
 
 
 class KeyMemo:
-    """Leads from a fast, exact encoding of what a call says to its key, which takes ten times as long to work out.
+    """Leads from a fast, exact encoding of a call to its key, which takes ten times as long to work out.
 
     `marshal` tells apart whatever differs in type or value, except that every buffer (a bytearray, an array) looks
     like bytes to it. So only the keys of plain JSON data are remembered, and two calls with one encoding have one key.
@@ -94,7 +94,7 @@ def make_memo(entries: int | None) -> KeyMemo:
 
 
 def encode(number: int, messages: Conversation, keywords: Mapping[str, Any]) -> bytes | None:
-    """Encode what a call says, exactly and fast; None if it isn't plain data.
+    """Encode a call's messages and keywords, exactly and fast; None if it isn't plain data.
 
     Args:
         number: The plan's number.
@@ -110,7 +110,7 @@ def encode(number: int, messages: Conversation, keywords: Mapping[str, Any]) -> 
 
 
 def decode(encoding: bytes) -> tuple[Any, dict[str, Any]]:
-    """Make a copy of the messages and keywords that were encoded: what the caller said at that moment."""
+    """Make a copy of the messages and keywords that were encoded, as they were at that moment."""
     _, messages, *rest = marshal.loads(encoding)  # noqa: S302 - our own bytes, from this process
     return messages, rest[0] if rest else {}
 
@@ -119,7 +119,7 @@ def name_of(encoding: bytes) -> bytes:
     """The bytes under which the memo knows a call: its encoding, or a shorter one where it holds long texts.
 
     They are made of the encoding alone, never of the caller's own objects, which another thread may change meanwhile:
-    then the memo would lead from what the call says now to the key of what it said before.
+    then the memo would lead from the present messages to the key of the earlier ones.
     """
     if len(encoding) <= LONG:
         return encoding

@@ -53,7 +53,7 @@ class Question(Protocol[T]):
         ...
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
-        """Count something that happened between the call and its cache; return what tells the hooks, if any listen."""
+        """Count something that happened between the call and its cache; return the flow that calls handlers, if any."""
         ...
 
 
@@ -215,7 +215,7 @@ def share(
         return None
     yield from tell(question, HookName.CACHE_COALESCED, entry)
     if entry is not None and not answer.is_kept and policy.ttl != 0:
-        # The leader was told to store nothing, and this call was not.
+        # The leader stores nothing, as its `cache_ttl` asks, but this call has another one.
         expires = None if policy.ttl is None else policy.clock() + policy.ttl
         own = entry._replace(expires=expires)
         yield from keep(path, question, policy, own, why_not_stored(live, own, policy))
@@ -223,7 +223,7 @@ def share(
 
 
 def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | None, reason: str | None) -> Flow[None]:
-    """Store an answer in every tier, or tell why it isn't. A store's failure loses nothing: the answer is returned."""
+    """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned."""
     if entry is None or reason is not None:
         if reason and reason != NOT_WANTED:
             yield from tell(question, HookName.CACHE_BYPASS, reason=reason)

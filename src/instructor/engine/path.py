@@ -32,7 +32,7 @@ class Unserved(NamedTuple):
         landed: How many flights had ended before the store was read; None if the answer that was found is refused, so
             that reading again would find the same.
         error: What the store raised.
-        encoding: What the call said when the store was read; the caller may have changed its messages since. None if
+        encoding: The call's encoding when the store was read; the caller may have changed its messages since. None if
             it has to be encoded again.
     """
 
@@ -49,7 +49,7 @@ FindLater = Callable[[str], Awaitable[Entry | Unserved]]
 """Looks a key up in a task."""
 
 Report = Callable[[CacheError], Flow[None]]
-"""What a tier does with a failure of its store that the call survives: it is counted and told."""
+"""What a tier does with a failure of its store that the call survives: it is counted and reported."""
 
 
 class Tier(Protocol):
@@ -132,7 +132,7 @@ class StoreTier:
 
     @property
     def find_now(self) -> FindNow:
-        """Read an entry here. Whatever goes wrong, the flow is told, and counts and reports it."""
+        """Read an entry here. Whatever goes wrong is returned to the flow, which counts and reports it."""
         handle, flights = self.handle, self.handle.flights
 
         def find_now(key: str) -> Entry | Unserved:

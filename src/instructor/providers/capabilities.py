@@ -89,8 +89,8 @@ FAMILIES: tuple[Family, ...] = (
         "bolna-ai/bolna#1019, genkit-ai/genkit#6303, UKGovernmentBEIS/inspect_ai#5254",
         "2026-10",
     ),
-    # Chat refuses functions unless reasoning_effort="none", also when no effort is given. Sampling arguments are not
-    # in `refused`, because they are accepted with that effort; the answer to a 400 leaves them out.
+    # Chat refuses functions unless reasoning_effort="none", also when a request names no effort. Sampling arguments are
+    # not in `refused`, because they are accepted with that effort; the answer to a 400 leaves them out.
     Family(
         ("openai", "azure_openai", ""),
         r"gpt-(?:5\.[6-9]|[6-9]|\d\d)(?!\d)",

@@ -109,7 +109,7 @@ def keyed_query(query: Mapping[str, Any]) -> dict[str, Any]:
 def describe_headers(headers: Mapping[str, Any]) -> dict[str, str]:
     """Keep the default headers that belong in a cache key.
 
-    An SDK's marker for "leave this header out" is told apart from every text by its class's name.
+    An SDK's marker for "leave this header out" differs from every text, because its class's name stands for it.
     """
     return {name: _read_header(value) for name, value in keyed_headers(headers).items()}
 

@@ -31,7 +31,7 @@ class Vendor:
             variable without it.
         hosts: Ends of host names by which a client made elsewhere is recognised, besides the base URL's own host.
         modes: The modes that it offers, best first.
-        capabilities: Says what each model can do, given its name; None to use the table in `capabilities`.
+        capabilities: Says what a model can do, by its name; None to use the table in `capabilities`.
     """
 
     name: str

@@ -15,7 +15,7 @@ _Written = TypeVar("_Written")
 
 
 def read_list(value: Any, name: str, wanted: str) -> list[Any]:
-    """Read a list that may be left out: None, or the SDK's own "not given" value, which is false.
+    """Read a list that may be left out: None, or the SDK's own `NOT_GIVEN`, which is false.
 
     Raises:
         ConfigurationError: It is something else.

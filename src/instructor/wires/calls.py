@@ -1,4 +1,4 @@
-"""Which of the tool calls in an answer are calls of our tools, and what the model is told about each call.
+"""Which of the tool calls in an answer are calls of our tools, and what the model gets as the result of each call.
 
 A caller may offer tools of their own beside ours, and we may offer several tools at once.
 """

@@ -48,7 +48,7 @@ class Capabilities:
 
 
 DEFAULT_CAPABILITIES = Capabilities()
-"""What a wire assumes about a model when it isn't told its capabilities."""
+"""What a wire assumes about a model whose capabilities it doesn't get."""
 
 
 def adapt_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) -> dict[str, Any]:

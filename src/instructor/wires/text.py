@@ -64,7 +64,7 @@ def _describe_problem(problem: Mapping[str, Any], names: Mapping[str, str]) -> s
     place = ".".join(names.get(str(part), str(part)) for part in problem["loc"]) or "the answer"
     if problem["type"] == "missing":  # its input is the whole object around it
         return f"- {place}: {problem['msg']}"
-    return f"- {place}: {problem['msg']} (given: {shorten(_show(problem['input']))})"
+    return f"- {place}: {problem['msg']} (input: {shorten(_show(problem['input']))})"
 
 
 def _show(value: Any) -> str:
