@@ -74,7 +74,7 @@ def from_provider(
     cache_ttl: Ttl = None,
     cache_namespace: str | None = None,
     hooks: Hooks | None = None,
-    **options: Any,
+    **options: object,
 ) -> Instructor | AsyncInstructor:
     """Make a client from a model's name. This is the usual way to get one.
 
@@ -130,13 +130,13 @@ def from_provider(
 
 @overload
 def from_openai(
-    client: openai_sdk.AsyncOpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: Any
+    client: openai_sdk.AsyncOpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: object
 ) -> AsyncInstructor: ...
 
 
 @overload
 def from_openai(
-    client: openai_sdk.OpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: Any
+    client: openai_sdk.OpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: object
 ) -> Instructor: ...
 
 
@@ -144,7 +144,7 @@ def from_openai(
     client: openai_sdk.OpenAI | openai_sdk.AsyncOpenAI,
     mode: Mode | str | None = None,
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor | AsyncInstructor:
     """Make a client from one of the openai SDK that you made: your own transport, Azure, an instrumented one.
 
@@ -187,7 +187,7 @@ def from_anthropic(
     model: str | None = None,
     *,
     beta: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> AsyncInstructor: ...
 
 
@@ -198,7 +198,7 @@ def from_anthropic(
     model: str | None = None,
     *,
     beta: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor: ...
 
 
@@ -208,7 +208,7 @@ def from_anthropic(
     model: str | None = None,
     *,
     beta: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor | AsyncInstructor:
     """Make a client from one of the anthropic SDK that you made: another cloud, your own transport.
 
@@ -244,7 +244,7 @@ def from_genai(
     mode: Mode | str | None = None,
     use_async: Literal[False] = False,
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor: ...
 
 
@@ -255,7 +255,7 @@ def from_genai(
     *,
     use_async: Literal[True],
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> AsyncInstructor: ...
 
 
@@ -265,7 +265,7 @@ def from_genai(
     mode: Mode | str | None,
     use_async: Literal[True],
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> AsyncInstructor: ...
 
 
@@ -274,7 +274,7 @@ def from_genai(
     mode: Mode | str | None = None,
     use_async: bool = False,
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor | AsyncInstructor:
     """Make a client from a ``google.genai.Client`` that you made, for the Gemini API or Vertex AI.
 
