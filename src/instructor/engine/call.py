@@ -35,9 +35,7 @@ class Prompt(NamedTuple):
     Attributes:
         messages: The conversation, its templates filled.
         arguments: What else the request shows, in the SDK's keywords.
-        wire: The wire format.
         mode: How the model is made to answer in shape.
-        capabilities: What the model can do.
         wires: The wires of the modes that may be used; one, where the caller named the mode.
     """
 
@@ -105,22 +103,17 @@ class Call(NamedTuple, Generic[T]):
     times as long to make.
 
     Attributes:
-        plan: The response model, compiled.
-        adapter: The provider.
-        model: The model's name.
         load_prompt: Makes the prompt from the frozen copy of messages and keywords. A hit never calls it.
         response_model: What the caller passed, for events.
         with_completion: Whether the caller gets the SDK's completion beside the value.
         retries: When to ask again.
         hooks: The client's handlers and the call's.
-        stats: The client's counters.
         context: For validators: the caller's own object.
         strict: Whether validation is strict.
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
-        policy: How the cache is used.
         unserved: What the fast path has found out about the store; then it isn't read again.
     """
 

@@ -52,8 +52,6 @@ class Claim(Generic[T]):
     The driver ends a lease when its flow ends, however that ends.
 
     Attributes:
-        flights: The calls under way.
-        key: The key.
         source: See `Lease.source`.
         past: A flight that landed without an answer that this call can use; it isn't joined again.
     """
@@ -73,7 +71,6 @@ class Wait(Generic[T]):
     """Wait for another call's flight. The result is how it ended; None if this call should go on alone.
 
     Attributes:
-        flight: The flight.
         seconds: How long to wait at most; None for as long as its leader can land.
     """
 

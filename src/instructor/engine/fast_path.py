@@ -44,7 +44,6 @@ class Reading(NamedTuple):
 
     Attributes:
         find: Looks the key up.
-        key: The key.
         encoding: The call's encoding; see `Unserved.encoding`.
     """
 
@@ -74,11 +73,9 @@ class Asker(NamedTuple):
     """What the fast path knows of its client. All of it stays the same for the client's life.
 
     Attributes:
-        provider: The vendor's name, for events.
         model: The model that is asked unless a call names another.
         plans: The response models seen so far, compiled.
         memo: Leads from an encoding to a key.
-        hooks: The client's handlers.
         context: For validators, where a call brings none.
         strict: Whether validation is strict, where a call doesn't say.
         find_place: Finds what to read for a call with ``cache=``; None where the fast path may not read it.
@@ -107,7 +104,6 @@ class Pending(NamedTuple):
     """A value whose handlers are still to be called: the asynchronous client awaits them before it returns the value.
 
     Attributes:
-        value: The value.
         hooks: Whose handlers to call.
         event: What they receive.
     """
@@ -122,9 +118,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
 
     It is a closure, because reading a variable of one takes half as long as an attribute.
 
-    Args:
-        asker: The client.
-        own_place: The first store of the client's own path; None if the fast path may not read it.
+    `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find, own_hooks.handlers

@@ -41,9 +41,7 @@ class KeyMemo:
     There are two generations. A key that is used moves into the young one; when that is full, the old one is forgotten
     and the young one grows old. So what is used stays, and there is no moment at which everything is forgotten.
 
-    Args:
-        most_keys: How many keys to remember in each generation.
-        most_bytes: How many bytes of encodings to hold in each generation.
+    It remembers at most `most_keys` keys, and holds at most `most_bytes` bytes of encodings, in each generation.
 
     Attributes:
         sees_long: For how many more calls to look for long texts before the call is encoded.
@@ -86,8 +84,7 @@ class KeyMemo:
 def make_memo(entries: int | None) -> KeyMemo:
     """Make a memo of the size that fits a store.
 
-    Args:
-        entries: How many entries the store can hold; None where it doesn't say.
+    `entries` is None where the store doesn't say how many it can hold.
     """
     count = 65_536 if entries is None else max(1_024, entries)
     return KeyMemo(count, min(max((entries or 2_048) << 14, 8 << 20), 64 << 20))
@@ -96,10 +93,7 @@ def make_memo(entries: int | None) -> KeyMemo:
 def encode(number: int, messages: Conversation, keywords: Mapping[str, Any]) -> bytes | None:
     """Encode a call's messages and keywords, exactly and fast; None if it isn't plain data.
 
-    Args:
-        number: The plan's number.
-        messages: As the caller passed them.
-        keywords: The caller's other keywords, without those of `NOT_KEYED`.
+    `number` is the plan's; `keywords` are the caller's other keywords, without those of `NOT_KEYED`.
     """
     try:
         # A dict, because marshal refuses any other mapping.

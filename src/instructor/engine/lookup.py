@@ -25,11 +25,7 @@ class Question(Protocol[T]):
     """What is looked up, and asked if need be."""
 
     def read(self, entry: Entry) -> T:
-        """Make the caller's own value of a stored answer, by the same path as of a live one.
-
-        Raises:
-            Exception: Today's validators refuse it.
-        """
+        """Make the caller's own value of a stored answer, by the same path as of a live one."""
         ...
 
     def ask(self) -> Flow[Live[T]]:
@@ -45,11 +41,7 @@ class Question(Protocol[T]):
         ...
 
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
-        """Make this caller's own value of an answer that another call has just received.
-
-        Raises:
-            Exception: This caller's validators refuse it, or it can't be copied.
-        """
+        """Make this caller's own value of an answer that another call has just received."""
         ...
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
@@ -88,12 +80,7 @@ def through_cache(
 ) -> Flow[T]:
     """Answer a question: from a store, from an identical call under way, or by asking.
 
-    Args:
-        path: Where answers are kept.
-        key: The question's key.
-        question: What to read, ask and write.
-        policy: How to use the cache.
-        unserved: What the fast path has found out about the first tier already.
+    `unserved` is what the fast path has found out about the first tier already.
     """
     landed_before: int | None = path.flights.landed
     if unserved is None:
@@ -141,8 +128,7 @@ def look_up(
 ) -> Flow[Served[T] | str]:
     """Look through the tiers, from the first one that was not looked into yet.
 
-    Returns:
-        What may be served, or why nothing may.
+    Returns what may be served, or why nothing may.
     """
     report = reporter(question)
     for depth, tier in enumerate(path.tiers[first:], first):
@@ -170,11 +156,8 @@ def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) 
     on alone, at once and beside others in its place, when its leader failed for a reason that it doesn't share, when
     its own timeout is over, and when it has refused two answers.
 
-    Returns:
-        Another call's answer, a lease for the leader, or None to go on alone.
-
-    Raises:
-        Exception: The leader's error, where this call shares it.
+    Returns another call's answer, a lease for the leader, or None to go on alone. Raises the leader's error where this
+    call shares it.
     """
     refusals = 0
     started = policy.clock()
@@ -250,8 +233,7 @@ NOT_WANTED = "cache_ttl is 0"
 def judge(entry: Entry, now: float, read: Callable[[Entry], T]) -> Served[T] | str:
     """Decide whether an entry may be served. The fast path is this function, written out for entries in memory.
 
-    Returns:
-        The caller's own value, or why there is none.
+    Returns the caller's own value, or why there is none.
     """
     if entry.expires is not None and entry.expires <= now:
         return EXPIRED

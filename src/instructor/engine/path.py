@@ -76,18 +76,13 @@ class Tier(Protocol):
         ...
 
     def find(self, key: str, report: Report) -> Flow[Lookup]:
-        """Look a key up.
-
-        Raises:
-            CacheError: The store failed, and has ``on_error="raise"``.
-        """
+        """Look a key up."""
         ...
 
     def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
         """Store an entry; return whether it was stored. A store's failure is reported: the answer is paid for.
 
-        Raises:
-            ValueError: The entry can't be written as text.
+        Raises ValueError if the entry can't be written as text.
         """
         ...
 
@@ -194,11 +189,7 @@ def _reason_of(error: CacheError) -> str:
 
 
 def judge_failure(handle: StoreHandle, error: CacheError, report: Report) -> Flow[None]:
-    """Report that a store could not be read.
-
-    Raises:
-        CacheError: The store failed, and has ``on_error="raise"``.
-    """
+    """Report that a store could not be read."""
     damaged = isinstance(error, CacheEntryError)
     if damaged:
         handle.count(errors=1)
@@ -235,11 +226,7 @@ class CachePath:
 
 
 def make_path(store: BaseCache) -> CachePath:
-    """Make the path of one store.
-
-    Raises:
-        ConfigurationError: An attribute of the store has a wrong value.
-    """
+    """Make the path of one store."""
     handle = handle_of(store)
     hits = HitLog()
     handle.attach(hits)
