@@ -220,9 +220,6 @@ def handle_of(store: BaseCache) -> StoreHandle:
     """Return the handle of a store, making it on first use. It lives as long as the store.
 
     A copy of the store, or the store in another process, has a handle of its own.
-
-    Raises:
-        ConfigurationError: `store` is not a `BaseCache`, or its attributes have wrong values.
     """
     if not isinstance(store, BaseCache):  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
         raise ConfigurationError(

@@ -121,9 +121,8 @@ def make_cache_key(
 class KeyBuilder:
     """Makes the keys of one client's calls: the same as `make_cache_key`, but writes what never changes only once.
 
-    Args:
-        fixed: The members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
-            same as absent. ``format`` is added.
+    `fixed` holds the members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
+    same as absent. ``format`` is added.
 
     Example:
         >>> builder = KeyBuilder({"mode": "TOOLS"})
@@ -232,16 +231,7 @@ def _member_text(name: str, value: object) -> str:
 
 
 def canonical_text(value: object, path: str, form: Form = Form.REQUEST) -> str:
-    """Write a value as the one JSON text that stands for it.
-
-    Args:
-        value: Any value in a call.
-        path: What to call the value in an error, such as ``"messages"``.
-        form: Which differences count.
-
-    Raises:
-        NoCanonicalFormError: As `canonical`.
-    """
+    """Write a value as the one JSON text that stands for it."""
     return write_json(canonical(value, path, form))
 
 
@@ -252,9 +242,8 @@ def canonical(value: object, path: str = "value", form: Form = Form.REQUEST, dep
     that begins with one gets a second, so the user's data never look like it. An object with a method
     ``__cache_key__`` has the form of what the method returns.
 
-    Raises:
-        NoCanonicalFormError: The value, or a member of it, has no such form: a function, an open file, an instance of
-            a class that is neither a dataclass nor a pydantic model and has no ``__cache_key__``. Or reading it raised.
+    Raises NoCanonicalFormError if the value, or a member of it, has no such form: a function, an open file, an instance
+    of a class that is neither a dataclass nor a pydantic model and has no ``__cache_key__``. Or if reading it raised.
 
     Example:
         >>> canonical((1.0, {"b": 2, "a": None}))

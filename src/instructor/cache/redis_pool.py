@@ -64,11 +64,7 @@ def pool_size(client: Sdk) -> int:
 
 
 def import_redis() -> Sdk:
-    """Import redis-py.
-
-    Raises:
-        ConfigurationError: It is not installed.
-    """
+    """Import redis-py."""
     try:
         return importlib.import_module("redis")
     except ImportError as error:
@@ -76,11 +72,7 @@ def import_redis() -> Sdk:
 
 
 def wait_for_connection(operation: Callable[[], T], timeout: float) -> T:
-    """Run an operation of a client that is not ours, again and again while its pool has no connection to give.
-
-    Raises:
-        CacheNotTriedError: It had none for most of `timeout` seconds.
-    """
+    """Run an operation of a client that is not ours, again and again while its pool has no connection to give."""
     patience = _Patience(timeout)
     while True:
         try:

@@ -67,12 +67,7 @@ def set_aside(path: Path) -> Path:
 
 
 def salvage(damaged: Path, connection: sqlite3.Connection) -> int:
-    """Copy every entry that can still be read into a new file; return how many there were.
-
-    Args:
-        damaged: The file that was set aside.
-        connection: The new file, with its tables.
-    """
+    """Copy every entry that can still be read into a new file; return how many there were."""
     copied = 0
     deadline = time.monotonic() + SALVAGE_SECONDS
     with contextlib.suppress(*FAILURES), contextlib.closing(sqlite3.connect(damaged, isolation_level=None)) as source:
@@ -133,8 +128,7 @@ def _find_last(source: sqlite3.Connection) -> int:
 def _scan(source: sqlite3.Connection, first: int, last: int, step: int) -> Generator[Row, None, int]:
     """Yield rows upward (`step` 1) or downward (-1), as far as they can be read.
 
-    Returns:
-        Where it ended: what has not been read lies between this row and the other end.
+    Returns where it ended: what has not been read lies between this row and the other end.
     """
     reached = first if step > 0 else last
     try:

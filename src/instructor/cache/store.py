@@ -207,11 +207,7 @@ _ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def check_store(store: BaseCache) -> frozenset[Ability]:
-    """Check the attributes of a store; return its abilities.
-
-    Raises:
-        ConfigurationError: An attribute has a wrong value.
-    """
+    """Check the attributes of a store; return its abilities."""
     for name, (description, fits) in _ATTRIBUTES.items():
         value: object = getattr(store, name)
         if not fits(value):
@@ -228,22 +224,14 @@ def check_store(store: BaseCache) -> frozenset[Ability]:
 
 
 def check_key(kind: str, key: object) -> str:
-    """Return `key` if it can be one, for a store whose class is named `kind`.
-
-    Raises:
-        ConfigurationError: It isn't a str, or has no UTF-8.
-    """
+    """Return `key` if it can be one, for a store whose class is named `kind`."""
     if not isinstance(key, str):
         raise ConfigurationError(f"{kind} takes a str as key; got {type(key).__name__}.")
     return key if key.isascii() else _check_encodable(kind, "key", key)
 
 
 def check_text(kind: str, value: object) -> str | bytes:
-    """Return `value` if it can be stored.
-
-    Raises:
-        ConfigurationError: It is neither str nor bytes, or a str that has no UTF-8.
-    """
+    """Return `value` if it can be stored."""
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
@@ -252,11 +240,7 @@ def check_text(kind: str, value: object) -> str | bytes:
 
 
 def check_ttl(kind: str, ttl: object) -> int | None:
-    """Return `ttl`, or `LONGEST_TTL` if it is longer.
-
-    Raises:
-        ConfigurationError: It is neither None nor an int above 0.
-    """
+    """Return `ttl`, or `LONGEST_TTL` if it is longer."""
     if ttl is None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1:
@@ -265,11 +249,7 @@ def check_ttl(kind: str, ttl: object) -> int | None:
 
 
 def check_timeout(kind: str, timeout: object) -> float:
-    """Return the `timeout` of a store whose class is named `kind`.
-
-    Raises:
-        ConfigurationError: It isn't a number of seconds above 0, at most a day.
-    """
+    """Return the `timeout` of a store whose class is named `kind`."""
     if not is_timeout(timeout):
         raise ConfigurationError(f"{kind}(timeout=) takes seconds above 0, at most a day; got {timeout!r}.")
     return timeout
