@@ -52,12 +52,8 @@ _READERS: dict[str, PydanticOptions] = {"name": {"by_name": True, "by_alias": Fa
 class FunctionCodec:
     """How the calls of one decorated function are keyed, and how its results are written and read.
 
-    Args:
-        function: The function.
-        shared: Whether other functions may use the same store. Only then do the variables of enclosing functions count.
-
-    Raises:
-        ConfigurationError: The function can't be cached; the message says why.
+    `shared` says whether other functions may use the same store. Only then do the variables of enclosing functions
+    count.
     """
 
     def __init__(self, function: object, *, shared: bool) -> None:
@@ -74,11 +70,7 @@ class FunctionCodec:
 
     @functools.cached_property
     def adapter(self) -> TypeAdapter[object]:
-        """What validates and writes the results.
-
-        Raises:
-            ConfigurationError: The return type isn't defined, or pydantic can't validate it.
-        """
+        """What validates and writes the results."""
         if self._type is MISSING:
             self._type = _resolve_return(self.function)
         if self._type is MISSING:
@@ -97,11 +89,7 @@ class FunctionCodec:
             ) from error
 
     def key_of(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
-        """Make the key of a call; None if the call is not to be cached.
-
-        Raises:
-            ConfigurationError: The return type isn't defined, or pydantic can't validate it.
-        """
+        """Make the key of a call; None if the call is not to be cached."""
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError:
@@ -144,8 +132,7 @@ class FunctionCodec:
     def read(self, entry: Entry) -> object:
         """Read what `write` wrote.
 
-        Raises:
-            Exception: The return type no longer accepts it; validators may raise anything.
+        Raises whatever validators raise where the return type no longer accepts it.
         """
         return self._validate(orjson.loads(entry.completion), entry.answer)
 

@@ -61,14 +61,6 @@ def describe(value: object, path: str, outer: Outer = ()) -> Plain:
     Modules are known by name; functions by name, code, defaults and what they close over; classes by name,
     what they and those they inherit from hold and, if they are pydantic models, their schema. Anything else has its
     canonical form.
-
-    Args:
-        value: An argument, or a variable of an enclosing function.
-        path: What to call the value in an error.
-        outer: What is being described around it.
-
-    Raises:
-        NoCanonicalFormError: The value, or something in it, has no form that is the same in every process.
     """
     if isinstance(value, types.ModuleType):
         return {f"{MARK}module": value.__name__}
