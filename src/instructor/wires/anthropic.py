@@ -117,10 +117,6 @@ class AnthropicMessages:
         """Write a request.
 
         The default for ``max_tokens`` is 4096, or 16384 for a model that thinks by default, plus the thinking budget.
-
-        Raises:
-            ConfigurationError: ``tools``, ``tool_choice``, ``system``, ``thinking``, ``output_config`` or a message
-                cannot be sent.
         """
         named = _name_arguments(arguments)
         thinking = read_mapping(named.get("thinking"), "thinking")

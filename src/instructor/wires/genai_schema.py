@@ -55,12 +55,6 @@ _FORMATS = frozenset({"date-time", "date", "time"})
 def fit_schema(schema: Mapping[str, Any]) -> Schema:
     """Express a schema in the API's subset. What the subset cannot say, our own validation still checks.
 
-    Args:
-        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
-
-    Returns:
-        A new schema.
-
     Example:
         >>> fit_schema({"type": "object", "properties": {"kind": {"const": "cat", "type": "string"}}})
         {'type': 'object', 'properties': {'kind': {'type': 'string', 'enum': ['cat']}}}
