@@ -106,16 +106,6 @@ def make_adapter(
 
     Base URL and default headers are settled now, as the SDK would settle them; credentials are looked for when a
     request is sent, also in the places that only the SDK knows: profiles and workload identity.
-
-    Args:
-        vendor: The vendor's row.
-        asynchronous: Whether to use ``AsyncAnthropic``.
-        base_url: The caller's base URL, or None.
-        api_key: The caller's key, or None.
-        options: Other keywords of the SDK's client.
-
-    Raises:
-        ConfigurationError: Two options contradict each other, or the base URL is malformed.
     """
     credentials = {name: options.get(name) for name in _CREDENTIALS}
     forbid_both(vendor, api_key=api_key, **credentials)
@@ -140,15 +130,7 @@ def make_adapter(
 
 
 def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
-    """Make the adapter over a client of the anthropic SDK that the caller made.
-
-    Args:
-        client: Any of `CLIENTS`, or its asynchronous twin.
-        beta: Whether to send to ``client.beta.messages``.
-
-    Raises:
-        ClientError: It is not a client of that SDK.
-    """
+    """Make the adapter over a client of the anthropic SDK that the caller made."""
     vendor = find_vendor("anthropic")
     sdk = import_wrapped("anthropic", vendor)
     asynchronous = check_client(

@@ -275,12 +275,8 @@ def capabilities_of(vendor: Vendor, model: str) -> Capabilities:
     The base URL does not matter. ``from_provider("openai/gpt-6-luna", base_url=...)`` reaches OpenAI's model through
     a proxy, and ``"openai/my-model"`` on a compatible server gets plain functions, which most servers support.
 
-    Args:
-        vendor: The vendor's row. One that was registered with ``capabilities=`` answers for itself.
-        model: The model's name as the caller wrote it, without the vendor.
-
-    Returns:
-        Its capabilities, with only those modes that the vendor offers.
+    A vendor that was registered with ``capabilities=`` answers for itself. Modes that the vendor doesn't offer are left
+    out.
 
     Example:
         >>> from instructor.providers.table import find_vendor
