@@ -122,11 +122,7 @@ class BaseClient:
 
     @property
     def client(self) -> Any:
-        """The SDK's own client, made on first use.
-
-        Raises:
-            ConfigurationError: The SDK is not installed, or a key is missing.
-        """
+        """The SDK's own client, made on first use."""
         return self._adapter.client
 
     @property
