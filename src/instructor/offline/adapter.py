@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Self
 
 from instructor.exceptions import ConfigurationError, ProviderError
-from instructor.messages import Completion, Request
+from instructor.messages import Request
 from instructor.offline.completion import make_completion
 from instructor.offline.reader import fill_schema
 from instructor.providers.adapter import SimpleAdapter
@@ -30,6 +30,7 @@ class ChatAdapter(SimpleAdapter):
     """The part of an `Adapter` that speaks OpenAI's chat API and has neither a client of the SDK nor a server."""
 
     endpoint: Mapping[str, Any] = {}
+    dump, load = staticmethod(CODEC.dump), staticmethod(CODEC.load)
 
     @property
     def client(self) -> Self:
@@ -44,14 +45,6 @@ class ChatAdapter(SimpleAdapter):
     def prepare(self) -> Any:
         """Import them, which takes half a second: in a thread if `asynchronous`, so as not to block the loop."""
         return asyncio.to_thread(import_module, _SDK) if self.asynchronous else import_module(_SDK)
-
-    def dump(self, completion: Completion) -> str:
-        """Write a completion as one line of JSON."""
-        return CODEC.dump(completion)
-
-    def load(self, text: str) -> Completion:
-        """Make the completion that `dump` wrote."""
-        return CODEC.load(text)
 
 
 class OfflineAdapter(ChatAdapter):

@@ -38,21 +38,17 @@ class SdkAdapter(CapabilityMemory):
         root: str = "",
     ) -> None:
         super().__init__(partial(capabilities_of, vendor))
-        self._provider = vendor.name
+        self.provider = vendor.name
         self.asynchronous = asynchronous
         self._clients = clients
+        self.close, self.aclose = clients.close, clients.aclose
         self._describe = describe
-        self._codec = codec
+        self.dump, self.load = codec.dump, codec.load
         self._endpoint = endpoint
         self._root = tuple(filter(None, root.split(".")))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._provider}>"
-
-    @property
-    def provider(self) -> str:
-        """The vendor's name."""
-        return self._provider
+        return f"<{type(self).__name__} {self.provider}>"
 
     @property
     def endpoint(self) -> Mapping[str, Any]:
@@ -75,14 +71,6 @@ class SdkAdapter(CapabilityMemory):
         """Make the client; an awaitable of it if `asynchronous`."""
         return self._clients.prepare() if self.asynchronous else self._clients.get()
 
-    def close(self) -> None:
-        """Close the client, if it was made here."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Close the running loop's client, if it was made here."""
-        await self._clients.aclose()
-
     def send(self, operation: str, request: Request) -> Any:
         """Call the SDK method at the path `operation` with `request` as keywords."""
         if isinstance(self._clients, SharedClient) and not self.asynchronous:
@@ -91,14 +79,6 @@ class SdkAdapter(CapabilityMemory):
         if client is None:
             return self._prepare_and_send(operation, request)
         return self._find_method(client, operation)(**request)
-
-    def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON; `CacheEntryError` if it cannot be written."""
-        return self._codec.dump(completion)
-
-    def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote; `CacheEntryError` if it cannot be made."""
-        return self._codec.load(text)
 
     @property
     def _client(self) -> Any:
