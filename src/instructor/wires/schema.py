@@ -26,13 +26,13 @@ SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 SCHEMAS = frozenset({"items", "additionalProperties"})
 """The keywords below which there are schemas: by name, in a list, or one."""
 
-_SCALAR_KEYWORDS = frozenset({"type", "title", "description", "enum", "const", "format"})
+SCALAR_KEYWORDS = frozenset({"type", "title", "description", "enum", "const", "format"})
 _BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "maxItems"})
 _DEFINITIONS = frozenset({"$defs", "definitions"})
 _NESTING = (
     frozenset({"$ref", "properties", "required", "additionalProperties", "items", "anyOf", "oneOf"}) | _DEFINITIONS
 )
-_HINTS = frozenset({"default", "examples", "minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties"})
+HINTS = frozenset({"default", "examples", "minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties"})
 """Keywords that no subset has, but that help the model: they go into the description."""
 _MARKS = frozenset({"$schema", "$id", "$anchor", "$comment", "discriminator", "deprecated", "readOnly", "writeOnly"})
 _DROPPED = _MARKS | {"contentMediaType", "contentEncoding"}
@@ -74,11 +74,11 @@ class _Subset:
     @property
     def described(self) -> frozenset[str]:
         """The keywords that go into the description."""
-        return (_HINTS | _BOUNDS | {"minItems", "pattern"}) - self.kept
+        return (HINTS | _BOUNDS | {"minItems", "pattern"}) - self.kept
 
 
 _OPENAI = _Subset(
-    kept=_SCALAR_KEYWORDS | _BOUNDS | {"minItems", "pattern"},
+    kept=SCALAR_KEYWORDS | _BOUNDS | {"minItems", "pattern"},
     refused={
         "format": lambda name: name not in _FORMATS,
         "pattern": lambda pattern: _FOREIGN.search(pattern) is not None,
@@ -94,7 +94,7 @@ _OPENAI = _Subset(
 )
 """See https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
 _ANTHROPIC = _Subset(
-    kept=_SCALAR_KEYWORDS | {"minItems"},
+    kept=SCALAR_KEYWORDS | {"minItems"},
     refused={
         "format": lambda name: name not in _FORMATS | {"uri"},
         "minItems": lambda count: count > 1,
@@ -161,7 +161,7 @@ def anchor_patterns(schema: Mapping[str, Any]) -> Schema:
         anchored = anchor_pattern(pattern)
         members["pattern"] = anchored
         if anchored is None:
-            _describe(members, schema, ["pattern"])
+            describe_keywords(members, schema, ["pattern"])
     return members
 
 
@@ -286,7 +286,7 @@ class _Strict:
         names += [
             name for name, is_refused in self._subset.refused.items() if name in strict and is_refused(strict[name])
         ]
-        _describe(strict, members, names)
+        describe_keywords(strict, members, names)
 
     def _convert_all(self, schemas: Mapping[str, Any]) -> Schema:
         return {name: self.convert(schema) for name, schema in schemas.items()}
@@ -338,7 +338,7 @@ def _is_a(strict: Schema, name: str) -> bool:
     return name in ([types] if isinstance(types, str) else types)
 
 
-def _describe(written: Schema, members: Mapping[str, Any], names: Iterable[str]) -> None:
+def describe_keywords(written: Schema, members: Mapping[str, Any], names: Iterable[str]) -> None:
     """Move keywords into the description. Our own validation still checks the answer."""
     notes = [f"{name}: {dump_json(members[name])}" for name in names]
     for name in names:
