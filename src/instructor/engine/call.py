@@ -35,7 +35,7 @@ class Prompt(NamedTuple):
     Attributes:
         messages: The conversation, its templates filled.
         arguments: What else the request shows, in the SDK's keywords.
-        mode: How the model is made to answer in shape.
+        mode: How the model is made to answer in JSON.
         wires: The wires of the modes that may be used; one, where the caller named the mode.
     """
 

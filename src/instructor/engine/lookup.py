@@ -100,7 +100,7 @@ def through_cache(
             if lease is not None:
                 lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
             return again.value
-    yield from tell(question, HookName.CACHE_MISS, reason=found)
+    yield from emit_event(question, HookName.CACHE_MISS, reason=found)
     live = yield from question.ask()
     expires = None if policy.ttl is None else policy.clock() + policy.ttl
     entry = question.write(live, expires)
@@ -144,7 +144,7 @@ def look_up(
         tier.hits.hit(entry)
         for faster in path.tiers[:depth]:
             yield from faster.keep(entry, remaining(entry, policy), report)
-        yield from tell(question, HookName.CACHE_HIT, entry)
+        yield from emit_event(question, HookName.CACHE_HIT, entry)
         return judged
     return reason
 
@@ -196,7 +196,7 @@ def share(
         value = question.copy(live, entry)
     except Exception:  # noqa: BLE001 - whatever today's validators raise, asking again judges anew
         return None
-    yield from tell(question, HookName.CACHE_COALESCED, entry)
+    yield from emit_event(question, HookName.CACHE_COALESCED, entry)
     if entry is not None and not answer.is_kept and policy.ttl != 0:
         # The leader stores nothing, as its `cache_ttl` asks, but this call has another one.
         expires = None if policy.ttl is None else policy.clock() + policy.ttl
@@ -209,7 +209,7 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
     """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned."""
     if entry is None or reason is not None:
         if reason and reason != NOT_WANTED:
-            yield from tell(question, HookName.CACHE_BYPASS, reason=reason)
+            yield from emit_event(question, HookName.CACHE_BYPASS, reason=reason)
         return
     report = reporter(question)
     written = False
@@ -220,10 +220,10 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
                 tier.handle.count(writes=1)
             written = written or stored
     except ValueError as error:
-        yield from tell(question, HookName.CACHE_BYPASS, reason=str(error))
+        yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
     if written:
-        yield from tell(question, HookName.CACHE_WRITE, entry)
+        yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 
 EXPIRED = "expired"
@@ -259,7 +259,9 @@ def remaining(entry: Entry, policy: Policy) -> float | None:
     return None if entry.expires is None else max(0.0, entry.expires - policy.clock())
 
 
-def tell(question: Question[Any], name: HookName, entry: Entry | None = None, reason: str | None = None) -> Flow[None]:
+def emit_event(
+    question: Question[Any], name: HookName, entry: Entry | None = None, reason: str | None = None
+) -> Flow[None]:
     """Count an event, and call its handlers."""
     event = question.event(name, entry, reason)
     if event is not None:
@@ -268,7 +270,7 @@ def tell(question: Question[Any], name: HookName, entry: Entry | None = None, re
 
 def reporter(question: Question[Any]) -> Callable[[CacheError], Flow[None]]:
     """What tiers report failures of their stores to."""
-    return lambda error: tell(question, HookName.CACHE_ERROR, reason=str(error))
+    return lambda error: emit_event(question, HookName.CACHE_ERROR, reason=str(error))
 
 
 def own_copy(error: Exception) -> Exception:

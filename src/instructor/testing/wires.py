@@ -42,7 +42,7 @@ class _Person(pydantic.BaseModel):
     age: int = pydantic.Field(gt=0, description=_MARK)
 
 
-_SHAPE = ToolSpec(name="Person", description="A person.", schema=_Person.model_json_schema())
+_SPEC = ToolSpec(name="Person", description="A person.", schema=_Person.model_json_schema())
 
 
 class WireContract:
@@ -106,7 +106,7 @@ class WireContract:
         choices: dict[str, Callable[[], Sequence[object]]] = {
             "mode": lambda: self.wire.modes,
             "calling_mode": self._calling_modes,
-            "binding": lambda: [None, *(self.wire.bind(_SHAPE, mode, True) for mode in self.wire.modes)],
+            "binding": lambda: [None, *(self.wire.bind(_SPEC, mode, True) for mode in self.wire.modes)],
         }
         for name in choices.keys() & set(metafunc.fixturenames):
             metafunc.parametrize(name, choices[name]())
@@ -120,12 +120,12 @@ class WireContract:
         assert _parse(self._reader(self._answered(_ANSWER, mode), mode)()) == _parse(_ANSWER)
 
     def test_an_answer_has_a_part_for_each_call_and_one_for_text(self, mode: Mode) -> None:
-        parts = self.wire.read(self._answered(_ANSWER, mode), mode, ["Pet", _SHAPE.name])
-        assert [part.tool for part in parts] == [_SHAPE.name if mode in self._calling_modes() else ""]
+        parts = self.wire.read(self._answered(_ANSWER, mode), mode, ["Pet", _SPEC.name])
+        assert [part.tool for part in parts] == [_SPEC.name if mode in self._calling_modes() else ""]
 
     def test_reask_answers_the_call_of_any_tool_of_ours(self, calling_mode: Mode) -> None:
         completion, error = self.answered(_WRONG, calling_mode, "Pet"), ValueError("That age is wrong.")
-        again = self.wire.reask(self._write(calling_mode), completion, error, calling_mode, ["Pet", _SHAPE.name])
+        again = self.wire.reask(self._write(calling_mode), completion, error, calling_mode, ["Pet", _SPEC.name])
         assert "The arguments are not valid" in _texts(again[self.conversation])
 
     def test_the_call_of_another_function_is_no_answer(self, calling_mode: Mode) -> None:
@@ -155,17 +155,17 @@ class WireContract:
         assert _MARK not in _dump(request)
         assert "tool" not in _dump(request)
 
-    def test_keeps_what_the_caller_said(self, binding: Binding | None) -> None:
+    def test_keeps_the_callers_arguments(self, binding: Binding | None) -> None:
         request = self.wire.write(_messages(), binding, "some-model", self.arguments)
         for name, value in self.arguments.items():
             assert _holds(request, name, value), f"write lost {name}={value!r}"
 
-    def test_bind_and_write_change_nothing_given_to_them(self, mode: Mode) -> None:
-        shape, messages, arguments = deepcopy((_SHAPE, _messages(), dict(self.arguments)))
-        binding = self.wire.bind(shape, mode, True)
+    def test_bind_and_write_change_no_argument(self, mode: Mode) -> None:
+        spec, messages, arguments = deepcopy((_SPEC, _messages(), dict(self.arguments)))
+        binding = self.wire.bind(spec, mode, True)
         before = deepcopy(binding)
         self.wire.write(messages, binding, "some-model", arguments)
-        assert (shape, messages, arguments) == (_SHAPE, _messages(), dict(self.arguments))
+        assert (spec, messages, arguments) == (_SPEC, _messages(), dict(self.arguments))
         assert binding == before
 
     def test_the_same_call_writes_the_same_request(self, mode: Mode) -> None:
@@ -176,10 +176,10 @@ class WireContract:
         schemas: tuple[SchemaSubset, ...] = ("openai_strict", "anthropic", "anchored", "plain")
         for choice, schema in product(choices, schemas):
             capabilities = Capabilities(tool_choice=choice, schema=schema)
-            binding = self.wire.bind(_SHAPE, mode, True, capabilities)
+            binding = self.wire.bind(_SPEC, mode, True, capabilities)
             text = _dump(self.wire.write(_messages(), binding, "some-model", {}, capabilities))
             assert _MARK in text
-            assert _SHAPE.name in text or mode not in self._calling_modes()
+            assert _SPEC.name in text or mode not in self._calling_modes()
 
     def test_turns_that_hold_nothing_are_not_sent(self, binding: Binding | None) -> None:
         contents: tuple[Any, ...] = ("", None, [], " ")
@@ -200,12 +200,12 @@ class WireContract:
         assert len(written) == 1
 
     def test_an_answer_below_the_tools_own_name_is_read(self, mode: Mode) -> None:
-        completion = self._answered(f'{{"{_SHAPE.name}": {_ANSWER}}}', mode)
-        [part] = self.wire.read(completion, mode, [_SHAPE.name], [_SHAPE])
+        completion = self._answered(f'{{"{_SPEC.name}": {_ANSWER}}}', mode)
+        [part] = self.wire.read(completion, mode, [_SPEC.name], [_SPEC])
         assert _parse(part.text) == _parse(_ANSWER)
 
     def test_strictness_can_be_refused(self, mode: Mode) -> None:
-        binding = self.wire.bind(_SHAPE, mode, False)
+        binding = self.wire.bind(_SPEC, mode, False)
         request = self.wire.write(_messages(), binding, "some-model", {})
         assert not _holds(request, "strict", True)
 
@@ -229,7 +229,7 @@ class WireContract:
             request = self.wire.reask(request, completion, ValueError(f"Problem {count}."), mode)
         assert all(f"Problem {count}." in _dump(request) for count in range(3))
 
-    def test_reask_changes_nothing_given_to_it(self, mode: Mode) -> None:
+    def test_reask_changes_no_argument(self, mode: Mode) -> None:
         request, completion = self._write(mode), self._answered(_WRONG, mode)
         before = deepcopy((request, completion))
         self.wire.reask(request, completion, ValueError("That age is wrong."), mode)
@@ -241,12 +241,12 @@ class WireContract:
         assert "age: Input should be greater than 0" in again
         assert "errors.pydantic.dev" not in again
 
-    def test_an_answer_that_was_cut_off_is_said_to_be(self, mode: Mode) -> None:
+    def test_an_answer_that_was_cut_off_is_incomplete(self, mode: Mode) -> None:
         completion = self.cut_off(mode)
         error = self._judged(IncompleteOutputException, completion, mode)
         assert error.last_completion is completion
 
-    def test_a_refusal_is_said_to_be_one(self, mode: Mode) -> None:
+    def test_a_refusal_is_an_error_of_its_own(self, mode: Mode) -> None:
         completion = self.refused(mode)
         error = self._judged(RefusalError, completion, mode)
         assert error.last_completion is completion
@@ -258,7 +258,7 @@ class WireContract:
         assert error.mode == mode.name
 
     def test_a_whole_completion_is_sound_whatever_it_says(self, mode: Mode) -> None:
-        for name, text in product((_SHAPE.name, "find_person"), (_ANSWER, "{}")):
+        for name, text in product((_SPEC.name, "find_person"), (_ANSWER, "{}")):
             self.wire.check(self.answered(text, mode, name))
 
     def test_a_completion_of_null_is_no_answer_and_is_asked_for_again(self, mode: Mode) -> None:
@@ -282,11 +282,11 @@ class WireContract:
         assert (first + second).total_tokens == 2 * self.used.total_tokens
 
     def _write(self, mode: Mode) -> Request:
-        binding: Binding = self.wire.bind(_SHAPE, mode, True)
+        binding: Binding = self.wire.bind(_SPEC, mode, True)
         return self.wire.write(_messages(), binding, "some-model", {})
 
     def _answered(self, text: str, mode: Mode) -> Any:
-        return self.answered(text, mode, _SHAPE.name)
+        return self.answered(text, mode, _SPEC.name)
 
     def _calling_modes(self) -> list[Mode]:
         return [mode for mode in self.wire.modes if mode in {Mode.TOOLS, Mode.RESPONSES_TOOLS}]
@@ -299,7 +299,7 @@ class WireContract:
         return error
 
     def _reader(self, completion: Any, mode: Mode) -> Callable[[], str]:
-        return lambda: self.wire.read(completion, mode, [_SHAPE.name])[0].text
+        return lambda: self.wire.read(completion, mode, [_SPEC.name])[0].text
 
 
 def _messages() -> Messages:
