@@ -399,7 +399,7 @@ def test_counts_what_vendors_say_of_their_tokens(used, counted):
     assert OPENAI_CHAT.usage(SimpleNamespace(usage=SimpleNamespace(**used) if used else None)) == counted
 
 
-def test_a_plain_completion_is_asked_for_as_the_caller_said():
+def test_a_plain_completion_is_asked_for_with_the_callers_arguments():
     messages = [{"role": "user", "content": "Hi."}]
     request = OPENAI_CHAT.write(messages, None, "gpt", {"tools": [function_tool("mine")]})
     assert request == {"model": "gpt", "messages": messages, "tools": [function_tool("mine")]}

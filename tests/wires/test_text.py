@@ -82,7 +82,7 @@ def test_an_input_that_is_no_json_is_shown_all_the_same():
     assert "input: <class 'set'>" in describe_error(caught.value)
 
 
-def test_other_errors_are_told_by_their_message():
+def test_other_errors_are_described_by_their_message():
     assert describe_error(ValueError("Too short.")) == "Too short."
     assert describe_error(KeyError()) == "KeyError"
     errors = [ValueError("one"), ValueError("two")]
