@@ -17,13 +17,17 @@ FUNCTION_LINES = 60
 # A file or a folder at the top of the package is a room; "providers.adapter" stands for a single file of one.
 # The ground is for every room above it. In KNOWS stands what a room may import beside that and itself, and each of
 # these grants is used; the rooms of the ground may import only what stands here.
-GROUND = {"credentials", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode", "usage"}
+GROUND = {
+    *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
+    "usage",
+}
 KNOWS: dict[str, set[str]] = {
     "credentials": set(),
+    "debug_log": set(),
     "describing": {"exceptions"},
     "exceptions": {"credentials", "messages", "usage"},
     "headers": set(),
-    "hooks": {"describing", "exceptions", "messages", "usage"},
+    "hooks": {"debug_log", "describing", "exceptions", "messages", "usage"},
     "lazy": set(),
     "locks": set(),
     "messages": set(),
@@ -40,7 +44,7 @@ KNOWS: dict[str, set[str]] = {
     "function": {"cache", "engine", "validation"},
     "options": {"cache"},
     "methods": {"cache", "options"},
-    "validation": {"cache", "engine"},
+    "validation": {"cache", "engine", "options"},
     "base_client": {"wires", "cache", "providers.adapter", "engine", "options", "validation", "templating"},
     "client": {"engine", "methods", "base_client"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client"},

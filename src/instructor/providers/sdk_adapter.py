@@ -80,6 +80,10 @@ class SdkAdapter(CapabilityMemory):
             return self._prepare_and_send(operation, request)
         return self._find_method(client, operation)(**request)
 
+    def is_unreadable(self, error: Exception) -> bool:  # noqa: ARG002 - an SDK with errors of its own needs no look
+        """Never: most SDKs have an error of their own for an answer that they can't read."""
+        return False
+
     @property
     def _client(self) -> Any:
         """The client, if it has been made."""
