@@ -38,7 +38,7 @@ _NOT_YET = {
 """Methods of 1.x that users look for here, and what to do meanwhile."""
 
 _MOST_PATHS = 8
-"""Stores given with ``cache=`` to single calls that a client remembers."""
+"""Stores passed with ``cache=`` to single calls that a client remembers."""
 
 
 class BaseClient:
@@ -217,7 +217,7 @@ class BaseClient:
         with_completion: bool = False,
         unserved: Unserved | None = None,
     ) -> Call[Any]:
-        """Freeze what was said, and sort it into a call.
+        """Freeze the messages and keywords, and sort them into a call.
 
         Key, request and entry all derive from one copy of what the caller passed. Where the key is remembered, the
         encoding that led to it is that copy, and a hit never unpacks it.
@@ -257,8 +257,8 @@ class BaseClient:
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
             unserved=unserved,
         )
-        said = unserved.encoding if unserved is not None else None
-        return self._freeze(call, messages, keywords, arguments, namespace, said)
+        frozen = unserved.encoding if unserved is not None else None
+        return self._freeze(call, messages, keywords, arguments, namespace, frozen)
 
     def _freeze(
         self,
@@ -267,12 +267,12 @@ class BaseClient:
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
         namespace: str | None,
-        said: bytes | Frozen | None,
+        frozen: bytes | Frozen | None,
     ) -> Call[Any]:
-        """Give a call its key, and the means to make its prompt from a copy of what was said."""
+        """Give a call its key, and the means to make its prompt from a copy of the messages and keywords."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encode(call.plan.number, messages, keyed) if said is None else encode_frozen(said)
+        encoding = encode(call.plan.number, messages, keyed) if frozen is None else encode_frozen(frozen)
         if encoding is None:
             copied = copy_values({"messages": messages, **arguments})
             prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
@@ -293,7 +293,7 @@ class BaseClient:
         return self._key(call, prompt, namespace, None)
 
     def _load_prompt(self, call: Call[Any], encoding: bytes, free: Mapping[str, Any]) -> Prompt:
-        """Make the prompt from the encoding: what the caller said when the key was made.
+        """Make the prompt from the encoding, as messages and keywords were when the key was made.
 
         The templates are filled from the encoding's context as well: the caller may have changed its own one since.
         """
@@ -384,7 +384,7 @@ class BaseClient:
 
 
 class _Paths:
-    """The paths of one client: its own, and those of the latest stores given to single calls.
+    """The paths of one client: its own, and those of the latest stores passed to single calls.
 
     A program may pass a new store to each call, so only a few are remembered; the counts of the others are kept.
     """
@@ -475,7 +475,7 @@ def _seconds_of(timeout: Any) -> float | None:
 
 
 def _lifetime(ttl: float | None, path: CachePath) -> float | None:
-    """Seconds for which an answer is served. A store that ignores its ttl is told of it instead."""
+    """Seconds for which an answer is served. A store that ignores ttl warns of it instead."""
     store = path.tiers[-1].handle.store
     if not ttl or store.honours_ttl:
         return ttl

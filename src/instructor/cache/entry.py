@@ -30,11 +30,8 @@ class Entry(NamedTuple):
     A tuple, because every cache hit on disk or over the network makes one.
 
     Attributes:
-        key: The key it was stored under.
         parts: The provider's answer as the wire format read it; empty for ``response_model=None``.
         completion_data: The SDK's completion as `pack_completion` wrote it; empty if it could not be written.
-        provider: The vendor asked.
-        model: The model asked.
         created: When the answer came, in Unix seconds.
         expires: When it stops being served, in Unix seconds; None for never.
         seconds: How long the live call took, all attempts together.
@@ -67,11 +64,7 @@ class Entry(NamedTuple):
 
     @property
     def completion(self) -> str:
-        """The SDK's completion as one line of JSON; empty if it could not be written.
-
-        Raises:
-            CacheEntryError: It is damaged.
-        """
+        """The SDK's completion as one line of JSON; empty if it could not be written."""
         if not self.completion_data:
             return ""
         body = self.completion_data[_PREFIX:]
@@ -91,9 +84,7 @@ def pack_completion(text: str) -> bytes:
 def encode_entry(entry: Entry) -> str:
     """Write an entry as text for a store.
 
-    Raises:
-        TypeError: A number is too large for JSON writers.
-        ValueError: A text has no UTF-8.
+    Raises TypeError for a number that is too large for JSON writers, and ValueError for a text that has no UTF-8.
     """
     usage = entry.usage
     texts = [part.text.encode() for part in entry.parts]

@@ -72,9 +72,8 @@ def make_cache_key(
 class KeyBuilder:
     """Makes the keys of one client's calls: the same as `make_cache_key`, but writes what never changes only once.
 
-    Args:
-        fixed: The members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
-            same as absent. ``format`` is added.
+    `fixed` holds the members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
+    same as absent. ``format`` is added.
 
     Example:
         >>> builder = KeyBuilder({"mode": "TOOLS"})
@@ -136,7 +135,7 @@ class KeyBuilder:
 
 
 def digest(texts: Mapping[str, str]) -> str:
-    """Hash an object whose members are given as canonical JSON texts.
+    """Hash an object from its members' canonical JSON texts.
 
     It hashes the text of ``json.dumps(members, sort_keys=True)``, without writing members that are the same for many
     calls, such as the schema, once more.

@@ -36,8 +36,6 @@ class Received(NamedTuple):
     Attributes:
         value: What the response model made of the answer; the completion itself where there is none.
         parts: The answer as the wire read it.
-        completion: The SDK's completion.
-        attempts: The attempts.
         flaw: Why a raw completion must not be stored; None where it may.
     """
 
@@ -49,13 +47,7 @@ class Received(NamedTuple):
 
 
 def ask(call: Call[Any]) -> Flow[Received]:
-    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store.
-
-    Raises:
-        InstructorRetryException: There is no valid answer.
-        IncompleteOutputException: The answer was cut off.
-        ConfigurationError: The request cannot be made.
-    """
+    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
     prompt = current(call, call.load_prompt())
     request = write_request(call, prompt)
     tried: list[Request] = []
@@ -113,13 +105,7 @@ def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple
 
 
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
-    """Send one request and count what it cost.
-
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
-    """
+    """Send one request and count what it cost."""
     hooks = call.hooks
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
@@ -154,11 +140,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
 def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
-    """Decide after an attempt that failed. Returns the seconds to wait before the next.
-
-    Raises:
-        InstructorError: There is no next attempt.
-    """
+    """Decide after an attempt that failed. Returns the seconds to wait before the next."""
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
@@ -188,7 +170,7 @@ def fail(
 def correct(
     call: Call[Any], prompt: Prompt, tried: list[Request], error: Exception
 ) -> Flow[tuple[Prompt, Request] | None]:
-    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent.
+    """Find the next best way to ask, if the provider refused this one as not supported. An event reports it.
 
     No request is sent twice: where the refused argument is the caller's own, the caller gets the error.
     """

@@ -45,8 +45,7 @@ class Reading(NamedTuple):
 
     Attributes:
         find: Looks the key up.
-        key: The key.
-        encoding: What the call said; see `Unserved.encoding`.
+        encoding: The call's encoding; see `Unserved.encoding`.
     """
 
     find: FindLater
@@ -75,11 +74,9 @@ class Asker(NamedTuple):
     """What the fast path knows of its client. All of it stays the same for the client's life.
 
     Attributes:
-        provider: The vendor's name, for events.
         model: The model that is asked unless a call names another.
         plans: The response models seen so far, compiled.
         memo: Leads from an encoding to a key.
-        hooks: The client's handlers.
         context: For validators, where a call brings none.
         strict: Whether validation is strict, where a call doesn't say.
         find_place: Finds what to read for a call with ``cache=``; None where the fast path may not read it.
@@ -105,12 +102,11 @@ Lookup = Callable[..., Any]
 
 
 class Pending(NamedTuple):
-    """A value whose hit has still to be told: the asynchronous client awaits the handlers before it returns the value.
+    """A value whose handlers are still to be called: the asynchronous client awaits them before it returns the value.
 
     Attributes:
-        value: The value.
         hooks: Whose handlers to call.
-        event: What to tell them.
+        event: What they receive.
     """
 
     value: Value
@@ -123,9 +119,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
 
     It is a closure, because reading a variable of one takes half as long as an attribute.
 
-    Args:
-        asker: The client.
-        own_place: The first store of the client's own path; None if the fast path may not read it.
+    `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find, own_hooks.handlers
@@ -194,7 +188,7 @@ def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any
 
 
 def with_encoding(found: Any, encoding: Encoding) -> Unserved | Reading:
-    """Add what the call said to what came back in place of an entry."""
+    """Add the call's encoding to what came back in place of an entry."""
     changed: Unserved | Reading = found._replace(encoding=encoding)
     return changed
 

@@ -98,11 +98,7 @@ class Plans:
         return plan
 
     def make(self, model: ResponseModel) -> Plan:
-        """The plan of a response model, made if need be.
-
-        Raises:
-            ConfigurationError: The response model is nothing that an answer can be validated against.
-        """
+        """The plan of a response model, made if need be."""
         # Compiled outside the lock, because a schema runs code of the user's; a plan made twice is harmless.
         compiled = self._compile(model)
         with self._lock:
@@ -168,11 +164,7 @@ def identify(annotation: ResponseModel) -> Any:
 
     ``A | B`` equals ``B | A``, and `Literal[1]` holds what equals the value of `Literal[True]`.
 
-    Args:
-        annotation: Anything that can be used as a type, such as ``list[User]`` or ``Literal[1]``.
-
-    Returns:
-        The key. It may hold the addresses of objects, so the annotation must be kept with the plan.
+    The key may hold the addresses of objects, so the annotation must be kept with the plan.
     """
     arguments = getattr(annotation, "__args__", None)
     if not arguments:

@@ -38,11 +38,7 @@ class Codec:
     private: tuple[str, ...] = field(default=())
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON.
-
-        Raises:
-            CacheEntryError: It isn't a completion of this SDK, or holds a value that JSON can't express.
-        """
+        """Write a completion as one line of JSON."""
         kind = type(completion).__name__
         if kind not in self.kinds or self._loaded(kind) is not type(completion):
             raise CacheEntryError(f"A completion of type {_full_name(completion)} cannot be stored.")
@@ -55,11 +51,7 @@ class Codec:
             raise CacheEntryError(f"The completion cannot be stored: {error}") from error
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote; a ``SimpleNamespace`` where the SDK is not installed.
-
-        Raises:
-            CacheEntryError: The text is damaged, or the installed SDK cannot make the completion.
-        """
+        """Make the completion that `dump` wrote; a ``SimpleNamespace`` where the SDK is not installed."""
         try:
             data = json.loads(text)
             kind, body = data["kind"], data["body"]
@@ -88,22 +80,13 @@ class DataCodec:
     """
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON.
-
-        Raises:
-            CacheEntryError: It holds something that is not a dict with text as keys, a list, text, a number, a truth
-                value or None.
-        """
+        """Write a completion as one line of JSON."""
         if not is_plain(completion):
             raise CacheEntryError("The completion cannot be stored: it holds something that JSON cannot express.")
         return write_json(completion)
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote.
-
-        Raises:
-            CacheEntryError: The text is damaged.
-        """
+        """Make the completion that `dump` wrote."""
         try:
             return json.loads(text)
         except ValueError as error:

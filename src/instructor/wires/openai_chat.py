@@ -79,9 +79,6 @@ class OpenAIChat:
         """Write a request. The caller's arguments win over the binding's, except for tools: the caller's and ours are sent.
 
         A model that can't be forced to call our tool is asked to in the system prompt.
-
-        Raises:
-            ConfigurationError: ``tools`` or a message cannot be sent.
         """
         bound = binding or Binding()
         request = {"model": model, "messages": messages, **bound.arguments, **arguments}
@@ -157,12 +154,7 @@ OPENAI_CHAT: Wire = OpenAIChat()
 
 
 def add_instruction(messages: Messages, instruction: str) -> Messages:
-    """Add a text to the first system or developer message, or put a system message first. Changes no message.
-
-    Args:
-        messages: The conversation.
-        instruction: The text; nothing is added where it is empty.
-    """
+    """Add a text to the first system or developer message, or put a system message first. Changes no message."""
     if not instruction:
         return list(messages)
     for index, message in enumerate(messages):

@@ -60,12 +60,8 @@ class _Candidate(NamedTuple):
 def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
     r"""Read the answer in a text that a model wrote: the JSON in it, as `find_json` finds it.
 
-    Args:
-        text: What the model wrote.
-        spec: What the answer must look like. Without it nothing is taken out of a wrapper.
-
-    Returns:
-        The answer's JSON; as the model wrote it where it can't be read. None if there is none.
+    Returns JSON that can't be read as the model wrote it; None if there is none. Without `spec` nothing is taken out of
+    a wrapper.
 
     Example:
         >>> read_text_answer('Sure! ```json\n{"a": "one\ntwo",}\n```')
@@ -81,12 +77,8 @@ def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
 def read_arguments(text: str, spec: ToolSpec | None = None) -> str:
     r"""Read the arguments of a tool call. Unlike text they should hold one value and nothing else.
 
-    Args:
-        text: The arguments as they came.
-        spec: What they must look like. Without it nothing is taken out of a wrapper.
-
-    Returns:
-        The arguments' JSON; as the model wrote it where it can't be read, or where two values are in it.
+    Returns them as they came where they can't be read, or where two values are in them. Without `spec` nothing is taken
+    out of a wrapper.
 
     Example:
         >>> read_arguments(r'"{\"a\": 1}"')
@@ -108,11 +100,7 @@ def find_json(text: str) -> str | None:
     What begins like JSON but is broken is returned as a whole, so that the model is shown the error:
     a part of it would be an answer that nobody gave.
 
-    Args:
-        text: What the model wrote.
-
-    Returns:
-        The object or array, character by character as it stands in the text; None if there is none.
+    Returns the object or array character by character as it stands in the text; None if there is none.
 
     Example:
         >>> find_json('Sure! ```json\n{"a": "}"}\n``` Anything else?')
@@ -158,8 +146,7 @@ def _choose(text: str, candidates: list[_Candidate]) -> str | None:
 def _mend(text: str) -> str:
     """Escape control characters within strings and drop commas before a closing bracket.
 
-    Returns:
-        The text; unchanged if it is not valid JSON even so.
+    Returns the text unchanged if it isn't valid JSON even so.
     """
     pieces: list[str] = []
     before = ""  # the last character that isn't whitespace
