@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from instructor import validation as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
@@ -38,6 +38,37 @@ _NOT_YET = {
 
 _MOST_PATHS = 8
 """Stores given with ``cache=`` to single calls that a client remembers."""
+
+
+_NO_POLICY = Policy()
+
+
+class _Terms(NamedTuple):
+    """What decides about a call's key and prompt beside what was said.
+
+    Attributes:
+        plan: The response model, compiled.
+        model: The model's name.
+        context: For templates and validators.
+        strict: Whether validation is strict.
+        namespace: The partition of the store.
+        is_cached: Whether there is a store, so that a key is needed.
+    """
+
+    plan: Plan
+    model: str
+    context: Mapping[str, Any] | None
+    strict: bool
+    namespace: str | None
+    is_cached: bool
+
+
+class _Frozen(NamedTuple):
+    """What was said, frozen; as the members of `Call` with these names."""
+
+    load_prompt: Callable[[], Prompt]
+    key: str | None = None
+    bypass: str | None = None
 
 
 class BaseClient:
@@ -218,11 +249,13 @@ class BaseClient:
         ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
-        call: Call[Any] = Call(
+        terms = _Terms(plan, model, context, strict, namespace, is_cached=path is not None)
+        frozen = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
+        return Call(
             plan=plan,
             adapter=self._adapter,
             model=model,
-            load_prompt=_unset,
+            load_prompt=frozen.load_prompt,
             response_model=response_model,
             with_completion=with_completion,
             retries=DEFAULT_RETRIES if retries is None else make_retry_policy(retries),
@@ -232,92 +265,100 @@ class BaseClient:
             strict=strict,
             token_budget=check.check_budget(budget),
             path=path,
-            policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
+            key=frozen.key,
+            bypass=frozen.bypass,
+            policy=_NO_POLICY if path is None else self._make_policy(plan, path, ttl, retries, budget, arguments),
             unserved=unserved,
         )
-        encoding = unserved.encoding if unserved is not None else None
-        return self._freeze(call, messages, keywords, arguments, namespace, encoding)
 
     def _freeze(
         self,
-        call: Call[Any],
+        terms: _Terms,
         messages: Conversation,
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
-        namespace: str | None,
         encoding: bytes | None,
-    ) -> Call[Any]:
-        """Give a call its key, and the means to make its prompt from a copy of what was said."""
+    ) -> _Frozen:
+        """Make a call's key, and the means to make its prompt from a copy of what was said."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encoding or encode(call.plan.number, messages, keyed)
+        encoding = encoding or encode(terms.plan.number, messages, keyed)
         if encoding is None:
-            copied = copy_values({"messages": messages, **arguments})
-            prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
-            return self._key(call, prompt, namespace, None)
+            return self._copy(terms, messages, arguments)
+        if not terms.is_cached:
+            return self._key(terms, self._load_prompt(terms, encoding, free), None)
         name = name_of(encoding)
         if name is not encoding:
             self._memo.sees_long = SEEN_LONG
-        key = self._memo.find(name) if call.path is not None else None
+        key = self._memo.find(name)
         if key is not None:
-            return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
-        prompt = self._load_prompt(call, encoding, free)
-        keyed_call = self._key(call, prompt, namespace, name)
-        if keyed_call.key is None or self._memo.find(name) is not None:
-            return keyed_call
+            return _Frozen(partial(self._load_prompt, terms, encoding, free), key)
+        frozen = self._key(terms, self._load_prompt(terms, encoding, free), name)
+        if frozen.key is None or self._memo.find(name) is not None:
+            return frozen
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
-        copied = copy_values({"messages": messages, **arguments})
-        prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
-        return self._key(call, prompt, namespace, None)
+        return self._copy(terms, messages, arguments)
 
-    def _load_prompt(self, call: Call[Any], encoding: bytes, free: Mapping[str, Any]) -> Prompt:
+    def _copy(self, terms: _Terms, messages: Conversation, arguments: dict[str, Any]) -> _Frozen:
+        """Freeze a call object by object: it holds more than plain data."""
+        copied = copy_values({"messages": messages, **arguments})
+        return self._key(terms, self._make_prompt(terms.model, copied.pop("messages"), copied, terms.context), None)
+
+    def _load_prompt(self, terms: _Terms, encoding: bytes, free: Mapping[str, Any]) -> Prompt:
         """Make the prompt from the encoding: what the caller said when the key was made.
 
         The templates are filled from the encoding's context as well: the caller may have changed its own one since.
         """
         messages, keywords = decode(encoding)
+        if not keywords and not free:
+            return self._make_prompt(terms.model, messages, {}, terms.context)
         options, arguments = split_options(keywords)
-        arguments.pop("model", None)
-        context = call.context if options.context is None else options.context
-        return self._make_prompt(call, messages, {**arguments, **free}, context)
+        context = terms.context if options.context is None else options.context
+        return self._make_prompt(terms.model, messages, {**arguments, **free}, context)
 
     def _make_prompt(
-        self, call: Call[Any], messages: Conversation, arguments: Mapping[str, Any], context: Mapping[str, Any] | None
+        self, model: str, messages: Conversation, arguments: Mapping[str, Any], context: Mapping[str, Any] | None
     ) -> Prompt:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
-        capabilities = self._adapter.published(call.model)
+        capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
-        adapted = adapt_arguments(check.check_arguments(merged), capabilities)
+        adapted = adapt_arguments(check.check_arguments(merged), capabilities) if merged else merged
         return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
-        return next((mode for mode in capabilities.modes if mode in self._wires), next(iter(self._wires)))
+        for mode in capabilities.modes:
+            if mode in self._wires:
+                return mode
+        return next(iter(self._wires))
 
-    def _key(self, call: Call[Any], prompt: Prompt, namespace: str | None, name: bytes | None) -> Call[Any]:
-        """Give a call its prompt, and the key that follows from it, or say why it has none."""
-        call = call._replace(load_prompt=lambda: prompt)
-        if call.path is None:
-            return call
+    def _key(self, terms: _Terms, prompt: Prompt, name: bytes | None) -> _Frozen:
+        """Make the key that follows from a prompt, or say why there is none."""
+
+        def load_prompt() -> Prompt:
+            return prompt
+
+        if not terms.is_cached:
+            return _Frozen(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         try:
             key, plain = builder.key(
-                call.plan.schema_text,
-                call.plan.shape_text,
-                call.model,
+                terms.plan.schema_text,
+                terms.plan.shape_text,
+                terms.model,
                 prompt.messages,
-                call.context,
-                call.strict,
-                namespace,
+                terms.context,
+                terms.strict,
+                terms.namespace,
                 prompt.arguments,
             )
         except NoCanonicalFormError as error:
-            return call._replace(bypass=str(error))
+            return _Frozen(load_prompt, bypass=str(error))
         if name is not None and plain:
             self._memo.remember(name, key)
-        return call._replace(key=key)
+        return _Frozen(load_prompt, key)
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
@@ -333,17 +374,16 @@ class BaseClient:
     def _make_policy(
         self,
         plan: Plan,
-        path: CachePath | None,
+        path: CachePath,
         ttl: float | None,
         retries: Any,
         budget: int | None,
         arguments: Mapping[str, Any],
     ) -> Policy:
-        if path is None:
-            return Policy()
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
         # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
-        private = hash((repr(timeout), repr(arguments.get("api_key")), repr(arguments.get("extra_headers"))))
+        secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
+        private = hash(tuple(map(repr, secrets)))
         source = (self._adapter, plan, retries, budget, private)
         return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
 
@@ -418,10 +458,6 @@ def _first(*values: Any) -> Any:
         if value is not None:
             return value
     return None
-
-
-def _unset() -> Prompt:
-    raise AssertionError("a call gets its prompt when it is frozen")
 
 
 def _seconds_of(timeout: Any) -> float | None:

@@ -16,7 +16,6 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
@@ -50,7 +49,7 @@ MARK = "\0"
 """Begins the names of members that stand for what JSON lacks; see `canonical`."""
 
 _MARK_TEXT = "\\u0000"
-"""The mark as JSON writes it. A canonical text without it holds plain JSON data only."""
+"""The mark as JSON writes it. A canonical text without it holds plain JSON data only; see `_is_plain`."""
 
 write_json: Callable[[object], str] = json.JSONEncoder(sort_keys=True).encode
 """Writes canonical data as text. ``json.dumps`` would make an encoder for each text."""
@@ -134,10 +133,17 @@ class KeyBuilder:
 
     def __init__(self, fixed: Mapping[str, object]) -> None:
         self._members = {**fixed, "format": FORMAT}
+        self._find_frame = functools.lru_cache(_MOST_FRAMES)(self._make_frame)
 
-    @cached_property
-    def _fixed_texts(self) -> dict[str, str]:
-        return {name: _member_text(name, value) for name, value in self._members.items() if value is not None}
+    def _make_frame(
+        self, schema: str, shape: str, model: str, strict: bool, namespace: str | None
+    ) -> tuple[dict[str, str], bool]:
+        """Write the members that many calls have in common, and say whether they hold plain JSON data only."""
+        own = {"model": model, "namespace": namespace, "strict": None if strict else False}
+        texts = {name: _member_text(name, value) for name, value in own.items() if value is not None}
+        fixed = {name: _member_text(name, value) for name, value in self._members.items() if value is not None}
+        members = {**fixed, "schema": schema, "shape": shape, **texts}
+        return {name: _write_member(name, text) for name, text in members.items()}, _is_plain(texts.values())
 
     def key(
         self,
@@ -169,17 +175,19 @@ class KeyBuilder:
         Raises:
             NoCanonicalFormError: A value in the call has no form that is the same in every process.
         """
-        members = {
-            "arguments": keyed_arguments(arguments) or None,
-            "context": context,
-            "messages": messages,
-            "model": model,
-            "namespace": namespace,
-            "strict": None if strict else False,
-        }
-        texts = {name: _member_text(name, value) for name, value in members.items() if value is not None}
-        plain = not any(_MARK_TEXT in text for text in texts.values())
-        return digest({**self._fixed_texts, "schema": schema, "shape": shape, **texts}), plain
+        frame, plain = self._find_frame(schema, shape, model, strict, namespace)
+        texts = {"messages": _member_text("messages", messages)}
+        keyed = keyed_arguments(arguments) if arguments else None
+        if keyed:
+            texts["arguments"] = _member_text("arguments", keyed)
+        if context is not None:
+            texts["context"] = _member_text("context", context)
+        members = {**frame, **{name: _write_member(name, text) for name, text in texts.items()}}
+        return _hash_members(members), plain and _is_plain(texts.values())
+
+
+_MOST_FRAMES = 256
+"""Pairs of a response model and a namespace, or the like, whose texts a `KeyBuilder` remembers."""
 
 
 def digest(texts: Mapping[str, str]) -> str:
@@ -188,12 +196,25 @@ def digest(texts: Mapping[str, str]) -> str:
     It hashes the text of ``json.dumps(members, sort_keys=True)``, without writing members that are the same for many
     calls, such as the schema, once more.
     """
-    members = ", ".join(f"{_quoted(name)}: {texts[name]}" for name in sorted(texts))
-    return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
+    return _hash_members({name: _write_member(name, text) for name, text in texts.items()})
+
+
+def _hash_members(members: Mapping[str, str]) -> str:
+    text = ", ".join(map(members.__getitem__, sorted(members)))
+    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()
+
+
+def _write_member(name: str, text: str) -> str:
+    return f"{_quoted(name)}: {text}"
 
 
 _quoted = functools.lru_cache(256)(json.dumps)
 """A member's name as JSON; there are few, and each key has a dozen."""
+
+
+def _is_plain(texts: Iterable[str]) -> bool:
+    """Whether canonical texts hold plain JSON data only."""
+    return not any(_MARK_TEXT in text for text in texts)
 
 
 def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:
