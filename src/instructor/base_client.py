@@ -237,9 +237,8 @@ class BaseClient:
         plan = self._plans.find(response_model) or self._plans.make(response_model)
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
-        model = check.check_model(
-            _first(arguments.pop("model", None), self._defaults.get("model")), self._model, self.provider
-        )
+        model = arguments.pop("model", None) if arguments else None
+        model = check.check_model(self._defaults.get("model") if model is None else model, self._model, self.provider)
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
         namespace = (
             self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)
@@ -385,7 +384,7 @@ class BaseClient:
         secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
         private = hash(tuple(map(repr, secrets)))
         source = (self._adapter, plan, retries, budget, private)
-        return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
+        return Policy(_lifetime(ttl, path) if ttl else ttl, None if timeout is None else _seconds_of(timeout), source)
 
 
 class _Paths:
@@ -453,23 +452,16 @@ def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
     return Place(find, tier.hits, type(tier.handle.store).__name__)
 
 
-def _first(*values: Any) -> Any:
-    for value in values:
-        if value is not None:
-            return value
-    return None
-
-
 def _seconds_of(timeout: Any) -> float | None:
     """How long a call may wait for another: its own timeout, as a number or an object of an HTTP library."""
     seconds = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
     return float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None
 
 
-def _lifetime(ttl: float | None, path: CachePath) -> float | None:
+def _lifetime(ttl: float, path: CachePath) -> float | None:
     """Seconds for which an answer is served. A store that ignores its ttl is told of it instead."""
     store = path.tiers[-1].handle.store
-    if not ttl or store.honours_ttl:
+    if store.honours_ttl:
         return ttl
     store.note_ttl()
     return None

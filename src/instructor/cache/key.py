@@ -49,7 +49,7 @@ MARK = "\0"
 """Begins the names of members that stand for what JSON lacks; see `canonical`."""
 
 _MARK_TEXT = "\\u0000"
-"""The mark as JSON writes it. A canonical text without it holds plain JSON data only; see `_is_plain`."""
+"""The mark as JSON writes it. A canonical text without it holds plain JSON data only."""
 
 write_json: Callable[[object], str] = json.JSONEncoder(sort_keys=True).encode
 """Writes canonical data as text. ``json.dumps`` would make an encoder for each text."""
@@ -143,14 +143,15 @@ class KeyBuilder:
         texts = {name: _member_text(name, value) for name, value in own.items() if value is not None}
         fixed = {name: _member_text(name, value) for name, value in self._members.items() if value is not None}
         members = {**fixed, "schema": schema, "shape": shape, **texts}
-        return {name: _write_member(name, text) for name, text in members.items()}, _is_plain(texts.values())
+        plain = not any(_MARK_TEXT in text for text in texts.values())
+        return {name: _write_member(name, text) for name, text in members.items()}, plain
 
     def key(
         self,
         schema: str,
         shape: str,
         model: str,
-        messages: object,
+        messages: Sequence[Mapping[str, object]],
         context: Mapping[str, object] | None,
         strict: bool,
         namespace: str | None,
@@ -176,14 +177,16 @@ class KeyBuilder:
             NoCanonicalFormError: A value in the call has no form that is the same in every process.
         """
         frame, plain = self._find_frame(schema, shape, model, strict, namespace)
-        texts = {"messages": _member_text("messages", messages)}
-        keyed = keyed_arguments(arguments) if arguments else None
-        if keyed:
-            texts["arguments"] = _member_text("arguments", keyed)
-        if context is not None:
-            texts["context"] = _member_text("context", context)
-        members = {**frame, **{name: _write_member(name, text) for name, text in texts.items()}}
-        return _hash_members(members), plain and _is_plain(texts.values())
+        text = write_json(messages) if _is_flat(messages) else _member_text("messages", messages)
+        members = {**frame, "messages": f'"messages": {text}'}
+        plain = plain and _MARK_TEXT not in text
+        more = {"arguments": keyed_arguments(arguments) or None if arguments else None, "context": context}
+        for name, value in more.items():
+            if value is not None:
+                text = _member_text(name, value)
+                members[name] = _write_member(name, text)
+                plain = plain and _MARK_TEXT not in text
+        return _hash_members(members), plain
 
 
 _MOST_FRAMES = 256
@@ -212,9 +215,17 @@ _quoted = functools.lru_cache(256)(json.dumps)
 """A member's name as JSON; there are few, and each key has a dozen."""
 
 
-def _is_plain(texts: Iterable[str]) -> bool:
-    """Whether canonical texts hold plain JSON data only."""
-    return not any(_MARK_TEXT in text for text in texts)
+def _is_flat(messages: Sequence[Mapping[str, object]]) -> bool:
+    """Whether messages are a list of dicts of texts, as most are: then they are their own canonical form."""
+    if type(messages) is not list:
+        return False
+    for message in messages:
+        if type(message) is not dict:
+            return False
+        for name, value in message.items():
+            if type(value) is not str or type(name) is not str or name[:1] == MARK:
+                return False
+    return True
 
 
 def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:

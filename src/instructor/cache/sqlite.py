@@ -38,6 +38,7 @@ MOST_USES = 1000
 
 DAY = 24 * 60 * 60.0
 _PAGE = 4096
+_LARGEST_PAGE = 65_536
 
 
 class _Local(threading.local):
@@ -185,19 +186,12 @@ class DiskCache(BaseCache):
                 self._write_notes(connection, time.time())
                 return operation(connection)
 
-        if self._connect().read_only:
-            self._local.connection = None  # it may have become writable since
-            if self._connect().read_only:
-                raise CacheError(
-                    f"DiskCache at {self.path} is read-only: it serves what is stored there, and stores nothing new. "
-                    "Make the directory and the file writable for this user, or use another directory."
-                )
-        return self._run(change)
+        return self._run(change, writes=True)
 
-    def _run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+    def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation. If the file is damaged it is mended, and the operation is tried once more."""
         try:
-            connection = self._connect()
+            connection = self._connect_to_write() if writes else self._connect()
             try:
                 return operation(connection.raw)
             except FAILURES as error:
@@ -219,6 +213,19 @@ class DiskCache(BaseCache):
             connection = self._local.connection = self._open()
         connection.checked = time.time()
         return connection
+
+    def _connect_to_write(self) -> Connection:
+        connection = self._connect()
+        if not connection.read_only:
+            return connection
+        self._local.connection = None  # it may have become writable since
+        connection = self._connect()
+        if not connection.read_only:
+            return connection
+        raise CacheError(
+            f"DiskCache at {self.path} is read-only: it serves what is stored there, and stores nothing new. "
+            "Make the directory and the file writable for this user, or use another directory."
+        )
 
     def _open(self) -> Connection:
         try:
@@ -264,7 +271,8 @@ class DiskCache(BaseCache):
         """Write down what was used since the last time, and now and then which limit this process goes by."""
         uses, self._uses = self._uses, {}
         try:
-            connection.executemany(_USE, [(used, key) for key, used in uses.copy().items()])
+            if uses:
+                connection.executemany(_USE, [(used, key) for key, used in uses.copy().items()])
             if not 0 <= now - self._limit_noted < DAY / 24:
                 limit = _NO_LIMIT if self.size_limit is None else self.size_limit
                 connection.execute("INSERT OR REPLACE INTO size_limit VALUES (?, ?)", (limit, now))
@@ -278,7 +286,9 @@ class DiskCache(BaseCache):
 
     def _make_room(self, connection: sqlite3.Connection, now: float) -> None:
         """Remove the least recently used entries while the file is too full, each time twice as many."""
-        if self.size_limit is None or _used_bytes(connection) <= _room(self.size_limit):
+        if self.size_limit is None or _is_far_below(connection, _room(self.size_limit)):
+            return
+        if _used_bytes(connection) <= _room(self.size_limit):
             return
         # Another process may have set a larger limit for this file, and stored what this one must not remove.
         (limit,) = connection.execute("SELECT max(bytes) FROM size_limit WHERE seen >= ?", (now - DAY,)).fetchone()
@@ -363,6 +373,12 @@ def _wal_pages(size_limit: int | None) -> int:
 def _room(size_limit: int) -> int:
     """What the limit leaves for the main file."""
     return size_limit - _wal_pages(size_limit) * _PAGE
+
+
+def _is_far_below(connection: sqlite3.Connection, size: int) -> bool:
+    """Whether the file is smaller even if its pages are as large as SQLite makes them. One question, not three."""
+    pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+    return pages * _LARGEST_PAGE <= size
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:

@@ -134,8 +134,11 @@ def write_members(value: object) -> Any:
     """
     if isinstance(value, BaseModel):
         members, present, extra = value.__dict__, value.__pydantic_fields_set__, value.__pydantic_extra__
-        known = {alias: members[name] for name, alias in _aliases(type(value)) if name in present}
-        return {**extra, **known} if extra else known
+        data: dict[str, Any] = dict(extra) if extra else {}
+        for name, alias in _aliases(type(value)):  # a comprehension would be one more call for each object
+            if name in present:
+                data[alias] = members[name]
+        return data
     if isinstance(value, date):  # also a datetime
         return value.isoformat()
     raise TypeError(f"a {_full_name(value)} has no JSON form")
