@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -28,6 +30,35 @@ async def test_waiting_for_a_thread_does_not_count_for_tasks() -> None:
     calls = (workers.run_async(lambda number=number: time.sleep(0.02) or number, 0.2) for number in range(40))
     assert await asyncio.gather(*calls) == list(range(40))
     assert workers.hung == 0
+
+
+def test_a_store_is_not_late_because_its_thread_waits_for_the_interpreter(busy_threads: None) -> None:
+    workers = Workers()
+    # Each time it is ready to go on, it waits for its turn behind the busy threads, for far longer than it may run.
+    assert workers.run(lambda: [time.sleep(0.001) for _ in range(4)], 0.2) == [None] * 4
+    assert workers.hung == 0
+
+
+@pytest.fixture
+def busy_threads() -> Iterator[None]:
+    """Five threads that compute, each for a tenth of a second at a time."""
+    before, over = sys.getswitchinterval(), threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    threads = [threading.Thread(target=compute) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    sys.setswitchinterval(0.1)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 async def test_a_result_that_is_there_is_not_late_because_the_loop_was_busy() -> None:

@@ -126,12 +126,10 @@ class Workers:
         job = Job(operation, over.release)
         self._submit(job)
         try:
-            left = limit = -1.0 if seconds is None else seconds  # a lock takes -1 for no limit
-            # A job may have ended while this thread was late to look.
-            while not over.acquire(timeout=left) and not job.ended:
-                left = job.seconds_left(limit)
-                if left <= 0:
-                    raise TimeoutError  # noqa: TRY301 - given up as by any other error
+            if seconds is None:
+                over.acquire()
+            else:
+                _wait(job, over, seconds)
         except BaseException:
             self._abandon(job, keep=keep)
             raise
@@ -239,6 +237,32 @@ class Workers:
             self._spare -= 1
             self._threads -= 1
             return True
+
+
+_LONGEST_BEAT = 1.0
+"""Seconds between two looks of a waiting thread at its job, at most."""
+
+
+def _wait(job: Job[T], over: threading.Lock, seconds: float) -> None:
+    """Wait in a thread until `over` is released, or the job has run for so many seconds of a responsive process.
+
+    Among a thousand busy threads, a worker that has its result may wait for the interpreter for longer than its store
+    may take. The caller then wakes late from its own waiting, by about as much, and such time counts for less.
+
+    Raises:
+        TimeoutError: It ran for longer.
+    """
+    left, beat = seconds, min(seconds / 4, _LONGEST_BEAT)
+    while left > 0:
+        due = monotonic() + beat
+        # A job may have ended while this thread was late to look.
+        if over.acquire(timeout=beat) or job.ended:
+            return
+        now = monotonic()
+        if job.began is not None:
+            ran, late = min(beat, now - job.began), max(now - due, 0.0)
+            left -= ran * beat / (beat + late)
+    raise TimeoutError
 
 
 def _wake(future: asyncio.Future[None]) -> None:
