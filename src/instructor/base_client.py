@@ -99,7 +99,7 @@ class BaseClient:
         self._key_builders: dict[Mode, KeyBuilder] = {}
         self._plans = Plans()
         self._stats = ClientStats()
-        self._paths = _Paths(self._stats)
+        self._paths = _Paths(self._stats, adapter.asynchronous)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace)
@@ -108,11 +108,7 @@ class BaseClient:
         self._lookup = make_lookup(self._make_asker(), _place_of(adapter.asynchronous, self._path))
 
     def _make_asker(self) -> Asker:
-        adapter, paths, place_of = self._adapter, self._paths, partial(_place_of, self._adapter.asynchronous)
-
-        def find_place(cache: object) -> Place | None:
-            return place_of(paths.find(cache))
-
+        adapter = self._adapter
         return Asker(
             provider=adapter.provider,
             model=self._model,
@@ -121,7 +117,7 @@ class BaseClient:
             hooks=self._hooks,
             context=check.check_context(self._settings.context),
             strict=check.check_strict(self._settings.strict),
-            find_place=find_place,
+            find_place=self._paths.find_place,
             load=CompletionCopies(adapter.load).load,
             asynchronous=adapter.asynchronous,
         )
@@ -393,11 +389,13 @@ class _Paths:
     A program may pass a new store to each call, so only a few are remembered; the counts of the others are kept.
     """
 
-    def __init__(self, stats: ClientStats) -> None:
+    def __init__(self, stats: ClientStats, asynchronous: bool) -> None:
         self._stats = stats
+        self._asynchronous = asynchronous
         self._lock = make_lock()
         self._own: CachePath | None = None
         self._known: dict[int, CachePath] = {}
+        self._places: dict[int, Place | None] = {}
 
     def make_own(self, store: BaseCache) -> CachePath:
         """Make the client's own path."""
@@ -412,16 +410,22 @@ class _Paths:
         store = check.check_cache(cache)
         return None if store is None else self._add(store)
 
+    def find_place(self, cache: object) -> Place | None:
+        """The first store of what `find` finds, as the fast path reads it."""
+        return self._places.get(id(cache)) or _place_of(self._asynchronous, self.find(cache))
+
     def _add(self, store: BaseCache) -> CachePath:
         """Make the path of a store. It holds the store, so that its address stays its own."""
         with self._lock:
             path = self._known.get(id(store))
             if path is None:
                 path = self._known[id(store)] = make_path(store)
+                self._places[id(store)] = _place_of(self._asynchronous, path)
                 for tier in path.tiers:
                     self._stats.attach(tier.hits)
             if len(self._known) > _MOST_PATHS:
                 oldest = next(name for name, known in self._known.items() if known is not self._own)
+                del self._places[oldest]
                 self._forget(self._known.pop(oldest))
             return path
 

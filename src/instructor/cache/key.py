@@ -151,7 +151,7 @@ class KeyBuilder:
         schema: str,
         shape: str,
         model: str,
-        messages: Sequence[Mapping[str, object]],
+        messages: object,
         context: Mapping[str, object] | None,
         strict: bool,
         namespace: str | None,
@@ -215,14 +215,14 @@ _quoted = functools.lru_cache(256)(json.dumps)
 """A member's name as JSON; there are few, and each key has a dozen."""
 
 
-def _is_flat(messages: Sequence[Mapping[str, object]]) -> bool:
+def _is_flat(messages: object) -> bool:
     """Whether messages are a list of dicts of texts, as most are: then they are their own canonical form."""
     if type(messages) is not list:
         return False
-    for message in messages:
+    for message in cast("list[object]", messages):
         if type(message) is not dict:
             return False
-        for name, value in message.items():
+        for name, value in cast("dict[object, object]", message).items():
             if type(value) is not str or type(name) is not str or name[:1] == MARK:
                 return False
     return True

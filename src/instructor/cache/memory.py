@@ -51,6 +51,7 @@ class AutoCache(BaseCache):
         # and `find`, which every hit goes through, sees only entries.
         self._held: OrderedDict[str | tuple[str], Entry | str | bytes] = OrderedDict()
         self._entry_of = cast("Callable[[str], Entry | None]", self._held.get)
+        self._move_to_end = self._held.move_to_end
         self._lock = make_lock()
         self._warned = False
 
@@ -65,7 +66,7 @@ class AutoCache(BaseCache):
         entry = self._entry_of(key)
         if entry is not None:
             try:  # noqa: SIM105 - `suppress` would cost as much as all the rest
-                self._held.move_to_end(key)
+                self._move_to_end(key)
             except KeyError:  # another thread evicted the entry since; it is as good an answer as a moment ago
                 pass
         return entry

@@ -114,7 +114,7 @@ class DiskCache(BaseCache):
             if connection is None or not 0 <= now - connection.checked < CHECK_SECONDS:
                 row = self._read_with_care(key, now)
             else:
-                row = connection.raw.execute(_SELECT, (key, now)).fetchone()
+                row = _fetch(connection.raw, key, now)
         except FAILURES:
             row = self._read_with_care(key, now)
         if row is None:
@@ -172,7 +172,7 @@ class DiskCache(BaseCache):
     def _read_with_care(self, key: str, now: float) -> tuple[bytes] | None:
         """Read after a look whether the file is still there; mend it if it is damaged."""
         row: tuple[bytes] | None
-        row = self._run(lambda connection: connection.execute(_SELECT, (key, now)).fetchone())
+        row = self._run(lambda connection: _fetch(connection, key, now))
         if now - self._flushed >= FLUSH_SECONDS and self._uses:
             self._flush(now)
         return row
@@ -346,7 +346,11 @@ class DiskCache(BaseCache):
         return type(self), (str(self.directory), self.size_limit, self._patience)
 
 
-_SELECT = "SELECT value FROM entry WHERE key = ? AND (expires IS NULL OR expires > ?)"
+_LARGE = 1 << 16
+_SELECT = (
+    f"SELECT CASE WHEN length(value) <= {_LARGE} THEN value END, rowid FROM entry "
+    "WHERE key = ? AND (expires IS NULL OR expires > ?)"
+)
 _INSERT = "INSERT OR REPLACE INTO entry (key, value, size, expires, used, created) VALUES (?, ?, ?, ?, ?, ?)"
 _USE = "UPDATE entry SET used = max(used, ?) WHERE key = ?"
 _DELETE = "DELETE FROM entry WHERE key = ?"
@@ -363,6 +367,26 @@ _ADVICE = {
 _LEAST_SIZE = 1 << 16
 _NO_LIMIT = 2**63 - 1
 """Stands for no limit in the file."""
+
+
+def _fetch(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes] | None:
+    row: tuple[bytes | None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
+    if row is None:
+        return None
+    return _fetch_large(connection, key, now) if row[0] is None else (row[0],)
+
+
+def _fetch_large(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes] | None:
+    """Read a long value straight into its bytes: a column of a row is copied twice more on its way."""
+    connection.execute("BEGIN")  # no other process can replace the entry between the two steps
+    try:
+        row: tuple[None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
+        if row is None:
+            return None
+        with connection.blobopen("entry", "value", row[1], readonly=True) as value:
+            return (value.read(),)
+    finally:
+        connection.execute("COMMIT")
 
 
 def _wal_pages(size_limit: int | None) -> int:

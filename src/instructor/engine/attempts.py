@@ -16,7 +16,6 @@ from instructor.exceptions import (
 from instructor.messages import Completion, Request
 from instructor.usage import Usage
 
-
 _NOTHING = Usage()
 
 

@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 from instructor.exceptions import CacheEntryError
 
-
 _MISSING = object()
 """Stands for an attribute that a completion lacks."""
 
