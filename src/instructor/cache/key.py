@@ -137,14 +137,20 @@ class KeyBuilder:
 
     def _make_frame(
         self, schema: str, shape: str, model: str, strict: bool, namespace: str | None
-    ) -> tuple[dict[str, str], bool]:
-        """Write the members that many calls have in common, and say whether they hold plain JSON data only."""
+    ) -> tuple[dict[str, str], str, str, bool]:
+        """Write the members that many calls have in common, each and as the texts before and after the messages.
+
+        It also says whether they hold plain JSON data only.
+        """
         own = {"model": model, "namespace": namespace, "strict": None if strict else False}
         texts = {name: _member_text(name, value) for name, value in own.items() if value is not None}
         fixed = {name: _member_text(name, value) for name, value in self._members.items() if value is not None}
         members = {**fixed, "schema": schema, "shape": shape, **texts}
         plain = not any(_MARK_TEXT in text for text in texts.values())
-        return {name: _write_member(name, text) for name, text in members.items()}, plain
+        frame = {name: _write_member(name, text) for name, text in members.items()}
+        before = "".join(f"{frame[name]}, " for name in sorted(frame) if name < "messages")
+        after = "".join(f", {frame[name]}" for name in sorted(frame) if name > "messages")
+        return frame, before, after, plain
 
     def key(
         self,
@@ -176,10 +182,12 @@ class KeyBuilder:
         Raises:
             NoCanonicalFormError: A value in the call has no form that is the same in every process.
         """
-        frame, plain = self._find_frame(schema, shape, model, strict, namespace)
+        frame, before, after, plain = self._find_frame(schema, shape, model, strict, namespace)
         text = write_json(messages) if _is_flat(messages) else _member_text("messages", messages)
-        members = {**frame, "messages": f'"messages": {text}'}
         plain = plain and _MARK_TEXT not in text
+        if not arguments and context is None:  # as in most calls: the frame is in order
+            return _hash_text(f'{before}"messages": {text}{after}'), plain
+        members = {**frame, "messages": f'"messages": {text}'}
         more = {"arguments": keyed_arguments(arguments) or None if arguments else None, "context": context}
         for name, value in more.items():
             if value is not None:
@@ -203,7 +211,10 @@ def digest(texts: Mapping[str, str]) -> str:
 
 
 def _hash_members(members: Mapping[str, str]) -> str:
-    text = ", ".join(map(members.__getitem__, sorted(members)))
+    return _hash_text(", ".join(map(members.__getitem__, sorted(members))))
+
+
+def _hash_text(text: str) -> str:
     return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()
 
 

@@ -142,7 +142,7 @@ class DiskCache(BaseCache):
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_INSERT, row)
             connection.execute(_DELETE_EXPIRED, (now,))
-            self._make_room(connection, now)
+            self._make_room(connection, now, len(data))
 
         self._change(write)
 
@@ -232,7 +232,8 @@ class DiskCache(BaseCache):
             connection = self._file.open()
         except (*FAILURES, OSError) as error:
             raise CacheError(self._describe(error)) from error
-        self._limit_noted = 0.0  # the file may be a new one, which has not heard of the limit
+        # The file may be a new one, which has not heard of the limit, and of which nothing is known.
+        self._limit_noted = self._ample = 0.0
         return connection
 
     def _begin(self) -> None:
@@ -241,6 +242,7 @@ class DiskCache(BaseCache):
         self._flush_at = MOST_USES
         self._flushed = time.time()
         self._limit_noted = 0.0
+        self._ample = 0.0  # bytes that can be written before the file's size is looked at again
 
     def _flush(self, now: float) -> None:
         """Write down what was used, unless another writer is at work: a read must not wait."""
@@ -284,9 +286,13 @@ class DiskCache(BaseCache):
         self._flush_at = MOST_USES
         self._flushed = now
 
-    def _make_room(self, connection: sqlite3.Connection, now: float) -> None:
+    def _make_room(self, connection: sqlite3.Connection, now: float, written: int) -> None:
         """Remove the least recently used entries while the file is too full, each time twice as many."""
-        if self.size_limit is None or _is_far_below(connection, _room(self.size_limit)):
+        self._ample -= written + _PAGE
+        if self.size_limit is None or self._ample > 0:
+            return
+        if _is_far_below(connection, _room(self.size_limit)):
+            self._ample = _room(self.size_limit) // 64  # other processes write as well
             return
         if _used_bytes(connection) <= _room(self.size_limit):
             return
@@ -346,9 +352,9 @@ class DiskCache(BaseCache):
         return type(self), (str(self.directory), self.size_limit, self._patience)
 
 
-_LARGE = 1 << 16
+# A long value is left to `_fetch_large`.
 _SELECT = (
-    f"SELECT CASE WHEN length(value) <= {_LARGE} THEN value END, rowid FROM entry "
+    "SELECT CASE WHEN length(value) <= 65536 THEN value END, rowid FROM entry "
     "WHERE key = ? AND (expires IS NULL OR expires > ?)"
 )
 _INSERT = "INSERT OR REPLACE INTO entry (key, value, size, expires, used, created) VALUES (?, ?, ?, ?, ?, ?)"
