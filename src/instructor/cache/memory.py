@@ -21,7 +21,7 @@ class AutoCache(BaseCache):
     """The fastest store: it keeps the latest answers in memory and forgets the least recently used one when full.
 
     Use it in one long-running process, or while you develop. Nothing outlives the process, and a forked child goes on
-    with its own copy. Any number of threads and tasks may use it. An answer takes about 600 bytes besides its texts.
+    with its own copy. Any number of threads and tasks may use it. An answer takes about 800 bytes besides its texts.
 
     Entries do not expire: a ttl is ignored, and the first one costs a warning. `get` returns the ``str`` that was
     stored.
