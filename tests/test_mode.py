@@ -76,13 +76,13 @@ def test_a_mode_is_found_by_name_and_value_in_any_case_without_a_warning(mode):
 def test_an_unknown_name_is_an_error(name):
     with pytest.raises(ModeError, match="TOOLS, JSON, JSON_SCHEMA"):
         resolve_mode(name)
-    with pytest.raises(ValueError, match="not a valid Mode"):
+    with pytest.raises(ValueError, match=f"There is no mode '{name}'. Use one of TOOLS"):
         Mode(name)
     assert not hasattr(Mode, name)
 
 
 def test_a_value_that_is_not_text_is_an_error():
-    with pytest.raises(ValueError, match="not a valid Mode"):
+    with pytest.raises(ModeError, match="There is no mode '7'"):
         Mode(7)
 
 

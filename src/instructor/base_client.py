@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Self, SupportsIndex
 
 from instructor import validation as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
-from instructor.engine.call import Call, Policy, Prompt
+from instructor.engine.call import Call, Frozen, Policy, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
@@ -19,13 +19,13 @@ from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, decode, encode, mak
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
-from instructor.exceptions import ModeError, NoCanonicalFormError
+from instructor.exceptions import ConfigurationError, ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.locks import make_lock
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
-from instructor.providers.adapter import Adapter, sdk_attribute
+from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.templating import render_messages
 from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire
@@ -41,34 +41,6 @@ _MOST_PATHS = 8
 
 
 _NO_POLICY = Policy()
-
-
-class _Terms(NamedTuple):
-    """What decides about a call's key and prompt beside what was said.
-
-    Attributes:
-        plan: The response model, compiled.
-        model: The model's name.
-        context: For templates and validators.
-        strict: Whether validation is strict.
-        namespace: The partition of the store.
-        is_cached: Whether there is a store, so that a key is needed.
-    """
-
-    plan: Plan
-    model: str
-    context: Mapping[str, Any] | None
-    strict: bool
-    namespace: str | None
-    is_cached: bool
-
-
-class _Frozen(NamedTuple):
-    """What was said, frozen; as the members of `Call` with these names."""
-
-    load_prompt: Callable[[], Prompt]
-    key: str | None = None
-    bypass: str | None = None
 
 
 class BaseClient:
@@ -152,9 +124,9 @@ class BaseClient:
         """The SDK's own client, made on first use.
 
         Raises:
-            ConfigurationError: The SDK is not installed, or a key is missing.
+            MissingClientError: The SDK is not installed, or a key is missing.
         """
-        return self._adapter.client
+        return sdk_client(self._adapter)
 
     @property
     def chat(self) -> Self:
@@ -174,7 +146,7 @@ class BaseClient:
     @property
     def responses(self) -> Any:
         """This client in `Mode.RESPONSES_TOOLS`, so that ``client.responses.create`` is `create`; else the SDK's."""
-        return self if list(self._wires) == [Mode.RESPONSES_TOOLS] else sdk_attribute(self._adapter, "responses")
+        return self if list(self._wires) == [Mode.RESPONSES_TOOLS] else sdk_attribute(self._adapter, self, "responses")
 
     @typed_on
     def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
@@ -209,10 +181,30 @@ class BaseClient:
             raise AttributeError(f"{name} is not part of this version yet. {_NOT_YET[name]}")
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
-        return sdk_attribute(self._adapter, name)
+        if name == "client":  # Python asks here too where the property raises an AttributeError
+            return sdk_client(self._adapter)
+        return sdk_attribute(self._adapter, self, name)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._adapter.provider}/{self._model} mode={self.mode.name}>"
+        shown = [f"{name}={value}" for name, value in self.__rich_repr__() if value is not None]
+        return f"<{type(self).__name__} {' '.join(shown)}>"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        """What `repr` and the library ``rich`` show: the model, how it's asked, and where answers are kept."""
+        yield "model", f"{self._adapter.provider}/{self._model}" if self._model else self._adapter.provider
+        yield "mode", self.mode.name
+        yield "cache", self.cache
+
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: object) -> Self:
+        raise _cannot_leave(self, "deep-copied")
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        raise _cannot_leave(self, "pickled")
 
     def _call(
         self,
@@ -242,9 +234,10 @@ class BaseClient:
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
+        check.check_timeout(arguments.get("timeout"))
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
-        terms = _Terms(plan, model, context, strict, namespace, is_cached=path is not None)
+        terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None)
         frozen = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
         return Call(
             plan=plan,
@@ -268,12 +261,12 @@ class BaseClient:
 
     def _freeze(
         self,
-        terms: _Terms,
+        terms: Terms,
         messages: Conversation,
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
         encoding: bytes | None,
-    ) -> _Frozen:
+    ) -> Frozen:
         """Make a call's key, and the means to make its prompt from a copy of what was said."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
@@ -287,19 +280,19 @@ class BaseClient:
             self._memo.sees_long = SEEN_LONG
         key = self._memo.find(name)
         if key is not None:
-            return _Frozen(partial(self._load_prompt, terms, encoding, free), key)
+            return Frozen(partial(self._load_prompt, terms, encoding, free), key)
         frozen = self._key(terms, self._load_prompt(terms, encoding, free), name)
         if frozen.key is None or self._memo.find(name) is not None:
             return frozen
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
         return self._copy(terms, messages, arguments)
 
-    def _copy(self, terms: _Terms, messages: Conversation, arguments: dict[str, Any]) -> _Frozen:
+    def _copy(self, terms: Terms, messages: Conversation, arguments: dict[str, Any]) -> Frozen:
         """Freeze a call object by object: it holds more than plain data."""
         copied = copy_values({"messages": messages, **arguments})
         return self._key(terms, self._make_prompt(terms.model, copied.pop("messages"), copied, terms.context), None)
 
-    def _load_prompt(self, terms: _Terms, encoding: bytes, free: Mapping[str, Any]) -> Prompt:
+    def _load_prompt(self, terms: Terms, encoding: bytes, free: Mapping[str, Any]) -> Prompt:
         """Make the prompt from the encoding: what the caller said when the key was made.
 
         The templates are filled from the encoding's context as well: the caller may have changed its own one since.
@@ -317,10 +310,11 @@ class BaseClient:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
+        merged = check.check_arguments(merged)
         conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
-        adapted = adapt_arguments(check.check_arguments(merged), capabilities) if merged else merged
+        adapted = adapt_arguments(merged, capabilities) if merged else merged
         return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
@@ -329,14 +323,14 @@ class BaseClient:
                 return mode
         return next(iter(self._wires))
 
-    def _key(self, terms: _Terms, prompt: Prompt, name: bytes | None) -> _Frozen:
+    def _key(self, terms: Terms, prompt: Prompt, name: bytes | None) -> Frozen:
         """Make the key that follows from a prompt, or say why there is none."""
 
         def load_prompt() -> Prompt:
             return prompt
 
         if not terms.is_cached:
-            return _Frozen(load_prompt)
+            return Frozen(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         try:
             key, plain = builder.key(
@@ -350,10 +344,10 @@ class BaseClient:
                 prompt.arguments,
             )
         except NoCanonicalFormError as error:
-            return _Frozen(load_prompt, bypass=str(error))
+            return Frozen(load_prompt, bypass=str(error))
         if name is not None and plain:
             self._memo.remember(name, key)
-        return _Frozen(load_prompt, key)
+        return Frozen(load_prompt, key)
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
@@ -454,6 +448,15 @@ def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
     find_later = tier.find_later if asynchronous else None
     find = tier.find_now if find_later is None else partial(Reading, find_later)
     return Place(find, tier.hits, type(tier.handle.store).__name__)
+
+
+def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
+    """The error for a client that is to go where its connections can't: into another process, or a copy of its own."""
+    return ConfigurationError(
+        f"{type(client).__name__} cannot be {verb}: it holds connections, locks and perhaps a key. Threads and tasks can "
+        "share it as it is. For another process, make the client there: in the function that runs there, or in the "
+        "initializer= of a ProcessPoolExecutor."
+    )
 
 
 def _seconds_of(timeout: Any) -> float | None:

@@ -4,9 +4,10 @@
 
     InstructorError
     ├── ConfigurationError             an argument, a key, an SDK or a setting is missing or wrong
-    │   └── ArgumentError              (also a ValueError) an argument has a wrong value
+    │   ├── ArgumentError              (also a ValueError) an argument has a wrong value
+    │   └── MissingClientError         (also an AttributeError) ``client.client`` can't be made
     ├── ClientError                    the client handed over does not fit
-    ├── ModeError                      the vendor does not speak the mode
+    ├── ModeError                      (also a ValueError) there is no such mode, or the vendor does not speak it
     ├── IncompleteOutputException      the provider cut the answer off
     ├── ProviderError                  a provider sent something that is not an answer
     ├── ForeignError                   stands for another package's error where that can't be pickled
@@ -55,6 +56,7 @@ __all__ = [
     "IncompleteOutputException",
     "InstructorError",
     "InstructorRetryException",
+    "MissingClientError",
     "ModeError",
     "MultimodalError",
     "NoCanonicalFormError",
@@ -119,6 +121,14 @@ class ArgumentError(ConfigurationError, ValueError):
     """
 
 
+class MissingClientError(ConfigurationError, AttributeError):
+    """The attribute ``client`` of a client can't be read, because a key or the SDK is missing.
+
+    As an AttributeError it lets those who look at every attribute pass on to the next: ``inspect.getmembers``,
+    ``mock.create_autospec``, an editor's completion.
+    """
+
+
 class ClientError(InstructorError):
     """The client handed to a factory is not one that the factory can use."""
 
@@ -146,12 +156,12 @@ class ForeignError(InstructorError):
         self.status_code = status_code
 
 
-class ModeError(InstructorError):
-    """The vendor doesn't offer the mode.
+class ModeError(InstructorError, ValueError):
+    """There is no such mode, or the vendor doesn't offer it.
 
     Attributes:
         mode: The mode asked for.
-        provider: The vendor.
+        provider: The vendor; empty if no vendor has the mode.
         valid_modes: The names of the modes it offers.
     """
 
@@ -159,7 +169,8 @@ class ModeError(InstructorError):
         self.mode = mode
         self.provider = provider
         self.valid_modes = list(valid_modes)
-        super().__init__(f"{provider} does not speak mode {mode!r}. Use one of {', '.join(valid_modes)}.")
+        found = f"{provider} does not speak mode {mode!r}" if provider else f"There is no mode {mode!r}"
+        super().__init__(f"{found}. Use one of {', '.join(valid_modes)}.")
 
 
 class IncompleteOutputException(InstructorError):

@@ -47,12 +47,12 @@ class Mode(enum.Enum, metaclass=_ModeType):
 
     @classmethod
     def _missing_(cls, value: object) -> Mode | None:
-        """Resolve a member's name and a name or value of 1.x, in any case."""
-        if not isinstance(value, str):
-            return None
-        name = value.strip().upper()
-        member = cls.__members__.get(name) or _BY_VALUE.get(name)
-        return member or _find_legacy(_LEGACY_VALUES.get(name, name))
+        """Resolve a member's name and a name or value of 1.x, in any case; `ModeError` for any other."""
+        name = value.strip().upper() if isinstance(value, str) else ""
+        member = cls.__members__.get(name) or _BY_VALUE.get(name) or _find_legacy(_LEGACY_VALUES.get(name, name))
+        if member is None:
+            raise ModeError(str(value), "", list(cls.__members__))
+        return member
 
 
 _LEGACY: Mapping[str, Mode] = {
@@ -117,10 +117,7 @@ def resolve_mode(mode: Mode | str) -> Mode:
         >>> resolve_mode("json_schema")
         <Mode.JSON_SCHEMA: 'json_schema_mode'>
     """
-    try:
-        return Mode(mode)
-    except ValueError:
-        raise ModeError(str(mode), "instructor", [member.name for member in Mode]) from None
+    return Mode(mode)
 
 
 def _find_legacy(name: str) -> Mode | None:

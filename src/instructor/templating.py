@@ -71,7 +71,7 @@ def _render_text(text: str, context: Mapping[str, object], path: str) -> str:
         rendered = _environment().from_string(inspect.cleandoc(text)).render(context)
     except jinja2.TemplateError as error:
         raise ConfigurationError(
-            f"{path} is not a valid template: {error}. With context= texts are Jinja2 templates. Write "
+            f"{path} is not a valid template: {str(error).rstrip('.')}. With context= texts are Jinja2 templates. Write "
             "{% raw %} ... {% endraw %} around text that must not be filled, or pass it as a variable."
         ) from error
     finally:

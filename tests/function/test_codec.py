@@ -22,7 +22,7 @@ import pytest
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, PrivateAttr, SecretStr, computed_field
 from typing_extensions import TypedDict
 
-from instructor.cache import DiskCache, instructor_cache
+from instructor.cache import AutoCache, DiskCache, instructor_cache
 from instructor.client import Instructor
 from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
@@ -535,6 +535,10 @@ def missing(text: str):
     return text
 
 
+def returns_nothing(text: str) -> None:
+    del text
+
+
 def generate() -> Iterator[int]:
     yield 1
 
@@ -546,7 +550,11 @@ def opaque() -> Opaque:
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (missing, "needs the return type of missing"),
+        (
+            missing,
+            r"cannot cache missing, because it has no return annotation .* Add one: def missing\(\.\.\.\) -> User",
+        ),
+        (returns_nothing, "cannot cache returns_nothing, because its return annotation is None"),
         (generate, "generator generate"),
         (opaque, r"cannot keep what .*opaque"),
         (functools.partial(missing, "a"), "decorates a function"),
@@ -693,3 +701,13 @@ def test_a_script_hits_until_the_function_itself_is_edited(tmp_path: Path) -> No
     edited = SCRIPT.format(constant="", body="return text.upper()")
     scripts = [f"a.py:{text}" for text in (first, moved, edited)]
     assert run_scripts(tmp_path, *scripts) == ["France 0", "France 1", "FRANCE 0"]
+
+
+def test_a_result_of_none_that_the_type_does_not_allow_is_named(caplog: Any) -> None:
+    @instructor_cache(cache=AutoCache())
+    def find(text: str) -> User:
+        return None
+
+    assert find("a") is None
+    assert "find is not cached: the function returned None, which its return type does not allow" in caplog.text
+    assert "Return an answer, or write `-> ... | None`" in caplog.text

@@ -25,7 +25,7 @@ from instructor.cache.store import (
     Text,
     check_store,
 )
-from instructor.exceptions import CacheEntryError, CacheError, CacheNotTriedError, ConfigurationError
+from instructor.exceptions import ArgumentError, CacheEntryError, CacheError, CacheNotTriedError
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def handle_of(store: BaseCache) -> StoreHandle:
         ConfigurationError: `store` is not a `BaseCache`, or its attributes have wrong values.
     """
     if not isinstance(store, BaseCache):  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
-        raise ConfigurationError(
+        raise ArgumentError(
             f"A cache must be an instance of a subclass of instructor.cache.BaseCache, such as AutoCache(); got {store!r}."
         )
     # The instance's own dict, because a subclass may refuse attributes, compare equal to another or have no hash.

@@ -22,7 +22,7 @@ from typing import Self, TypeVar, cast
 from instructor.cache.sqlite_file import Connection, DatabaseFile, log
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
-from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+from instructor.exceptions import ArgumentError, CacheEntryError, CacheError
 from instructor.locks import after_fork
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class DiskCache(BaseCache):
         timeout: Seconds to wait for another process that writes, at most a day. Default 5.0.
 
     Raises:
-        ConfigurationError: An argument is of the wrong type or out of its range.
+        ArgumentError: An argument is of the wrong type or out of its range.
 
     Example:
         >>> import tempfile
@@ -427,14 +427,14 @@ def _check_directory(directory: object) -> str:
         os.fsencode(path)
         if isinstance(path, str) and path.strip() and "\0" not in path:
             return path
-    raise ConfigurationError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
+    raise ArgumentError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
 
 
 def _check_size_limit(size: object) -> int | None:
     if size is None:
         return None
     if isinstance(size, bool) or not isinstance(size, int) or size < _LEAST_SIZE:
-        raise ConfigurationError(
+        raise ArgumentError(
             f"DiskCache(size_limit=) takes an int of at least {_LEAST_SIZE:,}, or None for no limit; got {size!r}."
         )
     return min(size, _NO_LIMIT)

@@ -60,6 +60,34 @@ class Prompt(NamedTuple):
         return self == other._replace(capabilities=replace(other.capabilities, modes=modes))
 
 
+class Terms(NamedTuple):
+    """What decides about a call's key and prompt beside what was said.
+
+    Attributes:
+        plan: The response model, compiled.
+        model: The model's name.
+        context: For templates and validators.
+        strict: Whether validation is strict.
+        namespace: The partition of the store.
+        is_cached: Whether there is a store, so that a key is needed.
+    """
+
+    plan: Plan
+    model: str
+    context: Mapping[str, Any] | None
+    strict: bool
+    namespace: str | None
+    is_cached: bool
+
+
+class Frozen(NamedTuple):
+    """What was said, frozen; as the members of `Call` with these names."""
+
+    load_prompt: Callable[[], Prompt]
+    key: str | None = None
+    bypass: str | None = None
+
+
 class Policy(NamedTuple):
     """How a call uses its cache.
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from instructor import debug_log
 from instructor.cache.entry import Entry
 from instructor.cache.hits import MOST_NOTED
 from instructor.engine.key_memo import EXACT, NOT_KEYED
@@ -129,7 +130,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find, own_hooks.handlers
-    dumps, now, hit_name = marshal.dumps, time.time, HookName.CACHE_HIT
+    dumps, now, hit_name, debugging = marshal.dumps, time.time, HookName.CACHE_HIT, debug_log.enabled
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
         model: ResponseModel,
@@ -181,7 +182,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         hits.note((seconds, usage))
         if len(hits.noted) >= MOST_NOTED:
             hits.totals()
-        if (own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers:
+        if debugging or ((own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers):
             return announce(asker, hooks, describe_hit(asker, model, keywords, entry, place), value)
         return value
 
@@ -237,6 +238,7 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
     return (
         keywords.get("cache_ttl") is None
+        and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
         and (budget is None or (type(budget) is int and budget > 0))
         and (hooks is None or type(hooks) is Hooks)

@@ -133,6 +133,13 @@ class FunctionCodec:
                     expires=expires,
                     seconds=seconds,
                 )
+        if result is None:
+            self._warn(
+                "None",
+                f"A result of {self._name} is not cached: the function returned None, which its return type does not "
+                "allow. Return an answer, or write `-> ... | None` to keep None too.",
+            )
+            return None
         self._warn(
             "return",
             f"A result of {self._name} is not cached: written as JSON and read back it would be another value. Common "
@@ -212,7 +219,8 @@ def _resolve_return(function: types.FunctionType) -> object:
         return MISSING
     if "return" not in annotations:
         raise ConfigurationError(
-            f"instructor_cache needs the return type of {function.__qualname__}: def {function.__name__}(...) -> User."
+            f"instructor_cache cannot cache {function.__qualname__}, because it has no return annotation to read stored "
+            f"answers by. Add one: def {function.__name__}(...) -> User."
         )
 
     def probe() -> None: ...
@@ -220,9 +228,15 @@ def _resolve_return(function: types.FunctionType) -> object:
     probe.__annotations__ = {"return": annotations["return"]}
     names = {**_names_in_class_of(source), **closed_over_by(source)}
     try:
-        return typing.get_type_hints(probe, source.__globals__, names, include_extras=True)["return"]
+        found: object = typing.get_type_hints(probe, source.__globals__, names, include_extras=True)["return"]
     except NameError:
         return MISSING
+    if found is type(None):
+        raise ConfigurationError(
+            f"instructor_cache cannot cache {function.__qualname__}, because its return annotation is None: there is "
+            "nothing to keep. Return the answer, and annotate the function with its type."
+        )
+    return found
 
 
 def _names_in_class_of(function: types.FunctionType) -> dict[str, object]:

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, Self
@@ -81,9 +82,13 @@ class OfflineAdapter(ChatAdapter):
 
         Raises:
             ProviderError: The operation is not ``chat.completions.create``, or the request asks for a stream.
+            TypeError: ``chat.completions.create`` has no such argument, as the SDK would say.
         """
         if operation != _OPERATION or request.get("stream"):
             raise ProviderError(self.provider, f"It answers {_OPERATION} only, without streaming, not {operation}.")
+        unknown = next((name for name in request if name not in known_arguments()), None)
+        if unknown is not None:
+            raise TypeError(f"Completions.create() got an unexpected keyword argument {unknown!r}")
         return self._answer_later(request) if self.asynchronous else self._answer_now(request)
 
     def _answer_now(self, request: Request) -> Any:
@@ -94,6 +99,15 @@ class OfflineAdapter(ChatAdapter):
     async def _answer_later(self, request: Request) -> Any:
         await asyncio.sleep(self.latency)  # without latency, too, the loop gets a turn, as with a real provider
         return answer_request(request)
+
+
+@cache
+def known_arguments() -> frozenset[str]:
+    """The arguments of ``chat.completions.create`` in the SDK that is installed."""
+    from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+
+    names: Mapping[str, Any] = CompletionCreateParamsNonStreaming.__annotations__
+    return frozenset(names) | {"extra_body", "extra_headers", "extra_query", "timeout"}
 
 
 def answer_request(request: Mapping[str, Any]) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from instructor.exceptions import InstructorError
+from instructor.exceptions import ConfigurationError, MissingClientError
 from instructor.messages import Request
 from instructor.mode import Mode
 from instructor.wires.capabilities import Capabilities
@@ -160,16 +161,33 @@ async def _nothing() -> None:
     return None
 
 
-def sdk_attribute(adapter: Adapter, name: str) -> Any:
-    """Read an attribute of the SDK's client, for names that our client does not have itself.
+def sdk_client(adapter: Adapter) -> Any:
+    """The SDK's client.
 
     Raises:
-        AttributeError: The SDK's client lacks it too, or cannot be made.
+        MissingClientError: It can't be made.
     """
     try:
-        client = adapter.client
-    except InstructorError as error:
-        raise AttributeError(
-            f"{name!r} is not an attribute of this client, and the SDK's client cannot be made: {error}"
-        ) from error
-    return getattr(client, name)
+        return adapter.client
+    except ConfigurationError as error:
+        raise MissingClientError(str(error)) from error
+
+
+def sdk_attribute(adapter: Adapter, owner: object, name: str) -> Any:
+    """Read an attribute of the SDK's client, for a name that our client, the `owner`, does not have itself.
+
+    Raises:
+        AttributeError: The SDK's client lacks it too, or can't be made. The message names a method of ours like it.
+    """
+    try:
+        return getattr(adapter.client, name)
+    except (ConfigurationError, AttributeError) as error:
+        kind = type(owner).__name__
+        close = difflib.get_close_matches(name, [known for known in dir(owner) if known[0] != "_"], 1, cutoff=0.75)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        text = f"{kind} has no attribute {name!r}, and neither has the client of the SDK for {adapter.provider}.{hint}"
+        if isinstance(error, ConfigurationError):
+            text = (
+                f"{kind} has no attribute {name!r}.{hint} The SDK's client, which may have it, can't be made: {error}"
+            )
+        raise AttributeError(text, name=name, obj=owner) from error
