@@ -384,7 +384,7 @@ def test_a_client_can_be_freed() -> None:
 
 
 def test_a_client_has_a_form_for_keys_without_credentials() -> None:
-    from instructor.cache.key import canonical_text
+    from instructor.cache.canonical import canonical_text
 
     forms = {
         canonical_text(make(cache=AutoCache(), **options)[0].__cache_key__(), "client")

@@ -11,11 +11,11 @@ from typing import Any, Self, SupportsIndex
 from instructor import validation as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
-from instructor.engine.call import Call, Frozen, Policy, Prompt, Terms
+from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
-from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, decode, encode, make_memo, name_of
+from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
@@ -26,7 +26,7 @@ from instructor.messages import Conversation, Messages, ResponseModel, copy_valu
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
-from instructor.templating import render_messages
+from instructor.templating import render_messages, watch_chance
 from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire
 
@@ -238,12 +238,15 @@ class BaseClient:
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
         terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None)
-        frozen = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
+        keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
+        policy = _NO_POLICY if path is None else self._make_policy(plan, path, ttl, retries, budget, arguments)
+        if keyed.owners:
+            policy = policy.owned_by(keyed.owners)
         return Call(
             plan=plan,
             adapter=self._adapter,
             model=model,
-            load_prompt=frozen.load_prompt,
+            load_prompt=keyed.load_prompt,
             response_model=response_model,
             with_completion=with_completion,
             retries=DEFAULT_RETRIES if retries is None else make_retry_policy(retries),
@@ -253,9 +256,9 @@ class BaseClient:
             strict=strict,
             token_budget=check.check_budget(budget),
             path=path,
-            key=frozen.key,
-            bypass=frozen.bypass,
-            policy=_NO_POLICY if path is None else self._make_policy(plan, path, ttl, retries, budget, arguments),
+            key=keyed.key,
+            bypass=keyed.bypass,
+            policy=policy,
             unserved=unserved,
         )
 
@@ -265,12 +268,12 @@ class BaseClient:
         messages: Conversation,
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
-        encoding: bytes | None,
-    ) -> Frozen:
+        said: bytes | Frozen | None,
+    ) -> Keyed:
         """Make a call's key, and the means to make its prompt from a copy of what was said."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encoding or encode(terms.plan.number, messages, keyed)
+        encoding = encode(terms.plan.number, messages, keyed) if said is None else encode_frozen(said)
         if encoding is None:
             return self._copy(terms, messages, arguments)
         if not terms.is_cached:
@@ -280,14 +283,15 @@ class BaseClient:
             self._memo.sees_long = SEEN_LONG
         key = self._memo.find(name)
         if key is not None:
-            return Frozen(partial(self._load_prompt, terms, encoding, free), key)
-        frozen = self._key(terms, self._load_prompt(terms, encoding, free), name)
-        if frozen.key is None or self._memo.find(name) is not None:
-            return frozen
+            return Keyed(partial(self._load_prompt, terms, encoding, free), key)
+        prompt = self._load_prompt(terms, encoding, free)
+        made = self._key(terms, prompt, name)
+        if made.key is None or prompt.varies or self._memo.find(name) is not None:
+            return made
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
         return self._copy(terms, messages, arguments)
 
-    def _copy(self, terms: Terms, messages: Conversation, arguments: dict[str, Any]) -> Frozen:
+    def _copy(self, terms: Terms, messages: Conversation, arguments: dict[str, Any]) -> Keyed:
         """Freeze a call object by object: it holds more than plain data."""
         copied = copy_values({"messages": messages, **arguments})
         return self._key(terms, self._make_prompt(terms.model, copied.pop("messages"), copied, terms.context), None)
@@ -311,11 +315,12 @@ class BaseClient:
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         merged = check.check_arguments(merged)
-        conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
+        with watch_chance() as varies:
+            conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
         adapted = adapt_arguments(merged, capabilities) if merged else merged
-        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
+        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires, bool(varies))
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
         for mode in capabilities.modes:
@@ -323,15 +328,16 @@ class BaseClient:
                 return mode
         return next(iter(self._wires))
 
-    def _key(self, terms: Terms, prompt: Prompt, name: bytes | None) -> Frozen:
+    def _key(self, terms: Terms, prompt: Prompt, name: bytes | None) -> Keyed:
         """Make the key that follows from a prompt, or say why there is none."""
 
         def load_prompt() -> Prompt:
             return prompt
 
         if not terms.is_cached:
-            return Frozen(load_prompt)
+            return Keyed(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
+        owners: list[object] = []
         try:
             key, plain = builder.key(
                 terms.plan.schema_text,
@@ -342,12 +348,13 @@ class BaseClient:
                 terms.strict,
                 terms.namespace,
                 prompt.arguments,
+                owners.append,
             )
         except NoCanonicalFormError as error:
-            return Frozen(load_prompt, bypass=str(error))
-        if name is not None and plain:
+            return Keyed(load_prompt, bypass=str(error))
+        if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
-        return Frozen(load_prompt, key)
+        return Keyed(load_prompt, key, owners=owners)
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(

@@ -33,6 +33,7 @@ All of them can be copied, pickled and sent between processes. The SDKs' errors 
 
 from __future__ import annotations
 
+import copy
 import copyreg
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
@@ -102,9 +103,10 @@ class InstructorError(Exception):
         return copyreg.__newobj__, (type(self), *_make_portable(self.args)), _make_portable(state)  # type: ignore[attr-defined]  # typeshed leaves it out
 
     def __copy__(self) -> Self:
-        """Copy within this process, where everything can stay as it is."""
+        """Copy within this process, where everything can stay as it is; lists and dicts are the copy's own."""
         copied = type(self).__new__(type(self), *self.args)
-        copied.__dict__.update(self.__dict__)
+        for name, value in self.__dict__.items():
+            copied.__dict__[name] = copy.copy(value) if type(value) in (list, dict) else value
         copied.__cause__ = self.__cause__
         return copied
 

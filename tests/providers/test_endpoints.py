@@ -13,7 +13,7 @@ from google import genai
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from instructor.cache.key import canonical_text
+from instructor.cache.canonical import canonical_text
 from instructor.exceptions import ConfigurationError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
 from instructor.providers.table import VENDORS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -39,6 +39,7 @@ class Prompt(NamedTuple):
         mode: How the model is made to answer in shape.
         capabilities: What the model can do.
         wires: The wires of the modes that may be used; one, where the caller named the mode.
+        varies: Whether a template draws by chance, so that the same call may ask something else the next time.
     """
 
     messages: Messages
@@ -47,12 +48,13 @@ class Prompt(NamedTuple):
     mode: Mode
     capabilities: Capabilities
     wires: Mapping[Mode, Wire]
+    varies: bool = False
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
         mode = next((mode for mode in capabilities.modes if mode in self.wires), self.mode)
         arguments = adapt_arguments(self.arguments, capabilities)
-        return Prompt(self.messages, arguments, self.wires[mode], mode, capabilities, self.wires)
+        return self._replace(arguments=arguments, wire=self.wires[mode], mode=mode, capabilities=capabilities)
 
     def sends_same_as(self, other: Prompt) -> bool:
         """Whether the request is the other prompt's. Modes that aren't used make no difference to it."""
@@ -80,12 +82,28 @@ class Terms(NamedTuple):
     is_cached: bool
 
 
-class Frozen(NamedTuple):
-    """What was said, frozen; as the members of `Call` with these names."""
+class Keyed(NamedTuple):
+    """What was said, frozen, and its key; as the members of `Call` with these names, and `owners` of its `Policy`."""
 
     load_prompt: Callable[[], Prompt]
     key: str | None = None
     bypass: str | None = None
+    owners: Sequence[object] = ()
+
+
+class Same:
+    """Equal to nothing but what stands for the very same object, which it keeps alive."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
 
 
 class Policy(NamedTuple):
@@ -102,6 +120,13 @@ class Policy(NamedTuple):
     patience: float | None = None
     source: object = None
     clock: Callable[[], float] = unix_time
+
+    def owned_by(self, objects: Sequence[object]) -> Policy:
+        """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
+
+        Another object with the same ``__cache_key__`` may have other credentials, or a connection that isn't broken.
+        """
+        return self._replace(source=(self.source, *map(Same, objects))) if objects else self
 
 
 class Live(NamedTuple, Generic[T]):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from instructor import debug_log
 from instructor.cache.entry import Entry
 from instructor.cache.hits import MOST_NOTED
-from instructor.engine.key_memo import EXACT, NOT_KEYED
+from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
@@ -35,7 +35,7 @@ MISSING: Final = Missing()
 
 
 Keywords = dict[str, Any]
-Encoding = bytes | None
+Encoding = bytes | Frozen | None
 
 _READ_AGAIN = -1
 """Stands for a number of flights that is never the present one, so that the flow reads the store again."""
@@ -52,7 +52,7 @@ class Reading(NamedTuple):
 
     find: FindLater
     key: str
-    encoding: bytes | None = None
+    encoding: bytes | Frozen | None = None
 
 
 Found = Entry | Unserved | Reading | None
@@ -124,9 +124,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
 
     It is a closure, because reading a variable of one takes half as long as an attribute.
 
-    Args:
-        asker: The client.
-        own_place: The first store of the client's own path; None if the fast path may not read it.
+    `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find, own_hooks.handlers
@@ -152,15 +150,16 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 return MISSING
             find, hits, _ = place  # taken apart at once: an attribute of a tuple takes longer
             if read is None:
-                text = memo.shorten(messages) if memo.sees_long else messages
-                encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
+                call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
+                frozen = memo.freeze(call) if memo.sees_long else None
+                encoding = dumps(call, EXACT) if frozen is None else name_of_frozen(frozen)
                 key = memo.young.get(encoding) or memo.find(encoding)
                 if key is None:
                     return MISSING
                 entry = find(key)
-                if text is not messages:
-                    encoding = None  # it holds a hash in place of a long text
-        except (ValueError, RecursionError):  # not plain data, or nested too deeply
+                if frozen is not None:
+                    encoding = frozen  # the name holds a hash in place of a long text
+        except (ValueError, RuntimeError):  # not plain data, nested too deeply, or changed by another thread
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)

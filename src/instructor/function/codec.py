@@ -15,12 +15,21 @@ import pydantic
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
+from instructor.cache.canonical import ignore, write_json
 from instructor.cache.entry import Entry, pack_completion
 from instructor.cache.json_schema import StableJsonSchema
-from instructor.cache.key import FORMAT, digest, write_json
+from instructor.cache.key import FORMAT, digest
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.function.comparison import is_same
-from instructor.function.fingerprint import closed_over_by, code_of, describe, describe_closure, name_of
+from instructor.function.fingerprint import (
+    Note,
+    closed_over_by,
+    code_of,
+    describe,
+    describe_annotation,
+    describe_closure,
+    name_of,
+)
 from instructor.messages import Part
 
 PydanticOptions: TypeAlias = dict[str, Any]
@@ -96,8 +105,13 @@ class FunctionCodec:
                 "Annotate it with a pydantic model or any other type that pydantic validates."
             ) from error
 
-    def key_of(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
+    def key_of(self, args: tuple[object, ...], kwargs: dict[str, object], note: Note = ignore) -> str | None:
         """Make the key of a call; None if the call is not to be cached.
+
+        Args:
+            args: The call's positional arguments.
+            kwargs: The call's other arguments.
+            note: See `Form.note`.
 
         Raises:
             ConfigurationError: The return type isn't defined, or pydantic can't validate it.
@@ -111,7 +125,7 @@ class FunctionCodec:
         try:
             texts = dict(self._fixed_texts)
             for name, value in bound.arguments.items():
-                texts[f"argument {name}"] = write_json(describe(value, f"argument {name}"))
+                texts[f"argument {name}"] = write_json(describe(value, f"argument {name}", (), note))
         except Exception as error:  # noqa: BLE001 - to describe a value may run code of the user's
             reason = str(error) if isinstance(error, NoCanonicalFormError) else f"{type(error).__name__} was raised"
             self._warn(reason.partition(" is a ")[0], f"A call of {self._name} is not cached: {reason}")
@@ -170,7 +184,7 @@ class FunctionCodec:
             schema: object = self.adapter.json_schema(schema_generator=StableJsonSchema)
         except PydanticUserError:
             # Pydantic validates the type, but can't write its schema: it may have a custom validator.
-            schema = repr(self._type)
+            schema = describe_annotation(self._type, "the return type")
         members = {
             "format": FORMAT,
             "function": [name_of(self.function), self._code],
