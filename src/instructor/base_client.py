@@ -27,7 +27,8 @@ from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.templating import render_messages, watch_chance
-from instructor.wires.capabilities import Capabilities, adapt_arguments
+from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
+from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire
 
 _NOT_YET = {
@@ -316,11 +317,20 @@ class BaseClient:
         merged.pop("model", None)
         merged = check.check_arguments(merged)
         with watch_chance() as varies:
-            conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
+            rendered = render_messages(check.check_messages(messages, merged), context or None)
+        conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
-        adapted = adapt_arguments(merged, capabilities) if merged else merged
-        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires, bool(varies))
+        return Prompt(
+            conversation,
+            adapt_arguments(merged, capabilities) if merged else merged,
+            self._wires[mode],
+            mode,
+            capabilities,
+            self._wires,
+            left_out=refused_arguments(merged, capabilities),
+            varies=bool(varies),
+        )
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
         for mode in capabilities.modes:
@@ -347,7 +357,7 @@ class BaseClient:
                 terms.context,
                 terms.strict,
                 terms.namespace,
-                prompt.arguments,
+                prompt.shown,
                 owners.append,
             )
         except NoCanonicalFormError as error:

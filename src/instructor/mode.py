@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import Any
 
 from instructor.describing import warn_caller
 from instructor.exceptions import ModeError
@@ -17,6 +18,11 @@ class _ModeType(enum.EnumMeta):
         if mode is None:
             raise AttributeError(f"Mode has no member {name!r}. It has {', '.join(Mode.__members__)}.", name=name)
         return mode
+
+    def __getitem__(cls, name: str) -> Any:  # the base class's type is that of any enum's member
+        """Resolve ``Mode["TOOLS"]``, and ``Mode["ANTHROPIC_TOOLS"]`` as the attribute of that name is resolved."""
+        mode = _find_legacy(name) if name in _LEGACY else None
+        return super().__getitem__(name) if mode is None else mode
 
 
 class Mode(enum.Enum, metaclass=_ModeType):
@@ -44,6 +50,26 @@ class Mode(enum.Enum, metaclass=_ModeType):
     """The provider enforces nothing; the model is asked for a fenced JSON block. Works with any model."""
     RESPONSES_TOOLS = "responses_tools"
     """A function call through OpenAI's Responses API."""
+
+    @classmethod
+    def tool_modes(cls) -> set[Mode]:
+        """The modes in which the answer is a function call, whatever the API.
+
+        Example:
+            >>> sorted(mode.name for mode in Mode.tool_modes())
+            ['RESPONSES_TOOLS', 'TOOLS']
+        """
+        return {cls.TOOLS, cls.RESPONSES_TOOLS}
+
+    @classmethod
+    def json_modes(cls) -> set[Mode]:
+        """The modes in which the answer is text that holds JSON.
+
+        Example:
+            >>> Mode.MD_JSON in Mode.json_modes()
+            True
+        """
+        return set(cls) - cls.tool_modes()
 
     @classmethod
     def _missing_(cls, value: object) -> Mode | None:

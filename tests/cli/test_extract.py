@@ -266,7 +266,7 @@ def test_a_warning_of_the_store_is_shown(
 ):
     large = chat_completion(tool="User", arguments={"name": "A" * 40_000, "age": 36})
     reply_server.script(Reply(large))
-    words = live(command_line.write("in.txt", "one\ntwo\n"), "--cache-size", "70kB", "--concurrency", "1")
+    words = live(command_line.write("in.txt", "one\ntwo\n"), "--cache-size", "270kB", "--concurrency", "1")
     finished = command_line.run(*words)
     assert finished.returncode == 0
     assert "too large for DiskCache" in finished.stderr

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from instructor.cache.canonical import CONTEXT, MARK, MARK_TEXT, REQUEST, canonical_text, ignore, unreadable, write_json
 from instructor.exceptions import ConfigurationError
-from instructor.headers import keyed_headers
+from instructor.headers import describe_header, keyed_headers
 from instructor.mode import Mode
 
 FORMAT = 3
@@ -199,7 +199,10 @@ def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:
     if isinstance(value, Mapping):
         headers = cast("Mapping[str, object]", value)
         try:
-            keyed = keyed_headers(headers)
+            keyed = {
+                name: describe_header(name, header) if isinstance(header, (str, bytes)) else header
+                for name, header in keyed_headers(headers).items()
+            }
         except Exception as error:
             raise unreadable("arguments.extra_headers", headers, error) from error
         kept.update({"extra_headers": keyed} if keyed else {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -24,6 +25,9 @@ from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationE
 
 _BATCH = 1000
 """How many keys `RedisCache.clear` asks for, and removes, at a time."""
+
+_RESERVED = frozenset("/?#[] ")
+"""What ends the part of a URL before the host; in a user name or a password it has to be percent-encoded."""
 
 _HOST, _PORT, _LAST_PORT = "localhost", 6379, 65_535
 
@@ -295,6 +299,8 @@ def _check_prefix(prefix: object) -> str:
 def _check_target(host: object, port: object, url: object) -> None:
     if url is not None and not isinstance(url, str):
         raise ArgumentError(f"RedisCache(url=) takes a str; got {type(url).__name__}.")
+    if isinstance(url, str):
+        _check_url(url)
     if url is not None and (host, port) != (_HOST, _PORT):
         raise ArgumentError("RedisCache takes either url=, or host= and port=, not both.")
     if not isinstance(host, str) or not host.strip() or "://" in host:
@@ -302,6 +308,19 @@ def _check_target(host: object, port: object, url: object) -> None:
         raise ArgumentError("RedisCache(host=) takes the name of a server. Pass a redis:// URL as url=.")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= _LAST_PORT:
         raise ArgumentError(f"RedisCache(port=) takes an int from 1 to {_LAST_PORT}; got {type(port).__name__}.")
+
+
+def _check_url(url: str) -> None:
+    """Refuse a URL in which a part of the password would be taken for the host, the port or the database, and shown."""
+    credentials = url.partition("://")[2].rpartition("@")[0]
+    with contextlib.suppress(ValueError):
+        _ = urlsplit(url).port  # raises an error that quotes it
+        if not _RESERVED & set(credentials):
+            return
+    raise ArgumentError(
+        "RedisCache(url=) cannot be read: the user name, the password or the port in it is malformed. Pass the password "
+        "as password=, or write it as urllib.parse.quote(password, safe='') does, with %2F for a slash."
+    )
 
 
 def _check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Options) -> None:

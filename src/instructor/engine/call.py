@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import Capabilities, adapt_arguments
-from instructor.wires.wire import Wire
+from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
     from instructor.engine.client_stats import ClientStats
@@ -34,11 +33,12 @@ class Prompt(NamedTuple):
 
     Attributes:
         messages: The conversation, its templates filled.
-        arguments: What else the request shows, in the SDK's keywords.
+        arguments: What else the caller wants sent, in the SDK's keywords.
         wire: The wire format.
         mode: How the model is made to answer in shape.
         capabilities: What the model can do.
         wires: The wires of the modes that may be used; one, where the caller named the mode.
+        left_out: The caller's arguments that the model refuses, which are not among `arguments`.
         varies: Whether a template draws by chance, so that the same call may ask something else the next time.
     """
 
@@ -48,6 +48,7 @@ class Prompt(NamedTuple):
     mode: Mode
     capabilities: Capabilities
     wires: Mapping[Mode, Wire]
+    left_out: tuple[str, ...] = ()
     varies: bool = False
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
@@ -56,10 +57,19 @@ class Prompt(NamedTuple):
         arguments = adapt_arguments(self.arguments, capabilities)
         return self._replace(arguments=arguments, wire=self.wires[mode], mode=mode, capabilities=capabilities)
 
-    def sends_same_as(self, other: Prompt) -> bool:
-        """Whether the request is the other prompt's. Modes that aren't used make no difference to it."""
-        modes = self.capabilities.modes
-        return self == other._replace(capabilities=replace(other.capabilities, modes=modes))
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The caller's arguments that the API itself doesn't have, so that its wire leaves them out."""
+        lacks = lacks_of(self.wire)
+        return tuple(sorted(lacks.intersection(self.arguments))) if lacks else ()
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """The arguments that the request shows, for the cache key."""
+        lacking = self.lacking
+        if not lacking:
+            return self.arguments
+        return {name: value for name, value in self.arguments.items() if name not in lacking}
 
 
 class Terms(NamedTuple):

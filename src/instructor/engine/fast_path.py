@@ -170,10 +170,8 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             if plan.direct:
                 validator = model.__pydantic_validator__
                 value = validator.validate_json(parts[0].text, strict=strict, context=context)
-            elif plan.type is not None:
-                value = plan.type.parse(parts, strict, context)
             else:
-                value = load(entry)
+                value = load(entry) if plan.type is None else plan.type.parse(parts, strict, context)
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise

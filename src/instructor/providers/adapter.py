@@ -47,15 +47,15 @@ class Adapter(Protocol):
         ...
 
     def capabilities(self, model: str) -> Capabilities:
-        """What to write a request to a model for: the table's row, as corrected by what `learn` has seen."""
+        """What to write a request to a model for: the table's row, as corrected by `remember`."""
         ...
 
     def published(self, model: str) -> Capabilities:
-        """The table's row of a model. `learn` does not change it, so the cache key is made of it."""
+        """The table's row of a model. `remember` does not change it, so the cache key is made of it."""
         ...
 
     def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
-        """Correct what is known of a model by an error that the provider answered with.
+        """Find what to try next after an error that the provider answered with. Remembers nothing.
 
         Args:
             model: The model that was asked.
@@ -66,6 +66,10 @@ class Adapter(Protocol):
         Returns:
             What to write the next request for; None if the error is about something else, or nothing is left to try.
         """
+        ...
+
+    def remember(self, model: str, proved: Capabilities) -> None:
+        """Note for later requests that one which was written for `proved` was not refused."""
         ...
 
     @property
@@ -94,6 +98,13 @@ class Adapter(Protocol):
 
         Returns:
             The SDK's completion, or an awaitable of it if `asynchronous`.
+        """
+        ...
+
+    def is_unreadable(self, error: Exception) -> bool:
+        """Whether an error of `send` says that the SDK could not read the provider's answer.
+
+        That is a failed attempt. Other errors of Python's or pydantic's own say that the SDK refused the request.
         """
         ...
 
@@ -131,9 +142,13 @@ class FixedCapabilities:
         del model, mode, error, sent
         return None
 
+    def remember(self, model: str, proved: Capabilities) -> None:
+        """Remember nothing."""
+        del model, proved
+
 
 class NoClient:
-    """The part of an `Adapter` that concerns the SDK's client, for one that has none: nothing to prepare or close."""
+    """The part of an `Adapter` that concerns the SDK, for one that has none: nothing to prepare, close or decode."""
 
     asynchronous: bool
 
@@ -151,6 +166,10 @@ class NoClient:
 
     async def aclose(self) -> None:
         """Close nothing."""
+
+    def is_unreadable(self, error: Exception) -> bool:  # noqa: ARG002 - whatever it is
+        """Never."""
+        return False
 
 
 class SimpleAdapter(NoClient, FixedCapabilities):
