@@ -133,6 +133,7 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
     try:
         if not isinstance(data, bytes):
             data = data.encode() if isinstance(data, str) else bytes(memoryview(data))
+        view = memoryview(data)  # a slice of it copies nothing, however long the answer is
         line_end = data.find(b"\n")
         head: list[Any] = orjson.loads(data[_PREFIX:line_end])
         types = tuple(map(type, head))
@@ -148,9 +149,9 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
         start = line_end + 1
         for at in range(0, len(sizes), 2):
             end = start + sizes[at + 1]
-            parts.append(Part(sizes[at], data[start:end].decode()))
+            parts.append(Part(sizes[at], str(view[start:end], "utf-8")))
             start = end
-        if start + completion_size != len(data) or data[:_PREFIX] != _CHECKSUM % crc32(data[_PREFIX:start]):
+        if start + completion_size != len(data) or data[:_PREFIX] != _CHECKSUM % crc32(view[_PREFIX:start]):
             raise CacheEntryError("The entry is damaged: its checksum or its length does not fit.")
     except (ValueError, TypeError, OverflowError) as error:
         # Its message, and the error itself as a cause, would hold some of the text.

@@ -87,7 +87,8 @@ def ask(call: Call[Any]) -> Flow[Received]:
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
+    same = capabilities is prompt.capabilities or capabilities == prompt.capabilities
+    return prompt if same else prompt.adapt(capabilities)
 
 
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
@@ -128,7 +129,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     finally:
         attempts.seconds += time.perf_counter() - started
     attempts.answered = True
-    attempts.spent += usage_of(prompt, completion)
+    attempts.spend(usage_of(prompt, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):

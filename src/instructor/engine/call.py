@@ -70,6 +70,35 @@ class Prompt(NamedTuple):
         return {name: value for name, value in self.arguments.items() if name not in lacking}
 
 
+class Terms(NamedTuple):
+    """What decides about a call's key and prompt beside its messages and keywords.
+
+    Attributes:
+        plan: The response model, compiled.
+        model: The model's name.
+        context: For templates and validators.
+        strict: Whether validation is strict.
+        namespace: The partition of the store.
+        is_cached: Whether there is a store, so that a key is needed.
+    """
+
+    plan: Plan
+    model: str
+    context: Mapping[str, Any] | None
+    strict: bool
+    namespace: str | None
+    is_cached: bool
+
+
+class Keyed(NamedTuple):
+    """A call's messages and keywords, frozen, and its key; as the members of `Call` with these names, and `owners` of its `Policy`."""
+
+    load_prompt: Callable[[], Prompt]
+    key: str | None = None
+    bypass: str | None = None
+    owners: Sequence[object] = ()
+
+
 class Same:
     """Equal to nothing but what stands for the very same object, which it keeps alive."""
 

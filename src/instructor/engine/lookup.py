@@ -100,7 +100,9 @@ def through_cache(
             if lease is not None:
                 lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
             return again.value
-    yield from emit_event(question, HookName.CACHE_MISS, reason=found)
+    missed = question.event(HookName.CACHE_MISS, None, found)
+    if missed is not None:
+        yield missed
     live = yield from question.ask()
     expires = None if policy.ttl is None else policy.clock() + policy.ttl
     entry = question.write(live, expires)

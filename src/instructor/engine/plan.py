@@ -54,9 +54,10 @@ class Plan:
         if self.type is None:
             return None
         way = (wire.name, mode, strict, capabilities)
-        if way not in self._bindings:
-            self._bindings[way] = wire.bind(self.type.specs[0], mode, strict, capabilities)
-        return self._bindings[way]
+        binding = self._bindings.get(way)
+        if binding is None:
+            binding = self._bindings[way] = wire.bind(self.type.specs[0], mode, strict, capabilities)
+        return binding
 
 
 def _describe(specs: tuple[ToolSpec, ...]) -> str:

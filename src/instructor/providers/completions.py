@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +15,9 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from instructor.exceptions import CacheEntryError
+
+_MISSING = object()
+"""Stands for an attribute that a completion lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Codec:
     Attributes:
         kinds: The SDK's classes of completions, by tag: ``{"ChatCompletion": "openai.types.chat"}`` means the
             class of that name in that module.
-        write: Turns a completion into plain data.
+        write: Turns a completion into data that `write_json` takes.
         read: Makes a completion of its class and that data.
         private: Attributes that the SDK sets beside the data, kept where they are there.
     """
@@ -43,7 +46,7 @@ class Codec:
         if kind not in self.kinds or self._loaded(kind) is not type(completion):
             raise CacheEntryError(f"A completion of type {_full_name(completion)} cannot be stored.")
         # None is kept too: the SDK sets it where the server sent no such header.
-        private = {name: getattr(completion, name) for name in self.private if hasattr(completion, name)}
+        private = {name: getattr(completion, name, _MISSING) for name in self.private}
         private = {name: value for name, value in private.items() if value is None or isinstance(value, str)}
         try:
             return write_json({"kind": kind, "private": private, "body": self.write(completion)})
@@ -103,25 +106,24 @@ def is_plain(value: object) -> bool:
 
 
 def write_members(value: object) -> Any:
-    """Turn a completion of an SDK that validates nothing into the JSON data it was made of.
+    """Turn an object of an SDK that validates nothing into the JSON data it was made of; `write_json` does so with each.
 
     Not ``model_dump``: a server may send what the SDK's classes do not expect, and pydantic would then write what
     the field's type suggests, such as ``0`` for ``false``. Fields that were not sent are left out.
+
+    Raises:
+        TypeError: It is neither a model nor a date.
     """
-    kind = type(value)
-    if kind is str or value is None or kind is int:
-        return value
     if isinstance(value, BaseModel):
-        return _write_model(value)
-    write = _WRITERS.get(kind)
-    return value if write is None else write(value)
-
-
-def _write_model(model: BaseModel) -> dict[str, Any]:
-    members, present = model.__dict__, model.__pydantic_fields_set__
-    known = {alias: members[name] for name, alias in _aliases(type(model)) if name in present}
-    extra = model.__pydantic_extra__
-    return {name: write_members(value) for name, value in ({**extra, **known} if extra else known).items()}
+        members, present, extra = value.__dict__, value.__pydantic_fields_set__, value.__pydantic_extra__
+        data: dict[str, Any] = dict(extra) if extra else {}
+        for name, alias in _aliases(type(value)):  # a comprehension would be one more call for each object
+            if name in present:
+                data[alias] = members[name]
+        return data
+    if isinstance(value, date):  # also a datetime
+        return value.isoformat()
+    raise TypeError(f"a {_full_name(value)} has no JSON form")
 
 
 @functools.lru_cache(1024)
@@ -130,32 +132,28 @@ def _aliases(kind: type[BaseModel]) -> tuple[tuple[str, str], ...]:
     return tuple((name, field.alias or name) for name, field in kind.model_fields.items())
 
 
-_WRITERS: dict[type, Callable[[Any], Any]] = {
-    dict: lambda members: {name: write_members(value) for name, value in members.items()},
-    list: lambda items: [write_members(item) for item in items],
-    datetime: datetime.isoformat,
-    date: date.isoformat,
-}
-
-
 def construct_members(model: Any, body: Any) -> Any:
     """Make a completion as an SDK that validates nothing does: unknown members and values stay as they are."""
     return model.construct(**body)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=write_members).encode
+_encode_escaped = json.JSONEncoder(separators=(",", ":"), default=write_members).encode
+
+
 def write_json(data: Any) -> str:
-    """Write plain data as one line of JSON that any store can encode.
+    """Write plain data, and objects that `write_members` knows, as one line of JSON that any store can encode.
 
     ``json`` rather than a faster writer, because a provider's JSON may hold what only it writes and reads back:
     integers of any size, ``NaN``, and halves of surrogate pairs, which no UTF-8 text can hold unescaped.
     """
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = _encode(data)
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(data, separators=(",", ":"))
+        return _encode_escaped(data)
     return text
 
 

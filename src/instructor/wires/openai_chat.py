@@ -231,9 +231,16 @@ def _check_choices(completion: Completion, choices: Sequence[Any], mode: Mode | 
         if refusal := get_path(message, "refusal"):
             raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
         _check_ending(completion, ending)
-        if ending in _BROKEN or not any(get_path(message, name) for name in _CONTENT):
+        if ending in _BROKEN or not _holds_content(message):
             name = mode.name if mode else None
             raise ResponseParsingError(_say_what_came(choice), mode=name, raw_response=completion)
+
+
+def _holds_content(message: Any) -> bool:
+    for name in _CONTENT:  # noqa: SIM110 - `any` would make a generator for each answer
+        if get_path(message, name):
+            return True
+    return False
 
 
 def _ending_of(choice: Any) -> str:

@@ -43,6 +43,8 @@ Nothing can be mended then, so that the rest is taken whole: to look for strings
 """
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _CALL = re.compile(r'"(arguments|parameters)"\s*:\s*(?=\{)')
+_CALL_NAMES = ("name", "type", "arguments", "parameters")
+"""The members with which a call that was written as text may begin."""
 _WRAPPERS = ("properties", "parameters", "arguments")
 """Words of the schema itself under which models put their answer at times, beside the tool's own name."""
 
@@ -168,12 +170,15 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
     It is done only where the object can't be the answer as it stands: it lacks what the schema requires, or has what
     the schema refuses, while the member has all that is required.
     """
-    called = None if spec is None else _read_call(text, spec)
+    if spec is None:
+        return text
+    # Only an object that begins with such a name is parsed once more: most answers don't.
+    first = _read_first_name(text)
+    called = _read_call(text, spec) if first in _CALL_NAMES else None
     if called is not None:
         return called
-    # Only an object that begins with such a name is parsed once more: most answers don't.
-    value = parse_json(text) if spec is not None and _read_first_name(text) in (spec.name, *_WRAPPERS) else None
-    if spec is None or not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
+    value = parse_json(text) if first == spec.name or first in _WRAPPERS else None
+    if not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
         return text
     [(name, inner)] = cast("dict[str, Any]", value).items()
     schema = expand_root(spec.schema)
@@ -189,8 +194,8 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
 
 def _read_call(text: str, spec: ToolSpec) -> str | None:
     """Read the arguments of a tool call that was written as text: ``{"name": "User", "arguments": {...}}``."""
-    # Many answers begin with a name, but hardly any has the words of a call too, so that few are parsed once more.
-    found = _CALL.search(text) if _read_first_name(text) in ("name", "type", "arguments", "parameters") else None
+    # Many answers begin with "name", but hardly any has the words of a call too, so that few are parsed once more.
+    found = _CALL.search(text)
     if found is None or f'"{spec.name}"' not in text:
         return None
     value: Any = parse_json(text)
