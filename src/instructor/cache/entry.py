@@ -120,15 +120,9 @@ _ONE_PART = max(map(len, _TYPES))
 
 
 def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
-    """Read what `encode_entry` wrote. The completion is checked later, when it is asked for.
+    """Read what `encode_entry` wrote under a key. The completion is checked later, when it is asked for.
 
-    Args:
-        data: What the store returned.
-        key: The key that was asked for.
-
-    Raises:
-        CacheEntryError: The text is damaged, of another format, or another key's entry. The message quotes nothing
-            of the answer.
+    `CacheEntryError` says that the text is damaged, of another format, or another key's, and quotes no answer.
     """
     try:
         if not isinstance(data, bytes):
