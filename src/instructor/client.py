@@ -57,7 +57,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
 
     @typed_create(call_keywords)
     def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
-        """Ask for an answer of a given type.
+        """Ask for a typed answer.
 
         A stored answer to the same call is served if there is one; otherwise the provider is asked, and asked again
         with the error shown to it while its answers do not validate.
@@ -218,7 +218,7 @@ class AsyncInstructor(BaseClient):
 
     @typed_async_create(call_keywords)
     async def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
-        """Ask for an answer of a given type, and await it; otherwise as `Instructor.create`.
+        """Ask for an answer of one type, and await it; otherwise as `Instructor.create`.
 
         Args:
             response_model: The type of the answer; None for the SDK's completion as it is.

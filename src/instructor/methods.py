@@ -49,7 +49,7 @@ def call_keywords(
         messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
         max_retries: How often to ask again after an invalid answer, default 3; or a tenacity ``Retrying``, which
             then also decides about failed requests.
-        context: Given to validators, and to Jinja2 templates in the messages.
+        context: For validators, and for Jinja2 templates in the messages.
         strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
         hooks: Handlers for this call, beside the client's.
         cache: A store for this call in place of the client's; None for none.

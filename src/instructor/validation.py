@@ -184,7 +184,8 @@ def check_messages(messages: object, arguments: Request) -> Messages:
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
     if messages is None:
         raise _missing_messages(arguments)
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+    is_list = type(messages) is list  # as most are: abstract classes take long to say so
+    if not is_list and (isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence)):
         raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
     if not messages:
         raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")

@@ -45,8 +45,6 @@ class Received(NamedTuple):
     Attributes:
         value: What the response model made of the answer; the completion itself where there is none.
         parts: The answer as the wire read it.
-        completion: The SDK's completion.
-        attempts: The attempts.
         flaw: Why a raw completion must not be stored; None where it may.
     """
 
@@ -58,13 +56,7 @@ class Received(NamedTuple):
 
 
 def ask(call: Call[Any]) -> Flow[Received]:
-    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store.
-
-    Raises:
-        InstructorRetryException: There is no valid answer.
-        IncompleteOutputException: The answer was cut off.
-        ConfigurationError: The request cannot be made.
-    """
+    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
     prompt = yield from fetch_media(call, current(call, call.load_prompt()))
     request = write_request(call, prompt)
     tried: list[Request] = []
@@ -117,7 +109,8 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion)
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
+    same = capabilities is prompt.capabilities or capabilities == prompt.capabilities
+    return prompt if same else prompt.adapt(capabilities)
 
 
 def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
@@ -167,13 +160,7 @@ def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]
 
 
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
-    """Send one request and count what it cost.
-
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
-    """
+    """Send one request and count what it cost."""
     hooks = call.hooks
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
@@ -183,7 +170,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts)
     attempts.answered = True
-    attempts.spent += usage_of(prompt, completion)
+    attempts.spend(usage_of(prompt, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
@@ -275,11 +262,7 @@ def show(values: Iterable[Value]) -> Flow[None]:
 def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
-    """Decide after an attempt that failed. Returns the seconds to wait before the next.
-
-    Raises:
-        InstructorError: There is no next attempt.
-    """
+    """Decide after an attempt that failed. Returns the seconds to wait before the next."""
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
@@ -312,7 +295,7 @@ def fail(
 def correct(
     call: Call[Any], prompt: Prompt, tried: list[Request], error: Exception
 ) -> Flow[tuple[Prompt, Request] | None]:
-    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent.
+    """Find the next best way to ask, if the provider refused this one as not supported. An event reports it.
 
     No request is sent twice: where the refused argument is the caller's own, the caller gets the error.
     """

@@ -93,7 +93,7 @@ class CallQuestion(Generic[T]):
         return self._value(live.parts, live.completion) if entry is None else self.read(entry)
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
-        """Count an event; return what tells the hooks of it, if any listen."""
+        """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
         if name is HookName.CACHE_MISS and call.path is not None:

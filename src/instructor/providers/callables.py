@@ -15,11 +15,11 @@ from instructor.providers.adapter import Adapter
 from instructor.providers.completions import Codec, DataCodec, is_plain
 from instructor.providers.function_adapter import FunctionAdapter
 from instructor.providers.table import Vendor, find_vendor
-from instructor.wires.members import write_members
+from instructor.wires.members import write_object
 
 _LITELLM = Codec(
     kinds={"ModelResponse": "litellm.types.utils"},
-    write=write_members,
+    write=write_object,
     read=lambda model, body: model(**body),
 )
 _DATA = DataCodec()
