@@ -21,6 +21,7 @@ PAGES = [
         "README.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/streaming.md",
         "examples/README.md",
         "benchmarks/README.md",
     )

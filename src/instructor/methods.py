@@ -35,6 +35,7 @@ def call_keywords(
     cache_namespace: str | None = None,
     token_budget: int | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
+    cache_pace: Literal["recorded"] | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -53,6 +54,8 @@ def call_keywords(
         token_budget: Tokens after which no further attempt is made.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
             or ``"collect"``, which skips it and keeps it in the stream's ``invalid``. Such a stream is not stored.
+        cache_pace: ``"recorded"`` for a stream that comes from the cache at the pace at which it came from the provider,
+            where the live stream was asked for with it too: only then is the pace stored. Default: at once.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

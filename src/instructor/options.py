@@ -38,6 +38,7 @@ class Options:
     cache_namespace: str | None = None
     token_budget: int | None = None
     on_invalid: Literal["raise", "skip", "collect"] | None = None
+    cache_pace: Literal["recorded"] | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

@@ -34,6 +34,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "api_key",
         "cache",
         "cache_namespace",
+        "cache_pace",
         "cache_ttl",
         "hooks",
         "max_retries",

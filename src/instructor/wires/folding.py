@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -111,14 +111,15 @@ _WHOLE = frozenset({"id", "type", "role", "object", "name", "model", "format", "
 """Members that come whole with each chunk, or once, and never piece by piece."""
 
 
-def members_of(value: Any) -> Iterator[tuple[str, Any]]:
+def members_of(value: Any) -> list[tuple[str, Any]]:
     """The members of a chunk that were sent, whether it is data or an object of an SDK."""
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         items: Iterable[tuple[str, Any]] = cast("Mapping[str, Any]", value).items()
     else:
-        extra: dict[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
-        items = [*cast("dict[str, Any]", vars(value)).items(), *extra.items()]
-    return ((name, member) for name, member in items if member is not None)
+        extra: dict[str, Any] | None = getattr(value, "__pydantic_extra__", None)
+        items = cast("dict[str, Any]", vars(value)).items()
+        items = [*items, *extra.items()] if extra else items
+    return [(name, member) for name, member in items if member is not None]
 
 
 def merge(whole: dict[str, Any], delta: Any) -> None:

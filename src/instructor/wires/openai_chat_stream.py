@@ -93,6 +93,10 @@ class _Calls:
 
     def add(self, delta: Any) -> Delta:
         """Take a piece of a call. Some vendors count calls from 1, some number none, some number all alike."""
+        members = dict(members_of(delta))
+        place, function = self._places.get(members.get("index")), members.get("function")
+        if place is not None and members.keys() == {"index", "function"} and function is not None:
+            return self._add_arguments(place, function)
         index, identity = get_path(delta, "index"), get_text(delta, "id")
         at = self._places.get(identity if index is None and identity else index, len(self.calls))
         known = get_text(self.calls[at], "id") if at < len(self.calls) else None
@@ -101,8 +105,14 @@ class _Calls:
             self.calls.append({"type": "function"})
         self._places |= {index: at, None: at} | ({identity: at} if identity else {})
         call = self.calls[at]
-        merge(call, {name: value for name, value in members_of(delta) if name != "index"})
+        merge(call, {name: value for name, value in members.items() if name != "index"})
         return Delta(at, get_path(call, "function", "name") or "", get_text(delta, "function", "arguments"))
+
+    def _add_arguments(self, at: int, function: Any) -> Delta:
+        """Take a piece that belongs to the call that its index says: what nearly every chunk holds."""
+        known = self.calls[at].setdefault("function", {})
+        merge(known, function)
+        return Delta(at, known.get("name") or "", get_text(function, "arguments"))
 
 
 CHAT_STREAMING = Streaming(
