@@ -174,10 +174,10 @@ class Partials:
 
     @property
     def steps(self) -> str:
-        """The lengths of the text, each as the difference to the one before; "0" where nothing was shown on the way."""
+        """The lengths of the text, each as the difference to the one before."""
         if not self._is_replayable:
             return ""
-        return ",".join(str(after - before) for before, after in pairwise((0, *self._lengths))) or "0"
+        return ",".join(str(after - before) for before, after in pairwise((0, *self._lengths)))
 
     def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterator[Value]:
         """Show the steps of the live answer; one for each field where it wasn't streamed."""
