@@ -260,7 +260,14 @@ class BaseClient:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
         call = self._call(wanted.response_model, messages, keywords)
-        return call._replace(showing=wanted.show(call.strict, call.context))
+        showing = wanted.show(call.strict, call.context)
+        showing.pace = check.check_pace(keywords.get("cache_pace", self._settings.cache_pace))
+        return call._replace(showing=showing)
+
+    def _raw_stream_call(self, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
+        """Freeze a call for the SDK's own stream, which no cache sees."""
+        keywords = {name: value for name, value in keywords.items() if name != "stream"}
+        return self._call(None, messages, {**keywords, "cache": None})
 
     def _freeze(
         self,

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from instructor.base_client import BaseClient
 from instructor.cache.flight import running_loop
+from instructor.engine.ask import open_raw
 from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
@@ -66,7 +67,10 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             response_model: The type of the answer: a pydantic model, dataclass or TypedDict; ``A | B``, ``A | None``,
                 ``list[A]``, Enum, Literal, int, str, datetime ...; None for the SDK's completion as it is.
             messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
-            **keywords: See `instructor.methods.call_keywords`.
+            **keywords: ``stream=True`` for a stream of the answer: of items for ``list[A]`` and ``Iterable[A]``, else of
+                partial objects; with ``response_model=None``, the SDK's own stream, which is not cached. For the
+                others see `instructor.methods.call_keywords`: ``max_retries``, ``context``, ``strict``, ``hooks``,
+                ``cache``, ``cache_ttl``, ``cache_namespace``, ``token_budget``, and anything that the SDK takes.
 
         Returns:
             An instance of the very type passed; your own copy.
@@ -86,6 +90,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         if found is not MISSING and type(found) is not Unserved:
             return found
         if keywords.get("stream"):
+            if response_model is None:
+                return drive(open_raw(self._raw_stream_call(messages, keywords)), self._adapter)
             return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
@@ -238,6 +244,8 @@ class AsyncInstructor(BaseClient):
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
         if keywords.get("stream"):
+            if response_model is None:
+                return await drive_async(open_raw(self._raw_stream_call(messages, keywords)), self._adapter)
             return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)

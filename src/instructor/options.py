@@ -42,6 +42,7 @@ class Options:
     on_invalid: Literal["raise", "skip", "collect"] | None = None
     autodetect_images: bool = False
     media_policy: FetchPolicy | None = None
+    cache_pace: Literal["recorded"] | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

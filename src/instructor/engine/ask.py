@@ -189,7 +189,7 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
     """
     started = time.perf_counter()
     try:
-        return (yield from effect)  # pyright: ignore[reportUnknownVariableType] - three effects, each with its own
+        return (yield effect)  # its own iterator would cost as much again, for each chunk
     except Exception as error:
         mask_error(error)
         if call.adapter.is_unreadable(error):
@@ -222,9 +222,7 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
         ConfigurationError: The wire doesn't stream.
         ProviderError: The stream ended early.
     """
-    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
-    if streaming is None:
-        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    streaming = streaming_of(call, prompt)
     specs = call.plan.type.specs if call.plan.type else ()
     names = [spec.name for spec in specs]
     opening = Open(streaming.operation, as_sent(call, prompt, request))
@@ -236,13 +234,13 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
             break
         if not attempts.answered:
             attempts.answered = True
-            yield from show(showing.begin())
+            yield from show(showing, showing.begin())
         for delta in fold.add(chunk):
             if ours is None and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and delta.text:
                 attempts.shown.append(delta.text)
-                yield from show(showing.add(delta.text))
+                yield from show(showing, showing.add(delta.text))
     return call.adapter.assemble(*fold.finish())
 
 
@@ -253,10 +251,47 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
     return mode not in _CALLS_TOOLS if delta.number == TEXT else delta.tool in names
 
 
-def show(values: Iterable[Value]) -> Flow[None]:
+def show(showing: Showing, values: Iterable[Value]) -> Flow[None]:
     """Hand values out."""
+    pace = showing.pace
     for value in values:
+        if pace is not None:
+            pace.note()
         yield from Show(value)
+        if pace is not None:
+            pace.go_on()
+
+
+def open_raw(call: Call[Any]) -> Flow[Any]:
+    """Ask for the SDK's own stream, which the caller reads.
+
+    Raises:
+        ConfigurationError: The wire doesn't stream, or the SDK did not accept the request.
+        Exception: The SDK's error.
+    """
+    prompt = current(call, call.load_prompt())
+    streaming = streaming_of(call, prompt)
+    # No more than the switch: with `stream_options` the last chunk has no choices, which readers don't expect.
+    switch = {name: value for name, value in streaming.arguments.items() if name == "stream"}
+    request = {**write_request(call, prompt), **switch}
+    if not call.adapter.ready:
+        yield from Prepare()
+    if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
+        yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
+    attempts = Attempts(call.adapter.provider, call.model)
+    return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request)))
+
+
+def streaming_of(call: Call[Any], prompt: Prompt) -> Streaming:
+    """How the wire streams.
+
+    Raises:
+        ConfigurationError: It doesn't.
+    """
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if streaming is None:
+        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    return streaming
 
 
 def fail(

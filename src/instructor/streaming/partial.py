@@ -13,10 +13,10 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from copy import copy
-from typing import Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import typing_extensions
-from pydantic import AliasChoices, BaseModel, RootModel, TypeAdapter, create_model
+from pydantic import AliasChoices, BaseModel, ConfigDict, RootModel, TypeAdapter, computed_field, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -148,14 +148,40 @@ def _shape_of_model(model: type[BaseModel]) -> Object:
         needed = tuple(name for name, field in model.model_fields.items() if Rule.NOT_NULL in field.metadata)
         shape.make = _maker(partial_of(model), needed)
         for name, info in model.model_fields.items():
-            field = Field(name, shape_of(info.annotation), Rule.DONE in info.metadata)
+            shape_of_field = _shape_of_field(info, model.model_config)
+            field = Field(name, shape_of_field, Rule.DONE in info.metadata)
             fields.update(dict.fromkeys(_names_in_json(model, name, info), field))
         if model.model_config.get("extra") == "allow":
             shape.others = Closed(_read_anything)
+            # A field that has an alias isn't filled by its own name, nor shown by it.
+            fields.update(dict.fromkeys(model.model_fields.keys() - fields.keys(), _UNSHOWN))
     except BaseException:
         delattr(model, _SHAPE)
         raise
     return shape
+
+
+_UNSHOWN = Field("", Closed(lambda _: ABSENT))
+_CHANGES_TEXT = ("strip_whitespace", "to_lower", "to_upper")
+
+
+def _shape_of_field(info: FieldInfo, config: ConfigDict) -> Shape:
+    """The shape of a model's field. A text that its type changes, such as to lower case, shows once it is complete."""
+    shape = shape_of(info.annotation)
+    changes = [item for item in info.metadata if any(getattr(item, name, None) for name in _CHANGES_TEXT)]
+    own = {name: value for name, value in config.items() if name in _READS_OTHERWISE and value}
+    if isinstance(shape, Text) and (changes or any(name.startswith("str_") for name in own)):
+        annotation: Any = Annotated[(info.annotation, *changes)] if changes else info.annotation
+        return Closed(_make_converter(annotation, own))
+    if isinstance(shape, Closed) and own:
+        return Closed(_make_converter(info.annotation, own))
+    return shape
+
+
+_READS_OTHERWISE = {
+    *("str_strip_whitespace", "str_to_lower", "str_to_upper", "use_enum_values", "val_json_bytes", "val_temporal_unit"),
+}
+"""Settings of a model by which a field's value differs from what its type alone makes."""
 
 
 def _names_in_json(model: type[BaseModel], name: str, field: FieldInfo) -> list[str]:
@@ -168,19 +194,23 @@ def _names_in_json(model: type[BaseModel], name: str, field: FieldInfo) -> list[
     return names
 
 
-def _maker(partial: type[BaseModel], needed: tuple[str, ...]) -> Callable[[dict[str, Value]], Value]:
-    """Make what makes objects of a partial type: as ``model_construct`` does, without calling anything of the user's."""
-    blank: dict[str, Value] = dict.fromkeys(partial.model_fields)
+def _maker(partial: type[BaseModel], needed: tuple[str, ...]) -> Callable[[dict[str, Any]], Any]:
+    """Make what makes objects of a partial type: as ``model_construct`` does, without validators."""
+    blank: dict[str, Any] = dict.fromkeys(partial.model_fields)
     keeps_extra = partial.model_config.get("extra") == "allow"
     private = {
-        name: attribute.get_default()
+        name: attribute
         for name, attribute in partial.__private_attributes__.items()
-        if attribute.default is not PydanticUndefined
+        if attribute.default is not PydanticUndefined or attribute.default_factory is not None
     }
     has_private = bool(partial.__private_attributes__)
     new, put = partial.__new__, object.__setattr__
 
-    def make(values: dict[str, Value]) -> Value:
+    def own_private() -> dict[str, Any]:
+        factories = {name: attribute.default_factory or attribute.get_default for name, attribute in private.items()}
+        return {name: cast("Callable[[], Any]", factory)() for name, factory in factories.items()}
+
+    def make(values: dict[str, Any]) -> Any:
         for name in needed:
             if values.get(name) is None:
                 return ABSENT
@@ -189,7 +219,7 @@ def _maker(partial: type[BaseModel], needed: tuple[str, ...]) -> Callable[[dict[
         put(made, "__dict__", {**blank, **values})
         put(made, "__pydantic_fields_set__", set(values))
         put(made, "__pydantic_extra__", extra)
-        put(made, "__pydantic_private__", dict(private) if has_private else None)
+        put(made, "__pydantic_private__", own_private() if has_private else None)
         return made
 
     return make
@@ -201,11 +231,35 @@ def _make_partial(model: type[BaseModel]) -> type[BaseModel]:
     try:
         fields = {name: (_partial_annotation(field.annotation) | None, _optional(field))
                   for name, field in model.model_fields.items()}  # fmt: skip
-        made = create_model(name, __base__=model, __module__=model.__module__, **cast("dict[str, Any]", fields))
+        made = create_model(
+            name,
+            __base__=model,
+            __module__=model.__module__,
+            __validators__=cast("dict[str, Any]", _forgiving_properties(model)),  # what stands in the class's body
+            **cast("dict[str, Any]", fields),
+        )
     finally:
         delattr(model, _PARTIAL)
     setattr(made, _WHOLE, model)
     return made
+
+
+def _forgiving_properties(model: type[BaseModel]) -> dict[str, object]:
+    """Computed fields that are None where they can't be computed yet: printing or dumping a partial object asks for them."""
+
+    def forgive(computed: Any) -> property:
+        def get(self: BaseModel) -> Any:
+            try:
+                return computed.__get__(self)
+            except Exception:  # noqa: BLE001 - whatever the user's code makes of a value that is missing
+                return None
+
+        return property(get)
+
+    return {
+        name: computed_field(return_type=Any, alias=info.alias, repr=info.repr)(forgive(info.wrapped_property))
+        for name, info in model.model_computed_fields.items()
+    }
 
 
 def _optional(field: FieldInfo) -> FieldInfo:
@@ -286,14 +340,16 @@ _PLAIN: Mapping[type, Callable[[str], Value]] = {
 }
 
 
-def _make_converter(annotation: ResponseModel) -> Callable[[str], Value]:
+def _make_converter(annotation: Any, config: Mapping[str, Any] | None = None) -> Callable[[str], Any]:
     """Let pydantic read the value. It is compiled at the first one, which most streams come to late."""
     made: list[TypeAdapter[Value]] = []
 
     def convert(raw: str) -> Value:
         try:
             if not made:
-                made.append(TypeAdapter(annotation))
+                made.append(
+                    TypeAdapter(annotation, config=cast("ConfigDict", config)) if config else TypeAdapter(annotation)
+                )
             return made[0].validate_json(raw)
         except Exception:  # noqa: BLE001 - whatever a type raises; the complete answer is judged later
             return ABSENT

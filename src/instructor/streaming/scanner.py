@@ -2,7 +2,7 @@
 
 Each character is looked at once, whatever the sizes of the chunks, so that reading takes time in proportion to the
 length of the answer. A snapshot costs as much as the containers that are still open hold. So one is due only when the
-text has grown by a thousandth since the last: then all snapshots together are in proportion to the length too.
+text has grown by 1/256 since the last: then all snapshots together are in proportion to the length too.
 
 The text is JSON as RFC 8259 has it, with what models write around it: reasoning in tags, prose, a code fence. Control
 characters within strings are taken as they are. Text that can't be read in this way ends the showing, and no more than
@@ -30,7 +30,7 @@ _STRUCTURE = re.compile(r'["\[\]{}]')
 _OPENING = re.compile(r"[{\[]|<(?:think|thinking|thought|reasoning)>")
 _CLOSING = re.compile(r"</(?:think|thinking|thought|reasoning)>")
 _LONGEST_TAG = 12
-_SHOWN_PER_LENGTH = 1024
+_SHOWN_PER_LENGTH = 256
 
 MOST_LEVELS = 64
 """Containers within containers that are shown while they are open. What is deeper shows with the last object."""
@@ -227,6 +227,8 @@ class Scanner:
         field = frame.shape.fields.get(name)
         if field is None and frame.shape.others is not None and isinstance(name, str):
             field = Field(name, frame.shape.others)
+        if field is not None and field.name in frame.values:
+            return self._break(text)  # a member that comes twice would change what was shown
         frame.field, self._target = field, _PASSED_OVER if field is None else field.shape
         self._read = self._read_colon
         return end
