@@ -15,7 +15,7 @@ from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
 from instructor.engine.question import answer
 from instructor.hooks import HookName
-from instructor.messages import Conversation, ResponseModel
+from instructor.messages import Conversation, ResponseModel, Value
 from instructor.methods import (
     call_keywords,
     typed_async_create,
@@ -57,7 +57,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
     """
 
     @typed_create(call_keywords)
-    def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
+    def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object) -> Value:
         """Ask for a typed answer.
 
         A stored answer to the same call is served if there is one; otherwise the provider is asked, and asked again
@@ -99,8 +99,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
 
     @typed_create_with_completion(call_keywords)
     def create_with_completion(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask as `create` does, and return the SDK's completion too.
 
         On a hit the completion is made again from the stored text: the SDK's own class with every attribute, or a
@@ -133,8 +133,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
 
     @typed_stream(call_keywords)
     def create_partial(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask as `create` does, and get the answer again and again while it grows.
 
         Each object is of the type ``Partial[User]``, in which every field may be None: one that has not come, or is
@@ -168,8 +168,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
 
     @typed_stream(call_keywords)
     def create_iterable(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask for a list, and get each of its items as soon as it is complete and valid.
 
         It shares its entry of the cache with ``create(response_model=list[User])``. From the cache come the same items
@@ -194,7 +194,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         """
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
-    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Any]:
+    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Value]:
         return Stream(self._stream_call(wanted, messages, keywords), self._adapter)
 
     def close(self) -> None:
@@ -223,7 +223,9 @@ class AsyncInstructor(BaseClient):
     """
 
     @typed_async_create(call_keywords)
-    async def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
+    async def create(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask for an answer of one type, and await it; otherwise as `Instructor.create`.
 
         Args:
@@ -253,8 +255,8 @@ class AsyncInstructor(BaseClient):
 
     @typed_async_create_with_completion(call_keywords)
     async def create_with_completion(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask as `create` does, and return the SDK's completion too; see `Instructor.create_with_completion`.
 
         Args:
@@ -280,22 +282,22 @@ class AsyncInstructor(BaseClient):
 
     @typed_async_stream(call_keywords)
     def create_partial(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """As `Instructor.create_partial`; ``async for`` takes the objects."""
         return self._stream(want_partial(response_model), messages, keywords)
 
     @typed_async_stream(call_keywords)
     def create_iterable(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """As `Instructor.create_iterable`; ``async for`` takes the items."""
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
-    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Any]:
+    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Value]:
         return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
 
-    async def _call_awaited(self, *arguments: Any, **details: Any) -> Call[Any]:
+    async def _call_awaited(self, *arguments: Any, **details: Any) -> Call[Value]:
         """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
         keywords: Mapping[str, object] = arguments[2]
         if not keywords.get("autodetect_images") or running_loop() is None:
@@ -322,7 +324,7 @@ class AsyncInstructor(BaseClient):
 Instructor.register(AsyncInstructor)
 
 
-async def _settle(found: Pending) -> Any:
+async def _settle(found: Pending) -> Value:
     """Call the handlers of a hit, and await those that are coroutine functions."""
     await found.hooks.emit_async(HookName.CACHE_HIT, found.event)
     return found.value

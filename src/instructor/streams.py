@@ -6,7 +6,7 @@ import collections.abc
 import typing
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 from instructor.engine.call import Call
 from instructor.engine.drive import Sender
@@ -155,7 +155,7 @@ def want_partial(response_model: ResponseModel) -> Wanted:
     return Wanted(model, show)
 
 
-def want_items(response_model: ResponseModel, on_invalid: OnInvalid | None) -> Wanted:
+def want_items(response_model: ResponseModel, on_invalid: object) -> Wanted:
     """Read what `create_iterable` was asked for: the type of an item, or ``Iterable[...]`` of it."""
     from instructor.engine.response_type import item_validator
 
@@ -165,13 +165,13 @@ def want_items(response_model: ResponseModel, on_invalid: OnInvalid | None) -> W
     validate = item_validator(item)
 
     def show(strict: bool, context: Mapping[str, Any] | None) -> Showing:
-        return Items(lambda text: validate(text, strict, context), on_invalid or "raise")
+        return Items(lambda text: validate(text, strict, context), cast("OnInvalid", on_invalid or "raise"))
 
     whole: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
     return Wanted(whole, show)
 
 
-def want_stream(response_model: ResponseModel, on_invalid: OnInvalid | None) -> Wanted:
+def want_stream(response_model: ResponseModel, on_invalid: object) -> Wanted:
     """Read what ``create(stream=True)`` was asked for: items for a list or an iterable, else partial objects."""
     return want_partial(response_model) if item_of(response_model) is None else want_items(response_model, on_invalid)
 

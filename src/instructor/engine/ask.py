@@ -95,11 +95,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
 
 
 def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
-    """Make of an answer what the caller gets; of a streamed one, what is left to hand out.
-
-    Raises:
-        pydantic.ValidationError: The answer is not valid.
-    """
+    """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
     parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
@@ -114,11 +110,7 @@ def current(call: Call[Any], prompt: Prompt) -> Prompt:
 
 
 def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
-    """Fetch the media that can't be sent as URLs in the prompt's way.
-
-    Raises:
-        MultimodalError: One can't be fetched, or can't be sent at all.
-    """
+    """Fetch the media that can't be sent as URLs in the prompt's way."""
     if prompt.media_policy is None:
         return prompt
     from instructor.media.conversation import list_media_to_load, replace_media
@@ -180,13 +172,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
 
 
 def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open | Next) -> Flow[Any]:
-    """Send a request, or take a part of its answer, and count the time.
-
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
-    """
+    """Send a request, or take a part of its answer, and count the time."""
     started = time.perf_counter()
     try:
         return (yield effect)  # its own iterator would cost as much again, for each chunk
@@ -216,12 +202,7 @@ def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
 
 
 def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
-    """Send a request, hand out what is complete of its answer while it comes, and put the completion together.
-
-    Raises:
-        ConfigurationError: The wire doesn't stream.
-        ProviderError: The stream ended early.
-    """
+    """Send a request, hand out what is complete of its answer while it comes, and put the completion together."""
     streaming = streaming_of(call, prompt)
     specs = call.plan.type.specs if call.plan.type else ()
     names = [spec.name for spec in specs]
@@ -263,12 +244,7 @@ def show(showing: Showing, values: Iterable[Value]) -> Flow[None]:
 
 
 def open_raw(call: Call[Any]) -> Flow[Any]:
-    """Ask for the SDK's own stream, which the caller reads.
-
-    Raises:
-        ConfigurationError: The wire doesn't stream, or the SDK did not accept the request.
-        Exception: The SDK's error.
-    """
+    """Ask for the SDK's own stream, which the caller reads."""
     prompt = current(call, call.load_prompt())
     streaming = streaming_of(call, prompt)
     # No more than the switch: with `stream_options` the last chunk has no choices, which readers don't expect.
@@ -283,11 +259,7 @@ def open_raw(call: Call[Any]) -> Flow[Any]:
 
 
 def streaming_of(call: Call[Any], prompt: Prompt) -> Streaming:
-    """How the wire streams.
-
-    Raises:
-        ConfigurationError: It doesn't.
-    """
+    """How the wire streams."""
     streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
     if streaming is None:
         raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")

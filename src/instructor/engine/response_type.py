@@ -154,11 +154,7 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
 
 
 def item_validator(item: ResponseModel) -> Callable[[str, bool, Any], Any]:
-    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context.
-
-    Raises:
-        ConfigurationError: As `make_response_type`.
-    """
+    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context."""
     make_response_type(item)
     model: ResponseModel = _readable(item)
     if isinstance(model, type) and issubclass(model, BaseModel):

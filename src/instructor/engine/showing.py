@@ -108,11 +108,7 @@ class Showing(Protocol):
         ...
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
-        """Take the complete answer; return what is left to hand out.
-
-        Raises:
-            Exception: It isn't valid.
-        """
+        """Take the complete answer; return what is left to hand out."""
         ...
 
     @property

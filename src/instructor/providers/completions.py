@@ -65,11 +65,7 @@ class Codec:
             raise CacheEntryError(f"The installed {module.partition('.')[0]} cannot make it: {error}") from error
 
     def make(self, kind: str, body: Any) -> Any:
-        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed.
-
-        Raises:
-            ValueError, TypeError: The installed SDK cannot make it.
-        """
+        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed."""
         try:
             model = getattr(import_module(self.kinds[kind]), kind)
         except (ImportError, AttributeError):

@@ -76,11 +76,7 @@ class Partial(Generic[T]):
 
 
 def shape_of(annotation: ResponseModel) -> Shape:
-    """Return the shape of a type.
-
-    Args:
-        annotation: A class or any other annotation that pydantic reads.
-    """
+    """Return the shape of a type."""
     plain, nullable = _strip(annotation)
     if plain is str:
         return Text(nullable)
@@ -88,7 +84,7 @@ def shape_of(annotation: ResponseModel) -> Shape:
         return _share(_shape_of_model(plain), nullable)
     if typing_extensions.is_typeddict(plain) or (isinstance(plain, type) and dataclasses.is_dataclass(plain)):
         return _share(_shape_of_record(plain), nullable)
-    origin: object = typing.get_origin(plain)
+    origin: Any = typing.get_origin(plain)
     arguments = typing.get_args(plain)
     if origin is list:
         return List(shape_of(arguments[0]), nullable)
@@ -114,7 +110,7 @@ def _strip(annotation: ResponseModel) -> tuple[ResponseModel, bool]:
     """Take ``Annotated``, aliases and ``None`` off an annotation; return what is left, and whether None was there."""
     nullable = False
     while True:
-        origin: object = typing.get_origin(annotation)
+        origin: Any = typing.get_origin(annotation)
         if origin in (typing.Annotated, typing_extensions.Annotated, typing_extensions.Required, typing.Required,
                       typing.NotRequired, typing_extensions.NotRequired):  # fmt: skip
             annotation = typing.get_args(annotation)[0]
@@ -274,7 +270,7 @@ def _partial_annotation(annotation: ResponseModel) -> ResponseModel:
     plain, _ = _strip(annotation)
     if _is_model(plain):
         return Any if plain.__dict__.get(_PARTIAL) is plain else partial_of(plain)
-    origin: object = typing.get_origin(plain)
+    origin: Any = typing.get_origin(plain)
     arguments = typing.get_args(plain)
     if origin is list:
         return list[_partial_annotation(arguments[0])]  # type: ignore[misc]  # pyright: ignore - known only here

@@ -56,10 +56,6 @@ class _Frame:
 class Scanner:
     """Reads one JSON value of a known shape, chunk by chunk.
 
-    Args:
-        shape: What the value should look like.
-        marks: Filled with the lengths at which a member of the outermost container was complete.
-
     Attributes:
         is_over: Whether the value is complete.
         is_broken: Whether the text turned out not to be JSON. What was shown stays, and no more is shown.

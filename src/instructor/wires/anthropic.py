@@ -471,8 +471,7 @@ def _correct_calls(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]
 def _dump_block(block: Any) -> Block:
     """Write a block as the API sent it, which is without members that it did not send.
 
-    The input of a streamed call may be text that isn't JSON. The API takes objects only, and this is how it wants to
-    be told.
+    The input of a streamed call may be text that isn't JSON. The API takes objects only, and asks for such text in one.
     """
     written: Block = {**(write_members(block) if isinstance(block, BaseModel) or is_mapping(block) else vars(block))}
     return {**written, "input": {"INVALID_JSON": text}} if (text := get_text(written, "input")) else written
