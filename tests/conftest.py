@@ -95,6 +95,7 @@ def stream_server() -> Iterator[StreamServer]:
         yield server
 
 
+@pytest.fixture
 def internet(monkeypatch: pytest.MonkeyPatch) -> Internet:
     """Names with public addresses that lead to this machine."""
     return Internet(monkeypatch)

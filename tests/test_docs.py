@@ -31,6 +31,7 @@ PAGES = [
         "docs/architecture.md",
         "docs/media.md",
         "docs/providers.md",
+        "docs/streaming.md",
         "docs/structured.md",
         "examples/README.md",
         "benchmarks/README.md",

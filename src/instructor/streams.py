@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import collections.abc
 import typing
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 from instructor.engine.call import Call
 from instructor.engine.drive import Sender
@@ -14,9 +14,12 @@ from instructor.engine.drive_stream import drive_stream, drive_stream_async
 from instructor.engine.question import stream_answer
 from instructor.engine.showing import Calls, InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Completion, ResponseModel
+from instructor.messages import Completion, ResponseModel, Value
 from instructor.streaming.partial import shape_of, whole_of
 from instructor.usage import Usage
+
+if typing.TYPE_CHECKING:
+    from instructor.engine.response_type import ResponseType
 
 T = TypeVar("T")
 
@@ -62,7 +65,7 @@ class Stream(_Opened, Generator[T, None, None], Generic[T]):
         User(name='Anna', age=25)
     """
 
-    def __init__(self, call: Call[Any], sender: Sender) -> None:
+    def __init__(self, call: Call[Value], sender: Sender) -> None:
         self._outcome = outcome_of(call)
         self._values: Generator[T, None, None] = drive_stream(stream_answer(call), sender)
 
@@ -93,7 +96,7 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
     Awaiting it returns itself, because methods of 1.x that return a stream are awaited at times.
     """
 
-    def __init__(self, call: Call[Any], sender: Sender) -> None:
+    def __init__(self, call: Call[Value], sender: Sender) -> None:
         self._outcome = outcome_of(call)
         self._values: AsyncGenerator[T, None] = drive_stream_async(stream_answer(call), sender)
 
@@ -122,7 +125,7 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
         return self
 
 
-def outcome_of(call: Call[Any]) -> Outcome:
+def outcome_of(call: Call[Value]) -> Outcome:
     """What becomes known of a streamed call."""
     return Outcome() if call.showing is None else call.showing.outcome
 
@@ -132,11 +135,12 @@ class Wanted(NamedTuple):
 
     Attributes:
         response_model: The response model of the whole answer.
-        show: Makes what hands it out.
+        show: Makes what hands it out, of how the whole answer becomes a value, whether validation is strict, and its
+            context.
     """
 
     response_model: ResponseModel
-    show: Callable[[Call[Any]], Showing]
+    show: Callable[[ResponseType | None, bool, Mapping[str, Any] | None], Showing]
 
 
 def want_partial(response_model: ResponseModel) -> Wanted:
@@ -148,15 +152,16 @@ def want_partial(response_model: ResponseModel) -> Wanted:
         raise ConfigurationError("create_partial needs a response_model. Pass the class of the answer.")
     is_wrapped = isinstance(make_response_type(model), WrappedType)
 
-    def show(call: Call[Any]) -> Showing:
-        if isinstance(call.plan.type, ParallelType):
+    def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
+        del strict, context  # partial objects are not validated
+        if isinstance(whole, ParallelType):
             raise ConfigurationError("In Mode.PARALLEL_TOOLS calls are shown whole. Use create_iterable.")
         return Partials(shape_of(model), is_wrapped=is_wrapped)
 
     return Wanted(model, show)
 
 
-def want_items(response_model: ResponseModel, on_invalid: OnInvalid | None) -> Wanted:
+def want_items(response_model: ResponseModel, on_invalid: object) -> Wanted:
     """Read what `create_iterable` was asked for: the type of an item, or ``Iterable[...]`` of it."""
     from instructor.engine.response_type import ParallelType, item_validator
 
@@ -165,17 +170,17 @@ def want_items(response_model: ResponseModel, on_invalid: OnInvalid | None) -> W
         raise ConfigurationError("create_iterable needs a response_model. Pass the class of one item.")
     validate = item_validator(item)
 
-    def show(call: Call[Any]) -> Showing:
-        strict, context, calls = call.strict, call.context, call.plan.type
+    def show(calls: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
+        choice = cast("OnInvalid", on_invalid or "raise")
         if isinstance(calls, ParallelType):
-            return Calls(lambda part: calls.parse_call(part, strict, context)[0], on_invalid or "raise")
-        return Items(lambda part: validate(part.text, strict, context), on_invalid or "raise")
+            return Calls(lambda part: calls.parse_call(part, strict, context)[0], choice)
+        return Items(lambda part: validate(part.text, strict, context), choice)
 
     whole: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
     return Wanted(whole, show)
 
 
-def want_stream(response_model: ResponseModel, on_invalid: OnInvalid | None) -> Wanted:
+def want_stream(response_model: ResponseModel, on_invalid: object) -> Wanted:
     """Read what ``create(stream=True)`` was asked for: items for a list or an iterable, else partial objects."""
     return want_partial(response_model) if item_of(response_model) is None else want_items(response_model, on_invalid)
 

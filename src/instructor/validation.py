@@ -10,6 +10,7 @@ from typing import Any, cast
 from instructor.cache.store import BaseCache
 from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.retry import make_retry_policy
+from instructor.engine.showing import Pace
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
@@ -160,6 +161,15 @@ def check_timeout(timeout: object) -> None:
         raise refuse("timeout", timeout, "seconds as a number above 0, such as 30")
 
 
+def check_pace(pace: object) -> Pace | None:
+    """Return what notes the pace of a stream; None for a stream at once."""
+    if pace is None:
+        return None
+    if pace != "recorded":
+        raise refuse("cache_pace", pace, '"recorded", or leave it out')
+    return Pace()
+
+
 def check_arguments(arguments: Request) -> Request:
     """Return the arguments for the provider."""
     check_names(arguments)
@@ -170,7 +180,10 @@ def check_arguments(arguments: Request) -> Request:
                 f'Pass it when you make the client: from_provider("vendor/model", {name}=...).'
             )
     if arguments.get("stream"):
-        raise ConfigurationError("create() returns whole answers and takes no stream=True. Leave stream out.")
+        raise ConfigurationError(
+            "create_with_completion() waits for the whole answer and takes no stream=True. Use create_partial() or "
+            "create_iterable(): once their stream is at its end, its attribute `completion` has the completion."
+        )
     arguments.pop("stream", None)
     return arguments
 
@@ -184,7 +197,8 @@ def check_messages(messages: object, arguments: Request) -> Messages:
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
     if messages is None:
         raise _missing_messages(arguments)
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+    is_list = type(messages) is list  # as most are: abstract classes take long to say so
+    if not is_list and (isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence)):
         raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
     if not messages:
         raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")

@@ -85,7 +85,7 @@ def test_an_invalid_call_is_asked_for_again_and_every_call_is_answered() -> None
     assert [result["tool_call_id"] for result in (first, second, third)] == ["call_0", "call_1", "call_2"]
     for number, result in enumerate((first, second, third)):
         assert f"This was call {number}." in result["content"]
-        assert "2.days: Input should be less than or equal to 7 (given: 20)" in result["content"]
+        assert "2.days: Input should be less than or equal to 7 (input: 20)" in result["content"]
 
 
 def test_the_error_names_each_call_that_is_wrong() -> None:

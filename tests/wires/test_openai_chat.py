@@ -119,7 +119,7 @@ def test_a_conversation_goes_through_the_real_sdk(mode):
         User.model_validate_json(OPENAI_CHAT.read(completion, mode, ["User"])[0].text)
     again, completion = send(OPENAI_CHAT.reask(request, completion, caught.value, mode), wrong)
     assert again["messages"][: len(body["messages"])] == body["messages"]
-    assert "name: Input should be a valid string (given: 1)" in again["messages"][-1]["content"]
+    assert "name: Input should be a valid string (input: 1)" in again["messages"][-1]["content"]
     assert {**again, "messages": None} == {**body, "messages": None}
 
 
@@ -403,7 +403,7 @@ def test_counts_what_vendors_say_of_their_tokens(used, counted):
     assert OPENAI_CHAT.usage(SimpleNamespace(usage=SimpleNamespace(**used) if used else None)) == counted
 
 
-def test_a_plain_completion_is_asked_for_as_the_caller_said():
+def test_a_plain_completion_is_asked_for_with_the_callers_arguments():
     messages = [{"role": "user", "content": "Hi."}]
     request = OPENAI_CHAT.write(messages, None, "gpt", {"tools": [function_tool("mine")]})
     assert request == {"model": "gpt", "messages": messages, "tools": [function_tool("mine")]}

@@ -48,8 +48,6 @@ class Received(NamedTuple):
     Attributes:
         value: What the response model made of the answer; the completion itself where there is none.
         parts: The answer as the wire read it.
-        completion: The SDK's completion.
-        attempts: The attempts.
         flaw: Why a raw completion must not be stored; None where it may.
     """
 
@@ -61,13 +59,7 @@ class Received(NamedTuple):
 
 
 def ask(call: Call[Any]) -> Flow[Received]:
-    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store.
-
-    Raises:
-        InstructorRetryException: There is no valid answer.
-        IncompleteOutputException: The answer was cut off.
-        ConfigurationError: The request cannot be made.
-    """
+    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
     prompt = yield from fetch_media(call, current(call, call.load_prompt()))
     request = write_request(call, prompt)
     tried: list[Request] = []
@@ -109,11 +101,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
 
 
 def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
-    """Make of an answer what the caller gets; of a streamed one, what is left to hand out.
-
-    Raises:
-        pydantic.ValidationError: The answer is not valid.
-    """
+    """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
     parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
@@ -123,15 +111,12 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion)
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
+    same = capabilities is prompt.capabilities or capabilities == prompt.capabilities
+    return prompt if same else prompt.adapt(capabilities)
 
 
 def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
-    """Fetch the media that can't be sent as URLs in the prompt's way.
-
-    Raises:
-        MultimodalError: One can't be fetched, or can't be sent at all.
-    """
+    """Fetch the media that can't be sent as URLs in the prompt's way."""
     if prompt.media_policy is None:
         return prompt
     from instructor.media.conversation import list_media_to_load, replace_media
@@ -153,11 +138,7 @@ def write_request(call: Call[Any], prompt: Prompt) -> Request:
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
-    """Read the answer out of a completion.
-
-    Raises:
-        ToolCallsError: It is a call of the caller's own tools, which the caller allows.
-    """
+    """Read the answer out of a completion, unless it calls the caller's own tools, which the caller allows."""
     if call.plan.type is None:
         return ()
     specs = call.plan.type.specs
@@ -191,13 +172,7 @@ def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]
 
 
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
-    """Send one request and count what it cost.
-
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
-    """
+    """Send one request and count what it cost."""
     hooks = call.hooks
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
@@ -207,7 +182,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts)
     attempts.answered = True
-    attempts.spent += usage_of(prompt, completion)
+    attempts.spend(usage_of(prompt, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
@@ -217,16 +192,10 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
 
 
 def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open | Next) -> Flow[Any]:
-    """Send a request, or take a part of its answer, and count the time.
-
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
-    """
+    """Send a request, or take a part of its answer, and count the time."""
     started = time.perf_counter()
     try:
-        return (yield from effect)  # pyright: ignore[reportUnknownVariableType] - three effects, each with its own
+        return (yield effect)  # its own iterator would cost as much again, for each chunk
     except Exception as error:
         mask_error(error)
         if call.adapter.is_unreadable(error):
@@ -253,15 +222,8 @@ def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
 
 
 def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
-    """Send a request, hand out what is complete of its answer while it comes, and put the completion together.
-
-    Raises:
-        ConfigurationError: The wire doesn't stream.
-        ProviderError: The stream ended early.
-    """
-    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
-    if streaming is None:
-        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    """Send a request, hand out what is complete of its answer while it comes, and put the completion together."""
+    streaming = streaming_of(call, prompt)
     specs = call.plan.type.specs if call.plan.type else ()
     names = [spec.name for spec in specs]
     opening = Open(streaming.operation, as_sent(call, prompt, request))
@@ -273,13 +235,13 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
             break
         if not attempts.answered:
             attempts.answered = True
-            yield from show(showing.begin())
+            yield from show(showing, showing.begin())
         for delta in fold.add(chunk):
             if (ours is None or showing.takes_all) and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and (delta.text or showing.takes_all):
                 attempts.shown.append(delta.text)
-                yield from show(showing.add(delta))
+                yield from show(showing, showing.add(delta))
     return call.adapter.assemble(*fold.finish())
 
 
@@ -290,20 +252,44 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
     return mode not in _CALLS_TOOLS if delta.number == TEXT else delta.tool in names
 
 
-def show(values: Iterable[Value]) -> Flow[None]:
+def show(showing: Showing, values: Iterable[Value]) -> Flow[None]:
     """Hand values out."""
+    pace = showing.pace
     for value in values:
+        if pace is not None:
+            pace.note()
         yield from Show(value)
+        if pace is not None:
+            pace.go_on()
+
+
+def open_raw(call: Call[Any]) -> Flow[Any]:
+    """Ask for the SDK's own stream, which the caller reads."""
+    prompt = current(call, call.load_prompt())
+    streaming = streaming_of(call, prompt)
+    # No more than the switch: with `stream_options` the last chunk has no choices, which readers don't expect.
+    switch = {name: value for name, value in streaming.arguments.items() if name == "stream"}
+    request = {**write_request(call, prompt), **switch}
+    if not call.adapter.ready:
+        yield from Prepare()
+    if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
+        yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
+    attempts = Attempts(call.adapter.provider, call.model)
+    return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request)))
+
+
+def streaming_of(call: Call[Any], prompt: Prompt) -> Streaming:
+    """How the wire streams."""
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if streaming is None:
+        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    return streaming
 
 
 def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
-    """Decide after an attempt that failed. Returns the seconds to wait before the next.
-
-    Raises:
-        InstructorError: There is no next attempt.
-    """
+    """Decide after an attempt that failed. Returns the seconds to wait before the next."""
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
@@ -336,7 +322,7 @@ def fail(
 def correct(
     call: Call[Any], prompt: Prompt, tried: list[Request], error: Exception
 ) -> Flow[tuple[Prompt, Request] | None]:
-    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent.
+    """Find the next best way to ask, if the provider refused this one as not supported. An event reports it.
 
     No request is sent twice: where the refused argument is the caller's own, the caller gets the error.
     """

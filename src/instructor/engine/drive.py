@@ -75,11 +75,7 @@ def drive(flow: Flow[T], sender: Sender) -> T:
 
 
 async def drive_async(flow: Flow[T], sender: Sender) -> T:
-    """Run a flow in this task.
-
-    Raises:
-        ConfigurationError: No asyncio loop is running.
-    """
+    """Run a flow in this task."""
     if running_loop() is None:
         flow.close()
         raise ConfigurationError(NO_LOOP)

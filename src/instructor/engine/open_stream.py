@@ -15,12 +15,7 @@ END: Final = End()
 
 
 class OpenStream:
-    """A provider's stream of chunks.
-
-    Args:
-        source: What the SDK returned: an iterable or an asynchronous iterable, which may have a ``close`` or
-            ``aclose`` that ends the connection.
-    """
+    """A provider's stream of chunks."""
 
     def __init__(self, source: Any) -> None:
         self._source = source

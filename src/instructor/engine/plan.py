@@ -54,10 +54,11 @@ class Plan:
         if self.type is None:
             return None
         way = (wire.name, mode, strict, capabilities)
-        if way not in self._bindings:
+        binding = self._bindings.get(way)
+        if binding is None:
             bindings = [wire.bind(spec, mode, strict, capabilities) for spec in self.type.specs]
-            self._bindings[way] = join_bindings(bindings)
-        return self._bindings[way]
+            binding = self._bindings[way] = join_bindings(bindings)
+        return binding
 
 
 def _describe(specs: tuple[ToolSpec, ...]) -> str:
@@ -68,14 +69,11 @@ def _describe(specs: tuple[ToolSpec, ...]) -> str:
 
 
 class Plans:
-    """The plans of one client, found by response model.
+    """The plans of one client, found by response model; `parallel` where each member of a list is a tool of its own.
 
     A pydantic model is known by its address and held weakly, so that a program which makes models on the fly does
     not collect them here. An annotation such as ``list[User]`` may be a new object each time, so it is known by its
     parts as well.
-
-    Args:
-        parallel: Whether each member of a list is a tool of its own, as in `Mode.PARALLEL_TOOLS`.
 
     Attributes:
         by_class: Plans by the address of the class, or of an annotation that is held here.
@@ -103,11 +101,7 @@ class Plans:
         return plan
 
     def make(self, model: ResponseModel) -> Plan:
-        """The plan of a response model, made if need be.
-
-        Raises:
-            ConfigurationError: The response model is nothing that an answer can be validated against.
-        """
+        """The plan of a response model, made if need be."""
         # Compiled outside the lock, because a schema runs code of the user's; a plan made twice is harmless.
         compiled = self._compile(model)
         with self._lock:
@@ -174,11 +168,7 @@ def identify(annotation: ResponseModel) -> Any:
 
     ``A | B`` equals ``B | A``, and `Literal[1]` holds what equals the value of `Literal[True]`.
 
-    Args:
-        annotation: Anything that can be used as a type, such as ``list[User]`` or ``Literal[1]``.
-
-    Returns:
-        The key. It may hold the addresses of objects, so the annotation must be kept with the plan.
+    The key may hold the addresses of objects, so the annotation must be kept with the plan.
     """
     arguments = getattr(annotation, "__args__", None)
     if not arguments:

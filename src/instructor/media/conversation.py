@@ -17,37 +17,18 @@ def freeze_media(messages: Conversation, *, detect: bool = False) -> tuple[Messa
     """Put what a request needs in place of each medium in the messages.
 
     A message's content may be text, a medium, or a list of texts, media and parts in any provider's form.
-
-    Args:
-        messages: The conversation; it isn't changed.
-        detect: Whether texts that stand for media become media.
-
-    Returns:
-        A new conversation, and whether there are media in it.
-
-    Raises:
-        MultimodalError: A medium can't be used.
-        OSError: A file can't be read.
     """
     frozen = [_freeze_message(message, detect) for message in messages]
     return frozen, bool(_list_media(frozen))
 
 
 def list_media_to_load(messages: Messages, wire: str, vendor: str) -> list[FrozenMedium]:
-    """List the media that have to be fetched before the messages can be sent.
-
-    Raises:
-        MultimodalError: The wire doesn't take one of them.
-    """
+    """List the media that have to be fetched before the messages can be sent."""
     return [medium for medium in _list_media(messages) if needs_load(medium, wire, vendor)]
 
 
 def load_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:
-    """Fetch media, several at once. Blocks until all are there.
-
-    Raises:
-        MultimodalError: One can't be fetched.
-    """
+    """Fetch media, several at once. Blocks until all are there."""
 
     def load(medium: FrozenMedium) -> FrozenMedium:
         return medium.load(policy)
@@ -67,11 +48,7 @@ def replace_media(messages: Messages, old: Sequence[FrozenMedium], new: Sequence
 
 
 def write_media(messages: Messages, wire: str, vendor: str) -> Messages:
-    """Write each medium in the wire's own form, and each text beside parts as a part.
-
-    Raises:
-        MultimodalError: The wire doesn't take a medium, or it isn't what it should be.
-    """
+    """Write each medium in the wire's own form, and each text beside parts as a part."""
 
     def write(item: Value) -> Value:
         if isinstance(item, str):

@@ -39,21 +39,13 @@ def autodetect_media(source: str | Path | Medium) -> Medium | str:
 
 
 def detect(text: str) -> Medium | None:
-    """Find the medium that a text stands for; None where it is just text.
-
-    Raises:
-        MultimodalError: The text stands for a medium that can't be used, such as a data URI that lies about its type.
-    """
+    """Find the medium that a text stands for; None where it is just text."""
     chosen = _choose(text)
     return chosen.autodetect(text) if chosen else None
 
 
 def detect_params(part: Mapping[str, object]) -> Medium | None:
-    """Find the image in a part with ``{"type": "image", "source": "..."}``, a form of 1.x.
-
-    Raises:
-        MultimodalError: It can't be used.
-    """
+    """Find the image in a part with ``{"type": "image", "source": "..."}``, a form of 1.x."""
     if part.get("type") != "image" or not isinstance(part.get("source"), str | Path | bytes):
         return None
     return ImageWithCacheControl.from_image_params(part)

@@ -19,15 +19,7 @@ def encode_base64(data: bytes) -> str:
 
 
 def decode_base64(text: str, origin: str = "") -> bytes:
-    """Read base64. Line breaks and missing padding are tolerated.
-
-    Args:
-        text: The text.
-        origin: What it belongs to, for the error.
-
-    Raises:
-        MultimodalError: It isn't base64.
-    """
+    """Read base64. Line breaks and missing padding are tolerated."""
     plain = _SPACE.sub("", text).rstrip("=")
     try:
         return binascii.a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)
@@ -44,12 +36,6 @@ def is_data_uri(text: str) -> bool:
 
 def read_data_uri(uri: str) -> tuple[str, bytes]:
     """Read a ``data:`` URI (RFC 2397), in base64 or with percent signs.
-
-    Returns:
-        The media type, empty where the URI names none, and the bytes.
-
-    Raises:
-        MultimodalError: It can't be read.
 
     Example:
         >>> read_data_uri("data:image/png;base64,aGk=")

@@ -50,16 +50,7 @@ class _Limits:
 
 
 def fetch(url: str, policy: FetchPolicy, most_bytes: int) -> bytes:
-    """Fetch what a URL leads to.
-
-    Args:
-        url: An ``http`` or ``https`` URL.
-        policy: What is allowed.
-        most_bytes: The largest body, where the policy doesn't say.
-
-    Raises:
-        MultimodalError: It isn't allowed, or it failed.
-    """
+    """Fetch what a URL leads to."""
     limits = _Limits(policy, time.monotonic() + policy.seconds, policy.most_bytes or most_bytes)
     address = url
     for _ in range(policy.redirects + 1):

@@ -56,11 +56,7 @@ class FrozenMedium:
         return _GS_WEB + self.url[len(_GS) :] if self.url.startswith(_GS) else self.url
 
     def load(self, policy: FetchPolicy) -> Self:
-        """Fetch what the URL leads to.
-
-        Raises:
-            MultimodalError: It can't be fetched, or isn't what it should be.
-        """
+        """Fetch what the URL leads to."""
         from instructor.media.fetch import fetch  # with ssl, which takes a while to import
 
         data = fetch(self.web_url, policy, self.kind.most_bytes)
@@ -68,11 +64,7 @@ class FrozenMedium:
         return replace(self, media_type=media_type, data=b64encode(data).decode("ascii"), url="")
 
     def check(self) -> Self:
-        """Make sure that the data are what they are declared to be; name their type as everybody does.
-
-        Raises:
-            MultimodalError: They aren't.
-        """
+        """Make sure that the data are what they are declared to be; name their type as everybody does."""
         if not self.data:
             return replace(self, media_type=plain_type(self.media_type))
         data = decode_base64(self.data, f"The data of the {self.kind.name}")

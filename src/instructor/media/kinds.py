@@ -146,11 +146,7 @@ def guess_type(path: str) -> str:
 
 
 def check_size(kind: Kind, size: int, origin: str) -> None:
-    """Make sure that a medium isn't empty or too large.
-
-    Raises:
-        MultimodalError: It is.
-    """
+    """Make sure that a medium isn't empty or too large."""
     if not size:
         raise MultimodalError(f"The {kind.name} {origin} is empty. Pass one that has content.")
     if size > kind.most_bytes:
@@ -161,17 +157,7 @@ def check_size(kind: Kind, size: int, origin: str) -> None:
 
 
 def check_bytes(kind: Kind, data: bytes, declared: str, origin: str) -> str:
-    """Find the type of a medium's bytes.
-
-    Args:
-        kind: What it has to be.
-        data: All of it.
-        declared: The type that the caller says it is; empty for none.
-        origin: Where it comes from, for errors.
-
-    Raises:
-        MultimodalError: It is something else, or another type than declared, or its size is wrong.
-    """
+    """Find the type of a medium's bytes."""
     check_size(kind, len(data), origin)
     found, stated = sniff(data), plain_type(declared)
     if found is None and stated in _UNMARKED and stated in kind.types:

@@ -58,7 +58,7 @@ class Medium(BaseModel):
 
     @classmethod
     def from_path(cls, path: str | Path) -> Self:
-        """Read a file. Its type is told by its first bytes and not by its name.
+        """Read a file. Its first bytes, and not its name, decide about its type.
 
         Raises:
             OSError: It can't be read, such as a FileNotFoundError.

@@ -113,11 +113,7 @@ _VENDORS: Mapping[str, Mapping[str, Route]] = {
 
 
 def find_route(medium: FrozenMedium, wire: str, vendor: str = "") -> Route:
-    """Find how a medium is sent.
-
-    Raises:
-        MultimodalError: The wire doesn't take it.
-    """
+    """Find how a medium is sent."""
     routes = _VENDORS.get(vendor) or ROUTES.get(wire, _CHAT)
     route = routes.get(medium.kind.name)
     if route is None:
@@ -131,11 +127,7 @@ def find_route(medium: FrozenMedium, wire: str, vendor: str = "") -> Route:
 
 
 def needs_load(medium: FrozenMedium, wire: str, vendor: str = "") -> bool:
-    """Whether a medium has to be fetched before it can be sent, because the provider can't fetch it.
-
-    Raises:
-        MultimodalError: The wire doesn't take it.
-    """
+    """Whether a medium has to be fetched before it can be sent, because the provider can't fetch it."""
     route = find_route(medium, wire, vendor)
     return not medium.data and not _is_taken(medium.url, route) and not _is_taken(medium.web_url, route)
 
@@ -145,17 +137,7 @@ def _is_taken(url: str, route: Route) -> bool:
 
 
 def write_medium(medium: FrozenMedium, wire: str, vendor: str = "", *, load: FetchPolicy | None = None) -> Written:
-    """Write a medium for a wire.
-
-    Args:
-        medium: The medium.
-        wire: The wire's name.
-        vendor: Who is asked.
-        load: How to fetch it if that is needed; None where it has been fetched.
-
-    Raises:
-        MultimodalError: The wire doesn't take it, or it isn't what it should be.
-    """
+    """Write a medium for a wire."""
     route = find_route(medium, wire, vendor)
     if load is not None and needs_load(medium, wire, vendor):
         medium = medium.load(load)

@@ -33,7 +33,7 @@ from instructor.providers.sdk_adapter import (
 )
 from instructor.providers.table import Vendor, find_vendor
 from instructor.wires.anthropic import BODY_ONLY
-from instructor.wires.members import write_members
+from instructor.wires.members import write_object
 
 CLIENTS = (
     "Anthropic",
@@ -66,7 +66,7 @@ _ALWAYS_SHORT = 8192
 
 CODEC = Codec(
     kinds={"Message": "anthropic.types", "BetaMessage": "anthropic.types.beta"},
-    write=write_members,
+    write=write_object,
     read=construct_members,
     private=("_request_id", "_workspace_id"),
 )
@@ -100,8 +100,8 @@ def _choose_version(client: Any, request: Request) -> Request:
     if BODY_ONLY.isdisjoint(request.get("extra_body") or ()):
         return request
     # In lower case, because older SDKs send a header in two spellings twice.
-    given: Mapping[str, Any] = request.get("extra_headers") or {}
-    headers = {_VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in given.items()}
+    extra: Mapping[str, Any] = request.get("extra_headers") or {}
+    headers = {_VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in extra.items()}
     if not any(name.lower() == _VERSION_HEADER for name in read_settings(client)["headers"]):
         headers.setdefault(_VERSION_HEADER, _SAMPLING_VERSION)
     return {**request, "extra_headers": headers}
@@ -129,16 +129,6 @@ def make_adapter(
 
     Base URL and default headers are settled now, as the SDK would settle them; credentials are looked for when a
     request is sent, also in the places that only the SDK knows: profiles and workload identity.
-
-    Args:
-        vendor: The vendor's row.
-        asynchronous: Whether to use ``AsyncAnthropic``.
-        base_url: The caller's base URL, or None.
-        api_key: The caller's key, or None.
-        options: Other keywords of the SDK's client.
-
-    Raises:
-        ConfigurationError: Two options contradict each other, or the base URL is malformed.
     """
     credentials = {name: options.get(name) for name in _CREDENTIALS}
     forbid_both(vendor, api_key=api_key, **credentials)
@@ -163,15 +153,7 @@ def make_adapter(
 
 
 def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
-    """Make the adapter over a client of the anthropic SDK that the caller made.
-
-    Args:
-        client: Any of `CLIENTS`, or its asynchronous twin.
-        beta: Whether to send to ``client.beta.messages``.
-
-    Raises:
-        ClientError: It is not a client of that SDK.
-    """
+    """Make the adapter over a client of the anthropic SDK that the caller made."""
     vendor = find_vendor("anthropic")
     sdk = import_wrapped("anthropic", vendor)
     asynchronous = check_client(

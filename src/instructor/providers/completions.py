@@ -11,6 +11,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from instructor.exceptions import CacheEntryError
+from instructor.wires.members import write_object
+
+_MISSING = object()
+"""Stands for an attribute that a completion lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Codec:
     Attributes:
         kinds: The SDK's classes of completions, by tag: ``{"ChatCompletion": "openai.types.chat"}`` means the
             class of that name in that module.
-        write: Turns a completion into plain data.
+        write: Turns a completion into data that `write_json` takes.
         read: Makes a completion of its class and that data.
         private: Attributes that the SDK sets beside the data, kept where they are there.
     """
@@ -34,16 +38,12 @@ class Codec:
     private: tuple[str, ...] = field(default=())
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON.
-
-        Raises:
-            CacheEntryError: It isn't a completion of this SDK, or holds a value that JSON can't express.
-        """
+        """Write a completion as one line of JSON."""
         kind = type(completion).__name__
         if kind not in self.kinds or self._loaded(kind) is not type(completion):
             raise CacheEntryError(f"A completion of type {_full_name(completion)} cannot be stored.")
         # None is kept too: the SDK sets it where the server sent no such header.
-        private = {name: getattr(completion, name) for name in self.private if hasattr(completion, name)}
+        private = {name: getattr(completion, name, _MISSING) for name in self.private}
         private = {name: value for name, value in private.items() if value is None or isinstance(value, str)}
         try:
             return write_json({"kind": kind, "private": private, "body": self.write(completion)})
@@ -51,11 +51,7 @@ class Codec:
             raise CacheEntryError(f"The completion cannot be stored: {error}") from error
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote; a ``SimpleNamespace`` where the SDK is not installed.
-
-        Raises:
-            CacheEntryError: The text is damaged, or the installed SDK cannot make the completion.
-        """
+        """Make the completion that `dump` wrote; a ``SimpleNamespace`` where the SDK is not installed."""
         try:
             data = json.loads(text)
             kind, body = data["kind"], data["body"]
@@ -69,11 +65,7 @@ class Codec:
             raise CacheEntryError(f"The installed {module.partition('.')[0]} cannot make it: {error}") from error
 
     def make(self, kind: str, body: Any) -> Any:
-        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed.
-
-        Raises:
-            ValueError, TypeError: The installed SDK cannot make it.
-        """
+        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed."""
         try:
             model = getattr(import_module(self.kinds[kind]), kind)
         except (ImportError, AttributeError):
@@ -92,22 +84,13 @@ class DataCodec:
     """
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON.
-
-        Raises:
-            CacheEntryError: It holds something that is not a dict with text as keys, a list, text, a number, a truth
-                value or None.
-        """
+        """Write a completion as one line of JSON."""
         if not is_plain(completion):
             raise CacheEntryError("The completion cannot be stored: it holds something that JSON cannot express.")
         return write_json(completion)
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote.
-
-        Raises:
-            CacheEntryError: The text is damaged.
-        """
+        """Make the completion that `dump` wrote."""
         try:
             return json.loads(text)
         except ValueError as error:
@@ -133,19 +116,23 @@ def construct_members(model: Any, body: Any) -> Any:
     return model.construct(**body)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=write_object).encode
+_encode_escaped = json.JSONEncoder(separators=(",", ":"), default=write_object).encode
+
+
 def write_json(data: Any) -> str:
-    """Write plain data as one line of JSON that any store can encode.
+    """Write plain data, and objects that `write_object` knows, as one line of JSON that any store can encode.
 
     ``json`` rather than a faster writer, because a provider's JSON may hold what only it writes and reads back:
     integers of any size, ``NaN``, and halves of surrogate pairs, which no UTF-8 text can hold unescaped.
     """
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = _encode(data)
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(data, separators=(",", ":"))
+        return _encode_escaped(data)
     return text
 
 

@@ -135,17 +135,9 @@ def make_adapter(
     The base URL, and which of the two it is, are settled now, as the SDK would settle them; the key and application
     default credentials are looked for when a request is sent.
 
-    Args:
-        vendor: The vendor's row. ``vertexai`` asks for Vertex AI; ``google`` does if the options or the
-            environment say so.
-        asynchronous: Whether to use the client's ``aio``.
-        base_url: The caller's base URL, or None; it becomes ``http_options.base_url``.
-        api_key: The caller's key, or None.
-        options: Other keywords of the SDK's client, and those that it keeps in ``http_options`` under the names
-            of the other SDKs: ``timeout`` in seconds, ``max_retries``, ``default_headers``, ``http_client``.
-
-    Raises:
-        ConfigurationError: Two options contradict each other, or the base URL is malformed.
+    ``vertexai`` asks for Vertex AI; ``google`` does if the options or the environment say so. Options that the SDK
+    keeps in ``http_options`` have the names of the other SDKs: ``timeout`` in seconds, ``max_retries``,
+    ``default_headers``, ``http_client``.
     """
     forbid_both(vendor, enterprise=options.get("enterprise"), vertexai=options.get("vertexai"))
     vertex = _wants_vertex(vendor, options)
@@ -169,15 +161,7 @@ def make_adapter(
 
 
 def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, GenaiAdapter]:
-    """Make the adapter over a ``genai.Client`` that the caller made.
-
-    Args:
-        client: The client; its ``aio`` is found by itself.
-        asynchronous: Whether to send through ``client.aio``.
-
-    Raises:
-        ClientError: It is not a ``genai.Client``.
-    """
+    """Make the adapter over a ``genai.Client`` that the caller made."""
     sdk = import_wrapped("google.genai", find_vendor("google"))
     check_client(
         client,

@@ -123,10 +123,6 @@ class AnthropicMessages:
         """Write a request.
 
         The default for ``max_tokens`` is 4096, or 16384 for a model that thinks by default, plus the thinking budget.
-
-        Raises:
-            ConfigurationError: ``tools``, ``tool_choice``, ``system``, ``thinking``, ``output_config`` or a message
-                cannot be sent.
         """
         named = _name_arguments(arguments)
         thinking = read_mapping(named.get("thinking"), "thinking")
@@ -212,11 +208,11 @@ ANTHROPIC_MESSAGES = AnthropicMessages()
 
 
 def _name_arguments(arguments: Arguments) -> dict[str, Any]:
-    given = {name: value for name, value in arguments.items() if value is not None or name in _NULLABLE}
-    named = {_RENAMED.get(name, name): value for name, value in given.items() if name not in BODY_ONLY}
+    sent = {name: value for name, value in arguments.items() if value is not None or name in _NULLABLE}
+    named = {_RENAMED.get(name, name): value for name, value in sent.items() if name not in BODY_ONLY}
     if isinstance(named.get("stop_sequences"), str):
         named["stop_sequences"] = [named["stop_sequences"]]
-    body = {name: given[name] for name in sorted(BODY_ONLY & given.keys())}
+    body = {name: sent[name] for name in sorted(BODY_ONLY & sent.keys())}
     if body:
         named["extra_body"] = {**body, **read_mapping(named.get("extra_body"), "extra_body")}
     return named
@@ -481,8 +477,7 @@ def _correct_calls(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]
 def _dump_block(block: Any) -> Block:
     """Write a block as the API sent it, which is without members that it did not send.
 
-    The input of a streamed call may be text that isn't JSON. The API takes objects only, and this is how it wants to
-    be told.
+    The input of a streamed call may be text that isn't JSON. The API takes objects only, and asks for such text in one.
     """
     written: Block = {**(write_members(block) if isinstance(block, BaseModel) or is_mapping(block) else vars(block))}
     return {**written, "input": {"INVALID_JSON": text}} if (text := get_text(written, "input")) else written

@@ -59,7 +59,7 @@ class _Block:
 
 
 class MessageFold:
-    """A `Fold` of messages. Blocks are told apart by their index."""
+    """A `Fold` of messages. Their index tells blocks apart."""
 
     def __init__(self, request: Request | None = None, specs: Sequence[ToolSpec] = ()) -> None:
         del request
@@ -72,20 +72,12 @@ class MessageFold:
         self._blocks: dict[int, _Block] = {}
 
     def add(self, chunk: Any) -> Sequence[Delta]:
-        """Take an event; those that aren't known here, such as ``ping``, change nothing.
-
-        Raises:
-            ProviderError: It is an error, or shows that an earlier one was lost or came twice.
-        """
+        """Take an event; those that aren't known here, such as ``ping``, change nothing."""
         take = _EVENTS.get(get_text(chunk, "type"))
         return () if take is None else take(self, chunk)
 
     def finish(self) -> Assembled:
-        """Put the ``Message`` together.
-
-        Raises:
-            ProviderError: The stream ended before the message did.
-        """
+        """Put the ``Message`` together."""
         if not self._message.get("stop_reason"):
             raise ended_early(_NAME)
         if not all(block.is_over for block in self._blocks.values()):

@@ -49,11 +49,7 @@ class Fold(Protocol):
         ...
 
     def finish(self) -> Assembled:
-        """Put the completion together, after the last chunk.
-
-        Raises:
-            ProviderError: The stream ended before the answer did.
-        """
+        """Put the completion together, after the last chunk."""
         ...
 
 
@@ -73,14 +69,7 @@ class Streaming(NamedTuple):
     tool_arguments: Mapping[str, Any] = MappingProxyType({})
 
     def write(self, request: Request, names: Collection[str], refused: Collection[str] = ()) -> Request:
-        """Ask for the answer to a request as a stream. What the caller set in a member of ours stays.
-
-        Args:
-            request: The request for an answer in one piece.
-            names: The names of our tools.
-            refused: Arguments that the model refuses.
-
-        """
+        """Ask for the answer to a request as a stream. What the caller set in a member of ours stays."""
         asked = {name: _add(value, request.get(name)) for name, value in self.arguments.items() if name not in refused}
         shown = {name: value for name, value in self.tool_arguments.items() if name not in refused}
         if shown and "tools" in request:

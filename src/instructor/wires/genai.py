@@ -108,9 +108,7 @@ class Genai:
     ) -> Request:
         """Write a request.
 
-        Raises:
-            ConfigurationError: A system prompt or tools came with ``cached_content``, which has its own;
-                or an argument or a message cannot be sent.
+        Cached content has its own system prompt and tools, so that none may come with it.
         """
         del capabilities  # every model of this API can be forced to call a function
         config = gather_config(arguments)

@@ -16,9 +16,6 @@ _Path = tuple[str | int, ...]
 class PartialArgs:
     """Writes values as JSON text, in the order in which they come, which is that of the text.
 
-    Args:
-        name: The function's name.
-
     Example:
         >>> args = PartialArgs("User")
         >>> args.add({"json_path": "$.name", "string_value": "Ada"})

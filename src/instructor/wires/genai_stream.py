@@ -59,11 +59,7 @@ class ResponseFold:
             self._open, self._calls = None, self._calls + 1
 
     def finish(self) -> Assembled:
-        """Put the ``GenerateContentResponse`` together.
-
-        Raises:
-            ProviderError: The stream ended before the answer did.
-        """
+        """Put the ``GenerateContentResponse`` together."""
         body: dict[str, Any] = {}
         pieces: dict[int, list[dict[str, Any]]] = {}
         for chunk in map(_members, self._chunks):

@@ -73,11 +73,7 @@ class ChatFold:
         return deltas
 
     def finish(self) -> Assembled:
-        """Put the ``ChatCompletion`` together.
-
-        Raises:
-            ProviderError: No choice has come, or the first has no finish reason: the stream was cut.
-        """
+        """Put the ``ChatCompletion`` together."""
         first = self._choices.get(0)
         if first is None or not first["finish_reason"]:
             raise ended_early("openai_chat", get_text(self._head.get("error"), "message"))
@@ -95,7 +91,7 @@ class ChatFold:
 
 
 class _Calls:
-    """The tool calls of one choice, told apart by index, or by id where there is none."""
+    """The tool calls of one choice. Their index, or their id where there is none, tells them apart."""
 
     def __init__(self) -> None:
         self._calls: list[dict[str, Any]] = []

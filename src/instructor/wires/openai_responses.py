@@ -84,9 +84,6 @@ class OpenAIResponses:
 
         The chat API's arguments are sent under this API's names (`rename_arguments`). A model that can't be forced to
         call our tool is asked to in a developer message.
-
-        Raises:
-            ConfigurationError: ``tools`` or a message cannot be sent.
         """
         tools = translate_tools(arguments, "responses", _write_tool)
         choice = translate_choice(arguments, "responses", _write_choice)
@@ -154,14 +151,8 @@ OPENAI_RESPONSES: Wire = OpenAIResponses()
 def write_items(message: Mapping[str, Any]) -> list[Item]:
     """Write a chat message as items of this API.
 
-    Args:
-        message: A chat message, or an item (it has a ``type``), which is left as it is.
-
-    Returns:
-        One item; for an assistant's turn its text, if any, and one more for each tool call.
-
-    Raises:
-        ConfigurationError: It is neither.
+    An item, which has a ``type``, is left as it is. An assistant's turn is its text, if any, and one more item for each
+    tool call.
     """
     role = message.get("role")
     if "type" in message or role is None:

@@ -40,20 +40,12 @@ class ResponseFold:
         self._response: dict[str, Any] | None = None
 
     def add(self, chunk: Any) -> Sequence[Delta]:
-        """Take an event; those that aren't known here change nothing.
-
-        Raises:
-            ProviderError: It is an error, or shows that an earlier one was lost.
-        """
+        """Take an event; those that aren't known here change nothing."""
         take = _EVENTS.get(get_text(chunk, "type"))
         return () if take is None else take(self, chunk)
 
     def finish(self) -> Assembled:
-        """Return the ``Response`` that the last event held.
-
-        Raises:
-            ProviderError: It has not come, or isn't what the events before it were about.
-        """
+        """Return the ``Response`` that the last event held."""
         if self._response is None:
             raise ended_early(_NAME)
         # Some servers leave the items out of it, because they sent each of them before.

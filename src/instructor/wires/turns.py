@@ -83,13 +83,7 @@ def read_calls(completion: Completion) -> list[ToolCall]:
 
 
 def find_own_calls(arguments: Mapping[str, Any], completion: Completion, ours: Collection[str]) -> list[ToolCall]:
-    """The calls of the caller's own tools, where the caller let the model choose them and it called none of ours.
-
-    Args:
-        arguments: The caller's arguments, with ``tools`` and ``tool_choice``, or what Google calls them.
-        completion: The answer.
-        ours: The names of our tools.
-    """
+    """The calls of the caller's own tools, where the caller let the model choose them and it called none of ours."""
     config = arguments.get("config")
     holders = [arguments, config] if is_mapping(config) else [arguments]
     if not any(holder.get(name) for holder in holders for name in ("tool_choice", "tool_config")):
