@@ -17,6 +17,7 @@ from instructor.function.comparison import is_same
 from instructor.offline.chunks import stream_completion
 from instructor.streams import want_partial
 from instructor.testing import ScriptedAdapter
+from instructor.wires.folding import Delta
 from instructor.wires.openai_chat import OPENAI_CHAT
 from truth import make_question
 
@@ -58,12 +59,12 @@ def check_growth(before: Any, after: Any, path: str = "") -> None:
 
 def check_prefixes(model: Any, text: str, sizes: Iterator[int]) -> None:
     """Show every part of an answer, read in chunks of these sizes, without a client around it."""
-    showing = want_partial(model).show(True, None)
+    showing = want_partial(model).show(None, True, None)
     assert isinstance(showing, Partials)
     shown, at = [*showing.begin()], 0
     while at < len(text):
         size = next(sizes)
-        shown += showing.add(text[at : at + size])
+        shown += showing.add(Delta(0, "", text[at : at + size]))
         at += size
     for before, after in pairwise(shown):
         repr(after)

@@ -32,6 +32,7 @@ PAGES = [
         "docs/media.md",
         "docs/providers.md",
         "docs/streaming.md",
+        "docs/structured.md",
         "examples/README.md",
         "benchmarks/README.md",
     )
@@ -78,7 +79,8 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), 1):
-        exec(compile(MODEL.sub("offline/demo", block), f"{page.name} block {number}", "exec"), namespace)
+        source = MODEL.sub("offline/demo", block)
+        exec(compile(source, f"{page.name} block {number}", "exec", dont_inherit=True), namespace)
 
 
 @pages

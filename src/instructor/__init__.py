@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from instructor.patching import apatch, from_litellm, patch
     from instructor.providers.registry import register_provider
     from instructor.streaming.partial import Partial
+    from instructor.wires.turns import continue_messages
 else:
     from instructor.lazy import resolve_names
 
@@ -75,6 +76,7 @@ else:
             "ResponseSchema": "instructor.dsl.schema",
             "apatch": "instructor.patching",
             "cache": "instructor.cache",
+            "continue_messages": "instructor.wires.turns",
             "exceptions": "instructor.exceptions",
             "from_anthropic": "instructor.factory",
             "from_genai": "instructor.factory",
@@ -120,6 +122,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "ResponseSchema",
     "apatch",
     "cache",
+    "continue_messages",
     "exceptions",
     "from_anthropic",
     "from_genai",

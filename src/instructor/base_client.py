@@ -19,7 +19,7 @@ from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, enc
 from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
-from instructor.exceptions import ConfigurationError, ModeError, NoCanonicalFormError
+from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
 from instructor.mode import Mode
@@ -30,7 +30,7 @@ from instructor.streams import Wanted
 from instructor.templating import render_messages, watch_chance
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
-from instructor.wires.wire import Wire
+from instructor.wires.wire import Wire, choose_wires
 
 _NO_POLICY = Policy()
 
@@ -51,17 +51,16 @@ class BaseClient:
         hooks: Hooks | None = None,
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
-        if mode is not None and mode not in wires:
-            raise ModeError(mode.name, adapter.provider, [known.name for known in wires])
         self._adapter = adapter
-        self._wires: Mapping[Mode, Wire] = wires if mode is None else {mode: wires[mode]}
+        self._mode = mode
+        self._wires = choose_wires(mode, wires, adapter.provider)
         self._model = model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._settings, self._defaults = split_options(check.check_defaults(defaults or {}))
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
         self._key_builders: dict[Mode, KeyBuilder] = {}
-        self._plans = Plans()
+        self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
         self._paths = Paths(self._stats, adapter.asynchronous)
         weakref.finalize(self, self._paths.close).atexit = False
@@ -104,7 +103,7 @@ class BaseClient:
     @property
     def mode(self) -> Mode:
         """The mode that was chosen for this client, or the one that is best for its model."""
-        return self._choose_mode(self._adapter.published(self._model or ""))
+        return self._mode or self._choose_mode(self._adapter.published(self._model or ""))
 
     @property
     def cache(self) -> BaseCache | None:
@@ -165,7 +164,7 @@ class BaseClient:
         settings = self._settings
         own = {"context": settings.context, "strict": settings.strict, "token_budget": settings.token_budget}
         kept = keyed_arguments(self._defaults) | {name: value for name, value in own.items() if value is not None}
-        modes = [mode.name for mode in self._wires]
+        modes = [mode.name for mode in (self._wires if self._mode is None else (self._mode,))]
         return [self.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
@@ -260,7 +259,7 @@ class BaseClient:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
         call = self._call(wanted.response_model, messages, keywords)
-        showing = wanted.show(call.strict, call.context)
+        showing = wanted.show(call.plan.type, call.strict, call.context)
         showing.pace = check.check_pace(keywords.get("cache_pace", self._settings.cache_pace))
         return call._replace(showing=showing)
 

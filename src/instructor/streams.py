@@ -12,11 +12,14 @@ from instructor.engine.call import Call
 from instructor.engine.drive import Sender
 from instructor.engine.drive_stream import drive_stream, drive_stream_async
 from instructor.engine.question import stream_answer
-from instructor.engine.showing import InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
+from instructor.engine.showing import Calls, InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Completion, ResponseModel, Value
 from instructor.streaming.partial import shape_of, whole_of
 from instructor.usage import Usage
+
+if typing.TYPE_CHECKING:
+    from instructor.engine.response_type import ResponseType
 
 T = TypeVar("T")
 
@@ -132,24 +135,27 @@ class Wanted(NamedTuple):
 
     Attributes:
         response_model: The response model of the whole answer.
-        show: Makes what hands it out, of whether validation is strict and its context.
+        show: Makes what hands it out, of how the whole answer becomes a value, whether validation is strict, and its
+            context.
     """
 
     response_model: ResponseModel
-    show: Callable[[bool, Mapping[str, Any] | None], Showing]
+    show: Callable[[ResponseType | None, bool, Mapping[str, Any] | None], Showing]
 
 
 def want_partial(response_model: ResponseModel) -> Wanted:
     """Read what `create_partial` was asked for: a type, or ``Partial[...]`` of it."""
-    from instructor.engine.response_type import WrappedType, make_response_type
+    from instructor.engine.response_type import ParallelType, WrappedType, make_response_type
 
     model = whole_of(response_model)
     if model is None:
         raise ConfigurationError("create_partial needs a response_model. Pass the class of the answer.")
     is_wrapped = isinstance(make_response_type(model), WrappedType)
 
-    def show(strict: bool, context: Mapping[str, Any] | None) -> Showing:
+    def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
         del strict, context  # partial objects are not validated
+        if isinstance(whole, ParallelType):
+            raise ConfigurationError("In Mode.PARALLEL_TOOLS calls are shown whole. Use create_iterable.")
         return Partials(shape_of(model), is_wrapped=is_wrapped)
 
     return Wanted(model, show)
@@ -157,15 +163,18 @@ def want_partial(response_model: ResponseModel) -> Wanted:
 
 def want_items(response_model: ResponseModel, on_invalid: object) -> Wanted:
     """Read what `create_iterable` was asked for: the type of an item, or ``Iterable[...]`` of it."""
-    from instructor.engine.response_type import item_validator
+    from instructor.engine.response_type import ParallelType, item_validator
 
     item = item_of(response_model) or response_model
     if item is None:
         raise ConfigurationError("create_iterable needs a response_model. Pass the class of one item.")
     validate = item_validator(item)
 
-    def show(strict: bool, context: Mapping[str, Any] | None) -> Showing:
-        return Items(lambda text: validate(text, strict, context), cast("OnInvalid", on_invalid or "raise"))
+    def show(calls: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
+        choice = cast("OnInvalid", on_invalid or "raise")
+        if isinstance(calls, ParallelType):
+            return Calls(lambda part: calls.parse_call(part, strict, context)[0], choice)
+        return Items(lambda part: validate(part.text, strict, context), choice)
 
     whole: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
     return Wanted(whole, show)

@@ -14,6 +14,7 @@ from instructor.streaming.partial import shape_of
 from instructor.streaming.scanner import Scanner
 from instructor.streaming.shapes import ABSENT
 from instructor.streams import want_partial
+from instructor.wires.folding import Delta
 from truth import Color, Tree
 
 
@@ -45,10 +46,10 @@ class Loud(BaseModel):
 
 def test_what_a_models_settings_change_shows_once_it_is_complete() -> None:
     answer = '{"name": "anna maria", "color": "red", "own": "an extra", "other": "growing text"}'
-    showing = want_partial(Loud).show(True, None)
+    showing = want_partial(Loud).show(None, True, None)
     shown = [*showing.begin()]
     for character in answer:
-        shown += showing.add(character)
+        shown += showing.add(Delta(0, "", character))
     whole = Loud.model_validate_json(answer)
     assert {one.name for one in shown} == {None, whole.name}
     assert {one.color for one in shown} == {None, "red"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, cast
 
 from pydantic import BaseModel, Field, create_model
@@ -19,6 +20,7 @@ class IterableBase:
         return iter(self.tasks)
 
 
+@lru_cache(maxsize=256)
 def IterableModel(  # noqa: N802 - it stands where a type is expected
     subtask_class: type[Any], name: str | None = None, description: str | None = None
 ) -> type[BaseModel]:

@@ -18,6 +18,8 @@ from instructor.exceptions import (
     InstructorError,
     ProviderError,
     RefusalError,
+    ResponseParsingError,
+    ToolCallsError,
 )
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
@@ -27,6 +29,7 @@ from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
+from instructor.wires.turns import find_own_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,6 +76,9 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 call.adapter.remember(call.model, prompt.capabilities)
             parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
             value = make_value(call, parts, completion)
+        except ToolCallsError as error:
+            error.total_usage = attempts.spent
+            raise
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             sent = [*tried, as_sent(call, prompt, request)]
             corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
@@ -132,11 +138,25 @@ def write_request(call: Call[Any], prompt: Prompt) -> Request:
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
-    """Read the answer out of a completion."""
+    """Read the answer out of a completion, unless it calls the caller's own tools, which the caller allows."""
     if call.plan.type is None:
         return ()
     specs = call.plan.type.specs
-    return prompt.wire.read(completion, prompt.mode, [spec.name for spec in specs], specs)
+    names = [spec.name for spec in specs]
+    try:
+        return prompt.wire.read(completion, prompt.mode, names, specs)
+    except ResponseParsingError:
+        calls = find_own_calls(prompt.arguments, completion, names)
+        if not calls:
+            raise
+        called = ", ".join(call.name for call in calls)
+        raise ToolCallsError(
+            f"The model wants tools of yours called: {called}. Call them, and ask again with "
+            "continue_messages(error.messages, error.last_completion, results).",
+            calls=calls,
+            last_completion=completion,
+            messages=prompt.messages,
+        ) from None
 
 
 def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]:
@@ -217,11 +237,11 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
             attempts.answered = True
             yield from show(showing, showing.begin())
         for delta in fold.add(chunk):
-            if ours is None and _is_answer(delta, names, prompt.mode):
+            if (ours is None or showing.takes_all) and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
-            if delta.number == ours and delta.text:
+            if delta.number == ours and (delta.text or showing.takes_all):
                 attempts.shown.append(delta.text)
-                yield from show(showing, showing.add(delta.text))
+                yield from show(showing, showing.add(delta))
     return call.adapter.assemble(*fold.finish())
 
 

@@ -16,7 +16,7 @@ from instructor.locks import make_lock
 from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
 from instructor.wires.capabilities import Capabilities
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Binding, ToolSpec, join_bindings
 from instructor.wires.wire import Wire
 
 if typing.TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Plan:
         way = (wire.name, mode, strict, capabilities)
         binding = self._bindings.get(way)
         if binding is None:
-            binding = self._bindings[way] = wire.bind(self.type.specs[0], mode, strict, capabilities)
+            bindings = [wire.bind(spec, mode, strict, capabilities) for spec in self.type.specs]
+            binding = self._bindings[way] = join_bindings(bindings)
         return binding
 
 
@@ -68,7 +69,7 @@ def _describe(specs: tuple[ToolSpec, ...]) -> str:
 
 
 class Plans:
-    """The plans of one client, found by response model.
+    """The plans of one client, found by response model; `parallel` where each member of a list is a tool of its own.
 
     A pydantic model is known by its address and held weakly, so that a program which makes models on the fly does
     not collect them here. An annotation such as ``list[User]`` may be a new object each time, so it is known by its
@@ -78,7 +79,8 @@ class Plans:
         by_class: Plans by the address of the class, or of an annotation that is held here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, parallel: bool = False) -> None:
+        self._parallel = parallel
         self.by_class: dict[int, Plan] = {}
         self._by_parts: dict[Any, Plan] = {}
         self._by_annotation: dict[Any, tuple[Plan, Any]] = {}
@@ -112,9 +114,10 @@ class Plans:
     def _compile(self, model: ResponseModel) -> Plan:
         response_type = None
         if model is not None:
-            from instructor.engine.response_type import make_response_type
+            from instructor.engine.response_type import make_parallel_type, make_response_type
 
-            response_type = make_response_type(model)
+            make = make_parallel_type if self._parallel else make_response_type
+            response_type = make(model)
         return Plan(next(self._numbers), response_type)
 
     def _keep(self, model: ResponseModel, plan: Plan) -> None:

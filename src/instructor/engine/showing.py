@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, pairwise
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Completion, Part, Value
 from instructor.streaming.scanner import Scanner
 from instructor.streaming.shapes import ABSENT, Absent, Closed, Field, List, Object, Shape
 from instructor.usage import Usage
+from instructor.wires.folding import Delta
 
 CONTENT = "content"
 
@@ -92,18 +93,20 @@ class Showing(Protocol):
         flaw: Why the answer must not be stored; None where it may.
         outcome: What the caller can look at afterwards.
         pace: Notes when values were handed out, or hands them out at that pace again; None to do neither.
+        takes_all: Whether each call of our tools is part of the answer, and not the first alone.
     """
 
     has_shown: bool
     flaw: str | None
     outcome: Outcome
     pace: Pace | None
+    takes_all: ClassVar[bool]
 
     def begin(self) -> Iterable[Value]:
         """Begin an attempt, at its first chunk."""
         ...
 
-    def add(self, text: str) -> Iterable[Value]:
+    def add(self, delta: Delta) -> Iterable[Value]:
         """Take the next piece of the answer's JSON."""
         ...
 
@@ -130,6 +133,8 @@ class Showing(Protocol):
 class Partials:
     """Hands out an object whenever more of it is complete, and the validated one in the end."""
 
+    takes_all: ClassVar[bool] = False
+
     def __init__(self, shape: Shape, *, is_wrapped: bool) -> None:
         self._shape = _wrap(shape) if is_wrapped else shape
         self.has_shown = False
@@ -149,10 +154,10 @@ class Partials:
         self._has_begun = True
         return () if blank is ABSENT else (blank,)
 
-    def add(self, text: str) -> Iterable[Value]:
+    def add(self, delta: Delta) -> Iterable[Value]:
         """Show the object again if enough has come."""
         scanner = self._scanner
-        scanner.feed(text)
+        scanner.feed(delta.text)
         if not scanner.is_due or not scanner.has_come:
             return ()
         value = scanner.snapshot()
@@ -199,7 +204,9 @@ class Partials:
 class Items:
     """Hands out the items of a list, each once it is complete and valid."""
 
-    def __init__(self, validate: Callable[[str], Value], on_invalid: OnInvalid = "raise") -> None:
+    takes_all: ClassVar[bool] = False
+
+    def __init__(self, validate: Callable[[Part], Value], on_invalid: OnInvalid = "raise") -> None:
         if on_invalid not in ("raise", "skip", "collect"):
             raise ConfigurationError(f'on_invalid={on_invalid!r} is unknown. Use "raise", "skip" or "collect".')
         self._validate = validate
@@ -227,23 +234,23 @@ class Items:
         self._count = 0
         return ()
 
-    def add(self, text: str) -> Iterator[Value]:
+    def add(self, delta: Delta) -> Iterator[Value]:
         """Show the items that are complete now."""
-        self._scanner.feed(text)
+        self._scanner.feed(delta.text)
         texts, self._texts = self._texts, []
         for item in texts:
-            yield from self._show(item)
+            yield from self._show(Part("", item))
 
-    def _show(self, text: str) -> Iterator[Value]:
+    def _show(self, part: Part) -> Iterator[Value]:
         self._count += 1
         try:
-            value = self._validate(text)
+            value = self._validate(part)
         except Exception as error:
             if self._on_invalid == "raise":
                 raise
             self.flaw = "an item of the stream was not valid"
             if self._on_invalid == "collect":
-                self.outcome.invalid.append(InvalidItem(text, error))
+                self.outcome.invalid.append(InvalidItem(part.text, error))
             return
         self.has_shown = True
         yield value
@@ -260,6 +267,51 @@ class Items:
         del parts, steps
         items: list[Value] = value
         return items
+
+
+class _OpenCall:
+    """A call of which a part has come."""
+
+    def __init__(self, tool: str) -> None:
+        self.tool = tool
+        self.texts: list[str] = []
+        self._scanner = Scanner(Closed(self._keep))
+
+    def _keep(self, text: str) -> Absent:
+        self.texts.append(text)
+        return ABSENT
+
+    def feed(self, text: str) -> None:
+        self._scanner.feed(text)
+
+
+class Calls(Items):
+    """Hands out the calls of several tools, each once its arguments are complete and valid, in the order of the calls.
+
+    A call that is complete before an earlier one waits for it, so that a replay from the cache has the same order.
+    """
+
+    takes_all: ClassVar[bool] = True
+
+    def begin(self) -> Iterable[Value]:
+        """Show nothing yet."""
+        self._open: dict[int, _OpenCall] = {}
+        return super().begin()
+
+    def add(self, delta: Delta) -> Iterator[Value]:
+        """Show the calls that are complete now."""
+        call = self._open.setdefault(delta.number, _OpenCall(delta.tool))
+        call.feed(delta.text)
+        while waiting := list(self._open.values())[self._count : self._count + 1]:
+            if not waiting[0].texts:
+                return
+            yield from self._show(Part(waiting[0].tool, waiting[0].texts[0]))
+
+    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
+        """Show the calls that couldn't be read while they came, such as those without arguments."""
+        rest = parts[self._count :]
+        values: list[Value] = parse(rest) if rest else []
+        return values
 
 
 def _wrap(shape: Shape) -> Object:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from instructor.exceptions import ModeError
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
@@ -147,3 +148,27 @@ def lacks_of(wire: Wire) -> frozenset[str]:
     """Find the names of the arguments that a wire leaves out of each request."""
     lacks: frozenset[str] = getattr(wire, "lacks", frozenset())
     return lacks
+
+
+_CALLING = (Mode.TOOLS, Mode.RESPONSES_TOOLS)
+
+
+def choose_wires(mode: Mode | None, wires: Mapping[Mode, Wire], provider: str) -> Mapping[Mode, Wire]:
+    """The wires that serve a mode. Parallel tools are called in any mode of a wire in which tools are.
+
+    Args:
+        mode: The mode that the caller chose; None for any.
+        wires: The provider's wires, by mode.
+        provider: The provider's name, for the error.
+
+    Raises:
+        ModeError: There is no such wire.
+    """
+    calling = {name: wire for name, wire in wires.items() if name in _CALLING}
+    chosen = wires if mode is None else {name: wire for name, wire in wires.items() if name is mode}
+    if mode is Mode.PARALLEL_TOOLS:
+        chosen = calling
+    if mode is not None and not chosen:
+        known = [*wires, Mode.PARALLEL_TOOLS] if calling else [*wires]
+        raise ModeError(mode.name, provider, [each.name for each in known])
+    return chosen
