@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Self, SupportsIndex
 
-from instructor import validation as check
+from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.call import Call, Policy, Prompt
@@ -23,11 +23,13 @@ from instructor.exceptions import ConfigurationError, ModeError, NoCanonicalForm
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.locks import make_lock
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
-from instructor.mode import Mode
+from instructor.mode import Mode, resolve_mode
+from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, split_options
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
 from instructor.templating import render_messages, watch_chance
+from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire
@@ -36,29 +38,40 @@ _MOST_PATHS = 8
 """Stores given with ``cache=`` to single calls that a client remembers."""
 
 
-class BaseClient:
+class BaseClient(OldAttributes):
     """The state of a client, its events and counters, and the way from a caller's keywords to a `Call`."""
+
+    _asynchronous = False
 
     def __init__(
         self,
-        adapter: Adapter,
+        client: Any = None,
+        create: Callable[..., Any] | None = None,
+        mode: Mode | str | None = None,
+        provider: str | None = None,
+        hooks: Hooks | None = None,
         *,
-        wires: Mapping[Mode, Wire],
-        mode: Mode | None = None,
+        wires: Mapping[Mode, Wire] | None = None,
         model: str | None = None,
         cache: BaseCache | None = None,
         cache_ttl: float | timedelta | None = None,
         cache_namespace: str | None = None,
-        hooks: Hooks | None = None,
         defaults: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> None:
+        adapter: Adapter = client
+        if wires is None:
+            from instructor.providers.callables import adapt  # not for clients from our factories
+
+            adapter, wires = adapt(client, create, provider or "", self._asynchronous)
+        mode = None if mode is None else resolve_mode(mode)
         if mode is not None and mode not in wires:
             raise ModeError(mode.name, adapter.provider, [known.name for known in wires])
         self._adapter = adapter
         self._wires: Mapping[Mode, Wire] = wires if mode is None else {mode: wires[mode]}
         self._model = model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
-        self._settings, self._defaults = split_options(check.check_defaults(defaults or {}))
+        self._settings, self._defaults = split_options(check.check_defaults({**(defaults or {}), **keywords}))
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
         self._key_builders: dict[Mode, KeyBuilder] = {}
@@ -98,8 +111,8 @@ class BaseClient:
 
     @property
     def provider(self) -> str:
-        """The vendor's name, such as ``"openai"``."""
-        return self._adapter.provider
+        """The vendor's name, such as ``"openai"``: a `Provider` where it is a built-in one."""
+        return name_vendor(self._adapter.provider)
 
     @property
     def model(self) -> str | None:
@@ -171,7 +184,7 @@ class BaseClient:
         own = {"context": settings.context, "strict": settings.strict, "token_budget": settings.token_budget}
         kept = keyed_arguments(self._defaults) | {name: value for name, value in own.items() if value is not None}
         modes = [mode.name for mode in self._wires]
-        return [self.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
+        return [self._adapter.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -221,7 +234,7 @@ class BaseClient:
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
         model = check.check_model(
-            _first(arguments.pop("model", None), self._defaults.get("model")), self._model, self.provider
+            _first(arguments.pop("model", None), self._defaults.get("model")), self._model, self._adapter.provider
         )
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
         namespace = (

@@ -6,14 +6,12 @@ import functools
 from collections.abc import Callable
 from typing import Any, overload
 
-from instructor.client import AsyncInstructor, Instructor
-from instructor.describing import warn_caller
-from instructor.exceptions import ClientError
-from instructor.factory import assemble
-from instructor.mode import Mode
-from instructor.providers.callables import adapt_callable
+from typing_extensions import deprecated
 
-_ORIGINAL = "__instructor_original__"
+from instructor.client import AsyncInstructor, Instructor
+from instructor.exceptions import ClientError
+from instructor.mode import Mode
+from instructor.providers.callables import ORIGINAL, is_async, original_of
 
 
 def from_litellm(
@@ -32,7 +30,7 @@ def from_litellm(
             function. It is called with keywords: ``model``, ``messages``, ``tools`` ...
         mode: How the model is asked for an answer of a given type. Default: by tool calls.
         model: The model of calls that name none, with LiteLLM's own prefix.
-        async_client: Not needed: a coroutine function makes an `AsyncInstructor`.
+        async_client: Whether the function returns awaitables. Default: whether it is a coroutine function.
         provider: The vendor's name, for events.
         **kwargs: ``cache``, ``cache_ttl``, ``cache_namespace`` and ``hooks`` as in `from_provider`; any other keyword
             is a default for each call.
@@ -50,14 +48,9 @@ def from_litellm(
         >>> client.create(int, messages=[{"role": "user", "content": "Anna is 25."}])
         25
     """
-    del async_client
-    vendor, adapter = adapt_callable(original_of(completion), provider)
-    return assemble(adapter, vendor, mode, model, kwargs)
-
-
-def original_of(function: Any) -> Any:
-    """The function below one that `patch` returned; any other as it is."""
-    return getattr(function, _ORIGINAL, function)
+    function = original_of(completion)
+    client_class = AsyncInstructor if async_client or is_async(function) else Instructor
+    return client_class(create=function, mode=mode, provider=provider, model=model, **kwargs)
 
 
 @overload
@@ -77,7 +70,7 @@ def patch(client: Any = None, create: Any = None, mode: Mode | str | None = None
         client: A client of the openai SDK. Its method is replaced, and the client returned.
         create: A function in the shape of that method, in place of a client.
         mode: As in `from_openai`.
-        provider: The vendor's name, or a member of `Provider`. Default: OpenAI.
+        provider: The vendor's name, or a member of `Provider`. Default: the one that the function's client shows.
 
     Returns:
         The client; or, for ``create``, a function that also takes ``response_model``, ``max_retries`` (default 1),
@@ -93,13 +86,13 @@ def patch(client: Any = None, create: Any = None, mode: Mode | str | None = None
         completions.create = patch(create=completions.create, mode=mode, provider=provider)
         return client
     function = original_of(create)
-    maker = from_litellm(function, mode, provider=str(getattr(provider, "value", provider) or "openai"))
+    maker = from_litellm(function, mode, provider=str(getattr(provider, "value", provider) or ""))
     return _make_function(maker, function)
 
 
+@deprecated("patch() takes asynchronous clients too.")
 def apatch(client: Any, mode: Mode | str | None = None) -> Any:
     """`patch` for an asynchronous client, under its name of 0.x."""
-    warn_caller("apatch() is an old name: patch() takes asynchronous clients too.", DeprecationWarning)
     return patch(client, mode=mode)
 
 
@@ -120,5 +113,5 @@ def _make_function(maker: Instructor | AsyncInstructor, function: Callable[..., 
             return maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
         made = create
-    setattr(made, _ORIGINAL, function)
+    setattr(made, ORIGINAL, function)
     return made

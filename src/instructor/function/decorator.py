@@ -17,7 +17,7 @@ from instructor.engine.lookup import through_cache
 from instructor.engine.path import make_path
 from instructor.function.codec import FunctionCodec
 from instructor.function.question import Function, FunctionQuestion
-from instructor.validation import check_seconds
+from instructor.checks import check_seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
 
