@@ -19,6 +19,7 @@ FUNCTION_LINES = 60
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
     "usage",
+    "vendor_names",
 }
 KNOWS: dict[str, set[str]] = {
     "credentials": set(),
@@ -33,6 +34,8 @@ KNOWS: dict[str, set[str]] = {
     "mode": {"describing", "exceptions"},
     "messages": set(),
     "usage": set(),
+    "vendor_names": set(),
+    "old_attributes": set(),
     "templating": GROUND,
     "wires": GROUND,
     "cache": GROUND,
@@ -47,13 +50,24 @@ KNOWS: dict[str, set[str]] = {
     "methods": GROUND | {"cache", "options", "streams"},
     "checks": GROUND | {"wires", "cache", "providers.adapter", "engine", "options"},
     "base_client": GROUND
-    | {"wires", "cache", "providers.adapter", "engine", "options", "checks", "templating", "streams"},
+    | {"wires", "cache", "providers.adapter", "providers", "engine", "options", "checks", "templating", "streams"}
+    | {"old_attributes"},
     "client": GROUND | {"wires", "cache", "providers.adapter", "engine", "methods", "base_client", "streams"},
-    "factory": GROUND
-    | {"wires", "cache", "providers.adapter", "providers", "offline", "engine", "client", "checks"},
+    "factory": GROUND | {"wires", "cache", "providers.adapter", "providers", "offline", "engine", "client", "checks"},
     "patching": GROUND | {"client", "factory", "providers"},
     "dsl": GROUND | {"client", "engine", "streaming", "wires"},
-    "core": GROUND,
+    "vendor_factories": GROUND | {"client", "factory", "providers"},
+    "distil": GROUND | {"client", "factory", "dsl"},
+    "batch": GROUND,
+    # Import paths of 1.x.
+    "core": GROUND | {"client", "factory", "patching"},
+    "processing": GROUND | {"dsl", "engine", "providers"},
+    "validation": GROUND | {"dsl"},
+    "utils": GROUND | {"dsl", "providers", "wires"},
+    "auto_client": {"factory"},
+    "function_calls": {"dsl"},
+    "models": set(),
+    "v2": set(),
     "__main__": {"cli"},
     "cli": GROUND | {"cache", "client", "factory", ""},
 }

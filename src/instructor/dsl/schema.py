@@ -98,11 +98,16 @@ class ResponseSchema(BaseModel):
             InstructorError: It is cut off, refused, or holds no answer.
         """
         del provider
-        wire, asked = _wire_of(completion), Mode(mode)
-        response_type = make_response_type(cls)
-        parts = wire.read(completion, asked, [spec.name for spec in response_type.specs], response_type.specs)
-        read: Self = response_type.parse(parts, bool(strict), validation_context)
+        read: Self = read_completion(cls, completion, mode, strict=bool(strict), context=validation_context)
         return read
+
+
+def read_completion(model: Any, completion: Any, mode: Mode | str, *, strict: bool, context: Any) -> Any:
+    """Read an answer of a given type out of an SDK's completion; see `ResponseSchema.from_response`."""
+    wire, asked = _wire_of(completion), Mode(mode)
+    response_type = make_response_type(model)
+    parts = wire.read(completion, asked, [spec.name for spec in response_type.specs], response_type.specs)
+    return response_type.parse(parts, strict, context)
 
 
 OpenAISchema = ResponseSchema

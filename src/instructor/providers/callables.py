@@ -107,7 +107,7 @@ def adapt(client: Any, create: Callable[..., Any] | None, provider: str, asynchr
     if wrap is not None:
         vendor, adapter = wrap(client, asynchronous)
     else:
-        function = original_of(_method_of(client) if create is None else create)
+        function = original_of(method_of(client) if create is None else create)
         operation = _OPERATIONS.get(type(getattr(function, "__self__", None)).__name__, _CHAT)
         vendor, adapter = adapt_callable(function, provider, asynchronous=asynchronous or is_async(function))
     if adapter.asynchronous != asynchronous:
@@ -176,15 +176,22 @@ def is_async(function: Any) -> bool:
     while isinstance(function, functools.partial) or hasattr(function, "__wrapped__"):
         function = function.func if isinstance(function, functools.partial) else function.__wrapped__
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)  # a mock has them without being a function
-    call = getattr(type(function), "__call__", None)
-    return bool(isinstance(flags, int) and flags & inspect.CO_COROUTINE) or inspect.iscoroutinefunction(call)
+    is_coroutine = isinstance(flags, int) and bool(flags & inspect.CO_COROUTINE)
+    return is_coroutine or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _package_of(client: Any) -> str:
-    return str(getattr(client, "__class__", type(client)).__module__).partition(".")[0]  # a mock with a spec names its own
+    return str(getattr(client, "__class__", type(client)).__module__).partition(".")[
+        0
+    ]  # a mock with a spec names its own
 
 
-def _method_of(client: Any) -> Callable[..., Any]:
+def method_of(client: Any) -> Callable[..., Any]:
+    """The method of an SDK's client that sends a conversation, where it is named as OpenAI's.
+
+    Raises:
+        ClientError: There is none.
+    """
     method = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
     if method is None:
         raise ClientError(
@@ -199,8 +206,8 @@ def _wrap_google(client: Any, asynchronous: bool) -> tuple[Vendor, Adapter]:
 
 
 _WRAPPERS: Mapping[str, Callable[[Any, bool], tuple[Vendor, Adapter]]] = {
-    "openai": lambda client, asynchronous: openai.wrap_client(client),
-    "anthropic": lambda client, asynchronous: anthropic.wrap_client(client, beta=False),
+    "openai": lambda client, _: openai.wrap_client(client),
+    "anthropic": lambda client, _: anthropic.wrap_client(client, beta=False),
     "google": _wrap_google,
 }
 _CHAT = "chat.completions.create"
