@@ -29,6 +29,7 @@ PAGES = [
         "CONTRIBUTING.md",
         "docs/architecture.md",
         "docs/providers.md",
+        "docs/migrating.md",
         "examples/README.md",
         "benchmarks/README.md",
     )

@@ -165,9 +165,10 @@ def check_messages(messages: object, arguments: Request) -> Messages:
         return []
     if messages is None and "input" in arguments:
         messages = arguments.pop("input")
-        messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
     if messages is None:
         raise _missing_messages(arguments)
+    if isinstance(messages, str) and messages.strip():
+        return [{"role": "user", "content": messages}]
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
     if not messages:

@@ -119,6 +119,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> user, type(completion).__name__
             (User(name='Anna', age=25), 'ChatCompletion')
         """
+        if isinstance(response_model, list):  # the order of 1.x
+            response_model, messages = messages, response_model
         found = self._lookup(response_model, messages, keywords, True)
         if found is not MISSING and type(found) is not Unserved:
             return found
@@ -187,6 +189,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> list(client.create_iterable(response_model=User, messages=messages))
             [User(name='Anna', age=25)]
         """
+        if isinstance(response_model, list):  # the order of 1.x
+            response_model, messages = messages, response_model
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Any]:
@@ -263,6 +267,8 @@ class AsyncInstructor(BaseClient):
         Raises:
             InstructorError: As `Instructor.create`.
         """
+        if isinstance(response_model, list):  # the order of 1.x
+            response_model, messages = messages, response_model
         found = self._lookup(response_model, messages, keywords, True)
         if type(found) is Reading:
             read = await found.find(found.key)
@@ -285,6 +291,8 @@ class AsyncInstructor(BaseClient):
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
     ) -> Any:
         """As `Instructor.create_iterable`; ``async for`` takes the items."""
+        if isinstance(response_model, list):  # the order of 1.x
+            response_model, messages = messages, response_model
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Any]:

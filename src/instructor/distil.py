@@ -85,6 +85,8 @@ class Instructions:
     @overload
     def distil(
         self,
+        function: None = None,
+        /,
         *,
         name: str | None = None,
         mode: Literal["distil", "dispatch"] = "distil",
@@ -94,11 +96,11 @@ class Instructions:
 
     def distil(
         self,
-        function: Any = None,
+        function: Callable[..., Any] | None = None,
         /,
         *,
         name: str | None = None,
-        mode: Literal["distil", "dispatch"] = "distil",
+        mode: str = "distil",
         model: str | None = None,
         fine_tune_format: FinetuneFormat | None = None,
     ) -> Any:

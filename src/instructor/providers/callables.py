@@ -34,7 +34,11 @@ SDK_CODECS: Mapping[str, Codec] = {
         {"ChatCompletionResponse": "cerebras.cloud.sdk.types.chat.chat_completion"}, write_members, construct_members
     ),
     "together": Codec({"ChatCompletion": "together.types.chat"}, write_members, construct_members),
-    "fireworks": Codec({"ChatCompletion": "fireworks.types.chat"}, write_members, construct_members),
+    "fireworks": Codec(
+        {"CompletionCreateResponse": "fireworks.types.chat.completion_create_response"},
+        write_members,
+        construct_members,
+    ),
 }
 """The completions of SDKs whose method takes and returns what OpenAI's does, by the SDK's package."""
 
@@ -85,7 +89,7 @@ class ShapedCodec:
         return self._streams.make(kind if kind in kinds else next(iter(kinds)), body)
 
 
-_CODECS: Mapping[str, Codec] = {"openai": openai.CODEC, **SDK_CODECS}
+_CODECS: Mapping[str, Codec] = {"openai": openai.CODEC, "anthropic": anthropic.CODEC, **SDK_CODECS}
 
 
 def adapt(client: Any, create: Callable[..., Any] | None, provider: str, asynchronous: bool) -> tuple[Adapter, Wires]:
@@ -109,7 +113,8 @@ def adapt(client: Any, create: Callable[..., Any] | None, provider: str, asynchr
     else:
         function = original_of(method_of(client) if create is None else create)
         operation = _OPERATIONS.get(type(getattr(function, "__self__", None)).__name__, _CHAT)
-        vendor, adapter = adapt_callable(function, provider, asynchronous=asynchronous or is_async(function))
+        is_later = asynchronous or is_async(function)
+        vendor, adapter = adapt_callable(function, provider, asynchronous=is_later, client=client)
     if adapter.asynchronous != asynchronous:
         wanted = "AsyncInstructor" if adapter.asynchronous else "Instructor"
         raise ClientError(f"What was passed is for the other kind of client. Use {wanted}(...) with it.")
@@ -118,7 +123,7 @@ def adapt(client: Any, create: Callable[..., Any] | None, provider: str, asynchr
 
 
 def adapt_callable(
-    function: Callable[..., Any], provider: str = "", *, asynchronous: bool | None = None
+    function: Callable[..., Any], provider: str = "", *, asynchronous: bool | None = None, client: Any = None
 ) -> tuple[Vendor, Adapter]:
     """Make the adapter over a function in the shape of ``chat.completions.create``.
 
@@ -130,6 +135,7 @@ def adapt_callable(
         provider: The vendor's name, for what its models can do and for events. Default: the one that the client of
             its SDK shows, else OpenAI.
         asynchronous: Whether it returns awaitables. Default: what it looks like.
+        client: What ``client.client`` is. Default: the SDK's client that the function is a method of.
 
     Raises:
         ConfigurationError: It can't be called.
@@ -137,17 +143,17 @@ def adapt_callable(
     if not callable(function):
         raise ConfigurationError(f"create= is a {type(function).__name__}; pass a function such as litellm.completion.")
     asynchronous = is_async(function) if asynchronous is None else asynchronous
-    client = getattr(getattr(function, "__self__", None), "_client", None)
-    package = _package_of(client)
+    owner = getattr(getattr(function, "__self__", None), "_client", None)
+    package = _package_of(owner)
     vendor = find_vendor(provider or "openai")
     endpoint: Mapping[str, Any] = identify(function)
     streams: Codec | DataCodec = openai.CODEC
-    if package == "openai":
-        known, adapter = openai.wrap_client(client)
+    if package in ("openai", "anthropic"):
+        known, adapter = _WRAPPERS[package](owner, asynchronous)
         vendor = find_vendor(provider) if provider and known.name == "openai" else known
         endpoint = adapter.endpoint
-    elif package in SDK_CODECS and read_client_url(client):
-        endpoint, streams = openai.describe_client(client), SDK_CODECS[package]
+    elif package in SDK_CODECS and read_client_url(owner):
+        endpoint, streams = openai.describe_client(owner), SDK_CODECS[package]
     if (getattr(function, "__module__", None) or "").partition(".")[0] == "litellm":
         streams = SDK_CODECS["litellm"]
     return vendor, FunctionAdapter(
@@ -156,7 +162,7 @@ def adapt_callable(
         asynchronous=asynchronous,
         endpoint=endpoint,
         codec=ShapedCodec(streams),
-        client=client or function,
+        client=next((found for found in (client, owner) if found is not None), function),
     )
 
 

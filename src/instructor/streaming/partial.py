@@ -199,7 +199,9 @@ def _make_partial(model: type[BaseModel]) -> type[BaseModel]:
     try:
         fields = {name: (_partial_annotation(field.annotation) | None, _optional(field))
                   for name, field in model.model_fields.items()}  # fmt: skip
-        made = create_model(name, __base__=model, __module__=model.__module__, **cast("dict[str, Any]", fields))
+        # With its docstring, because a base class of the user's may insist on one.
+        rest: dict[str, Any] = {"__module__": model.__module__, "__doc__": model.__doc__, **fields}
+        made = create_model(name, __base__=model, **rest)
     finally:
         delattr(model, _PARTIAL)
     setattr(made, _WHOLE, model)
