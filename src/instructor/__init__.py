@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.mode import Mode
-    from instructor.patching import apatch, from_litellm, patch
+    from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
     from instructor.processing.response import handle_response_model
     from instructor.providers.registry import register_provider
     from instructor.streaming.partial import Partial

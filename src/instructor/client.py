@@ -119,7 +119,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> user, type(completion).__name__
             (User(name='Anna', age=25), 'ChatCompletion')
         """
-        if isinstance(response_model, list):  # the order of 1.x
+        is_turned = isinstance(response_model, list)  # the order of 1.x
+        if is_turned:
             response_model, messages = messages, response_model
         found = self._lookup(response_model, messages, keywords, True)
         if found is not MISSING and type(found) is not Unserved:
@@ -189,7 +190,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> list(client.create_iterable(response_model=User, messages=messages))
             [User(name='Anna', age=25)]
         """
-        if isinstance(response_model, list):  # the order of 1.x
+        is_turned = isinstance(response_model, list)  # the order of 1.x
+        if is_turned:
             response_model, messages = messages, response_model
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
@@ -267,7 +269,8 @@ class AsyncInstructor(BaseClient):
         Raises:
             InstructorError: As `Instructor.create`.
         """
-        if isinstance(response_model, list):  # the order of 1.x
+        is_turned = isinstance(response_model, list)  # the order of 1.x
+        if is_turned:
             response_model, messages = messages, response_model
         found = self._lookup(response_model, messages, keywords, True)
         if type(found) is Reading:
@@ -291,7 +294,8 @@ class AsyncInstructor(BaseClient):
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
     ) -> Any:
         """As `Instructor.create_iterable`; ``async for`` takes the items."""
-        if isinstance(response_model, list):  # the order of 1.x
+        is_turned = isinstance(response_model, list)  # the order of 1.x
+        if is_turned:
             response_model, messages = messages, response_model
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 

@@ -100,7 +100,7 @@ class Instructions:
         /,
         *,
         name: str | None = None,
-        mode: str = "distil",
+        mode: Literal["distil", "dispatch"] = "distil",
         model: str | None = None,
         fine_tune_format: FinetuneFormat | None = None,
     ) -> Any:
@@ -173,10 +173,11 @@ class Instructions:
         if model is None and not isinstance(self.client, Instructor):
             raise ConfigurationError('mode="dispatch" needs the model to ask: @instructions.distil(model=...).')
         if self.client is None:
-            client: Any = from_provider(f"openai/{model}")
+            client = from_provider(f"openai/{model}")
         else:
             client = self.client if isinstance(self.client, Instructor) else from_openai(self.client)
-        return client.create(returns, self._messages(function, args, kwargs, name), model=model)
+        ask = cast("Callable[..., Any]", client.create)
+        return ask(returns, self._messages(function, args, kwargs, name), model=model)
 
     def _messages(self, function: Any, args: Any, kwargs: Any, name: str | None) -> list[dict[str, Any]]:
         shown = [*(repr(value) for value in args), *(f"{key}={value!r}" for key, value in kwargs.items())]

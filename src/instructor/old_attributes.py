@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 
 class OldAttributes:
@@ -11,7 +11,6 @@ class OldAttributes:
 
     _defaults: dict[str, Any]
     _model: str | None
-    create: Callable[..., Any]
 
     @property
     def kwargs(self) -> dict[str, Any]:
@@ -26,7 +25,8 @@ class OldAttributes:
     @property
     def create_fn(self) -> Callable[..., Any]:
         """The method `create`."""
-        return self.create
+        client: Any = self
+        return cast("Callable[..., Any]", client.create)
 
     def handle_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return a call's keywords with those for every call beneath them."""

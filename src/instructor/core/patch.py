@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from instructor.patching import apatch, patch
+from instructor.patching import apatch, patch  # pyright: ignore[reportDeprecated]
 
 InstructorChatCompletionCreate: TypeAlias = Callable[..., Any]
 """What ``patch(create=...)`` makes of a function."""

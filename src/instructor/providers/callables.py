@@ -66,7 +66,7 @@ class ShapedCodec:
         package = _package_of(completion)
         codec = _CODECS.get(package)
         if codec is None:
-            raise CacheEntryError(f"A completion of type {type(completion).__name__} cannot be stored.")
+            raise CacheEntryError(f"A completion of type {_class_of(completion).__name__} cannot be stored.")
         text = codec.dump(completion)
         return text if codec is openai.CODEC else _DATA.dump({"sdk": package, "text": text})
 
@@ -187,9 +187,11 @@ def is_async(function: Any) -> bool:
 
 
 def _package_of(client: Any) -> str:
-    return str(getattr(client, "__class__", type(client)).__module__).partition(".")[
-        0
-    ]  # a mock with a spec names its own
+    return str(_class_of(client).__module__).partition(".")[0]
+
+
+def _class_of(value: object) -> type:
+    return value.__class__  # a mock with a spec names the class that it stands for
 
 
 def method_of(client: Any) -> Callable[..., Any]:
