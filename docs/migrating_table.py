@@ -17,7 +17,6 @@ BEGIN, END = "<!-- table: names -->\n", "<!-- end -->"
 _OUT, _BETTER, _LATER = "left out", "better", "later"
 _TYPES = (_OUT, "a type variable or an alias of its own annotations; write your own")
 _INSIDE = (_OUT, "an inner step of its engine, which this package doesn't have; `create` does the whole")
-_MEDIA = (_LATER, "media come in a later version; use content parts in the provider's own form")
 _BATCH = (_LATER, "batches come in a later version; use `create` in threads or tasks, or `instructor extract`")
 _CALLED = "can be imported; raises a `ConfigurationError` when it is called: "
 _GEMINI = (_OUT, "for an SDK that Google has ended; `from_genai` and `from_provider` speak google-genai")
@@ -26,12 +25,10 @@ _VENDOR = (_BETTER, "also streams and caches; the completion is of the SDK's own
 
 NOTES: Mapping[str, tuple[str, str]] = {
     "AsyncInstructor": (_BETTER, "the same constructor; streams, shares calls under way, closes"),
-    "Audio": _MEDIA,
     "BatchJob": (_LATER, _CALLED + "use `create` in threads or tasks, or `instructor extract`"),
     "BatchProcessor": (_LATER, _CALLED + "use `create` in threads or tasks, or `instructor extract`"),
     "BatchRequest": (_LATER, _CALLED + "use `create` in threads or tasks, or `instructor extract`"),
     "CitationMixin": (_BETTER, "finds the nearest passage in time linear in the text"),
-    "Image": _MEDIA,
     "Instructions": (
         _BETTER,
         "its lines need no `logging.basicConfig`; a client is made when a model is asked, not before",
@@ -70,14 +67,6 @@ NOTES: Mapping[str, tuple[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            *("ImageParams", "ImageParamsBase", "ImageWithCacheControl", "PDF", "PDFWithCacheControl"),
-            *("PDFWithGenaiFile", "autodetect_media", "convert_contents", "convert_messages"),
-            "extract_genai_multimodal_content",
-        ),
-        _MEDIA,
-    ),
-    **dict.fromkeys(
-        (
             *("ASYNC_MODEL_VALIDATOR_KEY", "ASYNC_VALIDATOR_KEY", "AsyncValidationContext"),
             *("async_field_validator", "async_model_validator"),
         ),
@@ -85,7 +74,8 @@ NOTES: Mapping[str, tuple[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            *("convert_to_genai_messages", "extract_genai_system_message", "map_to_gemini_function_schema"),
+            *("convert_to_genai_messages", "extract_genai_multimodal_content", "extract_genai_system_message"),
+            "map_to_gemini_function_schema",
             *("transform_to_gemini_prompt", "update_gemini_kwargs", "update_genai_kwargs", "verify_no_unions"),
             *("VertexAIParallelModel",),
         ),
@@ -95,7 +85,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
         (
             *("CompletionErrorHandler", "CompletionKwargsHandler", "CompletionResponseHandler"),
             *("CompletionUsageHandler", "ParseErrorHandler", "T_Model", "T_ParamSpec", "T_Retval", "Model"),
-            "OpenAIChatKwargs",
+            *("ImageParams", "ImageParamsBase", "OpenAIChatKwargs"),
         ),
         _TYPES,
     ),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
+    from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
     from instructor.processing.response import handle_response_model
@@ -76,6 +77,7 @@ else:
         __name__,
         {
             "AsyncInstructor": "instructor.client",
+            "Audio": "instructor.media.medium",
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
             "BatchJob": "instructor.batch",
@@ -87,6 +89,7 @@ else:
             "FinetuneFormat": "instructor.distil",
             "HookName": "instructor.hooks",
             "Hooks": "instructor.hooks",
+            "Image": "instructor.media.medium",
             "Instructions": "instructor.distil",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
@@ -94,6 +97,7 @@ else:
             "Mode": "instructor.mode",
             "OpenAISchema": "instructor.dsl.schema",
             "Partial": "instructor.streaming.partial",
+            "PDF": "instructor.media.medium",
             "Provider": "instructor.vendor_names",
             "RedisCache": "instructor.cache",
             "ResponseSchema": "instructor.dsl.schema",
@@ -139,8 +143,9 @@ else:
 
 __version__ = "1.99.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
+    "Audio",
     "AutoCache",
     "BaseCache",
     "BatchJob",
@@ -152,12 +157,14 @@ __all__ = [
     "FinetuneFormat",
     "HookName",
     "Hooks",
+    "Image",
     "Instructions",
     "Instructor",
     "IterableModel",
     "Maybe",
     "Mode",
     "OpenAISchema",
+    "PDF",
     "Partial",
     "Provider",
     "RedisCache",

@@ -10,7 +10,7 @@ from instructor.exceptions import ConfigurationError
 class _NotYet(type):
     """The class of a name that can be imported, and not used."""
 
-    def __call__(cls, *args: Any, **keywords: Any) -> Any:
+    def __call__(cls, *args: object, **keywords: object) -> Any:
         del args, keywords
         raise ConfigurationError(
             f"{cls.__name__}: the providers' batch APIs come in a later version. Until then use create() in threads "

@@ -11,7 +11,7 @@ import logging
 import textwrap
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from pydantic import BaseModel
 
@@ -19,9 +19,12 @@ from instructor.client import Instructor
 from instructor.dsl.schema import generate_openai_schema
 from instructor.exceptions import ConfigurationError
 from instructor.factory import from_openai, from_provider
+from instructor.messages import Messages
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=BaseModel)
+_Tracked: TypeAlias = Callable[..., BaseModel]
+_Arguments: TypeAlias = Mapping[str, object]
 
 
 class FinetuneFormat(enum.Enum):
@@ -96,7 +99,7 @@ class Instructions:
 
     def distil(
         self,
-        function: Callable[..., Any] | None = None,
+        function: _Tracked | None = None,
         /,
         *,
         name: str | None = None,
@@ -119,11 +122,11 @@ class Instructions:
         if mode not in ("distil", "dispatch"):
             raise ConfigurationError(f'mode is {mode!r}. Pass "distil" or "dispatch".')
 
-        def decorate(target: Callable[..., Any]) -> Callable[..., Any]:
+        def decorate(target: _Tracked) -> _Tracked:
             returns = _return_model(target)
 
             @functools.wraps(target)
-            def call(*args: Any, **kwargs: Any) -> Any:
+            def call(*args: object, **kwargs: object) -> BaseModel:
                 if mode == "dispatch":
                     return self._ask(target, args, kwargs, returns, name, model)
                 answer = target(*args, **kwargs)
@@ -136,9 +139,9 @@ class Instructions:
 
     def track(
         self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        fn: _Tracked,
+        args: tuple[object, ...],
+        kwargs: _Arguments,
         resp: BaseModel,
         name: str | None = None,
         finetune_format: FinetuneFormat = FinetuneFormat.MESSAGES,
@@ -154,7 +157,7 @@ class Instructions:
             finetune_format: What the line holds.
         """
         if finetune_format is FinetuneFormat.RAW:
-            body: dict[str, Any] = {
+            body: dict[str, object] = {
                 "fn_name": name or fn.__name__,
                 "fn_repr": _describe(fn, whole=True),
                 "args": args,
@@ -165,21 +168,30 @@ class Instructions:
         else:
             schema = generate_openai_schema(type(resp))
             arguments = json.dumps(resp.model_dump(mode="json"), indent=self.indent)
-            said = {"role": "assistant", "function_call": {"name": schema["name"], "arguments": arguments}}
-            body = {"messages": [*self._messages(fn, args, kwargs, name), said], "functions": [schema]}
+            answer = {"role": "assistant", "function_call": {"name": schema["name"], "arguments": arguments}}
+            body = {"messages": [*self._messages(fn, args, kwargs, name), answer], "functions": [schema]}
         self.logger.info("%s", json.dumps(body, default=str))
 
-    def _ask(self, function: Any, args: Any, kwargs: Any, returns: Any, name: str | None, model: str | None) -> Any:
+    def _ask(
+        self,
+        function: _Tracked,
+        args: tuple[object, ...],
+        kwargs: _Arguments,
+        returns: type[BaseModel],
+        name: str | None,
+        model: str | None,
+    ) -> BaseModel:
         if model is None and not isinstance(self.client, Instructor):
             raise ConfigurationError('mode="dispatch" needs the model to ask: @instructions.distil(model=...).')
-        if self.client is None:
+        client: Any = self.client
+        if client is None:
             client = from_provider(f"openai/{model}")
-        else:
-            client = self.client if isinstance(self.client, Instructor) else from_openai(self.client)
-        ask = cast("Callable[..., Any]", client.create)
+        elif not isinstance(client, Instructor):
+            client = cast("Instructor", from_openai(client))
+        ask: _Tracked = client.create
         return ask(returns, self._messages(function, args, kwargs, name), model=model)
 
-    def _messages(self, function: Any, args: Any, kwargs: Any, name: str | None) -> list[dict[str, Any]]:
+    def _messages(self, function: _Tracked, args: tuple[object, ...], kwargs: _Arguments, name: str | None) -> Messages:
         shown = [*(repr(value) for value in args), *(f"{key}={value!r}" for key, value in kwargs.items())]
         system = f"Return what this function would return:\n\n{_describe(function, whole=self.include_code_body)}"
         return [
@@ -188,14 +200,14 @@ class Instructions:
         ]
 
 
-def _return_model(function: Callable[..., Any]) -> type[BaseModel]:
+def _return_model(function: _Tracked) -> type[BaseModel]:
     returns = inspect.signature(function, eval_str=True).return_annotation
     if isinstance(returns, type) and issubclass(returns, BaseModel) and returns is not BaseModel:
         return returns
     raise ConfigurationError(f"{function.__name__} must say that it returns a pydantic model: def f(...) -> User.")
 
 
-def _describe(function: Callable[..., Any], *, whole: bool) -> str:
+def _describe(function: _Tracked, *, whole: bool) -> str:
     """The source of a function without its decorators; only signature and docstring, unless it is to be whole."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))

@@ -8,11 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-_MEDIA = "content parts in the provider's own form, such as {'type': 'image_url', ...}"
-
 INSTEAD: Final[Mapping[str, str]] = {
-    "Audio": _MEDIA,
-    "Image": _MEDIA,
     "v2": "the names of the package itself",
 }
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from instructor.messages import Request, Value
+
 
 class OldAttributes:
     """What `BaseClient` inherits. New programs need none of these."""
 
-    _defaults: dict[str, Any]
+    _defaults: Request
     _model: str | None
 
     @property
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> Request:
         """The keywords for every call, the model among them. A copy."""
         return {**({} if self._model is None else {"model": self._model}), **self._defaults}
 
@@ -23,11 +25,11 @@ class OldAttributes:
         return self._model
 
     @property
-    def create_fn(self) -> Callable[..., Any]:
+    def create_fn(self) -> Callable[..., Value]:
         """The method `create`."""
         client: Any = self
-        return cast("Callable[..., Any]", client.create)
+        return cast("Callable[..., Value]", client.create)
 
-    def handle_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def handle_kwargs(self, kwargs: Mapping[str, object]) -> Request:
         """Return a call's keywords with those for every call beneath them."""
         return {**self.kwargs, **kwargs}

@@ -10,25 +10,26 @@ from typing_extensions import deprecated
 
 from instructor.client import AsyncInstructor, Instructor
 from instructor.exceptions import ClientError
+from instructor.messages import Completion, Conversation, ResponseModel
 from instructor.mode import Mode
 from instructor.providers.callables import ORIGINAL, is_async, original_of
 
 
 def from_litellm(
-    completion: Callable[..., Any],
+    completion: Callable[..., Completion],
     mode: Mode | str | None = None,
     *,
     model: str | None = None,
     async_client: bool | None = None,
     provider: str = "litellm",
     **kwargs: Any,
-) -> Any:
+) -> Completion:
     """Make a client from LiteLLM's functions, or from any other that takes and returns what OpenAI's chat API does.
 
     Args:
         completion: ``litellm.completion``, ``litellm.acompletion``, the same methods of a ``Router``, or your own
             function. It is called with keywords: ``model``, ``messages``, ``tools`` ...
-        mode: How the model is asked for an answer of a given type. Default: by tool calls.
+        mode: How the model is asked for an answer of a type. Default: by tool calls.
         model: The model of calls that name none, with LiteLLM's own prefix.
         async_client: Whether the function returns awaitables. Default: whether it is a coroutine function.
         provider: The vendor's name, for events.
@@ -54,14 +55,16 @@ def from_litellm(
 
 
 @overload
-def patch(client: Any, create: None = None, mode: Mode | str | None = None, provider: Any = None) -> Any: ...
+def patch(client: Any, create: None = None, mode: Mode | str | None = None, provider: object = None) -> Completion: ...
 @overload
 def patch(
-    client: None = None, *, create: Callable[..., Any], mode: Mode | str | None = None, provider: Any = None
-) -> Callable[..., Any]: ...
+    client: None = None, *, create: Callable[..., Completion], mode: Mode | str | None = None, provider: object = None
+) -> Callable[..., Completion]: ...
 
 
-def patch(client: Any = None, create: Any = None, mode: Mode | str | None = None, provider: Any = None) -> Any:
+def patch(
+    client: Any = None, create: Any = None, mode: Mode | str | None = None, provider: object = None
+) -> Completion:
     """Let ``client.chat.completions.create``, or a function like it, take a ``response_model``.
 
     For new programs `from_openai` is better: it leaves the SDK's client as it is, and has all methods.
@@ -91,25 +94,29 @@ def patch(client: Any = None, create: Any = None, mode: Mode | str | None = None
 
 
 @deprecated("patch() takes asynchronous clients too.")
-def apatch(client: Any, mode: Mode | str | None = None) -> Any:
+def apatch(client: Any, mode: Mode | str | None = None) -> Completion:
     """`patch` for an asynchronous client, under its name of 0.x."""
     return patch(client, mode=mode)
 
 
-def _make_function(maker: Instructor | AsyncInstructor, function: Callable[..., Any]) -> Callable[..., Any]:
+def _make_function(
+    maker: Instructor | AsyncInstructor, function: Callable[..., Completion]
+) -> Callable[..., Completion]:
     if isinstance(maker, AsyncInstructor):
 
         @functools.wraps(function)
         async def create_async(
-            response_model: Any = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
-        ) -> Any:
+            response_model: ResponseModel = None, messages: Conversation = None, max_retries: Any = 1, **keywords: Any
+        ) -> Completion:
             return await maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
-        made: Callable[..., Any] = create_async
+        made: Callable[..., Completion] = create_async
     else:
 
         @functools.wraps(function)
-        def create(response_model: Any = None, messages: Any = None, max_retries: Any = 1, **keywords: Any) -> Any:
+        def create(
+            response_model: ResponseModel = None, messages: Conversation = None, max_retries: Any = 1, **keywords: Any
+        ) -> Completion:
             return maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
         made = create

@@ -30,7 +30,7 @@ def _factory(vendor: str) -> Factory:
 
 
 def _refusal(vendor: str, instead: str) -> Factory:
-    def refuse(*args: Any, **kwargs: Any) -> AnyClient:
+    def refuse(*args: object, **kwargs: object) -> AnyClient:
         del args, kwargs
         raise ConfigurationError(f"from_{vendor}() is not here yet. Use {instead}.")
 

@@ -322,7 +322,7 @@ def annotated(metadata: Any) -> Any:
     return Annotated[int, metadata]
 
 
-def test_annotations_that_python_calls_equal_are_told_apart() -> None:
+def test_annotations_that_python_calls_equal_have_plans_of_their_own() -> None:
     plans = Plans()
     for one, other in [
         (Cat | Dog, Dog | Cat),
@@ -336,7 +336,7 @@ def test_annotations_that_python_calls_equal_are_told_apart() -> None:
     assert plans.make(Annotated[int, Field(gt=0)]) is not plans.make(Annotated[int, Field(gt=1)])
 
 
-def test_metadata_that_is_equal_only_by_a_users_word_is_told_apart() -> None:
+def test_metadata_that_is_equal_only_by_a_users_word_has_a_plan_of_its_own() -> None:
     @dataclasses.dataclass
     class Hint:
         text: str = dataclasses.field(repr=False, compare=False)

@@ -20,6 +20,7 @@ class PartialBase(metaclass=_PartialType):
     """Every ``Partial[User]`` counts as a subclass of this, so that programs can tell it from other response models.
 
     Example:
+        >>> from pydantic import BaseModel
         >>> class User(BaseModel):
         ...     name: str
         >>> issubclass(Partial[User], PartialBase), issubclass(User, PartialBase)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, create_model
 
 from instructor.engine.response_type import make_response_type
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Completion, ResponseModel, Value
 from instructor.mode import Mode
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.genai import GENAI
@@ -21,15 +23,15 @@ _WIRES: tuple[Wire, ...] = (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, G
 class _ClassProperty:
     """A property of a class."""
 
-    def __init__(self, get: Any) -> None:
+    def __init__(self, get: Callable[[type[BaseModel]], object]) -> None:
         self._get = get
         self.__doc__ = get.__doc__
 
-    def __get__(self, instance: object, owner: type[BaseModel]) -> Any:
+    def __get__(self, instance: object, owner: type[BaseModel]) -> object:
         return self._get(owner)
 
 
-def _tool_of(model: Any, wire: Wire) -> dict[str, Any]:
+def _tool_of(model: ResponseModel, wire: Wire) -> dict[str, Any]:
     [spec] = make_response_type(model).specs
     arguments = wire.bind(spec, wire.modes[0], strict=False).arguments
     return cast("dict[str, Any]", arguments["tools"][0])
@@ -78,11 +80,11 @@ class ResponseSchema(BaseModel):
     @classmethod
     def from_response(
         cls,
-        completion: Any,
-        validation_context: dict[str, Any] | None = None,
+        completion: Completion,
+        validation_context: Mapping[str, object] | None = None,
         strict: bool | None = None,
         mode: Mode | str = Mode.TOOLS,
-        provider: Any = None,
+        provider: object = None,
     ) -> Self:
         """Read an instance out of an SDK's completion.
 
@@ -102,8 +104,15 @@ class ResponseSchema(BaseModel):
         return read
 
 
-def read_completion(model: Any, completion: Any, mode: Mode | str, *, strict: bool, context: Any) -> Any:
-    """Read an answer of a given type out of an SDK's completion; see `ResponseSchema.from_response`."""
+def read_completion(
+    model: ResponseModel,
+    completion: Completion,
+    mode: Mode | str,
+    *,
+    strict: bool,
+    context: Mapping[str, object] | None,
+) -> Value:
+    """Read an answer of a type out of an SDK's completion; see `ResponseSchema.from_response`."""
     wire, asked = _wire_of(completion), Mode(mode)
     response_type = make_response_type(model)
     parts = wire.read(completion, asked, [spec.name for spec in response_type.specs], response_type.specs)
@@ -116,7 +125,7 @@ _KINDS = {"ChatCompletion": OPENAI_CHAT, "ModelResponse": OPENAI_CHAT, "Response
           "Message": ANTHROPIC_MESSAGES, "BetaMessage": ANTHROPIC_MESSAGES, "GenerateContentResponse": GENAI}  # fmt: skip
 
 
-def _wire_of(completion: Any) -> Wire:
+def _wire_of(completion: Completion) -> Wire:
     wire = _KINDS.get(type(completion).__name__)
     if wire is None:
         raise ConfigurationError(

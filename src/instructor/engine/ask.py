@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Emit, Flow, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.effects import Emit, Fetch, Flow, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.open_stream import END, OpenStream
 from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import (
@@ -26,9 +26,10 @@ from instructor.options import suggest_keyword
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
+from instructor.wires.text import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from instructor.engine.call import Call, Prompt
     from instructor.engine.showing import Showing
@@ -44,8 +45,6 @@ class Received(NamedTuple):
     Attributes:
         value: What the response model made of the answer; the completion itself where there is none.
         parts: The answer as the wire read it.
-        completion: The SDK's completion.
-        attempts: The attempts.
         flaw: Why a raw completion must not be stored; None where it may.
     """
 
@@ -57,14 +56,8 @@ class Received(NamedTuple):
 
 
 def ask(call: Call[Any]) -> Flow[Received]:
-    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store.
-
-    Raises:
-        InstructorRetryException: There is no valid answer.
-        IncompleteOutputException: The answer was cut off.
-        ConfigurationError: The request cannot be made.
-    """
-    prompt = current(call, call.load_prompt())
+    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
+    prompt = yield from fetch_media(call, current(call, call.load_prompt()))
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
@@ -78,12 +71,13 @@ def ask(call: Call[Any]) -> Flow[Received]:
             completion = yield from send(call, prompt, request, attempts)
             if tried:
                 call.adapter.remember(call.model, prompt.capabilities)
-            parts = read_parts(call, prompt, completion)
+            parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
             value = make_value(call, parts, completion)
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
-            corrected = None if attempts.answered else (yield from correct(call, prompt, [*tried, request], error))
+            sent = [*tried, as_sent(call, prompt, request)]
+            corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
             if corrected is not None:
-                tried.append(request)
+                tried = sent
                 attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
                 prompt, request = corrected
                 continue
@@ -101,11 +95,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
 
 
 def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
-    """Make of an answer what the caller gets; of a streamed one, what is left to hand out.
-
-    Raises:
-        pydantic.ValidationError: The answer is not valid.
-    """
+    """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
     parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
@@ -115,13 +105,30 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion)
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
+    same = capabilities is prompt.capabilities or capabilities == prompt.capabilities
+    return prompt if same else prompt.adapt(capabilities)
+
+
+def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
+    """Fetch the media that can't be sent as URLs in the prompt's way."""
+    if prompt.media_policy is None:
+        return prompt
+    from instructor.media.conversation import list_media_to_load, replace_media
+
+    missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
+    if not missing:
+        return prompt
+    loaded = yield from Fetch(missing, prompt.media_policy)
+    return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
 
 
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
     """Write the first request in the prompt's way."""
+    from instructor.media.conversation import write_media
+
+    messages = write_media(prompt.messages, prompt.wire.name, call.adapter.provider)
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
-    return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments, prompt.capabilities)
+    return prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
@@ -132,14 +139,20 @@ def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple
     return prompt.wire.read(completion, prompt.mode, [spec.name for spec in specs], specs)
 
 
-def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
-    """Send one request and count what it cost.
+def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]:
+    """Take an answer as it was streamed, character by character, where an SDK keeps the data of a call and not its text.
 
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
+    What was shown can be shown again from the cache only at the same places of the same text.
     """
+    text = "".join(pieces)
+    if len(parts) != 1 or not text or text == parts[0].text:
+        return parts
+    value = parse_json(text)
+    return (Part(parts[0].tool, text),) if value is not None and value == parse_json(parts[0].text) else parts
+
+
+def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
+    """Send one request and count what it cost."""
     hooks = call.hooks
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
@@ -149,7 +162,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts)
     attempts.answered = True
-    attempts.spent += usage_of(prompt, completion)
+    attempts.spend(usage_of(prompt, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
@@ -159,23 +172,17 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
 
 
 def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open | Next) -> Flow[Any]:
-    """Send a request, or take a part of its answer, and count the time.
-
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
-    """
+    """Send a request, or take a part of its answer, and count the time."""
     started = time.perf_counter()
     try:
-        return (yield from effect)  # pyright: ignore[reportUnknownVariableType] - three effects, each with its own
+        return (yield effect)  # its own iterator would cost as much again, for each chunk
     except Exception as error:
         mask_error(error)
         if call.adapter.is_unreadable(error):
             attempts.answered = True  # the provider's fault, and perhaps paid for
             raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
         # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
-        if not isinstance(error, TypeError) and not is_invalid_answer(error):
+        if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
             raise
         raise ConfigurationError(
             f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
@@ -185,32 +192,36 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
         attempts.seconds += time.perf_counter() - started
 
 
-def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
-    """Send a request, hand out what is complete of its answer while it comes, and put the completion together.
-
-    Raises:
-        ConfigurationError: The wire doesn't stream.
-        ProviderError: The stream ended early.
-    """
+def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
+    """The request as the provider sees it: a stream is asked for beside it, and not in what `reask` goes on with."""
     streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
-    if streaming is None:
-        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    if call.showing is None or streaming is None:
+        return request
     names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
-    opening = Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}))
+    return streaming.write(request, names, prompt.capabilities.refused)
+
+
+def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
+    """Send a request, hand out what is complete of its answer while it comes, and put the completion together."""
+    streaming = streaming_of(call, prompt)
+    specs = call.plan.type.specs if call.plan.type else ()
+    names = [spec.name for spec in specs]
+    opening = Open(streaming.operation, as_sent(call, prompt, request))
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
-    fold, ours = streaming.fold(), None
+    fold, ours = streaming.fold(request, specs), None
     while True:
         chunk = yield from exchange(call, prompt, attempts, Next(stream))
         if chunk is END:
             break
         if not attempts.answered:
             attempts.answered = True
-            yield from show(showing.begin())
+            yield from show(showing, showing.begin())
         for delta in fold.add(chunk):
             if ours is None and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and delta.text:
-                yield from show(showing.add(delta.text))
+                attempts.shown.append(delta.text)
+                yield from show(showing, showing.add(delta.text))
     return call.adapter.assemble(*fold.finish())
 
 
@@ -221,20 +232,44 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
     return mode not in _CALLS_TOOLS if delta.number == TEXT else delta.tool in names
 
 
-def show(values: Iterable[Value]) -> Flow[None]:
+def show(showing: Showing, values: Iterable[Value]) -> Flow[None]:
     """Hand values out."""
+    pace = showing.pace
     for value in values:
+        if pace is not None:
+            pace.note()
         yield from Show(value)
+        if pace is not None:
+            pace.go_on()
+
+
+def open_raw(call: Call[Any]) -> Flow[Any]:
+    """Ask for the SDK's own stream, which the caller reads."""
+    prompt = current(call, call.load_prompt())
+    streaming = streaming_of(call, prompt)
+    # No more than the switch: with `stream_options` the last chunk has no choices, which readers don't expect.
+    switch = {name: value for name, value in streaming.arguments.items() if name == "stream"}
+    request = {**write_request(call, prompt), **switch}
+    if not call.adapter.ready:
+        yield from Prepare()
+    if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
+        yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
+    attempts = Attempts(call.adapter.provider, call.model)
+    return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request)))
+
+
+def streaming_of(call: Call[Any], prompt: Prompt) -> Streaming:
+    """How the wire streams."""
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if streaming is None:
+        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    return streaming
 
 
 def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
-    """Decide after an attempt that failed. Returns the seconds to wait before the next.
-
-    Raises:
-        InstructorError: There is no next attempt.
-    """
+    """Decide after an attempt that failed. Returns the seconds to wait before the next."""
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
@@ -246,7 +281,9 @@ def fail(
         "max_attempts": call.retries.limit,
         "is_last_attempt": seconds is None,
     }
-    name = HookName.PARSE_ERROR if attempts.answered and not final else HookName.COMPLETION_ERROR
+    is_broken = call.showing is not None and completion is None and not is_invalid_answer(error)  # a stream that broke
+    is_parsed = attempts.answered and not final and not is_broken
+    name = HookName.PARSE_ERROR if is_parsed else HookName.COMPLETION_ERROR
     if call.hooks.has_handlers(name):
         yield from Emit(call.hooks, name, (error,), details)
     if seconds is not None:
@@ -265,16 +302,16 @@ def fail(
 def correct(
     call: Call[Any], prompt: Prompt, tried: list[Request], error: Exception
 ) -> Flow[tuple[Prompt, Request] | None]:
-    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent.
+    """Find the next best way to ask, if the provider refused this one as not supported. An event reports it.
 
     No request is sent twice: where the refused argument is the caller's own, the caller gets the error.
     """
     capabilities = call.adapter.learn(call.model, prompt.mode, error, prompt.capabilities)
     if capabilities is None:
         return None
-    corrected = prompt.adapt(capabilities)
+    corrected = yield from fetch_media(call, prompt.adapt(capabilities))
     request = write_request(call, corrected)
-    if request in tried:
+    if as_sent(call, corrected, request) in tried:
         return None
     change = describe_change(prompt, corrected)
     if call.stats.is_news(call.model, change):
@@ -314,7 +351,8 @@ def describe_change(before: Prompt, after: Prompt) -> str:
     limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
     if limits[0] != limits[1]:
         changes.append(" -> ".join(map(str, limits)))
-    left_out = sorted(before.shown.keys() - after.shown.keys() - {*OUTPUT_LIMITS})
+    dropped = after.capabilities.refused - before.capabilities.refused  # a stream may have added one of these itself
+    left_out = sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS})
     if left_out:
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"

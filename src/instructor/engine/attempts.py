@@ -16,6 +16,8 @@ from instructor.exceptions import (
 from instructor.messages import Completion, Request
 from instructor.usage import Usage
 
+_NOTHING = Usage()
+
 
 class Attempts:
     """A record that grows with each attempt.
@@ -26,14 +28,16 @@ class Attempts:
         spent: Tokens over all attempts.
         seconds: How long their requests took.
         failed: The attempts that gave no valid answer.
+        shown: The text of the answer so far, where it is streamed.
     """
 
     def __init__(self, provider: str, model: str) -> None:
         self.number = 0
         self.answered = False
-        self.spent = Usage()
+        self.spent = _NOTHING
         self.seconds = 0.0
         self.failed: list[FailedAttempt] = []
+        self.shown: list[str] = []
         self._provider = provider
         self._model = model
 
@@ -41,6 +45,11 @@ class Attempts:
         """Begin the next attempt."""
         self.number += 1
         self.answered = False
+        self.shown = []
+
+    def spend(self, usage: Usage) -> None:
+        """Add what the attempt now under way cost. There is nothing to add up at the first."""
+        self.spent = usage if self.spent is _NOTHING else self.spent + usage
 
     def fail(self, error: Exception, completion: Completion) -> None:
         """Record that the attempt now under way gave no valid answer."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol, TypeVar, assert_never
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
 from instructor.engine.effects import (
     Claim,
     Effect,
     Emit,
+    Fetch,
     Flow,
     Next,
     Open,
@@ -23,6 +25,10 @@ from instructor.engine.effects import (
 )
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
+
+if TYPE_CHECKING:
+    from instructor.media.frozen import FrozenMedium
+    from instructor.media.policy import FetchPolicy
 
 T = TypeVar("T")
 
@@ -69,11 +75,7 @@ def drive(flow: Flow[T], sender: Sender) -> T:
 
 
 async def drive_async(flow: Flow[T], sender: Sender) -> T:
-    """Run a flow in this task.
-
-    Raises:
-        ConfigurationError: No asyncio loop is running.
-    """
+    """Run a flow in this task."""
     if running_loop() is None:
         flow.close()
         raise ConfigurationError(NO_LOOP)
@@ -98,7 +100,7 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
         end(leases)
 
 
-def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: PLR0911 - one for each effect
+def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - one for each effect
     """Perform one effect in this thread."""
     match effect:
         case Read(handle, key):
@@ -119,11 +121,13 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return time.sleep(seconds)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
+        case Fetch(media, policy):
+            return fetch_media(media, policy)
         case _:
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: PLR0911 - as above
+async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - as above
     """Perform one effect in this task."""
     match effect:
         case Read(handle, key):
@@ -146,8 +150,19 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await asyncio.sleep(seconds)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
+        case Fetch(media, policy):
+            import asyncio
+
+            return await asyncio.to_thread(fetch_media, media, policy)
         case _:
             assert_never(effect)
+
+
+def fetch_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:
+    """Fetch media in this thread; what that takes is imported when it is needed."""
+    from instructor.media.conversation import load_media
+
+    return load_media(media, policy)
 
 
 def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[Any] | Flight[Any]:

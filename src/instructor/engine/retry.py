@@ -22,12 +22,7 @@ class RetryPolicy(Protocol):
         ...
 
     def wait_after(self, attempt_number: int, error: Exception) -> float | None:
-        """Seconds to wait before the next attempt; None to stop.
-
-        Args:
-            attempt_number: How many attempts have been made.
-            error: What the last one raised.
-        """
+        """Seconds to wait before the next attempt; None to stop."""
         ...
 
 
@@ -104,12 +99,8 @@ KNOWN_POLICIES: set[type] = set()
 def make_retry_policy(max_retries: Any) -> RetryPolicy:
     """Turn ``max_retries`` into a policy for one call.
 
-    Args:
-        max_retries: How many times to ask again after an invalid answer, 0 or more; or a tenacity ``Retrying``
-            or ``AsyncRetrying``, which then also decides about failed requests.
-
-    Raises:
-        ConfigurationError: It is neither.
+    It is how many times to ask again after an invalid answer, or a tenacity ``Retrying`` or ``AsyncRetrying``, which
+    then also decides about failed requests.
     """
     if isinstance(max_retries, int) and not isinstance(max_retries, bool):
         if max_retries < 0:

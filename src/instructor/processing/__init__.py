@@ -12,12 +12,14 @@ from instructor.dsl.schema import (
     response_schema,
 )
 from instructor.dsl.validators import Validator
+from instructor.processing.multimodal import convert_messages
 from instructor.processing.response import handle_response_model, process_response, process_response_async
 
 __all__ = [
     "OpenAISchema",
     "ResponseSchema",
     "Validator",
+    "convert_messages",
     "generate_anthropic_schema",
     "generate_gemini_schema",
     "generate_openai_schema",

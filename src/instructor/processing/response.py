@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from instructor.dsl.schema import read_completion, response_schema
 from instructor.engine.response_type import make_response_type
 from instructor.exceptions import ModeError
+from instructor.messages import Completion, Request, ResponseModel, Value
 from instructor.mode import Mode, resolve_mode
 from instructor.providers.sdks import find_wires
 from instructor.providers.table import find_vendor
 
 
 def handle_response_model(
-    response_model: Any, mode: Mode | str = Mode.TOOLS, provider: str = "openai", **kwargs: Any
-) -> tuple[Any, dict[str, Any]]:
-    """Write the keywords of a request for an answer of a given type.
+    response_model: ResponseModel, mode: Mode | str = Mode.TOOLS, provider: str = "openai", **kwargs: Any
+) -> tuple[ResponseModel, Request]:
+    """Write the keywords of a request for an answer of a type.
 
     Args:
         response_model: The type of the answer; None leaves the keywords as they are.
@@ -51,29 +53,21 @@ def handle_response_model(
 
 
 def process_response(
-    response: Any,
+    response: Completion,
     *,
-    response_model: Any = None,
+    response_model: ResponseModel = None,
     stream: bool = False,
-    validation_context: dict[str, Any] | None = None,
+    validation_context: Mapping[str, object] | None = None,
     strict: bool | None = None,
     mode: Mode | str = Mode.TOOLS,
-    provider: Any = None,
-) -> Any:
-    """Read the answer out of an SDK's completion, and validate it.
+    provider: object = None,
+) -> Value:
+    """Read the answer out of an SDK's completion, and validate it; without a response model, return the completion.
 
-    Args:
-        response: What the SDK returned.
-        response_model: The type of the answer; None for the completion as it is.
-        stream: Whether `response` is a stream, which can't be read here: use `create_partial` or `create_iterable`.
-        validation_context: What validators find as ``info.context``.
-        strict: Whether the types of JSON must fit exactly. Default: not.
-        mode: The mode in which the answer was asked for.
-        provider: Not needed: the completion tells.
-
-    Raises:
-        pydantic.ValidationError: The answer is not valid.
-        InstructorError: It is cut off, refused, or holds no answer.
+    `mode` is the one in which the answer was asked for, and `validation_context` what validators find as
+    ``info.context``. The completion itself tells the provider. A stream can't be read here: use `create_partial` or
+    `create_iterable`. An answer that isn't valid raises ``pydantic.ValidationError``; one that is cut off or refused,
+    an `InstructorError`.
     """
     del provider, stream
     if response_model is None:
@@ -81,6 +75,6 @@ def process_response(
     return read_completion(response_model, response, mode, strict=bool(strict), context=validation_context)
 
 
-async def process_response_async(response: Any, **keywords: Any) -> Any:
+async def process_response_async(response: Completion, **keywords: Any) -> Value:
     """`process_response`, awaited."""
     return process_response(response, **keywords)

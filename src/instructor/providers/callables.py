@@ -13,11 +13,12 @@ from typing import Any, cast
 from instructor.exceptions import CacheEntryError, ClientError, ConfigurationError
 from instructor.providers import anthropic, genai, openai
 from instructor.providers.adapter import Adapter
-from instructor.providers.completions import Codec, DataCodec, construct_members, is_plain, write_members
+from instructor.providers.completions import Codec, DataCodec, construct_members, is_plain
 from instructor.providers.function_adapter import FunctionAdapter
 from instructor.providers.identity import read_client_url
 from instructor.providers.sdks import Wires, find_wires
 from instructor.providers.table import Vendor, find_vendor
+from instructor.wires.members import write_object
 
 ORIGINAL = "__instructor_original__"
 """The attribute under which a function that `patch` returned keeps the one below it."""
@@ -28,15 +29,15 @@ def _construct(model: Any, body: Any) -> Any:
 
 
 SDK_CODECS: Mapping[str, Codec] = {
-    "litellm": Codec({"ModelResponse": "litellm.types.utils"}, write_members, _construct),
-    "groq": Codec({"ChatCompletion": "groq.types.chat"}, write_members, construct_members),
+    "litellm": Codec({"ModelResponse": "litellm.types.utils"}, write_object, _construct),
+    "groq": Codec({"ChatCompletion": "groq.types.chat"}, write_object, construct_members),
     "cerebras": Codec(
-        {"ChatCompletionResponse": "cerebras.cloud.sdk.types.chat.chat_completion"}, write_members, construct_members
+        {"ChatCompletionResponse": "cerebras.cloud.sdk.types.chat.chat_completion"}, write_object, construct_members
     ),
-    "together": Codec({"ChatCompletion": "together.types.chat"}, write_members, construct_members),
+    "together": Codec({"ChatCompletion": "together.types.chat"}, write_object, construct_members),
     "fireworks": Codec(
         {"CompletionCreateResponse": "fireworks.types.chat.completion_create_response"},
-        write_members,
+        write_object,
         construct_members,
     ),
 }
@@ -46,36 +47,24 @@ _DATA = DataCodec()
 
 
 class ShapedCodec:
-    """Writes completions in OpenAI's shape: of the openai SDK, of LiteLLM, or plain data.
-
-    Args:
-        streams: Which of them an answer that came as a stream becomes.
-    """
+    """Writes completions in OpenAI's shape: of the openai SDK, of LiteLLM, or plain data."""
 
     def __init__(self, streams: Codec | DataCodec) -> None:
         self._streams = streams
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON.
-
-        Raises:
-            CacheEntryError: It is of another class.
-        """
+        """Write a completion as one line of JSON."""
+        package, name = _package_of(completion), _class_of(completion).__name__
         if isinstance(completion, dict) and is_plain(cast("object", completion)):
             return _DATA.dump(completion)
-        package = _package_of(completion)
         codec = _CODECS.get(package)
         if codec is None:
-            raise CacheEntryError(f"A completion of type {_class_of(completion).__name__} cannot be stored.")
+            raise CacheEntryError(f"A completion of type {name} cannot be stored.")
         text = codec.dump(completion)
         return text if codec is openai.CODEC else _DATA.dump({"sdk": package, "text": text})
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote.
-
-        Raises:
-            CacheEntryError: The text is damaged.
-        """
+        """Make the completion that `dump` wrote."""
         data = cast("dict[str, object]", _DATA.load(text))
         if data.keys() == {"kind", "private", "body"}:
             return openai.CODEC.load(text)
@@ -95,14 +84,9 @@ _CODECS: Mapping[str, Codec] = {"openai": openai.CODEC, "anthropic": anthropic.C
 def adapt(client: Any, create: Callable[..., Any] | None, provider: str, asynchronous: bool) -> tuple[Adapter, Wires]:
     """Make the adapter over what a program hands over, and find the wires that it speaks.
 
-    Args:
-        client: A client of an SDK, or anything with ``chat.completions.create``; None where `create` is all there is.
-        create: A function to call in place of the client's method.
-        provider: The vendor's name; empty for the one that the client shows, else OpenAI.
-        asynchronous: Whether an asynchronous client is wanted.
-
-    Raises:
-        ClientError: It has no such method, or is of the other kind.
+    `client` is an SDK's client, or anything with ``chat.completions.create``; `create` is called in place of its method.
+    An empty `provider` is the one that the client shows, else OpenAI. What has no such method, or is of the other kind
+    than `asynchronous` says, is a `ClientError`.
     """
     if create is None and client is None:
         raise ClientError("There is neither client= nor create=. Pass an SDK's client, or a function like its method.")
@@ -129,16 +113,6 @@ def adapt_callable(
 
     Where the function is a method of an SDK's client, answers are shared with that client's. Answers of a function
     that its module and name don't identify, such as a lambda, are its own.
-
-    Args:
-        function: Plain or ``async``; called with keywords only.
-        provider: The vendor's name, for what its models can do and for events. Default: the one that the client of
-            its SDK shows, else OpenAI.
-        asynchronous: Whether it returns awaitables. Default: what it looks like.
-        client: What ``client.client`` is. Default: the SDK's client that the function is a method of.
-
-    Raises:
-        ConfigurationError: It can't be called.
     """
     if not callable(function):
         raise ConfigurationError(f"create= is a {type(function).__name__}; pass a function such as litellm.completion.")
@@ -195,11 +169,7 @@ def _class_of(value: object) -> type:
 
 
 def method_of(client: Any) -> Callable[..., Any]:
-    """The method of an SDK's client that sends a conversation, where it is named as OpenAI's.
-
-    Raises:
-        ClientError: There is none.
-    """
+    """The method of an SDK's client that sends a conversation, where it is named as OpenAI's; else a `ClientError`."""
     method = getattr(getattr(getattr(client, "chat", None), "completions", None), "create", None)
     if method is None:
         raise ClientError(
