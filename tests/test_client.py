@@ -441,7 +441,7 @@ def test_an_sdks_own_message_can_be_part_of_the_conversation() -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"messages": None}, "messages"),
     ({"messages": []}, "messages is empty"),
-    ({"messages": "hello"}, "messages is a str"),
+    ({"messages": b"hello"}, "messages is a bytes"),
     ({"messages": {"role": "user", "content": "x"}}, "messages is a dict"),
     ({"messages": 5}, "messages is 5"),
     ({"messages": ["hello"]}, r"messages\[0\] is a str"),

@@ -33,6 +33,7 @@ PAGES = [
         "docs/providers.md",
         "docs/streaming.md",
         "docs/structured.md",
+        "docs/migrating.md",
         "examples/README.md",
         "benchmarks/README.md",
     )

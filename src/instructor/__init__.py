@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from instructor import cache, exceptions, hooks
+    from instructor.batch import BatchJob, BatchProcessor, BatchRequest
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
     from instructor.client import AsyncInstructor, Instructor
+    from instructor.distil import FinetuneFormat, Instructions
     from instructor.dsl.citation import CitationMixin
     from instructor.dsl.iterable import IterableModel
     from instructor.dsl.maybe import Maybe
@@ -40,9 +42,29 @@ if TYPE_CHECKING:
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
-    from instructor.patching import apatch, from_litellm, patch
+    from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
+    from instructor.processing.response import handle_response_model
     from instructor.providers.registry import register_provider
     from instructor.streaming.partial import Partial
+    from instructor.vendor_factories import (
+        from_anyscale,
+        from_bedrock,
+        from_cerebras,
+        from_cohere,
+        from_databricks,
+        from_deepseek,
+        from_fireworks,
+        from_gemini,
+        from_groq,
+        from_mistral,
+        from_openrouter,
+        from_perplexity,
+        from_together,
+        from_vertexai,
+        from_writer,
+        from_xai,
+    )
+    from instructor.vendor_names import Provider
     from instructor.wires.turns import continue_messages
 else:
     from instructor.lazy import resolve_names
@@ -59,12 +81,17 @@ else:
             "Audio": "instructor.media.medium",
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
+            "BatchJob": "instructor.batch",
+            "BatchProcessor": "instructor.batch",
+            "BatchRequest": "instructor.batch",
             "CacheEvent": "instructor.hooks",
             "CitationMixin": "instructor.dsl.citation",
             "DiskCache": "instructor.cache",
+            "FinetuneFormat": "instructor.distil",
             "HookName": "instructor.hooks",
             "Hooks": "instructor.hooks",
             "Image": "instructor.media.medium",
+            "Instructions": "instructor.distil",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
             "Maybe": "instructor.dsl.maybe",
@@ -72,6 +99,7 @@ else:
             "OpenAISchema": "instructor.dsl.schema",
             "Partial": "instructor.streaming.partial",
             "PDF": "instructor.media.medium",
+            "Provider": "instructor.vendor_names",
             "RedisCache": "instructor.cache",
             "ResponseSchema": "instructor.dsl.schema",
             "apatch": "instructor.patching",
@@ -79,13 +107,30 @@ else:
             "continue_messages": "instructor.wires.turns",
             "exceptions": "instructor.exceptions",
             "from_anthropic": "instructor.factory",
+            "from_anyscale": "instructor.vendor_factories",
+            "from_bedrock": "instructor.vendor_factories",
+            "from_cerebras": "instructor.vendor_factories",
+            "from_cohere": "instructor.vendor_factories",
+            "from_databricks": "instructor.vendor_factories",
+            "from_deepseek": "instructor.vendor_factories",
+            "from_fireworks": "instructor.vendor_factories",
+            "from_gemini": "instructor.vendor_factories",
             "from_genai": "instructor.factory",
+            "from_groq": "instructor.vendor_factories",
             "from_litellm": "instructor.patching",
+            "from_mistral": "instructor.vendor_factories",
             "from_openai": "instructor.factory",
+            "from_openrouter": "instructor.vendor_factories",
+            "from_perplexity": "instructor.vendor_factories",
             "from_provider": "instructor.factory",
+            "from_together": "instructor.vendor_factories",
+            "from_vertexai": "instructor.vendor_factories",
+            "from_writer": "instructor.vendor_factories",
+            "from_xai": "instructor.vendor_factories",
             "generate_anthropic_schema": "instructor.dsl.schema",
             "generate_gemini_schema": "instructor.dsl.schema",
             "generate_openai_schema": "instructor.dsl.schema",
+            "handle_response_model": "instructor.processing.response",
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
             "llm_validator": "instructor.dsl.validators",
@@ -105,12 +150,17 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Audio",
     "AutoCache",
     "BaseCache",
+    "BatchJob",
+    "BatchProcessor",
+    "BatchRequest",
     "CacheEvent",
     "CitationMixin",
     "DiskCache",
+    "FinetuneFormat",
     "HookName",
     "Hooks",
     "Image",
+    "Instructions",
     "Instructor",
     "IterableModel",
     "Maybe",
@@ -118,6 +168,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "OpenAISchema",
     "PDF",
     "Partial",
+    "Provider",
     "RedisCache",
     "ResponseSchema",
     "apatch",
@@ -125,13 +176,30 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "continue_messages",
     "exceptions",
     "from_anthropic",
+    "from_anyscale",
+    "from_bedrock",
+    "from_cerebras",
+    "from_cohere",
+    "from_databricks",
+    "from_deepseek",
+    "from_fireworks",
+    "from_gemini",
     "from_genai",
+    "from_groq",
     "from_litellm",
+    "from_mistral",
     "from_openai",
+    "from_openrouter",
+    "from_perplexity",
     "from_provider",
+    "from_together",
+    "from_vertexai",
+    "from_writer",
+    "from_xai",
     "generate_anthropic_schema",
     "generate_gemini_schema",
     "generate_openai_schema",
+    "handle_response_model",
     "hooks",
     "instructor_cache",
     "llm_validator",

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Self, SupportsIndex
 
-from instructor import validation as check
+from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
@@ -22,12 +22,14 @@ from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
-from instructor.mode import Mode
+from instructor.mode import Mode, resolve_mode
+from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, split_options
 from instructor.paths import Paths, place_of
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
 from instructor.templating import render_messages, watch_chance
+from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, choose_wires
@@ -35,28 +37,39 @@ from instructor.wires.wire import Wire, choose_wires
 _NO_POLICY = Policy()
 
 
-class BaseClient:
+class BaseClient(OldAttributes):
     """The state of a client, its events and counters, and the way from a caller's keywords to a `Call`."""
+
+    _asynchronous = False
 
     def __init__(
         self,
-        adapter: Adapter,
+        client: Any = None,
+        create: Callable[..., Any] | None = None,
+        mode: Mode | str | None = None,
+        provider: str | None = None,
+        hooks: Hooks | None = None,
         *,
-        wires: Mapping[Mode, Wire],
-        mode: Mode | None = None,
+        wires: Mapping[Mode, Wire] | None = None,
         model: str | None = None,
         cache: BaseCache | None = None,
         cache_ttl: float | timedelta | None = None,
         cache_namespace: str | None = None,
-        hooks: Hooks | None = None,
         defaults: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> None:
+        adapter: Adapter = client
+        if wires is None:
+            from instructor.providers.callables import adapt  # not for clients from our factories
+
+            adapter, wires = adapt(client, create, provider or "", self._asynchronous)
+        mode = None if mode is None else resolve_mode(mode)
         self._adapter = adapter
         self._mode = mode
         self._wires = choose_wires(mode, wires, adapter.provider)
         self._model = model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
-        self._settings, self._defaults = split_options(check.check_defaults(defaults or {}))
+        self._settings, self._defaults = split_options(check.check_defaults({**(defaults or {}), **keywords}))
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
         self._key_builders: dict[Mode, KeyBuilder] = {}
@@ -92,8 +105,8 @@ class BaseClient:
 
     @property
     def provider(self) -> str:
-        """The vendor's name, such as ``"openai"``."""
-        return self._adapter.provider
+        """The vendor's name, such as ``"openai"``: a `Provider` where it is a built-in one."""
+        return name_vendor(self._adapter.provider)
 
     @property
     def model(self) -> str | None:
@@ -165,7 +178,7 @@ class BaseClient:
         own = {"context": settings.context, "strict": settings.strict, "token_budget": settings.token_budget}
         kept = keyed_arguments(self._defaults) | {name: value for name, value in own.items() if value is not None}
         modes = [mode.name for mode in (self._wires if self._mode is None else (self._mode,))]
-        return [self.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
+        return [self._adapter.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -215,7 +228,8 @@ class BaseClient:
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
         model = arguments.pop("model", None) if arguments else None
-        model = check.check_model(self._defaults.get("model") if model is None else model, self._model, self.provider)
+        model = self._defaults.get("model") if model is None else model
+        model = check.check_model(model, self._model, self._adapter.provider)
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
         namespace = (
             self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)

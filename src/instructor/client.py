@@ -35,17 +35,21 @@ class Instructor(BaseClient, metaclass=ABCMeta):
     of threads at once. It is a context manager that closes the SDK's client at its end.
 
     Args:
-        adapter: The way to the provider.
-        wires: The wire for each mode that the provider speaks.
+        client: A client of the provider's SDK. With `wires`, an `Adapter`.
+        create: A function to call in place of its method ``chat.completions.create``.
         mode: The mode to ask in; None for the best one for the model that is asked.
+        provider: The vendor's name, or a `Provider`. Default: the one that the SDK's client shows, else OpenAI.
+        hooks: Handlers of events.
+        wires: The wire for each mode that an adapter speaks.
         model: The model to ask unless a call names another.
         cache: Where answers are kept; None for nowhere.
         cache_ttl: Seconds, or a timedelta, for which answers are served; None for ever.
         cache_namespace: A partition of the store that no answer crosses, such as a tenant's name.
-        hooks: Handlers of events.
         defaults: Keywords for every call that does not give them itself.
+        **keywords: The same.
 
     Raises:
+        ClientError: There is nothing to ask by, or it is for the asynchronous client.
         ConfigurationError: An argument is of the wrong type.
         ModeError: The provider does not speak the mode.
 
@@ -124,6 +128,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> user, type(completion).__name__
             (User(name='Anna', age=25), 'ChatCompletion')
         """
+        if response_model.__class__ is list:  # the order of 1.x
+            response_model, messages = messages, response_model
         found = self._lookup(response_model, messages, keywords, True)
         if found is not MISSING and type(found) is not Unserved:
             return found
@@ -192,6 +198,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> list(client.create_iterable(response_model=User, messages=messages))
             [User(name='Anna', age=25)]
         """
+        if response_model.__class__ is list:  # the order of 1.x
+            response_model, messages = messages, response_model
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Value]:
@@ -221,6 +229,8 @@ class AsyncInstructor(BaseClient):
         >>> asyncio.run(client.create(response_model=int, messages=[{"role": "user", "content": "Anna is 25."}]))
         25
     """
+
+    _asynchronous = True
 
     @typed_async_create(call_keywords)
     async def create(
@@ -270,6 +280,8 @@ class AsyncInstructor(BaseClient):
         Raises:
             InstructorError: As `Instructor.create`.
         """
+        if response_model.__class__ is list:  # the order of 1.x
+            response_model, messages = messages, response_model
         found = self._lookup(response_model, messages, keywords, True)
         if type(found) is Reading:
             read = await found.find(found.key)
@@ -292,6 +304,8 @@ class AsyncInstructor(BaseClient):
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
         """As `Instructor.create_iterable`; ``async for`` takes the items."""
+        if response_model.__class__ is list:  # the order of 1.x
+            response_model, messages = messages, response_model
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Value]:

@@ -98,6 +98,11 @@ class InstructorError(Exception):
         super().__init__(*args)
         self.failed_attempts: list[FailedAttempt] = list(failed_attempts or ())
 
+    @classmethod
+    def from_exception(cls, exception: Exception, failed_attempts: Sequence[FailedAttempt] | None = None) -> Self:
+        """Make an error of this class with another's text. Raise it ``from`` the other."""
+        return cls(str(exception), failed_attempts=failed_attempts)
+
     def __reduce__(self) -> tuple[object, ...]:
         # Pickle would call the class with `args`, which most classes below don't accept. `__newobj__` skips `__init__`.
         # The attributes come third and not as an argument: they may lead back to this error, as failed attempts do.
@@ -201,10 +206,10 @@ class ProviderError(InstructorError):
         provider: The vendor.
     """
 
-    def __init__(self, provider: str, message: str) -> None:
+    def __init__(self, provider: str, message: str, *, failed_attempts: Sequence[FailedAttempt] | None = None) -> None:
         self.provider = provider
         self.message = message
-        super().__init__(f"{provider}: {message}")
+        super().__init__(f"{provider}: {message}", failed_attempts=failed_attempts)
 
 
 class ValidationError(InstructorError):

@@ -6,15 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any, overload
 
-from instructor.client import AsyncInstructor, Instructor
-from instructor.describing import warn_caller
-from instructor.exceptions import ClientError
-from instructor.factory import assemble
-from instructor.messages import Completion, ResponseModel
-from instructor.mode import Mode
-from instructor.providers.callables import adapt_callable
+from typing_extensions import deprecated
 
-_ORIGINAL = "__instructor_original__"
+from instructor.client import AsyncInstructor, Instructor
+from instructor.exceptions import ClientError
+from instructor.messages import Completion, Conversation, ResponseModel
+from instructor.mode import Mode
+from instructor.providers.callables import ORIGINAL, is_async, original_of
 
 
 def from_litellm(
@@ -24,7 +22,7 @@ def from_litellm(
     model: str | None = None,
     async_client: bool | None = None,
     provider: str = "litellm",
-    **kwargs: object,
+    **kwargs: Any,
 ) -> Completion:
     """Make a client from LiteLLM's functions, or from any other that takes and returns what OpenAI's chat API does.
 
@@ -33,7 +31,7 @@ def from_litellm(
             function. It is called with keywords: ``model``, ``messages``, ``tools`` ...
         mode: How the model is asked for an answer of a type. Default: by tool calls.
         model: The model of calls that name none, with LiteLLM's own prefix.
-        async_client: Not needed: a coroutine function makes an `AsyncInstructor`.
+        async_client: Whether the function returns awaitables. Default: whether it is a coroutine function.
         provider: The vendor's name, for events.
         **kwargs: ``cache``, ``cache_ttl``, ``cache_namespace`` and ``hooks`` as in `from_provider`; any other keyword
             is a default for each call.
@@ -51,14 +49,9 @@ def from_litellm(
         >>> client.create(int, messages=[{"role": "user", "content": "Anna is 25."}])
         25
     """
-    del async_client
-    vendor, adapter = adapt_callable(original_of(completion), provider)
-    return assemble(adapter, vendor, mode, model, kwargs)
-
-
-def original_of(function: Any) -> Completion:
-    """The function below one that `patch` returned; any other as it is."""
-    return getattr(function, _ORIGINAL, function)
+    function = original_of(completion)
+    client_class = AsyncInstructor if async_client or is_async(function) else Instructor
+    return client_class(create=function, mode=mode, provider=provider, model=model, **kwargs)
 
 
 @overload
@@ -80,7 +73,7 @@ def patch(
         client: A client of the openai SDK. Its method is replaced, and the client returned.
         create: A function in the shape of that method, in place of a client.
         mode: As in `from_openai`.
-        provider: The vendor's name, or a member of `Provider`. Default: OpenAI.
+        provider: The vendor's name, or a member of `Provider`. Default: the one that the function's client shows.
 
     Returns:
         The client; or, for ``create``, a function that also takes ``response_model``, ``max_retries`` (default 1),
@@ -96,13 +89,13 @@ def patch(
         completions.create = patch(create=completions.create, mode=mode, provider=provider)
         return client
     function = original_of(create)
-    maker = from_litellm(function, mode, provider=str(getattr(provider, "value", provider) or "openai"))
+    maker = from_litellm(function, mode, provider=str(getattr(provider, "value", provider) or ""))
     return _make_function(maker, function)
 
 
+@deprecated("patch() takes asynchronous clients too.")
 def apatch(client: Any, mode: Mode | str | None = None) -> Completion:
     """`patch` for an asynchronous client, under its name of 0.x."""
-    warn_caller("apatch() is an old name: patch() takes asynchronous clients too.", DeprecationWarning)
     return patch(client, mode=mode)
 
 
@@ -113,7 +106,7 @@ def _make_function(
 
         @functools.wraps(function)
         async def create_async(
-            response_model: ResponseModel = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
+            response_model: ResponseModel = None, messages: Conversation = None, max_retries: Any = 1, **keywords: Any
         ) -> Completion:
             return await maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
@@ -122,10 +115,10 @@ def _make_function(
 
         @functools.wraps(function)
         def create(
-            response_model: ResponseModel = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
+            response_model: ResponseModel = None, messages: Conversation = None, max_retries: Any = 1, **keywords: Any
         ) -> Completion:
             return maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
         made = create
-    setattr(made, _ORIGINAL, function)
+    setattr(made, ORIGINAL, function)
     return made

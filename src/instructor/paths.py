@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from instructor import validation as check
+from instructor import checks as check
 from instructor.cache.store import BaseCache
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.fast_path import Place, Reading

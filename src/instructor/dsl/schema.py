@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, create_model
 
 from instructor.engine.response_type import make_response_type
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Completion, ResponseModel
+from instructor.messages import Completion, ResponseModel, Value
 from instructor.mode import Mode
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.genai import GENAI
@@ -81,7 +81,7 @@ class ResponseSchema(BaseModel):
     def from_response(
         cls,
         completion: Completion,
-        validation_context: dict[str, Any] | None = None,
+        validation_context: Mapping[str, object] | None = None,
         strict: bool | None = None,
         mode: Mode | str = Mode.TOOLS,
         provider: object = None,
@@ -100,11 +100,23 @@ class ResponseSchema(BaseModel):
             InstructorError: It is cut off, refused, or holds no answer.
         """
         del provider
-        wire, asked = _wire_of(completion), Mode(mode)
-        response_type = make_response_type(cls)
-        parts = wire.read(completion, asked, [spec.name for spec in response_type.specs], response_type.specs)
-        read: Self = response_type.parse(parts, bool(strict), validation_context)
+        read: Self = read_completion(cls, completion, mode, strict=bool(strict), context=validation_context)
         return read
+
+
+def read_completion(
+    model: ResponseModel,
+    completion: Completion,
+    mode: Mode | str,
+    *,
+    strict: bool,
+    context: Mapping[str, object] | None,
+) -> Value:
+    """Read an answer of a type out of an SDK's completion; see `ResponseSchema.from_response`."""
+    wire, asked = _wire_of(completion), Mode(mode)
+    response_type = make_response_type(model)
+    parts = wire.read(completion, asked, [spec.name for spec in response_type.specs], response_type.specs)
+    return response_type.parse(parts, strict, context)
 
 
 OpenAISchema = ResponseSchema

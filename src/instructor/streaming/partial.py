@@ -230,6 +230,7 @@ def _make_partial(model: type[BaseModel]) -> type[BaseModel]:
         made = create_model(
             name,
             __base__=model,
+            __doc__=model.__doc__,  # because a base class of the user's may insist on one
             __module__=model.__module__,
             __validators__=cast("dict[str, Any]", _forgiving_properties(model)),  # what stands in the class's body
             **cast("dict[str, Any]", fields),
