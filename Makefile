@@ -63,6 +63,10 @@ bench: $(TOOLS) ## Measure; SHORT=1 takes two minutes
 picture: $(RUNTIME) ## Draw docs/demo.svg anew
 	$(BIN)/python docs/picture.py
 
+.PHONY: tables
+tables: $(RUNTIME) ## Write the tables of docs/providers.md anew
+	$(BIN)/python docs/provider_tables.py
+
 .PHONY: format
 format: $(DEV) ## Put the code into the project's format
 	$(BIN)/ruff check --fix .

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sides import FOLDER, Installation, make_installation
 
-REQUIREMENTS = ("instructor<2", "diskcache")
+REQUIREMENTS = ("instructor<1.99", "diskcache")
 
 
 def find_upstream() -> tuple[Installation | None, str]:

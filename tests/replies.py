@@ -198,6 +198,28 @@ def chat_completion(
     }
 
 
+def obedient_answer(received: Received, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the answer of an obedient model in the form of the API that was asked: a call of the last tool, or JSON."""
+    body, text = received.body, json.dumps(value)
+    tool = body["tools"][-1] if body.get("tools") else None
+    if received.path.endswith(":generateContent"):
+        call = {"functionCall": {"name": tool["functionDeclarations"][0]["name"], "args": value}}
+        return {"candidates": [{"content": {"role": "model", "parts": [call]}, "finishReason": "STOP"}]}
+    if received.path.endswith("/responses"):
+        call = {"type": "function_call", "id": "f", "call_id": "c", "name": tool["name"], "arguments": text}
+        output = [call | {"status": "completed"}]
+        frame = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
+        return frame | {"output": output, "tools": [], "tool_choice": "auto", "parallel_tool_calls": False}
+    if received.path.endswith("/messages"):
+        call = {"type": "tool_use", "id": "t", "name": tool["name"], "input": value} if tool else None
+        frame = {"id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn"}
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        return frame | {"content": [call or {"type": "text", "text": text}], "usage": usage}
+    if tool:
+        return chat_completion(tool=tool["function"]["name"], arguments=value)
+    return chat_completion(content=text)
+
+
 def google_client(http: Any) -> Any:
     """A client of Google's SDK that sends through an HTTP client; its oldest versions have no option for that."""
     from google import genai

@@ -55,7 +55,8 @@ class Caller:
         refuses: Whether its validators refuse whatever another caller paid for.
         patience: For how many steps it waits for others; None for as long as they need.
         ttl: As ``cache_ttl``.
-        end: What may happen to it at any moment: ``"cancelled"``, or ``"dead"``, if its event loop is stopped.
+        end: What may happen to it at any moment: ``"cancelled"``, or ``"dead"``, if its event loop is stopped. Or
+            ``"exited"``: its own request ends its thread, as ``SystemExit`` does.
     """
 
     question: str = "a"
@@ -77,6 +78,7 @@ KINDS = {
     "storing nothing": Caller(ttl=0),
     "cancelled": Caller(end="cancelled"),
     "dying": Caller(end="dead"),
+    "exiting": Caller(end="exited"),
 }
 
 
@@ -220,6 +222,9 @@ class Schedule:
         elif isinstance(run.effect, Send) and run.caller.fails:
             run.requests += 1
             self._advance(run, lambda: run.flow.throw(ConnectionError(run.name)))
+        elif isinstance(run.effect, Send) and run.caller.end == "exited":
+            run.requests += 1
+            self._end(run, SystemExit(run.name))
         else:
             result = self._perform(run)
             self._advance(run, lambda: run.flow.send(result))
@@ -271,9 +276,13 @@ class Schedule:
     def _cancel(self, run: Run) -> None:
         if isinstance(run.effect, Write) and not run.performed:
             self._perform(run)  # the handle of a store finishes a write that has begun: the answer is paid for
+        self._end(run)
+
+    def _end(self, run: Run, error: BaseException | None = None) -> None:
+        """Leave a flow where it is, as the drivers do when its thread or task ends."""
+        end(run.leases, error)
         run.flow.close()
-        end(run.leases)
-        run.result = "cancelled"
+        run.result = run.caller.end
 
     def _die(self, run: Run) -> None:
         run.loop.running = False
@@ -306,6 +315,8 @@ def check(schedule: Schedule, stored: str = "") -> None:
     for run in schedule.runs:
         check_result(schedule, run)
         check_waits(run)
+        gone = sum(other.result in ("cancelled", "dead") for other in schedule.runs)
+        assert run.waits.count("handed over") <= gone, "a caller that ends by itself hands its place to nobody"
         assert run.requests <= 1, "without retries a caller asks once"
     for question in {run.caller.question for run in schedule.runs}:
         asked = [run for run in schedule.runs if run.caller.question == question]
@@ -405,5 +416,5 @@ def make_caller(chance: random.Random) -> Caller:
         refuses=peculiar[3],
         patience=chance.randint(0, 6) if peculiar[4] else None,
         ttl=chance.choice([0, 60]) if peculiar[5] else None,
-        end=chance.choice(["cancelled", "dead"]) if peculiar[6] else "",
+        end=chance.choice(["cancelled", "dead", "exited"]) if peculiar[6] else "",
     )

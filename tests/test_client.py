@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import array
+import copy
 import gc
+import inspect
 import os
+import pickle
 import signal
 import threading
 import warnings
 import weakref
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from pydantic import BaseModel, ValidationInfo, field_validator
+from rich.pretty import pretty_repr
 
 from instructor.cache.memory import AutoCache
 from instructor.cache.sqlite import DiskCache
 from instructor.cache.store import BaseCache
 from instructor.client import AsyncInstructor, Instructor
-from instructor.exceptions import ConfigurationError, InstructorRetryException, ModeError
+from instructor.exceptions import ConfigurationError, InstructorRetryException, MissingClientError, ModeError
+from instructor.factory import from_provider
 from instructor.hooks import CacheEvent, Hooks
 from instructor.mode import Mode
 from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
+from settings import clear_environment
 from steps import HELLO, User
 
 JASON = {"name": "Jason", "age": 25}
@@ -377,7 +384,7 @@ def test_a_client_can_be_freed() -> None:
 
 
 def test_a_client_has_a_form_for_keys_without_credentials() -> None:
-    from instructor.cache.key import canonical_text
+    from instructor.cache.canonical import canonical_text
 
     forms = {
         canonical_text(make(cache=AutoCache(), **options)[0].__cache_key__(), "client")
@@ -465,6 +472,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": 0}, "model is 0"),
     ({"model": {}}, "model is a dict"),
     ({"cache_ttl": 10**400}, "cache_ttl is 1000"),
+    ({"timeout": "5"}, "timeout is a str"),
 ]
 
 
@@ -520,8 +528,9 @@ def test_a_mode_that_the_vendor_lacks_is_refused() -> None:
 
 def test_a_template_that_is_none_is_named() -> None:
     client, port = make()
-    with pytest.raises(ConfigurationError, match=r"messages\[0\].content is not a valid template"):
-        client.create(User, [{"role": "user", "content": "{% if"}], context={"a": 1})
+    with pytest.raises(ConfigurationError, match=r"messages\[0\].content is not a valid template") as caught:
+        client.create(User, [{"role": "user", "content": "{{ a "}], context={"a": 1})
+    assert ".. With context=" not in str(caught.value), "Jinja's sentence ends in a full stop of its own"
     client.create(User, [{"role": "user", "content": "{% if {{ x }}"}])
     assert port.requests[0]["messages"][-1]["content"] == "{% if {{ x }}", "without a context braces are just text"
 
@@ -557,3 +566,107 @@ def test_a_new_store_for_each_call_is_freed_and_its_hits_stay_counted(tmp_path: 
     client.create(User, HELLO)
     client.create(User, HELLO)
     assert client.cache.stats().hits == 1
+
+
+@pytest.fixture
+def keyless(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    """A client as in a test run without any key."""
+    clear_environment(monkeypatch, str(tmp_path))
+    return lambda **options: from_provider("openai/gpt-6-luna", **options)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_client_can_be_looked_at_and_mocked_without_a_key(keyless: Any, asynchronous: bool) -> None:
+    client = keyless(async_client=asynchronous)
+    members = dict(inspect.getmembers(client))
+    assert members["provider"] == "openai"
+    mocked = mock.create_autospec(client)
+    mocked.create.return_value = "mocked"
+    assert hasattr(mocked, "create_with_completion")
+    assert not hasattr(client, "nothing_of_the_kind")
+    with pytest.raises(MissingClientError, match=r"^openai needs a key .* Set OPENAI_API_KEY"):
+        _ = client.client
+
+
+async def test_a_client_without_a_key_is_a_context_manager_and_can_be_closed(keyless: Any) -> None:
+    with keyless() as client:
+        assert client.cache is None
+    client.close()
+    async with keyless(async_client=True, cache=AutoCache()) as later:
+        assert isinstance(later.cache, AutoCache)
+    await later.aclose()
+    await later.close()
+
+
+def test_the_sdks_client_is_closed_at_the_end_of_a_with_block() -> None:
+    with from_provider("openai/m", api_key="sk-1") as client:
+        sdk = client.client
+    assert sdk.is_closed()
+
+
+def test_an_asynchronous_client_passes_for_a_client_as_in_1_x(keyless: Any) -> None:
+    later = keyless(async_client=True)
+    assert isinstance(later, Instructor)
+    assert isinstance(later, AsyncInstructor)
+    assert not isinstance(keyless(), AsyncInstructor)
+    assert not isinstance("client", Instructor)
+
+    class Agent(BaseModel, arbitrary_types_allowed=True):
+        client: Instructor
+
+    assert Agent(client=later).client is later
+
+
+@pytest.mark.parametrize("name", ["openai", "scripted"])
+def test_a_misspelt_method_is_answered_with_the_one_meant(keyless: Any, name: str) -> None:
+    client = keyless() if name == "openai" else make()[0]
+    with pytest.raises(AttributeError, match=r"^Instructor has no attribute 'cache_stat'.*Did you mean cache_stats\?"):
+        _ = client.cache_stat
+
+
+@pytest.mark.parametrize("leave", [pickle.dumps, copy.deepcopy])
+def test_a_client_that_cannot_leave_its_process_says_what_to_do(leave: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^Instructor cannot be .*make the client there: in the function"):
+        leave(make()[0])
+    assert copy.copy(make()[0]).model == "m"
+
+
+def test_a_client_shows_its_model_its_mode_and_its_cache() -> None:
+    client, _ = make(cache=AutoCache())
+    assert repr(client) == "<Instructor model=scripted/m mode=TOOLS cache=AutoCache(maxsize=128)>"
+    assert pretty_repr(client) == "Instructor(model='scripted/m', mode='TOOLS', cache=AutoCache(maxsize=128))"
+
+
+def test_a_warning_is_shown_at_the_callers_line() -> None:
+    client, _ = make(cache=AutoCache())
+    with pytest.warns(UserWarning, match="ignores ttl") as caught:
+        client.create(User, HELLO, cache_ttl=60)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+MISSPELT = [
+    ({"respone_model": User}, r"respone_model=. Did you mean response_model=\?"),
+    ({"cache_tll": 5}, r"cache_tll=. Did you mean cache_ttl=\?"),
+    ({"message": HELLO}, r"message=. Did you mean messages=\?"),
+    ({"messages": None, "prompt": "x"}, r"There is no keyword prompt=, and messages is missing. Pass messages="),
+    ({"mode": Mode.TOOLS}, r"mode= belongs to the client, .* from_provider\(.*mode="),
+    ({"async_client": True}, "async_client= belongs to the client"),
+    ({"timeout": -1}, "timeout is -1. Pass seconds"),
+    ({"timeout": True}, "timeout is True"),
+    ({"response_model": BaseModel}, "response_model is BaseModel itself, .* Pass a subclass"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), MISSPELT, ids=str)
+def test_a_keyword_that_cannot_be_meant_is_refused_before_anything_is_sent(wrong: dict[str, Any], message: str) -> None:
+    client, port = make()
+    with pytest.raises(ConfigurationError, match=message):
+        client.create(**{"response_model": User, "messages": HELLO, **wrong})
+    assert not port.requests
+
+
+def test_a_misspelt_keyword_of_a_client_is_refused_when_the_client_is_made() -> None:
+    with pytest.raises(ValueError, match=r"There is no keyword cache_tll=. Did you mean cache_ttl=\?"):
+        from_provider("offline/demo", cache_tll=5)
+    with pytest.raises(ValueError, match="timeout is a str"):
+        from_provider("offline/demo", timeout="5")

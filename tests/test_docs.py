@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib.util
+import itertools
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from instructor.providers import table
+from instructor.providers.capabilities import FAMILIES, Family, plain_name
+from instructor.providers.sdks import SDKS
 from settings import clear_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +28,7 @@ PAGES = [
         "README.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/providers.md",
         "examples/README.md",
         "benchmarks/README.md",
     )
@@ -49,7 +57,18 @@ def quoted(page: Path) -> list[str]:
     return re.findall(r"`([^`\n]+)`", prose)
 
 
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The registry of vendors, restored after the test."""
+    monkeypatch.setattr(table, "_BY_NAME", dict(table._BY_NAME))
+    known = {*SDKS, "offline"}  # the factory adds this one, perhaps during the test
+    yield
+    for name in set(SDKS) - known:
+        del SDKS[name]
+
+
 @pages
+@pytest.mark.usefixtures("registry")
 def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """In an empty folder, with the offline provider in place of each vendor."""
     clear_environment(monkeypatch, str(tmp_path))
@@ -166,7 +185,8 @@ def test_the_glossary_is_short():
 
 def test_examples_name_models_that_stay():
     """Models that their vendors have retired, or retire within a year, are not what a newcomer should copy."""
-    files = [*PAGES, ROOT / "examples" / "demo.py", *(ROOT / "src").rglob("*.py")]
+    pages = [page for page in PAGES if page.name != "providers.md"]  # its table has the old ones too
+    files = [*pages, ROOT / "examples" / "demo.py", *(ROOT / "src").rglob("*.py")]
     old = [
         f"{path.relative_to(ROOT)}: {line.strip()}"
         for path in files
@@ -174,3 +194,31 @@ def test_examples_name_models_that_stay():
         if (path.suffix == ".md" or ">>>" in line or MODEL.search(line)) and RETIRED.search(line)
     ]
     assert not old
+
+
+def provider_tables() -> ModuleType:
+    """The module that writes the tables of docs/providers.md."""
+    spec = importlib.util.spec_from_file_location("provider_tables", ROOT / "docs" / "provider_tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_providers_are_todays():
+    tables = provider_tables()
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.write(page) == page, "Run `make tables`."
+    assert all(table in page for table in tables.tables().values())
+
+
+def test_the_table_of_models_shows_every_row_of_the_capabilities():
+    shown: set[Family] = set()
+    for name in provider_tables().MODELS:
+        vendor, _, model = name.partition("/")
+        scope = {vendor} if vendor in ("openai", "anthropic", "google") else {vendor, ""}
+        rows = (row for row in FAMILIES if scope & {*row.vendors} and re.match(row.model, plain_name(model)))
+        shown.update(itertools.islice(rows, 1))
+    missing = [f"{row.vendors} {row.model}" for row in FAMILIES if row not in shown]
+    assert not missing

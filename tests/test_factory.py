@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import openai
 import pytest
 from google import genai
+from google.genai.models import Models
+from google.genai.types import GenerateContentConfig
+from openai.resources.chat import Completions
+from openai.resources.responses import Responses
 
 from instructor.cache import AutoCache
 from instructor.client import AsyncInstructor, Instructor
@@ -20,10 +26,16 @@ from instructor.exceptions import ConfigurationError, ModeError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
 from instructor.hooks import Hooks
 from instructor.mode import Mode
+from instructor.options import find_misspelt
 from instructor.providers.table import VENDORS
 from settings import VARIABLES, clear_environment
 
 KEY = "sk-secret-0001"
+SDK_METHODS = [
+    *(Completions.create, Responses.create, anthropic.resources.Messages.create, Models.generate_content),
+    *(GenerateContentConfig, openai.OpenAI, openai.AzureOpenAI, anthropic.Anthropic),
+]
+"""What users' keywords end up as arguments of."""
 # What a new process prints of the endpoints it makes, and of the SDKs it imported for them.
 LOOK = """
 import json, sys
@@ -208,3 +220,10 @@ def test_making_clients_imports_no_sdk_and_endpoints_are_the_same_in_every_proce
     assert sdks == []
     assert look("2") == [endpoints, sdks]
     assert endpoints == {vendor.name: dict(from_provider(f"{vendor.name}/m")._adapter.endpoint) for vendor in VENDORS}
+
+
+@pytest.mark.parametrize("sdk", SDK_METHODS)
+def test_no_argument_of_an_sdk_is_taken_for_a_misspelling_of_ours(sdk: Any) -> None:
+    names = [*inspect.signature(sdk).parameters, *getattr(sdk, "model_fields", ())]
+    assert len(names) > 3
+    assert not {name: find_misspelt(name) for name in names if find_misspelt(name)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from instructor.headers import keyed_headers, storable_headers
+from instructor.cache.key import keyed_arguments
+from instructor.headers import describe_header, keyed_headers, storable_headers
 
 
 @pytest.mark.parametrize("name", ["authorization", "X-API-Key", "traceparent", "x-stainless-lang", "X-B3-TraceId"])
@@ -22,6 +23,9 @@ def test_credentials_tracing_and_the_sdks_own_headers_are_not_keyed(name):
         "x-goog-api-key",
         "Id-Token",
         "X-CSRF",
+        "X-PAT",
+        "x-pass",
+        "X-Db-Pwd",
         "x-amz-signature",
     ],
 )
@@ -45,3 +49,16 @@ def test_a_response_header_that_holds_a_credential_under_a_new_name_is_not_store
 )
 def test_all_other_response_headers_are_stored_so_that_a_hit_equals_the_live_call(headers):
     assert storable_headers(headers) == headers
+
+
+@pytest.mark.parametrize("name", ["x-pat", "x-pass", "x-tenant", "anything"])
+def test_no_header_but_a_harmless_one_is_in_a_key_in_clear(name):
+    described = describe_header(name, "s3cret")
+    assert "s3cret" not in described
+    assert described == describe_header(name, b"s3cret") != describe_header(name, "other")
+    assert "s3cret" not in str(keyed_arguments({"extra_headers": {name: "s3cret"}}))
+    assert keyed_arguments({"extra_headers": {name: "1"}}) != keyed_arguments({"extra_headers": {name: "2"}})
+
+
+def test_harmless_headers_stay_readable():
+    assert describe_header("anthropic-beta", "context-1m") == "context-1m"

@@ -16,13 +16,17 @@ FUNCTION_LINES = 60
 
 # Every room and what it may know, besides itself. A file or a folder at the top of the package is a room;
 # "providers.adapter" is one that stands for a single file of it.
-GROUND = {"credentials", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode", "usage"}
+GROUND = {
+    *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
+    "usage",
+}
 KNOWS: dict[str, set[str]] = {
     "credentials": set(),
+    "debug_log": set(),
     "describing": {"exceptions"},
     "exceptions": {"credentials", "messages", "usage"},
     "headers": set(),
-    "hooks": {"describing", "exceptions", "messages", "usage"},
+    "hooks": {"debug_log", "describing", "exceptions", "messages", "usage"},
     "lazy": set(),
     "missing_names": set(),
     "locks": set(),

@@ -54,6 +54,7 @@ LEGACY = [
 def test_every_name_of_1x_resolves_with_one_warning_that_names_todays(name, value, mode):
     for resolve in (
         lambda: getattr(Mode, name),
+        lambda: Mode[name],
         lambda: Mode(value),
         lambda: Mode(name),
         lambda: Mode(name.lower()),
@@ -76,13 +77,24 @@ def test_a_mode_is_found_by_name_and_value_in_any_case_without_a_warning(mode):
 def test_an_unknown_name_is_an_error(name):
     with pytest.raises(ModeError, match="TOOLS, JSON, JSON_SCHEMA"):
         resolve_mode(name)
-    with pytest.raises(ValueError, match="not a valid Mode"):
+    with pytest.raises(ValueError, match=f"There is no mode '{name}'. Use one of TOOLS"):
         Mode(name)
     assert not hasattr(Mode, name)
 
 
+def test_a_name_in_brackets_is_that_of_a_member_or_of_1x():
+    assert [Mode[mode.name] for mode in Mode] == list(Mode)
+    with pytest.raises(KeyError, match="TELEPATHY"):
+        Mode["TELEPATHY"]
+
+
+def test_every_mode_is_one_of_tools_or_of_json():
+    assert Mode.tool_modes() == {Mode.TOOLS, Mode.RESPONSES_TOOLS}
+    assert Mode.json_modes() == {Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON}
+
+
 def test_a_value_that_is_not_text_is_an_error():
-    with pytest.raises(ValueError, match="not a valid Mode"):
+    with pytest.raises(ModeError, match="There is no mode '7'"):
         Mode(7)
 
 

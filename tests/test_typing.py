@@ -16,6 +16,8 @@ from servers import find_node
 
 ROOT = Path(__file__).resolve().parents[1]
 WRONG = """
+from typing import Literal
+
 from pydantic import BaseModel
 
 from instructor import AsyncInstructor, Instructor, from_provider
@@ -35,6 +37,8 @@ def use(client: Instructor) -> None:
     number: int = client.create(response_model=User, messages=[])  # wrong
     positional: int = client.create(User, [])  # wrong
     one: User = client.create(response_model=list[User], messages=[])  # wrong
+    user: User = client.create(User | None, [])  # wrong
+    word: int = client.create(Literal["red"], [])  # wrong
     name: str = client.create_with_completion(response_model=User, messages=[])[0]  # wrong
     client.create(response_model=User, messages=[], cache="redis://localhost")  # wrong
     client.create(response_model=User, messages=[], cache=DiskCache)  # wrong

@@ -92,7 +92,7 @@ else:
         _explain,
     )
 
-__version__ = "2.0.0"
+__version__ = "1.99.0"
 
 __all__ = [
     "AsyncInstructor",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 from instructor import validation as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
@@ -15,20 +15,21 @@ from instructor.engine.call import Call, Policy, Prompt
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
-from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, decode, encode, make_memo, name_of
+from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
-from instructor.exceptions import ModeError, NoCanonicalFormError
+from instructor.exceptions import ConfigurationError, ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.locks import make_lock
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
-from instructor.providers.adapter import Adapter, sdk_attribute
+from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
-from instructor.templating import render_messages
-from instructor.wires.capabilities import Capabilities, adapt_arguments
+from instructor.templating import render_messages, watch_chance
+from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
+from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire
 
 _MOST_PATHS = 8
@@ -120,9 +121,9 @@ class BaseClient:
         """The SDK's own client, made on first use.
 
         Raises:
-            ConfigurationError: The SDK is not installed, or a key is missing.
+            MissingClientError: The SDK is not installed, or a key is missing.
         """
-        return self._adapter.client
+        return sdk_client(self._adapter)
 
     @property
     def chat(self) -> Self:
@@ -142,7 +143,7 @@ class BaseClient:
     @property
     def responses(self) -> Any:
         """This client in `Mode.RESPONSES_TOOLS`, so that ``client.responses.create`` is `create`; else the SDK's."""
-        return self if list(self._wires) == [Mode.RESPONSES_TOOLS] else sdk_attribute(self._adapter, "responses")
+        return self if list(self._wires) == [Mode.RESPONSES_TOOLS] else sdk_attribute(self._adapter, self, "responses")
 
     @typed_on
     def on(self, hook_name: HookName | str, handler: Callable[..., Any]) -> None:
@@ -175,10 +176,30 @@ class BaseClient:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
-        return sdk_attribute(self._adapter, name)
+        if name == "client":  # Python asks here too where the property raises an AttributeError
+            return sdk_client(self._adapter)
+        return sdk_attribute(self._adapter, self, name)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._adapter.provider}/{self._model} mode={self.mode.name}>"
+        shown = [f"{name}={value}" for name, value in self.__rich_repr__() if value is not None]
+        return f"<{type(self).__name__} {' '.join(shown)}>"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        """What `repr` and the library ``rich`` show: the model, how it's asked, and where answers are kept."""
+        yield "model", f"{self._adapter.provider}/{self._model}" if self._model else self._adapter.provider
+        yield "mode", self.mode.name
+        yield "cache", self.cache
+
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: object) -> Self:
+        raise _cannot_leave(self, "deep-copied")
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        raise _cannot_leave(self, "pickled")
 
     def _call(
         self,
@@ -209,6 +230,7 @@ class BaseClient:
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
+        check.check_timeout(arguments.get("timeout"))
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
         call: Call[Any] = Call(
@@ -228,8 +250,8 @@ class BaseClient:
             policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
             unserved=unserved,
         )
-        encoding = unserved.encoding if unserved is not None else None
-        return self._freeze(call, messages, keywords, arguments, namespace, encoding)
+        said = unserved.encoding if unserved is not None else None
+        return self._freeze(call, messages, keywords, arguments, namespace, said)
 
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
@@ -244,12 +266,12 @@ class BaseClient:
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
         namespace: str | None,
-        encoding: bytes | None,
+        said: bytes | Frozen | None,
     ) -> Call[Any]:
         """Give a call its key, and the means to make its prompt from a copy of what was said."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encoding or encode(call.plan.number, messages, keyed)
+        encoding = encode(call.plan.number, messages, keyed) if said is None else encode_frozen(said)
         if encoding is None:
             copied = copy_values({"messages": messages, **arguments})
             prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
@@ -262,7 +284,7 @@ class BaseClient:
             return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
         prompt = self._load_prompt(call, encoding, free)
         keyed_call = self._key(call, prompt, namespace, name)
-        if keyed_call.key is None or self._memo.find(name) is not None:
+        if keyed_call.key is None or prompt.varies or self._memo.find(name) is not None:
             return keyed_call
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
         copied = copy_values({"messages": messages, **arguments})
@@ -286,11 +308,22 @@ class BaseClient:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
-        conversation: Messages = render_messages(check.check_messages(messages, merged), context or None)
+        merged = check.check_arguments(merged)
+        with watch_chance() as varies:
+            rendered = render_messages(check.check_messages(messages, merged), context or None)
+        conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
         capabilities = self._adapter.published(call.model)
         mode = self._choose_mode(capabilities)
-        adapted = adapt_arguments(check.check_arguments(merged), capabilities)
-        return Prompt(conversation, adapted, self._wires[mode], mode, capabilities, self._wires)
+        return Prompt(
+            conversation,
+            adapt_arguments(merged, capabilities),
+            self._wires[mode],
+            mode,
+            capabilities,
+            self._wires,
+            left_out=refused_arguments(merged, capabilities),
+            varies=bool(varies),
+        )
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
         return next((mode for mode in capabilities.modes if mode in self._wires), next(iter(self._wires)))
@@ -301,6 +334,7 @@ class BaseClient:
         if call.path is None:
             return call
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
+        owners: list[object] = []
         try:
             key, plain = builder.key(
                 call.plan.schema_text,
@@ -310,13 +344,14 @@ class BaseClient:
                 call.context,
                 call.strict,
                 namespace,
-                prompt.arguments,
+                prompt.shown,
+                owners.append,
             )
         except NoCanonicalFormError as error:
             return call._replace(bypass=str(error))
-        if name is not None and plain:
+        if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
-        return call._replace(key=key)
+        return call._replace(key=key, policy=call.policy.owned_by(owners))
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
@@ -410,6 +445,15 @@ def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
     find_later = tier.find_later if asynchronous else None
     find = tier.find_now if find_later is None else partial(Reading, find_later)
     return Place(find, tier.hits, type(tier.handle.store).__name__)
+
+
+def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
+    """The error for a client that is to go where its connections can't: into another process, or a copy of its own."""
+    return ConfigurationError(
+        f"{type(client).__name__} cannot be {verb}: it holds connections, locks and perhaps a key. Threads and tasks can "
+        "share it as it is. For another process, make the client there: in the function that runs there, or in the "
+        "initializer= of a ProcessPoolExecutor."
+    )
 
 
 def _first(*values: Any) -> Any:

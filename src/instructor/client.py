@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from typing import Any, Self
 
 from instructor.base_client import BaseClient
@@ -23,7 +24,7 @@ from instructor.methods import (
 from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
 
 
-class Instructor(BaseClient):
+class Instructor(BaseClient, metaclass=ABCMeta):
     """A client that gives typed, validated answers, and keeps them.
 
     You get one from `from_provider`, `from_openai`, `from_anthropic` or `from_genai`. It may be used from any number
@@ -62,8 +63,7 @@ class Instructor(BaseClient):
             response_model: The type of the answer: a pydantic model, dataclass or TypedDict; ``A | B``, ``A | None``,
                 ``list[A]``, Enum, Literal, int, str, datetime ...; None for the SDK's completion as it is.
             messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
-            **keywords: See `instructor.methods.call_keywords`: ``max_retries``, ``context``, ``strict``, ``hooks``,
-                ``cache``, ``cache_ttl``, ``cache_namespace``, ``token_budget``, and anything that the SDK takes.
+            **keywords: See `instructor.methods.call_keywords`.
 
         Returns:
             An instance of the very type passed; your own copy.
@@ -96,6 +96,11 @@ class Instructor(BaseClient):
 
         On a hit the completion is made again from the stored text: the SDK's own class with every attribute, or a
         ``SimpleNamespace`` where the SDK is not installed. Its ``usage`` is that of the live call.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
 
         Returns:
             The answer and the completion.
@@ -210,7 +215,19 @@ class AsyncInstructor(BaseClient):
 
     @typed_async_create(call_keywords)
     async def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
-        """As `Instructor.create`."""
+        """Ask for an answer of a given type, and await it; otherwise as `Instructor.create`.
+
+        Args:
+            response_model: The type of the answer; None for the SDK's completion as it is.
+            messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            An instance of the very type passed; your own copy.
+
+        Raises:
+            InstructorError: As `Instructor.create`.
+        """
         found = self._lookup(response_model, messages, keywords, False)
         if type(found) is Reading:
             read = await found.find(found.key)
@@ -227,7 +244,19 @@ class AsyncInstructor(BaseClient):
     async def create_with_completion(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
     ) -> Any:
-        """As `Instructor.create_with_completion`."""
+        """Ask as `create` does, and return the SDK's completion too; see `Instructor.create_with_completion`.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            The answer and the completion.
+
+        Raises:
+            InstructorError: As `Instructor.create`.
+        """
         found = self._lookup(response_model, messages, keywords, True)
         if type(found) is Reading:
             read = await found.find(found.key)
@@ -259,11 +288,18 @@ class AsyncInstructor(BaseClient):
         """Close the SDK's client of the running event loop, if this one made it. The store stays open."""
         await self._adapter.aclose()
 
+    close = aclose  # the name that it has in the SDKs
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+# As in 1.x, where frameworks check a client with `isinstance(client, Instructor)`. A virtual subclass and not a real one,
+# because its `create` returns an awaitable: a type checker keeps the two apart.
+Instructor.register(AsyncInstructor)
 
 
 async def _settle(found: Pending) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import cast
@@ -40,4 +41,52 @@ def _mask(name: str, value: object) -> object:
         return MASK
     if isinstance(value, Mapping):
         return mask_credentials(cast("Mapping[str, object]", value))
+    return value
+
+
+_SHORTEST = 8
+"""A shorter text isn't taken for a credential, because it may stand anywhere by chance."""
+
+
+def mask_error(error: Exception) -> None:
+    """Replace, in the texts of an SDK's error, the credentials of the request that it is about: some servers echo them.
+
+    The error stays the same object, because users catch and read the SDK's own.
+    """
+    secrets = _find_sent(error)
+    if not secrets:
+        return
+    error.args = tuple(_replace(value, secrets) for value in error.args)
+    for name, value in list(vars(error).items()):
+        masked = _replace(value, secrets)
+        if masked != value:
+            setattr(error, name, masked)
+
+
+def _find_sent(error: Exception) -> list[str]:
+    """Return the credentials in the headers that were sent, the longest first."""
+    headers: object = None
+    with contextlib.suppress(RuntimeError):  # by httpx, for an error or a response that has no request
+        response: object = getattr(error, "response", None)
+        request: object = getattr(error, "request", None) or getattr(response, "request", None)
+        headers = getattr(request, "headers", None)
+    if not isinstance(headers, Mapping):
+        return []
+    sent = cast("Mapping[str, str]", headers)
+    values = [value.removeprefix("Bearer ") for name, value in sent.items() if _SECRET_HEADER.search(name)]
+    return sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
+
+
+_SECRET_HEADER = re.compile(r"key|auth|token|secret|cookie", re.IGNORECASE)
+
+
+def _replace(value: object, secrets: list[str]) -> object:
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if type(value) is dict:
+        return {name: _replace(member, secrets) for name, member in cast("dict[object, object]", value).items()}
+    if type(value) is list:
+        return [_replace(member, secrets) for member in cast("list[object]", value)]
     return value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 import warnings
 from pathlib import Path
 
 from instructor.exceptions import ArgumentError
 
-_SKIPPED = (str(Path(__file__).parent), enum.__file__)
+_SKIPPED = (f"{Path(__file__).parent}{os.sep}", enum.__file__)
 """Where a caller's line never is: this package, and `enum`, through which ``Mode("tools")`` comes here."""
 
 _LONGEST_NUMBER = 10**1000

@@ -4,9 +4,10 @@
 
     InstructorError
     ├── ConfigurationError             an argument, a key, an SDK or a setting is missing or wrong
-    │   └── ArgumentError              (also a ValueError) an argument has a wrong value
+    │   ├── ArgumentError              (also a ValueError) an argument has a wrong value
+    │   └── MissingClientError         (also an AttributeError) ``client.client`` can't be made
     ├── ClientError                    the client handed over does not fit
-    ├── ModeError                      the vendor does not speak the mode
+    ├── ModeError                      (also a ValueError) there is no such mode, or the vendor does not speak it
     ├── IncompleteOutputException      the provider cut the answer off
     ├── ProviderError                  a provider sent something that is not an answer
     ├── ForeignError                   stands for another package's error where that can't be pickled
@@ -32,6 +33,7 @@ All of them can be copied, pickled and sent between processes. The SDKs' errors 
 
 from __future__ import annotations
 
+import copy
 import copyreg
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
@@ -55,6 +57,7 @@ __all__ = [
     "IncompleteOutputException",
     "InstructorError",
     "InstructorRetryException",
+    "MissingClientError",
     "ModeError",
     "MultimodalError",
     "NoCanonicalFormError",
@@ -100,9 +103,10 @@ class InstructorError(Exception):
         return copyreg.__newobj__, (type(self), *_make_portable(self.args)), _make_portable(state)  # type: ignore[attr-defined]  # typeshed leaves it out
 
     def __copy__(self) -> Self:
-        """Copy within this process, where everything can stay as it is."""
+        """Copy within this process, where everything can stay as it is; lists and dicts are the copy's own."""
         copied = type(self).__new__(type(self), *self.args)
-        copied.__dict__.update(self.__dict__)
+        for name, value in self.__dict__.items():
+            copied.__dict__[name] = copy.copy(value) if type(value) in (list, dict) else value
         copied.__cause__ = self.__cause__
         return copied
 
@@ -116,6 +120,14 @@ class ArgumentError(ConfigurationError, ValueError):
 
     `ConfigurationError` itself isn't a ValueError: pydantic takes a ValueError that a validator raises for an invalid
     answer, so that a validator whose own client lacks its key would have the model asked again and again.
+    """
+
+
+class MissingClientError(ConfigurationError, AttributeError):
+    """The attribute ``client`` of a client can't be read, because a key or the SDK is missing.
+
+    As an AttributeError it lets those who look at every attribute pass on to the next: ``inspect.getmembers``,
+    ``mock.create_autospec``, an editor's completion.
     """
 
 
@@ -146,12 +158,12 @@ class ForeignError(InstructorError):
         self.status_code = status_code
 
 
-class ModeError(InstructorError):
-    """The vendor doesn't offer the mode.
+class ModeError(InstructorError, ValueError):
+    """There is no such mode, or the vendor doesn't offer it.
 
     Attributes:
         mode: The mode asked for.
-        provider: The vendor.
+        provider: The vendor; empty if no vendor has the mode.
         valid_modes: The names of the modes it offers.
     """
 
@@ -159,7 +171,8 @@ class ModeError(InstructorError):
         self.mode = mode
         self.provider = provider
         self.valid_modes = list(valid_modes)
-        super().__init__(f"{provider} does not speak mode {mode!r}. Use one of {', '.join(valid_modes)}.")
+        found = f"{provider} does not speak mode {mode!r}" if provider else f"There is no mode {mode!r}"
+        super().__init__(f"{found}. Use one of {', '.join(valid_modes)}.")
 
 
 class IncompleteOutputException(InstructorError):

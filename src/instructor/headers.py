@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import TypeVar
@@ -74,9 +75,41 @@ def keyed_headers(headers: Mapping[str, V]) -> dict[str, V]:
     }
 
 
+_HARMLESS = frozenset(
+    {
+        "accept-language",
+        "anthropic-beta",
+        "anthropic-version",
+        "host",
+        "openai-beta",
+        "openai-organization",
+        "openai-project",
+    }
+)
+
+
+def describe_header(name: str, value: object) -> str:
+    """Write a header's value for a cache key: as it is where the header is known to be harmless, else its hash.
+
+    A gateway's header may be a credential under any name, and what a key is made of may be printed.
+
+    Args:
+        name: The header's name in lower case.
+        value: Text, bytes, or an SDK's marker, which stands for itself by its class's name.
+
+    Example:
+        >>> describe_header("openai-beta", "assistants=v2"), describe_header("x-pat", b"s3cret")
+        ('assistants=v2', 'sha256:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0')
+    """
+    if not isinstance(value, (str, bytes)):
+        return type(value).__name__
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return text if name in _HARMLESS else f"sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
+
+
 _CREDENTIAL_NAME = re.compile(
     r"auth|token|key|secret|cookie|session|credential|signature|passw|jwt|jws|bearer|csrf|xsrf|assertion|cert|nonce"
-    r"|saml|\bsid\b|\bsig\b|\botp\b"
+    r"|saml|pwd|\b(?:sid|sig|otp|pat|pass|pin)\b"
 )
 _CREDENTIAL_VALUE = re.compile(
     r"\b(?:bearer|basic) |\beyJ|(?:auth|token|key|signature|secret|session|sig)=", re.IGNORECASE

@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sized
 from typing import Concatenate, Literal, NamedTuple, Protocol, cast, overload
 
+from instructor import debug_log
 from instructor.describing import describe_value, refuse
 from instructor.exceptions import ArgumentError
 from instructor.messages import ResponseModel
@@ -244,8 +245,8 @@ class Hooks:
             self.handlers.pop(_resolve_name(hook_name), None)
 
     def has_handlers(self, hook_name: HookName) -> bool:
-        """Whether the event has a handler. Ask before making a record that no handler would receive."""
-        return hook_name in self.handlers
+        """Whether anybody wants the event: a handler, or the debug log. Ask before making a record for nobody."""
+        return hook_name in self.handlers or bool(debug_log.enabled)
 
     def copy(self) -> Hooks:
         """Make an independent set with the same handlers."""
@@ -274,6 +275,8 @@ class Hooks:
 
     def emit(self, hook_name: HookName, *arguments: object, **details: object) -> None:
         """Call the handlers of an event, as the synchronous client does."""
+        if debug_log.enabled:
+            _log_event(hook_name, arguments, details)
         for handler in self.handlers.get(hook_name, ()):
             result = handler.call(hook_name, arguments, details)
             if result is not None and inspect.isawaitable(result):
@@ -283,6 +286,8 @@ class Hooks:
 
     async def emit_async(self, hook_name: HookName, *arguments: object, **details: object) -> None:
         """Call the handlers of an event and await those that are coroutine functions, one after the other."""
+        if debug_log.enabled:
+            _log_event(hook_name, arguments, details)
         for handler in self.handlers.get(hook_name, ()):
             result = handler.call(hook_name, arguments, details)
             if result is not None and inspect.isawaitable(result):
@@ -303,3 +308,40 @@ def _resolve_name(hook_name: HookName | str) -> HookName:
 
 def _log(name: HookName, error: Exception) -> None:
     logger.warning("A handler of %s raised %r; the call goes on.", name.value, error, exc_info=error)
+
+
+def _log_event(name: HookName, arguments: tuple[object, ...], details: Mapping[str, object]) -> None:
+    """Write an event to the debug log, without a prompt, an answer, a credential or the text of an error."""
+    record = arguments[0] if arguments else None
+    if isinstance(record, CacheEvent):
+        text = _describe_cache_event(record)
+    elif isinstance(record, (AdaptedEvent, Usage)):
+        text = repr(record)
+    elif record is None:
+        text = _describe_request(details)
+    else:
+        text = type(record).__name__
+    if isinstance(record, Exception):
+        text += f" in attempt {details.get('attempt_number')} of {details.get('max_attempts')}"
+    debug_log.logger.debug("%s: %s", name.value, text)
+
+
+def _describe_cache_event(event: CacheEvent) -> str:
+    model = getattr(event.response_model, "__name__", None) or str(event.response_model)
+    parts = [f"{model} from {event.provider}/{event.model} in {event.store}"]
+    parts += [f"key {event.key[:12]}"] if event.key else []
+    parts += [f"stored {event.age:.1f} s ago"] if event.age is not None else []
+    return ", ".join(parts + ([event.reason] if event.reason else []))
+
+
+def _describe_request(request: Mapping[str, object]) -> str:
+    """Name what a request holds: its model, how many messages, and the keywords, without their values."""
+    counts = [
+        f"{len(value)} {name}" for name, value in request.items() if isinstance(value, Sized) and name in _COUNTED
+    ]
+    others = sorted(request.keys() - _COUNTED - {"model"})
+    return ", ".join([f"model {request.get('model')}", *counts, *others])
+
+
+_COUNTED = frozenset({"messages", "contents", "input"})
+"""The keywords under which the providers take the conversation."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 Messages = list[dict[str, Any]]
 """A conversation in the form of OpenAI's chat API: dicts with ``role`` and ``content``."""
@@ -50,3 +51,21 @@ def _copy_value(value: Any) -> Any:
         return copy.deepcopy(value)
     except Exception:  # noqa: BLE001 - an object that refuses to be copied is handed over as it is
         return value
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def replace_surrogates(value: Any) -> Any:
+    """Copy plain data with U+FFFD in place of halves of surrogate pairs, which no request can carry.
+
+    A model's answer may hold them, and asking again quotes that answer.
+    """
+    if isinstance(value, str):
+        return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        members = cast("dict[Any, Any]", value)
+        return {replace_surrogates(name): replace_surrogates(member) for name, member in members.items()}
+    if isinstance(value, list):
+        return [replace_surrogates(member) for member in cast("list[Any]", value)]
+    return value

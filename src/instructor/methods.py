@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
@@ -16,11 +16,14 @@ from instructor.options import NOT_GIVEN, NotGiven
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
+    from typing_extensions import TypeForm
 
     from instructor.streams import AsyncStream, Stream
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Later: TypeAlias = Coroutine[Any, Any, T]
+"""What an asynchronous method returns: an awaitable of a T."""
 
 
 def call_keywords(
@@ -59,21 +62,33 @@ def call_keywords(
 
 
 class Create(Protocol[P]):
-    """`Instructor.create`."""
+    """`Instructor.create`.
 
+    `TypeForm` is for what isn't a class: ``A | B``, ``Optional[A]``, ``Literal[...]``, ``Annotated[...]``. Type checkers
+    that don't know it, such as mypy before 1.20, take the last overload, as do values of no known type.
+    """
+
+    @overload
+    def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
     def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
-    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Any: ...
 
 
 class CreateWithCompletion(Protocol[P]):
     """`Instructor.create_with_completion`."""
 
     @overload
+    def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
+    @overload
     def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, Any]: ...
     @overload
-    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, Any]: ...
+    @overload
+    def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
 
 
 class CreateStream(Protocol[P]):
@@ -98,22 +113,26 @@ class AsyncCreate(Protocol[P]):
     """`AsyncInstructor.create`."""
 
     @overload
-    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
+    def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Later[Any]: ...
     @overload
-    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Any]: ...
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Later[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Later[T]: ...
+    @overload
+    def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Later[Any]: ...
 
 
 class AsyncCreateWithCompletion(Protocol[P]):
     """`AsyncInstructor.create_with_completion`."""
 
     @overload
-    def __call__(
-        self, response_model: type[T], *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, tuple[T, Any]]: ...
+    def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Later[tuple[Any, Any]]: ...
     @overload
-    def __call__(
-        self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, tuple[Any, Any]]: ...
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Later[tuple[T, Any]]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Later[tuple[T, Any]]: ...
+    @overload
+    def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Later[tuple[Any, Any]]: ...
 
 
 def typed_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Create[P]]:
@@ -150,6 +169,10 @@ def typed_async_create_with_completion(
     return _signed(keywords)
 
 
+_REFERENCE = "**keywords: See `instructor.methods.call_keywords`.\n"
+"""What a docstring has in place of the keywords."""
+
+
 def _signed(keywords: Callable[..., None]) -> Callable[[Any], Any]:
     """Let ``help()`` and ``inspect.signature`` show the keywords; what runs is the method itself."""
 
@@ -157,6 +180,14 @@ def _signed(keywords: Callable[..., None]) -> Callable[[Any], Any]:
         own = list(inspect.signature(method).parameters.values())[:2]
         shared = inspect.signature(keywords).parameters.values()
         method.__signature__ = inspect.Signature([*own, *shared])
+        if method.__doc__ and keywords.__doc__:  # none with `python -OO`
+            method.__doc__ = inspect.cleandoc(method.__doc__).replace(_REFERENCE, _describe_keywords(keywords.__doc__))
         return method
 
     return sign
+
+
+def _describe_keywords(docstring: str) -> str:
+    """The lines about keywords in the docstring of `call_keywords`, without those about the messages."""
+    arguments = inspect.cleandoc(docstring).partition("Args:\n")[2]
+    return arguments[arguments.index("max_retries:") :] + "\n"

@@ -50,7 +50,7 @@ def explain_missing(name: str) -> str | None:
 
     Example:
         >>> explain_missing("from_groq")
-        'instructor.from_groq is not in 2.0 yet; use from_provider("groq/model"), or pin "instructor<2".'
+        'instructor.from_groq is not here yet; use from_provider("groq/model"), or pin "instructor<1.99".'
     """
     instead = INSTEAD.get(name)
-    return None if instead is None else f'instructor.{name} is not in 2.0 yet; use {instead}, or pin "instructor<2".'
+    return None if instead is None else f'instructor.{name} is not here yet; use {instead}, or pin "instructor<1.99".'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import Any
 
 from instructor.describing import warn_caller
 from instructor.exceptions import ModeError
@@ -17,6 +18,11 @@ class _ModeType(enum.EnumMeta):
         if mode is None:
             raise AttributeError(f"Mode has no member {name!r}. It has {', '.join(Mode.__members__)}.", name=name)
         return mode
+
+    def __getitem__(cls, name: str) -> Any:  # the base class's type is that of any enum's member
+        """Resolve ``Mode["TOOLS"]``, and ``Mode["ANTHROPIC_TOOLS"]`` as the attribute of that name is resolved."""
+        mode = _find_legacy(name) if name in _LEGACY else None
+        return super().__getitem__(name) if mode is None else mode
 
 
 class Mode(enum.Enum, metaclass=_ModeType):
@@ -46,13 +52,33 @@ class Mode(enum.Enum, metaclass=_ModeType):
     """A function call through OpenAI's Responses API."""
 
     @classmethod
+    def tool_modes(cls) -> set[Mode]:
+        """The modes in which the answer is a function call, whatever the API.
+
+        Example:
+            >>> sorted(mode.name for mode in Mode.tool_modes())
+            ['RESPONSES_TOOLS', 'TOOLS']
+        """
+        return {cls.TOOLS, cls.RESPONSES_TOOLS}
+
+    @classmethod
+    def json_modes(cls) -> set[Mode]:
+        """The modes in which the answer is text that holds JSON.
+
+        Example:
+            >>> Mode.MD_JSON in Mode.json_modes()
+            True
+        """
+        return set(cls) - cls.tool_modes()
+
+    @classmethod
     def _missing_(cls, value: object) -> Mode | None:
-        """Resolve a member's name and a name or value of 1.x, in any case."""
-        if not isinstance(value, str):
-            return None
-        name = value.strip().upper()
-        member = cls.__members__.get(name) or _BY_VALUE.get(name)
-        return member or _find_legacy(_LEGACY_VALUES.get(name, name))
+        """Resolve a member's name and a name or value of 1.x, in any case; `ModeError` for any other."""
+        name = value.strip().upper() if isinstance(value, str) else ""
+        member = cls.__members__.get(name) or _BY_VALUE.get(name) or _find_legacy(_LEGACY_VALUES.get(name, name))
+        if member is None:
+            raise ModeError(str(value), "", list(cls.__members__))
+        return member
 
 
 _LEGACY: Mapping[str, Mode] = {
@@ -117,10 +143,7 @@ def resolve_mode(mode: Mode | str) -> Mode:
         >>> resolve_mode("json_schema")
         <Mode.JSON_SCHEMA: 'json_schema_mode'>
     """
-    try:
-        return Mode(mode)
-    except ValueError:
-        raise ModeError(str(mode), "instructor", [member.name for member in Mode]) from None
+    return Mode(mode)
 
 
 def _find_legacy(name: str) -> Mode | None:

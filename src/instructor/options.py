@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -61,8 +62,13 @@ _KEYWORDS = OPTION_NAMES | {
     *("temperature", "timeout", "tool_choice", "tools", "top_p"),
 }
 """The keywords that users most often mean: ours, and the commonest of the providers'."""
+_OURS = OPTION_NAMES | {"messages", "response_model"}
+_ALIKE = 0.88
+"""How alike a name is that can only be a misspelling: Google's ``content`` is 0.86 like ``context``."""
 _OTHER_NAMES = {
+    "max_retry": "max_retries",
     "namespace": "cache_namespace",
+    "prompt": "messages",
     "retries": "max_retries",
     "ttl": "cache_ttl",
     "validation_context": "context",
@@ -81,3 +87,17 @@ def suggest_keyword(name: str) -> str | None:
         return None
     close = difflib.get_close_matches(name, _KEYWORDS, 1, cutoff=0.8)
     return _OTHER_NAMES.get(name) or (close[0] if close else None)
+
+
+@lru_cache(maxsize=1024)
+def find_misspelt(name: str) -> str | None:
+    """Return the keyword of ours that a name can only be a misspelling of; None for any other name.
+
+    Unlike `suggest_keyword` it's asked before the provider is, so a name that some SDK takes must not resemble ours.
+
+    Example:
+        >>> find_misspelt("cache_tll"), find_misspelt("content"), find_misspelt("cache_ttl")
+        ('cache_ttl', None, None)
+    """
+    close = () if name in _KEYWORDS else difflib.get_close_matches(name, _OURS, 1, cutoff=_ALIKE)
+    return close[0] if close else None

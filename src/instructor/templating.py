@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.describing import warn_caller
@@ -19,6 +20,21 @@ _TEXT_MEMBERS = ("content", "text", "parts")
 """Members of a message, or of a part of one, that hold text or further parts, in any provider's form."""
 _missing: ContextVar[set[str]] = ContextVar("instructor_missing_variables")
 """The variables that the template being filled uses and the context lacks."""
+
+
+_draws: ContextVar[list[str]] = ContextVar("instructor_template_draws")
+"""The names of what drew by chance in the templates being filled."""
+
+
+@contextlib.contextmanager
+def watch_chance() -> Generator[list[str]]:
+    """Note what draws by chance in the templates that are filled meanwhile: the same words may be filled otherwise."""
+    draws: list[str] = []
+    token = _draws.set(draws)
+    try:
+        yield draws
+    finally:
+        _draws.reset(token)
 
 
 def render_messages(messages: Messages, context: Mapping[str, object] | None) -> Messages:
@@ -71,7 +87,7 @@ def _render_text(text: str, context: Mapping[str, object], path: str) -> str:
         rendered = _environment().from_string(inspect.cleandoc(text)).render(context)
     except jinja2.TemplateError as error:
         raise ConfigurationError(
-            f"{path} is not a valid template: {error}. With context= texts are Jinja2 templates. Write "
+            f"{path} is not a valid template: {str(error).rstrip('.')}. With context= texts are Jinja2 templates. Write "
             "{% raw %} ... {% endraw %} around text that must not be filled, or pass it as a variable."
         ) from error
     finally:
@@ -98,4 +114,22 @@ def _environment() -> SandboxedEnvironment:
             return written
 
     # The sandbox keeps a template from reaching into Python.
-    return SandboxedEnvironment(undefined=Unfilled, keep_trailing_newline=True)
+    environment = SandboxedEnvironment(undefined=Unfilled, keep_trailing_newline=True)
+    tables: list[tuple[dict[str, Any], str]] = [
+        (environment.filters, "random"),
+        (cast("dict[str, Any]", environment.globals), "lipsum"),
+    ]
+    for table, name in tables:
+        table[name] = _watched(name, table[name])
+    return environment
+
+
+def _watched(name: str, draw: Callable[..., object]) -> Callable[..., object]:
+    """Have a function note that it was called; `wraps` keeps what Jinja2 marks it with."""
+
+    @wraps(draw)
+    def watched(*args: object, **kwargs: object) -> object:
+        _draws.get(list[str]()).append(name)
+        return draw(*args, **kwargs)
+
+    return watched

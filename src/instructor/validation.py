@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -13,11 +13,14 @@ from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.messages import Messages, Request, copy_values
+from instructor.options import find_misspelt, suggest_keyword
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
 _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream")
 """Keywords that belong to one call and can't be defaults."""
+_CLIENT_KEYWORDS = ("mode", "async_client")
+"""Keywords that belong to a client and can't differ from call to call."""
 _NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subclass of instructor.cache.BaseCache"
 
 
@@ -113,6 +116,7 @@ def check_model(model: object, default: str | None, provider: str) -> str:
 
 def check_defaults(defaults: Mapping[str, object]) -> Request:
     """Return a copy of the keywords for every call, which later changes of the caller's own objects don't reach."""
+    check_names(defaults)
     for name in _CALL_KEYWORDS:
         if defaults.get(name):
             raise ConfigurationError(f"{name}= belongs to a call of create(), not to the factory. Pass it there.")
@@ -121,11 +125,34 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_budget(defaults.get("token_budget"))
     if defaults.get("max_retries") is not None:
         make_retry_policy(defaults["max_retries"])
+    check_timeout(defaults.get("timeout"))
     return copy_values(defaults)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse a keyword of ours that is misspelt: it would be sent to the provider, and its value would be lost."""
+    for name in names:
+        meant = find_misspelt(name)
+        if meant is not None:
+            raise ArgumentError(f"There is no keyword {name}=. Did you mean {meant}=?")
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse a timeout that no SDK can use: a text, a truth value, a number that isn't above 0."""
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if isinstance(timeout, (str, bytes, bool)) or (is_number and not cast("float", timeout) > 0):
+        raise refuse("timeout", timeout, "seconds as a number above 0, such as 30")
 
 
 def check_arguments(arguments: Request) -> Request:
     """Return the arguments for the provider."""
+    check_names(arguments)
+    for name in _CLIENT_KEYWORDS:
+        if name in arguments:
+            raise ArgumentError(
+                f"{name}= belongs to the client, not to a call of create(). "
+                f'Pass it when you make the client: from_provider("vendor/model", {name}=...).'
+            )
     if arguments.get("stream"):
         raise ConfigurationError("create() returns whole answers and takes no stream=True. Leave stream out.")
     arguments.pop("stream", None)
@@ -139,12 +166,21 @@ def check_messages(messages: object, arguments: Request) -> Messages:
     if messages is None and "input" in arguments:
         messages = arguments.pop("input")
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+    if messages is None:
+        raise _missing_messages(arguments)
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
     if not messages:
         raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")
     items = list(cast("Sequence[object]", messages))
     return [_read_message(message, index) for index, message in enumerate(items)]
+
+
+def _missing_messages(arguments: Request) -> ArgumentError:
+    """The error for a call without a conversation, which may stand under another name."""
+    other = next((name for name in arguments if suggest_keyword(name) == "messages"), None)
+    found = f"There is no keyword {other}=, and messages" if other else "messages"
+    return ArgumentError(f'{found} is missing. Pass messages=[{{"role": "user", "content": "..."}}].')
 
 
 def _read_message(message: object, index: int) -> Any:

@@ -63,6 +63,36 @@ class CancelledHere(CancelledInThread):
     abilities = frozenset({"bounded"})
 
 
+class Group(Plain):
+    """A store with tasks of its own, all of which were cancelled."""
+
+    async def get(self, key: str) -> Any:
+        raise BaseExceptionGroup("tasks", [asyncio.CancelledError(), ValueError()])
+
+    async def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+        await self.get(key)
+
+
+@in_both_worlds
+def test_a_group_of_cancellations_of_the_stores_own_is_a_failure(in_task: bool) -> None:
+    handle = StoreHandle(Group())
+    with pytest.raises(CacheError, match=r"\.set failed with BaseExceptionGroup"):
+        write(handle, in_task=in_task)
+    with pytest.raises(CacheError, match=r"\.get failed with BaseExceptionGroup"):
+        read(handle, in_task=in_task)
+
+
+class Ended(Plain):
+    def get(self, key: str) -> Any:
+        raise BaseExceptionGroup("tasks", [asyncio.CancelledError(), KeyboardInterrupt()])
+
+
+@in_both_worlds
+def test_a_group_that_ends_the_process_ends_it(in_task: bool) -> None:
+    with pytest.raises(BaseExceptionGroup):
+        read(StoreHandle(Ended()), in_task=in_task)
+
+
 @in_both_worlds
 @pytest.mark.parametrize("kind", [Cancelled, CancelledInThread, CancelledHere])
 def test_a_store_whose_own_task_is_cancelled_has_failed_like_any_other(kind: type[Plain], in_task: bool) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import typing
 import uuid
-from collections import namedtuple
+from collections import OrderedDict, UserDict, defaultdict, namedtuple
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Literal
@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, create_model
 
-from instructor.cache.key import FORMAT, Form, KeyBuilder, canonical, canonical_text, make_cache_key, schema_of
+from instructor.cache.canonical import ARGUMENT, CONTEXT, canonical, canonical_text
+from instructor.cache.key import FORMAT, KeyBuilder, make_cache_key, schema_of
 from instructor.cache.memory import AutoCache
 from instructor.client import Instructor
 from instructor.engine.key_memo import KeyMemo, encode
@@ -433,6 +434,110 @@ def test_times_and_paths_of_different_meaning_never_share_a_form() -> None:
     assert len({canonical_text(value, "x") for value in values}) == len(values)
 
 
+class Words(list[Any]):
+    note: str
+
+
+class Settings(dict[str, Any]):
+    note: str
+
+
+class Tag(str):  # noqa: SLOT000 - it has attributes of its own
+    note: str
+
+
+class Count(int):
+    note: str
+
+
+class Slotted(dict[str, Any]):
+    __slots__ = ("note",)
+    note: str
+
+
+class Pair(namedtuple("Pair", "x y")):  # noqa: PYI024, SLOT002 - it has attributes of its own
+    note: str
+
+
+class Other(dict[str, Any]):
+    pass
+
+
+def noted(make: Any, note: str | None) -> Any:
+    value = make()
+    if note is not None:
+        value.note = note
+    return value
+
+
+SUBCLASSES: list[Any] = [
+    lambda: Words([1]),
+    lambda: Settings(a=1),
+    lambda: Tag("a"),
+    lambda: Count(1),
+    lambda: Slotted(a=1),
+    lambda: Pair(1, 2),
+]
+
+
+@pytest.mark.parametrize("make", SUBCLASSES)
+@pytest.mark.parametrize("form", [CONTEXT, ARGUMENT], ids=["context", "argument"])
+def test_what_an_instance_of_a_subclass_holds_beside_its_data_counts(make: Any, form: Any) -> None:
+    notes = [None, "one", "other"]
+    assert len({canonical_text(noted(make, note), "x", form) for note in notes}) == len(notes)
+    assert canonical_text(noted(make, "one"), "x", form) == canonical_text(noted(make, "one"), "x", form)
+
+
+@pytest.mark.parametrize("make", SUBCLASSES)
+def test_a_request_does_not_show_what_an_instance_of_a_subclass_holds_beside_its_data(make: Any) -> None:
+    assert canonical_text(noted(make, "one"), "x") == canonical_text(noted(make, None), "x")
+
+
+@pytest.mark.parametrize("form", [CONTEXT, ARGUMENT], ids=["context", "argument"])
+def test_how_a_dict_fills_itself_counts(form: Any) -> None:
+    values = [defaultdict(factory, a=1) for factory in (None, list, dict, int)]
+    assert len({canonical_text(value, "x", form) for value in values}) == len(values)
+    assert len({canonical_text(value, "x") for value in values}) == 1, "a request shows its items only"
+    with pytest.raises(NoCanonicalFormError, match="default_factory"):
+        canonical(defaultdict(lambda: 0), "x", form)
+
+
+def test_a_users_class_of_mapping_counts_in_context_and_pythons_do_not() -> None:
+    kinds = [Settings, Other, dict, OrderedDict, UserDict]
+    assert len({canonical_text(kind(a=1), "x", CONTEXT) for kind in kinds}) == 3
+    assert len({canonical_text(kind(a=1), "x", ARGUMENT) for kind in kinds}) == 5
+
+
+SCRIPT = """
+import dataclasses, enum
+from pydantic import BaseModel
+from instructor.cache.canonical import ARGUMENT, CONTEXT, REQUEST, canonical_text
+class Color(enum.Enum): RED = 1
+class Text(str): pass
+class Model(BaseModel): x: int = 1
+@dataclasses.dataclass
+class Point: x: int = 1
+class Keyed:
+    def __cache_key__(self): return 1
+for form in (REQUEST, CONTEXT, ARGUMENT):
+    for value in (Color.RED, Text("a"), Model(), Point(), Keyed()):
+        print(canonical_text(value, "x", form))
+"""
+
+
+def test_classes_of_two_scripts_never_share_a_form_and_one_script_always_has_the_same(tmp_path: pathlib.Path) -> None:
+    def run(name: str) -> list[str]:
+        path = tmp_path / name
+        path.write_text(SCRIPT, encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, path]
+        return subprocess.check_output(command, env=environment, text=True, timeout=60).splitlines()
+
+    one, other = run("one.py"), run("other.py")
+    assert one == run("one.py")
+    assert set(one) & set(other) == {'"a"'}, "a request shows a text as a text"
+
+
 class Service:
     """Holds what cannot be keyed, and says itself what counts."""
 
@@ -554,7 +659,7 @@ def test_arguments_of_a_function_have_one_form_if_and_only_if_no_program_tells_t
     one: Any, random: Any
 ) -> None:
     other = changed(one, random)
-    forms = [canonical_text(value, "x", Form.ARGUMENT) for value in (one, other)]
+    forms = [canonical_text(value, "x", ARGUMENT) for value in (one, other)]
     assert (forms[0] == forms[1]) == (exact(one) == exact(other))
 
 

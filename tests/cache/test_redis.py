@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pytest
 import redis
 import redis.asyncio
 import redis.cluster
 
+from instructor import from_provider
 from instructor.cache import RedisCache
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
@@ -244,6 +247,7 @@ def test_close_async_closes_the_connections_of_the_running_loop(cache: RedisCach
 def test_a_fork_shares_no_connection(valkey: Valkey) -> None:
     program = f"""
 import os, asyncio
+from instructor import from_provider
 from instructor.cache import RedisCache
 cache = RedisCache(port={valkey.port})
 cache.set("key", "text")
@@ -312,6 +316,30 @@ def test_a_copy_in_another_process_reaches_the_same_server(cache: RedisCache) ->
     copied = pickle.loads(pickle.dumps(cache))
     assert copied.get("key") == b"text"
     copied.close()
+
+
+@pytest.mark.parametrize(
+    "password", ["sec@ret", "sec/ret", "sec?ret", "sec#ret", "sec:ret", "sec[ret", "@/sec#:ret?", "sec ret"]
+)
+def test_a_password_that_is_not_percent_encoded_is_understood_or_refused_and_never_shown(password: str) -> None:
+    """With a slash, redis-py and Python would take what follows for the database, and what is before it for the port."""
+    try:
+        cache = RedisCache(url=f"redis://user:{password}@localhost:6399/0")
+    except ConfigurationError as error:
+        shown = f"{error!r} {error.__cause__!r}"
+        assert "quote(password, safe='')" in shown
+    else:
+        shown = repr(cache)
+        assert cache._client.connection_pool.connection_kwargs["password"] == password
+    assert "sec" not in shown
+    assert "ret" not in shown
+
+
+@pytest.mark.parametrize("url", ["redis://:secret/0", "redis://localhost:secret/0"])
+def test_a_password_in_place_of_the_port_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="malformed") as caught:
+        RedisCache(url=url)
+    assert "secret" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
 
 def test_no_password_is_shown() -> None:
@@ -403,3 +431,58 @@ def _join_cluster(port: int) -> redis.cluster.RedisCluster:
         time.sleep(0.02)
     node.close()
     return redis.cluster.RedisCluster(host="127.0.0.1", port=port)
+
+
+class RepeatingServer(socketserver.StreamRequestHandler):
+    """A Redis that repeats every third answer: at once, or only when the next command has come."""
+
+    kept: ClassVar[dict[bytes, bytes]] = {}
+    late: ClassVar[bool] = False
+
+    def handle(self) -> None:
+        pending, count = b"", 0
+        while header := self.rfile.readline():
+            name, *arguments = [self._read_text() for _ in range(int(header[1:]))]
+            reply = self._answer(name.upper(), arguments)
+            count += 1
+            again = reply if name == b"GET" and count % 3 == 0 else b""
+            self.wfile.write(pending + reply + (b"" if self.late else again))
+            pending = again if self.late else b""
+
+    def _read_text(self) -> bytes:
+        text = self.rfile.read(int(self.rfile.readline()[1:]))
+        self.rfile.readline()
+        return text
+
+    def _answer(self, name: bytes, arguments: list[bytes]) -> bytes:
+        if name == b"SET":
+            self.kept[arguments[0]] = arguments[1]
+        if name != b"GET":
+            return b"-ERR unknown command\r\n" if name == b"HELLO" else b"+OK\r\n"
+        found = self.kept.get(arguments[0])
+        return b"$-1\r\n" if found is None else b"$%d\r\n%b\r\n" % (len(found), found)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("async_client", [False, True])
+async def test_a_repeated_answer_of_the_server_never_becomes_a_foreign_one(
+    async_client: bool, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RepeatingServer, "late", late)
+    monkeypatch.setattr(RepeatingServer, "kept", {})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), RepeatingServer) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        async with RedisCache(port=server.server_address[1], protocol=2) as cache:
+            client = from_provider("offline/demo", cache=cache, async_client=async_client)
+
+            async def ask(number: int) -> str:
+                asked = client.create(str, [{"role": "user", "content": f"Question {number}"}])
+                return await asked if async_client else asked
+
+            first = [await ask(number) for number in range(20)]
+            assert len(set(first)) == 20
+            for _ in range(5):
+                assert [await ask(number) for number in range(20)] == first
+            assert client.cache_stats().hits >= 50
+        server.shutdown()

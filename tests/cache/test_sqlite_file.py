@@ -106,16 +106,32 @@ def test_directories_are_made_for_the_owner_alone_whatever_the_umask(tmp_path: P
     assert [mode(path) for path in (tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c")] == [0o700] * 3
 
 
-def test_another_applications_database_is_left_alone(tmp_path: Path, foreign: Path) -> None:
-    foreign.rename(tmp_path / "answers.sqlite3")
-    before = (tmp_path / "answers.sqlite3").read_bytes()
+@pytest.mark.parametrize("version", [0, 1, 2, 7])
+@pytest.mark.parametrize("table", ["mine", "entry"])
+def test_another_applications_database_is_left_alone(tmp_path: Path, table: str, version: int) -> None:
+    path = tmp_path / "answers.sqlite3"
+    connection = sqlite3.connect(path)
+    connection.execute(f"CREATE TABLE {table} (a)")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
     with DiskCache(tmp_path) as cache, pytest.raises(CacheError, match="another application's"):
         cache.set("key", "text")
     assert not list(tmp_path.glob("*damaged*"))
-    connection = sqlite3.connect(cache.path)
-    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
-    connection.close()
-    assert len(cache.path.read_bytes()) == len(before)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["answers.sqlite3", "answers.sqlite3-wal"])
+def test_a_hard_link_is_refused_and_the_file_left_alone(tmp_path: Path, foreign: Path, name: str) -> None:
+    before = foreign.read_bytes()
+    directory = tmp_path / "cache"
+    directory.mkdir()
+    (directory / name).hardlink_to(foreign)
+    with DiskCache(directory) as cache, pytest.raises(CacheError, match="hard link"):
+        cache.set("key", "text")
+    assert foreign.read_bytes() == before
+    assert mode(foreign) == 0o644
 
 
 def read_as_nobody(directory: Path) -> list[str]:

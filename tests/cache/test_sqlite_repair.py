@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -54,8 +56,116 @@ def test_a_page_that_is_lost_costs_the_entries_on_it_and_no_others(tmp_path: Pat
         kept = read(path.parent)
         assert read(path.parent) == kept, "what was carried over stays"
         lost.append(COUNT - kept)
-    # The page at the root of the table is the one that leads to all the others.
-    assert sorted(lost)[:-1] == [count for count in sorted(lost)[:-1] if count <= 13]
+    # Nothing is lost with a page that only leads to others: the roots of the table and of its indexes among them.
+    assert max(lost) <= 13
+    assert lost.count(0) > 3
+
+
+def root_of(path: Path, name: str) -> int:
+    """Return where the root page of a table or index begins in a closed file."""
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        (page,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    return (int(page) - 1) * PAGE
+
+
+def test_a_flipped_bit_in_the_root_of_the_index_hides_no_entry(tmp_path: Path) -> None:
+    """SQLite goes by the keys on that page and finds nothing wrong, however it is led astray."""
+    path = fill(tmp_path / "original", 400)
+    original, start = path.read_bytes(), root_of(path, "sqlite_autoindex_entry_1")
+    places = [at for at in range(start, start + PAGE) if original[at : at + 4] == b"key "]
+    assert len(places) > 3, "the page leads to several others"
+    for at in places:
+        directory = tmp_path / str(at)
+        directory.mkdir()
+        (directory / path.name).write_bytes(original)
+        overwrite(directory / path.name, at, bytes([original[at] ^ 0x10]))
+        assert read(directory, 400) == 400
+        assert len(list(directory.glob("*.damaged-1"))) == 1
+        assert read(directory, 400) == 400
+        assert not list(directory.glob("*.damaged-2"))
+
+
+def test_a_miss_of_a_sound_file_is_no_damage(tmp_path: Path) -> None:
+    with DiskCache(tmp_path) as cache:
+        cache.set("here", "text", ttl=1)
+        assert cache.get("elsewhere") is None
+        cache._connect().raw.execute("UPDATE entry SET expires = 1")
+        assert cache.get("here") is None
+    assert not list(tmp_path.glob("*damaged*"))
+
+
+def test_entries_in_the_wal_are_carried_over_and_removed_ones_do_not_come_back(tmp_path: Path) -> None:
+    with DiskCache(tmp_path / "original") as cache:
+        for number in range(COUNT):
+            cache.set(f"key {number:060}", text_of(number))
+        cache._connect().raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        for number in range(0, COUNT, 2):
+            cache.delete(f"key {number:060}")
+        cache.set("key in the WAL", "x" * 10_000)
+        shutil.copytree(cache.directory, tmp_path / "copy")  # as of a machine that stopped
+    damaged = tmp_path / "copy" / "answers.sqlite3"
+    assert Path(f"{damaged}-wal").stat().st_size
+    overwrite(damaged, 0, bytes(PAGE))
+    wal = Path(f"{damaged}-wal").read_bytes()
+    pages = range(32, len(wal), PAGE + 24)
+    for at in pages:  # the page with the schema, of which the WAL has a version too
+        if wal[at : at + 4] == (1).to_bytes(4):
+            overwrite(Path(f"{damaged}-wal"), at + 24, bytes(PAGE))
+    with DiskCache(tmp_path / "new") as new:
+        assert sqlite_repair.salvage(damaged, new._connect().raw) == COUNT // 2 + 1
+        assert new.get("key in the WAL") == b"x" * 10_000
+    assert read(tmp_path / "new") == COUNT // 2
+
+
+def test_of_an_emptied_file_what_is_in_the_wal_is_kept(tmp_path: Path) -> None:
+    with DiskCache(tmp_path / "original") as cache:
+        cache._connect().raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        cache.set("key", "text")
+        shutil.copytree(cache.directory, tmp_path / "copy")
+    (tmp_path / "copy" / "answers.sqlite3").write_bytes(b"")
+    with DiskCache(tmp_path / "copy") as copy:
+        assert copy.get("key") == b"text"
+
+
+def test_a_row_whose_key_was_damaged_is_left_out(tmp_path: Path) -> None:
+    path = fill(tmp_path / "cache", 1)
+    with DiskCache(tmp_path / "new") as new:
+        overwrite(path, path.read_bytes().index(b"key 0", root_of(path, "entry")), b"kez")
+        assert sqlite_repair.salvage(path, new._connect().raw) == 0
+
+
+def test_a_row_that_lost_a_value_does_not_stop_all_writes(tmp_path: Path) -> None:
+    path = fill(tmp_path, 3)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("PRAGMA writable_schema = ON")
+        raw.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'used REAL NOT NULL', 'used REAL') WHERE name = 'entry'"
+        )
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("UPDATE entry SET used = NULL WHERE rowid = 1")
+        raw.execute("PRAGMA writable_schema = ON")
+        raw.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'used REAL', 'used REAL NOT NULL') WHERE name = 'entry'"
+        )
+    with DiskCache(tmp_path) as cache:
+        assert cache.get(f"key {0:060}") is not None
+        cache.set("new", "text")
+        assert cache.get("new") == b"text"
+    assert read(tmp_path, 3) == 2
+
+
+def test_entries_of_older_layouts_are_carried_over(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite3"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute(f"PRAGMA page_size = {PAGE}")
+        raw.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        sqlite_layout.MIGRATIONS[0](raw)
+        raw.execute("INSERT INTO entry VALUES ('first', 'text', 4, NULL, 1.0)")
+        sqlite_layout.MIGRATIONS[1](raw)
+        raw.execute("INSERT INTO entry VALUES ('second', CAST('text' AS BLOB), 4, 4e9, 1.5, 1.0)")
+    with DiskCache(tmp_path / "new") as new:
+        assert sqlite_repair.salvage(path, new._connect().raw) == 2
+        assert (new.get("first"), new.get("second")) == (b"text", b"text")
 
 
 def test_a_lost_end_of_the_file_costs_what_stood_there(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cache.stores import Native, Plain, in_both_worlds, read, write
-from instructor.cache import AutoCache, CacheStats
+from instructor.cache import AutoCache, CacheStats, DiskCache, RedisCache
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import ConfigurationError
 
@@ -102,3 +102,26 @@ def test_counters_show_the_hit_rate_and_leave_out_what_a_store_cannot_say() -> N
         "hit_rate=0.667)"
     )
     assert "entries=3, bytes=40" in repr(CacheStats(entries=3, bytes=40))
+
+
+def test_counters_are_a_table_in_a_notebook_and_named_for_rich() -> None:
+    stats = CacheStats(hits=3000, misses=1000)
+    assert "<tr><th>hits</th><td>3,000</td></tr>" in stats._repr_html_()
+    assert "<tr><th>hit_rate</th><td>0.75</td></tr>" in stats._repr_html_()
+    assert dict(stats.__rich_repr__())["hit_rate"] == 0.75
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AutoCache(maxsize=0),
+        lambda: DiskCache(""),
+        lambda: DiskCache("x", size_limit=1),
+        lambda: RedisCache(url="redis://x", host="y"),
+        lambda: AutoCache().set("a", 5),
+    ],
+)
+def test_a_wrong_argument_of_a_store_is_a_value_error_too(make: Any) -> None:
+    with pytest.raises(ValueError, match="Cache") as caught:
+        make()
+    assert isinstance(caught.value, ConfigurationError)

@@ -166,7 +166,7 @@ def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape:
         ({"out.jsonl": "out.PARQUET"}, "its name says Parquet"),
         ({"out.jsonl": "out.jsonl.gz"}, "its name says gzip"),
         ({"--quiet": "--cache-size=many"}, "--cache-size many is not a size"),
-        ({"--quiet": "--cache-size=10B"}, "size_limit"),
+        ({"--quiet": "--cache-size=10B"}, "--cache-size 10B is too small"),
         ({"--quiet": "--format=xml"}, "csv, jsonl or text"),
         ({"--quiet": "--price-as=nobody/nothing"}, "knows no model"),
         ({"--quiet": "--report=no/such/folder/figures.json"}, "--report"),
@@ -248,7 +248,7 @@ def test_help_shows_what_serves_every_vendor(command_line: CommandLine):
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("65536", 65536), ("2GB", 2 * 10**9), ("1.5 MiB", 3 << 19), ("4k", 4000), (None, None)]
+    ("text", "size"), [("65536", 65536), ("2GB", 2 * 10**9), ("1.5 MiB", 3 << 19), ("400k", 400_000), (None, None)]
 )
 def test_a_size_may_have_a_unit(text: str | None, size: int | None):
     assert read_size(text) == size
@@ -266,7 +266,7 @@ def test_a_warning_of_the_store_is_shown(
 ):
     large = chat_completion(tool="User", arguments={"name": "A" * 40_000, "age": 36})
     reply_server.script(Reply(large))
-    words = live(command_line.write("in.txt", "one\ntwo\n"), "--cache-size", "70kB", "--concurrency", "1")
+    words = live(command_line.write("in.txt", "one\ntwo\n"), "--cache-size", "270kB", "--concurrency", "1")
     finished = command_line.run(*words)
     assert finished.returncode == 0
     assert "too large for DiskCache" in finished.stderr

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.conftest import CommandLine
+from cli.test_interruption import wait_until
+from instructor.cli import output_paths
 from instructor.cli.output import Output
 from instructor.cli.output_paths import check_output_paths
 from instructor.cli.run_stats import Outcome
@@ -119,3 +123,50 @@ def test_an_unfinished_output_that_somebody_removed_is_abandoned_in_peace(folder
     Path(output.unfinished).unlink()
     output.abandon()
     assert not list(folder.glob("out.jsonl*"))
+
+
+def test_what_killed_runs_left_behind_is_removed_when_a_run_is_complete(command_line: CommandLine, folder: Path):
+    """Not what a run that lives is writing, nor a file of the user's."""
+    process = command_line.start(*command_line.words("-", "--format", "text"), stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write("Jason is 25\n")
+    process.stdin.flush()
+    wait_until(lambda: any(part.read_text() for part in folder.glob("out.jsonl.*.part")))
+    (killed,) = folder.glob("out.jsonl.*.part")
+    theirs = [folder / "out.jsonl.part", folder / "out.jsonl.0123abcd.part", folder / "other.jsonl.0123abcd.part"]
+    for path in theirs:
+        path.write_text("a diary\n")
+    living = Output("out.jsonl")
+    living.write(Outcome(1, "{}"))
+    living.flush()
+    finished = Output("out.jsonl")
+    finished.write(Outcome(1, "{}"))
+    finished.finish()
+    assert killed.exists(), "its run is waiting for input"
+    process.kill()
+    process.communicate()
+    assert killed.exists()
+    Output("out.jsonl").finish()
+    assert not killed.exists()
+    living.finish()
+    assert sorted(folder.glob("*.part")) == sorted(theirs)
+    assert (folder / "out.jsonl").read_text() == '{"line":1,"answer":{},"cached":false}\n'
+
+
+def test_a_file_taken_for_one_left_behind_before_it_was_locked_is_made_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lock, removed = output_paths._lock, []
+
+    def remove_first(stream: Any, **options: Any) -> bool:
+        if not removed:
+            removed.append(stream.name)
+            Path(stream.name).unlink()
+        return lock(stream, **options)
+
+    monkeypatch.setattr(output_paths, "_lock", remove_first)
+    output = Output("out.jsonl")
+    output.write(Outcome(1, "{}"))
+    output.finish()
+    assert removed
+    assert (folder / "out.jsonl").exists()

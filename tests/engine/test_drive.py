@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, create_model, field_validator
 
+from instructor.cache.handle import handle_of
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import BaseCache
 from instructor.client import AsyncInstructor, Instructor
@@ -59,6 +62,10 @@ class SlowCache(BaseCache):
         if at == self.wait_at:
             self.reached.set()
             await self.go.wait()
+
+
+def count_waiters(store: BaseCache) -> int:
+    return sum(len(flight._waiters) for flight in handle_of(store).flights._flights.values())
 
 
 def make(replies: Any, cache: Any = None, **options: Any) -> tuple[Instructor, ScriptedAdapter]:
@@ -258,12 +265,106 @@ async def test_both_drivers_rest_and_go_on() -> None:
         assert len(port.requests) == len(other_port.requests) == 2
 
 
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_when_the_leaders_thread_ends_its_waiters_ask_at_once_and_in_parallel(end: type[BaseException]) -> None:
+    leads, release, store = threading.Event(), threading.Event(), AutoCache()
+    together = threading.Barrier(5, timeout=10)  # passes only if all waiters ask at the same time
+
+    def reply(_: Any) -> Any:
+        if not leads.is_set():
+            leads.set()
+            release.wait(10)
+        else:
+            together.wait()
+        raise end
+
+    client, port = make(reply, store)
+    ends: list[type[BaseException]] = []
+
+    def ask() -> None:
+        try:
+            client.create(User, HELLO)
+        except BaseException as error:  # noqa: BLE001 - what ends a thread is what is tested
+            ends.append(type(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    threads[0].start()
+    assert leads.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    while count_waiters(store) < 5:
+        time.sleep(0.001)
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    assert ends == [end] * 6
+    assert len(port.requests) == 6
+
+
+async def test_a_cancellation_from_inside_a_leader_is_a_failure_and_reaches_nobody_else() -> None:
+    release, store, together = asyncio.Event(), AutoCache(), asyncio.Barrier(5)
+
+    async def reply(_: Any) -> Any:
+        if len(port.requests) == 1:
+            await release.wait()
+            lost = asyncio.ensure_future(asyncio.sleep(1000))
+            lost.cancel()
+            await lost
+        await together.wait()
+        return JASON
+
+    client, port = make_async(reply, store)
+    calls = [asyncio.create_task(client.create(User, HELLO)) for _ in range(6)]
+    while count_waiters(store) < 5:
+        await asyncio.sleep(0)
+    release.set()
+    async with asyncio.timeout(10):
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert results[1:] == [User(**JASON)] * 5
+
+
+async def test_a_leader_whose_coroutine_is_closed_hands_over() -> None:
+    release, store = asyncio.Event(), AutoCache()
+
+    async def reply(_: Any) -> Any:
+        await release.wait()
+        return JASON
+
+    client, port = make_async(reply, store)
+    leader = client.create(User, HELLO)
+    copy_context().run(leader.send, None)  # as in a task of its own
+    waiters = [asyncio.create_task(client.create(User, HELLO)) for _ in range(3)]
+    while count_waiters(store) < 3:
+        await asyncio.sleep(0)
+    leader.close()
+    release.set()
+    assert await asyncio.gather(*waiters) == [User(**JASON)] * 3
+    assert len(port.requests) == 1, "the leader had not asked yet, and the waiters ask once between them"
+
+
+async def test_callers_who_share_an_error_get_lists_of_their_own() -> None:
+    client, port = make_async(lambda _: ConnectionError("dropped"), AutoCache())
+    errors = await asyncio.gather(*(client.create(User, HELLO) for _ in range(3)), return_exceptions=True)
+    assert len(port.requests) == 1
+    lists = [error.failed_attempts for error in errors if isinstance(error, InstructorRetryException)]
+    lists[0].clear()
+    assert [len(attempts) for attempts in lists] == [0, 1, 1]
+
+
 def make_twin() -> type[BaseModel]:
     """A model with the name and the schema of `User`, and so with its keys."""
     return create_model("User", name=(str, ...), age=(int, 0))
 
 
-@pytest.mark.parametrize("other", ["client", "retries", "timeout", "credentials", "model"])
+class Service:
+    """Holds a connection that no key shows."""
+
+    def __cache_key__(self) -> str:
+        return "service"
+
+
+@pytest.mark.parametrize("other", ["client", "retries", "timeout", "credentials", "model", "object"])
 async def test_a_leaders_error_does_not_reach_who_might_succeed(other: str) -> None:
     cache, release = AutoCache(), asyncio.Event()
 
@@ -278,9 +379,11 @@ async def test_a_leaders_error_does_not_reach_who_might_succeed(other: str) -> N
         "retries": {"max_retries": 5},
         "timeout": {"timeout": 9.0},
         "credentials": credentials,
+        "object": {"context": {"service": Service()}},
     }
+    own = {"context": {"service": Service()}} if other == "object" else {}
     model: Any = make_twin() if other == "model" else User
-    first = asyncio.create_task(leader.create(User, HELLO, max_retries=0))
+    first = asyncio.create_task(leader.create(User, HELLO, max_retries=0, **own))
     while not port.requests:
         await asyncio.sleep(0)
     second = asyncio.create_task(follower.create(model, HELLO, **{"max_retries": 0, **keywords.get(other, {})}))

@@ -358,8 +358,8 @@ def test_counts_that_are_no_numbers_lose_nothing() -> None:
 
 
 def test_an_entry_that_no_writer_holds_loses_nothing() -> None:
-    call = make_call()
-    _, steps = names(call, None, lease(), completion(JASON, usage=Usage(2**80, 1)))
+    call = make_call(model="half a character: \ud800")
+    _, steps = names(call, None, lease(), completion(JASON))
     assert steps.value.name == "Jason"
     assert call.stats.stats().bypasses == 1
 

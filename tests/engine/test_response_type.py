@@ -19,6 +19,7 @@ import pydantic.dataclasses
 import pytest
 import typing_extensions
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -344,6 +345,28 @@ def test_metadata_that_is_equal_only_by_a_users_word_is_told_apart() -> None:
     one = Annotated[int, Hint("cats")]
     assert plans.make(one) is plans.make(one)
     assert plans.make(one) is not plans.make(Annotated[int, Hint("dogs")])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [AfterValidator, lambda limit: Field(default=limit), lambda limit: Field(examples=[limit])],
+    ids=["validator", "default", "example"],
+)
+def test_so_is_metadata_of_pydantics_that_holds_such_an_object(wrap: Any) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Limit:
+        most: int = dataclasses.field(repr=False, compare=False)
+
+        def __call__(self, number: int) -> int:
+            return min(number, self.most)
+
+    plans = Plans()
+    one, other = annotated(wrap(Limit(1))), annotated(wrap(Limit(2)))
+    assert plans.make(one) is plans.make(one)
+    assert plans.make(one) is not plans.make(other)
+    client, _ = make([{"content": 5}], AutoCache())
+    if wrap is AfterValidator:
+        assert [client.create(kind, HELLO) for kind in (one, other)] == [1, 2]
 
 
 @pytest.mark.usefixtures("clean_heap")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from instructor import AsyncInstructor, AutoCache, BaseCache, DiskCache, Instructor, Mode, RedisCache
-from instructor.engine import drive
+from instructor.engine import drive, key_memo
 from instructor.engine.key_memo import shorten
 from instructor.hooks import HookName
 from instructor.testing import ScriptedAdapter
@@ -223,6 +224,98 @@ def test_a_change_from_another_thread_while_a_long_text_is_named_leads_the_memo_
         assert client.create(User, [long]).name == "1"
     for digit in ("1", "2"):
         assert client.create(User, [{"role": "user", "content": digit * 400_000}]).name == digit
+
+
+@pytest.mark.parametrize("template", ["{{ words|random }}", "{{ [words]|map('random')|first }}", "{{ lipsum() }}"])
+def test_a_template_that_draws_by_chance_is_keyed_by_what_it_drew(
+    template: str,
+) -> None:
+    """A remembered key would be that of another draw than the request's."""
+    adapter = ScriptedAdapter(lambda request: {"name": request["messages"][0]["content"]})
+    store = UsersStore()
+    client = Instructor(adapter, cache=store, **OPTIONS)
+    keys: list[Any] = []
+    client.on("cache:write", lambda event: keys.append(event.key))
+    for seed in range(30):
+        random.seed(seed)
+        store.data.clear()
+        client.create(User, [{"role": "user", "content": template}], context={"words": ["a", "b"]})
+    asked = [request["messages"][0]["content"] for request in adapter.requests]
+    assert len(set(asked)) > 1
+    assert len(set(zip(keys, asked, strict=True))) == len(set(asked)) == len(set(keys))
+
+
+LENGTH = 400_000
+
+
+class ChangingStore(UsersStore):
+    """Something happens while it is read."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        super().__init__()
+        self.do = do
+
+    def get(self, key: str) -> Any:
+        self.do()
+        return super().get(key)
+
+
+class ChangingAsyncStore(ChangingStore):
+    async def get(self, key: str) -> Any:
+        await asyncio.sleep(0)
+        return super().get(key)
+
+
+def ask_long(digit: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": digit * LENGTH}]
+
+
+@pytest.mark.parametrize("kind", [ChangingStore, ChangingAsyncStore])
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["thread", "task"])
+async def test_a_long_text_that_is_changed_while_the_store_is_read_is_asked_for_as_it_was(
+    kind: type[ChangingStore], asynchronous: bool
+) -> None:
+    store = kind(lambda: None)
+    adapter = ScriptedAdapter(lambda request: {"name": request["messages"][0]["content"][0]}, asynchronous=asynchronous)
+    client = (AsyncInstructor if asynchronous else Instructor)(adapter, cache=store, **OPTIONS)
+
+    async def create(messages: Any, **keywords: Any) -> str:
+        if asynchronous:
+            return (await client.create(User, messages, **keywords)).name
+        return (await asyncio.to_thread(client.create, User, messages, **keywords)).name
+
+    assert await create(ask_long("1"), cache_ttl=0) == "1"  # its key is remembered, and nothing is stored under it
+    messages = ask_long("1")
+    store.do = lambda: messages[0].update(content="2" * LENGTH)
+    assert await create(messages) == "1"
+    assert (await create(ask_long("1")), await create(ask_long("2"))) == ("1", "2")
+    assert len(adapter.requests) == 3, "the answer was stored under the key of what was asked"
+
+
+@pytest.mark.parametrize("function", ["_hash", "copy_plain", "holds_long_text"])
+def test_a_call_with_a_long_text_is_never_a_mix_of_what_two_threads_wrote(
+    monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    def answer(request: Any) -> Any:
+        return {"name": "".join(message["content"][0] for message in request["messages"])}
+
+    def ask(one: str, other: str) -> list[dict[str, str]]:
+        return [*ask_long(one), {"role": "user", "content": other}]
+
+    client = Instructor(ScriptedAdapter(answer), cache=AutoCache(), **OPTIONS)
+    for one in "12":
+        for other in "12":
+            assert client.create(User, ask(one, other)).name == one + other
+    messages, plain = ask("1", "1"), getattr(key_memo, function)
+
+    def act_and_change(value: Any) -> Any:
+        found = plain(value)
+        if value == "1" * LENGTH:
+            messages[0]["content"], messages[1]["content"] = "2" * LENGTH, "2"
+        return found
+
+    monkeypatch.setattr(key_memo, function, act_and_change)
+    assert client.create(User, messages).name in ("11", "22")
 
 
 def test_a_change_in_another_thread_between_two_attempts_changes_nothing() -> None:

@@ -15,16 +15,28 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field, PrivateAttr, SecretStr, computed_field
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    Field,
+    GetPydanticSchema,
+    PrivateAttr,
+    SecretStr,
+    computed_field,
+)
+from pydantic.errors import PydanticUserError
+from pydantic_core import core_schema
 from typing_extensions import TypedDict
 
-from instructor.cache import DiskCache, instructor_cache
+from instructor.cache import AutoCache, DiskCache, instructor_cache
 from instructor.client import Instructor
 from instructor.exceptions import ConfigurationError
+from instructor.function.codec import FunctionCodec
 from instructor.mode import Mode
 from instructor.testing.scripted import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -535,6 +547,10 @@ def missing(text: str):
     return text
 
 
+def returns_nothing(text: str) -> None:
+    del text
+
+
 def generate() -> Iterator[int]:
     yield 1
 
@@ -546,7 +562,11 @@ def opaque() -> Opaque:
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (missing, "needs the return type of missing"),
+        (
+            missing,
+            r"cannot cache missing, because it has no return annotation .* Add one: def missing\(\.\.\.\) -> User",
+        ),
+        (returns_nothing, "cannot cache returns_nothing, because its return annotation is None"),
         (generate, "generator generate"),
         (opaque, r"cannot keep what .*opaque"),
         (functools.partial(missing, "a"), "decorates a function"),
@@ -693,3 +713,43 @@ def test_a_script_hits_until_the_function_itself_is_edited(tmp_path: Path) -> No
     edited = SCRIPT.format(constant="", body="return text.upper()")
     scripts = [f"a.py:{text}" for text in (first, moved, edited)]
     assert run_scripts(tmp_path, *scripts) == ["France 0", "France 1", "FRANCE 0"]
+
+
+class Opaque:
+    pass
+
+
+def make_codec(limit: int) -> FunctionCodec:
+    """The codec of a function whose return type has no schema, and holds a function of its own."""
+
+    def add(value: int) -> int:
+        return value + limit
+
+    answer = Annotated[
+        Opaque, GetPydanticSchema(lambda kind, handler: core_schema.no_info_plain_validator_function(add))
+    ]
+
+    def extract(text: str) -> Opaque:
+        raise AssertionError
+
+    extract.__annotations__["return"] = answer
+    return FunctionCodec(extract, shared=False)
+
+
+def test_a_return_type_without_a_schema_is_known_by_its_code_and_not_by_addresses() -> None:
+    codecs = [make_codec(1), make_codec(1), make_codec(2)]
+    with pytest.raises(PydanticUserError):
+        codecs[0].adapter.json_schema()
+    one, same, other = (codec.key_of(("a",), {}) for codec in codecs)
+    assert one is not None
+    assert one == same != other
+
+
+def test_a_result_of_none_that_the_type_does_not_allow_is_named(caplog: Any) -> None:
+    @instructor_cache(cache=AutoCache())
+    def find(text: str) -> User:
+        return None
+
+    assert find("a") is None
+    assert "find is not cached: the function returned None, which its return type does not allow" in caplog.text
+    assert "Return an answer, or write `-> ... | None`" in caplog.text

@@ -31,6 +31,10 @@ class User(BaseModel):
     age: int = 3
 
 
+def count_waiters(store: BaseCache) -> int:
+    return sum(len(flight._waiters) for flight in handle_of(store).flights._flights.values())
+
+
 class Clock:
     now = 1_000_000.0
 
@@ -229,8 +233,9 @@ async def test_those_who_wait_get_the_error_and_nothing_is_stored(calls: list[An
     @instructor_cache(cache=disk)
     async def extract(text: str) -> str:
         calls.append(text)
-        await asyncio.sleep(0.01)
         if len(calls) == 1:
+            while count_waiters(extract.cache) < 4:
+                await asyncio.sleep(0)
             raise LookupError(text)
         return text
 
@@ -239,6 +244,61 @@ async def test_those_who_wait_get_the_error_and_nothing_is_stored(calls: list[An
     assert len(disk) == 0
     assert await extract("a") == "a"
     assert len(calls) == 2
+
+
+class Service:
+    """Holds a connection that no key shows."""
+
+    def __init__(self, *, works: bool) -> None:
+        self.works = works
+        self.go = asyncio.Event()
+
+    def __cache_key__(self) -> str:
+        return "service"
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["itself", "in a list"])
+async def test_an_error_holds_for_those_with_the_same_object_only(calls: list[Any], deep: bool) -> None:
+    go = asyncio.Event()
+
+    @instructor_cache
+    async def extract(services: Any) -> str:
+        service = services[0] if deep else services
+        calls.append(service)
+        await go.wait()
+        if not service.works:
+            raise ConnectionError
+        return "text"
+
+    broken, fine = Service(works=False), Service(works=True)
+    tasks = [asyncio.create_task(extract([one] if deep else one)) for one in (broken, broken, fine)]
+    while count_waiters(extract.cache) < 2:
+        await asyncio.sleep(0)
+    go.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [ConnectionError, ConnectionError, str]
+    assert calls == [broken, fine]
+
+
+async def test_an_error_holds_for_callers_of_one_function_only(disk: DiskCache) -> None:
+    def make(service: Service) -> Any:
+        @instructor_cache(cache=disk)
+        async def extract() -> str:
+            await service.go.wait()
+            if not service.works:
+                raise ConnectionError
+            return "text"
+
+        return extract
+
+    broken, fine = Service(works=False), Service(works=True)
+    tasks = [asyncio.create_task(make(service)()) for service in (broken, fine)]
+    while not count_waiters(disk):
+        await asyncio.sleep(0)
+    broken.go.set()
+    fine.go.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [ConnectionError, str]
 
 
 async def test_when_the_one_that_runs_is_cancelled_another_takes_over(calls: list[Any]) -> None:

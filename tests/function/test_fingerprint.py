@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 import types
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import pytest
-from pydantic import BaseModel, field_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from instructor.cache import instructor_cache
 from instructor.exceptions import NoCanonicalFormError
@@ -162,7 +164,7 @@ def test_a_class_that_refers_to_itself_has_a_description() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [make(object()), [greet], {"a": Point}, print], ids=["closure", "list", "dict", "builtin"]
+    "value", [make(object()), [make(object())], {"a": object()}, [].append], ids=["closure", "list", "dict", "bound"]
 )
 def test_what_has_no_form_is_named(value: Any) -> None:
     with pytest.raises(NoCanonicalFormError, match=r"^tool"):
@@ -205,6 +207,116 @@ def typed_dict(kind: Any) -> Any:
 )
 def test_classes_of_one_name_are_told_apart_by_what_they_hold(make_kind: Any) -> None:
     assert written(make_kind(2)) == written(make_kind(2)) != written(make_kind(3))
+
+
+def validated(limit: Any) -> Any:
+    return Annotated[int, AfterValidator(lambda value: value + limit)]
+
+
+def local_dataclass(limit: Any) -> Any:
+    @dataclasses.dataclass
+    class Local:
+        x: list[Any] = dataclasses.field(default_factory=lambda: [limit])
+
+        @functools.cached_property
+        def most(self) -> Any:
+            return limit
+
+    return functools.partial(Local, x=[])
+
+
+def local_model(limit: Any) -> Any:
+    class Local(BaseModel):
+        x: list[Any] = Field(default_factory=lambda: [limit])
+
+    return functools.partial(Local, x=[])
+
+
+def local_adder(limit: Any) -> type:
+    class Local(BaseModel):
+        x: validated(limit) = 0
+
+    return Local
+
+
+def local_list(limit: Any) -> type:
+    class Local(list[Any]):
+        def most(self) -> Any:
+            return limit
+
+    return Local
+
+
+def local_level(limit: Any) -> Any:
+    class Local(enum.Enum):
+        ONE = 1
+
+        def most(self) -> Any:
+            return limit
+
+    return lambda: Local.ONE
+
+
+def local_keyed(limit: Any) -> type:
+    class Local:
+        def __cache_key__(self) -> Any:
+            return 1
+
+        def most(self) -> Any:
+            return limit
+
+    return Local
+
+
+LOCAL = [local_dataclass, local_model, local_adder, local_list, local_level, local_keyed]
+
+
+@pytest.mark.parametrize("make_kind", LOCAL)
+def test_instances_of_local_classes_are_told_apart_by_what_their_classes_close_over(make_kind: Any) -> None:
+    assert written(make_kind(2)()) == written(make_kind(2)()) != written(make_kind(3)())
+    assert written([make_kind(2)()]) == written([make_kind(2)()]) != written([make_kind(3)()])
+
+
+@pytest.mark.parametrize("make_kind", LOCAL)
+def test_an_instance_of_a_local_class_whose_code_has_no_form_has_none(make_kind: Any) -> None:
+    with pytest.raises(NoCanonicalFormError, match="enclosing function"):
+        written(make_kind(object())())
+
+
+@pytest.mark.parametrize("make_kind", [local_dataclass, local_model])
+def test_classes_are_told_apart_by_what_fills_their_fields(make_kind: Any) -> None:
+    assert written(make_kind(2).func) == written(make_kind(2).func) != written(make_kind(3).func)
+
+
+def test_functions_have_a_form_at_any_depth_and_in_every_wrapping() -> None:
+    @functools.lru_cache
+    def cached(x: int) -> int:
+        return x
+
+    values = [
+        *([make(1)], [make(2)], {"a": make(1)}, (make(1),)),
+        *(functools.partial(make(1), 1), functools.partial(make(1), 2), functools.partial(make(2), 1)),
+        *(Point(1).double, Point(2).double, print, len, str.title, str.upper, math.sqrt, cached, Point(make(1))),
+        *(collections.defaultdict(make(1)), collections.defaultdict(make(2)), collections.defaultdict(list)),
+    ]
+    assert len({written(value) for value in values}) == len(values)
+    assert all(written(value) == written(value) for value in values)
+
+
+def test_a_field_that_was_set_counts_though_it_has_its_default() -> None:
+    """``model_dump(exclude_unset=True)`` shows it."""
+    assert written(Parent()) != written(Parent(child=None))
+
+
+def test_a_class_in_a_notebook_is_known_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def define(number: int) -> Any:
+        source = f"class Cell(list):\n    def most(self):\n        return {number}"
+        notebook = types.ModuleType("__main__")
+        monkeypatch.setitem(sys.modules, "__main__", notebook)
+        exec(source, vars(notebook))
+        return notebook.Cell([1])
+
+    assert written(define(1)) == written(define(1)) != written(define(2))
 
 
 def test_a_class_has_one_description_whatever_the_hash_seed() -> None:

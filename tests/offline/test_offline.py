@@ -466,3 +466,12 @@ def test_the_time_of_the_first_answer_does_not_count_the_import(call: str) -> No
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["False", "25", "[True]"], done.stderr
+
+
+@pytest.mark.parametrize(("name", "advice"), [("temprature", "Did you mean temperature="), ("flurb", "Check the arg")])
+def test_an_argument_that_the_sdk_does_not_have_is_refused(name: str, advice: str) -> None:
+    client = from_provider("offline/demo")
+    messages = [{"role": "user", "content": "Anna is 25."}]
+    assert client.create(int, messages, temperature=0, max_tokens=9, timeout=5, extra_body={"a": 1}) == 25
+    with pytest.raises(ConfigurationError, match=f"unexpected keyword argument '{name}'.*{advice}"):
+        client.create(int, messages, **{name: 1})

@@ -471,12 +471,16 @@ def gemini_answer(part: object, **more: object) -> dict[str, object]:
         pytest.param(gemini_answer(None), marks=pytest.mark.newest_sdks),  # older ones read it as an empty part
         gemini_answer({"text": 5}),
         gemini_answer({"text": "x"}, usageMetadata="x"),
+        5,
+        {"candidates": 5},
+        {"candidates": [5]},
+        b"not JSON",
     ],
-    ids=["arguments", "part", "text", "usage"],
+    ids=["arguments", "part", "text", "usage", "number", "no list", "a list of numbers", "no JSON"],
 )
 @pytest.mark.parametrize("async_client", [False, True])
 async def test_an_answer_that_the_google_sdk_cannot_read_is_a_failed_attempt(
-    async_client: bool, body: dict[str, object], reply_server: ReplyServer
+    async_client: bool, body: object, reply_server: ReplyServer
 ):
     reply_server.script(Reply(body))
     client = from_provider("google/m", async_client=async_client, base_url=reply_server.url, api_key=KEY)

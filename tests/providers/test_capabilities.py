@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import typing
 from dataclasses import replace
 
+import anthropic
 import pytest
+from openai.types.shared import AllModels, ChatModel
 
 from instructor.mode import Mode
 from instructor.providers.capabilities import FAMILIES, Family, capabilities_of, plain_name
@@ -44,6 +47,18 @@ def test_every_vendor_has_a_mode_for_any_model(vendor):
         ("openai/gpt-4.1-mini", (Mode.TOOLS, Mode.JSON_SCHEMA), "named", "max_tokens", set(), False),
         ("openai/gpt-4o-2024-08-06", (Mode.TOOLS, Mode.JSON_SCHEMA), "named", "max_tokens", set(), False),
         ("openai/ft:gpt-4o-mini:acme::1", (Mode.TOOLS, Mode.JSON_SCHEMA), "named", "max_tokens", set(), False),
+        ("openai/gpt-5-chat-latest", (Mode.JSON_SCHEMA, Mode.JSON), "named", "max_completion_tokens", set(), False),
+        ("openai/gpt-audio-mini", (Mode.TOOLS,), "named", "max_tokens", set(), False),
+        ("openai/gpt-6-cyber", (Mode.RESPONSES_TOOLS,), "named", "max_completion_tokens", SAMPLING, True),
+        ("openai/o4-mini-deep-research", (Mode.RESPONSES_TOOLS,), "named", "max_completion_tokens", SAMPLING, True),
+        (
+            "openai/gpt-4o-mini-search-preview",
+            (Mode.JSON_SCHEMA, Mode.MD_JSON),
+            "named",
+            "max_tokens",
+            SAMPLING | {"frequency_penalty", "presence_penalty"},
+            False,
+        ),
         ("openai/my-model", (Mode.TOOLS, Mode.JSON_SCHEMA), "named", "max_tokens", set(), False),
         ("openai/deepseek-v4-flash", (Mode.TOOLS, Mode.JSON_SCHEMA), "named", "max_tokens", set(), False),
         ("openai/o3", (Mode.TOOLS, Mode.JSON_SCHEMA), "named", "max_completion_tokens", SAMPLING, True),
@@ -126,6 +141,37 @@ def test_a_model_gets_the_capabilities_of_its_family(name, modes, choice, limit,
     found = look_up(name)
     assert found.modes[: len(modes)] == modes
     assert (found.tool_choice, found.output_limit, found.refused, found.thinks) == (choice, limit, refused, thinks)
+
+
+def names_of(kind: object) -> list[str]:
+    """The texts of a nest of `Literal` and `Union`, each once."""
+    parts = typing.get_args(kind)
+    return list(dict.fromkeys(name for part in parts for name in ([part] if isinstance(part, str) else names_of(part))))
+
+
+@pytest.mark.newest_sdks
+@pytest.mark.parametrize("model", names_of(AllModels))
+def test_every_model_that_openais_sdk_names_has_a_row_of_its_own(model):
+    assert find_family("openai", model) is not None
+
+
+@pytest.mark.newest_sdks
+@pytest.mark.parametrize("model", sorted({*names_of(AllModels)} - {*names_of(ChatModel)}))
+def test_what_openais_sdk_names_for_the_responses_api_only_is_asked_there(model):
+    assert look_up(f"openai/{model}").modes == (Mode.RESPONSES_TOOLS,)
+
+
+@pytest.mark.newest_sdks
+@pytest.mark.parametrize("model", names_of(anthropic.types.Model))
+def test_every_model_that_anthropics_sdk_names_has_a_row_with_a_version(model):
+    found = find_family("anthropic", model)
+    assert found is not None
+    assert found.model
+
+
+def find_family(vendor: str, model: str) -> Family | None:
+    name = plain_name(model)
+    return next((row for row in FAMILIES if vendor in row.vendors and re.match(row.model, name)), None)
 
 
 @pytest.mark.parametrize("name", ["ollama", "vllm", "sglang", "lmstudio", "llamacpp"])

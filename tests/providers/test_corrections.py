@@ -9,7 +9,7 @@ import pytest
 
 from instructor.factory import from_provider
 from instructor.mode import Mode
-from instructor.providers.corrections import CapabilityMemory, correct
+from instructor.providers.corrections import CapabilityMemory, correct, read_refusal
 from instructor.wires.capabilities import Capabilities
 from replies import Reply, ReplyServer
 
@@ -23,6 +23,7 @@ class RefusalError(Exception):
     def __init__(self, text: str, status: int = 400) -> None:
         super().__init__(text)
         self.status_code = status
+        self.body: object = None
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,10 @@ class RefusalError(Exception):
         "tool_choice must be set to 'auto' or 'none' with this model",
         "Thinking may not be enabled when tool_choice forces tool use.",
         "deepseek-reasoner does not support this tool_choice",
+        "404 No endpoints found that support the provided 'tool_choice' value.",
+        "toolChoice is not supported",
+        "422 body.tool_choice.literal['none','auto']: Input should be 'none' or 'auto'",
+        "422 body.tool_choice: Extra inputs are not permitted",
     ],
 )
 def test_a_refused_tool_choice_is_weakened_then_left_out_then_the_mode_changes(words):
@@ -94,12 +99,42 @@ def test_functions_that_belong_to_an_api_that_is_not_offered_cost_the_mode_but_n
         ("Argument not supported on this model: stop", "stop"),
         ("Unsupported parameter: 'stop' is not supported with this model.", "stop"),
         ("Model grok-5 does not support parameter presence_penalty", "presence_penalty"),
+        ('Invalid JSON payload received. Unknown name "topK": Cannot find field.', "top_k"),
+        ("Unsupported parameter: parallelToolCalls", "parallel_tool_calls"),
     ],
 )
 def test_a_refused_argument_is_left_out(words, argument):
     corrected = correct(ALL, Mode.JSON, words)
     assert corrected == replace(ALL, refused={argument})
     assert correct(corrected, Mode.JSON, words) is None
+
+
+def test_all_arguments_of_one_refusal_are_left_out():
+    words = "Model incompatible request arguments supplied: frequency_penalty, presence_penalty, temperature, top_p"
+    refused = {"frequency_penalty", "presence_penalty", "temperature", "top_p"}
+    assert correct(ALL, Mode.JSON_SCHEMA, words) == replace(ALL, refused=refused)
+
+
+def test_what_a_body_repeats_of_the_request_is_not_taken_for_the_providers_words():
+    body = {
+        "detail": [{"loc": ["body", "messages", 0], "msg": "Field required", "input": "tools are not supported"}],
+        "input": "tools are not supported",
+    }
+    error = RefusalError(f"Error code: 422 - {body}", 422)
+    error.body = body
+    assert read_refusal(error) == "422 body.messages.0: Field required"
+    for nested in ({"error": body}, {"message": body}, {"detail": body}):
+        error.body = nested
+        assert read_refusal(error) == "422 body.messages.0: Field required"
+
+
+@pytest.mark.parametrize(
+    "body", [None, "text", {"detail": "no"}, {"detail": ["no", {"loc": 5}]}, {"error": {"error": 1}}]
+)
+def test_a_body_of_another_kind_is_no_obstacle(body):
+    error = RefusalError("temperature is not supported")
+    error.body = body
+    assert read_refusal(error) is not None
 
 
 @pytest.mark.parametrize(
@@ -124,7 +159,9 @@ def test_the_output_limit_gets_the_name_that_the_provider_asks_for():
     words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     corrected = correct(ALL, Mode.TOOLS, words)
     assert corrected == replace(ALL, output_limit="max_completion_tokens")
-    assert correct(corrected, Mode.TOOLS, "Unrecognized request argument supplied: max_completion_tokens") == ALL
+    again = correct(corrected, Mode.TOOLS, "Unrecognized request argument supplied: max_completion_tokens")
+    assert again == replace(ALL, refused={"max_completion_tokens"})
+    assert correct(again, Mode.TOOLS, words) == corrected
 
 
 @pytest.mark.parametrize(
@@ -157,6 +194,8 @@ def test_the_last_mode_is_kept():
 def test_what_was_learned_changes_the_next_request_and_not_the_preferred_mode():
     memory = CapabilityMemory(lambda model: ALL)
     corrected = memory.learn("m", Mode.TOOLS, RefusalError(FUNCTIONS))
+    assert memory.capabilities("m") == ALL, "nothing is proved yet"
+    memory.remember("m", corrected)
     assert memory.capabilities("m") == corrected
     assert corrected.modes == (Mode.RESPONSES_TOOLS,)
     assert memory.published("m").modes[0] is Mode.TOOLS
@@ -172,16 +211,20 @@ def test_only_a_refused_request_teaches(status):
 def test_calls_that_were_refused_at_the_same_time_learn_one_thing():
     memory = CapabilityMemory(lambda model: ALL)
     error = RefusalError("Tool choice must be auto")
-    assert [memory.learn("m", Mode.TOOLS, error, ALL).tool_choice for _ in range(5)] == ["auto"] * 5
+    corrected = [memory.learn("m", Mode.TOOLS, error, ALL) for _ in range(5)]
+    assert [each.tool_choice for each in corrected] == ["auto"] * 5
+    memory.remember("m", corrected[0])
+    assert memory.learn("m", Mode.TOOLS, error, ALL) is memory.capabilities("m")
 
 
 def test_a_provider_that_refuses_everything_is_asked_a_few_times_only():
     memory = CapabilityMemory(lambda model: ALL)
     limits = ("use 'max_completion_tokens' instead", "Unrecognized request argument supplied: max_completion_tokens")
     asked = 0
-    while memory.learn("m", memory.capabilities("m").modes[0], RefusalError(limits[asked % 2])):
+    while corrected := memory.learn("m", memory.capabilities("m").modes[0], RefusalError(limits[asked % 2])):
+        memory.remember("m", corrected)
         asked += 1
-    assert asked == 1
+    assert asked == 2
 
 
 def test_the_memory_of_models_is_bounded():

@@ -13,9 +13,10 @@ from google import genai
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from instructor.cache.key import canonical_text
+from instructor.cache.canonical import canonical_text
 from instructor.exceptions import ConfigurationError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
+from instructor.headers import describe_header
 from instructor.providers.table import VENDORS
 
 AZURE = "https://res.openai.azure.com"
@@ -184,7 +185,7 @@ def test_an_http_client_that_says_something_makes_an_endpoint_of_its_own(asynchr
     for sdk, (made, from_name) in first.items():
         endpoint = endpoint_of(made)
         assert endpoint == endpoint_of(from_name)
-        assert endpoint["http_headers"] == {"x-tenant": "a"}
+        assert endpoint["http_headers"] == {"x-tenant": describe_header("x-tenant", "a")}
         assert endpoint["http_query"] == {"dep": ["a"]}
         assert endpoint_of(second[sdk][0]) != endpoint
         assert "secret" not in json.dumps(endpoint)
@@ -201,7 +202,8 @@ def test_an_http_client_that_says_nothing_makes_no_other_endpoint(asynchronous):
 @pytest.mark.parametrize(("member", "asynchronous"), [("client_args", False), ("async_client_args", True)])
 def test_keywords_of_googles_http_client_count_for_the_half_that_uses_them(member, asynchronous):
     options = {"http_options": {member: {"headers": {"x-tenant": "a"}, "params": {"n": 1}}}}
-    expected = offered("google/m") | {"http_headers": {"x-tenant": "a"}, "http_query": {"n": ["1"]}}
+    tenant = describe_header("x-tenant", "a")
+    expected = offered("google/m") | {"http_headers": {"x-tenant": tenant}, "http_query": {"n": ["1"]}}
     for half in (False, True):
         client = from_genai(genai.Client(api_key=KEY, **options), use_async=half)
         from_name = from_provider("google/m", async_client=half, api_key=KEY, **options)
@@ -287,6 +289,14 @@ def test_no_credential_is_in_an_endpoint_and_none_changes_it(first, second, head
 
     assert first not in endpoint(first)
     assert endpoint(first) == endpoint(second)
+
+
+@pytest.mark.parametrize("name", ["x-pat", "X-Pass", "x-whatever"])
+@pytest.mark.parametrize("model", ["openai/m", "anthropic/m", "google/m"])
+def test_a_header_of_an_unknown_name_counts_but_is_not_readable(model, name):
+    endpoints = [offered(model, default_headers={name: value}) for value in (KEY, "other")]
+    assert endpoints[0] != endpoints[1]
+    assert KEY not in canonical_text(endpoints[0], "endpoint")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable
-from typing import Any, TypedDict, assert_type
+from typing import Annotated, Any, Literal, Optional, TypedDict, assert_type
 
 import anthropic
 import openai
@@ -21,6 +21,10 @@ MESSAGES = [{"role": "user", "content": "Jason is 25."}]
 
 class User(BaseModel):
     name: str
+
+
+class Other(BaseModel):
+    city: str
 
 
 class Point(TypedDict):
@@ -51,6 +55,27 @@ def the_answer_has_the_type_of_the_response_model(client: Instructor) -> None:
     assert_type(client.create(response_model=None, messages=MESSAGES), Any)
     assert_type(client.chat.completions.create(response_model=User, messages=MESSAGES), User)
     assert_type(client.messages.create(response_model=User, messages=MESSAGES), User)
+
+
+def what_is_not_a_class_is_typed_as_exactly(client: Instructor) -> None:
+    assert_type(client.create(response_model=User | Other, messages=MESSAGES), User | Other)
+    assert_type(client.create(Optional[User], MESSAGES), User | None)
+    assert_type(client.create(list[User | Other], MESSAGES), list[User | Other])
+    assert_type(client.create(Literal["red", "blue"], MESSAGES), Literal["red", "blue"])
+    assert_type(client.create(Annotated[int, "years"], MESSAGES), int)
+    assert_type(client.create_with_completion(User | None, MESSAGES), tuple[User | None, Any])
+
+
+async def what_is_not_a_class_is_typed_when_awaited_too(client: AsyncInstructor) -> None:
+    assert_type(await client.create(User | None, MESSAGES), User | None)
+    assert_type(await client.create_with_completion(Literal[1], MESSAGES), tuple[Literal[1], Any])
+
+
+def what_no_checker_can_know_is_any(client: Instructor, model: Any, annotation: object) -> None:
+    """A type that is only known at run time, and a misspelt keyword, which may be one of the provider's."""
+    assert_type(client.create(model, MESSAGES), Any)
+    assert_type(client.create(annotation, MESSAGES), Any)
+    client.create(User, MESSAGES, cache_tll=60)
 
 
 def the_response_model_may_come_first_without_its_name(client: Instructor) -> None:

@@ -148,20 +148,16 @@ def test_a_model_that_thinks_by_default_gets_room_for_it():
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "top_k"])
-def test_sampling_parameters_go_with_the_version_of_the_api_that_takes_them(name: str):
-    http_request, body = send(write(**{name: 0}, extra_headers={"X-Team": "blue"}))
+def test_sampling_parameters_go_into_the_body_because_newer_sdks_have_no_keyword_for_them(name: str):
+    _, body = send(write(**{name: 0}))
     assert body[name] == 0
-    assert http_request.headers["anthropic-version"] == "2023-06-01"
-    assert http_request.headers["X-Team"] == "blue"
 
 
-def test_without_sampling_parameters_the_sdk_chooses_the_version():
-    assert "extra_headers" not in write()
-
-
-def test_a_version_that_the_caller_names_stays():
-    http_request, _ = send(write(temperature=0, extra_headers={"Anthropic-Version": "2026-10-21"}))
-    assert http_request.headers["anthropic-version"] == "2026-10-21"
+def test_none_means_that_an_argument_was_left_out():
+    request = write(max_tokens=None, temperature=None, stop=None, timeout=None)
+    assert request["max_tokens"] == 4096
+    assert {"extra_body", "stop_sequences"}.isdisjoint(request)
+    assert request["timeout"] is None
 
 
 class TestJsonSchema:
@@ -174,6 +170,12 @@ class TestJsonSchema:
         _, body = send(write(mode=Mode.JSON_SCHEMA, output_config={"effort": "low"}, extra_body={"x": 1}))
         assert body["output_config"] == {"effort": "low", "format": {"type": "json_schema", "schema": HELD}}
         assert body["x"] == 1
+
+    def test_what_the_caller_configures_in_the_body_is_kept_beside_the_format(self):
+        config = {"effort": "low", "other": 1}
+        request = write(mode=Mode.JSON_SCHEMA, output_config={"effort": "high"}, extra_body={"output_config": config})
+        _, body = send(request)
+        assert body["output_config"] == config | {"format": {"type": "json_schema", "schema": HELD}}
 
     def test_a_schema_that_the_api_cannot_hold_to_is_told_instead(self):
         node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
@@ -293,6 +295,10 @@ class TestToolChoice:
         request = write(tools=[WEATHER], tool_choice=wanted)
         assert request["tool_choice"] == expected
         assert ("system" in request) is (expected["type"] != "tool")
+
+    def test_parallel_calls_in_openais_word_leave_our_tool_forced(self):
+        request = write(tools=[WEATHER], parallel_tool_calls=True)
+        assert request["tool_choice"] == {**FORCED, "disable_parallel_tool_use": False}
 
     def test_without_a_binding_the_callers_tools_go_through(self):
         request = write(mode=None, tools=[WEATHER], tool_choice={"type": "auto"})

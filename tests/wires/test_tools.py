@@ -13,6 +13,9 @@ CHAT = {"type": "function", "function": {"name": "f", "description": "F.", "para
 RESPONSES = {"type": "function", "name": "f", "description": "F.", "parameters": SCHEMA}
 ANTHROPIC = {"name": "f", "description": "F.", "input_schema": SCHEMA}
 GENAI = {"function_declarations": [{"name": "f", "description": "F.", "parameters_json_schema": SCHEMA}]}
+CAMEL = {"functionDeclarations": [{"name": "f", "description": "F.", "parametersJsonSchema": SCHEMA}]}
+OWN_TYPES = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}}
+GOOGLES = {"functionDeclarations": [{"name": "f", "description": "F.", "parameters": OWN_TYPES}]}
 SEARCH = {"type": "web_search"}
 OURS = {"tools": [{"type": "function", "function": {"name": "User"}}], "tool_choice": {"forced": "User"}}
 
@@ -22,7 +25,15 @@ def keep(function: Function) -> Function:
 
 
 @pytest.mark.parametrize(
-    ("tool", "form"), [(CHAT, "chat"), (RESPONSES, "responses"), (ANTHROPIC, "anthropic"), (GENAI, "genai")]
+    ("tool", "form"),
+    [
+        (CHAT, "chat"),
+        (RESPONSES, "responses"),
+        (ANTHROPIC, "anthropic"),
+        (GENAI, "genai"),
+        (CAMEL, "genai"),
+        (GOOGLES, "genai"),
+    ],
 )
 def test_a_function_is_known_by_its_form_and_read_from_it(tool, form):
     assert find_form(tool) == form

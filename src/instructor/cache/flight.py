@@ -40,13 +40,13 @@ class Landed(Generic[T]):
 
     Attributes:
         answer: The leader's answer; None if there is none.
-        error: What the leader raised instead. With neither, the leader was cancelled, or its event loop is gone:
-            one of the waiters leads next.
+        error: What the leader raised instead; also what ends a program, such as ``SystemExit``. With neither, the
+            leader was cancelled, or its event loop is gone: one of the waiters leads next.
         source: Whose errors these are; see `Lease.source`.
     """
 
     answer: T | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     source: object = None
 
 
@@ -71,7 +71,7 @@ class Lease(Generic[T]):
         """
         self.flight.settle(Landed(answer, None, self.source))
 
-    def end(self, error: Exception | None = None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         """Take the flight from its key. Its waiters, if no answer was offered, get the error, or lead next."""
         self.flight.settle(Landed(None, error, self.source))
         self.flight.close()

@@ -25,7 +25,7 @@ from instructor.cache.store import (
     Text,
     check_store,
 )
-from instructor.exceptions import CacheEntryError, CacheError, CacheNotTriedError, ConfigurationError
+from instructor.exceptions import ArgumentError, CacheEntryError, CacheError, CacheNotTriedError
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def handle_of(store: BaseCache) -> StoreHandle:
         ConfigurationError: `store` is not a `BaseCache`, or its attributes have wrong values.
     """
     if not isinstance(store, BaseCache):  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
-        raise ConfigurationError(
+        raise ArgumentError(
             f"A cache must be an instance of a subclass of instructor.cache.BaseCache, such as AutoCache(); got {store!r}."
         )
     # The instance's own dict, because a subclass may refuse attributes, compare equal to another or have no hash.
@@ -292,7 +292,7 @@ def _find_reason(error: BaseException, written: str) -> str:
     except Exception:  # noqa: BLE001 - a store's own class, which must not break the call
         return ""
     # Client libraries like to quote the URL that they were given, password and all.
-    reason = re.sub(r"://[^@/\s]*@", "://***@", text).rstrip(".")
+    reason = re.sub(r"://\S*@", "://***@", text).rstrip(".")
     # A little more than is shown is looked at, so that no quote is shown that begins where the reason is cut.
     seen = reason[: _LONGEST_REASON + _QUOTE]
     if any(seen[start : start + _QUOTE] in written for start in range(len(seen) - _QUOTE + 1)):
@@ -304,10 +304,13 @@ def _is_failure(error: BaseException, *, in_task: bool = False) -> bool:
     """Whether the store failed, rather than that this task, or the process, is being ended.
 
     A store that awaits a task of its own sees that task's cancellation as `asyncio.CancelledError`, as if this task
-    had been cancelled.
+    had been cancelled. A group of errors is a failure if each of them is.
     """
     if isinstance(error, Exception):
         return True
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return all(_is_failure(member, in_task=in_task) for member in group.exceptions)
     import asyncio
 
     if not isinstance(error, asyncio.CancelledError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import ClassVar, cast
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.store import Ability, BaseCache
-from instructor.exceptions import CacheEntryError, ConfigurationError
+from instructor.describing import warn_caller
+from instructor.exceptions import ArgumentError, CacheEntryError
 from instructor.locks import make_lock
 
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -30,7 +30,7 @@ class AutoCache(BaseCache):
         maxsize: How many answers to hold, at least 1. Default 128.
 
     Raises:
-        ConfigurationError: `maxsize` is not a positive int.
+        ArgumentError: `maxsize` is not a positive int.
 
     Example:
         >>> cache = AutoCache(maxsize=2)
@@ -45,7 +45,7 @@ class AutoCache(BaseCache):
 
     def __init__(self, maxsize: int = 128) -> None:
         if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
-            raise ConfigurationError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
+            raise ArgumentError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
         self.maxsize = maxsize
         # Entries are under their key. A text that isn't an entry is under the tuple of its key: both age in one order,
         # and `find`, which every hit goes through, sees only entries.
@@ -97,7 +97,7 @@ class AutoCache(BaseCache):
             ConfigurationError: `value` is neither str nor bytes.
         """
         if not isinstance(value, str | bytes):
-            raise ConfigurationError(f"AutoCache.set takes a str or bytes as value; got {type(value).__name__}.")
+            raise ArgumentError(f"AutoCache.set takes a str or bytes as value; got {type(value).__name__}.")
         try:
             self._hold(key, (key,), decode_entry(value, key))
         except CacheEntryError:
@@ -109,11 +109,9 @@ class AutoCache(BaseCache):
         """Warn, once for this store, that a ttl has no effect on it."""
         if not self._warned:
             self._warned = True
-            warnings.warn(
+            warn_caller(
                 "AutoCache ignores ttl: its entries stay until they are the least recently used. "
-                "Use DiskCache or RedisCache for answers that expire.",
-                UserWarning,
-                stacklevel=3,
+                "Use DiskCache or RedisCache for answers that expire."
             )
 
     def delete(self, key: str) -> bool:

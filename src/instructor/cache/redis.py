@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -20,10 +21,13 @@ from instructor.cache.redis_pool import (
     wait_for_connection_async,
 )
 from instructor.cache.store import Ability, BaseCache, Text, check_key, check_text, check_timeout, check_ttl
-from instructor.exceptions import CacheEntryError, ConfigurationError
+from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 
 _BATCH = 1000
 """How many keys `RedisCache.clear` asks for, and removes, at a time."""
+
+_RESERVED = frozenset("/?#[] ")
+"""What ends the part of a URL before the host; in a user name or a password it has to be percent-encoded."""
 
 _HOST, _PORT, _LAST_PORT = "localhost", 6379, 65_535
 
@@ -288,30 +292,45 @@ def _rebuild(host: str, port: int, url: str | None, arguments: dict[str, Sdk]) -
 
 def _check_prefix(prefix: object) -> str:
     if not isinstance(prefix, str) or not prefix:
-        raise ConfigurationError(f"RedisCache(prefix=) takes a str that is not empty; got {prefix!r}.")
+        raise ArgumentError(f"RedisCache(prefix=) takes a str that is not empty; got {prefix!r}.")
     return check_key("RedisCache(prefix=)", prefix)
 
 
 def _check_target(host: object, port: object, url: object) -> None:
     if url is not None and not isinstance(url, str):
-        raise ConfigurationError(f"RedisCache(url=) takes a str; got {type(url).__name__}.")
+        raise ArgumentError(f"RedisCache(url=) takes a str; got {type(url).__name__}.")
+    if isinstance(url, str):
+        _check_url(url)
     if url is not None and (host, port) != (_HOST, _PORT):
-        raise ConfigurationError("RedisCache takes either url=, or host= and port=, not both.")
+        raise ArgumentError("RedisCache takes either url=, or host= and port=, not both.")
     if not isinstance(host, str) or not host.strip() or "://" in host:
         # The message leaves the host out: it may be a URL with its password.
-        raise ConfigurationError("RedisCache(host=) takes the name of a server. Pass a redis:// URL as url=.")
+        raise ArgumentError("RedisCache(host=) takes the name of a server. Pass a redis:// URL as url=.")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= _LAST_PORT:
-        raise ConfigurationError(f"RedisCache(port=) takes an int from 1 to {_LAST_PORT}; got {type(port).__name__}.")
+        raise ArgumentError(f"RedisCache(port=) takes an int from 1 to {_LAST_PORT}; got {type(port).__name__}.")
+
+
+def _check_url(url: str) -> None:
+    """Refuse a URL in which a part of the password would be taken for the host, the port or the database, and shown."""
+    credentials = url.partition("://")[2].rpartition("@")[0]
+    with contextlib.suppress(ValueError):
+        _ = urlsplit(url).port  # raises an error that quotes it
+        if not _RESERVED & set(credentials):
+            return
+    raise ArgumentError(
+        "RedisCache(url=) cannot be read: the user name, the password or the port in it is malformed. Pass the password "
+        "as password=, or write it as urllib.parse.quote(password, safe='') does, with %2F for a slash."
+    )
 
 
 def _check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Options) -> None:
     if url is not None or options:
-        raise ConfigurationError("RedisCache takes either a client, or url= and options to make one, not both.")
+        raise ArgumentError("RedisCache takes either a client, or url= and options to make one, not both.")
     for name, value, other in (("client", client, "async_client"), ("async_client", async_client, "client")):
         if value is None:
             continue
         if isinstance(value, type) or not (hasattr(value, "get") and hasattr(value, "set")):
-            raise ConfigurationError(
+            raise ArgumentError(
                 f"RedisCache({name}=) takes a client such as redis.Redis(); got a {_class_name(value)}. "
                 "Pass a redis:// URL as url=."
             )
@@ -319,4 +338,4 @@ def _check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Opt
         known = any(module.startswith("redis.") for module in modules)
         asynchronous = any(module.startswith("redis.asyncio") for module in modules)
         if known and asynchronous == (name == "client"):
-            raise ConfigurationError(f"RedisCache({name}=) was given a {_class_name(value)}. Pass it as {other}=.")
+            raise ArgumentError(f"RedisCache({name}=) was given a {_class_name(value)}. Pass it as {other}=.")

@@ -15,14 +15,16 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Self, TypeVar, cast
 
 from instructor.cache.sqlite_file import Connection, DatabaseFile, log
-from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code
+from instructor.cache.sqlite_pages import PAGE
+from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code, hash_key
+from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out, shrink, used_bytes
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
-from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+from instructor.exceptions import ArgumentError, CacheEntryError, CacheError
 from instructor.locks import after_fork
 
 T = TypeVar("T")
@@ -36,8 +38,10 @@ FLUSH_SECONDS = 60.0
 MOST_USES = 1000
 """After so many entries used, a read writes them down too. A write always does."""
 
+_WAIT_FOR_READERS = 0.02
+"""How long a write waits, in seconds, for those who keep the WAL from being emptied."""
+
 DAY = 24 * 60 * 60.0
-_PAGE = 4096
 
 
 class _Local(threading.local):
@@ -64,12 +68,13 @@ class DiskCache(BaseCache):
 
     Args:
         directory: Where to keep the file. Default ``.instructor_cache`` in the current directory.
-        size_limit: Bytes that the file and its WAL may take up, at least 65,536; None for no limit. Default 1 GiB.
-            A single answer of more than half of it isn't stored.
+        size_limit: Bytes that the file and its WAL may take up together, at least 262,144; None for no limit. Default
+            1 GiB. A single answer of more than an eighth of it isn't stored. Nothing new is stored while another
+            program keeps the WAL from being emptied, by a transaction that it doesn't end, and the limit is reached.
         timeout: Seconds to wait for another process that writes, at most a day. Default 5.0.
 
     Raises:
-        ConfigurationError: An argument is of the wrong type or out of its range.
+        ArgumentError: An argument is of the wrong type or out of its range.
 
     Example:
         >>> import tempfile
@@ -89,9 +94,11 @@ class DiskCache(BaseCache):
     ) -> None:
         self.directory = Path(_check_directory(directory)).absolute()
         self.path = self.directory / "answers.sqlite3"
-        self.size_limit = _check_size_limit(size_limit)
+        self.size_limit = check_size_limit(size_limit)
+        self._shares = share_out(self.size_limit)
         self.timeout = self._patience = check_timeout("DiskCache", timeout)
-        self._file = DatabaseFile(self.path, self._patience, _wal_pages(self.size_limit))
+        self._file = DatabaseFile(self.path, self._patience, self._shares.wal // PAGE)
+        self._wal = f"{self.path}-wal"
         self._local = _Local()
         self._warned: set[str] = set()
         self._begin()
@@ -107,14 +114,14 @@ class DiskCache(BaseCache):
         """
         check_key("DiskCache", key)
         now = time.time()
-        row: tuple[bytes] | None
-        try:
-            connection = self._local.connection
-            if connection is None or not 0 <= now - connection.checked < CHECK_SECONDS:
-                row = self._read_with_care(key, now)
-            else:
+        row: tuple[bytes] | None = None
+        connection = self._local.connection
+        if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
+            try:
                 row = connection.raw.execute(_SELECT, (key, now)).fetchone()
-        except FAILURES:
+            except FAILURES:
+                row = None
+        if row is None:
             row = self._read_with_care(key, now)
         if row is None:
             return None
@@ -132,18 +139,26 @@ class DiskCache(BaseCache):
         """
         text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
-        if self.size_limit is not None and len(data) > self.size_limit // 2:
+        if len(data) > self._shares.entry:
             log(f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}.")
             return
         now = time.time()
-        row = (check_key("DiskCache", key), data, len(data), None if seconds is None else now + seconds, now, now)
+        expires = None if seconds is None else now + seconds
+        row = (check_key("DiskCache", key), data, len(data), expires, now, now, hash_key(key))
 
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(_INSERT, row)
-            connection.execute(_DELETE_EXPIRED, (now,))
-            self._make_room(connection, now)
+        def write(connection: sqlite3.Connection) -> bool:
+            # Room is made before it is taken, so that the file does not grow beyond its share.
+            enough = self._make_room(connection, len(data), now)
+            if enough:
+                connection.execute(_INSERT, row)
+            connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
+            return enough
 
-        self._change(write)
+        if len(self._uses) > self._shares.rows_at_once:
+            self._flush(now)
+        if self._shorten_wal(len(data)):
+            while not self._change(write):
+                """What is removed in one transaction wasn't enough."""
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
@@ -169,9 +184,19 @@ class DiskCache(BaseCache):
         self._local = _Local()
 
     def _read_with_care(self, key: str, now: float) -> tuple[bytes] | None:
-        """Read after a look whether the file is still there; mend it if it is damaged."""
-        row: tuple[bytes] | None
-        row = self._run(lambda connection: connection.execute(_SELECT, (key, now)).fetchone())
+        """Read after a look whether the file is still there; mend it if it is damaged.
+
+        A damaged page of the index can hide entries without an error, so a key that isn't in it is looked for in
+        another index as well.
+        """
+
+        def read(connection: sqlite3.Connection) -> tuple[bytes] | None:
+            row: tuple[bytes] | None = connection.execute(_SELECT, (key, now)).fetchone()
+            if row is None and connection.execute(_HIDDEN, (hash_key(key), key)).fetchone() is not None:
+                raise DamagedFileError("the index does not lead to an entry that is there")
+            return row
+
+        row = self._run(read)
         if now - self._flushed >= FLUSH_SECONDS and self._uses:
             self._flush(now)
         return row
@@ -247,49 +272,97 @@ class DiskCache(BaseCache):
             return
         raw = connection.raw
         try:
-            raw.execute("PRAGMA busy_timeout = 0")
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-                with raw:
-                    self._write_notes(raw, now)
-            finally:
-                raw.execute(f"PRAGMA busy_timeout = {math.ceil(self._patience * 1000)}")
+            with self._waiting(raw, 0):
+                for _ in range(0, len(self._uses), self._shares.rows_at_once):
+                    raw.execute("BEGIN IMMEDIATE")
+                    with raw:
+                        self._write_notes(raw, now)
         except FAILURES:
             # Another writer is at work. Try again when there is more; but the notes are not worth much memory.
             self._flush_at += MOST_USES
             if self._flush_at > 16 * MOST_USES:
                 self._begin()
 
+    @contextlib.contextmanager
+    def _waiting(self, raw: sqlite3.Connection, seconds: float) -> Generator[None, None, None]:
+        """Wait no longer than this for another process, instead of `timeout`."""
+        raw.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            raw.execute(f"PRAGMA busy_timeout = {math.ceil(self._patience * 1000)}")
+
     def _write_notes(self, connection: sqlite3.Connection, now: float) -> None:
         """Write down what was used since the last time, and now and then which limit this process goes by."""
         uses, self._uses = self._uses, {}
         try:
-            connection.executemany(_USE, [(used, key) for key, used in uses.copy().items()])
+            rows = [(used, key) for key, used in uses.copy().items()]
+            connection.executemany(_USE, rows[: self._shares.rows_at_once])
+            later = {key: used for used, key in rows[self._shares.rows_at_once :]}
             if not 0 <= now - self._limit_noted < DAY / 24:
-                limit = _NO_LIMIT if self.size_limit is None else self.size_limit
+                limit = NO_LIMIT if self.size_limit is None else self.size_limit
                 connection.execute("INSERT OR REPLACE INTO size_limit VALUES (?, ?)", (limit, now))
                 connection.execute("DELETE FROM size_limit WHERE seen < ?", (now - DAY,))
                 self._limit_noted = now
         except BaseException:
             self._uses = {**uses, **self._uses}
             raise
+        if later:
+            self._uses = {**later, **self._uses}
         self._flush_at = MOST_USES
         self._flushed = now
 
-    def _make_room(self, connection: sqlite3.Connection, now: float) -> None:
-        """Remove the least recently used entries while the file is too full, each time twice as many."""
-        if self.size_limit is None or _used_bytes(connection) <= _room(self.size_limit):
-            return
-        # Another process may have set a larger limit for this file, and stored what this one must not remove.
-        (limit,) = connection.execute("SELECT max(bytes) FROM size_limit WHERE seen >= ?", (now - DAY,)).fetchone()
-        if limit > self.size_limit:
-            self._warn_once("limit", f"has a larger limit from another process, so size_limit={self.size_limit} waits.")
-        number = 1
-        while _used_bytes(connection) > _room(limit):
+    def _make_room(self, connection: sqlite3.Connection, size: int, now: float) -> bool:
+        """Remove the least recently used entries until `size` bytes fit in; say whether that is enough already."""
+        if self.size_limit is None:
+            return True
+        shares, number = self._shares, 1
+        if used_bytes(connection) + size > shares.file:
+            shares = share_out(self._find_limit(connection, now))
+        while used_bytes(connection) + size > shares.file:
+            if number > self._shares.rows_at_once:
+                return False
             self._warn_of_young(connection, number, now)
             if connection.execute(_DELETE_OLDEST, (number,)).rowcount < 1:
                 break
-            number = min(2 * number, 256)
+            number *= 2
+        shrink(connection, shares)
+        return True
+
+    def _find_limit(self, connection: sqlite3.Connection, now: float) -> int:
+        """Another process may have set a larger limit, and stored what this one must not remove."""
+        own = NO_LIMIT if self.size_limit is None else self.size_limit
+        (limit,) = connection.execute("SELECT max(bytes) FROM size_limit WHERE seen >= ?", (now - DAY,)).fetchone()
+        if (limit or 0) <= own:
+            return own
+        self._warn_once("limit", f"has a larger limit from another process, so size_limit={self.size_limit} waits.")
+        return int(limit)
+
+    def _shorten_wal(self, size: int) -> bool:
+        """Say whether an entry of `size` bytes may be written to the WAL; empty that if it has grown too long.
+
+        SQLite can't empty it as long as anyone reads what was in the file before.
+        """
+        wal = file_size(self._wal)
+        if self.size_limit is None or wal <= self._shares.wal:
+            return True
+
+        def shorten(connection: sqlite3.Connection) -> bool:
+            shares = share_out(self._find_limit(connection, time.time()))
+            if max(file_size(self.path), shares.file) + wal + size <= (shares.limit or 0):
+                return True
+            with self._waiting(connection, _WAIT_FOR_READERS):
+                busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            return not busy
+
+        if self._run(shorten):
+            return True
+        self._warn_once(
+            "wal",
+            "can store nothing new: another program has been reading it for long, so that its WAL "
+            f"has reached size_limit={self.size_limit}. End that program, or raise the limit.",
+        )
+        return False
 
     def _warn_of_young(self, connection: sqlite3.Connection, number: int, now: float) -> None:
         if "young" in self._warned:
@@ -337,10 +410,15 @@ class DiskCache(BaseCache):
 
 
 _SELECT = "SELECT value FROM entry WHERE key = ? AND (expires IS NULL OR expires > ?)"
-_INSERT = "INSERT OR REPLACE INTO entry (key, value, size, expires, used, created) VALUES (?, ?, ?, ?, ?, ?)"
+# One statement, so that no other process can write between its two looks.
+_HIDDEN = """
+SELECT 1 FROM entry INDEXED BY entry_key_hash WHERE key_hash = ?1 AND key = ?2
+AND NOT EXISTS (SELECT 1 FROM entry AS other WHERE other.key = ?2)
+"""
+_INSERT = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)"
 _USE = "UPDATE entry SET used = max(used, ?) WHERE key = ?"
 _DELETE = "DELETE FROM entry WHERE key = ?"
-_DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT 16)"
+_DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT ?)"
 _DELETE_OLDEST = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry ORDER BY used LIMIT ?)"
 _YOUNGEST = "SELECT max(created) FROM entry WHERE rowid IN (SELECT rowid FROM entry ORDER BY used LIMIT ?)"
 _COUNT = "SELECT count(*), coalesce(sum(size), 0) FROM entry WHERE expires IS NULL OR expires > ?"
@@ -350,28 +428,6 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "The file may not be written by this user.",
     sqlite3.SQLITE_PERM: "The file may not be used by this user.",
 }
-_LEAST_SIZE = 1 << 16
-_NO_LIMIT = 2**63 - 1
-"""Stands for no limit in the file."""
-
-
-def _wal_pages(size_limit: int | None) -> int:
-    """How long the WAL grows: as SQLite lets it by itself, but for small limits at most an eighth of them."""
-    return 1000 if size_limit is None else max(2, min(1000, size_limit // 8 // _PAGE))
-
-
-def _room(size_limit: int) -> int:
-    """What the limit leaves for the main file."""
-    return size_limit - _wal_pages(size_limit) * _PAGE
-
-
-def _used_bytes(connection: sqlite3.Connection) -> int:
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    if not 0 <= free < pages:  # with a wrong count every entry might be removed to make room
-        raise DamagedFileError("the count of free pages in its header cannot be")
-    return int((pages - free) * size)
 
 
 def _check_directory(directory: object) -> str:
@@ -381,17 +437,7 @@ def _check_directory(directory: object) -> str:
         os.fsencode(path)
         if isinstance(path, str) and path.strip() and "\0" not in path:
             return path
-    raise ConfigurationError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
-
-
-def _check_size_limit(size: object) -> int | None:
-    if size is None:
-        return None
-    if isinstance(size, bool) or not isinstance(size, int) or size < _LEAST_SIZE:
-        raise ConfigurationError(
-            f"DiskCache(size_limit=) takes an int of at least {_LEAST_SIZE:,}, or None for no limit; got {size!r}."
-        )
-    return min(size, _NO_LIMIT)
+    raise ArgumentError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
 
 
 _stores: weakref.WeakSet[DiskCache] = weakref.WeakSet()

@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from instructor.cache.sqlite_layout import check_version, prepare
-from instructor.cache.sqlite_repair import error_code, is_damage, salvage, set_aside
+from instructor.cache.sqlite_repair import DamagedFileError, error_code, is_damage, salvage, set_aside
+from instructor.cache.sqlite_size import file_size
 from instructor.exceptions import CacheError
 from instructor.locks import make_lock
 
@@ -134,6 +135,8 @@ class DatabaseFile:
 
     def _open_locked(self) -> Connection:
         self._protect()
+        if not file_size(self.path) and file_size(Path(f"{self.path}-wal")):
+            raise DamagedFileError("it is empty, and SQLite would delete its WAL")
         raw = self._connect(self._text)
         connection = Connection(raw, self._identify(), read_only=False)
         _check_file(self.path)  # again: SQLite follows a link that was put here since
@@ -155,7 +158,7 @@ class DatabaseFile:
             # changes.
             connection = self._try_read_only(f"{uri}?mode=ro&immutable=1")
             wal = Path(f"{self.path}-wal")
-            if wal.exists() and wal.stat().st_size:
+            if file_size(wal):
                 log(f"The latest entries in {wal} cannot be read: open the cache once where it can be written.")
         return connection
 
@@ -225,7 +228,7 @@ def _check_file(path: Path, *, may_belong_to_root: bool = False) -> int:
     user's, which SQLite would then fill with entries.
 
     Raises:
-        CacheError: It is a link, isn't a regular file, or belongs to another user.
+        CacheError: It is a link of either kind, isn't a regular file, or belongs to another user.
     """
     try:
         status = path.lstat()
@@ -234,6 +237,11 @@ def _check_file(path: Path, *, may_belong_to_root: bool = False) -> int:
     if not stat.S_ISREG(status.st_mode):
         what = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
         raise CacheError(f"{path} is {what}, so DiskCache does not use it. Delete it, or use another directory.")
+    if status.st_nlink > 1:
+        raise CacheError(
+            f"{path} has another name besides (it is a hard link), under which it may be another program's, so DiskCache "
+            "does not use it. Replace it by a copy, delete it, or use another directory."
+        )
     if not _is_trusted(status.st_uid, path, may_belong_to_root=may_belong_to_root):
         raise CacheError(
             f"{path} belongs to another user (uid {status.st_uid}), so DiskCache does not use it. "

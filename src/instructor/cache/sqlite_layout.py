@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import DamagedFileError
 from instructor.exceptions import CacheError
 
@@ -27,13 +28,22 @@ def _add_age_and_limits(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE size_limit (bytes INTEGER PRIMARY KEY, seen REAL NOT NULL)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_entries, _add_age_and_limits)
+def _add_second_way(connection: sqlite3.Connection) -> None:
+    """A second way to each entry (see `hash_key`). Entries that are there get one when they are written again."""
+    connection.execute("ALTER TABLE entry ADD COLUMN key_hash INTEGER")
+    connection.execute("CREATE INDEX entry_key_hash ON entry (key_hash) WHERE key_hash IS NOT NULL")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_entries, _add_age_and_limits, _add_second_way)
 """Step number n brings a file from layout n to n + 1. ``PRAGMA user_version`` says which layout a file has."""
 
 FORMAT = len(MIGRATIONS)
 """The layout that this version reads and writes."""
 
 _FIRST_MARKED = 2
+
+_NAMES, _ENOUGH_NAMES = {b"entry", b"entry_used", b"entry_expires", b"entry_key_hash", b"size_limit"}, 2
+"""Tables and indexes by which a file is known as ours though its header is damaged. Others may have an ``entry`` too."""
 
 
 def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
@@ -47,7 +57,9 @@ def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
         CacheError: The file belongs to a newer version, or to another application.
         DamagedFileError: The header is damaged.
     """
-    if _read_version(connection) == 0:
+    version = check_version(connection)  # before anything is written: the file may be another application's
+    if version == 0:
+        connection.execute(f"PRAGMA page_size = {PAGE}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if connection.execute("PRAGMA journal_mode").fetchone() != (b"wal",):
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -56,8 +68,8 @@ def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
     # What is deleted is overwritten wherever that costs no write of its own.
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute(f"PRAGMA wal_autocheckpoint = {wal_pages}")
-    connection.execute(f"PRAGMA journal_size_limit = {wal_pages * 4096}")
-    if check_version(connection) < FORMAT:
+    connection.execute(f"PRAGMA journal_size_limit = {wal_pages * PAGE}")
+    if version < FORMAT:
         _migrate(connection)
 
 
@@ -72,9 +84,10 @@ def check_version(connection: sqlite3.Connection) -> int:
     """
     version = _read_version(connection)
     mark: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if mark != _mark(version) or (version == 0 and tables):
-        if b"entry" in tables:
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    ours = len(names & _NAMES) >= _ENOUGH_NAMES
+    if mark != _mark(version) or (version < _FIRST_MARKED and names and not (version and ours)):
+        if ours:
             raise DamagedFileError("the numbers in its header contradict each other")
         raise CacheError(
             "The file is another application's database. Give DiskCache a directory of its own, or delete the file."

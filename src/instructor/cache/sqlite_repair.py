@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
+from zlib import crc32
+
+from instructor.cache.sqlite_pages import Row, read_rows
 
 FAILURES = (sqlite3.Error, UnicodeDecodeError)
 """What `sqlite3` raises. The second error, because messages quote names in the file, which may be damaged."""
@@ -15,22 +17,24 @@ FAILURES = (sqlite3.Error, UnicodeDecodeError)
 SALVAGE_SECONDS = 20.0
 """How long entries are copied at most, while other processes wait."""
 
-_MOST_FAILURES = 10_000
-"""After so many reads that failed, the rest of the file is given up; that takes up to a second."""
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
+"""The last one, because only a damaged row can be without a value that each row has."""
 
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNKNOWN = ("no such column", "no such table", "unsupported file format")
 
-_LAST_ROW = 1 << 24
-"""Taken for the number of the last row if no page tells it."""
+_TIME = int | float
+_MEMBERS = (bytes, bytes, int, _TIME | None, _TIME, _TIME, int | None)
+"""The types of an entry's members on a page, where a whole number in a column of type REAL is an integer.
 
-_READ = (
-    "SELECT rowid, key, value, size, expires, used FROM entry NOT INDEXED WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
-)
-_WRITE = "INSERT OR IGNORE INTO entry (key, value, size, expires, used, created) VALUES (?, ?, ?, ?, ?, ?)"
+Rows that were written in an older layout lack the last ones.
+"""
 
+_FEWEST = 5
 
-Row: TypeAlias = tuple[object, ...]
+_WRITE = """
+INSERT OR REPLACE INTO entry (key, value, size, expires, used, created, key_hash)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM entry WHERE key = ?1 AND created >= ?6)
+"""
 
 
 class DamagedFileError(sqlite3.DatabaseError):
@@ -73,74 +77,42 @@ def salvage(damaged: Path, connection: sqlite3.Connection) -> int:
         damaged: The file that was set aside.
         connection: The new file, with its tables.
     """
-    copied = 0
     deadline = time.monotonic() + SALVAGE_SECONDS
-    with contextlib.suppress(*FAILURES), contextlib.closing(sqlite3.connect(damaged, isolation_level=None)) as source:
-        source.text_factory = bytes
-        # Without this SQLite refuses a file that is shorter than its header says, or has an odd schema, altogether.
-        source.execute("PRAGMA writable_schema = ON")
-        source.execute("SELECT rowid FROM entry LIMIT 0")  # fails where nothing at all can be read
+    with contextlib.suppress(OSError, *FAILURES):
         connection.execute("BEGIN IMMEDIATE")
         with connection:
-            for row in _read_rows(source):
+            copied = 0
+            for row in read_rows(damaged):
                 copied += _copy_row(row, connection)
                 if time.monotonic() > deadline:
                     break
-    return copied
-
-
-def _copy_row(row: Row, connection: sqlite3.Connection) -> int:
-    """Copy a row if its members have the right types and size. The value has a checksum of its own."""
-    key, value, size, expires, used = row
-    if not isinstance(key, bytes) or not isinstance(value, bytes) or not isinstance(used, float):
-        return 0
-    if size != len(value) or not isinstance(expires, float | None):
-        return 0
-    with contextlib.suppress(UnicodeDecodeError):
-        # The last use stands for the time when it was written: layout 1 did not keep that.
-        return connection.execute(_WRITE, (key.decode(), value, size, expires, used, used)).rowcount
+        return copied
     return 0
 
 
-def _read_rows(source: sqlite3.Connection) -> Iterator[Row]:
-    """Read all rows but those on pages that cannot be read.
+def _copy_row(row: Row, connection: sqlite3.Connection) -> int:
+    """Copy a row if it is an entry, undamaged as far as can be seen. The value has a checksum of its own.
 
-    Such a page ends a scan, so a range of rows is read from both ends, and what remains between them is halved.
+    Where another value of the key was written meanwhile, or stands on another page, the newest stays.
     """
-    ranges = [(1, _find_last(source))]
-    for _ in range(_MOST_FAILURES):
-        if not ranges:
-            return
-        first, last = ranges.pop()
-        first = yield from _scan(source, first, last, 1)
-        if first <= last:
-            last = yield from _scan(source, first, last, -1)
-        if first < last:
-            middle = (first + last) // 2
-            ranges += [(middle + 1, last), (first, middle)]
+    if not _FEWEST <= len(row) <= len(_MEMBERS) or not all(map(isinstance, row, _MEMBERS)):
+        return 0
+    # The last use stands for the time when an entry was written, where that was not kept.
+    members: list[Any] = [*row, *(row[4], None)[len(row) - _FEWEST :]]
+    key, value, size, expires, used, created, key_hash = members
+    if size != len(value):
+        return 0
+    with contextlib.suppress(UnicodeDecodeError):
+        text = key.decode()
+        if key_hash is None or key_hash == hash_key(text):
+            return connection.execute(_WRITE, (text, value, size, expires, used, created, hash_key(text))).rowcount
+    return 0
 
 
-def _find_last(source: sqlite3.Connection) -> int:
-    """The number of the last row. If the page with that row is damaged, an index tells it."""
-    for index in ("NOT INDEXED", "INDEXED BY entry_used", "INDEXED BY sqlite_autoindex_entry_1"):
-        with contextlib.suppress(*FAILURES):
-            # The sum keeps SQLite from going straight to the end of the table, whatever index is named.
-            (last,) = source.execute(f"SELECT max(rowid + 0) FROM entry {index}").fetchone()  # noqa: S608 - ours
-            return last or 0
-    return _LAST_ROW
+def hash_key(key: str) -> int:
+    """Return the checksum of a key that its row holds as well.
 
-
-def _scan(source: sqlite3.Connection, first: int, last: int, step: int) -> Generator[Row, None, int]:
-    """Yield rows upward (`step` 1) or downward (-1), as far as they can be read.
-
-    Returns:
-        Where it ended: what has not been read lies between this row and the other end.
+    A row that is read from a damaged page is checked by it. And a row can be found in two ways, through the index of
+    keys and through the index of these.
     """
-    reached = first if step > 0 else last
-    try:
-        for number, *row in source.execute(_READ if step > 0 else f"{_READ} DESC", (first, last)):
-            yield tuple(row)
-            reached = number + step
-    except FAILURES:
-        return reached
-    return last + 1 if step > 0 else first - 1
+    return crc32(key.encode())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard
 
 from instructor.cache.entry import Entry
-from instructor.exceptions import ConfigurationError
+from instructor.exceptions import ArgumentError
 
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
@@ -60,9 +60,18 @@ class CacheStats:
         return self.hits / looked if looked else 0.0
 
     def __repr__(self) -> str:
-        members = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        shown = [f"{name}={value!r}" for name, value in members if value is not None]
-        return f"CacheStats({', '.join(shown)}, hit_rate={self.hit_rate:.3f})"
+        return f"CacheStats({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, float]]:
+        """What `repr`, the library ``rich`` and notebooks show."""
+        members = ((field.name, getattr(self, field.name)) for field in fields(self))
+        yield from ((name, value) for name, value in members if value is not None)
+        yield "hit_rate", round(self.hit_rate, 3)
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        rows = (f"<tr><th>{name}</th><td>{value:,}</td></tr>" for name, value in self.__rich_repr__())
+        return f"<table>{''.join(rows)}</table>"
 
 
 class BaseCache(ABC):
@@ -91,7 +100,7 @@ class BaseCache(ABC):
             again, or it has none of them.
         honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
 
-    If one of these has a wrong value, the first use of the store raises `ConfigurationError`.
+    If one of these has a wrong value, the first use of the store raises `ArgumentError`.
 
     Example:
         >>> class DictCache(BaseCache):
@@ -210,17 +219,17 @@ def check_store(store: BaseCache) -> frozenset[Ability]:
     """Check the attributes of a store; return its abilities.
 
     Raises:
-        ConfigurationError: An attribute has a wrong value.
+        ArgumentError: An attribute has a wrong value.
     """
     for name, (description, fits) in _ATTRIBUTES.items():
         value: object = getattr(store, name)
         if not fits(value):
-            raise ConfigurationError(f"{type(store).__name__}.{name} takes {description}; got {value!r}.")
+            raise ArgumentError(f"{type(store).__name__}.{name} takes {description}; got {value!r}.")
     abilities = store.abilities if _declares_own(type(store)) else store.abilities - _OF_BOTH_METHODS
     for ability in abilities:
         missing = [name for name in _METHODS[ability] if not hasattr(type(store), name)]
         if missing:
-            raise ConfigurationError(
+            raise ArgumentError(
                 f"{type(store).__name__}.abilities says {ability!r}, but there is no method {missing[0]}. Write it, "
                 "or leave the ability out."
             )
@@ -231,10 +240,10 @@ def check_key(kind: str, key: object) -> str:
     """Return `key` if it can be one, for a store whose class is named `kind`.
 
     Raises:
-        ConfigurationError: It isn't a str, or has no UTF-8.
+        ArgumentError: It isn't a str, or has no UTF-8.
     """
     if not isinstance(key, str):
-        raise ConfigurationError(f"{kind} takes a str as key; got {type(key).__name__}.")
+        raise ArgumentError(f"{kind} takes a str as key; got {type(key).__name__}.")
     return key if key.isascii() else _check_encodable(kind, "key", key)
 
 
@@ -242,12 +251,12 @@ def check_text(kind: str, value: object) -> str | bytes:
     """Return `value` if it can be stored.
 
     Raises:
-        ConfigurationError: It is neither str nor bytes, or a str that has no UTF-8.
+        ArgumentError: It is neither str nor bytes, or a str that has no UTF-8.
     """
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
-        raise ConfigurationError(f"{kind}.set takes a str or bytes as value; got {type(value).__name__}.")
+        raise ArgumentError(f"{kind}.set takes a str or bytes as value; got {type(value).__name__}.")
     return value if value.isascii() else _check_encodable(kind, "value", value)
 
 
@@ -255,12 +264,12 @@ def check_ttl(kind: str, ttl: object) -> int | None:
     """Return `ttl`, or `LONGEST_TTL` if it is longer.
 
     Raises:
-        ConfigurationError: It is neither None nor an int above 0.
+        ArgumentError: It is neither None nor an int above 0.
     """
     if ttl is None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1:
-        raise ConfigurationError(f"{kind}.set(ttl=) takes whole seconds above 0, or None to keep it; got {ttl!r}.")
+        raise ArgumentError(f"{kind}.set(ttl=) takes whole seconds above 0, or None to keep it; got {ttl!r}.")
     return min(ttl, LONGEST_TTL)
 
 
@@ -268,10 +277,10 @@ def check_timeout(kind: str, timeout: object) -> float:
     """Return the `timeout` given to a store whose class is named `kind`.
 
     Raises:
-        ConfigurationError: It isn't a number of seconds above 0, at most a day.
+        ArgumentError: It isn't a number of seconds above 0, at most a day.
     """
     if not is_timeout(timeout):
-        raise ConfigurationError(f"{kind}(timeout=) takes seconds above 0, at most a day; got {timeout!r}.")
+        raise ArgumentError(f"{kind}(timeout=) takes seconds above 0, at most a day; got {timeout!r}.")
     return timeout
 
 
@@ -288,7 +297,7 @@ def _check_encodable(kind: str, what: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigurationError(f"{kind} cannot store a {what} that has no UTF-8: {error}.") from None
+        raise ArgumentError(f"{kind} cannot store a {what} that has no UTF-8: {error}.") from None
     return text
 
 

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from instructor.cli.settings import Settings
 
@@ -23,11 +24,37 @@ _EXIT_STATUS = (
 )
 
 
+class _Command(TyperCommand):
+    """A command whose help has no types beside the switches."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, as the help shows them."""
+        return _hide_types(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """``instructor`` itself, whose help has no types beside the switches either."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, as the help shows them."""
+        return _hide_types(super().get_params(ctx))
+
+
+def _hide_types(parameters: Any) -> Any:
+    """Keep typer from writing ``<bool>`` beside each switch."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
 def make_app() -> typer.Typer:
     """Make the command line application."""
-    app = typer.Typer(help=_PURPOSE, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        cls=_Group, help=_PURPOSE, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
+    )
     app.callback()(instructor)
-    app.command("extract", help=_EXTRACT, epilog=_EXIT_STATUS, no_args_is_help=True)(extract)
+    app.command("extract", cls=_Command, help=_EXTRACT, epilog=_EXIT_STATUS, no_args_is_help=True)(extract)
     return app
 
 

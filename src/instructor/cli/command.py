@@ -26,6 +26,7 @@ from instructor.cli.run_stats import Outcome, RunStats
 from instructor.cli.settings import Settings
 from instructor.cli.signals import SIGNALLED, SignalWatcher
 from instructor.cli.terminal import make_console, print_line, show_warnings
+from instructor.cli.wording import use_option_names
 from instructor.exceptions import CacheError, ConfigurationError, InstructorError, ModeError
 from instructor.mode import Mode, resolve_mode
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _COUNT_SECONDS = 0.25
 """How long a run waits for the number of records; after that they are counted beside it."""
+_LEAST_SIZE = 64 * 1024
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -49,7 +51,7 @@ def run_extract(settings: Settings) -> int:
         with show_warnings(console):
             return _Extraction(settings, console, signals).run()
     except InstructorError as error:
-        print_line(console, f"Error: {error}", "red")
+        print_line(console, f"Error: {use_option_names(str(error))}", "red")
         return 2
     except KeyboardInterrupt:  # from the watcher, before the run began
         print_line(console, "Stopped. Run the same command again to go on.")
@@ -191,7 +193,10 @@ def read_size(text: str | None) -> int | None:
     if match is None:
         raise ConfigurationError(f'--cache-size {text} is not a size. Write bytes, or a number such as "2GB".')
     number, unit, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
+    size = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
+    if size < _LEAST_SIZE:
+        raise ConfigurationError(f"--cache-size {text} is too small to hold answers. Write 64KiB or more.")
+    return size
 
 
 def open_cache(settings: Settings) -> DiskCache:
@@ -201,8 +206,9 @@ def open_cache(settings: Settings) -> DiskCache:
     directory = settings.cache
     if not directory.strip():
         raise ConfigurationError("--cache names no directory. Leave it out for .instructor_cache.")
+    size = read_size(settings.cache_size)
     try:
-        with DiskCache(directory, read_size(settings.cache_size)) as cache:
+        with DiskCache(directory, size) as cache:
             cache.get("")
     except (CacheError, ConfigurationError) as error:
         raise ConfigurationError(f"--cache {directory} cannot be used. {error}") from error

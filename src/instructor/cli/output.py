@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 import orjson
 
-from instructor.cli.output_paths import name_part, resolve_output
+from instructor.cli.output_paths import BEGINNING, clear_parts, open_part, resolve_output
 from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
 
@@ -21,7 +21,8 @@ class Output:
     """The file that answers are written to.
 
     A regular file is written as a new file beside it, such as ``NAME.1f0c9a2b.part``, and renamed when it is complete,
-    so that a reader of ``NAME`` never sees half a run, nor a mixture of two. A pipe, a device and standard output
+    so that a reader of ``NAME`` never sees half a run, nor a mixture of two. What killed runs left behind is removed then.
+    A pipe, a device and standard output
     (``-``) are written directly.
 
     Args:
@@ -35,13 +36,14 @@ class Output:
     def __init__(self, name: str) -> None:
         _check_format(name)
         self.path = None if name == "-" else resolve_output(name)
-        self.part = name_part(self.path) if self.path is not None else None
+        self.part: Path | None = None
         if self.path is None:
             self._stream: BinaryIO = _find_standard_output()
             return
         try:
             _check_replaceable(self.path, name)
-            self._stream = self.path.open("wb") if self.part is None else self.part.open("xb")
+            opened = open_part(self.path)
+            self.part, self._stream = opened or (None, self.path.open("wb"))
         except OSError as error:
             raise ConfigurationError(f"--out {name} cannot be written: {error.strerror}.") from error
 
@@ -63,8 +65,11 @@ class Output:
         self._stream.flush()
         if self.part is not None and self.path is not None:
             os.fsync(self._stream.fileno())
-            self._stream.close()
+            if os.name == "nt":  # pragma: no cover - there an open file can't be renamed, and none is locked
+                self._stream.close()
             self.part.replace(self.path)
+            self._stream.close()  # not before, because it unlocks the file, which another run would then remove
+            clear_parts(self.path)
 
     def abandon(self) -> None:
         """Close the output of a run that was stopped; remove it if it is empty."""
@@ -80,17 +85,13 @@ class Output:
                     self.part.unlink()
 
 
-_BEGINNING = b'{"line":'
-"""How every output begins."""
-
-
 def _check_replaceable(path: Path, name: str) -> None:
     """Refuse to replace a file that no run has written. The same command may run any number of times."""
     if not path.is_file():
         return
     with path.open("rb") as file:
-        beginning = file.read(len(_BEGINNING))
-    if beginning not in (b"", _BEGINNING):
+        beginning = file.read(len(BEGINNING))
+    if beginning not in (b"", BEGINNING):
         raise ConfigurationError(f"--out {name} exists and is not an output of this command. Name another file.")
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 from instructor.exceptions import ConfigurationError
+
+BEGINNING = b'{"line":'
+"""How every output begins."""
 
 _CACHE_FILES = ("answers.sqlite3", "answers.sqlite3-wal", "answers.sqlite3-shm", "answers.lock")
 
@@ -31,6 +37,49 @@ def name_part(path: Path) -> Path | None:
     if path.exists() and not path.is_file():
         return None
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+
+
+def open_part(path: Path) -> tuple[Path, BinaryIO] | None:
+    """Open a file to hold an output until it is complete; None for a pipe or device, written directly.
+
+    It is locked as long as its run lives, so that another run can tell whether it was left behind.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    while (part := name_part(path)) is not None:
+        stream = part.open("xb")
+        # Another run may have taken the file for one that was left behind before it was locked, and removed it.
+        if _lock(stream) and part.exists():
+            return part, stream
+        stream.close()
+    return None
+
+
+def clear_parts(path: Path) -> None:
+    """Remove what earlier runs with the same output left behind when they were killed.
+
+    Call it when the output is complete: until then, those files may hold answers that the cache didn't take.
+    """
+    for part in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        with suppress(OSError), part.open("rb") as stream:
+            if part.is_file() and stream.read(len(BEGINNING)) in (b"", BEGINNING) and _lock(stream, if_possible=False):
+                part.unlink()
+
+
+def _lock(stream: BinaryIO, *, if_possible: bool = True) -> bool:
+    """Lock a file for this run; say whether that worked. Where files can't be locked it is `if_possible`."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover - Windows
+        return if_possible
+    try:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return if_possible
+    return True
 
 
 def check_output_paths(out: str, report: str | None, source: Path | None, cache: Path) -> None:

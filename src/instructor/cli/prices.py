@@ -10,7 +10,6 @@ from instructor.usage import Usage
 
 _LISTED_AS = {
     "azure_openai": "azure",
-    "bedrock": "aws",
     "fireworks_ai": "fireworks",
     "genai": "google",
     "gemini": "google",

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Flow, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.open_stream import END, OpenStream
@@ -19,10 +20,11 @@ from instructor.exceptions import (
     RefusalError,
 )
 from instructor.hooks import AdaptedEvent, HookName
-from instructor.messages import Completion, Part, Request, Value, copy_values
+from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import suggest_keyword
 from instructor.usage import Usage
+from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from instructor.engine.call import Call, Prompt
     from instructor.engine.showing import Showing
     from instructor.wires.folding import Streaming
+
+
+_MOST_TOKENS = 2**53
 
 
 class Received(NamedTuple):
@@ -61,6 +66,8 @@ def ask(call: Call[Any]) -> Flow[Received]:
     """
     prompt = current(call, call.load_prompt())
     request = write_request(call, prompt)
+    tried: list[Request] = []
+    yield from tell_left_out(call, prompt)
     attempts = Attempts(call.adapter.provider, call.model)
     if not call.adapter.ready:
         yield from Prepare()
@@ -69,14 +76,16 @@ def ask(call: Call[Any]) -> Flow[Received]:
         completion: Completion = None
         try:
             completion = yield from send(call, prompt, request, attempts)
+            if tried:
+                call.adapter.remember(call.model, prompt.capabilities)
             parts = read_parts(call, prompt, completion)
             value = make_value(call, parts, completion)
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
-            corrected = None if attempts.answered else (yield from correct(call, prompt, error))
+            corrected = None if attempts.answered else (yield from correct(call, prompt, [*tried, request], error))
             if corrected is not None:
+                tried.append(request)
                 attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
-                prompt = corrected
-                request = write_request(call, prompt)
+                prompt, request = corrected
                 continue
             seconds = yield from fail(call, attempts, request, error, completion)
             if seconds > 0:
@@ -84,7 +93,8 @@ def ask(call: Call[Any]) -> Flow[Received]:
             if attempts.answered and is_invalid_answer(error):
                 specs = call.plan.type.specs if call.plan.type else ()
                 names = [spec.name for spec in specs]
-                request = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
+                asked = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
+                request = replace_surrogates(asked)
             continue
         flaw = find_flaw(call, prompt, completion)
         return Received(value, parts, completion, attempts, flaw)
@@ -160,7 +170,8 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
     try:
         return (yield from effect)  # pyright: ignore[reportUnknownVariableType] - three effects, each with its own
     except Exception as error:
-        if is_unreadable_answer(error):
+        mask_error(error)
+        if call.adapter.is_unreadable(error):
             attempts.answered = True  # the provider's fault, and perhaps paid for
             raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
         # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
@@ -216,16 +227,6 @@ def show(values: Iterable[Value]) -> Flow[None]:
         yield from Show(value)
 
 
-def is_unreadable_answer(error: Exception) -> bool:
-    """Whether an SDK made a pydantic model of a malformed answer, and not of the caller's arguments.
-
-    google-genai does both with the same kind of error. What it makes of answers is named ``...Response``.
-    """
-    from pydantic import ValidationError
-
-    return isinstance(error, ValidationError) and error.title.endswith("Response")
-
-
 def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
@@ -261,19 +262,46 @@ def fail(
     raise attempts.exhausted(error, request) from error
 
 
-def correct(call: Call[Any], prompt: Prompt, error: Exception) -> Flow[Prompt | None]:
-    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent."""
+def correct(
+    call: Call[Any], prompt: Prompt, tried: list[Request], error: Exception
+) -> Flow[tuple[Prompt, Request] | None]:
+    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent.
+
+    No request is sent twice: where the refused argument is the caller's own, the caller gets the error.
+    """
     capabilities = call.adapter.learn(call.model, prompt.mode, error, prompt.capabilities)
-    corrected = None if capabilities is None else prompt.adapt(capabilities)
-    if corrected is None or corrected.sends_same_as(prompt):
+    if capabilities is None:
         return None
-    event = AdaptedEvent(
-        provider=call.adapter.provider, model=call.model, change=describe_change(prompt, corrected), reason=str(error)
-    )
-    _log(event)
+    corrected = prompt.adapt(capabilities)
+    request = write_request(call, corrected)
+    if request in tried:
+        return None
+    change = describe_change(prompt, corrected)
+    if call.stats.is_news(call.model, change):
+        yield from tell(call, _REFUSED, str(error), change)
+    return corrected, request
+
+
+def tell_left_out(call: Call[Any], prompt: Prompt) -> Flow[None]:
+    """Tell the caller which of its arguments are not sent, once for each client, model and argument."""
+    for names, reason in (
+        (prompt.left_out, "the model refuses"),
+        (prompt.lacking, f"{prompt.wire.operation} doesn't have"),
+    ):
+        news = [name for name in names if call.stats.is_news(call.model, reason, name)]
+        if news:
+            listed = ", ".join(news)
+            yield from tell(call, _LEFT_OUT, f"{reason} {listed}", f"without {listed}")
+
+
+def tell(call: Call[Any], message: str, reason: str, change: str) -> Flow[None]:
+    """Log a warning and emit an event about a request that isn't what the caller asked for."""
+    import logging
+
+    event = AdaptedEvent(provider=call.adapter.provider, model=call.model, reason=reason, change=change)
+    logging.getLogger("instructor").warning(message, *event)
     if call.hooks.has_handlers(HookName.COMPLETION_ADAPTED):
         yield from Emit(call.hooks, HookName.COMPLETION_ADAPTED, (event,), {})
-    return corrected
 
 
 def describe_change(before: Prompt, after: Prompt) -> str:
@@ -283,9 +311,10 @@ def describe_change(before: Prompt, after: Prompt) -> str:
         changes.append(f"mode {before.mode.name} -> {after.mode.name}")
     if after.capabilities.tool_choice != before.capabilities.tool_choice:
         changes.append(f"tool choice {before.capabilities.tool_choice} -> {after.capabilities.tool_choice}")
-    if after.capabilities.output_limit != before.capabilities.output_limit:
-        changes.append(f"{before.capabilities.output_limit} -> {after.capabilities.output_limit}")
-    left_out = sorted(before.arguments.keys() - after.arguments.keys() - {before.capabilities.output_limit})
+    limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
+    if limits[0] != limits[1]:
+        changes.append(" -> ".join(map(str, limits)))
+    left_out = sorted(before.shown.keys() - after.shown.keys() - {*OUTPUT_LIMITS})
     if left_out:
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"
@@ -314,20 +343,21 @@ def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | 
 
 
 def usage_of(prompt: Prompt, completion: Completion) -> Usage:
-    """What a completion cost; nothing where its counts are not numbers, because the answer in it is paid for."""
+    """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
     try:
-        return prompt.wire.usage(completion)
-    except (TypeError, ValueError, AttributeError):
+        usage = prompt.wire.usage(completion)
+    except (TypeError, ValueError, AttributeError, OverflowError):
         return Usage()
+    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    return Usage(*map(_check_count, counts))
 
 
-def _log(event: AdaptedEvent) -> None:
-    import logging
+def _check_count(count: object) -> int:
+    """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
+    return int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0
 
-    logging.getLogger("instructor").warning(
-        "%s refused a request for %s: %s. It is asked in another way from now on: %s. Pass mode= to choose it yourself.",
-        event.provider,
-        event.model,
-        event.reason,
-        event.change,
-    )
+
+_REFUSED = (
+    "%s refused a request for %s: %s. It is asked in another way from now on: %s. Pass mode= to choose it yourself."
+)
+_LEFT_OUT = "A request to %s for %s was changed: %s. It is sent %s. Leave that out of the call, or choose another model or mode."

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import Capabilities, adapt_arguments
-from instructor.wires.wire import Wire
+from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
     from instructor.engine.client_stats import ClientStats
@@ -35,11 +34,13 @@ class Prompt(NamedTuple):
 
     Attributes:
         messages: The conversation, its templates filled.
-        arguments: What else the request shows, in the SDK's keywords.
+        arguments: What else the caller wants sent, in the SDK's keywords.
         wire: The wire format.
         mode: How the model is made to answer in shape.
         capabilities: What the model can do.
         wires: The wires of the modes that may be used; one, where the caller named the mode.
+        left_out: The caller's arguments that the model refuses, which are not among `arguments`.
+        varies: Whether a template draws by chance, so that the same call may ask something else the next time.
     """
 
     messages: Messages
@@ -48,17 +49,43 @@ class Prompt(NamedTuple):
     mode: Mode
     capabilities: Capabilities
     wires: Mapping[Mode, Wire]
+    left_out: tuple[str, ...] = ()
+    varies: bool = False
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
         mode = next((mode for mode in capabilities.modes if mode in self.wires), self.mode)
         arguments = adapt_arguments(self.arguments, capabilities)
-        return Prompt(self.messages, arguments, self.wires[mode], mode, capabilities, self.wires)
+        return self._replace(arguments=arguments, wire=self.wires[mode], mode=mode, capabilities=capabilities)
 
-    def sends_same_as(self, other: Prompt) -> bool:
-        """Whether the request is the other prompt's. Modes that aren't used make no difference to it."""
-        modes = self.capabilities.modes
-        return self == other._replace(capabilities=replace(other.capabilities, modes=modes))
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The caller's arguments that the API itself doesn't have, so that its wire leaves them out."""
+        lacks = lacks_of(self.wire)
+        return tuple(sorted(lacks.intersection(self.arguments))) if lacks else ()
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """The arguments that the request shows, for the cache key."""
+        lacking = self.lacking
+        if not lacking:
+            return self.arguments
+        return {name: value for name, value in self.arguments.items() if name not in lacking}
+
+
+class Same:
+    """Equal to nothing but what stands for the very same object, which it keeps alive."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
 
 
 class Policy(NamedTuple):
@@ -75,6 +102,13 @@ class Policy(NamedTuple):
     patience: float | None = None
     source: object = None
     clock: Callable[[], float] = unix_time
+
+    def owned_by(self, objects: Sequence[object]) -> Policy:
+        """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
+
+        Another object with the same ``__cache_key__`` may have other credentials, or a connection that isn't broken.
+        """
+        return self._replace(source=(self.source, *map(Same, objects))) if objects else self
 
 
 class Live(NamedTuple, Generic[T]):

@@ -1,4 +1,4 @@
-"""What one client counts about its cache."""
+"""What one client counts about its cache, and what it has already told its caller."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from instructor.cache.store import CacheStats
 from instructor.hooks import HookName
 from instructor.locks import make_lock
 
+_MOST_NOTICES = 1024
+"""A program may name any number of models."""
+
 
 class ClientStats:
     """A client's counters. Its hits stand in the logs of its paths; everything else is counted here."""
@@ -20,6 +23,17 @@ class ClientStats:
         self._tokens_shared = 0
         self._logs: list[HitLog] = []
         self._detached = (0, 0, 0.0)
+        self._notices: set[tuple[str, ...]] = set()
+
+    def is_news(self, *notice: str) -> bool:
+        """Whether the caller has not been told this yet, by any thread or task of the client."""
+        with self._lock:
+            if notice in self._notices:
+                return False
+            if len(self._notices) >= _MOST_NOTICES:
+                self._notices.clear()
+            self._notices.add(notice)
+            return True
 
     def attach(self, hits: HitLog) -> None:
         """Count the hits of one more path."""

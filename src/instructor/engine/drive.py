@@ -60,7 +60,7 @@ def drive(flow: Flow[T], sender: Sender) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
-    except Exception as error:
+    except BaseException as error:
         end(leases, error)
         raise
     finally:
@@ -90,8 +90,8 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
-    except Exception as error:
-        end(leases, error)
+    except BaseException as error:
+        end(leases, None if is_cancellation(error) else error)
         raise
     finally:
         flow.close()
@@ -157,7 +157,21 @@ def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[A
     return claimed
 
 
-def end(leases: list[Lease[Any]], error: Exception | None = None) -> None:
+def end(leases: list[Lease[Any]], error: BaseException | None = None) -> None:
     """End the leases that a flow took: with its answer, with its error, or handed over if it was cancelled."""
     while leases:
         leases.pop().end(error)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether somebody cancelled this task, or closed its coroutine. Then another call may well succeed in its place.
+
+    A ``CancelledError`` that nobody asked this task for comes from inside, such as from a task that an SDK lost. It is
+    a failure like any other, and may meet every caller.
+    """
+    if isinstance(error, GeneratorExit) or running_loop() is None:
+        return True
+    import asyncio
+
+    task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+    return task is not None and task.cancelling() > 0

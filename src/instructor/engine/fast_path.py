@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from instructor import debug_log
 from instructor.cache.entry import Entry
-from instructor.engine.key_memo import EXACT, NOT_KEYED
+from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
@@ -33,7 +34,7 @@ MISSING: Final = Missing()
 
 
 Keywords = dict[str, Any]
-Encoding = bytes | None
+Encoding = bytes | Frozen | None
 
 _READ_AGAIN = -1
 """Stands for a number of flights that is never the present one, so that the flow reads the store again."""
@@ -50,7 +51,7 @@ class Reading(NamedTuple):
 
     find: FindLater
     key: str
-    encoding: bytes | None = None
+    encoding: bytes | Frozen | None = None
 
 
 Found = Entry | Unserved | Reading | None
@@ -128,7 +129,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find, own_hooks.handlers
-    dumps, now, hit_name = marshal.dumps, time.time, HookName.CACHE_HIT
+    dumps, now, hit_name, debugging = marshal.dumps, time.time, HookName.CACHE_HIT, debug_log.enabled
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
         model: ResponseModel,
@@ -149,15 +150,16 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             if place is None:
                 return MISSING
             if read is None:
-                text = memo.shorten(messages) if memo.sees_long else messages
-                encoding = dumps((plan.number, text, keywords) if keywords else (plan.number, text), EXACT)
+                call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
+                frozen = memo.freeze(call) if memo.sees_long else None
+                encoding = dumps(call, EXACT) if frozen is None else name_of_frozen(frozen)
                 key = memo.young.get(encoding) or memo.find(encoding)
                 if key is None:
                     return MISSING
                 entry = place.find(key)
-                if text is not messages:
-                    encoding = None  # it holds a hash in place of a long text
-        except (ValueError, RecursionError):  # not plain data, or nested too deeply
+                if frozen is not None:
+                    encoding = frozen  # the name holds a hash in place of a long text
+        except (ValueError, RuntimeError):  # not plain data, nested too deeply, or changed by another thread
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
@@ -176,7 +178,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
         place.hits.hit(entry)
-        if (own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers:
+        if debugging or ((own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers):
             return announce(asker, hooks, describe_hit(asker, model, keywords, entry, place), value)
         return value
 
@@ -232,6 +234,7 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
     return (
         keywords.get("cache_ttl") is None
+        and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
         and (budget is None or (type(budget) is int and budget > 0))
         and (hooks is None or type(hooks) is Hooks)

@@ -6,7 +6,7 @@ import hashlib
 import marshal
 import os
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from instructor.cache.key import EXCLUDED_FROM_KEY
 from instructor.locks import make_lock
@@ -29,6 +29,10 @@ _PIECE = 65_536
 
 _MARK = os.urandom(16)
 """Stands before a text's hash. Nobody outside this process knows it, so no caller's data look like a hash."""
+
+
+Frozen: TypeAlias = tuple[Any, ...]
+"""What a call says: the number of its plan, its messages and, if there are any, its other keywords."""
 
 
 class KeyMemo:
@@ -58,11 +62,24 @@ class KeyMemo:
         self._bytes = 0
         self._lock = make_lock()
 
-    def shorten(self, messages: Conversation) -> Conversation:
-        """`shorten`, for as long as calls with long texts come: looking for them takes longer than a short call does."""
-        short = shorten(messages)
-        self.sees_long = self.sees_long - 1 if short is messages else SEEN_LONG
-        return short
+    def freeze(self, call: Frozen) -> Frozen | None:
+        """Copy a call if its messages hold a long text; None if they don't. The copy shares the texts.
+
+        Encoding a call copies it at one moment, in which no other thread runs. To hash a long text takes a while, so
+        that is done with a copy, which is the call as it was at the moment of the comparison.
+
+        Raises:
+            ValueError: Another thread changed the call meanwhile.
+            RuntimeError: As above.
+        """
+        if not holds_long_text(call[1]):
+            self.sees_long = max(0, self.sees_long - 1)
+            return None
+        self.sees_long = SEEN_LONG
+        copied: Frozen = copy_plain(call)
+        if copied != call:
+            raise ValueError("the call was changed while it was copied")
+        return copied
 
     def find(self, encoding: bytes) -> str | None:
         """The key of an encoding, if it is remembered."""
@@ -91,6 +108,11 @@ def make_memo(entries: int | None) -> KeyMemo:
     """
     count = 65_536 if entries is None else max(1_024, entries)
     return KeyMemo(count, min(max((entries or 2_048) << 14, 8 << 20), 64 << 20))
+
+
+def encode_frozen(call: bytes | Frozen) -> bytes:
+    """`encode`, of a call that `KeyMemo.freeze` copied; itself if it is encoded already."""
+    return call if isinstance(call, bytes) else marshal.dumps(call, EXACT)
 
 
 def encode(number: int, messages: Conversation, keywords: Mapping[str, Any]) -> bytes | None:
@@ -123,31 +145,48 @@ def name_of(encoding: bytes) -> bytes:
     """
     if len(encoding) <= LONG:
         return encoding
-    number, messages, *keywords = marshal.loads(encoding)  # noqa: S302 - as in `decode`
+    call: Frozen = marshal.loads(encoding)  # noqa: S302 - as in `decode`
     try:
-        short = shorten(messages)
+        return name_of_frozen(call) if holds_long_text(call[1]) else encoding
     except RecursionError:  # marshal goes deeper than Python's own stack does
         return encoding
-    return encoding if short is messages else marshal.dumps((number, short, *keywords), EXACT)
 
 
-def shorten(value: Value) -> Any:
-    """Put a hash in place of each long text in plain data; the same object where there is none."""
+def name_of_frozen(call: Frozen) -> bytes:
+    """`name_of`, of a call with a long text that wasn't encoded."""
+    number, messages, *keywords = call
+    return marshal.dumps((number, shorten(messages), *keywords), EXACT)
+
+
+def holds_long_text(value: Value) -> bool:
+    """Whether there is a text in plain data that `shorten` replaces."""
+    if type(value) is str:
+        return len(value) > LONG
+    if type(value) is list:
+        return any(map(holds_long_text, cast("list[Any]", value)))
+    return type(value) is dict and any(map(holds_long_text, cast("dict[Any, Any]", value).values()))
+
+
+def copy_plain(value: Value) -> Value:
+    """Copy whatever can be changed in plain data."""
+    if type(value) is list:
+        return [copy_plain(item) for item in cast("list[Any]", value)]
+    if type(value) is tuple:
+        return tuple(copy_plain(item) for item in cast("tuple[Any, ...]", value))
+    if type(value) is dict:
+        return {name: copy_plain(item) for name, item in cast("dict[Any, Any]", value).items()}
+    return set(cast("set[Any]", value)) if type(value) is set else value
+
+
+def shorten(value: Value) -> Value:
+    """Put a hash in place of each long text in plain data."""
     if type(value) is str:
         return (_MARK, _hash(value)) if len(value) > LONG else value
     if type(value) is list:
-        items = cast("list[Any]", value)
-        shortened = [shorten(item) for item in items]
-        return shortened if any(map(_differs, items, shortened)) else items
+        return [shorten(item) for item in cast("list[Any]", value)]
     if type(value) is dict:
-        members = cast("dict[Any, Any]", value)
-        short = {name: shorten(item) for name, item in members.items()}
-        return short if any(map(_differs, members.values(), short.values())) else members
+        return {name: shorten(item) for name, item in cast("dict[Any, Any]", value).items()}
     return value
-
-
-def _differs(before: Any, after: Any) -> bool:
-    return before is not after
 
 
 def _hash(text: str) -> bytes:

@@ -188,7 +188,8 @@ def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) 
         if landed is None:
             return None
         if landed.error is not None:
-            if landed.source != policy.source:
+            # Only an `Exception` is about the question; what ends the leader's program or thread is its own affair.
+            if not isinstance(landed.error, Exception) or landed.source != policy.source:
                 return None
             raise own_copy(landed.error)
         if landed.answer is not None:

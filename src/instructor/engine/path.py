@@ -19,6 +19,7 @@ from instructor.exceptions import CacheEntryError, CacheError
 if TYPE_CHECKING:
     from instructor.cache.flight import Flights
     from instructor.cache.store import BaseCache, LocalStore
+    from instructor.engine.key_memo import Frozen
 
 Lookup = Entry | str | None
 """What a tier holds under a key: an entry, why it has none that can be used, or None for nothing."""
@@ -32,14 +33,14 @@ class Unserved(NamedTuple):
         landed: How many flights had ended before the store was read; None if the answer that was found is refused, so
             that reading again would find the same.
         error: What the store raised.
-        encoding: What the call said when the store was read; the caller may have changed its messages since. None if
-            it has to be encoded again.
+        encoding: What the call said when the store was read; the caller may have changed its messages since. A call
+            with long texts was copied for that, and is yet to be encoded. The flow's key is made of nothing else.
     """
 
     reason: str
     landed: int | None = None
     error: CacheError | None = None
-    encoding: bytes | None = None
+    encoding: bytes | Frozen | None = None
 
 
 FindNow = Callable[[str], Entry | Unserved | None]

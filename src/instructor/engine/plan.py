@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
 import typing
 import weakref
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
-from instructor.cache.key import canonical_text
+from instructor.cache.canonical import canonical_text
 from instructor.locks import make_lock
 from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
@@ -177,21 +179,44 @@ def identify(annotation: ResponseModel) -> Any:
         return annotation if isinstance(annotation, type) else (type(annotation), _known_by(annotation))
     metadata = getattr(annotation, "__metadata__", ())
     parts = (identify(argument) for argument in arguments)
-    return (typing.get_origin(annotation), *parts, *((type(item), _known_by(item)) for item in metadata))
+    return (typing.get_origin(annotation), *parts, *map(_typed, metadata))
 
 
 _WELL_KNOWN = ("annotated_types", "builtins", "pydantic", "typing", "typing_extensions")
 """Packages in which objects with equal values and equal reprs mean the same."""
 
 
-def _known_by(value: Value) -> Any:
+def _known_by(value: Value) -> object:
     if type(value) in (str, int, bool):
         return value
     if type(value).__module__.partition(".")[0] not in _WELL_KNOWN:
         return id(value)
+    held = _held_by(value)
+    if held is not None:
+        return tuple(map(_typed, held))
     try:
         hash(value)
     except TypeError:
         return repr(value)
     # Equal objects may hold other types: `WithJsonSchema({"const": 1})` equals the one with True, which prints otherwise.
     return value, repr(value)
+
+
+def _held_by(value: Value) -> Iterable[Value] | None:
+    """What an object is made of, if it is equal only where that is.
+
+    An ``AfterValidator`` may hold a user's object that counts as equal to another and validates otherwise.
+    """
+    if isinstance(value, dict):
+        return itertools.chain.from_iterable(cast("dict[Value, Value]", value).items())
+    if isinstance(value, list):
+        return cast("list[Value]", value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    if type(value).__name__ == "FieldInfo":
+        return [getattr(value, name) for name in ("_attributes_set", "metadata")]  # nothing else says what was set
+    return None
+
+
+def _typed(value: Value) -> object:
+    return cast("object", type(value)), _known_by(value)

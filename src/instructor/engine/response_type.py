@@ -143,8 +143,9 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
             return AdapterType(model)
         return WrappedType(model)
     except _UNREADABLE as error:
+        reason = error.message if isinstance(error, PydanticUserError) else error  # without a link to pydantic's pages
         raise ConfigurationError(
-            f"response_model {response_model!r} cannot be used: {error}. Pass a pydantic model, a dataclass, a TypedDict, or "
+            f"response_model {response_model!r} cannot be used: {reason}. Pass a pydantic model, a dataclass, a TypedDict, or "
             "a type such as list[Model], Model | None, Literal, int or str."
         ) from error
 
@@ -187,6 +188,10 @@ def _readable(model: ResponseModel) -> Any:
     if not isinstance(model, type) and (isinstance(model, (str, bytes, int, float)) or not _is_annotation(model)):
         raise ConfigurationError(
             f"response_model is {model!r}, which is not a type. Pass the class itself, such as User or list[User]."
+        )
+    if model is BaseModel:
+        raise ConfigurationError(
+            "response_model is BaseModel itself, which has no fields. Pass a subclass with fields."
         )
     if typing_extensions.is_typeddict(model):
         return _readable_typed_dict(model)

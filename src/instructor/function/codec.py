@@ -15,12 +15,21 @@ import pydantic
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
+from instructor.cache.canonical import ignore, write_json
 from instructor.cache.entry import Entry, pack_completion
 from instructor.cache.json_schema import StableJsonSchema
-from instructor.cache.key import FORMAT, digest, write_json
+from instructor.cache.key import FORMAT, digest
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.function.comparison import is_same
-from instructor.function.fingerprint import closed_over_by, code_of, describe, describe_closure, name_of
+from instructor.function.fingerprint import (
+    Note,
+    closed_over_by,
+    code_of,
+    describe,
+    describe_annotation,
+    describe_closure,
+    name_of,
+)
 from instructor.messages import Part
 
 PydanticOptions: TypeAlias = dict[str, Any]
@@ -96,8 +105,13 @@ class FunctionCodec:
                 "Annotate it with a pydantic model or any other type that pydantic validates."
             ) from error
 
-    def key_of(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
+    def key_of(self, args: tuple[object, ...], kwargs: dict[str, object], note: Note = ignore) -> str | None:
         """Make the key of a call; None if the call is not to be cached.
+
+        Args:
+            args: The call's positional arguments.
+            kwargs: The call's other arguments.
+            note: See `Form.note`.
 
         Raises:
             ConfigurationError: The return type isn't defined, or pydantic can't validate it.
@@ -111,7 +125,7 @@ class FunctionCodec:
         try:
             texts = dict(self._fixed_texts)
             for name, value in bound.arguments.items():
-                texts[f"argument {name}"] = write_json(describe(value, f"argument {name}"))
+                texts[f"argument {name}"] = write_json(describe(value, f"argument {name}", (), note))
         except Exception as error:  # noqa: BLE001 - to describe a value may run code of the user's
             reason = str(error) if isinstance(error, NoCanonicalFormError) else f"{type(error).__name__} was raised"
             self._warn(reason.partition(" is a ")[0], f"A call of {self._name} is not cached: {reason}")
@@ -133,6 +147,13 @@ class FunctionCodec:
                     expires=expires,
                     seconds=seconds,
                 )
+        if result is None:
+            self._warn(
+                "None",
+                f"A result of {self._name} is not cached: the function returned None, which its return type does not "
+                "allow. Return an answer, or write `-> ... | None` to keep None too.",
+            )
+            return None
         self._warn(
             "return",
             f"A result of {self._name} is not cached: written as JSON and read back it would be another value. Common "
@@ -163,7 +184,7 @@ class FunctionCodec:
             schema: object = self.adapter.json_schema(schema_generator=StableJsonSchema)
         except PydanticUserError:
             # Pydantic validates the type, but can't write its schema: it may have a custom validator.
-            schema = repr(self._type)
+            schema = describe_annotation(self._type, "the return type")
         members = {
             "format": FORMAT,
             "function": [name_of(self.function), self._code],
@@ -212,7 +233,8 @@ def _resolve_return(function: types.FunctionType) -> object:
         return MISSING
     if "return" not in annotations:
         raise ConfigurationError(
-            f"instructor_cache needs the return type of {function.__qualname__}: def {function.__name__}(...) -> User."
+            f"instructor_cache cannot cache {function.__qualname__}, because it has no return annotation to read stored "
+            f"answers by. Add one: def {function.__name__}(...) -> User."
         )
 
     def probe() -> None: ...
@@ -220,9 +242,15 @@ def _resolve_return(function: types.FunctionType) -> object:
     probe.__annotations__ = {"return": annotations["return"]}
     names = {**_names_in_class_of(source), **closed_over_by(source)}
     try:
-        return typing.get_type_hints(probe, source.__globals__, names, include_extras=True)["return"]
+        found: object = typing.get_type_hints(probe, source.__globals__, names, include_extras=True)["return"]
     except NameError:
         return MISSING
+    if found is type(None):
+        raise ConfigurationError(
+            f"instructor_cache cannot cache {function.__qualname__}, because its return annotation is None: there is "
+            "nothing to keep. Return the answer, and annotate the function with its type."
+        )
+    return found
 
 
 def _names_in_class_of(function: types.FunctionType) -> dict[str, object]:

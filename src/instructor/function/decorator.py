@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast, overload
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
 from instructor.describing import refuse
-from instructor.engine.call import Policy
+from instructor.engine.call import Policy, Same
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.effects import Flow
 from instructor.engine.lookup import through_cache
@@ -48,9 +48,11 @@ def instructor_cache(
     - The same holds above another decorator, whose variables count too. So put ``@instructor_cache`` below others.
 
     **A call is not cached**, which a warning in the log ``instructor.cache`` says once, with what to do, if something in
-    it has no canonical form, such as an open file or an instance of a plain class. A result is not kept if what is
+    it has no canonical form, such as an open file, an instance of a plain class, or one of a local class whose methods
+    close over such things. A result is not kept if what is
     read back would not be the same: it is written as JSON, read through the return type, and compared with the
-    original, types and private data included. Nor is it kept or shared if an argument was changed while the function
+    original, types and private data included. What a comparison by value can't see may differ: the order of a dict's
+    keys, whether one list stands in two places, and what a ``cached_property`` has kept, which is computed anew. Nor is it kept or shared if an argument was changed while the function
     ran, by the function itself or by others.
 
     Identical calls at the same time run the function once. A function that raises stores nothing.
@@ -96,24 +98,26 @@ def _decorate(target: object, store: BaseCache, ttl: float | None, *, shared: bo
         return type(descriptor)(_decorate(descriptor.__func__, store, ttl, shared=shared))
     codec = FunctionCodec(target, shared=shared)
     function = Function(codec, make_path(store))
-    # All that makes a function answer differently is in its key, so an error holds for every caller.
-    policy = Policy(ttl=ttl)
+    # What a function closes over may hold more than its key shows, so an error holds for callers of this one alone.
+    policy = Policy(ttl=ttl, source=Same(codec))
 
-    def ask(key: str, args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object]:
+    def ask(args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object] | None:
+        owners: list[object] = []
+        key = codec.key_of(args, kwargs, owners.append)
+        if key is None:
+            return None
         question = FunctionQuestion(function, key, {"args": args, "kwargs": kwargs})
-        return through_cache(function.path, key, question, policy)
+        return through_cache(function.path, key, question, policy.owned_by(owners))
 
     @functools.wraps(codec.function)
     def call(*args: object, **kwargs: object) -> object:
-        key = codec.key_of(args, kwargs)
-        return codec.function(*args, **kwargs) if key is None else drive(ask(key, args, kwargs), function)
+        flow = ask(args, kwargs)
+        return codec.function(*args, **kwargs) if flow is None else drive(flow, function)
 
     @functools.wraps(codec.function)
     async def call_async(*args: object, **kwargs: object) -> object:
-        key = codec.key_of(args, kwargs)
-        if key is None:
-            return await codec.function(*args, **kwargs)
-        return await drive_async(ask(key, args, kwargs), function)
+        flow = ask(args, kwargs)
+        return await (codec.function(*args, **kwargs) if flow is None else drive_async(flow, function))
 
     wrapper = call_async if codec.asynchronous else call
     wrapper.__dict__["cache"] = store

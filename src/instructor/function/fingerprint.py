@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import enum
+import functools
 import hashlib
 import inspect
 import re
@@ -11,35 +13,36 @@ import sys
 import textwrap
 import types
 import weakref
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TypeAlias, cast
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from instructor.cache.key import MARK, Form, canonical, schema_of, write_json
-from instructor.exceptions import NoCanonicalFormError
+from instructor.cache.canonical import (
+    ARGUMENT,
+    MARK,
+    Form,
+    Json,
+    canonical,
+    class_name,
+    ignore,
+    place_of,
+    refuse_form,
+    write_json,
+)
+from instructor.cache.key import schema_of
+from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 
-Plain: TypeAlias = object
-"""Plain data: what `write_json` writes."""
 Outer: TypeAlias = tuple[object, ...]
 """Functions and classes that are being described, which a value below them may refer to."""
-
-_SCRIPTS = ("__main__", "__mp_main__")
-"""The module names of a script, in its own process and in those that `multiprocessing` starts."""
+Note: TypeAlias = Callable[[object], None]
+"""Receives an object; see `Form.note`."""
 
 
 def name_of(definition: types.FunctionType | type) -> list[str | None]:
-    """The full name of a function or class, in two parts: where it is defined, and its qualified name.
-
-    In a script, where means the script's absolute path, because the module of every script is called ``__main__``;
-    if the script was run with ``python -m``, its module's real name. A notebook has neither.
-    """
-    place: str | None = definition.__module__
-    if place in _SCRIPTS:
-        script = sys.modules.get(place)
-        spec, path = getattr(script, "__spec__", None), getattr(script, "__file__", None)
-        place = f"script {spec.name}" if spec else f"script {Path(path).absolute()}" if path else None
-    return [place, definition.__qualname__]
+    """The full name of a function or class, in two parts: where it is defined (see `place_of`), and its qualified name."""
+    return [place_of(definition.__module__), definition.__qualname__]
 
 
 def code_of(function: types.FunctionType) -> str:
@@ -55,31 +58,70 @@ def code_of(function: types.FunctionType) -> str:
     return _digest(tree or _written_code(function.__code__))
 
 
-def describe(value: object, path: str, outer: Outer = ()) -> Plain:
-    """Turn a value that a function uses into plain data for its key.
+def describe(value: object, path: str, outer: Outer = (), note: Note = ignore) -> Json:
+    """Turn a value that a function uses into plain data for its key, however deep functions and classes lie in it.
 
     Modules are known by name; functions by name, code, defaults and what they close over; classes by name,
-    what they and those they inherit from hold and, if they are pydantic models, their schema. Anything else has its
-    canonical form.
+    what they and those they inherit from hold and, if they are pydantic models, their schema. An instance is known by
+    its data and its class. Anything else has its canonical form.
 
     Args:
         value: An argument, or a variable of an enclosing function.
         path: What to call the value in an error.
         outer: What is being described around it.
+        note: See `Form.note`.
 
     Raises:
         NoCanonicalFormError: The value, or something in it, has no form that is the same in every process.
     """
-    if isinstance(value, types.ModuleType):
-        return {f"{MARK}module": value.__name__}
-    if isinstance(value, types.FunctionType):
-        return {f"{MARK}function": _describe_function(value, path, outer)}
-    if isinstance(value, type):
-        return {f"{MARK}class": _describe_class(value, path, outer)}
-    return canonical(value, path, Form.ARGUMENT)
+    return canonical(value, path, _form(outer, note))
 
 
-def describe_closure(function: types.FunctionType, path: str = "", outer: Outer = ()) -> dict[str, Plain]:
+def _form(outer: Outer, note: Note = ignore) -> Form:
+    """The form of values inside definitions that are being described."""
+
+    def write_class(kind: type, path: str) -> Json:
+        return class_name(kind) if _is_known_by_name(kind) else _describe_class(kind, path, outer)
+
+    def write_other(value: object, path: str) -> Json:
+        if isinstance(value, types.ModuleType):
+            return {f"{MARK}module": value.__name__}
+        if isinstance(value, types.FunctionType):
+            return {f"{MARK}function": _describe_function(value, path, outer)}
+        if isinstance(value, type):
+            return {f"{MARK}class": _describe_class(value, path, outer)}
+        return _describe_callable(value, path, outer) or refuse_form(value, path)
+
+    return ARGUMENT._replace(write_class=write_class, write_other=write_other, note=note)
+
+
+def _describe_callable(value: object, path: str, outer: Outer) -> Json:
+    """Describe what calls a function, or is one that isn't written in Python; None for anything else."""
+    if isinstance(value, functools.partial):
+        return {f"{MARK}partial": describe([value.func, value.args, value.keywords], path, outer)}
+    if isinstance(value, types.MethodType):
+        return {f"{MARK}method": describe([value.__func__, value.__self__], path, outer)}
+    owner = getattr(value, "__objclass__", None) or getattr(value, "__self__", None)
+    if isinstance(value, _NATIVE) and isinstance(owner, types.ModuleType | type):
+        return {f"{MARK}builtin": [owner.__name__, value.__qualname__]}
+    wrapped = getattr(value, "__wrapped__", None)
+    if isinstance(value, functools._lru_cache_wrapper):  # noqa: SLF001 - its only name
+        return {f"{MARK}cached": describe(wrapped, path, outer)}
+    return None
+
+
+_NATIVE = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+
+
+def _is_known_by_name(kind: type) -> bool:
+    """Whether the name of a class leads to it, in this process and in any other. A local class's name does not."""
+    found: object = sys.modules.get(kind.__module__)
+    for part in kind.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is kind and place_of(kind.__module__) is not None
+
+
+def describe_closure(function: types.FunctionType, path: str = "", outer: Outer = ()) -> dict[str, Json]:
     """Describe the variables of enclosing functions that a function uses."""
     outer = (*outer, function)
     closed_over = sorted(closed_over_by(function).items())
@@ -100,37 +142,45 @@ def closed_over_by(function: types.FunctionType) -> dict[str, object]:
     return values
 
 
-def _describe_function(function: types.FunctionType, path: str, outer: Outer) -> Plain:
+def _describe_function(function: types.FunctionType, path: str, outer: Outer) -> Json:
     while function.__globals__.get("__name__") == "instructor.function.decorator":
         function = function.__wrapped__  # type: ignore[attr-defined]  # pyright: ignore - set by functools.wraps
     name = name_of(function)
     if function in outer:
         return [name]
     defaults = [function.__defaults__, function.__kwdefaults__]
-    described = canonical(defaults, f"{path}, defaults", Form.ARGUMENT)
+    described = describe(defaults, f"{path}, defaults", (*outer, function))
     # By its bytecode: it is described when it is used, by when its file may have been edited.
     return [name, _digest(_written_code(function.__code__)), described, describe_closure(function, f"{path}, ", outer)]
 
 
-_descriptions: weakref.WeakKeyDictionary[type, Plain] = weakref.WeakKeyDictionary()
+_descriptions: weakref.WeakKeyDictionary[type, Json] = weakref.WeakKeyDictionary()
 """Descriptions of classes, which take long to make."""
 
 
-def _describe_class(kind: type, path: str, outer: Outer) -> Plain:
+def _describe_class(kind: type, path: str, outer: Outer) -> Json:
     name = name_of(kind)
     if kind in outer or _is_of_library(kind):
         return [name]
     if kind not in _descriptions:
-        schema = canonical(schema_of(kind), path) if issubclass(kind, BaseModel) and kind is not BaseModel else None
+        schema = canonical(_schema_of(kind), path)
         line = [_describe_body(ancestor, path, (*outer, *kind.__mro__)) for ancestor in kind.__mro__]
-        description = [name, line, schema]
+        description: Json = [name, line, schema]
         if outer:
             return description
         _descriptions[kind] = description
     return _descriptions[kind]
 
 
-def _describe_body(kind: type, path: str, outer: Outer) -> Plain:
+def _schema_of(kind: type) -> dict[str, Json] | None:
+    """The schema of a pydantic model; None if it has none, as with a field of a class that only Python knows."""
+    try:
+        return schema_of(kind) if issubclass(kind, BaseModel) and kind is not BaseModel else None
+    except ConfigurationError:
+        return None
+
+
+def _describe_body(kind: type, path: str, outer: Outer) -> Json:
     """Describe what one class adds to those that it inherits from; a library's classes are known by name."""
     if _is_of_library(kind):
         return [name_of(kind)]
@@ -141,7 +191,28 @@ def _describe_body(kind: type, path: str, outer: Outer) -> Plain:
         for name, value in sorted(vars(kind).items())
         if name not in methods and not isinstance(value, enum.Enum) and (name in _TELLING or not _is_made(name))
     }
-    return [name_of(kind), methods, members, attributes, _describe_annotations(kind)]
+    fields = _describe_fields(kind, path, outer)
+    return [name_of(kind), methods, members, attributes, fields, _describe_annotations(kind, path, outer)]
+
+
+def _describe_fields(kind: type, path: str, outer: Outer) -> dict[str, Json]:
+    """Describe what the fields of a dataclass or a pydantic model do beyond their annotations and plain defaults."""
+    described: dict[str, Json] = {}
+    plain: dict[str, dataclasses.Field[object]] = vars(kind).get("__dataclass_fields__", {})
+    for name, field in plain.items():
+        factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
+        flags = [field.init, field.repr, field.compare, field.hash, bool(field.kw_only)]
+        described[name] = [flags, describe(factory, path, outer)]
+    fields: dict[str, FieldInfo] = vars(kind).get("__pydantic_fields__", {})
+    for name, info in fields.items():
+        metadata = [_describe_metadata(item, path, outer) for item in info.metadata]
+        described[name] = [info.exclude, describe(info.default_factory, path, outer), metadata]
+    return described
+
+
+def _describe_metadata(item: object, path: str, outer: Outer) -> Json:
+    """Describe what stands beside a type in ``Annotated``. A dataclass there, such as ``AfterValidator``, holds code."""
+    return describe(item, path, outer) if dataclasses.is_dataclass(item) else _describe_attribute(item, path, outer)
 
 
 _KNOWN_BY_NAME = sys.stdlib_module_names | {"pydantic", "typing_extensions"}
@@ -165,7 +236,7 @@ def _members_of(kind: type) -> list[tuple[str, enum.Enum]]:
     return list(kind.__members__.items()) if issubclass(kind, enum.Enum) else []
 
 
-def _describe_attribute(value: object, path: str, outer: Outer) -> Plain:
+def _describe_attribute(value: object, path: str, outer: Outer) -> Json:
     """Describe what a class holds; by its own class alone what has no form, such as a lock or a descriptor."""
     try:
         return describe(value, path, outer)
@@ -173,30 +244,46 @@ def _describe_attribute(value: object, path: str, outer: Outer) -> Plain:
         return {f"{MARK}instance": name_of(type(value))}
 
 
-def _describe_annotations(kind: type) -> Plain:
-    """The annotations of a class, in their order, without the addresses of objects in them."""
+def describe_annotation(annotation: object, path: str, outer: Outer = ()) -> Json:
+    """Describe a type that has no schema: by its text, without the addresses of objects in it, and by its metadata."""
+    metadata = [_describe_metadata(item, path, outer) for item in _metadata_of(annotation)]
+    return [re.sub(r" at 0x[0-9a-fA-F]+", "", repr(annotation)), metadata]
+
+
+def _metadata_of(annotation: object) -> Iterator[object]:
+    yield from getattr(annotation, "__metadata__", ())
+    for part in getattr(annotation, "__args__", None) or ():
+        yield from _metadata_of(part)
+
+
+def _describe_annotations(kind: type, path: str, outer: Outer) -> Json:
+    """The annotations of a class, in their order."""
     try:
         annotations = inspect.get_annotations(kind)
     except NameError:  # Python 3.14 evaluates annotations when they are asked for
         return None
-    return [[name, re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))] for name, value in annotations.items()]
+    return [[name, describe_annotation(value, path, outer)] for name, value in annotations.items()]
 
 
 def _methods_of(kind: type) -> dict[str, types.FunctionType]:
     """The functions in a class's body; not those that `dataclasses` and the like have made from text."""
     found: dict[str, types.FunctionType] = {}
     for name, member in vars(kind).items():
-        function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+        function = next(filter(None, (getattr(member, inner, None) for inner in _INNER)), member)
         if isinstance(function, types.FunctionType) and function.__code__.co_filename != "<string>":
             found[name] = function
     return found
 
 
-def _digest(data: Plain) -> str:
+_INNER = ("__func__", "fget", "func")
+"""Where a ``classmethod``, a ``property`` and a ``cached_property`` hold their function."""
+
+
+def _digest(data: Json) -> str:
     return hashlib.sha256(write_json(data).encode()).hexdigest()
 
 
-def _written_tree(function: types.FunctionType) -> Plain:
+def _written_tree(function: types.FunctionType) -> Json:
     """The parsed source of a function as plain data; None if there is no source."""
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function.__code__))).body
@@ -207,7 +294,7 @@ def _written_tree(function: types.FunctionType) -> Plain:
     return _written_node(tree)
 
 
-def _written_node(node: object) -> Plain:
+def _written_node(node: object) -> Json:
     if isinstance(node, list):
         return [_written_node(item) for item in cast("list[object]", node)]
     if not isinstance(node, ast.AST):
@@ -217,7 +304,7 @@ def _written_node(node: object) -> Plain:
     return [type(node).__name__, {name: _written_node(value) for name, value in fields if name != "kind"}]
 
 
-def _written_code(code: types.CodeType) -> Plain:
+def _written_code(code: types.CodeType) -> Json:
     constants = [_written_constant(constant) for constant in code.co_consts]
     names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
     counts = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount]
@@ -235,7 +322,7 @@ _FLAGS = (
 """The flags that say how a function is called. The others say where it stands, or how it was compiled."""
 
 
-def _written_constant(constant: object) -> Plain:
+def _written_constant(constant: object) -> Json:
     if isinstance(constant, types.CodeType):
         return _written_code(constant)
     if isinstance(constant, frozenset):

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, Self
@@ -86,9 +87,13 @@ class OfflineAdapter(ChatAdapter):
 
         Raises:
             ProviderError: The operation is not ``chat.completions.create``.
+            TypeError: ``chat.completions.create`` has no such argument, as the SDK would say.
         """
         if operation != _OPERATION:
             raise ProviderError(self.provider, f"It answers {_OPERATION} only, not {operation}.")
+        unknown = next((name for name in request if name not in known_arguments()), None)
+        if unknown is not None:
+            raise TypeError(f"Completions.create() got an unexpected keyword argument {unknown!r}")
         return self._answer_later(request) if self.asynchronous else self._answer_now(request)
 
     def _answer_now(self, request: Request) -> Any:
@@ -106,6 +111,15 @@ def send_completion(completion: Completion, request: Request, *, asynchronous: b
     if not request.get("stream"):
         return completion
     return stream_later(completion) if asynchronous else stream_completion(completion)
+
+
+@cache
+def known_arguments() -> frozenset[str]:
+    """The arguments of ``chat.completions.create`` in the SDK that is installed."""
+    from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+
+    names: Mapping[str, Any] = CompletionCreateParamsNonStreaming.__annotations__
+    return frozenset(names) | {"stream", "extra_body", "extra_headers", "extra_query", "timeout"}
 
 
 def answer_request(request: Mapping[str, Any]) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from instructor.exceptions import InstructorError
+from instructor.exceptions import ConfigurationError, MissingClientError
 from instructor.messages import Request
 from instructor.mode import Mode
 from instructor.wires.capabilities import Capabilities
@@ -46,15 +47,15 @@ class Adapter(Protocol):
         ...
 
     def capabilities(self, model: str) -> Capabilities:
-        """What to write a request to a model for: the table's row, as corrected by what `learn` has seen."""
+        """What to write a request to a model for: the table's row, as corrected by `remember`."""
         ...
 
     def published(self, model: str) -> Capabilities:
-        """The table's row of a model. `learn` does not change it, so the cache key is made of it."""
+        """The table's row of a model. `remember` does not change it, so the cache key is made of it."""
         ...
 
     def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
-        """Correct what is known of a model by an error that the provider answered with.
+        """Find what to try next after an error that the provider answered with. Remembers nothing.
 
         Args:
             model: The model that was asked.
@@ -65,6 +66,10 @@ class Adapter(Protocol):
         Returns:
             What to write the next request for; None if the error is about something else, or nothing is left to try.
         """
+        ...
+
+    def remember(self, model: str, proved: Capabilities) -> None:
+        """Note for later requests that one which was written for `proved` was not refused."""
         ...
 
     @property
@@ -93,6 +98,13 @@ class Adapter(Protocol):
 
         Returns:
             The SDK's completion, or an awaitable of it if `asynchronous`.
+        """
+        ...
+
+    def is_unreadable(self, error: Exception) -> bool:
+        """Whether an error of `send` says that the SDK could not read the provider's answer.
+
+        That is a failed attempt. Other errors of Python's or pydantic's own say that the SDK refused the request.
         """
         ...
 
@@ -139,9 +151,13 @@ class FixedCapabilities:
         del model, mode, error, sent
         return None
 
+    def remember(self, model: str, proved: Capabilities) -> None:
+        """Remember nothing."""
+        del model, proved
+
 
 class NoClient:
-    """The part of an `Adapter` that concerns the SDK's client, for one that has none: nothing to prepare or close."""
+    """The part of an `Adapter` that concerns the SDK, for one that has none: nothing to prepare, close or decode."""
 
     asynchronous: bool
 
@@ -160,6 +176,10 @@ class NoClient:
     async def aclose(self) -> None:
         """Close nothing."""
 
+    def is_unreadable(self, error: Exception) -> bool:  # noqa: ARG002 - whatever it is
+        """Never."""
+        return False
+
 
 class SimpleAdapter(NoClient, FixedCapabilities):
     """Both parts, for an adapter without an SDK whose models all do the same."""
@@ -169,16 +189,33 @@ async def _nothing() -> None:
     return None
 
 
-def sdk_attribute(adapter: Adapter, name: str) -> Any:
-    """Read an attribute of the SDK's client, for names that our client does not have itself.
+def sdk_client(adapter: Adapter) -> Any:
+    """The SDK's client.
 
     Raises:
-        AttributeError: The SDK's client lacks it too, or cannot be made.
+        MissingClientError: It can't be made.
     """
     try:
-        client = adapter.client
-    except InstructorError as error:
-        raise AttributeError(
-            f"{name!r} is not an attribute of this client, and the SDK's client cannot be made: {error}"
-        ) from error
-    return getattr(client, name)
+        return adapter.client
+    except ConfigurationError as error:
+        raise MissingClientError(str(error)) from error
+
+
+def sdk_attribute(adapter: Adapter, owner: object, name: str) -> Any:
+    """Read an attribute of the SDK's client, for a name that our client, the `owner`, does not have itself.
+
+    Raises:
+        AttributeError: The SDK's client lacks it too, or can't be made. The message names a method of ours like it.
+    """
+    try:
+        return getattr(adapter.client, name)
+    except (ConfigurationError, AttributeError) as error:
+        kind = type(owner).__name__
+        close = difflib.get_close_matches(name, [known for known in dir(owner) if known[0] != "_"], 1, cutoff=0.75)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        text = f"{kind} has no attribute {name!r}, and neither has the client of the SDK for {adapter.provider}.{hint}"
+        if isinstance(error, ConfigurationError):
+            text = (
+                f"{kind} has no attribute {name!r}.{hint} The SDK's client, which may have it, can't be made: {error}"
+            )
+        raise AttributeError(text, name=name, obj=owner) from error

@@ -32,6 +32,7 @@ from instructor.providers.sdk_adapter import (
     settle_platform,
 )
 from instructor.providers.table import Vendor, find_vendor
+from instructor.wires.anthropic import BODY_ONLY
 
 CLIENTS = (
     "Anthropic",
@@ -70,8 +71,16 @@ CODEC = Codec(
 )
 
 
+_VERSION_HEADER = "anthropic-version"
+_SAMPLING_VERSION = "2023-06-01"
+"""The only version of the API that takes sampling arguments."""
+
+
 class AnthropicAdapter(SdkAdapter):
-    """An adapter that gives a long answer the time it may take.
+    """An adapter that asks the right version of the API, and gives a long answer the time it may take.
+
+    A request with sampling arguments goes to the first version of the API, because newer ones refuse them, unless the
+    caller names a version, for this call or for the client.
 
     The SDK refuses to send a request without a stream whose answer may take longer than ten minutes by its own
     estimate, unless a timeout is set on the client or the request. `create` takes no stream, and a caller who asks
@@ -82,9 +91,20 @@ class AnthropicAdapter(SdkAdapter):
         method = super()._find_method(client, operation)
 
         def send(**request: Any) -> Any:
-            return method(**_allow_time(client, request))
+            return method(**_choose_version(client, _allow_time(client, request)))
 
         return send
+
+
+def _choose_version(client: Any, request: Request) -> Request:
+    if BODY_ONLY.isdisjoint(request.get("extra_body") or ()):
+        return request
+    # In lower case, because older SDKs send a header in two spellings twice.
+    given: Mapping[str, Any] = request.get("extra_headers") or {}
+    headers = {_VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in given.items()}
+    if not any(name.lower() == _VERSION_HEADER for name in read_settings(client)["headers"]):
+        headers.setdefault(_VERSION_HEADER, _SAMPLING_VERSION)
+    return {**request, "extra_headers": headers}
 
 
 def _allow_time(client: Any, request: Request) -> Request:

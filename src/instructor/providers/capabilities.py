@@ -71,10 +71,26 @@ FAMILIES: tuple[Family, ...] = (
     # OpenAI. A name such as gpt-6-luna means OpenAI's model on every gateway too.
     Family(
         ("openai", "azure_openai", ""),
-        r"(?:gpt-5(?:\.\d)?|o\d)-(?:pro|codex)|codex-",
+        r"(?:gpt-5(?:\.\d)?|o\d)-(?:pro|codex)|codex-"
+        r"|(?:gpt-[\d.]+|o\d(?:-mini)?)-(?:cyber|rosalind|deep-research)|gpt-(?:daybreak|rosalind)-|computer-use-",
         Capabilities((RESPONSES,), output_limit=_LIMIT, refused=_SAMPLING, thinks=True),
-        "model pages of developers.openai.com: v1/responses only",
-        "2026-10",
+        "model pages of developers.openai.com, ResponsesModel of openai 3.51: v1/responses only",
+        "2026-11",
+    ),
+    # These search the web before they answer, and call no functions.
+    Family(
+        ("openai", "azure_openai", ""),
+        r"gpt-4o-(?:mini-)?search-",
+        Capabilities((SCHEMA, MD_JSON), schema=_STRICT, refused=_SAMPLING | {"frequency_penalty", "presence_penalty"}),
+        "vercel/ai#5647, ChatGPTNextWeb/NextChat#6569",
+        "2026-07",
+    ),
+    Family(
+        ("openai", "azure_openai", ""),
+        r"gpt-5-chat",
+        Capabilities((SCHEMA, JSON, MD_JSON, RESPONSES), schema=_STRICT, output_limit=_LIMIT),
+        "BerriAI/litellm#13612, run-llama/llama_index#19972: no functions",
+        "2025-09",
     ),
     Family(
         ("openai", "azure_openai", ""),
@@ -129,7 +145,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         ("openai", "azure_openai", ""),
-        r"gpt-4|gpt-3\.5|chatgpt-",
+        r"gpt-4|gpt-3\.5|chatgpt-|gpt-audio",
         Capabilities((TOOLS, SCHEMA, JSON, MD_JSON, RESPONSES), schema=_STRICT),
         "developers.openai.com/api/docs/deprecations",
         "2026-10",

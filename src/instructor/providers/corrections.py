@@ -7,8 +7,9 @@ the engine asks its adapter to `learn` from the error and sends once more.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from instructor.locks import make_lock
 from instructor.mode import Mode
@@ -18,6 +19,7 @@ _REFUSALS = frozenset({400, 404, 422})
 """The HTTP statuses with which providers refuse an argument; a proxy that has no Responses API says 404."""
 _MAX_TEXT = 4000
 _MAX_MODELS = 256
+_MAX_NESTING = 3
 _CALLING = (Mode.TOOLS, Mode.RESPONSES_TOOLS)
 _OMITTABLE = (
     "temperature",
@@ -56,8 +58,9 @@ def correct(capabilities: Capabilities, mode: Mode, text: str) -> Capabilities |
         >>> correct(Capabilities(), Mode.TOOLS, "The model does not exist.") is None
         True
     """
+    plain = _HUMP.sub("_", text)  # servers in other languages write maxCompletionTokens
     for rule in _RULES:
-        found = rule.find(text) if mode in rule.modes else None
+        found = rule.find(plain) if mode in rule.modes else None
         if found is not None:
             corrected = rule.mend(capabilities, mode, found)
             return corrected if corrected != capabilities else None
@@ -67,7 +70,39 @@ def correct(capabilities: Capabilities, mode: Mode, text: str) -> Capabilities |
 def read_refusal(error: BaseException) -> str | None:
     """Read the message with which a provider refused a request as it was written; None for any other error."""
     status = getattr(error, "status_code", None) or getattr(error, "code", None)  # the latter is google-genai's
-    return f"{status} {error}"[:_MAX_TEXT] if status in _REFUSALS else None
+    if status not in _REFUSALS:
+        return None
+    details = _read_details(getattr(error, "body", None)) or _PRINTED_DETAIL.sub(_read_printed, str(error))
+    return f"{status} {details}"[:_MAX_TEXT]
+
+
+def _read_details(body: Any, nesting: int = 0) -> str:
+    """Read the errors that FastAPI lists under ``detail``: where in the request, and what. Empty where there is no list.
+
+    The rest of such a body repeats what was sent, and the caller's own words must not be taken for the provider's.
+    """
+    if not isinstance(body, Mapping) or nesting > _MAX_NESTING:
+        return ""
+    members = cast("Mapping[str, Any]", body)
+    details = members.get("detail")
+    if isinstance(details, list):
+        return "; ".join(filter(None, map(_read_detail, cast("list[Any]", details))))
+    inner = (_read_details(members.get(name), nesting + 1) for name in ("error", "message", "detail"))
+    return next(filter(None, inner), "")
+
+
+def _read_detail(detail: Any) -> str:
+    if not isinstance(detail, Mapping):
+        return ""
+    members = cast("Mapping[str, Any]", detail)
+    place = members.get("loc")
+    steps = cast("list[Any]", place) if isinstance(place, (list, tuple)) else []
+    return f"{'.'.join(map(str, steps))}: {members.get('msg')}"
+
+
+def _read_printed(found: re.Match[str]) -> str:
+    place = ".".join(re.findall(r"[\w-]+", found[1]))
+    return f"{place}: {found[2]}"
 
 
 class CapabilityMemory:
@@ -94,25 +129,26 @@ class CapabilityMemory:
         return self._history(model)[0]
 
     def learn(self, model: str, mode: Mode, error: Exception, sent: Capabilities | None = None) -> Capabilities | None:
-        """Learn from an error that the provider answered with; see `Adapter.learn`.
+        """Find what to try after an error that the provider answered with; see `Adapter.learn`.
 
-        With `sent`, calls that were refused at the same time learn one thing together; without it each of them would
-        take one more mode away.
+        Nothing is remembered yet. If another call has proved something since this one was sent, that is tried.
         """
         text = read_refusal(error)
         if text is None:
             return None
         history = self._history(model)
+        if sent in history and sent != history[-1]:
+            return history[-1]
+        corrected = correct(sent or history[-1], mode, text)
+        return None if corrected in history else corrected  # what was refused before is not tried again
+
+    def remember(self, model: str, proved: Capabilities) -> None:
+        """Use for later requests what a request that was not refused has proved; see `Adapter.remember`."""
+        history = self._history(model)
         with self._lock:
             history = self._known.get(model, history)
-            if sent is not None and sent != history[-1]:
-                return history[-1]
-            corrected = correct(history[-1], mode, text)
-            # What was refused before is not tried again, so a provider that refuses everything is asked a few times only.
-            if corrected is None or corrected in history:
-                return None
-            self._known[model] = (*history, corrected)
-            return corrected
+            if proved not in history:
+                self._known[model] = (*history, proved)
 
     def _history(self, model: str) -> tuple[Capabilities, ...]:
         history = self._known.get(model)
@@ -172,16 +208,18 @@ def _weaken_choice(capabilities: Capabilities, mode: Mode, found: re.Match[str])
 
 
 def _limit_completion(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
-    return replace(capabilities, output_limit="max_completion_tokens")
+    refused = capabilities.refused - {"max_completion_tokens"}
+    return replace(capabilities, output_limit="max_completion_tokens", refused=refused)
 
 
 def _limit_tokens(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
-    return replace(capabilities, output_limit="max_tokens")
+    refused = capabilities.refused | {"max_completion_tokens"}
+    return replace(capabilities, output_limit="max_tokens", refused=refused)
 
 
-def _omit_argument(capabilities: Capabilities, _mode: Mode, found: re.Match[str]) -> Capabilities:
-    name = next(group for group in found.groups() if group).lower()
-    return replace(capabilities, refused=capabilities.refused | {name})
+def _omit_arguments(capabilities: Capabilities, _mode: Mode, found: re.Match[str]) -> Capabilities:
+    names = re.findall(rf"\b(?:{_NAMES})\b", found[0].lower())
+    return replace(capabilities, refused=capabilities.refused.union(names))
 
 
 _NOT = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
@@ -189,7 +227,10 @@ _HOSTED = r"\b(?:web_search|file_search|code_interpreter|computer_use|image_gene
 _IMAGES = r"\bimages\b|\bimage (?:urls?|inputs?)\b"
 """What only the caller can have sent, beside the tools and the format that modes need."""
 _NAMES = "|".join(_OMITTABLE)
-_ARGUMENT = rf"\b({_NAMES})\b['\"`]*"
+_ARGUMENT = rf"\b(?:{_NAMES})\b['\"`]*"
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_PRINTED_DETAIL = re.compile(r"['\"]loc['\"]: [\[(]([^\])]*)[\])], ['\"]msg['\"]: ['\"]([^'\"]*)['\"]")
+"""One of pydantic's errors as Python prints it, which is what vLLM sends as its message."""
 _REFUSED_VALUE = (
     r"\bsupported values are\b|\bonly\b[^.\n]*\bwhen\b"
     rf"|\A(?!.*\bonly the default\b).*\b(?:{_NAMES})\b['\"`]*:? do(?:es)? not support\b"
@@ -202,14 +243,14 @@ _RULES: tuple[_Rule, ...] = (
     # OpenAI, whatever the tools are for: "Function tools with reasoning_effort are not supported for gpt-6-luna in
     # /v1/chat/completions. Please use /v1/responses instead."
     _Rule(r"\buse (?:the )?/?v1/responses", _move_functions),
-    # A server without the Responses API knows nothing at its path, but one that lacks the model names the model.
-    _Rule(r"\A404(?!.*\bmodel\b)", _drop_mode, (Mode.RESPONSES_TOOLS,)),
     # DeepSeek: "Thinking mode does not support this tool_choice". Moonshot: "tool_choice 'specified' is incompatible
     # with thinking enabled". DashScope: "The tool_choice parameter does not support being set to required or object in
     # thinking mode". Z.ai: "Tool choice must be auto". Anthropic: "Thinking may not be enabled when tool_choice forces
-    # tool use."
+    # tool use." OpenRouter, with status 404: "No endpoints found that support the provided 'tool_choice' value."
+    # FastAPI: "body.tool_choice: Input should be 'none' or 'auto'".
     _Rule(
-        rf"\A(?=.*tool[_ ]?choice)(?=.*(?:{_NOT}|may not|must be (?:set to )?['\"`]?(?:auto|none)))",
+        rf"\A(?=.*tool[_ ]?choice)(?=.*(?:{_NOT}|may not|must be (?:set to )?['\"`]?(?:auto|none)|no endpoints found"
+        r"|extra inputs))|\btool_choice\b[^:;]{0,40}: input should be",
         _weaken_choice,
         _CALLING,
     ),
@@ -227,7 +268,8 @@ _RULES: tuple[_Rule, ...] = (
     # caller's, and no other model's.
     _Rule(
         r"\A(?!.*invalid schema)(?=.*(?:response_format|json_schema|json_object|json mode|structured output|output_config"
-        rf"|output_format))(?=.*(?:{_NOT}|response_format\.type['\"`]* must be))",
+        rf"|output_format))(?=.*(?:{_NOT}|response_format\.type['\"`]* must be"
+        r"|response_format\b[^:;]{0,40}: (?:input should be|extra inputs)))",
         _drop_mode,
         (Mode.JSON, Mode.JSON_SCHEMA),
         unless=_IMAGES,
@@ -240,15 +282,19 @@ _RULES: tuple[_Rule, ...] = (
         r"|(?:unsupported|unrecognized|unknown|unexpected)[^.\n]{0,60}\bmax_completion_tokens\b",
         _limit_tokens,
     ),
+    # A server without the Responses API knows nothing at its path, but one that lacks the model names the model.
+    _Rule(r"\A404(?!.*\bmodel\b)", _drop_mode, (Mode.RESPONSES_TOOLS,)),
     # OpenAI: "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is
     # supported." Anthropic: "`temperature` is deprecated for this model.", "top_p: Extra inputs are not permitted".
     # Moonshot: "invalid temperature: only 1 is allowed for this model". Others: "Unrecognized request argument supplied:
     # reasoning_effort". Where one value is refused the argument goes on: "'reasoning_effort' does not support 'minimal'
     # with this model. Supported values are: ...", "`temperature` may only be set to 1 when thinking is enabled".
+    # OpenAI's search models: "Model incompatible request arguments supplied: temperature, top_p".
     _Rule(
         rf"{_ARGUMENT}:? (?:is |are |does |do |may |can )?(?:{_NOT}|deprecated|only |extra inputs)"
-        rf"|(?:unsupported|unrecognized|unknown|unexpected|not support(?:ed)?|not allowed)[^.\n]{{0,60}}?{_ARGUMENT}",
-        _omit_argument,
+        rf"|(?:unsupported|unrecognized|unknown|unexpected|incompatible|not support(?:ed)?|not allowed)[^.\n]{{0,60}}?{_ARGUMENT}"
+        rf"(?:, {_ARGUMENT})*",
+        _omit_arguments,
         unless=_REFUSED_VALUE,
     ),
 )

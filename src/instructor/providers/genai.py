@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
+import traceback
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -59,9 +61,24 @@ def _read(model: Any, body: Any) -> Any:
 CODEC = Codec(kinds={"GenerateContentResponse": "google.genai.types"}, write=_write, read=_read)
 
 
+class GenaiAdapter(SdkAdapter):
+    """The adapter to google-genai, which reports an answer that it can't read by Python's and pydantic's own errors."""
+
+    def is_unreadable(self, error: Exception) -> bool:
+        """Whether an error was raised where the SDK decodes an answer, and not where it checks a request."""
+        if isinstance(error, json.JSONDecodeError):
+            return True
+        frames = traceback.walk_tb(error.__traceback__)
+        return any(frame.f_code.co_name.endswith(_DECODERS) for frame, _ in frames)
+
+
+_DECODERS = ("_from_mldev", "_from_vertex", "_from_response")
+"""How the names of the SDK's functions end that make its objects of a decoded answer."""
+
+
 def make_adapter(
     vendor: Vendor, *, asynchronous: bool, base_url: Any, api_key: Any, options: Mapping[str, Any]
-) -> SdkAdapter:
+) -> GenaiAdapter:
     """Make the adapter to the Gemini API, or to Vertex AI.
 
     The base URL, and which of the two it is, are settled now, as the SDK would settle them; the key and application
@@ -85,7 +102,7 @@ def make_adapter(
     arguments = {name: options.get(name) for name in ("credentials", "project", "location", "debug_config")}
     owned = asynchronous and not _brings_connections(http)
     settled = not _names_members(http, asynchronous)
-    return SdkAdapter(
+    return GenaiAdapter(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
@@ -100,7 +117,7 @@ def make_adapter(
     )
 
 
-def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]:
+def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, GenaiAdapter]:
     """Make the adapter over a ``genai.Client`` that the caller made.
 
     Args:
@@ -117,7 +134,7 @@ def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, SdkAdapter]
         "from_genai() takes a google.genai.Client; pass use_async=True to use its asynchronous half.",
     )
     vendor = find_vendor("vertexai" if client.vertexai is True else "google")
-    return vendor, SdkAdapter(
+    return vendor, GenaiAdapter(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_client(client),

@@ -9,7 +9,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from instructor.exceptions import ConfigurationError
-from instructor.headers import keyed_headers
+from instructor.headers import describe_header, keyed_headers
 
 _SECRET_QUERY = frozenset(
     {
@@ -107,17 +107,11 @@ def keyed_query(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_headers(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Keep the default headers that belong in a cache key.
+    """Describe the default headers that belong in a cache key.
 
     An SDK's marker for "leave this header out" is told apart from every text by its class's name.
     """
-    return {name: _read_header(value) for name, value in keyed_headers(headers).items()}
-
-
-def _read_header(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value if isinstance(value, str) else type(value).__name__
+    return {name: describe_header(name, value) for name, value in keyed_headers(headers).items()}
 
 
 def describe_transport(http_client: Any) -> dict[str, Any]:

@@ -110,6 +110,10 @@ class SdkAdapter(CapabilityMemory):
             return self._prepare_and_send(operation, request)
         return self._find_method(client, operation)(**request)
 
+    def is_unreadable(self, error: Exception) -> bool:  # noqa: ARG002 - an SDK with errors of its own needs no look
+        """Never: most SDKs have an error of their own for an answer that they can't read."""
+        return False
+
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON; `CacheEntryError` if it cannot be written."""
         return self._codec.dump(completion)

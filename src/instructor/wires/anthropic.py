@@ -41,6 +41,7 @@ from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_extra, get_list, get_path, get_text
+from instructor.wires.tool_choice import Choice, translate_choice
 from instructor.wires.tools import Function, instruct_call, limit_choice, translate_tools, weaker_choice
 
 Block = dict[str, Any]
@@ -51,9 +52,13 @@ DEFAULT_MAX_TOKENS_THINKING = 16384
 """The default for a model that thinks by default, because reasoning counts towards the limit."""
 
 _RENAMED = {"max_completion_tokens": "max_tokens", "stop": "stop_sequences"}
-_BODY_ONLY = frozenset({"temperature", "top_p", "top_k"})
-"""The API takes these only under its version 2023-06-01, and newer SDKs don't have keywords for them."""
-_TOOL_CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
+BODY_ONLY = frozenset({"temperature", "top_p", "top_k"})
+"""Newer SDKs don't have keywords for these, because the API takes them under its first version only."""
+_NULLABLE = frozenset({"timeout"})
+"""Arguments whose None means something: no timeout. Of any other argument it means that the caller left it out."""
+_TOOL_CHOICES = {"auto": "auto", "none": "none", "required": "any"}
+_PARALLEL = "parallel_tool_calls"
+"""OpenAI's argument for what is ``disable_parallel_tool_use`` in a tool choice here."""
 _CUT_OFF = {
     "max_tokens": "The answer was cut off at max_tokens. Raise max_tokens, or ask for less.",
     "model_context_window_exceeded": "The answer was cut off: the context window is full. Send or ask for less.",
@@ -62,8 +67,6 @@ _PAUSED = frozenset({"pause_turn", "compaction"})
 """Stop reasons of a turn that the API continues when it is sent back."""
 _SILENT = frozenset({"thinking", "redacted_thinking", "compaction"})
 """Blocks that are not part of the answer, such as reasoning."""
-_VERSION_HEADER = "anthropic-version"
-_SAMPLING_VERSION = "2023-06-01"
 
 
 class AnthropicMessages:
@@ -73,9 +76,8 @@ class AnthropicMessages:
     the API holds to the schema (``output_config.format``).
 
     Besides the SDK's own keywords ``write`` takes ``stop`` and ``max_completion_tokens`` under OpenAI's names.
-    ``temperature``, ``top_p`` and ``top_k`` are sent in ``extra_body``, because newer SDKs have no keyword for them,
-    and with the header ``anthropic-version: 2023-06-01``, because newer versions of the API refuse them. A version
-    that the caller names in ``extra_headers`` stays.
+    ``temperature``, ``top_p`` and ``top_k`` are sent in ``extra_body``, because newer SDKs have no keyword for them. The
+    adapter chooses a version of the API that takes them.
 
     A model is forced to call the tool where the API allows it, and asked to where not, as its capabilities say; where
     ``thinking`` is on no model can be forced. JSON in its text is an answer too.
@@ -131,12 +133,14 @@ class AnthropicMessages:
             "model": model,
             "messages": _write_turns([message for message in messages if not _is_system(message)]),
             "max_tokens": _default_max_tokens(capabilities, thinking),
-            **named,
+            **{name: value for name, value in named.items() if name != _PARALLEL},
             **_write_offer(named),
         }
         instructions = [bound.instruction]
         if "tools" in bound.arguments:
             instructions.append(_offer_tools(request, bound.arguments, capabilities))
+        elif "tool_choice" in request:
+            request["tool_choice"] = {"type": "auto", **read_mapping(request["tool_choice"], "tool_choice")}
         if "output_config" in bound.arguments:
             _hold_to_format(request, bound.arguments["output_config"])
         prompts = [message.get("content") for message in messages if _is_system(message)]
@@ -152,10 +156,11 @@ class AnthropicMessages:
     ) -> tuple[Part, ...]:
         """Take the input of every call of our tools, or the JSON in the text where no tool was called."""
         _check_message(completion, mode)
-        calls = _calls_of(_blocks_of(completion)) if mode is Mode.TOOLS else []
-        parts = _restore_parts(select_parts([*map(_read_call, calls)], _text_of(completion), names, specs), specs)
+        found, text = _calls_of(_blocks_of(completion)), _text_of(completion)
+        calls = found if mode is Mode.TOOLS else []
+        parts = _restore_parts(select_parts([*map(_read_call, calls)], text, names, specs), specs)
         if not parts:
-            reason = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
+            reason = say_uncalled(_names_of(found), names if calls else ()) if found else _say_what_came(completion)
             raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
         return parts
 
@@ -204,17 +209,13 @@ ANTHROPIC_MESSAGES = AnthropicMessages()
 
 
 def _name_arguments(arguments: Arguments) -> dict[str, Any]:
-    named = {_RENAMED.get(name, name): value for name, value in arguments.items() if name not in _BODY_ONLY}
+    given = {name: value for name, value in arguments.items() if value is not None or name in _NULLABLE}
+    named = {_RENAMED.get(name, name): value for name, value in given.items() if name not in BODY_ONLY}
     if isinstance(named.get("stop_sequences"), str):
         named["stop_sequences"] = [named["stop_sequences"]]
-    body = {name: arguments[name] for name in sorted(_BODY_ONLY & arguments.keys())}
+    body = {name: given[name] for name in sorted(BODY_ONLY & given.keys())}
     if body:
         named["extra_body"] = {**body, **read_mapping(named.get("extra_body"), "extra_body")}
-        headers = read_mapping(named.get("extra_headers"), "extra_headers")
-        # In lower case, because older SDKs send a header in two spellings twice.
-        named["extra_headers"] = {_VERSION_HEADER: _SAMPLING_VERSION} | {
-            _VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in headers.items()
-        }
     return named
 
 
@@ -228,8 +229,11 @@ def _default_max_tokens(capabilities: Capabilities, thinking: Mapping[str, Any])
 
 def _write_offer(named: Mapping[str, Any]) -> dict[str, Any]:
     """Write the caller's own tools and tool choice, if any, in Anthropic's form."""
-    offer = {"tools": translate_tools(named, "anthropic", _write_tool), "tool_choice": _write_choice(named)}
-    return {name: value for name, value in offer.items() if named.get(name)}
+    choice = read_mapping(translate_choice(named, "anthropic", _write_choice), "tool_choice")
+    if _PARALLEL in named:
+        choice = {"disable_parallel_tool_use": not named[_PARALLEL], **choice}
+    offer = {"tools": translate_tools(named, "anthropic", _write_tool), "tool_choice": choice}
+    return {name: value for name, value in offer.items() if value}
 
 
 def _write_tool(function: Function) -> Block:
@@ -237,18 +241,19 @@ def _write_tool(function: Function) -> Block:
     return {**written, **{name: value for name, value in function.extra.items() if name == "cache_control"}}
 
 
-def _write_choice(named: Mapping[str, Any]) -> Mapping[str, Any]:
-    wanted = named.get("tool_choice")
-    if isinstance(wanted, str):
-        return {"type": _TOOL_CHOICES.get(wanted, wanted)}
-    name = get_text(wanted, "function", "name")  # OpenAI's form
-    return {"type": "tool", "name": name} if name else read_mapping(wanted, "tool_choice")
+def _write_choice(choice: Choice) -> Mapping[str, Any]:
+    # The API can't be held to several tools, so that the model chooses from all of them.
+    if choice.strength == "required" and len(choice.names) == 1:
+        return {"type": "tool", "name": choice.names[0]}
+    return {"type": _TOOL_CHOICES[choice.strength]}
 
 
 def _hold_to_format(request: dict[str, Any], bound: Mapping[str, Any]) -> None:
     """Ask for our format in the body, beside what else the caller configures: older SDKs have no keyword for it."""
-    config = {**bound, **read_mapping(request.pop("output_config", None), "output_config")}
-    request["extra_body"] = {"output_config": config, **read_mapping(request.get("extra_body"), "extra_body")}
+    body = read_mapping(request.get("extra_body"), "extra_body")
+    configs = (request.pop("output_config", None), body.get("output_config"))
+    first, second = (read_mapping(config, "output_config") for config in configs)
+    request["extra_body"] = {**body, "output_config": {**bound, **first, **second}}
 
 
 def _offer_tools(request: dict[str, Any], bound: Mapping[str, Any], capabilities: Capabilities) -> str:

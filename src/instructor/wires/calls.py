@@ -84,8 +84,13 @@ def correct_names(called: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def say_uncalled(called: Sequence[str], names: Sequence[str]) -> str:
-    """Say that other tools were called, but none of ours."""
+    """Say that other tools were called, but none of ours; `names` is empty where the answer is JSON in the text."""
     others = ", ".join(repr(name) if name else "a tool of another type" for name in called)
+    if not names:
+        return (
+            f"The model called {others}, but in this mode the answer is JSON in its text. Use mode=Mode.TOOLS "
+            'beside tools of your own, or pass tool_choice="none".'
+        )
     ours = " or ".join(map(repr, names))
     return f"The model called {others}, but not {ours}, whose arguments are the answer."
 

@@ -35,7 +35,8 @@ class Capabilities:
         tool_choice: How a tool call can be asked for.
         schema: What native structured output takes.
         output_limit: The name of the output limit: ``max_tokens`` is sent under this name where it differs.
-        refused: Arguments that the model refuses whatever their value. They are left out of the request.
+        refused: Arguments that the model refuses whatever their value. They are left out of the request, except
+            ``max_completion_tokens``, which is sent as ``max_tokens``.
         thinks: Whether it thinks by default. Its reasoning counts towards the output limit.
     """
 
@@ -46,6 +47,9 @@ class Capabilities:
     refused: frozenset[str] = frozenset()
     thinks: bool = False
 
+
+OUTPUT_LIMITS: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
+"""The two names that the chat API has for the output limit."""
 
 DEFAULT_CAPABILITIES = Capabilities()
 """What a wire assumes about a model when it isn't told its capabilities."""
@@ -60,6 +64,18 @@ def adapt_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) ->
         >>> adapt_arguments({"max_tokens": 9, "stop": "."}, Capabilities(output_limit="max_completion_tokens"))
         {'max_completion_tokens': 9, 'stop': '.'}
     """
-    limit = capabilities.output_limit
-    names = {"max_tokens": limit, "max_completion_tokens": limit} if limit != "max_tokens" else {}
-    return {names.get(name, name): value for name, value in arguments.items() if name not in capabilities.refused}
+    limit, refused = capabilities.output_limit, capabilities.refused
+    is_renamed = limit != "max_tokens" or "max_completion_tokens" in refused
+    names: dict[str, str] = dict.fromkeys(OUTPUT_LIMITS, limit) if is_renamed else {}
+    return {names.get(name, name): value for name, value in arguments.items() if name in names or name not in refused}
+
+
+def refused_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) -> tuple[str, ...]:
+    """Name the arguments that `adapt_arguments` leaves out.
+
+    Example:
+        >>> refused_arguments({"temperature": 0, "top_p": None}, Capabilities(refused=frozenset({"temperature", "top_p"})))
+        ('temperature',)
+    """
+    refused = capabilities.refused.intersection(arguments).difference(OUTPUT_LIMITS)
+    return tuple(sorted(name for name in refused if arguments[name] is not None))

@@ -17,6 +17,7 @@ SYSTEM_ROLES = frozenset({"system", "developer"})
 """Roles whose text goes where a provider keeps its system prompt."""
 
 _TURNS = SYSTEM_ROLES | {"user", "assistant", "model"}
+_TEXTS = frozenset({"text", "input_text", "output_text"})
 _LABELS = frozenset({"role", "content", "name", "id", "type", "status"})
 """Members of a message that are not part of its content."""
 
@@ -32,7 +33,7 @@ def is_list(value: Any) -> TypeGuard[list[Any]]:
 
 
 def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
-    """Leave out messages without content, which several APIs refuse.
+    """Leave out messages without content, and parts without text, which several APIs refuse.
 
     Args:
         messages: The conversation. Objects of an SDK are kept, as are results of tools, which may be empty.
@@ -44,7 +45,25 @@ def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
         >>> drop_empty_turns([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": ""}])
         [{'role': 'user', 'content': 'Hi.'}]
     """
-    return [message for message in messages if not _is_empty(message)] or list(messages)
+    filled = map(_drop_empty_parts, messages)
+    return [message for message in filled if not _is_empty(message)] or list(messages)
+
+
+def _drop_empty_parts(message: Any) -> Any:
+    if not is_mapping(message) or message.get("role") not in _TURNS:
+        return message
+    for name in ("content", "parts"):
+        parts = message.get(name)
+        if is_list(parts) and any(map(_is_empty_part, parts)):
+            message = {**message, name: [part for part in parts if not _is_empty_part(part)]}
+    return message
+
+
+def _is_empty_part(part: Any) -> bool:
+    """Whether a part is an empty text; one of Google's form has no other member than that."""
+    if part == "":
+        return True
+    return is_mapping(part) and part.get("text") == "" and (part.get("type") in _TEXTS or len(part) == 1)
 
 
 def _is_empty(message: Any) -> bool:

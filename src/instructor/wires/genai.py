@@ -140,10 +140,11 @@ class Genai:
         first = get_list(completion, "candidates")[:1]
         _check_candidates(completion, first, mode)
         content = get_list(first[0], "content", "parts")
-        calls = _calls_of(content) if mode is Mode.TOOLS else []
+        found = _calls_of(content)
+        calls = found if mode is Mode.TOOLS else []
         parts = select_parts([*map(_read_call, calls)], _text_of(content), names, specs)
         if not parts:
-            reason = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
+            reason = say_uncalled(_names_of(found), names if calls else ()) if found else _say_what_came(first[0])
             raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
         return parts
 

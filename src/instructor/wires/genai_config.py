@@ -13,6 +13,7 @@ from instructor.exceptions import ConfigurationError
 from instructor.wires.arguments import read_mapping
 from instructor.wires.content import is_mapping
 from instructor.wires.text import get_text
+from instructor.wires.tool_choice import Choice, translate_choice
 
 _RENAMED = {
     "max_tokens": "max_output_tokens",
@@ -22,7 +23,7 @@ _RENAMED = {
     "system": "system_instruction",
 }
 _APART = frozenset({"config", "contents", "generation_config", "timeout", "extra_headers", "extra_body"})
-_CALLING_MODES = {"auto": "AUTO", "required": "ANY", "any": "ANY", "none": "NONE"}
+_CALLING_MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -47,25 +48,29 @@ def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     config = {_RENAMED.get(name, name): value for name, value in config.items()}
     if isinstance(config.get("stop_sequences"), str):
         config["stop_sequences"] = [config["stop_sequences"]]
-    choice = _write_choice(config.pop("tool_choice", None))
+    choice = translate_choice(config, "genai", _write_choice)
+    config.pop("tool_choice", None)
     if choice and not config.get("tool_config"):
-        config["tool_config"] = {"function_calling_config": choice}
+        config["tool_config"] = _read_choice(choice)
     options = _gather_http_options(arguments, read_fields(config, "http_options"))
     return {**config, "http_options": options} if options else config
 
 
-def _write_choice(choice: Any) -> dict[str, Any]:
-    """Write a ``tool_choice`` of OpenAI's or Anthropic's form in Google's."""
-    if choice is None:
-        return {}
-    name = get_text(choice, "function", "name") or get_text(choice, "name")
-    if name:
-        return {"mode": "ANY", "allowed_function_names": [name]}
-    kind = choice if isinstance(choice, str) else get_text(choice, "type")
-    if kind not in _CALLING_MODES:
+def _write_choice(choice: Choice) -> dict[str, Any]:
+    mode = _CALLING_MODES[choice.strength]
+    # The API takes names only where a call is required.
+    names = {"allowed_function_names": list(choice.names)} if choice.names and mode == "ANY" else {}
+    return {"function_calling_config": {"mode": mode, **names}}
+
+
+def _read_choice(choice: Any) -> dict[str, Any]:
+    """Read a choice of Google's form, which stands in ``tool_config`` here."""
+    if not is_mapping(choice) or "type" in choice:
+        kind = get_text(choice, "type") if is_mapping(choice) else choice
         known = ", ".join(_CALLING_MODES)
         raise ConfigurationError(f"tool_choice is {kind!r}. Pass one of {known}, or the choice of a function.")
-    return {"mode": _CALLING_MODES[kind]}
+    fields = read_fields({"tool_choice": choice}, "tool_choice")
+    return {"function_calling_config": fields} if "mode" in fields else fields
 
 
 def read_fields(holder: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
+from instructor.wires.tool_choice import Choice, forbid_parallel_calls, translate_choice
 from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
@@ -87,13 +88,15 @@ class OpenAIChat:
         bound = binding or Binding()
         request = {"model": model, "messages": messages, **bound.arguments, **arguments}
         tools = translate_tools(arguments, "chat", _write_tool)
+        choice = translate_choice(arguments, "chat", _write_choice)
         instruction = bound.instruction
         if "tools" in bound.arguments:
             del request["tool_choice"]
-            merged, instruction = merge_tools(bound.arguments, tools, arguments.get("tool_choice"), capabilities)
+            merged, instruction = merge_tools(bound.arguments, tools, choice, capabilities)
             request |= merged
-        elif tools:
-            request["tools"] = tools
+        else:
+            request |= {name: value for name, value in {"tools": tools, "tool_choice": choice}.items() if value}
+        request |= forbid_parallel_calls(arguments)
         request["messages"] = drop_empty_turns(add_instruction(messages, instruction))
         return request
 
@@ -108,11 +111,12 @@ class OpenAIChat:
         first = get_list(completion, "choices")[:1]
         _check_choices(completion, first, mode)
         message = get_path(first[0], "message")
-        calls = get_list(message, "tool_calls") if mode is Mode.TOOLS else []
+        found = get_list(message, "tool_calls")
+        calls = found if mode is Mode.TOOLS else []
         text = read_text(get_path(message, "content"))
         parts = select_parts([*map(_read_call, calls)], text, names, specs)
         if not parts:
-            reason = say_uncalled(_names_of(calls), names) if calls else _say_what_came(first[0])
+            reason = say_uncalled(_names_of(found), names if calls else ()) if found else _say_what_came(first[0])
             raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
         return parts
 
@@ -183,6 +187,15 @@ def _write_tool(function: Function) -> dict[str, Any]:
     written = {"name": function.name, "description": function.description, "parameters": function.schema}
     strict = {"strict": True} if function.extra.get("strict") else {}
     return {"type": "function", "function": {**written, **strict}}
+
+
+def _write_choice(choice: Choice) -> Any:
+    functions = [{"type": "function", "function": {"name": name}} for name in choice.names]
+    if choice.strength == "required" and len(functions) == 1:
+        return functions[0]
+    if functions:
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.strength, "tools": functions}}
+    return choice.strength
 
 
 def _bind_tools(spec: ToolSpec, strict: bool, capabilities: Capabilities) -> Binding:

@@ -19,6 +19,7 @@ from instructor.wires.calls import correct_names, say_uncalled, select_parts, te
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.folding import Streaming
+from instructor.wires.responses_arguments import LACKING, rename_arguments
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import (
@@ -30,14 +31,13 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
+from instructor.wires.tool_choice import Choice, forbid_parallel_calls, translate_choice
 from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
 Item = dict[str, Any]
 """One member of a request's ``input`` or of a response's ``output``."""
 
-_LIMITS = ("max_tokens", "max_completion_tokens")
-"""What the chat API calls ``max_output_tokens``."""
 _OUTPUTS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 """The calls that the caller must answer, and the item that answers each."""
 _FAILED = frozenset({"failed", "cancelled"})
@@ -54,6 +54,7 @@ class OpenAIResponses:
     operation = "responses.create"
     streaming: Streaming | None = None
     modes = (Mode.RESPONSES_TOOLS,)
+    lacks = LACKING
 
     def bind(
         self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = DEFAULT_CAPABILITIES
@@ -80,21 +81,22 @@ class OpenAIResponses:
     ) -> Request:
         """Write a request. Chat messages become items; items of this API's own form are left as they are.
 
-        A model that can't be forced to call our tool is asked to in a developer message.
+        The chat API's arguments are sent under this API's names (`rename_arguments`). A model that can't be forced to
+        call our tool is asked to in a developer message.
 
         Raises:
             ConfigurationError: ``tools`` or a message cannot be sent.
         """
         tools = translate_tools(arguments, "responses", _write_tool)
-        choice = _write_choice(arguments.get("tool_choice"))
+        choice = translate_choice(arguments, "responses", _write_choice)
         chosen = {"tools": tools, "tool_choice": choice}
         offered, instruction = {name: value for name, value in chosen.items() if name in arguments}, ""
         if binding:
             offered, instruction = merge_tools(binding.arguments, tools, choice, capabilities)
         items = [item for message in drop_empty_turns(messages) for item in write_items(message)]
         asked = [{"role": "developer", "content": instruction}] if instruction else []
-        others = {name: value for name, value in _rename_limit(arguments).items() if name not in chosen}
-        return {"model": model, "input": [*asked, *items], **others, **offered}
+        others = {name: value for name, value in rename_arguments(arguments).items() if name not in chosen}
+        return {"model": model, "input": [*asked, *items], **others, **offered, **forbid_parallel_calls(arguments)}
 
     def check(self, completion: Completion) -> None:
         """Make sure that a response is whole and sound. One that is still running (``background=True``) is not."""
@@ -223,18 +225,11 @@ def _write_tool(function: Function) -> Item:
     return {"type": "function", **written, "strict": bool(function.extra.get("strict"))}
 
 
-def _write_choice(choice: Any) -> Any:
-    """Write a choice of the chat API's form, which has the function's name one level deeper."""
-    name = get_text(choice, "function", "name")
-    return {"type": "function", "name": name} if name else choice
-
-
-def _rename_limit(arguments: Arguments) -> Mapping[str, Any]:
-    limits = [name for name in _LIMITS if name in arguments]
-    if not limits:
-        return arguments
-    limit = {"max_output_tokens": arguments[limits[-1]]}
-    return {**limit, **{name: value for name, value in arguments.items() if name not in _LIMITS}}
+def _write_choice(choice: Choice) -> Any:
+    functions = [{"type": "function", "name": name} for name in choice.names]
+    if choice.strength == "required" and len(functions) == 1:
+        return functions[0]
+    return {"type": "allowed_tools", "mode": choice.strength, "tools": functions} if functions else choice.strength
 
 
 def _read_output(completion: Completion) -> list[Any]:

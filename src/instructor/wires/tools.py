@@ -12,13 +12,15 @@ from typing import Any, Literal, NamedTuple
 from instructor.messages import Request
 from instructor.wires.arguments import read_tools
 from instructor.wires.capabilities import Capabilities, ToolChoice
-from instructor.wires.content import is_mapping
+from instructor.wires.content import is_list, is_mapping
 from instructor.wires.text import get_path
 
 ToolForm = Literal["chat", "responses", "anthropic", "genai"]
 
 _WEAKEST_FIRST: tuple[ToolChoice, ...] = ("omitted", "auto", "required", "named")
 _CALL_INSTRUCTION = "Give the final answer by calling the tool {name}, exactly once."
+_DECLARATIONS = ("function_declarations", "functionDeclarations")
+_SCHEMAS = ("parameters", "input_schema", "parameters_json_schema", "parametersJsonSchema")
 _NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -48,7 +50,7 @@ def find_form(tool: Any) -> ToolForm | None:
     if not is_mapping(tool):
         return None
     kind = tool.get("type", "custom")
-    if "function_declarations" in tool:
+    if read_member(tool, *_DECLARATIONS) is not None:
         return "genai"
     if "input_schema" in tool and kind == "custom":
         return "anthropic"
@@ -84,13 +86,30 @@ def translate_tools(
 
 def _read_functions(tool: Mapping[str, Any], form: ToolForm | None) -> list[Function]:
     if form == "genai":
-        return [_read_function(declaration) for declaration in tool["function_declarations"]]
+        functions = map(_read_function, read_member(tool, *_DECLARATIONS))
+        return [function._replace(schema=_lower_types(function.schema)) for function in functions]
     return [_read_function(tool["function"] if form == "chat" else tool, tool)]
 
 
+def read_member(holder: Mapping[str, Any], *names: str) -> Any:
+    """Read a member that has several names, as Google's have in snake case and camel case; None where it is empty."""
+    return next((value for name in names if (value := holder.get(name))), None)
+
+
+def _lower_types(schema: Any) -> Any:
+    """Write the types of one of Google's own schemas as JSON Schema has them: ``STRING`` as ``string``."""
+    if is_list(schema):
+        return [_lower_types(member) for member in schema]
+    if not is_mapping(schema):
+        return schema
+    return {
+        name: value.lower() if name == "type" and isinstance(value, str) else _lower_types(value)
+        for name, value in schema.items()
+    }
+
+
 def _read_function(function: Mapping[str, Any], tool: Mapping[str, Any] | None = None) -> Function:
-    schemas = (function.get(name) for name in ("parameters", "input_schema", "parameters_json_schema"))
-    schema = next((schema for schema in schemas if schema), _NO_ARGUMENTS)
+    schema = read_member(function, *_SCHEMAS) or _NO_ARGUMENTS
     members = {**(tool or {}), **function}
     extra = {name: members[name] for name in ("strict", "cache_control") if members.get(name) is not None}
     return Function(get_path(function, "name") or "", function.get("description") or "", schema, extra)

@@ -16,6 +16,9 @@ from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 class Wire(Protocol):
     """One provider's format of requests and answers, as pure functions without state.
 
+    A wire may also have an attribute ``lacks``, a frozenset of names: the chat API's arguments that its own API doesn't
+    have. `write` leaves them out, and the caller is told.
+
     A completion is the SDK's own object, read by attribute, so a wire works without the SDK.
     A wire never changes its arguments: not the caller's messages, not a request, not a schema.
     """
@@ -138,3 +141,9 @@ class Wire(Protocol):
     def usage(self, completion: Completion) -> Usage:
         """Count the tokens that a completion cost; zeros where the provider does not say."""
         ...
+
+
+def lacks_of(wire: Wire) -> frozenset[str]:
+    """Find the names of the arguments that a wire leaves out of each request."""
+    lacks: frozenset[str] = getattr(wire, "lacks", frozenset())
+    return lacks

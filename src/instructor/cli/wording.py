@@ -1,0 +1,30 @@
+"""The library's messages in the words of the command line: its users write options, not Python."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS: tuple[tuple[str, str], ...] = (
+    (r"base_url= and api_key= have no use\. Leave them out", "--base-url has no use. Leave it out"),
+    (r",? or pass api_key=", ""),
+    (r"\bbase_url\b=?", "--base-url"),
+    (r"\bresponse_model(?: <class '([^']+)'>)?", r"--response-model \1"),
+    (r"\bsize_limit\b=?", "--cache-size"),
+    (r"\bmax_retries\b=?", "--max-retries"),
+    (r"\bmode= ", "--mode "),
+    (r"\[Errno \d+\] ", ""),
+    (r" {2,}", " "),
+)
+"""Patterns of what a message of the library may say, and what the command line says in its place, in this order."""
+
+
+def use_option_names(message: str) -> str:
+    """Write a message of the library with the command's options in place of Python's arguments.
+
+    Example:
+        >>> use_option_names("Set OPENAI_API_KEY, or pass api_key=. For another server pass base_url=.")
+        'Set OPENAI_API_KEY. For another server pass --base-url.'
+    """
+    for pattern, words in _WORDS:
+        message = re.sub(pattern, words, message)
+    return message

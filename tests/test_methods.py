@@ -1,0 +1,26 @@
+"""What ``help()`` shows of the methods that ask: their own docstring and every keyword."""
+
+from __future__ import annotations
+
+import inspect
+import pydoc
+from typing import Any
+
+import pytest
+
+from instructor import from_provider
+from instructor.options import OPTION_NAMES
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("name", ["create", "create_with_completion"])
+def test_help_shows_the_docstring_and_every_keyword(asynchronous: bool, name: str) -> None:
+    client: Any = from_provider("offline/demo", async_client=asynchronous)
+    method = getattr(client, name)
+    shown = pydoc.plain(pydoc.render_doc(method))
+    assert "Ask " in shown
+    assert "methods.call_keywords" not in shown
+    for keyword in OPTION_NAMES | {"response_model", "messages"}:
+        assert keyword in inspect.signature(method).parameters
+        assert f"{keyword}: " in inspect.getdoc(method)
+    assert "Raises:" in shown
