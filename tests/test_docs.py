@@ -29,6 +29,7 @@ PAGES = [
         "CONTRIBUTING.md",
         "docs/architecture.md",
         "docs/providers.md",
+        "docs/retries.md",
         "examples/README.md",
         "benchmarks/README.md",
     )

@@ -18,13 +18,16 @@ FUNCTION_LINES = 60
 # "providers.adapter" is one that stands for a single file of it.
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
+    *("attempt", "failures", "retries"),
     "usage",
 }
 KNOWS: dict[str, set[str]] = {
+    "attempt": set(),
     "credentials": set(),
     "debug_log": set(),
     "describing": {"exceptions"},
     "exceptions": {"credentials", "messages", "usage"},
+    "failures": {"exceptions"},
     "headers": set(),
     "hooks": {"debug_log", "describing", "exceptions", "messages", "usage"},
     "lazy": set(),
@@ -32,6 +35,7 @@ KNOWS: dict[str, set[str]] = {
     "locks": set(),
     "mode": {"describing", "exceptions"},
     "messages": set(),
+    "retries": {"describing", "failures"},
     "usage": set(),
     "templating": GROUND,
     "wires": GROUND,

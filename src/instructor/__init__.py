@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from instructor import cache, exceptions, hooks
+    from instructor.attempt import Attempt, current_attempt
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
     from instructor.client import AsyncInstructor, Instructor
     from instructor.dsl.citation import CitationMixin
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
         response_schema,
     )
     from instructor.dsl.validators import llm_validator, openai_moderation
+    from instructor.engine.async_validation import AsyncValidationInfo, async_field_validator, async_model_validator
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch
     from instructor.providers.registry import register_provider
+    from instructor.retries import Retries
     from instructor.streaming.partial import Partial
 else:
     from instructor.lazy import resolve_names
@@ -54,6 +57,8 @@ else:
         __name__,
         {
             "AsyncInstructor": "instructor.client",
+            "AsyncValidationInfo": "instructor.engine.async_validation",
+            "Attempt": "instructor.attempt",
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
             "CacheEvent": "instructor.hooks",
@@ -69,8 +74,12 @@ else:
             "Partial": "instructor.streaming.partial",
             "RedisCache": "instructor.cache",
             "ResponseSchema": "instructor.dsl.schema",
+            "Retries": "instructor.retries",
             "apatch": "instructor.patching",
+            "async_field_validator": "instructor.engine.async_validation",
+            "async_model_validator": "instructor.engine.async_validation",
             "cache": "instructor.cache",
+            "current_attempt": "instructor.attempt",
             "exceptions": "instructor.exceptions",
             "from_anthropic": "instructor.factory",
             "from_genai": "instructor.factory",
@@ -96,6 +105,8 @@ __version__ = "1.99.0"
 
 __all__ = [
     "AsyncInstructor",
+    "AsyncValidationInfo",
+    "Attempt",
     "AutoCache",
     "BaseCache",
     "CacheEvent",
@@ -111,8 +122,12 @@ __all__ = [
     "Partial",
     "RedisCache",
     "ResponseSchema",
+    "Retries",
     "apatch",
+    "async_field_validator",
+    "async_model_validator",
     "cache",
+    "current_attempt",
     "exceptions",
     "from_anthropic",
     "from_genai",

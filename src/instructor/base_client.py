@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -18,7 +19,7 @@ from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved, make_path
 from instructor.engine.plan import Plan, Plans
-from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
+from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
 from instructor.exceptions import ConfigurationError, ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.locks import make_lock
@@ -233,6 +234,8 @@ class BaseClient:
         check.check_timeout(arguments.get("timeout"))
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
+        seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
+        policy = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         call: Call[Any] = Call(
             plan=plan,
             adapter=self._adapter,
@@ -240,14 +243,16 @@ class BaseClient:
             load_prompt=_unset,
             response_model=response_model,
             with_completion=with_completion,
-            retries=DEFAULT_RETRIES if retries is None else make_retry_policy(retries),
+            retries=policy if seconds is None else within_budget(policy),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             stats=self._stats,
             context=context,
             strict=strict,
             token_budget=check.check_budget(budget),
+            deadline=None if seconds is None else time.monotonic() + seconds,
+            max_seconds=seconds,
             path=path,
-            policy=self._make_policy(plan, path, ttl, retries, budget, arguments),
+            policy=self._make_policy(plan, path, ttl, (retries, budget, seconds), arguments),
             unserved=unserved,
         )
         said = unserved.encoding if unserved is not None else None
@@ -369,8 +374,7 @@ class BaseClient:
         plan: Plan,
         path: CachePath | None,
         ttl: float | None,
-        retries: Any,
-        budget: int | None,
+        limits: tuple[Any, int | None, float | None],
         arguments: Mapping[str, Any],
     ) -> Policy:
         if path is None:
@@ -378,8 +382,9 @@ class BaseClient:
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
         # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
         private = hash((repr(timeout), repr(arguments.get("api_key")), repr(arguments.get("extra_headers"))))
-        source = (self._adapter, plan, retries, budget, private)
-        return Policy(_lifetime(ttl, path), _seconds_of(timeout), source)
+        source = (self._adapter, plan, *limits, private)
+        patience = [seconds for seconds in (_seconds_of(timeout), limits[-1]) if seconds is not None]
+        return Policy(_lifetime(ttl, path), min(patience, default=None), source)
 
 
 class _Paths:

@@ -104,6 +104,15 @@ def check_budget(token_budget: object) -> int | None:
     raise refuse("token_budget", token_budget, "a positive number of tokens, or leave it out")
 
 
+def check_max_seconds(max_seconds: object) -> float | None:
+    """Return how long a call may take in all; None for no limit."""
+    if max_seconds is None:
+        return None
+    if isinstance(max_seconds, (int, float)) and not isinstance(max_seconds, bool) and max_seconds > 0:
+        return float(max_seconds)
+    raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
+
+
 def check_model(model: object, default: str | None, provider: str) -> str:
     """Return a model's name: the call's, or the client's where the call names none."""
     name = default if model is None else model
@@ -125,6 +134,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_budget(defaults.get("token_budget"))
     if defaults.get("max_retries") is not None:
         make_retry_policy(defaults["max_retries"])
+    check_max_seconds(defaults.get("max_seconds"))
     check_timeout(defaults.get("timeout"))
     return copy_values(defaults)
 

@@ -25,6 +25,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "cache_ttl",
         "hooks",
         "max_retries",
+        "max_seconds",
         "on_invalid",
         "timeout",
         "token_budget",

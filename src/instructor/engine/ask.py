@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from instructor.attempt import ATTEMPT, Attempt
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Emit, Flow, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.effects import Check, Emit, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.open_stream import END, OpenStream
-from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -19,6 +21,7 @@ from instructor.exceptions import (
     ProviderError,
     RefusalError,
 )
+from instructor.failures import is_invalid_answer
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
@@ -26,6 +29,7 @@ from instructor.options import suggest_keyword
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
+from instructor.wires.wire import is_paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 
 
 _MOST_TOKENS = 2**53
+_LEAST_SECONDS = 0.001
+"""SDKs refuse a timeout of 0."""
 
 
 class Received(NamedTuple):
@@ -68,10 +74,13 @@ def ask(call: Call[Any]) -> Flow[Received]:
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
-    attempts = Attempts(call.adapter.provider, call.model)
+    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    told = Told(request)
     if not call.adapter.ready:
         yield from Prepare()
     while True:
+        if call.deadline is not None and call.max_seconds is not None and time.monotonic() >= call.deadline:
+            raise attempts.out_of_time(call.max_seconds, request)
         attempts.begin()
         completion: Completion = None
         try:
@@ -79,25 +88,91 @@ def ask(call: Call[Any]) -> Flow[Received]:
             if tried:
                 call.adapter.remember(call.model, prompt.capabilities)
             parts = read_parts(call, prompt, completion)
-            value = make_value(call, parts, completion)
+            with under_way(call, attempts):
+                value = make_value(call, parts, completion)
+            if call.plan.awaits:
+                value = yield from confirm(call, value, attempts)
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             corrected = None if attempts.answered else (yield from correct(call, prompt, [*tried, request], error))
             if corrected is not None:
                 tried.append(request)
                 attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
                 prompt, request = corrected
+                told = Told(request)
                 continue
             seconds = yield from fail(call, attempts, request, error, completion)
             if seconds > 0:
                 yield from Sleep(seconds)
             if attempts.answered and is_invalid_answer(error):
-                specs = call.plan.type.specs if call.plan.type else ()
-                names = [spec.name for spec in specs]
-                asked = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
-                request = replace_surrogates(asked)
+                request = told.ask_again(call, prompt, completion, error)
             continue
         flaw = find_flaw(call, prompt, completion)
         return Received(value, parts, completion, attempts, flaw)
+
+
+class Told:
+    """What the model has been shown of its invalid answers: the last ones, so that the conversation doesn't grow.
+
+    Args:
+        first: The request as it was before any of them.
+    """
+
+    def __init__(self, first: Request) -> None:
+        self._first = first
+        self._failures: list[tuple[Completion, Exception]] = []
+
+    def ask_again(self, call: Call[Any], prompt: Prompt, completion: Completion, error: Exception) -> Request:
+        """Write the request that shows the model its last answers and what was wrong with each."""
+        self._failures = [*self._failures, (completion, error)][-call.retries.shown_failures :]
+        specs = call.plan.type.specs if call.plan.type else ()
+        names = [spec.name for spec in specs]
+        request = self._first
+        for answer, problem in self._failures:
+            request = prompt.wire.reask(request, answer, problem, prompt.mode, names, specs)
+        if is_paused(prompt.wire, completion):  # the model goes on from there, so that turn has to stay
+            self._first, self._failures = request, []
+        asked: Request = replace_surrogates(request)
+        return asked
+
+
+@contextmanager
+def under_way(call: Call[Any], attempts: Attempts) -> Iterator[None]:
+    """Let validators see which attempt they judge."""
+    is_last = call.retries.is_last(attempts.number, attempts.failed_requests)
+    token = ATTEMPT.set(Attempt(attempts.number, is_last))
+    try:
+        yield
+    finally:
+        ATTEMPT.reset(token)
+
+
+def judge_async(call: Call[Any], value: Value, attempts: Attempts | None = None) -> Flow[None]:
+    """Run the asynchronous validators of a value, live with the attempts so far, or from the cache.
+
+    Raises:
+        AsyncValidationError: They refuse it.
+    """
+    from instructor.engine.async_validation import validate_async
+
+    async def validate() -> None:
+        if attempts is None:
+            await validate_async(value, call.context)
+            return
+        with under_way(call, attempts):
+            await validate_async(value, call.context)
+
+    yield from Check(validate)
+
+
+def confirm(call: Call[Any], value: Value, attempts: Attempts) -> Flow[Value]:
+    """Run the asynchronous validators of a live answer; of a streamed one, for each value that is left to hand out."""
+    if call.showing is None:
+        yield from judge_async(call, value, attempts)
+        return value
+    values: list[Value] = list(value)
+    for judged in [values] if call.showing.judges_each else values:
+        yield from judge_async(call, judged, attempts)
+    return values
 
 
 def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
@@ -141,13 +216,14 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
         Exception: The SDK's error.
     """
     hooks = call.hooks
+    limit = limit_of(call)
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
         yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
     if call.showing is None:
-        completion = yield from exchange(call, prompt, attempts, Send(prompt.wire.operation, request))
+        completion = yield from exchange(call, prompt, attempts, Send(prompt.wire.operation, request, limit))
     else:
-        completion = yield from receive(call, call.showing, prompt, request, attempts)
+        completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
     attempts.spent += usage_of(prompt, completion)
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
@@ -185,7 +261,16 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
         attempts.seconds += time.perf_counter() - started
 
 
-def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
+def limit_of(call: Call[Any]) -> Limit | None:
+    """How a request is to be sent, where the call bounds its time, or sends failed requests again itself."""
+    if call.deadline is not None:
+        return Limit(max(_LEAST_SECONDS, call.deadline - time.monotonic()))
+    return Limit() if call.retries.sends_again else None
+
+
+def receive(
+    call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts, limit: Limit | None
+) -> Flow[Any]:
     """Send a request, hand out what is complete of its answer while it comes, and put the completion together.
 
     Raises:
@@ -196,21 +281,23 @@ def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request,
     if streaming is None:
         raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
     names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
-    opening = Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}))
+    opening = Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}), limit)
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
     fold, ours = streaming.fold(), None
     while True:
         chunk = yield from exchange(call, prompt, attempts, Next(stream))
         if chunk is END:
             break
+        if call.deadline is not None and time.monotonic() >= call.deadline:
+            raise TimeoutError(f"The answer was not complete after max_seconds={call.max_seconds:g}.")
         if not attempts.answered:
             attempts.answered = True
-            yield from show(showing.begin())
+            yield from show(call, showing, attempts, showing.begin())
         for delta in fold.add(chunk):
             if ours is None and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and delta.text:
-                yield from show(showing.add(delta.text))
+                yield from show(call, showing, attempts, showing.add(delta.text))
     return call.adapter.assemble(*fold.finish())
 
 
@@ -221,9 +308,20 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
     return mode not in _CALLS_TOOLS if delta.number == TEXT else delta.tool in names
 
 
-def show(values: Iterable[Value]) -> Flow[None]:
-    """Hand values out."""
-    for value in values:
+def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable[Value]) -> Flow[None]:
+    """Hand values out, each once its asynchronous validators have judged it."""
+    remaining = iter(values)
+    while True:
+        with under_way(call, attempts):
+            value = next(remaining, END)
+        if value is END:
+            return
+        if call.plan.awaits and showing.judges_each:
+            try:
+                yield from judge_async(call, value, attempts)
+            except Exception as error:  # noqa: BLE001 - raised again unless invalid items are left out
+                showing.refuse(error)
+                continue
         yield from Show(value)
 
 
@@ -240,7 +338,9 @@ def fail(
     attempts.fail(error, completion)
     final = isinstance(error, (IncompleteOutputException, RefusalError))
     is_shown = call.showing is not None and call.showing.has_shown
-    seconds = None if final or is_shown else call.retries.wait_after(attempts.number, error)
+    seconds = None if final or is_shown else call.retries.wait_after(attempts.number, error, attempts.failed_requests)
+    is_late = seconds is not None and call.deadline is not None and time.monotonic() + seconds >= call.deadline
+    seconds = None if is_late else seconds
     details = {
         "attempt_number": attempts.number,
         "max_attempts": call.retries.limit,
@@ -259,6 +359,8 @@ def fail(
     if isinstance(error, (IncompleteOutputException, RefusalError)):
         attempts.complete(error, request)
         raise error
+    if is_late and call.max_seconds is not None:
+        raise attempts.out_of_time(call.max_seconds, request) from error
     raise attempts.exhausted(error, request) from error
 
 

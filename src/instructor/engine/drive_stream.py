@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 from instructor.cache.flight import Lease, running_loop
-from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async
+from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async, send
 from instructor.engine.effects import Effect, Flow, Next, Open, Show
 from instructor.engine.open_stream import OpenStream
 from instructor.exceptions import ConfigurationError
@@ -101,7 +101,7 @@ def _perform(effect: Effect, sender: Sender, leases: list[Lease[Any]], streams: 
     if isinstance(effect, Next):
         return effect.stream.next()
     if isinstance(effect, Open):
-        streams.append(OpenStream(sender.send(effect.operation, effect.request)))
+        streams.append(OpenStream(send(effect, sender)))
         return streams[-1]
     return perform(effect, sender, leases)
 
@@ -110,6 +110,6 @@ async def _perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]
     if isinstance(effect, Next):
         return await effect.stream.next_async()
     if isinstance(effect, Open):
-        streams.append(OpenStream(await sender.send(effect.operation, effect.request)))
+        streams.append(OpenStream(await send(effect, sender)))
         return streams[-1]
     return await perform_async(effect, sender, leases)

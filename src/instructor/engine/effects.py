@@ -6,9 +6,9 @@ that ``data = yield from Read(handle, key)`` gives ``data`` its exact type.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from instructor.cache.flight import Flight, Flights, Landed, Lease
@@ -94,6 +94,16 @@ class Prepare:
         yield self
 
 
+class Limit(NamedTuple):
+    """That a request is sent once, without the SDK's own retries.
+
+    Attributes:
+        seconds: The longest timeout that it may have; None for what it has.
+    """
+
+    seconds: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
     """Call the provider, or the decorated function. The result is the SDK's completion, or what the function returned.
@@ -103,6 +113,7 @@ class Send:
 
     operation: str
     request: Request
+    limit: Limit | None = None
 
     def __iter__(self) -> Generator[Effect, Any, Any]:
         result: Any = yield self
@@ -115,6 +126,7 @@ class Open:
 
     operation: str
     request: Request
+    limit: Limit | None = None
 
     def __iter__(self) -> Generator[Effect, Any, OpenStream]:
         result: OpenStream = yield self
@@ -143,6 +155,16 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """Await what judges an answer: its asynchronous validators. What they raise is raised in the flow."""
+
+    validate: Callable[[], Coroutine[Any, Any, None]]
+
+    def __iter__(self) -> Generator[Effect, Any, None]:
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait before the next attempt."""
 
@@ -165,7 +187,7 @@ class Emit:
         yield self
 
 
-Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Send | Open | Next | Show | Sleep | Emit
+Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Send | Open | Next | Show | Check | Sleep | Emit
 
 Flow = Generator[Effect, Any, T]
 """A conversation: it yields effects, is sent their results, and returns a `T`."""

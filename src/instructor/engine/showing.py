@@ -52,8 +52,10 @@ class Showing(Protocol):
         has_shown: Whether the caller has seen a part of the answer, so that another attempt can't begin anew.
         flaw: Why the answer must not be stored; None where it may.
         outcome: What the caller can look at afterwards.
+        judges_each: Whether each value is whole, so that asynchronous validators judge it before it's handed out.
     """
 
+    judges_each: bool
     has_shown: bool
     flaw: str | None
     outcome: Outcome
@@ -71,6 +73,14 @@ class Showing(Protocol):
 
         Raises:
             Exception: It isn't valid.
+        """
+        ...
+
+    def refuse(self, error: Exception) -> None:
+        """Take back the value that came last from `add`: its asynchronous validators refuse it.
+
+        Raises:
+            Exception: The error, unless such values are left out.
         """
         ...
 
@@ -92,6 +102,8 @@ class Showing(Protocol):
 
 class Partials:
     """Hands out an object whenever more of it is complete, and the validated one in the end."""
+
+    judges_each = False
 
     def __init__(self, shape: Shape, *, is_wrapped: bool) -> None:
         self._shape = _wrap(shape) if is_wrapped else shape
@@ -120,6 +132,10 @@ class Partials:
         self.has_shown = self.has_shown or scanner.has_come
         self._lengths.append(scanner.length)
         return (value,)
+
+    def refuse(self, error: Exception) -> None:
+        """Raise: no object of a partial type has asynchronous validators."""
+        raise error
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
         """Show the validated object."""
@@ -155,6 +171,8 @@ class Partials:
 class Items:
     """Hands out the items of a list, each once it is complete and valid."""
 
+    judges_each = True
+
     def __init__(self, validate: Callable[[str], Value], on_invalid: OnInvalid = "raise") -> None:
         if on_invalid not in ("raise", "skip", "collect"):
             raise ConfigurationError(f'on_invalid={on_invalid!r} is unknown. Use "raise", "skip" or "collect".')
@@ -164,6 +182,7 @@ class Items:
         self.flaw: str | None = None
         self.outcome = Outcome()
         self.steps = ""
+        self._refused: Exception | None = None
         self._texts: list[str] = []
         self._scanner = self._make_scanner()
 
@@ -193,15 +212,32 @@ class Items:
         self._count += 1
         try:
             value = self._validate(text)
-        except Exception as error:
-            if self._on_invalid == "raise":
-                raise
-            self.flaw = "an item of the stream was not valid"
-            if self._on_invalid == "collect":
-                self.outcome.invalid.append(InvalidItem(text, error))
+        except Exception as error:  # noqa: BLE001 - raised again unless invalid items are left out
+            self._leave_out(text, error)
+            return
+        self._refused = None
+        yield value
+        refused = self._find_refusal()
+        if refused is not None:
+            self._leave_out(text, refused)
             return
         self.has_shown = True
-        yield value
+
+    def _find_refusal(self) -> Exception | None:
+        return self._refused
+
+    def refuse(self, error: Exception) -> None:
+        """Leave the last item out, or raise."""
+        if self._on_invalid == "raise":
+            raise error
+        self._refused = error
+
+    def _leave_out(self, text: str, error: Exception) -> None:
+        if self._on_invalid == "raise":
+            raise error
+        self.flaw = "an item of the stream was not valid"
+        if self._on_invalid == "collect":
+            self.outcome.invalid.append(InvalidItem(text, error))
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
         """Show what couldn't be read while it came, such as a list that the model wrote below another name."""
