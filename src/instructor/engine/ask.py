@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -136,7 +136,7 @@ class Told:
 
 
 @contextmanager
-def under_way(call: Call[Any], attempts: Attempts) -> Iterator[None]:
+def under_way(call: Call[Any], attempts: Attempts) -> Generator[None]:
     """Let validators see which attempt they judge."""
     is_last = call.retries.is_last(attempts.number, attempts.failed_requests)
     token = ATTEMPT.set(Attempt(attempts.number, is_last))

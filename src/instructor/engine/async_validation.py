@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import typing_extensions
 from pydantic import BaseModel, ValidationError
@@ -31,9 +31,15 @@ class AsyncValidationInfo(NamedTuple):
         data: The values of the model's fields.
     """
 
-    context: Mapping[str, Any] | None
+    context: Mapping[str, object] | None
     field_name: str | None
-    data: Mapping[str, Any]
+    data: Mapping[str, object]
+
+
+class Method(Protocol):
+    """A function or a class method, as a class holds it."""
+
+    def __get__(self, owner: object, kind: type[object], /) -> Callable[..., Awaitable[object]]: ...
 
 
 class _Mark(NamedTuple):
@@ -107,20 +113,20 @@ def _mark(method: F, fields: tuple[str, ...], least: int) -> F:
 class _Validators(NamedTuple):
     """A class's asynchronous validators: methods by field, and those of the whole."""
 
-    of_fields: Mapping[str, tuple[tuple[Any, bool], ...]]
-    of_model: tuple[tuple[Any, bool], ...]
+    of_fields: Mapping[str, tuple[tuple[Method, bool], ...]]
+    of_model: tuple[tuple[Method, bool], ...]
 
 
 @cache
 def _validators_of(kind: type) -> _Validators | None:
     """The validators of a class, its bases' first; a method that a subclass defines anew replaces the base's."""
-    found: dict[str, Any] = {}
+    found: dict[str, Method] = {}
     for base in reversed(kind.__mro__):
         found.update((name, member) for name, member in vars(base).items())
     marked = [(member, cast("_Mark", getattr(member, _MARK))) for member in found.values() if _is_marked(member)]
     if not marked:
         return None
-    of_fields: dict[str, tuple[tuple[Any, bool], ...]] = {}
+    of_fields: dict[str, tuple[tuple[Method, bool], ...]] = {}
     for member, mark in marked:
         for field in mark.fields:
             if field not in _fields_of(kind):
@@ -133,7 +139,7 @@ def _is_marked(member: object) -> bool:
     return inspect.iscoroutinefunction(getattr(member, "__func__", member)) and hasattr(member, _MARK)
 
 
-def _fields_of(kind: type) -> Any:
+def _fields_of(kind: type[object]) -> Iterable[str]:
     if issubclass(kind, BaseModel):
         return kind.model_fields
     return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
@@ -147,7 +153,7 @@ def has_async_validators(response_model: object) -> bool:
     """
     found = False
     seen: set[int] = set()
-    waiting: list[Any] = [response_model]
+    waiting: list[object] = [response_model]
     while waiting:
         part = waiting.pop()
         if id(part) in seen:
@@ -157,23 +163,25 @@ def has_async_validators(response_model: object) -> bool:
         waiting.extend(typing.get_args(part))
         if not isinstance(part, type):
             continue
-        found = _validators_of(part) is not None or found
-        if issubclass(part, BaseModel):
-            for field in part.model_fields.values():
-                waiting.extend((field.annotation, *field.metadata))
-        elif dataclasses.is_dataclass(part) or typing_extensions.is_typeddict(part):
-            waiting.extend(_hints_of(part))
+        kind = cast("type[object]", part)
+        found = _validators_of(cast("type", part)) is not None or found
+        waiting.extend(_parts_of(kind))
     return found
 
 
-def _hints_of(kind: type) -> list[Any]:
+def _parts_of(kind: type[object]) -> list[object]:
+    """What the fields of a class are declared as."""
+    if issubclass(kind, BaseModel):
+        return [part for field in kind.model_fields.values() for part in (field.annotation, *field.metadata)]
+    if not dataclasses.is_dataclass(kind) and not typing_extensions.is_typeddict(kind):
+        return []
     try:
         return list(typing_extensions.get_type_hints(kind, include_extras=True).values())
     except (NameError, TypeError):  # a name that only pydantic can resolve
         return []
 
 
-def _refuse_never_awaited(part: Any) -> None:
+def _refuse_never_awaited(part: object) -> None:
     """Raise if pydantic would take a coroutine for the value: of a validator in an annotation, or of a class's own."""
     functions = [getattr(part, "func", None)]
     decorators = getattr(part, "__pydantic_decorators__", None) if isinstance(part, type) else None
@@ -191,12 +199,12 @@ def _refuse_never_awaited(part: Any) -> None:
 class _Found(NamedTuple):
     """An object in an answer that has asynchronous validators, and where it is."""
 
-    value: Any
+    value: object
     place: tuple[str | int, ...]
     validators: _Validators
 
 
-async def validate_async(value: Any, context: Mapping[str, Any] | None) -> None:
+async def validate_async(value: object, context: Mapping[str, object] | None) -> None:
     """Run the asynchronous validators of all objects in a value, which they may change.
 
     Inner objects come before the ones that hold them. Objects of one depth, and the fields of each, are validated at
@@ -219,24 +227,24 @@ async def validate_async(value: Any, context: Mapping[str, Any] | None) -> None:
         raise AsyncValidationError(f"Asynchronous validators refused the answer: {described}", errors=errors)
 
 
-def _find_objects(value: Any) -> Iterator[_Found]:
-    waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, ())]
+def _find_objects(value: object) -> Iterator[_Found]:
+    waiting: list[tuple[object, tuple[str | int, ...]]] = [(value, ())]
     while waiting:
         part, place = waiting.pop()
-        members: Mapping[Any, Any] = {}
+        members: Mapping[Any, object] = {}
         if isinstance(part, BaseModel) or (dataclasses.is_dataclass(part) and not isinstance(part, type)):
             members = vars(part) if hasattr(part, "__dict__") else {}
             validators = _validators_of(cast("type", type(part)))
             if validators is not None:
                 yield _Found(part, place, validators)
         elif isinstance(part, Mapping):
-            members = cast("Mapping[Any, Any]", part)
+            members = cast("Mapping[Any, object]", part)
         elif isinstance(part, (list, tuple, set, frozenset)):
-            members = dict(enumerate(cast("list[Any]", part)))
+            members = dict(enumerate(cast("list[object]", part)))
         waiting.extend((member, (*place, name)) for name, member in members.items())
 
 
-async def _validate_object(found: _Found, context: Mapping[str, Any] | None) -> list[ValidationError]:
+async def _validate_object(found: _Found, context: Mapping[str, object] | None) -> list[ValidationError]:
     import asyncio
 
     of_fields = found.validators.of_fields
@@ -245,18 +253,18 @@ async def _validate_object(found: _Found, context: Mapping[str, Any] | None) -> 
     if errors:
         return errors  # as in pydantic, the whole is judged once its fields are valid
     for method, takes_info in found.validators.of_model:
-        info = AsyncValidationInfo(context, None, dict(vars(found.value)))
+        info = AsyncValidationInfo(context, None, _values_of(found.value))
         error = await _judge(found, None, found.value, _call(found.value, method, (), takes_info, info))
         if isinstance(error, ValidationError):
             return [error]
     return []
 
 
-async def _validate_field(found: _Found, name: str, context: Mapping[str, Any] | None) -> ValidationError | None:
+async def _validate_field(found: _Found, name: str, context: Mapping[str, object] | None) -> ValidationError | None:
     owner = found.value
     for method, takes_info in found.validators.of_fields[name]:
         value = getattr(owner, name)
-        info = AsyncValidationInfo(context, name, dict(vars(owner)))
+        info = AsyncValidationInfo(context, name, _values_of(owner))
         outcome = await _judge(found, name, value, _call(owner, method, (value,), takes_info, info))
         if isinstance(outcome, ValidationError):
             return outcome
@@ -265,14 +273,17 @@ async def _validate_field(found: _Found, name: str, context: Mapping[str, Any] |
 
 
 def _call(
-    owner: Any, method: Any, arguments: tuple[Any, ...], takes_info: bool, info: AsyncValidationInfo
-) -> Awaitable[Any]:
+    owner: object, method: Method, arguments: tuple[object, ...], takes_info: bool, info: AsyncValidationInfo
+) -> Awaitable[object]:
     bound = method.__get__(owner, type(owner))
-    result: Awaitable[Any] = bound(*arguments, info) if takes_info else bound(*arguments)
-    return result
+    return bound(*arguments, info) if takes_info else bound(*arguments)
 
 
-async def _judge(found: _Found, name: str | None, value: Any, running: Awaitable[Any]) -> Any:
+def _values_of(owner: object) -> dict[str, object]:
+    return {**vars(owner)}
+
+
+async def _judge(found: _Found, name: str | None, value: object, running: Awaitable[object]) -> object:
     """Return what a validator returns; for an invalid value the error, in pydantic's own form and with its place."""
     try:
         return await running

@@ -70,11 +70,11 @@ class GenaiAdapter(SdkAdapter):
         """Write the limits into the request, where this SDK takes them."""
         config: Mapping[str, Any] = request.get("config") or {}
         given: Any = config.get("http_options") or {}
-        options = dict(given if isinstance(given, Mapping) else given.model_dump(exclude_none=True))
+        options: dict[str, Any] = {**(given if isinstance(given, Mapping) else given.model_dump(exclude_none=True))}
         options["retry_options"] = {"attempts": 1}
         if seconds is not None:
             inner = getattr(getattr(client, "_api_client", None), "_http_options", None)
-            timeout = options.get("timeout") or getattr(inner, "timeout", None)
+            timeout: Any = options.get("timeout") or getattr(inner, "timeout", None)
             options["timeout"] = max(1, round(bound_timeout(timeout, seconds * 1000)))
         return client, {**request, "config": {**config, "http_options": options}}
 
