@@ -29,7 +29,7 @@ from instructor.cache import AutoCache, DiskCache
 
 PACKAGES = ("instructor", "pydantic", "pydantic-core", "openai", "orjson", "redis", "diskcache")
 NAMESPACE = "bench"
-"""Given to both sides: without it upstream's disk cache never hits in another process."""
+"""Passed to both sides: without it upstream's disk cache never hits in another process."""
 Timer = Callable[[int], tuple[float, float]]
 """Makes a number of calls; returns nanoseconds by the clock and of the processor, for each."""
 

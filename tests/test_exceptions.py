@@ -39,8 +39,9 @@ SDKS = {"openai": "openai/gpt-4.1-mini", "anthropic": "anthropic/claude-opus-5-5
 def fail(vendor: str, url: str) -> None:
     """Ask a provider that answers 429 to everything."""
     options: dict[str, Any] = {} if vendor == "google" else {"max_retries": 0}
-    client = from_provider(SDKS[vendor], base_url=url, api_key="sk-secret", **options)
-    client.create(int, MESSAGES, max_retries=0, extra_headers={"x-gateway": "Bearer secret-token"}, max_tokens=9)
+    # Closed, because the error's traceback keeps it: its connections would go with whichever test collects them.
+    with from_provider(SDKS[vendor], base_url=url, api_key="sk-secret", **options) as client:
+        client.create(int, MESSAGES, max_retries=0, extra_headers={"x-gateway": "Bearer secret-token"}, max_tokens=9)
 
 
 def catch(function: Callable[..., Any], *arguments: Any) -> InstructorRetryException:

@@ -11,7 +11,7 @@ from instructor.exceptions import ConfigurationError
 from instructor.hooks import AdaptedEvent, CacheEvent, HookName, Hooks
 
 
-def test_a_handler_is_given_only_the_keywords_that_it_names() -> None:
+def test_a_handler_receives_only_the_keywords_that_it_names() -> None:
     hooks, told = Hooks(), []
     hooks.on("completion:error", lambda error: told.append((error,)))
     hooks.on("completion:error", lambda error, attempt_number: told.append((error, attempt_number)))
@@ -98,7 +98,7 @@ def test_a_cache_event_is_a_record_that_cannot_be_changed() -> None:
         event.model = "other"  # type: ignore[misc]  # what a user may do
 
 
-def test_an_adapted_request_is_told_with_what_was_changed_and_why() -> None:
+def test_the_event_of_an_adapted_request_has_the_change_and_why() -> None:
     hooks, events = Hooks(), []
     hooks.on("completion:adapted", events.append)
     event = AdaptedEvent("openai", "o5", "temperature is not supported", "left out temperature")

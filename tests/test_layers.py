@@ -14,8 +14,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FILE_LINES = 500
 FUNCTION_LINES = 60
 
-# Every room and what it may know, besides itself. A file or a folder at the top of the package is a room;
-# "providers.adapter" is one that stands for a single file of it.
+# A file or a folder at the top of the package is a room; "providers.adapter" stands for a single file of one.
+# The ground is for every room above it. In KNOWS stands what a room may import beside that and itself, and each of
+# these grants is used; the rooms of the ground may import only what stands here.
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
     *("attempt", "failures", "retries"),
@@ -31,47 +32,50 @@ KNOWS: dict[str, set[str]] = {
     "headers": set(),
     "hooks": {"debug_log", "describing", "exceptions", "messages", "usage"},
     "lazy": set(),
-    "missing_names": set(),
     "locks": set(),
-    "mode": {"describing", "exceptions"},
     "messages": set(),
+    "mode": {"describing", "exceptions"},
     "retries": {"describing", "failures"},
     "usage": set(),
-    "templating": GROUND,
-    "wires": GROUND,
-    "cache": GROUND,
-    "providers.adapter": GROUND | {"wires"},
-    "providers": GROUND | {"wires", "providers.adapter"},
-    "offline": GROUND | {"wires", "providers", "providers.adapter"},
+    "missing_names": set(),
+    "templating": set(),
+    "wires": set(),
+    "cache": set(),
+    "media": set(),
     "streaming": set(),
-    "engine": GROUND | {"wires", "cache", "options", "providers.adapter", "streaming"},
-    "function": GROUND | {"cache", "engine", "validation"},
-    "options": GROUND | {"cache"},
-    "streams": GROUND | {"engine", "streaming"},
-    "methods": GROUND | {"cache", "options", "streams"},
-    "validation": GROUND | {"wires", "cache", "providers.adapter", "engine", "options"},
-    "base_client": GROUND
-    | {"wires", "cache", "providers.adapter", "engine", "options", "validation", "templating", "streams"},
-    "client": GROUND | {"wires", "cache", "providers.adapter", "engine", "methods", "base_client", "streams"},
-    "factory": GROUND
-    | {"wires", "cache", "providers.adapter", "providers", "offline", "engine", "client", "validation"},
-    "patching": GROUND | {"client", "factory", "providers"},
-    "dsl": GROUND | {"client", "engine", "streaming", "wires"},
-    "core": GROUND,
+    "providers.adapter": {"wires"},
+    "providers": {"wires", "media", "providers.adapter"},
+    "offline": {"wires", "providers", "providers.adapter"},
+    "engine": {"wires", "cache", "media", "options", "providers.adapter", "streaming"},
+    "function": {"cache", "engine", "validation"},
+    "options": {"cache", "media"},
+    "streams": {"engine", "streaming"},
+    "paths": {"cache", "engine", "validation"},
+    "methods": {"cache", "media", "options", "streams"},
+    "validation": {"cache", "media", "engine", "options"},
+    "base_client": {
+        "wires",
+        "cache",
+        "providers.adapter",
+        "engine",
+        "media",
+        "options",
+        "validation",
+        "templating",
+        "streams",
+        "paths",
+    },
+    "client": {"cache", "engine", "methods", "base_client", "streams"},
+    "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client"},
+    "patching": {"client", "factory", "providers"},
+    "dsl": {"client", "engine", "streaming", "wires"},
+    "core": set(),
+    "processing": {"wires", "media", "providers"},
+    "multimodal": {"processing"},
     "__main__": {"cli"},
-    "cli": GROUND | {"cache", "client", "factory", ""},
-}
-# Scripted replies answer as the offline provider does; the contracts for users' own tests look at what they test.
-KNOWS["testing"] = GROUND | {
-    "wires",
-    "cache",
-    "offline",
-    "providers",
-    "providers.adapter",
-    "engine",
-    "client",
-    "factory",
-    "",
+    "cli": {"cache", "client", "factory", ""},
+    # Scripted replies answer as the offline provider does; the contracts look at what they test.
+    "testing": {"wires", "cache", "offline"},
 }
 # Public faces, which resolve their names when they are asked for: the package's, and the cache's, where users look for
 # `instructor_cache` although it lives above the engine.
@@ -139,6 +143,18 @@ def modules_below(path: Path) -> tuple[str, ...]:
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
+def allowed_to(room: str) -> set[str]:
+    """What a room may import."""
+    return {room, *KNOWS[room], *(() if room in GROUND else GROUND)}
+
+
+def rooms_used_by(room: str) -> set[str]:
+    """The rooms that the files of a room import."""
+    files = [path for path in FILES if path not in EXEMPT and room_of(modules_below(path)) == room]
+    imports = [name for path in files for _, name in imports_of(path, ast.parse(path.read_text(encoding="utf-8")))]
+    return {room_of(tuple(name.split(".")[1:])) for name in imports if name.split(".")[0] == "instructor"}
+
+
 def violations(path: Path) -> Iterator[str]:
     """Imports of a file that its room does not allow."""
     room = room_of(modules_below(path))
@@ -147,7 +163,7 @@ def violations(path: Path) -> Iterator[str]:
         if first != "instructor":
             continue
         target = room_of(tuple(rest))
-        if target not in {room, *KNOWS[room]}:
+        if target not in allowed_to(room):
             yield f"{name_of(path)}:{node.lineno}: {room} may not know {target or 'the package'} ({module})"
 
 
@@ -155,6 +171,12 @@ def test_every_room_of_the_rules_exists():
     named = set(KNOWS).union(*KNOWS.values()) - {""}
     paths = {name: PACKAGE.joinpath(*name.split(".")) for name in named}
     assert not [name for name, path in paths.items() if not (path.is_dir() or path.with_suffix(".py").is_file())]
+
+
+@pytest.mark.parametrize("room", KNOWS)
+def test_every_grant_is_used(room: str):
+    """A grant that no import uses would let an arrow grow back unseen."""
+    assert rooms_used_by(room) >= KNOWS[room]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path not in EXEMPT], ids=name_of)

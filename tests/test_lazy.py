@@ -24,7 +24,7 @@ def test_every_public_name_has_a_home(face: ModuleType):
 
 
 @FACES
-def test_an_unknown_name_is_said_to_be_missing_in_that_module(face: ModuleType):
+def test_an_unknown_name_is_missing_in_that_module(face: ModuleType):
     with pytest.raises(AttributeError, match=f"'{face.__name__}' has no attribute 'no_such_name'"):
         face.no_such_name  # noqa: B018 - the access is the test
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
+    from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch
     from instructor.providers.registry import register_provider
@@ -59,6 +60,7 @@ else:
             "AsyncInstructor": "instructor.client",
             "AsyncValidationInfo": "instructor.engine.async_validation",
             "Attempt": "instructor.attempt",
+            "Audio": "instructor.media.medium",
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
             "CacheEvent": "instructor.hooks",
@@ -66,12 +68,14 @@ else:
             "DiskCache": "instructor.cache",
             "HookName": "instructor.hooks",
             "Hooks": "instructor.hooks",
+            "Image": "instructor.media.medium",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
             "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
             "OpenAISchema": "instructor.dsl.schema",
             "Partial": "instructor.streaming.partial",
+            "PDF": "instructor.media.medium",
             "RedisCache": "instructor.cache",
             "ResponseSchema": "instructor.dsl.schema",
             "Retries": "instructor.retries",
@@ -103,10 +107,11 @@ else:
 
 __version__ = "1.99.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
     "AsyncValidationInfo",
     "Attempt",
+    "Audio",
     "AutoCache",
     "BaseCache",
     "CacheEvent",
@@ -114,11 +119,13 @@ __all__ = [
     "DiskCache",
     "HookName",
     "Hooks",
+    "Image",
     "Instructor",
     "IterableModel",
     "Maybe",
     "Mode",
     "OpenAISchema",
+    "PDF",
     "Partial",
     "RedisCache",
     "ResponseSchema",

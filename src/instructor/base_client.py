@@ -12,20 +12,20 @@ from typing import Any, Self, SupportsIndex
 from instructor import validation as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
-from instructor.engine.call import Call, Policy, Prompt
+from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
-from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
+from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
-from instructor.engine.path import CachePath, Unserved, make_path
+from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
 from instructor.exceptions import ConfigurationError, ModeError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
-from instructor.locks import make_lock
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
 from instructor.mode import Mode
 from instructor.options import NotGiven, split_options
+from instructor.paths import Paths, place_of
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
 from instructor.templating import render_messages, watch_chance
@@ -33,8 +33,7 @@ from instructor.wires.capabilities import Capabilities, adapt_arguments, refused
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire
 
-_MOST_PATHS = 8
-"""Stores given with ``cache=`` to single calls that a client remembers."""
+_NO_POLICY = Policy()
 
 
 class BaseClient:
@@ -65,20 +64,16 @@ class BaseClient:
         self._key_builders: dict[Mode, KeyBuilder] = {}
         self._plans = Plans()
         self._stats = ClientStats()
-        self._paths = _Paths(self._stats)
+        self._paths = Paths(self._stats, adapter.asynchronous)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        self._lookup = make_lookup(self._make_asker(), _place_of(adapter.asynchronous, self._path))
+        self._lookup = make_lookup(self._make_asker(), place_of(adapter.asynchronous, self._path))
 
     def _make_asker(self) -> Asker:
-        adapter, paths, place_of = self._adapter, self._paths, partial(_place_of, self._adapter.asynchronous)
-
-        def find_place(cache: object) -> Place | None:
-            return place_of(paths.find(cache))
-
+        adapter = self._adapter
         return Asker(
             provider=adapter.provider,
             model=self._model,
@@ -87,7 +82,7 @@ class BaseClient:
             hooks=self._hooks,
             context=check.check_context(self._settings.context),
             strict=check.check_strict(self._settings.strict),
-            find_place=find_place,
+            find_place=self._paths.find_place,
             load=CompletionCopies(adapter.load).load,
             asynchronous=adapter.asynchronous,
         )
@@ -211,7 +206,7 @@ class BaseClient:
         with_completion: bool = False,
         unserved: Unserved | None = None,
     ) -> Call[Any]:
-        """Freeze what was said, and sort it into a call.
+        """Freeze the messages and keywords, and sort them into a call.
 
         Key, request and entry all derive from one copy of what the caller passed. Where the key is remembered, the
         encoding that led to it is that copy, and a hit never unpacks it.
@@ -221,9 +216,8 @@ class BaseClient:
         plan = self._plans.find(response_model) or self._plans.make(response_model)
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
-        model = check.check_model(
-            _first(arguments.pop("model", None), self._defaults.get("model")), self._model, self.provider
-        )
+        model = arguments.pop("model", None) if arguments else None
+        model = check.check_model(self._defaults.get("model") if model is None else model, self._model, self.provider)
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
         namespace = (
             self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)
@@ -235,15 +229,25 @@ class BaseClient:
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
-        policy = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
-        call: Call[Any] = Call(
+        attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
+        media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
+        terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None, media_policy=media_policy)
+        if check.check_detection(options.autodetect_images):
+            keyed = self._copy(terms, messages, arguments, detect=True)
+        else:
+            keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
+        limits = (retries, budget, seconds)
+        policy = _NO_POLICY if path is None else self._make_policy(plan, path, ttl, limits, arguments)
+        if keyed.owners:
+            policy = policy.owned_by(keyed.owners)
+        return Call(
             plan=plan,
             adapter=self._adapter,
             model=model,
-            load_prompt=_unset,
+            load_prompt=keyed.load_prompt,
             response_model=response_model,
             with_completion=with_completion,
-            retries=policy if seconds is None else within_budget(policy),
+            retries=attempts if seconds is None else within_budget(attempts),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             stats=self._stats,
             context=context,
@@ -252,63 +256,80 @@ class BaseClient:
             deadline=None if seconds is None else time.monotonic() + seconds,
             max_seconds=seconds,
             path=path,
-            policy=self._make_policy(plan, path, ttl, (retries, budget, seconds), arguments),
+            key=keyed.key,
+            bypass=keyed.bypass,
+            policy=policy,
             unserved=unserved,
         )
-        said = unserved.encoding if unserved is not None else None
-        return self._freeze(call, messages, keywords, arguments, namespace, said)
 
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
         call = self._call(wanted.response_model, messages, keywords)
-        return call._replace(showing=wanted.show(call.strict, call.context))
+        showing = wanted.show(call.strict, call.context)
+        showing.pace = check.check_pace(keywords.get("cache_pace", self._settings.cache_pace))
+        return call._replace(showing=showing)
+
+    def _raw_stream_call(self, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
+        """Freeze a call for the SDK's own stream, which no cache sees."""
+        keywords = {name: value for name, value in keywords.items() if name != "stream"}
+        return self._call(None, messages, {**keywords, "cache": None})
 
     def _freeze(
         self,
-        call: Call[Any],
+        terms: Terms,
         messages: Conversation,
         keywords: Mapping[str, Any],
         arguments: dict[str, Any],
-        namespace: str | None,
-        said: bytes | Frozen | None,
-    ) -> Call[Any]:
-        """Give a call its key, and the means to make its prompt from a copy of what was said."""
+        frozen: bytes | Frozen | None,
+    ) -> Keyed:
+        """Make a call's key, and the means to make its prompt from a copy of its messages and keywords."""
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
-        encoding = encode(call.plan.number, messages, keyed) if said is None else encode_frozen(said)
+        encoding = encode(terms.plan.number, messages, keyed) if frozen is None else encode_frozen(frozen)
         if encoding is None:
-            copied = copy_values({"messages": messages, **arguments})
-            prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
-            return self._key(call, prompt, namespace, None)
+            return self._copy(terms, messages, arguments)
+        if not terms.is_cached:
+            return self._key(terms, self._load_prompt(terms, encoding, free), None)
         name = name_of(encoding)
         if name is not encoding:
             self._memo.sees_long = SEEN_LONG
-        key = self._memo.find(name) if call.path is not None else None
+        key = self._memo.find(name)
         if key is not None:
-            return call._replace(key=key, load_prompt=partial(self._load_prompt, call, encoding, free))
-        prompt = self._load_prompt(call, encoding, free)
-        keyed_call = self._key(call, prompt, namespace, name)
-        if keyed_call.key is None or prompt.varies or self._memo.find(name) is not None:
-            return keyed_call
+            return Keyed(partial(self._load_prompt, terms, encoding, free), key)
+        prompt = self._load_prompt(terms, encoding, free)
+        made = self._key(terms, prompt, name)
+        if made.key is None or prompt.varies or self._memo.find(name) is not None:
+            return made
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
-        copied = copy_values({"messages": messages, **arguments})
-        prompt = self._make_prompt(call, copied.pop("messages"), copied, call.context)
-        return self._key(call, prompt, namespace, None)
+        return self._copy(terms, messages, arguments)
 
-    def _load_prompt(self, call: Call[Any], encoding: bytes, free: Mapping[str, Any]) -> Prompt:
-        """Make the prompt from the encoding: what the caller said when the key was made.
+    def _copy(
+        self, terms: Terms, messages: Conversation, arguments: Mapping[str, Any], *, detect: bool = False
+    ) -> Keyed:
+        """Freeze a call object by object: it holds more than plain data, or its texts may stand for media."""
+        from instructor.media.conversation import freeze_media
+
+        copied = copy_values({"messages": messages, **arguments})
+        prompt = self._make_prompt(terms.model, copied.pop("messages"), copied, terms.context)
+        conversation, has_media = freeze_media(prompt.messages, detect=detect)
+        policy = terms.media_policy if has_media else None
+        return self._key(terms, prompt._replace(messages=conversation, media_policy=policy), None)
+
+    def _load_prompt(self, terms: Terms, encoding: bytes, free: Mapping[str, Any]) -> Prompt:
+        """Make the prompt from the encoding, as messages and keywords were when the key was made.
 
         The templates are filled from the encoding's context as well: the caller may have changed its own one since.
         """
         messages, keywords = decode(encoding)
+        if not keywords and not free:
+            return self._make_prompt(terms.model, messages, {}, terms.context)
         options, arguments = split_options(keywords)
-        arguments.pop("model", None)
-        context = call.context if options.context is None else options.context
-        return self._make_prompt(call, messages, {**arguments, **free}, context)
+        context = terms.context if options.context is None else options.context
+        return self._make_prompt(terms.model, messages, {**arguments, **free}, context)
 
     def _make_prompt(
-        self, call: Call[Any], messages: Conversation, arguments: Mapping[str, Any], context: Mapping[str, Any] | None
+        self, model: str, messages: Conversation, arguments: Mapping[str, Any], context: Mapping[str, Any] | None
     ) -> Prompt:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
@@ -317,11 +338,11 @@ class BaseClient:
         with watch_chance() as varies:
             rendered = render_messages(check.check_messages(messages, merged), context or None)
         conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
-        capabilities = self._adapter.published(call.model)
+        capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
         return Prompt(
             conversation,
-            adapt_arguments(merged, capabilities),
+            adapt_arguments(merged, capabilities) if merged else merged,
             self._wires[mode],
             mode,
             capabilities,
@@ -331,32 +352,38 @@ class BaseClient:
         )
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
-        return next((mode for mode in capabilities.modes if mode in self._wires), next(iter(self._wires)))
+        for mode in capabilities.modes:
+            if mode in self._wires:
+                return mode
+        return next(iter(self._wires))
 
-    def _key(self, call: Call[Any], prompt: Prompt, namespace: str | None, name: bytes | None) -> Call[Any]:
-        """Give a call its prompt, and the key that follows from it, or say why it has none."""
-        call = call._replace(load_prompt=lambda: prompt)
-        if call.path is None:
-            return call
+    def _key(self, terms: Terms, prompt: Prompt, name: bytes | None) -> Keyed:
+        """Make the key that follows from a prompt, or say why there is none."""
+
+        def load_prompt() -> Prompt:
+            return prompt
+
+        if not terms.is_cached:
+            return Keyed(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         owners: list[object] = []
         try:
             key, plain = builder.key(
-                call.plan.schema_text,
-                call.plan.shape_text,
-                call.model,
+                terms.plan.schema_text,
+                terms.plan.shape_text,
+                terms.model,
                 prompt.messages,
-                call.context,
-                call.strict,
-                namespace,
+                terms.context,
+                terms.strict,
+                terms.namespace,
                 prompt.shown,
                 owners.append,
             )
         except NoCanonicalFormError as error:
-            return call._replace(bypass=str(error))
+            return Keyed(load_prompt, bypass=str(error))
         if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
-        return call._replace(key=key, policy=call.policy.owned_by(owners))
+        return Keyed(load_prompt, key, owners=owners)
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
@@ -372,84 +399,24 @@ class BaseClient:
     def _make_policy(
         self,
         plan: Plan,
-        path: CachePath | None,
+        path: CachePath,
         ttl: float | None,
         limits: tuple[Any, int | None, float | None],
         arguments: Mapping[str, Any],
     ) -> Policy:
-        if path is None:
-            return Policy()
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
         # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
-        private = hash((repr(timeout), repr(arguments.get("api_key")), repr(arguments.get("extra_headers"))))
+        secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
+        private = hash(tuple(map(repr, secrets)))
         source = (self._adapter, plan, *limits, private)
-        patience = [seconds for seconds in (_seconds_of(timeout), limits[-1]) if seconds is not None]
-        return Policy(_lifetime(ttl, path), min(patience, default=None), source)
-
-
-class _Paths:
-    """The paths of one client: its own, and those of the latest stores given to single calls.
-
-    A program may pass a new store to each call, so only a few are remembered; the counts of the others are kept.
-    """
-
-    def __init__(self, stats: ClientStats) -> None:
-        self._stats = stats
-        self._lock = make_lock()
-        self._own: CachePath | None = None
-        self._known: dict[int, CachePath] = {}
-
-    def make_own(self, store: BaseCache) -> CachePath:
-        """Make the client's own path."""
-        self._own = self._add(store)
-        return self._own
-
-    def find(self, cache: object) -> CachePath | None:
-        """The path of what was passed as ``cache=``; None for None."""
-        path = self._known.get(id(cache))
-        if path is not None:
-            return path
-        store = check.check_cache(cache)
-        return None if store is None else self._add(store)
-
-    def _add(self, store: BaseCache) -> CachePath:
-        """Make the path of a store. It holds the store, so that its address stays its own."""
-        with self._lock:
-            path = self._known.get(id(store))
-            if path is None:
-                path = self._known[id(store)] = make_path(store)
-                for tier in path.tiers:
-                    self._stats.attach(tier.hits)
-            if len(self._known) > _MOST_PATHS:
-                oldest = next(name for name, known in self._known.items() if known is not self._own)
-                self._forget(self._known.pop(oldest))
-            return path
-
-    def _forget(self, path: CachePath) -> None:
-        for tier in path.tiers:
-            self._stats.detach(tier.hits)
-            tier.handle.detach(tier.hits)
-
-    def close(self) -> None:
-        """Let the stores go on without this client; they keep its hits."""
-        for path in self._known.values():
-            self._forget(path)
+        patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])
+        return Policy(_lifetime(ttl, path) if ttl else ttl, patience, source)
 
 
 def _entries_of(store: BaseCache | None) -> int | None:
     """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
     entries = getattr(store, "maxsize", None)
     return entries if type(entries) is int and entries > 0 else None
-
-
-def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
-    """The first store of a path, as the fast path reads it; None for no path."""
-    if path is None:
-        return None
-    tier = path.tiers[0]
-    find_later = tier.find_later if asynchronous else None
-    find = tier.find_now if find_later is None else partial(Reading, find_later)
-    return Place(find, tier.hits, type(tier.handle.store).__name__)
 
 
 def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
@@ -461,27 +428,23 @@ def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
     )
 
 
-def _first(*values: Any) -> Any:
-    for value in values:
-        if value is not None:
-            return value
-    return None
-
-
-def _unset() -> Prompt:
-    raise AssertionError("a call gets its prompt when it is frozen")
-
-
 def _seconds_of(timeout: Any) -> float | None:
     """How long a call may wait for another: its own timeout, as a number or an object of an HTTP library."""
     seconds = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
     return float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None
 
 
-def _lifetime(ttl: float | None, path: CachePath) -> float | None:
-    """Seconds for which an answer is served. A store that ignores its ttl is told of it instead."""
+def _shorter(one: float | None, other: float | None) -> float | None:
+    """The shorter of two times, where None is for ever."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+def _lifetime(ttl: float, path: CachePath) -> float | None:
+    """Seconds for which an answer is served. A store that ignores ttl warns of it instead."""
     store = path.tiers[-1].handle.store
-    if not ttl or store.honours_ttl:
+    if store.honours_ttl:
         return ttl
     store.note_ttl()
     return None

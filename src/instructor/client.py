@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import ABCMeta
+from collections.abc import Mapping
 from typing import Any, Self
 
 from instructor.base_client import BaseClient
+from instructor.cache.flight import running_loop
+from instructor.engine.ask import open_raw
+from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
 from instructor.engine.question import answer
 from instructor.hooks import HookName
-from instructor.messages import Conversation, ResponseModel
+from instructor.messages import Conversation, ResponseModel, Value
 from instructor.methods import (
     call_keywords,
     typed_async_create,
@@ -53,8 +57,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
     """
 
     @typed_create(call_keywords)
-    def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
-        """Ask for an answer of a given type.
+    def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object) -> Value:
+        """Ask for a typed answer.
 
         A stored answer to the same call is served if there is one; otherwise the provider is asked, and asked again
         with the error shown to it while its answers do not validate.
@@ -63,7 +67,10 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             response_model: The type of the answer: a pydantic model, dataclass or TypedDict; ``A | B``, ``A | None``,
                 ``list[A]``, Enum, Literal, int, str, datetime ...; None for the SDK's completion as it is.
             messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
-            **keywords: See `instructor.methods.call_keywords`.
+            **keywords: ``stream=True`` for a stream of the answer: of items for ``list[A]`` and ``Iterable[A]``, else of
+                partial objects; with ``response_model=None``, the SDK's own stream, which is not cached. For the
+                others see `instructor.methods.call_keywords`: ``max_retries``, ``context``, ``strict``, ``hooks``,
+                ``cache``, ``cache_ttl``, ``cache_namespace``, ``token_budget``, and anything that the SDK takes.
 
         Returns:
             An instance of the very type passed; your own copy.
@@ -83,6 +90,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         if found is not MISSING and type(found) is not Unserved:
             return found
         if keywords.get("stream"):
+            if response_model is None:
+                return drive(open_raw(self._raw_stream_call(messages, keywords)), self._adapter)
             return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
@@ -90,8 +99,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
 
     @typed_create_with_completion(call_keywords)
     def create_with_completion(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask as `create` does, and return the SDK's completion too.
 
         On a hit the completion is made again from the stored text: the SDK's own class with every attribute, or a
@@ -124,8 +133,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
 
     @typed_stream(call_keywords)
     def create_partial(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask as `create` does, and get the answer again and again while it grows.
 
         Each object is of the type ``Partial[User]``, in which every field may be None: one that has not come, or is
@@ -159,8 +168,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
 
     @typed_stream(call_keywords)
     def create_iterable(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask for a list, and get each of its items as soon as it is complete and valid.
 
         It shares its entry of the cache with ``create(response_model=list[User])``. From the cache come the same items
@@ -185,7 +194,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         """
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
-    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Any]:
+    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Value]:
         return Stream(self._stream_call(wanted, messages, keywords), self._adapter)
 
     def close(self) -> None:
@@ -214,8 +223,10 @@ class AsyncInstructor(BaseClient):
     """
 
     @typed_async_create(call_keywords)
-    async def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
-        """Ask for an answer of a given type, and await it; otherwise as `Instructor.create`.
+    async def create(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """Ask for an answer of one type, and await it; otherwise as `Instructor.create`.
 
         Args:
             response_model: The type of the answer; None for the SDK's completion as it is.
@@ -235,15 +246,17 @@ class AsyncInstructor(BaseClient):
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
         if keywords.get("stream"):
+            if response_model is None:
+                return await drive_async(open_raw(self._raw_stream_call(messages, keywords)), self._adapter)
             return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
-        call = self._call(response_model, messages, keywords, unserved=unserved)
+        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_create_with_completion(call_keywords)
     async def create_with_completion(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask as `create` does, and return the SDK's completion too; see `Instructor.create_with_completion`.
 
         Args:
@@ -264,25 +277,34 @@ class AsyncInstructor(BaseClient):
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
         unserved = found if type(found) is Unserved else None
-        call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
+        call = await self._call_awaited(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_stream(call_keywords)
     def create_partial(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """As `Instructor.create_partial`; ``async for`` takes the objects."""
         return self._stream(want_partial(response_model), messages, keywords)
 
     @typed_async_stream(call_keywords)
     def create_iterable(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """As `Instructor.create_iterable`; ``async for`` takes the items."""
         return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
 
-    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Any]:
+    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Value]:
         return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
+
+    async def _call_awaited(self, *arguments: Any, **details: Any) -> Call[Value]:
+        """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
+        keywords: Mapping[str, object] = arguments[2]
+        if not keywords.get("autodetect_images") or running_loop() is None:
+            return self._call(*arguments, **details)
+        import asyncio
+
+        return await asyncio.to_thread(self._call, *arguments, **details)
 
     async def aclose(self) -> None:
         """Close the SDK's client of the running event loop, if this one made it. The store stays open."""
@@ -302,7 +324,7 @@ class AsyncInstructor(BaseClient):
 Instructor.register(AsyncInstructor)
 
 
-async def _settle(found: Pending) -> Any:
+async def _settle(found: Pending) -> Value:
     """Call the handlers of a hit, and await those that are coroutine functions."""
     await found.hooks.emit_async(HookName.CACHE_HIT, found.event)
     return found.value

@@ -287,7 +287,7 @@ class TokenBudgetExceeded(TokenBudgetError):
 
 
 class TokenUsageUnavailableError(TokenBudgetError):
-    """A budget was given, but the provider doesn't say how many tokens an answer cost."""
+    """There is a budget, but the provider doesn't say how many tokens an answer cost."""
 
 
 class AsyncValidationError(ValueError, InstructorError):

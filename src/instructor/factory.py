@@ -74,7 +74,7 @@ def from_provider(
     cache_ttl: Ttl = None,
     cache_namespace: str | None = None,
     hooks: Hooks | None = None,
-    **options: Any,
+    **options: object,
 ) -> Instructor | AsyncInstructor:
     """Make a client from a model's name. This is the usual way to get one.
 
@@ -87,7 +87,7 @@ def from_provider(
         async_client: Whether to make an `AsyncInstructor`, whose methods are awaited. Default False. Each event loop
             on which it is used has an SDK client of its own.
         cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`. Default none.
-        mode: How the model is asked for an answer of a given type. Default: the best mode of the model, from a table
+        mode: How the model is asked for a typed answer. Default: the best mode of the model, from a table
             by vendor and model.
         base_url: Where requests are sent instead of the vendor's own base URL: a proxy, a gateway, a test server.
         api_key: The API key. Default: the vendor's environment variable.
@@ -130,13 +130,13 @@ def from_provider(
 
 @overload
 def from_openai(
-    client: openai_sdk.AsyncOpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: Any
+    client: openai_sdk.AsyncOpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: object
 ) -> AsyncInstructor: ...
 
 
 @overload
 def from_openai(
-    client: openai_sdk.OpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: Any
+    client: openai_sdk.OpenAI, mode: Mode | str | None = None, model: str | None = None, **kwargs: object
 ) -> Instructor: ...
 
 
@@ -144,7 +144,7 @@ def from_openai(
     client: openai_sdk.OpenAI | openai_sdk.AsyncOpenAI,
     mode: Mode | str | None = None,
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor | AsyncInstructor:
     """Make a client from one of the openai SDK that you made: your own transport, Azure, an instrumented one.
 
@@ -156,7 +156,7 @@ def from_openai(
 
     Args:
         client: ``openai.OpenAI``, ``AsyncOpenAI``, ``AzureOpenAI`` or ``AsyncAzureOpenAI``.
-        mode: How the model is asked for an answer of a given type. Default: the best mode of the model.
+        mode: How the model is asked for a typed answer. Default: the best mode of the model.
         model: The model of calls that name none.
         **kwargs: ``cache``, ``cache_ttl``, ``cache_namespace`` and ``hooks`` as in `from_provider`; any other
             keyword is a default for each call.
@@ -187,7 +187,7 @@ def from_anthropic(
     model: str | None = None,
     *,
     beta: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> AsyncInstructor: ...
 
 
@@ -198,7 +198,7 @@ def from_anthropic(
     model: str | None = None,
     *,
     beta: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor: ...
 
 
@@ -208,7 +208,7 @@ def from_anthropic(
     model: str | None = None,
     *,
     beta: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor | AsyncInstructor:
     """Make a client from one of the anthropic SDK that you made: another cloud, your own transport.
 
@@ -244,7 +244,7 @@ def from_genai(
     mode: Mode | str | None = None,
     use_async: Literal[False] = False,
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor: ...
 
 
@@ -255,7 +255,7 @@ def from_genai(
     *,
     use_async: Literal[True],
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> AsyncInstructor: ...
 
 
@@ -265,7 +265,7 @@ def from_genai(
     mode: Mode | str | None,
     use_async: Literal[True],
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> AsyncInstructor: ...
 
 
@@ -274,7 +274,7 @@ def from_genai(
     mode: Mode | str | None = None,
     use_async: bool = False,
     model: str | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> Instructor | AsyncInstructor:
     """Make a client from a ``google.genai.Client`` that you made, for the Gemini API or Vertex AI.
 

@@ -1,6 +1,6 @@
 """What a failed request says: whether it may succeed later, when, and what the caller can do about it.
 
-The SDKs' errors are told apart by what they carry, so that no SDK is imported: openai and anthropic have a
+The SDKs' errors are distinguished by what they carry, so that no SDK is imported: openai and anthropic have a
 ``status_code``, google-genai a ``code``, and errors of the connection have one of a few base classes.
 """
 
@@ -53,12 +53,7 @@ def may_recover(error: BaseException) -> bool:
 
 
 def seconds_asked(error: BaseException, now: float) -> float | None:
-    """Read how long a provider wants the next request to wait: ``Retry-After`` as seconds or as a date.
-
-    Args:
-        error: What the request raised.
-        now: Unix time in seconds.
-    """
+    """Read how long a provider wants the next request to wait, from `now` in Unix time: ``Retry-After`` in seconds, or a date."""
     headers = _headers_of(error)
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         with suppress(ValueError):

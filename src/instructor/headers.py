@@ -91,11 +91,8 @@ _HARMLESS = frozenset(
 def describe_header(name: str, value: object) -> str:
     """Write a header's value for a cache key: as it is where the header is known to be harmless, else its hash.
 
-    A gateway's header may be a credential under any name, and what a key is made of may be printed.
-
-    Args:
-        name: The header's name in lower case.
-        value: Text, bytes, or an SDK's marker, which stands for itself by its class's name.
+    A gateway's header may be a credential under any name, and what a key is made of may be printed. `name` is in lower
+    case. An SDK's marker stands for itself by its class's name.
 
     Example:
         >>> describe_header("openai-beta", "assistants=v2"), describe_header("x-pat", b"s3cret")

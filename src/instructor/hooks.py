@@ -58,7 +58,7 @@ class HookName(enum.Enum):
 
 
 class AdaptedEvent(NamedTuple):
-    """A request that was changed because the model doesn't support what was asked.
+    """A request that was changed because the model doesn't support a part of it.
 
     Attributes:
         provider: The vendor.

@@ -15,13 +15,8 @@ def resolve_names(
     Hide both from type checkers, which would take every name for one that exists. Write imports under
     ``TYPE_CHECKING`` for them, and call this function in its ``else``.
 
-    Args:
-        package: The package's ``__name__``.
-        homes: The full name of the module that each public name is defined in; for a module of the package, its own.
-        explain: Called with a name that isn't there; returns a message that says what to use instead, or None.
-
-    Returns:
-        The two functions. The first sets the name on the package, so that it is called once for each.
+    `homes` has the full name of the module that defines each public name; for a module of the package, its own.
+    `explain` returns a message that says what to use instead of a name that isn't there, or None.
 
     Example:
         >>> import instructor

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
     from typing_extensions import TypeForm
 
+    from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
 
@@ -40,6 +41,9 @@ def call_keywords(
     token_budget: int | None = None,
     max_seconds: float | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
+    autodetect_images: bool = False,
+    media_policy: FetchPolicy | None = None,
+    cache_pace: Literal["recorded"] | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -48,7 +52,7 @@ def call_keywords(
         messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
         max_retries: How often to ask again after an invalid answer, default 3; a `Retries`, which also says how often
             failed requests are sent again; or a tenacity ``Retrying``, which then decides about both.
-        context: Given to validators, and to Jinja2 templates in the messages.
+        context: For validators, and for Jinja2 templates in the messages.
         strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
         hooks: Handlers for this call, beside the client's.
         cache: A store for this call in place of the client's; None for none.
@@ -59,6 +63,11 @@ def call_keywords(
         max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
             or ``"collect"``, which skips it and keeps it in the stream's ``invalid``. Such a stream is not stored.
+        autodetect_images: Whether texts in the messages that are data URIs, URLs of media or paths of media files are
+            sent as what they stand for. Don't use it with a stranger's texts, which could name your files.
+        media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
+        cache_pace: ``"recorded"`` for a stream that comes from the cache at the pace at which it came from the provider,
+            where the live stream was asked for with it too: only then is the pace stored. Default: at once.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

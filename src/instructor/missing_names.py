@@ -9,38 +9,26 @@ from collections.abc import Mapping
 from typing import Final
 
 _CLIENT = "from_openai(client), from_anthropic(client) or from_genai(client), which return a client with create()"
-_PROVIDER = 'from_provider("{0}/model")'
+_FACTORIES = "cerebras cohere databricks deepseek fireworks groq mistral openrouter perplexity together vertexai xai"
+"""Vendors whose factory of 1.x did what `from_provider` does."""
 _SCHEMA = "create(response_model=YourModel) with a plain pydantic model"
 _SENT = 'a handler of the event "completion:kwargs", which receives the whole request'
-_MEDIA = "content parts in the provider's own form, such as {'type': 'image_url', ...}"
 _BATCH = "the command `instructor extract`, or create() in threads or tasks"
 _VALIDATOR = "a pydantic validator that calls a client of its own"
 
 INSTEAD: Final[Mapping[str, str]] = {
-    "Audio": _MEDIA,
+    f"from_{name}": f'from_provider("{name}/model")' for name in _FACTORIES.split()
+} | {
     "BatchJob": _BATCH,
     "BatchProcessor": _BATCH,
     "BatchRequest": _BATCH,
     "FinetuneFormat": "instructor_cache or a handler of `completion:response`, and write the file yourself",
-    "Image": _MEDIA,
     "Instructions": "instructor_cache or a handler of `completion:response`, and write the file yourself",
     "Provider": "the vendor's name as text, as in from_provider",
     "from_anyscale": "from_openai(client) with the service's base URL",
     "from_bedrock": "from_anthropic(anthropic.AnthropicBedrock()) for Claude",
-    "from_cerebras": _PROVIDER.format("cerebras"),
-    "from_cohere": _PROVIDER.format("cohere"),
-    "from_databricks": _PROVIDER.format("databricks"),
-    "from_deepseek": _PROVIDER.format("deepseek"),
-    "from_fireworks": _PROVIDER.format("fireworks"),
     "from_gemini": 'from_genai(client) or from_provider("google/model")',
-    "from_groq": _PROVIDER.format("groq"),
-    "from_mistral": _PROVIDER.format("mistral"),
-    "from_openrouter": _PROVIDER.format("openrouter"),
-    "from_perplexity": _PROVIDER.format("perplexity"),
-    "from_together": _PROVIDER.format("together"),
-    "from_vertexai": _PROVIDER.format("vertexai"),
     "from_writer": "from_openai(client) with the service's base URL",
-    "from_xai": _PROVIDER.format("xai"),
     "v2": "the names of the package itself",
 }
 

@@ -26,7 +26,7 @@ class _ModeType(enum.EnumMeta):
 
 
 class Mode(enum.Enum, metaclass=_ModeType):
-    """How a provider is asked for an answer of a given type.
+    """How a provider is asked for a typed answer.
 
     Without ``mode=`` each call uses the best mode of its model. Choose one yourself to compare modes, or for a server
     that supports less than its model's table says: ``from_provider(..., mode=Mode.JSON)``.
@@ -129,15 +129,8 @@ _LEGACY_VALUES: Mapping[str, str] = {
 def resolve_mode(mode: Mode | str) -> Mode:
     """Turn what a user may write for a mode into a `Mode`.
 
-    Args:
-        mode: A `Mode`, its value (``"tool_call"``), its name (``"TOOLS"``), or a name or value of 1.x
-            (``"ANTHROPIC_TOOLS"``), which warns. Upper and lower case count alike.
-
-    Returns:
-        The mode.
-
-    Raises:
-        ModeError: The name is unknown.
+    It may be a `Mode`, its value (``"tool_call"``), its name (``"TOOLS"``), or a name or value of 1.x
+    (``"ANTHROPIC_TOOLS"``), which warns. Upper and lower case count alike.
 
     Example:
         >>> resolve_mode("json_schema")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from instructor.cache.store import BaseCache
     from instructor.hooks import Hooks
+    from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
 
 
@@ -41,6 +42,9 @@ class Options:
     token_budget: int | None = None
     max_seconds: float | None = None
     on_invalid: Literal["raise", "skip", "collect"] | None = None
+    autodetect_images: bool = False
+    media_policy: FetchPolicy | None = None
+    cache_pace: Literal["recorded"] | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))
@@ -48,11 +52,7 @@ _NONE = Options()
 
 
 def split_options(keywords: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
-    """Take our own keywords out of a call's.
-
-    Returns:
-        The options, and the arguments for the SDK, in a dict of their own.
-    """
+    """Take our own keywords out of a call's. Returns them, and the arguments for the SDK in a dict of their own."""
     if keywords.keys().isdisjoint(OPTION_NAMES):
         return _NONE, dict(keywords)
     own = {name: value for name, value in keywords.items() if name in OPTION_NAMES}

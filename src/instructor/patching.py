@@ -10,6 +10,7 @@ from instructor.client import AsyncInstructor, Instructor
 from instructor.describing import warn_caller
 from instructor.exceptions import ClientError
 from instructor.factory import assemble
+from instructor.messages import Completion, ResponseModel
 from instructor.mode import Mode
 from instructor.providers.callables import adapt_callable
 
@@ -17,20 +18,20 @@ _ORIGINAL = "__instructor_original__"
 
 
 def from_litellm(
-    completion: Callable[..., Any],
+    completion: Callable[..., Completion],
     mode: Mode | str | None = None,
     *,
     model: str | None = None,
     async_client: bool | None = None,
     provider: str = "litellm",
-    **kwargs: Any,
-) -> Any:
+    **kwargs: object,
+) -> Completion:
     """Make a client from LiteLLM's functions, or from any other that takes and returns what OpenAI's chat API does.
 
     Args:
         completion: ``litellm.completion``, ``litellm.acompletion``, the same methods of a ``Router``, or your own
             function. It is called with keywords: ``model``, ``messages``, ``tools`` ...
-        mode: How the model is asked for an answer of a given type. Default: by tool calls.
+        mode: How the model is asked for an answer of a type. Default: by tool calls.
         model: The model of calls that name none, with LiteLLM's own prefix.
         async_client: Not needed: a coroutine function makes an `AsyncInstructor`.
         provider: The vendor's name, for events.
@@ -55,20 +56,22 @@ def from_litellm(
     return assemble(adapter, vendor, mode, model, kwargs)
 
 
-def original_of(function: Any) -> Any:
+def original_of(function: Any) -> Completion:
     """The function below one that `patch` returned; any other as it is."""
     return getattr(function, _ORIGINAL, function)
 
 
 @overload
-def patch(client: Any, create: None = None, mode: Mode | str | None = None, provider: Any = None) -> Any: ...
+def patch(client: Any, create: None = None, mode: Mode | str | None = None, provider: object = None) -> Completion: ...
 @overload
 def patch(
-    client: None = None, *, create: Callable[..., Any], mode: Mode | str | None = None, provider: Any = None
-) -> Callable[..., Any]: ...
+    client: None = None, *, create: Callable[..., Completion], mode: Mode | str | None = None, provider: object = None
+) -> Callable[..., Completion]: ...
 
 
-def patch(client: Any = None, create: Any = None, mode: Mode | str | None = None, provider: Any = None) -> Any:
+def patch(
+    client: Any = None, create: Any = None, mode: Mode | str | None = None, provider: object = None
+) -> Completion:
     """Let ``client.chat.completions.create``, or a function like it, take a ``response_model``.
 
     For new programs `from_openai` is better: it leaves the SDK's client as it is, and has all methods.
@@ -97,26 +100,30 @@ def patch(client: Any = None, create: Any = None, mode: Mode | str | None = None
     return _make_function(maker, function)
 
 
-def apatch(client: Any, mode: Mode | str | None = None) -> Any:
+def apatch(client: Any, mode: Mode | str | None = None) -> Completion:
     """`patch` for an asynchronous client, under its name of 0.x."""
     warn_caller("apatch() is an old name: patch() takes asynchronous clients too.", DeprecationWarning)
     return patch(client, mode=mode)
 
 
-def _make_function(maker: Instructor | AsyncInstructor, function: Callable[..., Any]) -> Callable[..., Any]:
+def _make_function(
+    maker: Instructor | AsyncInstructor, function: Callable[..., Completion]
+) -> Callable[..., Completion]:
     if isinstance(maker, AsyncInstructor):
 
         @functools.wraps(function)
         async def create_async(
-            response_model: Any = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
-        ) -> Any:
+            response_model: ResponseModel = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
+        ) -> Completion:
             return await maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
-        made: Callable[..., Any] = create_async
+        made: Callable[..., Completion] = create_async
     else:
 
         @functools.wraps(function)
-        def create(response_model: Any = None, messages: Any = None, max_retries: Any = 1, **keywords: Any) -> Any:
+        def create(
+            response_model: ResponseModel = None, messages: Any = None, max_retries: Any = 1, **keywords: Any
+        ) -> Completion:
             return maker.create(response_model, messages, max_retries=max_retries, **keywords)
 
         made = create

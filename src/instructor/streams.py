@@ -6,7 +6,7 @@ import collections.abc
 import typing
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 from instructor.engine.call import Call
 from instructor.engine.drive import Sender
@@ -14,7 +14,7 @@ from instructor.engine.drive_stream import drive_stream, drive_stream_async
 from instructor.engine.question import stream_answer
 from instructor.engine.showing import InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Completion, ResponseModel
+from instructor.messages import Completion, ResponseModel, Value
 from instructor.streaming.partial import shape_of, whole_of
 from instructor.usage import Usage
 
@@ -62,7 +62,7 @@ class Stream(_Opened, Generator[T, None, None], Generic[T]):
         User(name='Anna', age=25)
     """
 
-    def __init__(self, call: Call[Any], sender: Sender) -> None:
+    def __init__(self, call: Call[Value], sender: Sender) -> None:
         self._outcome = outcome_of(call)
         self._values: Generator[T, None, None] = drive_stream(stream_answer(call), sender)
 
@@ -93,7 +93,7 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
     Awaiting it returns itself, because methods of 1.x that return a stream are awaited at times.
     """
 
-    def __init__(self, call: Call[Any], sender: Sender) -> None:
+    def __init__(self, call: Call[Value], sender: Sender) -> None:
         self._outcome = outcome_of(call)
         self._values: AsyncGenerator[T, None] = drive_stream_async(stream_answer(call), sender)
 
@@ -122,7 +122,7 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
         return self
 
 
-def outcome_of(call: Call[Any]) -> Outcome:
+def outcome_of(call: Call[Value]) -> Outcome:
     """What becomes known of a streamed call."""
     return Outcome() if call.showing is None else call.showing.outcome
 
@@ -155,7 +155,7 @@ def want_partial(response_model: ResponseModel) -> Wanted:
     return Wanted(model, show)
 
 
-def want_items(response_model: ResponseModel, on_invalid: OnInvalid | None) -> Wanted:
+def want_items(response_model: ResponseModel, on_invalid: object) -> Wanted:
     """Read what `create_iterable` was asked for: the type of an item, or ``Iterable[...]`` of it."""
     from instructor.engine.response_type import item_validator
 
@@ -165,13 +165,13 @@ def want_items(response_model: ResponseModel, on_invalid: OnInvalid | None) -> W
     validate = item_validator(item)
 
     def show(strict: bool, context: Mapping[str, Any] | None) -> Showing:
-        return Items(lambda text: validate(text, strict, context), on_invalid or "raise")
+        return Items(lambda text: validate(text, strict, context), cast("OnInvalid", on_invalid or "raise"))
 
     whole: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
     return Wanted(whole, show)
 
 
-def want_stream(response_model: ResponseModel, on_invalid: OnInvalid | None) -> Wanted:
+def want_stream(response_model: ResponseModel, on_invalid: object) -> Wanted:
     """Read what ``create(stream=True)`` was asked for: items for a list or an iterable, else partial objects."""
     return want_partial(response_model) if item_of(response_model) is None else want_items(response_model, on_invalid)
 

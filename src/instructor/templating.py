@@ -42,15 +42,8 @@ def render_messages(messages: Messages, context: Mapping[str, object] | None) ->
 
     Use templates to keep a prompt apart from its data. The response model's validators receive the same context.
 
-    Args:
-        messages: The conversation; it is not changed.
-        context: Names and values. Without any, texts are not templates: braces stay as they are.
-
-    Returns:
-        A new conversation. A variable that the context lacks stays as written, and a warning names it.
-
-    Raises:
-        ConfigurationError: A text is not a valid template.
+    Without a context texts are not templates: braces stay as they are. A variable that the context lacks stays as
+    written, and a warning names it.
 
     Example:
         >>> render_messages([{"role": "user", "content": "Find {{ thing }}"}], {"thing": "dates"})

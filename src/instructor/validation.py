@@ -10,14 +10,16 @@ from typing import Any, cast
 from instructor.cache.store import BaseCache
 from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.retry import make_retry_policy
+from instructor.engine.showing import Pace
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
+from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import find_misspelt, suggest_keyword
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
-_CALL_KEYWORDS = ("messages", "response_model", "cache", "stream")
+_CALL_KEYWORDS = ("messages", "response_model", "cache", "stream", "autodetect_images")
 """Keywords that belong to one call and can't be defaults."""
 _CLIENT_KEYWORDS = ("mode", "async_client")
 """Keywords that belong to a client and can't differ from call to call."""
@@ -113,6 +115,20 @@ def check_max_seconds(max_seconds: object) -> float | None:
     raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
 
 
+def check_detection(autodetect_images: object) -> bool:
+    """Return whether texts are looked at for media."""
+    if isinstance(autodetect_images, bool) or autodetect_images is None:
+        return bool(autodetect_images)
+    raise refuse("autodetect_images", autodetect_images, "True or False")
+
+
+def check_media_policy(media_policy: object) -> FetchPolicy:
+    """Return what may be fetched."""
+    if media_policy is None or isinstance(media_policy, FetchPolicy):
+        return media_policy or DEFAULT_POLICY
+    raise refuse("media_policy", media_policy, "an instructor.media.FetchPolicy")
+
+
 def check_model(model: object, default: str | None, provider: str) -> str:
     """Return a model's name: the call's, or the client's where the call names none."""
     name = default if model is None else model
@@ -132,6 +148,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_context(defaults.get("context"))
     check_strict(defaults.get("strict"))
     check_budget(defaults.get("token_budget"))
+    check_media_policy(defaults.get("media_policy"))
     if defaults.get("max_retries") is not None:
         make_retry_policy(defaults["max_retries"])
     check_max_seconds(defaults.get("max_seconds"))
@@ -154,6 +171,15 @@ def check_timeout(timeout: object) -> None:
         raise refuse("timeout", timeout, "seconds as a number above 0, such as 30")
 
 
+def check_pace(pace: object) -> Pace | None:
+    """Return what notes the pace of a stream; None for a stream at once."""
+    if pace is None:
+        return None
+    if pace != "recorded":
+        raise refuse("cache_pace", pace, '"recorded", or leave it out')
+    return Pace()
+
+
 def check_arguments(arguments: Request) -> Request:
     """Return the arguments for the provider."""
     check_names(arguments)
@@ -164,7 +190,10 @@ def check_arguments(arguments: Request) -> Request:
                 f'Pass it when you make the client: from_provider("vendor/model", {name}=...).'
             )
     if arguments.get("stream"):
-        raise ConfigurationError("create() returns whole answers and takes no stream=True. Leave stream out.")
+        raise ConfigurationError(
+            "create_with_completion() waits for the whole answer and takes no stream=True. Use create_partial() or "
+            "create_iterable(): once their stream is at its end, its attribute `completion` has the completion."
+        )
     arguments.pop("stream", None)
     return arguments
 
@@ -178,7 +207,8 @@ def check_messages(messages: object, arguments: Request) -> Messages:
         messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
     if messages is None:
         raise _missing_messages(arguments)
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+    is_list = type(messages) is list  # as most are: abstract classes take long to say so
+    if not is_list and (isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence)):
         raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
     if not messages:
         raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")

@@ -84,7 +84,7 @@ def test_coroutines_of_threads_all_run_in_one_loop() -> None:
 
 @in_both_worlds
 @pytest.mark.parametrize(("given", "told"), [(None, None), (60, 60), (0.2, 1), (59.01, 60), (1e300, 315_360_000)])
-def test_a_store_is_told_whole_seconds_rounded_up_and_ten_years_at_most(
+def test_a_store_gets_whole_seconds_rounded_up_and_ten_years_at_most(
     in_task: bool, given: float | None, told: int | None
 ) -> None:
     store = Plain()
@@ -105,7 +105,7 @@ def test_a_failing_store_raises_one_kind_of_error_that_says_what_to_do(kind: typ
 
 @in_both_worlds
 @pytest.mark.parametrize("kind", [Plain, Coroutine])
-def test_a_store_that_hangs_is_given_up_after_its_timeout(kind: type[Plain], in_task: bool) -> None:
+def test_a_store_that_hangs_is_abandoned_after_its_timeout(kind: type[Plain], in_task: bool) -> None:
     release = threading.Event()
     store = kind(release.wait if kind is Plain else lambda: asyncio.sleep(1000))
     store.timeout = 0.02
@@ -318,7 +318,7 @@ def test_counters_add_up_over_threads() -> None:
     assert (handle.stats().misses, handle.stats().writes) == (4000, 8000)
 
 
-def test_counters_are_told_though_the_size_is_not() -> None:
+def test_counters_are_known_though_the_size_is_not() -> None:
     class Sized(Plain):
         abilities = frozenset({"sized"})
 

@@ -690,6 +690,23 @@ def test_a_memo_leads_to_the_key_that_the_builder_makes(one: Any, context: Any, 
             memo.remember(encoding, key)
 
 
+@given(st.dictionaries(st.text(st.sampled_from("\0aé"), max_size=3), RICH | st.text(max_size=3), max_size=3))
+def test_the_builder_makes_the_digest_of_the_public_function_for_messages_alone(message: dict[str, Any]) -> None:
+    builder = KeyBuilder({"mode": "TOOLS", "wire": "openai_chat"})
+    schema = canonical_text(schema_of(User), "schema")
+    messages = [{"role": "user", "content": "Hi."}, message]
+    key, _ = builder.key(schema, '["shape"]', "m", messages, None, True, None, {})
+    assert key == make_cache_key(
+        messages=messages,
+        model="m",
+        response_model=User,
+        mode=Mode.TOOLS,
+        wire="openai_chat",
+        format=FORMAT,
+        shape=["shape"],
+    )
+
+
 @given(RICH)
 def test_the_builder_makes_the_digest_of_the_public_function(value: Any) -> None:
     builder = KeyBuilder({"mode": "TOOLS", "provider": "openai", "endpoint": None})

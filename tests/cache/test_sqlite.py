@@ -124,6 +124,36 @@ def test_expired_entries_are_not_returned_and_are_removed_by_later_writes(cache:
     assert rows(cache) == 1
 
 
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 3_000_000])
+def test_a_value_of_any_length_comes_back_as_it_was_stored_until_it_expires(
+    cache: DiskCache, clock: Clock, size: int
+) -> None:
+    value = (b"0123456789" * size)[:size]
+    cache.set("key", b"older" * size, ttl=10)
+    cache.set("key", value, ttl=10)
+    assert cache.get("key") == value
+    clock.now += 10
+    assert cache.get("key") is None
+
+
+def test_a_long_value_that_another_connection_deletes_meanwhile_is_not_there(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.set("key", "x" * 100_000)
+    read = sqlite._fetch_large
+
+    def delete_first(*arguments: Any) -> Any:
+        with sqlite3.connect(cache.path) as other:
+            other.execute("DELETE FROM entry")
+        other.close()
+        return read(*arguments)
+
+    monkeypatch.setattr(sqlite, "_fetch_large", delete_first)
+    assert cache.get("key") is None
+    assert cache._local.connection
+    assert not cache._local.connection.raw.in_transaction
+
+
 def test_when_full_the_least_recently_used_entries_go(tmp_path: Path, clock: Clock) -> None:
     with DiskCache(tmp_path, size_limit=1 << 19) as cache:
         for number in range(300):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from instructor.cache import threads
 from instructor.cache.loop_thread import LoopThread
 from instructor.cache.threads import Workers
 from instructor.exceptions import CacheNotTriedError
@@ -32,33 +32,46 @@ async def test_waiting_for_a_thread_does_not_count_for_tasks() -> None:
     assert workers.hung == 0
 
 
-def test_a_store_is_not_late_because_its_thread_waits_for_the_interpreter(busy_threads: None) -> None:
-    workers = Workers()
-    # Each time it is ready to go on, it waits for its turn behind the busy threads, for far longer than it may run.
-    assert workers.run(lambda: [time.sleep(0.001) for _ in range(4)], 0.2) == [None] * 4
-    assert workers.hung == 0
+class SlowInterpreter:
+    """A lock and a clock of a process in which a thread that wakes gets its turn so many seconds late.
+
+    A job is over after so many looks at it.
+    """
+
+    def __init__(self, *, late: float, looks: int) -> None:
+        self.now, self.late, self.looks = 100.0, late, looks
+        self.waited = 0.0
+
+    def acquire(self, timeout: float) -> bool:
+        self.looks -= 1
+        self.waited += timeout
+        self.now += timeout + self.late
+        return self.looks <= 0
 
 
-@pytest.fixture
-def busy_threads() -> Iterator[None]:
-    """Five threads that compute, each for a tenth of a second at a time."""
-    before, over = sys.getswitchinterval(), threading.Event()
+def wait(interpreter: SlowInterpreter, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(threads, "monotonic", lambda: interpreter.now)
+    job = threads.Job(lambda: None, lambda: None)
+    job.began = interpreter.now
+    lock: Any = interpreter
+    threads._wait(job, lock, seconds)
 
-    def compute() -> None:
-        while not over.is_set():
-            sum(range(1000))
 
-    threads = [threading.Thread(target=compute) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    sys.setswitchinterval(0.1)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-        over.set()
-        for thread in threads:
-            thread.join()
+def test_a_store_is_not_late_because_its_thread_waits_for_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each thread of a thousand gets its turn five seconds late, and so does the one with the result.
+    wait(SlowInterpreter(late=5.0, looks=8), monkeypatch, 2.0)
+
+
+def test_a_store_that_hangs_is_late_in_a_process_that_is_responsive(monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreter = SlowInterpreter(late=0.001, looks=1000)
+    with pytest.raises(TimeoutError):
+        wait(interpreter, monkeypatch, 2.0)
+    assert 2.0 <= interpreter.waited < 2.6
+
+
+def test_a_store_that_hangs_is_given_up_in_a_busy_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TimeoutError):
+        wait(SlowInterpreter(late=5.0, looks=1000), monkeypatch, 2.0)
 
 
 async def test_a_result_that_is_there_is_not_late_because_the_loop_was_busy() -> None:

@@ -47,6 +47,6 @@ def test_a_module_in_the_current_directory_and_a_file_are_imported(where: str):
         ("os:getcwd", "not a response model"),
     ],
 )
-def test_what_is_wrong_with_a_name_is_told(name: str, message: str):
+def test_an_error_says_what_is_wrong_with_a_name(name: str, message: str):
     with pytest.raises(ConfigurationError, match=message):
         load_response_model(name)

@@ -74,7 +74,7 @@ def test_a_price_that_is_not_known_is_not_zero():
     assert stats.describe()["money_spent"] is None
 
 
-def test_the_time_left_is_told_by_the_speed_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch):
+def test_the_time_left_follows_from_the_speed_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch):
     clock = [0.0]
     monkeypatch.setattr("instructor.cli.run_stats.time.monotonic", lambda: clock[0])
     stats = RunStats(total=1200, _began=0.0)

@@ -97,7 +97,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field(tmp_path: Path, encodin
         ("{not json\n", "{not json"),
     ],
 )
-def test_the_format_is_told_by_the_content_where_the_name_does_not_say(tmp_path: Path, content: str, data: object):
+def test_the_format_follows_from_the_content_where_the_name_does_not_say(tmp_path: Path, content: str, data: object):
     assert read(tmp_path, "input", content)[0].data == data
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from instructor import (
     current_attempt,
 )
 from instructor.engine.effects import Check
+from instructor.engine.plan import Plans
 from instructor.engine.question import answer
 from instructor.exceptions import AsyncValidationError, ConfigurationError, InstructorRetryException
 from instructor.testing import ScriptedAdapter
@@ -78,7 +81,7 @@ async def test_a_refused_answer_is_asked_for_again_and_only_the_fault_is_shown(a
     adapter, client = make_client(team, {"lead": {"name": "ann"}}, asynchronous=asynchronous)
     assert await settle(client.create(Team, HELLO)) == Team(lead=User(name="Ann"))
     shown = adapter.requests[1]["messages"][-1]["content"]
-    assert '- members.1.name: Value error, bad is taken (given: "bad")' in shown
+    assert '- members.1.name: Value error, bad is taken (input: "bad")' in shown
     assert "- -" not in shown
     assert "lead" not in shown
 
@@ -289,3 +292,20 @@ def test_a_validator_sees_the_attempt_and_its_context_stays_the_callers() -> Non
     assert numbers == [(1, False), (2, False), (3, True), None]
     assert all(given == context for _, given in seen)
     assert instructor.current_attempt() is None
+
+
+@pytest.mark.usefixtures("clean_heap")
+def test_no_plan_keeps_a_model_with_asynchronous_validators_alive() -> None:
+    class Fleeting(BaseModel):
+        name: str
+
+        @async_field_validator("name")
+        async def keep(self, name: str) -> str:
+            return name if __class__ else ""  # a method that holds its class, as one with super() does
+
+    plans = Plans()
+    assert plans.make(Fleeting).awaits
+    reference = weakref.ref(Fleeting)
+    del Fleeting
+    gc.collect()
+    assert reference() is None

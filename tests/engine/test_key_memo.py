@@ -52,7 +52,7 @@ def test_an_encoding_tells_apart_whatever_differs_in_type_or_value(
 
 
 @given(PLAIN, st.dictionaries(st.text(max_size=3), PLAIN, max_size=2))
-def test_an_encoding_is_a_copy_of_what_was_said(messages: Any, keywords: Any) -> None:
+def test_an_encoding_is_a_copy_of_messages_and_keywords(messages: Any, keywords: Any) -> None:
     encoding = encode(7, messages, keywords)
     assert encoding is not None
     assert decode(encoding) == (messages, keywords)

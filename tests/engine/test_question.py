@@ -101,7 +101,7 @@ def test_a_miss_reads_claims_sends_and_writes_in_this_order() -> None:
     assert handle_of(call).counted == {"misses": 1, "writes": 1}
 
 
-def test_every_event_is_told_once_and_in_order() -> None:
+def test_every_event_is_emitted_once_and_in_order() -> None:
     call = make_call(hooks=every_hook())
     steps = Steps(answer(call))
     answers = {Read: None, Claim: lease(), Send: completion(JASON), Write: True, Emit: None}
@@ -122,7 +122,7 @@ def test_every_event_is_told_once_and_in_order() -> None:
     ]
 
 
-def test_a_hit_is_told_with_what_it_saves() -> None:
+def test_the_event_of_a_hit_has_what_it_saves() -> None:
     steps = Steps(answer(make_call(hooks=every_hook())))
     tell = steps.give(encode_entry(ENTRY))
     assert isinstance(tell, Emit)
@@ -144,7 +144,7 @@ def test_a_hit_is_told_with_what_it_saves() -> None:
         event.key = "other"
 
 
-def test_handlers_are_given_a_copy_of_the_request() -> None:
+def test_handlers_receive_a_copy_of_the_request() -> None:
     steps = Steps(answer(make_call(hooks=every_hook(), key=None)))
     assert isinstance(steps.effect, Emit)
     steps.effect.details["messages"][0]["content"] = "edited"
@@ -300,7 +300,7 @@ def test_a_waiter_that_does_not_share_its_leaders_error_asks_alone_at_once() -> 
     assert isinstance(land(make_call(), Landed(error=RuntimeError("boom"), source="other")).effect, Send)
 
 
-def test_a_waiter_stores_what_its_leader_was_told_not_to() -> None:
+def test_a_waiter_stores_what_its_leader_does_not() -> None:
     steps = land(make_call(ttl=60.0), Landed(Answer(Live(None), ENTRY, is_kept=False)))
     assert isinstance(steps.effect, Write)
     assert decode_entry(steps.effect.text, KEY).expires == 1060.0
@@ -509,7 +509,7 @@ def test_an_answer_that_cannot_be_found_is_asked_for_again() -> None:
     assert steps.value.name == "Jason"
 
 
-def test_the_error_hooks_are_told_how_far_the_attempts_are() -> None:
+def test_the_error_hooks_receive_how_far_the_attempts_are() -> None:
     call = make_call(hooks=every_hook(), key=None, max_retries=1)
     steps = Steps(answer(call))
     told = []

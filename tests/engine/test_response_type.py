@@ -38,7 +38,7 @@ from instructor.cache.memory import AutoCache
 from instructor.cache.sqlite import DiskCache
 from instructor.client import Instructor
 from instructor.engine.plan import MOST_ANNOTATIONS, Plans
-from instructor.engine.response_type import make_response_type
+from instructor.engine.response_type import Items, make_response_type
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 from instructor.mode import Mode
@@ -204,7 +204,7 @@ KINDS: list[tuple[Any, Any, Any]] = [
     (Plain | None, {"content": {"name": "x"}}, Plain(name="x")),
     (list[Plain], {"content": [{"name": "x"}]}, [Plain(name="x")]),
     (list[Plain], {"content": []}, []),
-    (Iterable[Plain], {"content": [{"name": "x"}]}, [Plain(name="x")]),
+    (Iterable[Plain], {"content": [{"name": "x"}]}, Items([Plain(name="x")])),
     (dict[str, int], {"content": {"a": 1}}, {"a": 1}),
     (tuple[int, str], {"content": [1, "a"]}, (1, "a")),
     (set[int], {"content": [1, 2]}, {1, 2}),
@@ -322,7 +322,7 @@ def annotated(metadata: Any) -> Any:
     return Annotated[int, metadata]
 
 
-def test_annotations_that_python_calls_equal_are_told_apart() -> None:
+def test_annotations_that_python_calls_equal_have_plans_of_their_own() -> None:
     plans = Plans()
     for one, other in [
         (Cat | Dog, Dog | Cat),
@@ -336,7 +336,7 @@ def test_annotations_that_python_calls_equal_are_told_apart() -> None:
     assert plans.make(Annotated[int, Field(gt=0)]) is not plans.make(Annotated[int, Field(gt=1)])
 
 
-def test_metadata_that_is_equal_only_by_a_users_word_is_told_apart() -> None:
+def test_metadata_that_is_equal_only_by_a_users_word_has_a_plan_of_its_own() -> None:
     @dataclasses.dataclass
     class Hint:
         text: str = dataclasses.field(repr=False, compare=False)

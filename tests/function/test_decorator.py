@@ -292,7 +292,10 @@ async def test_an_error_holds_for_callers_of_one_function_only(disk: DiskCache) 
         return extract
 
     broken, fine = Service(works=False), Service(works=True)
-    tasks = [asyncio.create_task(make(service)()) for service in (broken, fine)]
+    leader = asyncio.create_task(make(broken)())
+    while not handle_of(disk).flights._flights:
+        await asyncio.sleep(0)
+    tasks = [leader, asyncio.create_task(make(fine)())]
     while not count_waiters(disk):
         await asyncio.sleep(0)
     broken.go.set()

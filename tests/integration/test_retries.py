@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import Any
 
@@ -116,10 +117,28 @@ async def test_a_timeout_says_so(vendor: str, async_client: bool, reply_server: 
     reply_server.release()
 
 
-def test_a_name_that_is_not_known_is_named() -> None:
+def test_a_name_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_nothing(host: object, *_: object, **__: object) -> None:
+        assert host in ("nowhere.invalid", b"nowhere.invalid")
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", find_nothing)
     client = from_provider("openai/m", base_url="http://nowhere.invalid/v1", api_key="k")
     with pytest.raises(InstructorRetryException, match=r"Nothing answers at http://nowhere\.invalid/v1/chat"):
         client.create(User, MESSAGES, max_retries=instructor.Retries(requests=0))
+
+
+def test_a_stream_that_breaks_before_its_first_value_counts_as_a_failed_request(reply_server: ReplyServer) -> None:
+    delta = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [delta]}
+    whole = f"data: {json.dumps(chunk)}\n\n" + ": nothing yet\n" * 1000
+    broken = Reply(whole, headers={"Content-Type": "text/event-stream"}, fault="truncate")
+    reply_server.script(broken, broken, Reply("no more", status=400))
+    before = len(reply_server.requests)
+    client = from_provider("openai/m", base_url=reply_server.url, api_key="k")
+    with pytest.raises(InstructorRetryException, match="asked 2 times"):
+        list(client.create_partial(User, MESSAGES, max_retries=Retries(requests=1, wait=0)))
+    assert len(reply_server.requests) - before == 2
 
 
 def test_no_limit_changes_the_key(reply_server: ReplyServer) -> None:

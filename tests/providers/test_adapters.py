@@ -389,7 +389,7 @@ def test_a_client_of_another_kind_is_refused_with_advice(factory, wrong):
 def test_a_port_shows_no_key():
     port = port_of("openai/m", api_key=KEY)
     assert KEY not in repr(port)
-    assert anthropic_port.CODEC is port_of("anthropic/m", api_key=KEY)._codec
+    assert anthropic_port.CODEC is port_of("anthropic/m", api_key=KEY).dump.__self__
 
 
 ACCOUNT = {"OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj-1", "OPENAI_CUSTOM_HEADERS": "X-Tenant: t1"}

@@ -57,7 +57,7 @@ def test_members_of_http_options_are_checked_too(member, value):
 
 
 @pytest.mark.parametrize("value", ["false", "xxx", "", 0, 1, None, [], object()])
-def test_async_or_not_is_said_by_true_or_false_only(value):
+def test_async_client_takes_true_or_false_only(value):
     with pytest.raises(ConfigurationError, match=r"async_client= is .*Pass True or False"):
         from_provider("openai/m", async_client=value)
     with pytest.raises(ConfigurationError, match=r"use_async= is .*Pass True or False"):

@@ -157,7 +157,7 @@ async def test_an_async_function_is_awaited(registry: None):
         instructor.from_provider("acme/small")
 
 
-def test_what_a_registered_vendor_needs_is_said(acme: ReplyServer, monkeypatch):
+def test_an_error_names_what_a_registered_vendor_needs(acme: ReplyServer, monkeypatch):
     monkeypatch.delenv("ACME_KEY", raising=False)
     client = instructor.from_provider("acme/small")
     with pytest.raises(ConfigurationError, match=r"acme needs a key .*ACME_KEY.*https://acme.example/docs"):

@@ -103,7 +103,7 @@ def test_a_change_of_the_response_model_makes_another_key(run):
     assert run("native_caching/cache_key", before=FIRST) != run("native_caching/cache_key", before=changed)
 
 
-def test_a_cache_written_by_the_user_is_used_and_given_the_ttl(run, john: Aimock, valkey: Valkey):
+def test_a_cache_written_by_the_user_is_used_and_gets_the_ttl(run, john: Aimock, valkey: Valkey):
     look = CREATE_TWICE.replace("response_model=User", "response_model=User, cache_ttl=3600") + (
         "(key,) = redis_cache.redis.keys()\nprint(redis_cache.redis.ttl(key))\n"
     )

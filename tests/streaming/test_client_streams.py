@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from instructor import AsyncInstructor, AutoCache, Instructor, Mode, Partial
-from instructor.exceptions import InstructorRetryException
+from instructor.exceptions import ConfigurationError, InstructorRetryException
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 
@@ -126,3 +126,38 @@ async def test_tasks_stream_alike() -> None:
     assert live == again
     assert live[-1] == await client.create(User, MESSAGES)
     assert len(adapter.requests) == 1
+
+
+def test_a_wire_that_does_not_stream_is_named_before_anything_is_sent() -> None:
+    class Plain:
+        """A wire of somebody else's, made before there were streams."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "streaming":
+                raise AttributeError(name)
+            return getattr(OPENAI_CHAT, name)
+
+    adapter = ScriptedAdapter([ANNA, ANNA])
+    client: Any = Instructor(adapter, wires={Mode.TOOLS: Plain()}, mode=Mode.TOOLS, model="m")  # type: ignore[dict-item]
+    with pytest.raises(ConfigurationError, match="Answers of scripted can't be streamed"):
+        list(client.create_partial(User, MESSAGES))
+    assert adapter.requests == []
+    assert client.create(User, MESSAGES).age == 25
+
+
+def test_a_stream_that_breaks_is_an_error_of_the_request_and_not_of_the_answer() -> None:
+    def broken(request: Any) -> Any:
+        raise ConnectionResetError("gone")
+
+    class Breaking(ScriptedAdapter):
+        def send(self, operation: str, request: Any) -> Any:
+            chunks = super().send(operation, request)
+            return (broken(request) if number == 3 else chunk for number, chunk in enumerate(chunks))
+
+    client: Any = Instructor(Breaking([ANNA]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m")
+    told: list[str] = []
+    client.on("completion:error", lambda error: told.append(f"request: {error}"))
+    client.on("parse:error", lambda error: told.append(f"answer: {error}"))
+    with pytest.raises(InstructorRetryException, match="gone"):
+        list(client.create_partial(User, MESSAGES))
+    assert told == ["request: gone"]

@@ -50,7 +50,7 @@ def test_json_in_the_text_is_the_answer_only_where_nothing_was_called():
 
 
 @given(CALLED)
-def test_each_call_is_told_something_and_the_error_is_always_told(called):
+def test_each_call_has_a_result_and_one_has_the_error(called):
     told = tell_calls(called, ["User"], "Bad.")
     assert len(told) == len(called)
     ours = match_names(called, ["User"])
@@ -59,7 +59,7 @@ def test_each_call_is_told_something_and_the_error_is_always_told(called):
 
 
 @given(CALLED)
-def test_of_several_tools_every_call_of_ours_is_told_the_error(called):
+def test_of_several_tools_every_call_of_ours_has_the_error_as_its_result(called):
     told = tell_calls(called, ["User", "Order"], "Bad.")
     ours = match_names(called, ["User", "Order"])
     assert ["Bad." in text for text in told] == [bool(name) or not any(ours) for name in ours]

@@ -192,7 +192,7 @@ def test_what_is_not_whole_is_an_error(wire: Any, body: Any, kind: type[Exceptio
         wire.check(receive(wire, body))
 
 
-def test_an_error_body_is_told_in_the_providers_words():
+def test_an_error_body_is_shown_in_the_providers_words():
     for wire in (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES):
         with pytest.raises(ProviderError, match="Overloaded"):
             wire.check(receive(wire, {"error": FAULT}))

@@ -18,6 +18,7 @@ from instructor.wires.content import say_call_again
 from instructor.wires.genai import GENAI as WIRE
 from instructor.wires.spec import ToolSpec
 from replies import google_client
+from streams import genai_events
 
 MODEL = "some-model"
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -79,6 +80,10 @@ class TestContract(WireContract):
 
     def empty(self, mode: Mode) -> types.GenerateContentResponse:
         return complete()
+
+    def chunks(self, completion: types.GenerateContentResponse) -> list[types.GenerateContentResponse]:
+        body = completion.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return [types.GenerateContentResponse.model_validate(event) for event in genai_events(body)]
 
 
 @pytest.mark.newest_sdks  # older ones spell every name in camel case
@@ -271,7 +276,7 @@ class TestCachedContent:
             (ASK, {"tools": [WEATHER]}, "tools"),
         ],
     )
-    def test_what_the_api_does_not_allow_beside_it_is_said(self, messages: Any, arguments: Any, named: str):
+    def test_an_error_names_what_the_api_does_not_allow_beside_it(self, messages: Any, arguments: Any, named: str):
         for mode in (*WIRE.modes, None):
             with pytest.raises(ConfigurationError, match=named):
                 write(messages, mode, cached_content="cachedContents/1", **arguments)
@@ -465,7 +470,7 @@ class TestReask:
         told = [result["response"]["error"] for result in results]
         assert all("Wrong." in text and "User" in text for text in told)
 
-    def test_a_call_where_there_are_no_tools_is_told_to_answer_in_json(self):
+    def test_the_result_of_a_call_where_there_are_no_tools_asks_for_json(self):
         request = write(config={"cached_content": "cachedContents/1"})
         again = WIRE.reask(request, complete(call({}, "weather")), ValueError("Wrong."), Mode.TOOLS)
         told = again["contents"][-1]["parts"][0]["function_response"]

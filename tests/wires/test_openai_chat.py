@@ -18,6 +18,7 @@ from instructor.usage import Usage
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.spec import Binding, ToolSpec
+from streams import chat_events
 
 USAGE = {
     "prompt_tokens": 30,
@@ -81,6 +82,9 @@ class TestOpenAIChat(WireContract):
     def empty(self, mode):
         return complete({"role": "assistant", "content": None})
 
+    def chunks(self, completion):
+        return [*chat_events(completion.to_dict())]
+
 
 def send(request: dict[str, Any], answer: ChatCompletion) -> tuple[dict[str, Any], ChatCompletion]:
     """Send a request with the real SDK; return the JSON body that left it, and the completion that it made."""
@@ -115,7 +119,7 @@ def test_a_conversation_goes_through_the_real_sdk(mode):
         User.model_validate_json(OPENAI_CHAT.read(completion, mode, ["User"])[0].text)
     again, completion = send(OPENAI_CHAT.reask(request, completion, caught.value, mode), wrong)
     assert again["messages"][: len(body["messages"])] == body["messages"]
-    assert "name: Input should be a valid string (given: 1)" in again["messages"][-1]["content"]
+    assert "name: Input should be a valid string (input: 1)" in again["messages"][-1]["content"]
     assert {**again, "messages": None} == {**body, "messages": None}
 
 
@@ -399,7 +403,7 @@ def test_counts_what_vendors_say_of_their_tokens(used, counted):
     assert OPENAI_CHAT.usage(SimpleNamespace(usage=SimpleNamespace(**used) if used else None)) == counted
 
 
-def test_a_plain_completion_is_asked_for_as_the_caller_said():
+def test_a_plain_completion_is_asked_for_with_the_callers_arguments():
     messages = [{"role": "user", "content": "Hi."}]
     request = OPENAI_CHAT.write(messages, None, "gpt", {"tools": [function_tool("mine")]})
     assert request == {"model": "gpt", "messages": messages, "tools": [function_tool("mine")]}

@@ -16,6 +16,7 @@ from instructor.testing.wires import WireContract
 from instructor.usage import Usage
 from instructor.wires.openai_responses import OPENAI_RESPONSES
 from instructor.wires.spec import ToolSpec
+from streams import responses_events
 
 MODE = Mode.RESPONSES_TOOLS
 USAGE = {
@@ -73,6 +74,9 @@ class TestOpenAIResponses(WireContract):
     def empty(self, mode):
         return respond()
 
+    def chunks(self, completion):
+        return [*responses_events(completion.to_dict())]
+
 
 def write(arguments: dict[str, Any] | None = None, messages: Any = None, shape: ToolSpec = SHAPE, strict: bool = True):
     binding = OPENAI_RESPONSES.bind(shape, MODE, strict)
@@ -108,7 +112,7 @@ def test_a_conversation_goes_through_the_real_sdk():
 
 
 @pytest.mark.parametrize(("shape", "strict", "sent"), [(SHAPE, True, True), (SHAPE, False, False), (FREE, True, False)])
-def test_strictness_is_always_said(shape, strict, sent):
+def test_strictness_is_always_sent(shape, strict, sent):
     [tool] = write(shape=shape, strict=strict)["tools"]
     assert tool["strict"] is sent
     assert tool["type"] == "function"
@@ -318,7 +322,7 @@ def test_objects_of_any_kind_are_written_back():
     assert reask(response)[1] == call("{}")
 
 
-def test_a_plain_completion_is_asked_for_as_the_caller_said():
+def test_a_plain_completion_is_asked_for_with_the_callers_arguments():
     request = OPENAI_RESPONSES.write(
         [{"role": "user", "content": "Hi."}], None, "gpt", {"tools": [{"type": "web_search"}]}
     )

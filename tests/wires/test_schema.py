@@ -132,7 +132,7 @@ class Leaf(BaseModel):
     some: list[str] = Field(min_length=1)
 
 
-def test_what_anthropic_has_no_keyword_for_is_told_in_the_description():
+def test_what_anthropic_has_no_keyword_for_goes_into_the_description():
     properties = anthropic_schema(Leaf.model_json_schema())["properties"]
     assert properties["number"]["description"] == "maximum: 5, minimum: 1"
     assert properties["code"]["description"] == 'A code.\npattern: "^a"'
@@ -153,7 +153,7 @@ def test_recursion_many_unions_and_free_dicts_are_beyond_anthropics_subset(model
 
 
 @pytest.mark.parametrize("pattern", ["(?P<name>a)", "(?i)abc", r"\A\d+\z", "^(?!x)", r"\p{L}"])
-def test_a_pattern_in_the_syntax_of_one_language_is_told_in_the_description(pattern):
+def test_a_pattern_in_the_syntax_of_one_language_goes_into_the_description(pattern):
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
     told = strict_schema(schema)["properties"]["a"]
     assert told == {"type": "string", "description": f"pattern: {dump_json(pattern)}"}
@@ -173,7 +173,7 @@ def test_names_and_values_are_bounded_in_characters(length, fits):
     assert (strict_schema(schema) is not None) is fits
 
 
-def test_patterns_are_anchored_wherever_they_stand_and_told_where_they_cannot_be():
+def test_patterns_are_anchored_wherever_they_stand_or_described_where_they_cannot_be():
     schema = {
         "type": "object",
         "properties": {"pattern": {"type": "array", "items": {"type": "string", "pattern": r"\d"}}},
@@ -232,7 +232,7 @@ def test_nesting_deeper_than_ten_levels_is_refused(levels, fits):
     assert (strict_schema(schema) is not None) is fits
 
 
-def test_what_strict_mode_drops_is_told_in_the_description():
+def test_what_strict_mode_drops_goes_into_the_description():
     class Told(BaseModel):
         name: str = Field("Bo", min_length=2, description="A name.")
         site: AnyUrl

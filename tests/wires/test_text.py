@@ -58,10 +58,10 @@ def raised(text: str) -> str:
 
 def test_each_problem_is_one_line_with_place_message_and_input():
     assert raised('{"items": [{"price": 0}, {"price": null, "note": "bad"}]}').splitlines() == [
-        "- items.0.price: Input should be greater than 0 (given: 0)",
+        "- items.0.price: Input should be greater than 0 (input: 0)",
         "- items.0.note: Field required",
-        "- items.1.price: Input should be a valid integer (given: null)",
-        '- items.1.note: Value error, No bad notes. (given: "bad")',
+        "- items.1.price: Input should be a valid integer (input: null)",
+        '- items.1.note: Value error, No bad notes. (input: "bad")',
     ]
 
 
@@ -79,10 +79,10 @@ def test_broken_json_is_a_problem_of_the_whole_answer():
 def test_an_input_that_is_no_json_is_shown_all_the_same():
     with pytest.raises(ValidationError) as caught:
         Order.model_validate({"items": {1, 2}.__class__})
-    assert "given: <class 'set'>" in describe_error(caught.value)
+    assert "input: <class 'set'>" in describe_error(caught.value)
 
 
-def test_other_errors_are_told_by_their_message():
+def test_other_errors_are_described_by_their_message():
     assert describe_error(ValueError("Too short.")) == "Too short."
     assert describe_error(KeyError()) == "KeyError"
     errors = [ValueError("one"), ValueError("two")]

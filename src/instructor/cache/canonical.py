@@ -109,16 +109,7 @@ ARGUMENT = Form(sees_classes=True, sees_types=True)
 
 
 def canonical_text(value: object, path: str, form: Form = REQUEST) -> str:
-    """Write a value as the one JSON text that stands for it.
-
-    Args:
-        value: Any value in a call.
-        path: What to call the value in an error, such as ``"messages"``.
-        form: Which differences count.
-
-    Raises:
-        NoCanonicalFormError: As `canonical`.
-    """
+    """Write a value as the one JSON text that stands for it. `path` names it in an error, as in ``"messages"``."""
     return write_json(canonical(value, path, form))
 
 
@@ -129,9 +120,8 @@ def canonical(value: object, path: str = "value", form: Form = REQUEST, depth: i
     that begins with one gets a second, so the user's data never look like it. An object with a method
     ``__cache_key__`` has the form of what the method returns.
 
-    Raises:
-        NoCanonicalFormError: The value, or a member of it, has no such form: a function, an open file, an instance of
-            a class that is neither a dataclass nor a pydantic model and has no ``__cache_key__``. Or reading it raised.
+    Raises NoCanonicalFormError if the value, or a member of it, has no such form: a function, an open file, an instance
+    of a class that is neither a dataclass nor a pydantic model and has no ``__cache_key__``. Or if reading it raised.
 
     Example:
         >>> canonical((1.0, {"b": 2, "a": None}))

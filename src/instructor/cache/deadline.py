@@ -99,8 +99,7 @@ async def limit(awaitable: Awaitable[T], seconds: float | None) -> T:
 
     It runs in a task of its own: code that swallows its cancellation would otherwise keep its caller for ever.
 
-    Raises:
-        TimeoutError: It took longer, in a loop that was responsive; it is cancelled.
+    Raises TimeoutError, and cancels it, if it took longer in a loop that was responsive.
     """
     if seconds is None:
         return await awaitable

@@ -30,11 +30,8 @@ class Entry(NamedTuple):
     A tuple, because every cache hit on disk or over the network makes one.
 
     Attributes:
-        key: The key it was stored under.
         parts: The provider's answer as the wire format read it; empty for ``response_model=None``.
         completion_data: The SDK's completion as `pack_completion` wrote it; empty if it could not be written.
-        provider: The vendor asked.
-        model: The model asked.
         created: When the answer came, in Unix seconds.
         expires: When it stops being served, in Unix seconds; None for never.
         seconds: How long the live call took, all attempts together.
@@ -69,11 +66,7 @@ class Entry(NamedTuple):
 
     @property
     def completion(self) -> str:
-        """The SDK's completion as one line of JSON; empty if it could not be written.
-
-        Raises:
-            CacheEntryError: It is damaged.
-        """
+        """The SDK's completion as one line of JSON; empty if it could not be written."""
         if not self.completion_data:
             return ""
         body = self.completion_data[_PREFIX:]
@@ -93,9 +86,7 @@ def pack_completion(text: str) -> bytes:
 def encode_entry(entry: Entry) -> str:
     """Write an entry as text for a store.
 
-    Raises:
-        TypeError: A number is too large for JSON writers.
-        ValueError: A text has no UTF-8.
+    Raises TypeError for a number that is too large for JSON writers, and ValueError for a text that has no UTF-8.
     """
     usage = entry.usage
     texts = [part.text.encode() for part in entry.parts]
@@ -132,19 +123,14 @@ _ONE_PART = max(map(len, _TYPES))
 
 
 def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
-    """Read what `encode_entry` wrote. The completion is checked later, when it is asked for.
+    """Read what `encode_entry` wrote under a key. The completion is checked later, when it is asked for.
 
-    Args:
-        data: What the store returned.
-        key: The key that was asked for.
-
-    Raises:
-        CacheEntryError: The text is damaged, of another format, or another key's entry. The message quotes nothing
-            of the answer.
+    `CacheEntryError` says that the text is damaged, of another format, or another key's, and quotes no answer.
     """
     try:
         if not isinstance(data, bytes):
             data = data.encode() if isinstance(data, str) else bytes(memoryview(data))
+        view = memoryview(data)  # a slice of it copies nothing, however long the answer is
         line_end = data.find(b"\n")
         head: list[Any] = orjson.loads(data[_PREFIX:line_end])
         types = tuple(map(type, head))
@@ -160,9 +146,9 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
         start = line_end + 1
         for at in range(0, len(sizes), 2):
             end = start + sizes[at + 1]
-            parts.append(Part(sizes[at], data[start:end].decode()))
+            parts.append(Part(sizes[at], str(view[start:end], "utf-8")))
             start = end
-        if start + completion_size != len(data) or data[:_PREFIX] != _CHECKSUM % crc32(data[_PREFIX:start]):
+        if start + completion_size != len(data) or data[:_PREFIX] != _CHECKSUM % crc32(view[_PREFIX:start]):
             raise CacheEntryError("The entry is damaged: its checksum or its length does not fit.")
     except (ValueError, TypeError, OverflowError) as error:
         # Its message, and the error itself as a cause, would hold some of the text.

@@ -73,7 +73,8 @@ class Lease(Generic[T]):
 
     def end(self, error: BaseException | None = None) -> None:
         """Take the flight from its key. Its waiters, if no answer was offered, get the error, or lead next."""
-        self.flight.settle(Landed(None, error, self.source))
+        if not self.flight.has_landed:  # only the leader lands it, so nobody can do so meanwhile
+            self.flight.settle(Landed(None, error, self.source))
         self.flight.close()
 
 
@@ -103,6 +104,11 @@ class Flight(Generic[T]):
         self._loop = running_loop()
         self._token = _led.set((*_led.get(), self))
 
+    @property
+    def has_landed(self) -> bool:
+        """Whether it is known how the flight ended."""
+        return self._landed is not None
+
     def settle(self, landed: Landed[T]) -> None:
         """Say how the flight ended, and wake its waiters. Only the first time counts."""
         for wake in self._flights.settle(self, landed):
@@ -112,8 +118,10 @@ class Flight(Generic[T]):
         """Take the flight from its key."""
         self._flights.remove(self._key, self)
         # The generator of a cancelled task may be closed in another context than the one that set the variable.
-        with contextlib.suppress(ValueError):
+        try:  # noqa: SIM105 - `suppress` takes longer than all else here, and every miss comes by
             _led.reset(self._token)
+        except ValueError:
+            pass
 
     def rest(self) -> None:
         """Note that the leader goes on only when its caller asks for the next part of a stream."""

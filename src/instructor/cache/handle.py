@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, cast
 from instructor.cache.breaker import CircuitBreaker, next_moment
 from instructor.cache.counters import Counters
 from instructor.cache.flight import Flights
-from instructor.cache.hits import HitLog
 from instructor.cache.runner import SKIPPED, Runner
 from instructor.cache.store import (
     LONGEST_TTL,
@@ -42,17 +41,13 @@ class StoreHandle:
     read-only replica) pauses writes only. During an outage nothing is written: answers kept for later would be lost
     with the process.
 
-    Args:
-        store: The store.
-        clock: Monotonic seconds.
-
     Attributes:
-        store: The store.
         local: The store, if it is memory of this process; None otherwise.
         flights: The calls under way against the store.
-
-    Raises:
-        ConfigurationError: An attribute of the store has a wrong value.
+        attach: Counts the hits of one more path that reads the store.
+        detach: Removes the log of a path that is no longer used, and keeps its count.
+        count: Adds to the counters. The store's own failures are counted already, so that `errors` is for entries that
+            could not be used.
     """
 
     def __init__(self, store: BaseCache, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,6 +58,7 @@ class StoreHandle:
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self._sized = cast("SizedStore", store) if "sized" in abilities else None
         self._counters = Counters()
+        self.attach, self.detach, self.count = self._counters.attach, self._counters.detach, self._counters.add
         self._runner = Runner(store, abilities, self._refuses)
         self._clock = clock
         self._lock = make_lock()
@@ -126,21 +122,6 @@ class StoreHandle:
         native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
         operation = partial(self.store.set, key, text, ttl=seconds)
         return await self._run_async("set", operation, native, text) is not SKIPPED
-
-    def attach(self, hits: HitLog) -> None:
-        """Count the hits of one more path that reads this store."""
-        self._counters.attach(hits)
-
-    def detach(self, hits: HitLog) -> None:
-        """Remove the log of a path that is no longer used, and keep its count."""
-        self._counters.detach(hits)
-
-    def count(self, *, misses: int = 0, writes: int = 0, errors: int = 0) -> None:
-        """Add to the store's counters. Hits are counted by the logs that are attached.
-
-        The store's own failures are counted already. Pass `errors` only for entries that could not be used.
-        """
-        self._counters.add(misses=misses, writes=writes, errors=errors)
 
     def stats(self) -> CacheStats:
         """The store's counters, and its size if the store can say."""
@@ -239,9 +220,6 @@ def handle_of(store: BaseCache) -> StoreHandle:
     """Return the handle of a store, making it on first use. It lives as long as the store.
 
     A copy of the store, or the store in another process, has a handle of its own.
-
-    Raises:
-        ConfigurationError: `store` is not a `BaseCache`, or its attributes have wrong values.
     """
     if not isinstance(store, BaseCache):  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
         raise ArgumentError(
@@ -291,7 +269,7 @@ def _find_reason(error: BaseException, written: str) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - a store's own class, which must not break the call
         return ""
-    # Client libraries like to quote the URL that they were given, password and all.
+    # Client libraries like to quote the URL that they connect to, password and all.
     reason = re.sub(r"://\S*@", "://***@", text).rstrip(".")
     # A little more than is shown is looked at, so that no quote is shown that begins where the reason is cut.
     seen = reason[: _LONGEST_REASON + _QUOTE]

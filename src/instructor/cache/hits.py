@@ -8,7 +8,7 @@ from instructor.cache.entry import Entry
 from instructor.locks import make_lock
 from instructor.usage import Usage
 
-_MOST_NOTED = 256
+MOST_NOTED = 256
 """Hits that are noted before they are added up."""
 
 
@@ -18,23 +18,25 @@ class HitLog:
     Both the client's counters and the store's are made of these logs.
 
     Attributes:
-        note: Note what a hit saved. This is a deque's own method: it needs no lock and costs next to nothing.
+        noted: What hits have saved since they were last added up.
+        note: Note what a hit saved, which the fast path does itself. This is a deque's own method: it needs no lock and
+            costs next to nothing.
     """
 
-    __slots__ = ("_hits", "_lock", "_noted", "_seconds", "_tokens", "note")
+    __slots__ = ("_hits", "_lock", "_seconds", "_tokens", "note", "noted")
 
     def __init__(self) -> None:
-        self._noted: deque[tuple[float, Usage]] = deque()
+        self.noted: deque[tuple[float, Usage]] = deque()
         self._lock = make_lock()
         self._hits = self._tokens = 0
         self._seconds = 0.0
-        self.note = self._noted.append
+        self.note = self.noted.append
 
     def hit(self, entry: Entry) -> None:
         """Note a hit, and add up if many are noted."""
         # Not the entry itself, which would be kept alive, with an answer of any size.
         self.note((entry.seconds, entry.usage))
-        if len(self._noted) >= _MOST_NOTED:
+        if len(self.noted) >= MOST_NOTED:
             self.totals()
 
     def totals(self) -> tuple[int, int, float]:
@@ -43,8 +45,8 @@ class HitLog:
         Only this removes from the deque, and under the lock, so no hit is lost or counted twice.
         """
         with self._lock:
-            for _ in range(len(self._noted)):
-                seconds, usage = self._noted.popleft()
+            for _ in range(len(self.noted)):
+                seconds, usage = self.noted.popleft()
                 self._hits += 1
                 self._tokens += usage.total_tokens
                 self._seconds += seconds

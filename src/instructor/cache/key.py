@@ -6,10 +6,9 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any, cast
 
-from instructor.cache.canonical import CONTEXT, MARK_TEXT, REQUEST, canonical_text, ignore, unreadable
+from instructor.cache.canonical import CONTEXT, MARK, MARK_TEXT, REQUEST, canonical_text, ignore, unreadable, write_json
 from instructor.exceptions import ConfigurationError
 from instructor.headers import describe_header, keyed_headers
 from instructor.mode import Mode
@@ -20,13 +19,16 @@ FORMAT = 3
 EXCLUDED_FROM_KEY = frozenset(
     {
         "api_key",
+        "autodetect_images",
         "cache",
         "cache_namespace",
+        "cache_pace",
         "cache_ttl",
         "hooks",
         "max_retries",
         "max_seconds",
         "on_invalid",
+        "media_policy",
         "timeout",
         "token_budget",
     }
@@ -74,9 +76,8 @@ def make_cache_key(
 class KeyBuilder:
     """Makes the keys of one client's calls: the same as `make_cache_key`, but writes what never changes only once.
 
-    Args:
-        fixed: The members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
-            same as absent. ``format`` is added.
+    `fixed` holds the members that never change, such as ``provider``, ``wire``, ``endpoint`` and ``mode``; None is the
+    same as absent. ``format`` is added.
 
     Example:
         >>> builder = KeyBuilder({"mode": "TOOLS"})
@@ -87,10 +88,24 @@ class KeyBuilder:
 
     def __init__(self, fixed: Mapping[str, object]) -> None:
         self._members = {**fixed, "format": FORMAT}
+        self._find_frame = functools.lru_cache(_MOST_FRAMES)(self._make_frame)
 
-    @cached_property
-    def _fixed_texts(self) -> dict[str, str]:
-        return {name: _member_text(name, value) for name, value in self._members.items() if value is not None}
+    def _make_frame(
+        self, schema: str, shape: str, model: str, strict: bool, namespace: str | None
+    ) -> tuple[dict[str, str], str, str, bool]:
+        """Write the members that many calls have in common, each and as the texts before and after the messages.
+
+        It also says whether they hold plain JSON data only.
+        """
+        own = {"model": model, "namespace": namespace, "strict": None if strict else False}
+        texts = {name: _member_text(name, value) for name, value in own.items() if value is not None}
+        fixed = {name: _member_text(name, value) for name, value in self._members.items() if value is not None}
+        members = {**fixed, "schema": schema, "shape": shape, **texts}
+        plain = not any(MARK_TEXT in text for text in texts.values())
+        frame = {name: _write_member(name, text) for name, text in members.items()}
+        before = "".join(f"{frame[name]}, " for name in sorted(frame) if name < "messages")
+        after = "".join(f", {frame[name]}" for name in sorted(frame) if name > "messages")
+        return frame, before, after, plain
 
     def key(
         self,
@@ -124,31 +139,61 @@ class KeyBuilder:
         Raises:
             NoCanonicalFormError: A value in the call has no form that is the same in every process.
         """
-        members = {
-            "arguments": keyed_arguments(arguments) or None,
-            "context": context,
-            "messages": messages,
-            "model": model,
-            "namespace": namespace,
-            "strict": None if strict else False,
-        }
-        texts = {name: _member_text(name, value, note) for name, value in members.items() if value is not None}
-        plain = not any(MARK_TEXT in text for text in texts.values())
-        return digest({**self._fixed_texts, "schema": schema, "shape": shape, **texts}), plain
+        frame, before, after, plain = self._find_frame(schema, shape, model, strict, namespace)
+        text = write_json(messages) if _is_flat(messages) else _member_text("messages", messages, note)
+        plain = plain and MARK_TEXT not in text
+        if not arguments and context is None:  # as in most calls: the frame is in order
+            return _hash_text(f'{before}"messages": {text}{after}'), plain
+        members = {**frame, "messages": f'"messages": {text}'}
+        more = {"arguments": keyed_arguments(arguments) or None if arguments else None, "context": context}
+        for name, value in more.items():
+            if value is not None:
+                text = _member_text(name, value, note)
+                members[name] = _write_member(name, text)
+                plain = plain and MARK_TEXT not in text
+        return _hash_members(members), plain
+
+
+_MOST_FRAMES = 256
+"""Pairs of a response model and a namespace, or the like, whose texts a `KeyBuilder` remembers."""
 
 
 def digest(texts: Mapping[str, str]) -> str:
-    """Hash an object whose members are given as canonical JSON texts.
+    """Hash an object from its members' canonical JSON texts.
 
     It hashes the text of ``json.dumps(members, sort_keys=True)``, without writing members that are the same for many
     calls, such as the schema, once more.
     """
-    members = ", ".join(f"{_quoted(name)}: {texts[name]}" for name in sorted(texts))
-    return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
+    return _hash_members({name: _write_member(name, text) for name, text in texts.items()})
+
+
+def _hash_members(members: Mapping[str, str]) -> str:
+    return _hash_text(", ".join(map(members.__getitem__, sorted(members))))
+
+
+def _hash_text(text: str) -> str:
+    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()
+
+
+def _write_member(name: str, text: str) -> str:
+    return f"{_quoted(name)}: {text}"
 
 
 _quoted = functools.lru_cache(256)(json.dumps)
 """A member's name as JSON; there are few, and each key has a dozen."""
+
+
+def _is_flat(messages: object) -> bool:
+    """Whether messages are a list of dicts of texts, as most are: then they are their own canonical form."""
+    if type(messages) is not list:
+        return False
+    for message in cast("list[object]", messages):
+        if type(message) is not dict:
+            return False
+        for name, value in cast("dict[object, object]", message).items():
+            if type(value) is not str or type(name) is not str or name[:1] == MARK:
+                return False
+    return True
 
 
 def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:

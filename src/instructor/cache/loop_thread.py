@@ -31,12 +31,8 @@ class LoopThread:
     def run(self, coroutine: Coroutine[object, object, T], seconds: float | None = None) -> T:
         """Run `coroutine` in the loop and wait for it in this thread.
 
-        Args:
-            coroutine: What to run. It bounds its own time.
-            seconds: How long the loop itself may not respond; None for no limit.
-
-        Raises:
-            TimeoutError: Something blocks the loop, such as a coroutine that never awaits.
+        The coroutine bounds its own time; `seconds` is how long the loop itself may not respond, None for no limit.
+        TimeoutError means that something blocks the loop, such as a coroutine that never awaits.
         """
         loop = self._start()
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)

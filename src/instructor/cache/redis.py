@@ -117,7 +117,7 @@ class RedisCache(BaseCache):
         return _check_awaited(key, found) if inspect.isawaitable(found) else found
 
     def set(self, key: str, value: str | bytes, ttl: int | None = None) -> Awaitable[None] | None:
-        """Store a text under `key`, for `ttl` seconds if given, whatever was there before.
+        """Store a text under `key`, for `ttl` seconds unless it is None, whatever was there before.
 
         Raises:
             ConfigurationError: `key` is not a str, `value` is not text, or `ttl` is not a number of whole seconds
@@ -338,4 +338,4 @@ def _check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Opt
         known = any(module.startswith("redis.") for module in modules)
         asynchronous = any(module.startswith("redis.asyncio") for module in modules)
         if known and asynchronous == (name == "client"):
-            raise ArgumentError(f"RedisCache({name}=) was given a {_class_name(value)}. Pass it as {other}=.")
+            raise ArgumentError(f"RedisCache({name}=) takes no {_class_name(value)}. Pass it as {other}=.")

@@ -64,11 +64,7 @@ def pool_size(client: Sdk) -> int:
 
 
 def import_redis() -> Sdk:
-    """Import redis-py.
-
-    Raises:
-        ConfigurationError: It is not installed.
-    """
+    """Import redis-py."""
     try:
         return importlib.import_module("redis")
     except ImportError as error:
@@ -76,11 +72,7 @@ def import_redis() -> Sdk:
 
 
 def wait_for_connection(operation: Callable[[], T], timeout: float) -> T:
-    """Run an operation of a client that is not ours, again and again while its pool has no connection to give.
-
-    Raises:
-        CacheNotTriedError: It had none for most of `timeout` seconds.
-    """
+    """Run an operation of a client that is not ours, again and again while its pool has no connection to give."""
     patience = _Patience(timeout)
     while True:
         try:
@@ -125,13 +117,13 @@ def _make(package: str, url: str | None, host: str, port: int, options: Options)
     """Make a client of ``redis`` or ``redis.asyncio`` that tries once more if its connection was lost.
 
     One more try finds a server that was restarted behind an open connection. There is none after a timeout: the
-    answer to a request given up must never be read as the answer to the next, nor may the waiting add up.
+    answer to an abandoned request must never be read as the answer to the next, nor may the waiting add up.
     """
     kind: Sdk = importlib.import_module(package).Redis
     once = importlib.import_module(f"{package}.retry").Retry
     backoff = importlib.import_module("redis.backoff").NoBackoff()
     errors = [importlib.import_module("redis").ConnectionError]
-    # The oldest redis-py needs to be told the errors twice.
+    # The oldest redis-py takes the errors in two places.
     retry = {"retry": once(backoff, 1, tuple(errors)), "retry_on_error": errors}
     options = {"max_connections": MOST_CONNECTIONS, **retry, **options}
     return kind.from_url(url, **options) if url is not None else kind(host=host, port=port, **options)

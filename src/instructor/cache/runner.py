@@ -39,11 +39,8 @@ class Runner:
     is skipped if the store has failed since the operation was asked for, so a queue before a store that hangs is gone
     after one timeout.
 
-    Args:
-        store: The store.
-        abilities: What it can do.
-        refuses: Called with an operation's name and the moment at which it was asked for (`breaker.next_moment`);
-            returns whether the operation should no longer begin.
+    `refuses` is called with an operation's name and the moment at which it was asked for (`breaker.next_moment`); it
+    returns whether the operation should no longer begin.
     """
 
     def __init__(self, store: BaseCache, abilities: frozenset[Ability], refuses: Callable[[str, int], bool]) -> None:
@@ -61,7 +58,7 @@ class Runner:
 
     @property
     def hung(self) -> int:
-        """How many operations were given up and have not ended; each holds a thread."""
+        """How many operations were abandoned and have not ended; each holds a thread."""
         return self._workers.hung if self._workers is not None else 0
 
     def run(self, name: str, began: int, operation: Callable[[], object]) -> object:
@@ -106,11 +103,7 @@ class Runner:
     ) -> object:
         """Run an operation for a task, without blocking its loop. As `run` otherwise.
 
-        Args:
-            name: As for `run`.
-            began: As for `run`.
-            operation: As for `run`.
-            native: Calls the store's asynchronous method, if it has one.
+        `native` calls the store's asynchronous method, if it has one.
         """
         if self._local:
             return operation()

@@ -118,7 +118,7 @@ class DiskCache(BaseCache):
         connection = self._local.connection
         if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
             try:
-                row = connection.raw.execute(_SELECT, (key, now)).fetchone()
+                row = _fetch(connection.raw, key, now)
             except FAILURES:
                 row = None
         if row is None:
@@ -191,7 +191,7 @@ class DiskCache(BaseCache):
         """
 
         def read(connection: sqlite3.Connection) -> tuple[bytes] | None:
-            row: tuple[bytes] | None = connection.execute(_SELECT, (key, now)).fetchone()
+            row = _fetch(connection, key, now)
             if row is None and connection.execute(_HIDDEN, (hash_key(key), key)).fetchone() is not None:
                 raise DamagedFileError("the index does not lead to an entry that is there")
             return row
@@ -210,19 +210,12 @@ class DiskCache(BaseCache):
                 self._write_notes(connection, time.time())
                 return operation(connection)
 
-        if self._connect().read_only:
-            self._local.connection = None  # it may have become writable since
-            if self._connect().read_only:
-                raise CacheError(
-                    f"DiskCache at {self.path} is read-only: it serves what is stored there, and stores nothing new. "
-                    "Make the directory and the file writable for this user, or use another directory."
-                )
-        return self._run(change)
+        return self._run(change, writes=True)
 
-    def _run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+    def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation. If the file is damaged it is mended, and the operation is tried once more."""
         try:
-            connection = self._connect()
+            connection = self._connect_to_write() if writes else self._connect()
             try:
                 return operation(connection.raw)
             except FAILURES as error:
@@ -244,6 +237,18 @@ class DiskCache(BaseCache):
             connection = self._local.connection = self._open()
         connection.checked = time.time()
         return connection
+
+    def _connect_to_write(self) -> Connection:
+        connection = self._connect()
+        if connection.read_only:
+            self._local.connection = None  # it may have become writable since
+            connection = self._connect()
+        if not connection.read_only:
+            return connection
+        raise CacheError(
+            f"DiskCache at {self.path} is read-only: it serves what is stored there, and stores nothing new. "
+            "Make the directory and the file writable for this user, or use another directory."
+        )
 
     def _open(self) -> Connection:
         try:
@@ -317,8 +322,10 @@ class DiskCache(BaseCache):
         if self.size_limit is None:
             return True
         shares, number = self._shares, 1
-        if used_bytes(connection) + size > shares.file:
-            shares = share_out(self._find_limit(connection, now))
+        if used_bytes(connection) + size <= shares.file:
+            shrink(connection, shares)
+            return True
+        shares = share_out(self._find_limit(connection, now))
         while used_bytes(connection) + size > shares.file:
             if number > self._shares.rows_at_once:
                 return False
@@ -409,7 +416,11 @@ class DiskCache(BaseCache):
         return type(self), (str(self.directory), self.size_limit, self._patience)
 
 
-_SELECT = "SELECT value FROM entry WHERE key = ? AND (expires IS NULL OR expires > ?)"
+# A long value is left to `_fetch_large`.
+_SELECT = (
+    "SELECT CASE WHEN length(value) <= 65536 THEN value END, rowid FROM entry "
+    "WHERE key = ? AND (expires IS NULL OR expires > ?)"
+)
 # One statement, so that no other process can write between its two looks.
 _HIDDEN = """
 SELECT 1 FROM entry INDEXED BY entry_key_hash WHERE key_hash = ?1 AND key = ?2
@@ -428,6 +439,26 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "The file may not be written by this user.",
     sqlite3.SQLITE_PERM: "The file may not be used by this user.",
 }
+
+
+def _fetch(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes] | None:
+    row: tuple[bytes | None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
+    if row is None:
+        return None
+    return _fetch_large(connection, key, now) if row[0] is None else (row[0],)
+
+
+def _fetch_large(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes] | None:
+    """Read a long value straight into its bytes: a column of a row is copied twice more on its way."""
+    connection.execute("BEGIN")  # no other process can replace the entry between the two steps
+    try:
+        row: tuple[None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
+        if row is None:
+            return None
+        with connection.blobopen("entry", "value", row[1], readonly=True) as value:
+            return (value.read(),)
+    finally:
+        connection.execute("COMMIT")
 
 
 def _check_directory(directory: object) -> str:

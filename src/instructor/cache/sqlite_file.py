@@ -38,7 +38,6 @@ class Connection:
     `sqlite3`'s own object is part of a reference cycle, so it would stay open until the garbage collector runs.
 
     Attributes:
-        raw: SQLite's connection.
         identity: Which file it opened, as device and number; another file may have the same name by now.
         read_only: Whether the file cannot be written, so that it only serves what is there.
         checked: When the path was last compared with `identity`, in Unix seconds.
@@ -60,10 +59,8 @@ class Connection:
 class DatabaseFile:
     """The database file, which many threads and processes open.
 
-    Args:
-        path: The file.
-        timeout: Seconds to wait for another process, to open the file as well as to write to it.
-        wal_pages: After how many pages SQLite copies its WAL into the main file.
+    `timeout` is how many seconds to wait for another process, to open the file as well as to write to it. After
+    `wal_pages` pages SQLite copies its WAL into the main file.
     """
 
     def __init__(self, path: Path, timeout: float, wal_pages: int) -> None:
@@ -75,10 +72,7 @@ class DatabaseFile:
     def open(self) -> Connection:
         """Open the file, making it if need be. A damaged one is set aside, and its readable entries are kept.
 
-        Raises:
-            CacheError: The file belongs to another user, program or version, or isn't a regular file.
-            OSError: The directory cannot be used.
-            sqlite3.Error: SQLite cannot use the file.
+        Raises CacheError if the file belongs to another user, program or version, or isn't a regular file.
         """
         _make_directory(self.path.parent)
         if not self._is_writable():
@@ -154,8 +148,8 @@ class DatabaseFile:
         except sqlite3.OperationalError as error:
             if error_code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
                 raise
-            # The WAL's index can't be made here. SQLite opens the main file without it if told that the file never
-            # changes.
+            # The WAL's index can't be made here. `immutable` says that the file never changes: SQLite then opens the main
+            # file without it.
             connection = self._try_read_only(f"{uri}?mode=ro&immutable=1")
             wal = Path(f"{self.path}-wal")
             if file_size(wal):
@@ -227,8 +221,7 @@ def _check_file(path: Path, *, may_belong_to_root: bool = False) -> int:
     In a directory where other users may write, one of them may have put a file here, or a link to another file of this
     user's, which SQLite would then fill with entries.
 
-    Raises:
-        CacheError: It is a link of either kind, isn't a regular file, or belongs to another user.
+    Raises CacheError if it is a link of either kind, isn't a regular file, or belongs to another user.
     """
     try:
         status = path.lstat()

@@ -49,13 +49,7 @@ _NAMES, _ENOUGH_NAMES = {b"entry", b"entry_used", b"entry_expires", b"entry_key_
 def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
     """Set up a connection, and bring the file to the present layout if it has an older one.
 
-    Args:
-        connection: A connection that may write.
-        wal_pages: After how many pages the WAL is copied into the main file.
-
-    Raises:
-        CacheError: The file belongs to a newer version, or to another application.
-        DamagedFileError: The header is damaged.
+    Raises CacheError for a file of a newer version or another application, and DamagedFileError for a damaged header.
     """
     version = check_version(connection)  # before anything is written: the file may be another application's
     if version == 0:
@@ -67,6 +61,8 @@ def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     # What is deleted is overwritten wherever that costs no write of its own.
     connection.execute("PRAGMA secure_delete = FAST")
+    # Twice the default: an answer of 1 MB is there twice, in the completion too, and would drive itself out.
+    connection.execute("PRAGMA cache_size = -4096")
     connection.execute(f"PRAGMA wal_autocheckpoint = {wal_pages}")
     connection.execute(f"PRAGMA journal_size_limit = {wal_pages * PAGE}")
     if version < FORMAT:
@@ -78,9 +74,7 @@ def check_version(connection: sqlite3.Connection) -> int:
 
     The header holds the number of the layout twice, so a flipped bit isn't taken for another version.
 
-    Raises:
-        CacheError: The file belongs to a newer version, or to another application.
-        DamagedFileError: The header is damaged.
+    Raises as `prepare` does.
     """
     version = _read_version(connection)
     mark: int = connection.execute("PRAGMA application_id").fetchone()[0]

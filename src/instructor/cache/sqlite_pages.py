@@ -119,11 +119,7 @@ def _read_leaf(pages: _Pages, page: bytes) -> Iterator[Row]:
 
 
 def _read_row(pages: _Pages, page: bytes, at: int) -> Row:
-    """Read the row at a place of a leaf page.
-
-    Raises:
-        ValueError, IndexError, struct.error: It is damaged.
-    """
+    """Read the row at a place of a leaf page. ValueError, IndexError or struct.error if it is damaged."""
     size, at = _read_varint(page, at)
     _, at = _read_varint(page, at)  # the number of the row
     here = size if size <= _WHOLE else _LEAST + (size - _LEAST) % (PAGE - 4)

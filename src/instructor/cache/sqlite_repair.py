@@ -71,12 +71,7 @@ def set_aside(path: Path) -> Path:
 
 
 def salvage(damaged: Path, connection: sqlite3.Connection) -> int:
-    """Copy every entry that can still be read into a new file; return how many there were.
-
-    Args:
-        damaged: The file that was set aside.
-        connection: The new file, with its tables.
-    """
+    """Copy every entry that can still be read into a new file; return how many there were."""
     deadline = time.monotonic() + SALVAGE_SECONDS
     with contextlib.suppress(OSError, *FAILURES):
         connection.execute("BEGIN IMMEDIATE")

@@ -62,11 +62,7 @@ def share_out(limit: int | None) -> Shares:
 
 
 def check_size_limit(size: object) -> int | None:
-    """Check the argument ``size_limit=``.
-
-    Raises:
-        ArgumentError: It is neither None nor a whole number that is large enough.
-    """
+    """Check the argument ``size_limit=``."""
     if size is None:
         return None
     if isinstance(size, bool) or not isinstance(size, int) or size < _LEAST:

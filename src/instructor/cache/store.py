@@ -19,7 +19,7 @@ Ability = Literal["local", "async", "bounded", "sized"]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
-"""The longest ttl that a store is given: ten years, in seconds. Servers refuse numbers that are far longer."""
+"""The longest ttl that is passed to a store: ten years, in seconds. Servers refuse numbers that are far longer."""
 
 LONGEST_TIMEOUT = 24 * 60 * 60
 """The longest timeout of a store: a day, in seconds. Longer ones overflow in some of the clocks that count them."""
@@ -216,11 +216,7 @@ _ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def check_store(store: BaseCache) -> frozenset[Ability]:
-    """Check the attributes of a store; return its abilities.
-
-    Raises:
-        ArgumentError: An attribute has a wrong value.
-    """
+    """Check the attributes of a store; return its abilities."""
     for name, (description, fits) in _ATTRIBUTES.items():
         value: object = getattr(store, name)
         if not fits(value):
@@ -237,22 +233,14 @@ def check_store(store: BaseCache) -> frozenset[Ability]:
 
 
 def check_key(kind: str, key: object) -> str:
-    """Return `key` if it can be one, for a store whose class is named `kind`.
-
-    Raises:
-        ArgumentError: It isn't a str, or has no UTF-8.
-    """
+    """Return `key` if it can be one, for a store whose class is named `kind`."""
     if not isinstance(key, str):
         raise ArgumentError(f"{kind} takes a str as key; got {type(key).__name__}.")
     return key if key.isascii() else _check_encodable(kind, "key", key)
 
 
 def check_text(kind: str, value: object) -> str | bytes:
-    """Return `value` if it can be stored.
-
-    Raises:
-        ArgumentError: It is neither str nor bytes, or a str that has no UTF-8.
-    """
+    """Return `value` if it can be stored."""
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
@@ -261,11 +249,7 @@ def check_text(kind: str, value: object) -> str | bytes:
 
 
 def check_ttl(kind: str, ttl: object) -> int | None:
-    """Return `ttl`, or `LONGEST_TTL` if it is longer.
-
-    Raises:
-        ArgumentError: It is neither None nor an int above 0.
-    """
+    """Return `ttl`, or `LONGEST_TTL` if it is longer."""
     if ttl is None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1:
@@ -274,11 +258,7 @@ def check_ttl(kind: str, ttl: object) -> int | None:
 
 
 def check_timeout(kind: str, timeout: object) -> float:
-    """Return the `timeout` given to a store whose class is named `kind`.
-
-    Raises:
-        ArgumentError: It isn't a number of seconds above 0, at most a day.
-    """
+    """Return the `timeout` of a store whose class is named `kind`."""
     if not is_timeout(timeout):
         raise ArgumentError(f"{kind}(timeout=) takes seconds above 0, at most a day; got {timeout!r}.")
     return timeout

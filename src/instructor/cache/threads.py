@@ -88,9 +88,6 @@ class Workers:
     An operation has its time from when a thread begins with it. A thread that hangs is abandoned and replaced, so
     the operations in the queue aren't held up by it.
 
-    Args:
-        limit: The most threads at once; never more than `MAX_THREADS`.
-
     Attributes:
         hung: Operations whose callers have stopped waiting and that have not ended.
     """
@@ -248,9 +245,6 @@ def _wait(job: Job[T], over: threading.Lock, seconds: float) -> None:
 
     Among a thousand busy threads, a worker that has its result may wait for the interpreter for longer than its store
     may take. The caller then wakes late from its own waiting, by about as much, and such time counts for less.
-
-    Raises:
-        TimeoutError: It ran for longer.
     """
     left, beat = seconds, min(seconds / 4, _LONGEST_BEAT)
     while left > 0:

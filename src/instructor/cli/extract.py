@@ -85,11 +85,7 @@ def _note_invalid_answer(_: Exception) -> None:
 
 
 def first_good(records: Iterator[Record], prompt: Prompt) -> Iterator[Record]:
-    """Try the prompt on the first record that can be used, before anything is asked; return all the records.
-
-    Raises:
-        ConfigurationError: The prompt names a field that this record does not have.
-    """
+    """Try the prompt on the first record that can be used, before anything is asked; return all the records."""
     seen: list[Record] = []
     for record in records:
         seen.append(record)
@@ -123,12 +119,7 @@ class Run:
         """The first signal that came; 0 if none did."""
 
     async def run(self) -> None:
-        """Work through the records.
-
-        Raises:
-            InstructorError: The run cannot go on.
-            OSError: The output cannot be written.
-        """
+        """Work through the records."""
         job = self._job
         records = first_good(islice(job.source.read(), job.limit), job.prompt)
         reader = RecordReader(records, _READ_AHEAD if job.source.countable else 1)

@@ -24,9 +24,6 @@ def load_response_model(name: str) -> ResponseModel:
 
     Modules are imported from the current directory too. The name after the colon is that of any response model (a
     class, a ``list[User]``, a ``Literal``), and may have dots in it.
-
-    Raises:
-        ConfigurationError: The name is malformed, the module can't be imported, or there is no such model in it.
     """
     where, colon, path = name.rpartition(":")
     if not colon or not where or not path:

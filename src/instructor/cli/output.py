@@ -21,16 +21,8 @@ class Output:
     """The file that answers are written to.
 
     A regular file is written as a new file beside it, such as ``NAME.1f0c9a2b.part``, and renamed when it is complete,
-    so that a reader of ``NAME`` never sees half a run, nor a mixture of two. What killed runs left behind is removed then.
-    A pipe, a device and standard output
-    (``-``) are written directly.
-
-    Args:
-        name: The path, or ``-``.
-
-    Raises:
-        ConfigurationError: The file can't be written, its name is that of another format, or it exists and is not an
-            output of an earlier run.
+    so that a reader of ``NAME`` never sees half a run, nor a mixture of two. What killed runs left behind is removed
+    then. A pipe, a device and standard output (``-``) are written directly.
     """
 
     def __init__(self, name: str) -> None:

@@ -43,9 +43,6 @@ def open_part(path: Path) -> tuple[Path, BinaryIO] | None:
     """Open a file to hold an output until it is complete; None for a pipe or device, written directly.
 
     It is locked as long as its run lives, so that another run can tell whether it was left behind.
-
-    Raises:
-        OSError: It cannot be made.
     """
     while (part := name_part(path)) is not None:
         stream = part.open("xb")

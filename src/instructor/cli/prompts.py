@@ -67,12 +67,7 @@ class _Template:
             )
 
     def render(self, data: Data) -> str:
-        """Fill the template. The text of a record is never read as a template itself.
-
-        Raises:
-            ConfigurationError: It names a field that the record doesn't have.
-            ValidationError: It can't be filled, or nothing is in it then.
-        """
+        """Fill the template. The text of a record is never read as a template itself."""
         fields: dict[str, object] = {"text": data} if isinstance(data, str) else data
         missing = sorted(self._names - fields.keys() - {"record"})
         if missing:

@@ -16,9 +16,7 @@ _BATCHES = 2
 class RecordReader:
     """Hands out numbered records. A thread reads them, because a pipe may block its reader for any time.
 
-    Args:
-        records: The records.
-        batch: How many are read at once: 1 for an input whose writer may wait for the answer to each.
+    `batch` is how many are read at once: 1 for an input whose writer may wait for the answer to each.
     """
 
     def __init__(self, records: Iterable[Record], batch: int) -> None:
@@ -34,11 +32,7 @@ class RecordReader:
         self._thread.start()
 
     async def take(self) -> tuple[int, Record] | None:
-        """Return the next record and its number, counted from 0; None when there are no more.
-
-        Raises:
-            Exception: What reading the input raised.
-        """
+        """Return the next record and its number, counted from 0; None when there are no more."""
         async with self._turn:
             record = next(self._ready, None)
             while record is None and not self._ended:

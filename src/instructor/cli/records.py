@@ -64,9 +64,6 @@ class Input:
         """Read the records one by one. A file of any size takes little memory.
 
         A record that is damaged comes with its error, and the next one follows.
-
-        Raises:
-            ConfigurationError: The file cannot be opened, or is a CSV file without a usable header.
         """
         with closing(self._open()) as stream:
             head = stream.peek(_PEEKED)[:_PEEKED]

@@ -20,9 +20,7 @@ class Outcome:
     """How one record got its answer.
 
     Attributes:
-        line: The record's line.
         text: The JSON of its answer; empty if it failed.
-        error: Why it failed.
         source: ``"hit"``, ``"shared"`` (an identical record was just being asked), or ``"asked"``.
         answered: Whether the provider has answered and the answer is being validated and stored.
         attempts: Requests made for it.

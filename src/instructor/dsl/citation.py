@@ -82,11 +82,6 @@ def _find_end(pattern: str, text: str, *, anchored: bool = False) -> tuple[int, 
 
     The algorithm is that of Myers, "A fast bit-vector algorithm for approximate string matching" (1999), in the form of
     Hyyrö (2003): one integer holds a column of the table of distances. It takes a few operations for each character.
-
-    Args:
-        pattern: The pattern.
-        text: The text.
-        anchored: Whether the passage begins with the text.
     """
     size = len(pattern)
     full, last = (1 << size) - 1, 1 << (size - 1)

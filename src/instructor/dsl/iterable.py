@@ -26,7 +26,7 @@ def IterableModel(  # noqa: N802 - it stands where a type is expected
 
     Args:
         subtask_class: The type of an item.
-        name: What the model is told the items are. Default: the type's name.
+        name: What the items are called in the request. Default: the type's name.
         description: What the list is for. Default: a sentence that asks for the items.
 
     Returns:

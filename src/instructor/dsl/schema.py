@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, create_model
 
 from instructor.engine.response_type import make_response_type
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Completion, ResponseModel
 from instructor.mode import Mode
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.genai import GENAI
@@ -21,15 +23,15 @@ _WIRES: tuple[Wire, ...] = (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, G
 class _ClassProperty:
     """A property of a class."""
 
-    def __init__(self, get: Any) -> None:
+    def __init__(self, get: Callable[[type[BaseModel]], object]) -> None:
         self._get = get
         self.__doc__ = get.__doc__
 
-    def __get__(self, instance: object, owner: type[BaseModel]) -> Any:
+    def __get__(self, instance: object, owner: type[BaseModel]) -> object:
         return self._get(owner)
 
 
-def _tool_of(model: Any, wire: Wire) -> dict[str, Any]:
+def _tool_of(model: ResponseModel, wire: Wire) -> dict[str, Any]:
     [spec] = make_response_type(model).specs
     arguments = wire.bind(spec, wire.modes[0], strict=False).arguments
     return cast("dict[str, Any]", arguments["tools"][0])
@@ -78,11 +80,11 @@ class ResponseSchema(BaseModel):
     @classmethod
     def from_response(
         cls,
-        completion: Any,
+        completion: Completion,
         validation_context: dict[str, Any] | None = None,
         strict: bool | None = None,
         mode: Mode | str = Mode.TOOLS,
-        provider: Any = None,
+        provider: object = None,
     ) -> Self:
         """Read an instance out of an SDK's completion.
 
@@ -111,7 +113,7 @@ _KINDS = {"ChatCompletion": OPENAI_CHAT, "ModelResponse": OPENAI_CHAT, "Response
           "Message": ANTHROPIC_MESSAGES, "BetaMessage": ANTHROPIC_MESSAGES, "GenerateContentResponse": GENAI}  # fmt: skip
 
 
-def _wire_of(completion: Any) -> Wire:
+def _wire_of(completion: Completion) -> Wire:
     wire = _KINDS.get(type(completion).__name__)
     if wire is None:
         raise ConfigurationError(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from instructor.attempt import ATTEMPT, Attempt
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Check, Emit, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.judging import confirm, judge_async, under_way
 from instructor.engine.open_stream import END, OpenStream
 from instructor.exceptions import (
     ConfigurationError,
@@ -29,10 +27,11 @@ from instructor.options import suggest_keyword
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
+from instructor.wires.text import parse_json
 from instructor.wires.wire import is_paused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from instructor.engine.call import Call, Prompt
     from instructor.engine.showing import Showing
@@ -50,8 +49,6 @@ class Received(NamedTuple):
     Attributes:
         value: What the response model made of the answer; the completion itself where there is none.
         parts: The answer as the wire read it.
-        completion: The SDK's completion.
-        attempts: The attempts.
         flaw: Why a raw completion must not be stored; None where it may.
     """
 
@@ -63,19 +60,13 @@ class Received(NamedTuple):
 
 
 def ask(call: Call[Any]) -> Flow[Received]:
-    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store.
-
-    Raises:
-        InstructorRetryException: There is no valid answer.
-        IncompleteOutputException: The answer was cut off.
-        ConfigurationError: The request cannot be made.
-    """
-    prompt = current(call, call.load_prompt())
+    """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
+    prompt = yield from fetch_media(call, current(call, call.load_prompt()))
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
     attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
-    told = Told(request)
+    reasking = Reasking(request)
     if not call.adapter.ready:
         yield from Prepare()
     while True:
@@ -87,35 +78,32 @@ def ask(call: Call[Any]) -> Flow[Received]:
             completion = yield from send(call, prompt, request, attempts)
             if tried:
                 call.adapter.remember(call.model, prompt.capabilities)
-            parts = read_parts(call, prompt, completion)
+            parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
             with under_way(call, attempts):
                 value = make_value(call, parts, completion)
             if call.plan.awaits:
                 value = yield from confirm(call, value, attempts)
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
-            corrected = None if attempts.answered else (yield from correct(call, prompt, [*tried, request], error))
+            sent = [*tried, as_sent(call, prompt, request)]
+            corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
             if corrected is not None:
-                tried.append(request)
+                tried = sent
                 attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
                 prompt, request = corrected
-                told = Told(request)
+                reasking = Reasking(request)
                 continue
             seconds = yield from fail(call, attempts, request, error, completion)
             if seconds > 0:
                 yield from Sleep(seconds)
             if attempts.answered and is_invalid_answer(error):
-                request = told.ask_again(call, prompt, completion, error)
+                request = reasking.ask_again(call, prompt, completion, error)
             continue
         flaw = find_flaw(call, prompt, completion)
         return Received(value, parts, completion, attempts, flaw)
 
 
-class Told:
-    """What the model has been shown of its invalid answers: the last ones, so that the conversation doesn't grow.
-
-    Args:
-        first: The request as it was before any of them.
-    """
+class Reasking:
+    """What the model has been shown of its invalid answers, after its first request: the last ones, so that it doesn't grow."""
 
     def __init__(self, first: Request) -> None:
         self._first = first
@@ -135,52 +123,8 @@ class Told:
         return asked
 
 
-@contextmanager
-def under_way(call: Call[Any], attempts: Attempts) -> Generator[None]:
-    """Let validators see which attempt they judge."""
-    is_last = call.retries.is_last(attempts.number, attempts.failed_requests)
-    token = ATTEMPT.set(Attempt(attempts.number, is_last))
-    try:
-        yield
-    finally:
-        ATTEMPT.reset(token)
-
-
-def judge_async(call: Call[Any], value: Value, attempts: Attempts | None = None) -> Flow[None]:
-    """Run the asynchronous validators of a value, live with the attempts so far, or from the cache.
-
-    Raises:
-        AsyncValidationError: They refuse it.
-    """
-    from instructor.engine.async_validation import validate_async
-
-    async def validate() -> None:
-        if attempts is None:
-            await validate_async(value, call.context)
-            return
-        with under_way(call, attempts):
-            await validate_async(value, call.context)
-
-    yield from Check(validate)
-
-
-def confirm(call: Call[Any], value: Value, attempts: Attempts) -> Flow[Value]:
-    """Run the asynchronous validators of a live answer; of a streamed one, for each value that is left to hand out."""
-    if call.showing is None:
-        yield from judge_async(call, value, attempts)
-        return value
-    values: list[Value] = list(value)
-    for judged in [values] if call.showing.judges_each else values:
-        yield from judge_async(call, judged, attempts)
-    return values
-
-
 def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
-    """Make of an answer what the caller gets; of a streamed one, what is left to hand out.
-
-    Raises:
-        pydantic.ValidationError: The answer is not valid.
-    """
+    """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
     parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
@@ -190,13 +134,30 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion)
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
+    same = capabilities is prompt.capabilities or capabilities == prompt.capabilities
+    return prompt if same else prompt.adapt(capabilities)
+
+
+def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
+    """Fetch the media that can't be sent as URLs in the prompt's way."""
+    if prompt.media_policy is None:
+        return prompt
+    from instructor.media.conversation import list_media_to_load, replace_media
+
+    missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
+    if not missing:
+        return prompt
+    loaded = yield from Fetch(missing, prompt.media_policy)
+    return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
 
 
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
     """Write the first request in the prompt's way."""
+    from instructor.media.conversation import write_media
+
+    messages = write_media(prompt.messages, prompt.wire.name, call.adapter.provider)
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
-    return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments, prompt.capabilities)
+    return prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
@@ -207,14 +168,20 @@ def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple
     return prompt.wire.read(completion, prompt.mode, [spec.name for spec in specs], specs)
 
 
-def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
-    """Send one request and count what it cost.
+def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]:
+    """Take an answer as it was streamed, character by character, where an SDK keeps the data of a call and not its text.
 
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
+    What was shown can be shown again from the cache only at the same places of the same text.
     """
+    text = "".join(pieces)
+    if len(parts) != 1 or not text or text == parts[0].text:
+        return parts
+    value = parse_json(text)
+    return (Part(parts[0].tool, text),) if value is not None and value == parse_json(parts[0].text) else parts
+
+
+def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
+    """Send one request and count what it cost."""
     hooks = call.hooks
     limit = limit_of(call)
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
@@ -225,7 +192,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
-    attempts.spent += usage_of(prompt, completion)
+    attempts.spend(usage_of(prompt, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
@@ -235,23 +202,17 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
 
 
 def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open | Next) -> Flow[Any]:
-    """Send a request, or take a part of its answer, and count the time.
-
-    Raises:
-        ConfigurationError: The SDK did not accept the request.
-        ProviderError: The SDK could not read the answer.
-        Exception: The SDK's error.
-    """
+    """Send a request, or take a part of its answer, and count the time."""
     started = time.perf_counter()
     try:
-        return (yield from effect)  # pyright: ignore[reportUnknownVariableType] - three effects, each with its own
+        return (yield effect)  # its own iterator would cost as much again, for each chunk
     except Exception as error:
         mask_error(error)
         if call.adapter.is_unreadable(error):
             attempts.answered = True  # the provider's fault, and perhaps paid for
             raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
         # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
-        if not isinstance(error, TypeError) and not is_invalid_answer(error):
+        if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
             raise
         raise ConfigurationError(
             f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
@@ -268,22 +229,25 @@ def limit_of(call: Call[Any]) -> Limit | None:
     return Limit() if call.retries.sends_again else None
 
 
+def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
+    """The request as the provider sees it: a stream is asked for beside it, and not in what `reask` goes on with."""
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if call.showing is None or streaming is None:
+        return request
+    names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
+    return streaming.write(request, names, prompt.capabilities.refused)
+
+
 def receive(
     call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts, limit: Limit | None
 ) -> Flow[Any]:
-    """Send a request, hand out what is complete of its answer while it comes, and put the completion together.
-
-    Raises:
-        ConfigurationError: The wire doesn't stream.
-        ProviderError: The stream ended early.
-    """
-    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
-    if streaming is None:
-        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
-    names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
-    opening = Open(streaming.operation, streaming.adapt({**request, **streaming.arguments}), limit)
+    """Send a request, hand out what is complete of its answer while it comes, and put the completion together."""
+    streaming = streaming_of(call, prompt)
+    specs = call.plan.type.specs if call.plan.type else ()
+    names = [spec.name for spec in specs]
+    opening = Open(streaming.operation, as_sent(call, prompt, request), limit)
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
-    fold, ours = streaming.fold(), None
+    fold, ours = streaming.fold(request, specs), None
     while True:
         chunk = yield from exchange(call, prompt, attempts, Next(stream))
         if chunk is END:
@@ -297,6 +261,7 @@ def receive(
             if ours is None and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and delta.text:
+                attempts.shown.append(delta.text)
                 yield from show(call, showing, attempts, showing.add(delta.text))
     return call.adapter.assemble(*fold.finish())
 
@@ -310,7 +275,7 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
 
 def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable[Value]) -> Flow[None]:
     """Hand values out, each once its asynchronous validators have judged it."""
-    remaining = iter(values)
+    remaining, pace = iter(values), showing.pace
     while True:
         with under_way(call, attempts):
             value = next(remaining, END)
@@ -322,17 +287,41 @@ def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable
             except Exception as error:  # noqa: BLE001 - raised again unless invalid items are left out
                 showing.refuse(error)
                 continue
+        if pace is not None:
+            pace.note()
         yield from Show(value)
+        if pace is not None:
+            pace.go_on()
+
+
+def open_raw(call: Call[Any]) -> Flow[Any]:
+    """Ask for the SDK's own stream, which the caller reads."""
+    prompt = current(call, call.load_prompt())
+    streaming = streaming_of(call, prompt)
+    # No more than the switch: with `stream_options` the last chunk has no choices, which readers don't expect.
+    switch = {name: value for name, value in streaming.arguments.items() if name == "stream"}
+    request = {**write_request(call, prompt), **switch}
+    if not call.adapter.ready:
+        yield from Prepare()
+    if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
+        yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
+    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    limit = None if call.deadline is None else limit_of(call)  # nobody else sends it again, so the SDK may
+    return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request, limit)))
+
+
+def streaming_of(call: Call[Any], prompt: Prompt) -> Streaming:
+    """How the wire streams."""
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if streaming is None:
+        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    return streaming
 
 
 def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
-    """Decide after an attempt that failed. Returns the seconds to wait before the next.
-
-    Raises:
-        InstructorError: There is no next attempt.
-    """
+    """Decide after an attempt that failed. Returns the seconds to wait before the next."""
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
@@ -346,7 +335,9 @@ def fail(
         "max_attempts": call.retries.limit,
         "is_last_attempt": seconds is None,
     }
-    name = HookName.PARSE_ERROR if attempts.answered and not final else HookName.COMPLETION_ERROR
+    is_broken = call.showing is not None and completion is None and not is_invalid_answer(error)  # a stream that broke
+    is_parsed = attempts.answered and not final and not is_broken
+    name = HookName.PARSE_ERROR if is_parsed else HookName.COMPLETION_ERROR
     if call.hooks.has_handlers(name):
         yield from Emit(call.hooks, name, (error,), details)
     if seconds is not None:
@@ -367,16 +358,16 @@ def fail(
 def correct(
     call: Call[Any], prompt: Prompt, tried: list[Request], error: Exception
 ) -> Flow[tuple[Prompt, Request] | None]:
-    """Find the next best way to ask, if the provider refused this one as not supported. It is told, never silent.
+    """Find the next best way to ask, if the provider refused this one as not supported. An event reports it.
 
     No request is sent twice: where the refused argument is the caller's own, the caller gets the error.
     """
     capabilities = call.adapter.learn(call.model, prompt.mode, error, prompt.capabilities)
     if capabilities is None:
         return None
-    corrected = prompt.adapt(capabilities)
+    corrected = yield from fetch_media(call, prompt.adapt(capabilities))
     request = write_request(call, corrected)
-    if request in tried:
+    if as_sent(call, corrected, request) in tried:
         return None
     change = describe_change(prompt, corrected)
     if call.stats.is_news(call.model, change):
@@ -416,7 +407,8 @@ def describe_change(before: Prompt, after: Prompt) -> str:
     limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
     if limits[0] != limits[1]:
         changes.append(" -> ".join(map(str, limits)))
-    left_out = sorted(before.shown.keys() - after.shown.keys() - {*OUTPUT_LIMITS})
+    dropped = after.capabilities.refused - before.capabilities.refused  # a stream may have added one of these itself
+    left_out = sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS})
     if left_out:
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"

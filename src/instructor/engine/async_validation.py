@@ -6,8 +6,8 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from functools import cache
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import typing_extensions
 from pydantic import BaseModel, ValidationError
@@ -111,28 +111,39 @@ def _mark(method: F, fields: tuple[str, ...], least: int) -> F:
 
 
 class _Validators(NamedTuple):
-    """A class's asynchronous validators: methods by field, and those of the whole."""
+    """A class's asynchronous validators: the names of methods by field, and of those of the whole."""
 
-    of_fields: Mapping[str, tuple[tuple[Method, bool], ...]]
-    of_model: tuple[tuple[Method, bool], ...]
+    of_fields: Mapping[str, tuple[tuple[str, bool], ...]]
+    of_model: tuple[tuple[str, bool], ...]
 
 
-@cache
+_KNOWN: WeakKeyDictionary[type, _Validators | None] = WeakKeyDictionary()
+"""The validators of classes that were looked at. No class is kept alive by it: methods, which may hold theirs, are names."""
+
+
 def _validators_of(kind: type) -> _Validators | None:
-    """The validators of a class, its bases' first; a method that a subclass defines anew replaces the base's."""
+    """The validators of a class, looked for once."""
+    try:
+        return _KNOWN[kind]
+    except KeyError:
+        return _KNOWN.setdefault(kind, _find_validators(kind))
+
+
+def _find_validators(kind: type) -> _Validators | None:
+    """Find them, its bases' first; a method that a subclass defines anew replaces the base's."""
     found: dict[str, Method] = {}
     for base in reversed(kind.__mro__):
         found.update((name, member) for name, member in vars(base).items())
-    marked = [(member, cast("_Mark", getattr(member, _MARK))) for member in found.values() if _is_marked(member)]
+    marked = [(name, cast("_Mark", getattr(member, _MARK))) for name, member in found.items() if _is_marked(member)]
     if not marked:
         return None
-    of_fields: dict[str, tuple[tuple[Method, bool], ...]] = {}
-    for member, mark in marked:
+    of_fields: dict[str, tuple[tuple[str, bool], ...]] = {}
+    for name, mark in marked:
         for field in mark.fields:
             if field not in _fields_of(kind):
                 raise ConfigurationError(f"{kind.__name__} has no field {field!r} for its async_field_validator.")
-            of_fields[field] = (*of_fields.get(field, ()), (member, mark.takes_info))
-    return _Validators(of_fields, tuple((member, mark.takes_info) for member, mark in marked if not mark.fields))
+            of_fields[field] = (*of_fields.get(field, ()), (name, mark.takes_info))
+    return _Validators(of_fields, tuple((name, mark.takes_info) for name, mark in marked if not mark.fields))
 
 
 def _is_marked(member: object) -> bool:
@@ -148,8 +159,7 @@ def _fields_of(kind: type[object]) -> Iterable[str]:
 def has_async_validators(response_model: object) -> bool:
     """Whether a response model, or any model in it, has asynchronous validators.
 
-    Raises:
-        ConfigurationError: One is declared with pydantic's decorators, which never await it.
+    One that is declared with pydantic's decorators, which never await it, is refused with a `ConfigurationError`.
     """
     found = False
     seen: set[int] = set()
@@ -164,7 +174,7 @@ def has_async_validators(response_model: object) -> bool:
         if not isinstance(part, type):
             continue
         kind = cast("type[object]", part)
-        found = _validators_of(cast("type", part)) is not None or found
+        found = _validators_of(part) is not None or found
         waiting.extend(_parts_of(kind))
     return found
 
@@ -208,10 +218,7 @@ async def validate_async(value: object, context: Mapping[str, object] | None) ->
     """Run the asynchronous validators of all objects in a value, which they may change.
 
     Inner objects come before the ones that hold them. Objects of one depth, and the fields of each, are validated at
-    the same time.
-
-    Raises:
-        AsyncValidationError: At least one validator refused its value. All the errors are in it.
+    the same time. All their errors are raised together, in one `AsyncValidationError`.
     """
     import asyncio
 
@@ -273,8 +280,9 @@ async def _validate_field(found: _Found, name: str, context: Mapping[str, object
 
 
 def _call(
-    owner: object, method: Method, arguments: tuple[object, ...], takes_info: bool, info: AsyncValidationInfo
+    owner: object, name: str, arguments: tuple[object, ...], takes_info: bool, info: AsyncValidationInfo
 ) -> Awaitable[object]:
+    method: Method = inspect.getattr_static(type(owner), name)  # an instance may have a value of that name
     bound = method.__get__(owner, type(owner))
     return bound(*arguments, info) if takes_info else bound(*arguments)
 

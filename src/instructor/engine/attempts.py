@@ -19,6 +19,8 @@ from instructor.messages import Completion, Request
 from instructor.usage import Usage
 from instructor.wires.text import describe_error
 
+_NOTHING = Usage()
+
 
 class Attempts:
     """A record that grows with each attempt.
@@ -29,17 +31,19 @@ class Attempts:
         spent: Tokens over all attempts.
         seconds: How long their requests took.
         failed: The attempts that gave no valid answer.
-        failed_requests: How many of them brought no answer at all.
+        failed_requests: How many of them brought no whole answer.
+        shown: The text of the answer so far, where it is streamed.
     """
 
     def __init__(self, provider: str, model: str, key_variables: Sequence[str] = ()) -> None:
         self._key_variables = key_variables
         self.number = 0
         self.answered = False
-        self.spent = Usage()
+        self.spent = _NOTHING
         self.seconds = 0.0
         self.failed: list[FailedAttempt] = []
         self.failed_requests = 0
+        self.shown: list[str] = []
         self._provider = provider
         self._model = model
 
@@ -47,10 +51,16 @@ class Attempts:
         """Begin the next attempt."""
         self.number += 1
         self.answered = False
+        self.shown = []
+
+    def spend(self, usage: Usage) -> None:
+        """Add what the attempt now under way cost. There is nothing to add up at the first."""
+        self.spent = usage if self.spent is _NOTHING else self.spent + usage
 
     def fail(self, error: Exception, completion: Completion) -> None:
         """Record that the attempt now under way gave no valid answer."""
-        self.failed_requests += not self.answered
+        is_broken = completion is None and not is_invalid_answer(error)  # a stream that ended early
+        self.failed_requests += is_broken or not self.answered
         self.failed.append(FailedAttempt(self.number, error, completion))
 
     def exhausted(self, error: Exception, request: Request) -> InstructorRetryException:

@@ -1,4 +1,4 @@
-"""One call of the client: what was said, frozen, and how an answer to it is read, asked for and written."""
+"""One call of the client: its messages and keywords, frozen, and how its answer is read, asked for and written."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from instructor.engine.retry import RetryPolicy
     from instructor.engine.showing import Showing
     from instructor.hooks import Hooks
+    from instructor.media.policy import FetchPolicy
     from instructor.providers.adapter import Adapter
 
 T = TypeVar("T")
@@ -35,12 +36,11 @@ class Prompt(NamedTuple):
     Attributes:
         messages: The conversation, its templates filled.
         arguments: What else the caller wants sent, in the SDK's keywords.
-        wire: The wire format.
-        mode: How the model is made to answer in shape.
-        capabilities: What the model can do.
+        mode: How the model is made to answer in JSON.
         wires: The wires of the modes that may be used; one, where the caller named the mode.
         left_out: The caller's arguments that the model refuses, which are not among `arguments`.
         varies: Whether a template draws by chance, so that the same call may ask something else the next time.
+        media_policy: What may be fetched of the media in the messages; None where there are none.
     """
 
     messages: Messages
@@ -51,6 +51,7 @@ class Prompt(NamedTuple):
     wires: Mapping[Mode, Wire]
     left_out: tuple[str, ...] = ()
     varies: bool = False
+    media_policy: FetchPolicy | None = None
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
@@ -71,6 +72,37 @@ class Prompt(NamedTuple):
         if not lacking:
             return self.arguments
         return {name: value for name, value in self.arguments.items() if name not in lacking}
+
+
+class Terms(NamedTuple):
+    """What decides about a call's key and prompt beside its messages and keywords.
+
+    Attributes:
+        plan: The response model, compiled.
+        model: The model's name.
+        context: For templates and validators.
+        strict: Whether validation is strict.
+        namespace: The partition of the store.
+        is_cached: Whether there is a store, so that a key is needed.
+        media_policy: What may be fetched, where there are media in the messages.
+    """
+
+    plan: Plan
+    model: str
+    context: Mapping[str, Any] | None
+    strict: bool
+    namespace: str | None
+    is_cached: bool
+    media_policy: FetchPolicy | None = None
+
+
+class Keyed(NamedTuple):
+    """A call's messages and keywords, frozen, and its key; as the members of `Call` with these names, and `owners` of its `Policy`."""
+
+    load_prompt: Callable[[], Prompt]
+    key: str | None = None
+    bypass: str | None = None
+    owners: Sequence[object] = ()
 
 
 class Same:
@@ -140,15 +172,11 @@ class Call(NamedTuple, Generic[T]):
     times as long to make.
 
     Attributes:
-        plan: The response model, compiled.
-        adapter: The provider.
-        model: The model's name.
-        load_prompt: Makes the prompt from the frozen copy of what was said. A hit never calls it.
+        load_prompt: Makes the prompt from the frozen copy of messages and keywords. A hit never calls it.
         response_model: What the caller passed, for events.
         with_completion: Whether the caller gets the SDK's completion beside the value.
         retries: When to ask again.
         hooks: The client's handlers and the call's.
-        stats: The client's counters.
         context: For validators: the caller's own object.
         strict: Whether validation is strict.
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
@@ -157,7 +185,6 @@ class Call(NamedTuple, Generic[T]):
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
-        policy: How the cache is used.
         unserved: What the fast path has found out about the store; then it isn't read again.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
     """

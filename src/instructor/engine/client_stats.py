@@ -1,4 +1,4 @@
-"""What one client counts about its cache, and what it has already told its caller."""
+"""What one client counts about its cache, and what its caller already knows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ClientStats:
         self._notices: set[tuple[str, ...]] = set()
 
     def is_news(self, *notice: str) -> bool:
-        """Whether the caller has not been told this yet, by any thread or task of the client."""
+        """Whether no thread or task of the client has reported this to the caller yet."""
         with self._lock:
             if notice in self._notices:
                 return False

@@ -28,9 +28,6 @@ class CompletionCopies:
 
     The first completion made of a text is taken apart into functions that put an equal one together. They hold only
     data and the classes that the SDK itself chose.
-
-    Args:
-        load: Makes a completion of its text.
     """
 
     def __init__(self, load: Callable[[str], Completion]) -> None:
@@ -39,11 +36,7 @@ class CompletionCopies:
         self._bytes = 0
 
     def load(self, entry: Entry) -> Completion:
-        """Make the completion of an entry.
-
-        Raises:
-            CacheEntryError: It is damaged, or today's SDK can't make it.
-        """
+        """Make the completion of an entry."""
         data = entry.completion_data
         make = self._known.get(data)
         if make is not None:
@@ -64,7 +57,7 @@ class CompletionCopies:
 def copier(value: Value) -> Make | None:
     """Make a function that returns copies of a value; None if it holds something that can't be copied so.
 
-    The value may be given to a caller afterwards: nothing of it that can be changed is kept.
+    A caller may get the value afterwards: nothing of it that can be changed is kept.
 
     Example:
         >>> make = copier({"a": [1, 2]})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar, assert_never
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
 from instructor.engine.effects import (
@@ -12,6 +12,7 @@ from instructor.engine.effects import (
     Claim,
     Effect,
     Emit,
+    Fetch,
     Flow,
     Next,
     Open,
@@ -25,6 +26,10 @@ from instructor.engine.effects import (
 )
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
+
+if TYPE_CHECKING:
+    from instructor.media.frozen import FrozenMedium
+    from instructor.media.policy import FetchPolicy
 
 T = TypeVar("T")
 
@@ -71,11 +76,7 @@ def drive(flow: Flow[T], sender: Sender) -> T:
 
 
 async def drive_async(flow: Flow[T], sender: Sender) -> T:
-    """Run a flow in this task.
-
-    Raises:
-        ConfigurationError: No asyncio loop is running.
-    """
+    """Run a flow in this task."""
     if running_loop() is None:
         flow.close()
         raise ConfigurationError(NO_LOOP)
@@ -123,6 +124,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return run_coroutine(validate())
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
+        case Fetch(media, policy):
+            return fetch_media(media, policy)
         case _:
             assert_never(effect)
 
@@ -152,6 +155,10 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await validate()
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
+        case Fetch(media, policy):
+            import asyncio
+
+            return await asyncio.to_thread(fetch_media, media, policy)
         case _:
             assert_never(effect)
 
@@ -175,6 +182,13 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
 
     with ThreadPoolExecutor(1, "instructor-validators") as threads:
         return threads.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()
+
+
+def fetch_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:
+    """Fetch media in this thread; what that takes is imported when it is needed."""
+    from instructor.media.conversation import load_media
+
+    return load_media(media, policy)
 
 
 def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[Any] | Flight[Any]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from typing import Any
 
 from instructor.cache.flight import Lease, running_loop
 from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async, send
 from instructor.engine.effects import Effect, Flow, Next, Open, Show
 from instructor.engine.open_stream import OpenStream
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Value
 
 
-def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Any, None, None]:
+def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Value, None, None]:
     """Run a flow in whatever thread asks for its next value.
 
     A caller that leaves early closes the generator, and with it the flow and the connection: the answer isn't whole,
     so nothing is stored, and one of those who wait for it leads next.
     """
-    leases: list[Lease[Any]] = []
+    leases: list[Lease[Value]] = []
     streams: list[OpenStream] = []
     try:
         effect = next(flow)
@@ -47,16 +47,12 @@ def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Any, None, None]
             stream.close()
 
 
-async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator[Any, None]:
-    """As `drive_stream`, in whatever task asks for the next value.
-
-    Raises:
-        ConfigurationError: No asyncio loop is running.
-    """
+async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator[Value, None]:
+    """As `drive_stream`, in whatever task asks for the next value."""
     if running_loop() is None:
         flow.close()
         raise ConfigurationError(NO_LOOP)
-    leases: list[Lease[Any]] = []
+    leases: list[Lease[Value]] = []
     streams: list[OpenStream] = []
     try:
         effect = next(flow)
@@ -85,31 +81,37 @@ async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator
             await stream.close_async()
 
 
-def rest(leases: list[Lease[Any]]) -> None:
+def rest(leases: list[Lease[Value]]) -> None:
     """Note that the flights led here go on only when the caller asks for the next value."""
     for lease in leases:
         lease.flight.rest()
 
 
-def resume(leases: list[Lease[Any]]) -> None:
+def resume(leases: list[Lease[Value]]) -> None:
     """Note that they go on."""
     for lease in leases:
         lease.flight.resume()
 
 
-def _perform(effect: Effect, sender: Sender, leases: list[Lease[Any]], streams: list[OpenStream]) -> Any:
+def _perform(effect: Effect, sender: Sender, leases: list[Lease[Value]], streams: list[OpenStream]) -> Value:
     if isinstance(effect, Next):
         return effect.stream.next()
     if isinstance(effect, Open):
+        while streams:  # that of an attempt that failed
+            streams.pop().close()
         streams.append(OpenStream(send(effect, sender)))
         return streams[-1]
     return perform(effect, sender, leases)
 
 
-async def _perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]], streams: list[OpenStream]) -> Any:
+async def _perform_async(
+    effect: Effect, sender: Sender, leases: list[Lease[Value]], streams: list[OpenStream]
+) -> Value:
     if isinstance(effect, Next):
         return await effect.stream.next_async()
     if isinstance(effect, Open):
+        while streams:
+            await streams.pop().close_async()
         streams.append(OpenStream(await send(effect, sender)))
         return streams[-1]
     return await perform_async(effect, sender, leases)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from instructor import debug_log
 from instructor.cache.entry import Entry
+from instructor.cache.hits import MOST_NOTED
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
@@ -45,8 +46,7 @@ class Reading(NamedTuple):
 
     Attributes:
         find: Looks the key up.
-        key: The key.
-        encoding: What the call said; see `Unserved.encoding`.
+        encoding: The call's encoding; see `Unserved.encoding`.
     """
 
     find: FindLater
@@ -75,11 +75,9 @@ class Asker(NamedTuple):
     """What the fast path knows of its client. All of it stays the same for the client's life.
 
     Attributes:
-        provider: The vendor's name, for events.
         model: The model that is asked unless a call names another.
         plans: The response models seen so far, compiled.
         memo: Leads from an encoding to a key.
-        hooks: The client's handlers.
         context: For validators, where a call brings none.
         strict: Whether validation is strict, where a call doesn't say.
         find_place: Finds what to read for a call with ``cache=``; None where the fast path may not read it.
@@ -105,12 +103,11 @@ Lookup = Callable[..., Any]
 
 
 class Pending(NamedTuple):
-    """A value whose hit has still to be told: the asynchronous client awaits the handlers before it returns the value.
+    """A value whose handlers are still to be called: the asynchronous client awaits them before it returns the value.
 
     Attributes:
-        value: The value.
         hooks: Whose handlers to call.
-        event: What to tell them.
+        event: What they receive.
     """
 
     value: Value
@@ -123,9 +120,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
 
     It is a closure, because reading a variable of one takes half as long as an attribute.
 
-    Args:
-        asker: The client.
-        own_place: The first store of the client's own path; None if the fast path may not read it.
+    `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find_served, own_hooks.handlers
@@ -149,6 +144,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
+            find, hits, _ = place  # taken apart at once: an attribute of a tuple takes longer
             if read is None:
                 call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
                 frozen = memo.freeze(call) if memo.sees_long else None
@@ -156,28 +152,29 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 key = memo.young.get(encoding) or memo.find(encoding)
                 if key is None:
                     return MISSING
-                entry = place.find(key)
+                entry = find(key)
                 if frozen is not None:
                     encoding = frozen  # the name holds a hash in place of a long text
         except (ValueError, RuntimeError):  # not plain data, nested too deeply, or changed by another thread
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
-        if entry.expires is not None and entry.expires <= now():
+        _, parts, _, _, _, _, expires, seconds, usage, _, _ = entry
+        if expires is not None and expires <= now():
             return Unserved("expired", _READ_AGAIN, None, encoding)
         try:
             if plan.direct:
                 validator = model.__pydantic_validator__
-                value = validator.validate_json(entry.parts[0].text, strict=strict, context=context)
-            elif plan.type is not None:
-                value = plan.type.parse(entry.parts, strict, context)
+                value = validator.validate_json(parts[0].text, strict=strict, context=context)
             else:
-                value = load(entry)
+                value = load(entry) if plan.type is None else plan.type.parse(parts, strict, context)
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
-        place.hits.hit(entry)
+        hits.note((seconds, usage))
+        if len(hits.noted) >= MOST_NOTED:
+            hits.totals()
         if debugging or ((own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers):
             return announce(asker, hooks, describe_hit(asker, model, keywords, entry, place), value)
         return value
@@ -194,7 +191,7 @@ def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any
 
 
 def with_encoding(found: Any, encoding: Encoding) -> Unserved | Reading:
-    """Add what the call said to what came back in place of an entry."""
+    """Add the call's encoding to what came back in place of an entry."""
     changed: Unserved | Reading = found._replace(encoding=encoding)
     return changed
 
@@ -210,7 +207,7 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
         context; whether validation is strict; and whose handlers to call.
     """
     hooks = asker.hooks
-    if not keywords.keys().isdisjoint(NOT_KEYED):
+    if not NOT_KEYED.isdisjoint(keywords):
         if not _is_simple(keywords):
             return None, keywords, None, True, hooks
         if "cache" in keywords:
@@ -235,6 +232,7 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     seconds = keywords.get("max_seconds")
     return (
         keywords.get("cache_ttl") is None
+        and not keywords.get("autodetect_images")  # which files the texts name, and what is in them, isn't known here
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
         and (seconds is None or (type(seconds) in (int, float) and seconds > 0))

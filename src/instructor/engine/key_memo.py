@@ -36,7 +36,7 @@ Frozen: TypeAlias = tuple[Any, ...]
 
 
 class KeyMemo:
-    """Leads from a fast, exact encoding of what a call says to its key, which takes ten times as long to work out.
+    """Leads from a fast, exact encoding of a call to its key, which takes ten times as long to work out.
 
     `marshal` tells apart whatever differs in type or value, except that every buffer (a bytearray, an array) looks
     like bytes to it. So only the keys of plain JSON data are remembered, and two calls with one encoding have one key.
@@ -45,9 +45,7 @@ class KeyMemo:
     There are two generations. A key that is used moves into the young one; when that is full, the old one is forgotten
     and the young one grows old. So what is used stays, and there is no moment at which everything is forgotten.
 
-    Args:
-        most_keys: How many keys to remember in each generation.
-        most_bytes: How many bytes of encodings to hold in each generation.
+    It remembers at most `most_keys` keys, and holds at most `most_bytes` bytes of encodings, in each generation.
 
     Attributes:
         sees_long: For how many more calls to look for long texts before the call is encoded.
@@ -66,11 +64,8 @@ class KeyMemo:
         """Copy a call if its messages hold a long text; None if they don't. The copy shares the texts.
 
         Encoding a call copies it at one moment, in which no other thread runs. To hash a long text takes a while, so
-        that is done with a copy, which is the call as it was at the moment of the comparison.
-
-        Raises:
-            ValueError: Another thread changed the call meanwhile.
-            RuntimeError: As above.
+        that is done with a copy, which is the call as it was at the moment of the comparison. ValueError or
+        RuntimeError if another thread changes the call meanwhile.
         """
         if not holds_long_text(call[1]):
             self.sees_long = max(0, self.sees_long - 1)
@@ -103,8 +98,7 @@ class KeyMemo:
 def make_memo(entries: int | None) -> KeyMemo:
     """Make a memo of the size that fits a store.
 
-    Args:
-        entries: How many entries the store can hold; None where it doesn't say.
+    `entries` is None where the store doesn't say how many it can hold.
     """
     count = 65_536 if entries is None else max(1_024, entries)
     return KeyMemo(count, min(max((entries or 2_048) << 14, 8 << 20), 64 << 20))
@@ -116,12 +110,9 @@ def encode_frozen(call: bytes | Frozen) -> bytes:
 
 
 def encode(number: int, messages: Conversation, keywords: Mapping[str, Any]) -> bytes | None:
-    """Encode what a call says, exactly and fast; None if it isn't plain data.
+    """Encode a call's messages and keywords, exactly and fast; None if it isn't plain data.
 
-    Args:
-        number: The plan's number.
-        messages: As the caller passed them.
-        keywords: The caller's other keywords, without those of `NOT_KEYED`.
+    `number` is the plan's; `keywords` are the caller's other keywords, without those of `NOT_KEYED`.
     """
     try:
         # A dict, because marshal refuses any other mapping.
@@ -132,7 +123,7 @@ def encode(number: int, messages: Conversation, keywords: Mapping[str, Any]) -> 
 
 
 def decode(encoding: bytes) -> tuple[Any, dict[str, Any]]:
-    """Make a copy of the messages and keywords that were encoded: what the caller said at that moment."""
+    """Make a copy of the messages and keywords that were encoded, as they were at that moment."""
     _, messages, *rest = marshal.loads(encoding)  # noqa: S302 - our own bytes, from this process
     return messages, rest[0] if rest else {}
 
@@ -141,7 +132,7 @@ def name_of(encoding: bytes) -> bytes:
     """The bytes under which the memo knows a call: its encoding, or a shorter one where it holds long texts.
 
     They are made of the encoding alone, never of the caller's own objects, which another thread may change meanwhile:
-    then the memo would lead from what the call says now to the key of what it said before.
+    then the memo would lead from the present messages to the key of the earlier ones.
     """
     if len(encoding) <= LONG:
         return encoding

@@ -25,11 +25,7 @@ class Question(Protocol[T]):
     """What is looked up, and asked if need be."""
 
     def read(self, entry: Entry) -> T:
-        """Make the caller's own value of a stored answer, by the same path as of a live one.
-
-        Raises:
-            Exception: Today's validators refuse it.
-        """
+        """Make the caller's own value of a stored answer, by the same path as of a live one."""
         ...
 
     def ask(self) -> Flow[Live[T]]:
@@ -45,11 +41,7 @@ class Question(Protocol[T]):
         ...
 
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
-        """Make this caller's own value of an answer that another call has just received.
-
-        Raises:
-            Exception: This caller's validators refuse it, or it can't be copied.
-        """
+        """Make this caller's own value of an answer that another call has just received."""
         ...
 
     @property
@@ -58,15 +50,11 @@ class Question(Protocol[T]):
         ...
 
     def confirm(self) -> Flow[None]:
-        """Let them judge what `read` or `copy` has just made.
-
-        Raises:
-            Exception: They refuse it.
-        """
+        """Let them judge what `read` or `copy` has just made, and raise if they refuse it."""
         ...
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
-        """Count something that happened between the call and its cache; return what tells the hooks, if any listen."""
+        """Count something that happened between the call and its cache; return the flow that calls handlers, if any."""
         ...
 
 
@@ -101,12 +89,7 @@ def through_cache(
 ) -> Flow[T]:
     """Answer a question: from a store, from an identical call under way, or by asking.
 
-    Args:
-        path: Where answers are kept.
-        key: The question's key.
-        question: What to read, ask and write.
-        policy: How to use the cache.
-        unserved: What the fast path has found out about the first tier already.
+    `unserved` is what the fast path has found out about the first tier already.
     """
     landed_before: int | None = path.flights.landed
     if unserved is None:
@@ -126,7 +109,9 @@ def through_cache(
             if lease is not None:
                 lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
             return again.value
-    yield from tell(question, HookName.CACHE_MISS, reason=found)
+    missed = question.event(HookName.CACHE_MISS, None, found)
+    if missed is not None:
+        yield missed
     live = yield from question.ask()
     expires = None if policy.ttl is None else policy.clock() + policy.ttl
     entry = question.write(live, expires)
@@ -154,8 +139,7 @@ def look_up(
 ) -> Flow[Served[T] | str]:
     """Look through the tiers, from the first one that was not looked into yet.
 
-    Returns:
-        What may be served, or why nothing may.
+    Returns what may be served, or why nothing may.
     """
     report = reporter(question)
     for depth, tier in enumerate(path.tiers[first:], first):
@@ -173,7 +157,7 @@ def look_up(
         tier.hits.hit(entry)
         for faster in path.tiers[:depth]:
             yield from faster.keep(entry, remaining(entry, policy), report)
-        yield from tell(question, HookName.CACHE_HIT, entry)
+        yield from emit_event(question, HookName.CACHE_HIT, entry)
         return judged
     return reason
 
@@ -185,11 +169,8 @@ def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) 
     on alone, at once and beside others in its place, when its leader failed for a reason that it doesn't share, when
     its own timeout is over, and when it has refused two answers.
 
-    Returns:
-        Another call's answer, a lease for the leader, or None to go on alone.
-
-    Raises:
-        Exception: The leader's error, where this call shares it.
+    Returns another call's answer, a lease for the leader, or None to go on alone. Raises the leader's error where this
+    call shares it.
     """
     refusals = 0
     started = policy.clock()
@@ -231,9 +212,9 @@ def share(
             yield from question.confirm()
     except Exception:  # noqa: BLE001 - whatever today's validators raise, asking again judges anew
         return None
-    yield from tell(question, HookName.CACHE_COALESCED, entry)
+    yield from emit_event(question, HookName.CACHE_COALESCED, entry)
     if entry is not None and not answer.is_kept and policy.ttl != 0:
-        # The leader was told to store nothing, and this call was not.
+        # The leader stores nothing, as its `cache_ttl` asks, but this call has another one.
         expires = None if policy.ttl is None else policy.clock() + policy.ttl
         own = entry._replace(expires=expires)
         yield from keep(path, question, policy, own, why_not_stored(live, own, policy))
@@ -241,10 +222,10 @@ def share(
 
 
 def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | None, reason: str | None) -> Flow[None]:
-    """Store an answer in every tier, or tell why it isn't. A store's failure loses nothing: the answer is returned."""
+    """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned."""
     if entry is None or reason is not None:
         if reason and reason != NOT_WANTED:
-            yield from tell(question, HookName.CACHE_BYPASS, reason=reason)
+            yield from emit_event(question, HookName.CACHE_BYPASS, reason=reason)
         return
     report = reporter(question)
     written = False
@@ -255,10 +236,10 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
                 tier.handle.count(writes=1)
             written = written or stored
     except ValueError as error:
-        yield from tell(question, HookName.CACHE_BYPASS, reason=str(error))
+        yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
     if written:
-        yield from tell(question, HookName.CACHE_WRITE, entry)
+        yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 
 EXPIRED = "expired"
@@ -268,8 +249,7 @@ NOT_WANTED = "cache_ttl is 0"
 def judge(entry: Entry, now: float, read: Callable[[Entry], T]) -> Served[T] | str:
     """Decide whether an entry may be served. The fast path is this function, written out for entries in memory.
 
-    Returns:
-        The caller's own value, or why there is none.
+    Returns the caller's own value, or why there is none.
     """
     if entry.expires is not None and entry.expires <= now:
         return EXPIRED
@@ -304,7 +284,9 @@ def remaining(entry: Entry, policy: Policy) -> float | None:
     return None if entry.expires is None else max(0.0, entry.expires - policy.clock())
 
 
-def tell(question: Question[Any], name: HookName, entry: Entry | None = None, reason: str | None = None) -> Flow[None]:
+def emit_event(
+    question: Question[Any], name: HookName, entry: Entry | None = None, reason: str | None = None
+) -> Flow[None]:
     """Count an event, and call its handlers."""
     event = question.event(name, entry, reason)
     if event is not None:
@@ -313,7 +295,7 @@ def tell(question: Question[Any], name: HookName, entry: Entry | None = None, re
 
 def reporter(question: Question[Any]) -> Callable[[CacheError], Flow[None]]:
     """What tiers report failures of their stores to."""
-    return lambda error: tell(question, HookName.CACHE_ERROR, reason=str(error))
+    return lambda error: emit_event(question, HookName.CACHE_ERROR, reason=str(error))
 
 
 def own_copy(error: Exception) -> Exception:

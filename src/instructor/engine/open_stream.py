@@ -15,12 +15,7 @@ END: Final = End()
 
 
 class OpenStream:
-    """A provider's stream of chunks.
-
-    Args:
-        source: What the SDK returned: an iterable or an asynchronous iterable, which may have a ``close`` or
-            ``aclose`` that ends the connection.
-    """
+    """A provider's stream of chunks."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
@@ -40,15 +35,23 @@ class OpenStream:
 
     def close(self) -> None:
         """End the connection. What goes wrong with that concerns nobody any more."""
-        with contextlib.suppress(Exception):
-            close = getattr(self._source, "close", None)
-            if close is not None:
-                close()
+        for part in self._parts():
+            with contextlib.suppress(Exception):
+                close = getattr(part, "close", None)
+                if close is not None:
+                    close()
 
     async def close_async(self) -> None:
         """As `close`, for a task."""
-        with contextlib.suppress(Exception):
-            close = getattr(self._source, "aclose", None) or getattr(self._source, "close", None)
-            closed = close() if close is not None else None
-            if inspect.isawaitable(closed):
-                await closed
+        for part in self._parts():
+            with contextlib.suppress(Exception):
+                close = getattr(part, "aclose", None) or getattr(part, "close", None)
+                closed = close() if close is not None else None
+                if inspect.isawaitable(closed):
+                    await closed
+
+    def _parts(self) -> tuple[Any, ...]:
+        """The iterator first: a generator that isn't closed would be closed by the event loop, some time later."""
+        iterator, source = self._iterator, self._source
+        self._iterator = iter(())
+        return (source,) if iterator is source else (iterator, source)

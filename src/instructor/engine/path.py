@@ -33,7 +33,7 @@ class Unserved(NamedTuple):
         landed: How many flights had ended before the store was read; None if the answer that was found is refused, so
             that reading again would find the same.
         error: What the store raised.
-        encoding: What the call said when the store was read; the caller may have changed its messages since. A call
+        encoding: The call's encoding when the store was read; the caller may have changed its messages since. A call
             with long texts was copied for that, and is yet to be encoded. The flow's key is made of nothing else.
     """
 
@@ -50,7 +50,7 @@ FindLater = Callable[[str], Awaitable[Entry | Unserved]]
 """Looks a key up in a task."""
 
 Report = Callable[[CacheError], Flow[None]]
-"""What a tier does with a failure of its store that the call survives: it is counted and told."""
+"""What a tier does with a failure of its store that the call survives: it is counted and reported."""
 
 
 class Tier(Protocol):
@@ -77,18 +77,13 @@ class Tier(Protocol):
         ...
 
     def find(self, key: str, report: Report) -> Flow[Lookup]:
-        """Look a key up.
-
-        Raises:
-            CacheError: The store failed, and has ``on_error="raise"``.
-        """
+        """Look a key up."""
         ...
 
     def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
         """Store an entry; return whether it was stored. A store's failure is reported: the answer is paid for.
 
-        Raises:
-            ValueError: The entry can't be written as text.
+        Raises ValueError if the entry can't be written as text.
         """
         ...
 
@@ -133,7 +128,7 @@ class StoreTier:
 
     @property
     def find_now(self) -> FindNow:
-        """Read an entry here. Whatever goes wrong, the flow is told, and counts and reports it."""
+        """Read an entry here. Whatever goes wrong is returned to the flow, which counts and reports it."""
         handle, flights = self.handle, self.handle.flights
 
         def find_now(key: str) -> Entry | Unserved:
@@ -195,11 +190,7 @@ def _reason_of(error: CacheError) -> str:
 
 
 def judge_failure(handle: StoreHandle, error: CacheError, report: Report) -> Flow[None]:
-    """Report that a store could not be read.
-
-    Raises:
-        CacheError: The store failed, and has ``on_error="raise"``.
-    """
+    """Report that a store could not be read."""
     damaged = isinstance(error, CacheEntryError)
     if damaged:
         handle.count(errors=1)
@@ -236,11 +227,7 @@ class CachePath:
 
 
 def make_path(store: BaseCache) -> CachePath:
-    """Make the path of one store.
-
-    Raises:
-        ConfigurationError: An attribute of the store has a wrong value.
-    """
+    """Make the path of one store."""
     handle = handle_of(store)
     hits = HitLog()
     handle.attach(hits)

@@ -56,9 +56,10 @@ class Plan:
         if self.type is None:
             return None
         way = (wire.name, mode, strict, capabilities)
-        if way not in self._bindings:
-            self._bindings[way] = wire.bind(self.type.specs[0], mode, strict, capabilities)
-        return self._bindings[way]
+        binding = self._bindings.get(way)
+        if binding is None:
+            binding = self._bindings[way] = wire.bind(self.type.specs[0], mode, strict, capabilities)
+        return binding
 
 
 def _describe(specs: tuple[ToolSpec, ...]) -> str:
@@ -107,11 +108,7 @@ class Plans:
         return None if plan is None or plan.awaits else plan
 
     def make(self, model: ResponseModel) -> Plan:
-        """The plan of a response model, made if need be.
-
-        Raises:
-            ConfigurationError: The response model is nothing that an answer can be validated against.
-        """
+        """The plan of a response model, made if need be."""
         # Compiled outside the lock, because a schema runs code of the user's; a plan made twice is harmless.
         compiled = self._compile(model)
         with self._lock:
@@ -183,11 +180,7 @@ def identify(annotation: ResponseModel) -> Any:
 
     ``A | B`` equals ``B | A``, and `Literal[1]` holds what equals the value of `Literal[True]`.
 
-    Args:
-        annotation: Anything that can be used as a type, such as ``list[User]`` or ``Literal[1]``.
-
-    Returns:
-        The key. It may hold the addresses of objects, so the annotation must be kept with the plan.
+    The key may hold the addresses of objects, so the annotation must be kept with the plan.
     """
     arguments = getattr(annotation, "__args__", None)
     if not arguments:

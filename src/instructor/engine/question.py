@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.entry import Entry, pack_completion
-from instructor.engine.ask import ask, judge_async
+from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
-from instructor.engine.effects import Emit, Flow, Show
+from instructor.engine.effects import Emit, Flow, Show, Sleep
+from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
@@ -91,7 +92,7 @@ class CallQuestion(Generic[T]):
             seconds=live.seconds,
             usage=live.usage,
             attempts=live.attempts,
-            steps="" if call.showing is None else call.showing.steps,
+            steps="" if call.showing is None else describe_steps(call.showing),
         )
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
@@ -103,7 +104,7 @@ class CallQuestion(Generic[T]):
         return self._value(live.parts, live.completion) if entry is None else self.read(entry)
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
-        """Count an event; return what tells the hooks of it, if any listen."""
+        """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
         if name is HookName.CACHE_MISS and call.path is not None:
@@ -166,6 +167,8 @@ class StreamQuestion(CallQuestion[T]):
         value: Value = self._value(parts, None)
         outcome = self._showing.outcome
         outcome.is_cached, outcome.load = True, load
+        if self._showing.pace is not None:
+            self._showing.pace.read(steps)
         replayed: Any = self._showing.replay(value, parts, steps)
         return replayed  # type: ignore[no-any-return] # T is an iterable here
 
@@ -173,5 +176,16 @@ class StreamQuestion(CallQuestion[T]):
 def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
     """Answer a streamed call: hand out what the provider sends, or what the cache has."""
     rest = yield from answer(call)
+    showing = call.showing
+    pace = showing.pace if showing is not None and showing.outcome.is_cached else None
+    pauses = iter(pace.pauses if pace is not None else ())
     for value in rest:
+        seconds = next(pauses, 0)
+        if seconds > 0:
+            yield from Sleep(seconds)
         yield from Show(value)
+
+
+def describe_steps(showing: Showing) -> str:
+    """What an entry keeps of how its answer came."""
+    return showing.steps + (showing.pace.write() if showing.pace is not None else "")

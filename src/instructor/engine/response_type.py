@@ -8,8 +8,8 @@ import re
 import types
 import typing
 import weakref
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, cast
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar, Protocol
 
 import typing_extensions
 from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter
@@ -19,6 +19,7 @@ from pydantic_core import SchemaError
 from instructor.cache.json_schema import StableJsonSchema
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part, ResponseModel
+from instructor.wires.schema import expand_root
 from instructor.wires.spec import ToolSpec
 
 _ROOT_MODEL: type = RootModel
@@ -63,14 +64,6 @@ class ResponseType(Protocol):
 
         So a field that the answer leaves out gets its default anew on each hit. With a ``default_factory`` such as
         ``uuid4`` its value differs between the live answer and its hits, as it does between two answers.
-
-        Args:
-            parts: At least one. Where the answer is a single value, the first part holds it.
-            strict: Whether the types of JSON must fit exactly.
-            context: What validators find as ``info.context``.
-
-        Raises:
-            pydantic.ValidationError: The answer is not valid.
         """
         ...
 
@@ -126,22 +119,32 @@ class WrappedType:
         return self._validator.validate_json(parts[0].text, strict=strict, context=context)[CONTENT]
 
 
+class Items(list[Any]):
+    """The list that an ``Iterable[...]`` is answered with. ``async for`` takes it too, as programs for 1.x do."""
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for item in self:
+            yield item
+
+
+class IterableType(WrappedType):
+    """``Iterable[User]``: a list, see `Items`."""
+
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+        """Validate the list."""
+        return Items(super().parse(parts, strict, context))
+
+
 def make_response_type(response_model: ResponseModel) -> ResponseType:
-    """Prepare a response model.
-
-    Args:
-        response_model: What the user passed, not None.
-
-    Raises:
-        ConfigurationError: It isn't a type that pydantic can validate.
-    """
+    """Prepare a response model."""
     try:
         model: ResponseModel = _readable(response_model)
         if isinstance(model, type) and issubclass(model, BaseModel) and not issubclass(model, _ROOT_MODEL):
             return ModelType(model)
         if _is_record(model):
             return AdapterType(model)
-        return WrappedType(model)
+        origin: Any = typing.get_origin(response_model)
+        return IterableType(model) if origin is collections.abc.Iterable else WrappedType(model)
     except _UNREADABLE as error:
         reason = error.message if isinstance(error, PydanticUserError) else error  # without a link to pydantic's pages
         raise ConfigurationError(
@@ -151,11 +154,7 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
 
 
 def item_validator(item: ResponseModel) -> Callable[[str, bool, Any], Any]:
-    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context.
-
-    Raises:
-        ConfigurationError: As `make_response_type`.
-    """
+    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context."""
     make_response_type(item)
     model: ResponseModel = _readable(item)
     if isinstance(model, type) and issubclass(model, BaseModel):
@@ -224,16 +223,9 @@ def _readable_typed_dict(model: ResponseModel) -> Any:
 def tool_spec_of(schema: dict[str, Any], name: str, description: str | None) -> ToolSpec:
     """Describe a tool whose arguments are an object.
 
-    Args:
-        schema: As pydantic makes it. Providers refuse the ``$ref`` at the top of a recursive model's.
-        name: The class's name; a generic's may hold brackets.
-        description: The class's docstring.
+    Providers refuse the ``$ref`` at the top of a recursive model's schema.
     """
-    top = dict(schema)
-    while isinstance(reference := top.get("$ref"), str):
-        definitions = cast("dict[str, Any]", top.get("$defs", {}))
-        rest = {key: value for key, value in top.items() if key != "$ref"}
-        top = {**definitions[reference.rpartition("/")[2]], **rest}
+    top = expand_root(schema)
     text = str(top.get("description") or description or "")
     purpose = " ".join(text.split()) or f"The answer, as a correct {name}."
     return ToolSpec(re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:64] or "Response", purpose, top)

@@ -33,13 +33,7 @@ class RetryPolicy(Protocol):
         ...
 
     def wait_after(self, attempt_number: int, error: Exception, failed_requests: int = 0) -> float | None:
-        """Seconds to wait before the next attempt; None to stop.
-
-        Args:
-            attempt_number: How many attempts have been made.
-            error: What the last one raised.
-            failed_requests: How many of them brought no answer at all.
-        """
+        """Seconds to wait before the next attempt; None to stop. `failed_requests` brought no answer at all."""
         ...
 
     def is_last(self, attempt_number: int, failed_requests: int = 0) -> bool:
@@ -115,12 +109,8 @@ KNOWN_POLICIES: set[type] = {Retries}
 def make_retry_policy(max_retries: Any) -> RetryPolicy:
     """Turn ``max_retries`` into a policy for one call.
 
-    Args:
-        max_retries: How many times to ask again after an invalid answer, 0 or more; or a tenacity ``Retrying``
-            or ``AsyncRetrying``, which then also decides about failed requests; or a policy, such as `Retries`.
-
-    Raises:
-        ConfigurationError: It is neither.
+    It is how many times to ask again after an invalid answer; a tenacity ``Retrying`` or ``AsyncRetrying``, which then
+    also decides about failed requests; or a policy, such as `Retries`.
     """
     if isinstance(max_retries, int) and not isinstance(max_retries, bool):
         if max_retries < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple, Protocol
@@ -45,6 +46,44 @@ class Outcome:
         self.load: Callable[[], Completion] = lambda: None
 
 
+class Pace:
+    """When the values of a stream came: the pauses before them, without the time that the caller took.
+
+    Attributes:
+        pauses: Seconds before each value.
+    """
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+        self._since = now()
+
+    def note(self) -> None:
+        """A value is there."""
+        self.pauses.append(now() - self._since)
+
+    def go_on(self) -> None:
+        """The caller asks for the next one."""
+        self._since = now()
+
+    def write(self) -> str:
+        """The pauses in milliseconds, for the entry."""
+        return _PACE + ",".join(str(round(1000 * seconds)) for seconds in self.pauses)
+
+    def read(self, steps: str) -> None:
+        """Take the pauses of an entry, if they were recorded."""
+        written = steps.partition(_PACE)[2]
+        self.pauses = [int(pause) / 1000 for pause in written.split(",")] if written else []
+
+
+_PACE = ";"
+"""Stands before the pauses in the steps of an entry."""
+
+
+def now() -> float:
+    """Seconds by a clock that is never set."""
+    return time.monotonic()
+
+
 class Showing(Protocol):
     """Turns the pieces of one answer into values to hand out.
 
@@ -53,12 +92,14 @@ class Showing(Protocol):
         flaw: Why the answer must not be stored; None where it may.
         outcome: What the caller can look at afterwards.
         judges_each: Whether each value is whole, so that asynchronous validators judge it before it's handed out.
+        pace: Notes when values were handed out, or hands them out at that pace again; None to do neither.
     """
 
     judges_each: bool
     has_shown: bool
     flaw: str | None
     outcome: Outcome
+    pace: Pace | None
 
     def begin(self) -> Iterable[Value]:
         """Begin an attempt, at its first chunk."""
@@ -69,19 +110,11 @@ class Showing(Protocol):
         ...
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
-        """Take the complete answer; return what is left to hand out.
-
-        Raises:
-            Exception: It isn't valid.
-        """
+        """Take the complete answer; return what is left to hand out."""
         ...
 
     def refuse(self, error: Exception) -> None:
-        """Take back the value that came last from `add`: its asynchronous validators refuse it.
-
-        Raises:
-            Exception: The error, unless such values are left out.
-        """
+        """Leave out the value that came last from `add`, which its asynchronous validators refuse, or raise the error."""
         ...
 
     @property
@@ -110,26 +143,30 @@ class Partials:
         self.has_shown = False
         self.flaw: str | None = None
         self.outcome = Outcome()
+        self.pace: Pace | None = None
+        self._has_begun = False
         self._scanner = Scanner(self._shape)
         self._lengths: list[int] = []
+        self._is_replayable = True
 
     def begin(self) -> Iterable[Value]:
         """Show an object in which nothing has come yet."""
-        self._scanner, self._lengths = Scanner(self._shape), []
+        self._scanner, self._lengths, self._is_replayable = Scanner(self._shape), [], True
         shape = self._shape
-        blank = shape.make({}) if isinstance(shape, Object) else ABSENT
+        blank = shape.make({}) if isinstance(shape, Object) and not self._has_begun else ABSENT
+        self._has_begun = True
         return () if blank is ABSENT else (blank,)
 
     def add(self, text: str) -> Iterable[Value]:
         """Show the object again if enough has come."""
         scanner = self._scanner
         scanner.feed(text)
-        if not scanner.is_due:
+        if not scanner.is_due or not scanner.has_come:
             return ()
         value = scanner.snapshot()
         if value is ABSENT:
             return ()
-        self.has_shown = self.has_shown or scanner.has_come
+        self.has_shown = True
         self._lengths.append(scanner.length)
         return (value,)
 
@@ -140,25 +177,28 @@ class Partials:
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
         """Show the validated object."""
         if not self._scanner.is_over or self._scanner.length != len(parts[0].text):
-            self._lengths = []  # the answer was read in another way than it was shown
+            self._is_replayable = False  # the answer was read in another way than it was shown
         return (parse(parts),)
 
     @property
     def steps(self) -> str:
         """The lengths of the text, each as the difference to the one before."""
+        if not self._is_replayable:
+            return ""
         return ",".join(str(after - before) for before, after in pairwise((0, *self._lengths)))
 
     def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterator[Value]:
         """Show the steps of the live answer; one for each field where it wasn't streamed."""
         text = parts[0].text
-        lengths = list(accumulate(map(int, steps.split(",")))) if steps else self._find_fields(text)
+        differences = steps.partition(_PACE)[0]
+        lengths = list(accumulate(map(int, differences.split(",")))) if differences else self._find_fields(text)
         yield from self.begin()
         scanner, before = self._scanner, 0
         for length in lengths:
             scanner.feed(text[before:length])
             before = length
             shown = scanner.snapshot()
-            if shown is not ABSENT:
+            if shown is not ABSENT and scanner.has_come:
                 yield shown
         yield value
 
@@ -181,6 +221,7 @@ class Items:
         self.has_shown = False
         self.flaw: str | None = None
         self.outcome = Outcome()
+        self.pace: Pace | None = None
         self.steps = ""
         self._refused: Exception | None = None
         self._texts: list[str] = []

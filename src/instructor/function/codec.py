@@ -61,12 +61,8 @@ _READERS: dict[str, PydanticOptions] = {"name": {"by_name": True, "by_alias": Fa
 class FunctionCodec:
     """How the calls of one decorated function are keyed, and how its results are written and read.
 
-    Args:
-        function: The function.
-        shared: Whether other functions may use the same store. Only then do the variables of enclosing functions count.
-
-    Raises:
-        ConfigurationError: The function can't be cached; the message says why.
+    `shared` says whether other functions may use the same store. Only then do the variables of enclosing functions
+    count.
     """
 
     def __init__(self, function: object, *, shared: bool) -> None:
@@ -83,11 +79,7 @@ class FunctionCodec:
 
     @functools.cached_property
     def adapter(self) -> TypeAdapter[object]:
-        """What validates and writes the results.
-
-        Raises:
-            ConfigurationError: The return type isn't defined, or pydantic can't validate it.
-        """
+        """What validates and writes the results."""
         if self._type is MISSING:
             self._type = _resolve_return(self.function)
         if self._type is MISSING:
@@ -106,16 +98,7 @@ class FunctionCodec:
             ) from error
 
     def key_of(self, args: tuple[object, ...], kwargs: dict[str, object], note: Note = ignore) -> str | None:
-        """Make the key of a call; None if the call is not to be cached.
-
-        Args:
-            args: The call's positional arguments.
-            kwargs: The call's other arguments.
-            note: See `Form.note`.
-
-        Raises:
-            ConfigurationError: The return type isn't defined, or pydantic can't validate it.
-        """
+        """Make the key of a call; None if the call is not to be cached."""
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError:
@@ -165,8 +148,7 @@ class FunctionCodec:
     def read(self, entry: Entry) -> object:
         """Read what `write` wrote.
 
-        Raises:
-            Exception: The return type no longer accepts it; validators may raise anything.
+        Raises whatever validators raise where the return type no longer accepts it.
         """
         return self._validate(orjson.loads(entry.completion), entry.answer)
 

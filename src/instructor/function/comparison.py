@@ -20,8 +20,7 @@ def is_same(one: object, other: object) -> bool:
     pydantic model also ``model_fields_set``, extra and private data. What a ``cached_property`` has kept is left out.
     Times in UTC are the same whether they carry Python's UTC or pydantic's.
 
-    Raises:
-        Exception: An object can't be copied, so it can't be compared.
+    Raises if an object can't be copied, so that it can't be compared.
 
     Example:
         >>> is_same({"a": [1], "b": 2.0}, {"b": 2.0, "a": [1]}), is_same([1], [True]), is_same(0.0, -0.0)

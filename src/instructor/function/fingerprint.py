@@ -63,16 +63,7 @@ def describe(value: object, path: str, outer: Outer = (), note: Note = ignore) -
 
     Modules are known by name; functions by name, code, defaults and what they close over; classes by name,
     what they and those they inherit from hold and, if they are pydantic models, their schema. An instance is known by
-    its data and its class. Anything else has its canonical form.
-
-    Args:
-        value: An argument, or a variable of an enclosing function.
-        path: What to call the value in an error.
-        outer: What is being described around it.
-        note: See `Form.note`.
-
-    Raises:
-        NoCanonicalFormError: The value, or something in it, has no form that is the same in every process.
+    its data and its class. Anything else has its canonical form. `path` names the value in an error.
     """
     return canonical(value, path, _form(outer, note))
 

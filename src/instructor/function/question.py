@@ -76,8 +76,7 @@ class FunctionQuestion:
     def copy(self, live: Live[object], entry: Entry | None) -> object:
         """Make an own copy of another call's result.
 
-        Raises:
-            Exception: The result can't be copied, or isn't one of this key: it can't be shared.
+        Raises if the result can't be copied, or isn't one of this key: it can't be shared.
         """
         if live.flaw:
             raise ValueError(live.flaw)

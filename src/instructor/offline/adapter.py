@@ -32,6 +32,7 @@ class ChatAdapter(SimpleAdapter):
     """The part of an `Adapter` that speaks OpenAI's chat API and has neither a client of the SDK nor a server."""
 
     endpoint: Mapping[str, Any] = {}
+    dump, load, assemble = staticmethod(CODEC.dump), staticmethod(CODEC.load), staticmethod(CODEC.make)
 
     @property
     def client(self) -> Self:
@@ -47,28 +48,11 @@ class ChatAdapter(SimpleAdapter):
         """Import them, which takes half a second: in a thread if `asynchronous`, so as not to block the loop."""
         return asyncio.to_thread(import_module, _SDK) if self.asynchronous else import_module(_SDK)
 
-    def dump(self, completion: Completion) -> str:
-        """Write a completion as one line of JSON."""
-        return CODEC.dump(completion)
-
-    def load(self, text: str) -> Completion:
-        """Make the completion that `dump` wrote."""
-        return CODEC.load(text)
-
-    def assemble(self, kind: str, body: dict[str, Any]) -> Completion:
-        """Make a completion of the data of a streamed answer."""
-        return CODEC.make(kind, body)
-
 
 class OfflineAdapter(ChatAdapter):
     """An `Adapter` that answers by itself; its requests and completions are those of OpenAI's chat API.
 
-    Args:
-        asynchronous: Whether `send` returns an awaitable.
-        latency: Seconds that each answer takes, to show what a cache saves. Default 0.
-
-    Raises:
-        ConfigurationError: The latency is not a number of seconds, 0 or more.
+    `latency` is how many seconds each answer takes, to show what a cache saves.
 
     Example:
         >>> from instructor import from_provider
@@ -83,12 +67,7 @@ class OfflineAdapter(ChatAdapter):
         self.asynchronous, self.latency = asynchronous, float(latency)
 
     def send(self, operation: str, request: Request) -> Any:
-        """Answer a request with a ``ChatCompletion`` of the openai SDK.
-
-        Raises:
-            ProviderError: The operation is not ``chat.completions.create``.
-            TypeError: ``chat.completions.create`` has no such argument, as the SDK would say.
-        """
+        """Answer a request with a ``ChatCompletion`` of the openai SDK, or raise as the SDK would."""
         if operation != _OPERATION:
             raise ProviderError(self.provider, f"It answers {_OPERATION} only, not {operation}.")
         unknown = next((name for name in request if name not in known_arguments()), None)
@@ -119,7 +98,7 @@ def known_arguments() -> frozenset[str]:
     from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
     names: Mapping[str, Any] = CompletionCreateParamsNonStreaming.__annotations__
-    return frozenset(names) | {"stream", "extra_body", "extra_headers", "extra_query", "timeout"}
+    return frozenset(names) | {"extra_body", "extra_headers", "extra_query", "stream", "timeout"}
 
 
 def answer_request(request: Mapping[str, Any]) -> Any:

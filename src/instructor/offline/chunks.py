@@ -12,12 +12,7 @@ SIZE = 12
 
 
 def stream_completion(completion: Any, size: int = SIZE) -> Iterator[Any]:
-    """Cut a ``ChatCompletion`` into chunks: the role, pieces of the answer, the finish reason, the usage.
-
-    Args:
-        completion: The completion.
-        size: Characters in each piece.
-    """
+    """Cut a ``ChatCompletion`` into chunks: the role, pieces of the answer, the finish reason, the usage."""
     from openai.types.chat import ChatCompletionChunk
 
     head = {"id": completion.id, "created": completion.created, "model": completion.model}

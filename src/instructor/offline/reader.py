@@ -118,11 +118,11 @@ class _Reader:
         properties: dict[str, Any] = plain.get("properties", {})
         guesses = {name: self.read(schema, replace(field, name=name)) for name, schema in properties.items()}
         required, fixed = list_required(plain)
-        is_said = {name: guess.evidence >= _LIKELY for name, guess in guesses.items()}
-        members = {name: guess.value for name, guess in guesses.items() if name in required | fixed or is_said[name]}
+        is_found = {name: guess.evidence >= _LIKELY for name, guess in guesses.items()}
+        members = {name: guess.value for name, guess in guesses.items() if name in required | fixed or is_found[name]}
         self._sampler.add_members(members, plain)
-        weakest = min((guesses[name].evidence for name in required - fixed), default=float(any(is_said.values())))
-        return _Guess(members, weakest + any(is_said[name] for name in fixed))
+        weakest = min((guesses[name].evidence for name in required - fixed), default=float(any(is_found.values())))
+        return _Guess(members, weakest + any(is_found[name] for name in fixed))
 
     def read_array(self, plain: Schema, field: _Field) -> _Guess:
         """Read all items that the text gives, within the limits."""

@@ -25,11 +25,7 @@ _NOTE = re.compile(r"(?:^|, )(\w+): ")
 
 
 def merge(schema: Any, root: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> tuple[Schema, frozenset[str]]:
-    """Resolve a schema's own ``$ref`` and merge its ``allOf``.
-
-    Returns:
-        The plain schema, and the references that were followed.
-    """
+    """Resolve a schema's own ``$ref`` and merge its ``allOf``; return it with the references that were followed."""
     merged: Schema = dict(cast("Schema", schema)) if isinstance(schema, Mapping) else {}  # `true` is any value
     ref, parts = merged.pop("$ref", None), list(merged.pop("allOf", ()))
     if ref is not None and ref not in seen:

@@ -9,7 +9,7 @@ from typing import Any
 
 from instructor.messages import Request
 from instructor.providers.clients import Close
-from instructor.providers.completions import Codec, construct_members, write_members
+from instructor.providers.completions import Codec, construct_members
 from instructor.providers.identity import (
     describe_endpoint,
     parse_header_lines,
@@ -33,6 +33,7 @@ from instructor.providers.sdk_adapter import (
 )
 from instructor.providers.table import Vendor, find_vendor
 from instructor.wires.anthropic import BODY_ONLY
+from instructor.wires.members import write_object
 
 CLIENTS = (
     "Anthropic",
@@ -65,7 +66,7 @@ _ALWAYS_SHORT = 8192
 
 CODEC = Codec(
     kinds={"Message": "anthropic.types", "BetaMessage": "anthropic.types.beta"},
-    write=write_members,
+    write=write_object,
     read=construct_members,
     private=("_request_id", "_workspace_id"),
 )
@@ -83,8 +84,7 @@ class AnthropicAdapter(SdkAdapter):
     caller names a version, for this call or for the client.
 
     The SDK refuses to send a request without a stream whose answer may take longer than ten minutes by its own
-    estimate, unless a timeout is set on the client or the request. `create` takes no stream, and a caller who asks
-    for a long answer wants it.
+    estimate, unless a timeout is set on the client or the request. A caller who asks for a long answer wants it.
     """
 
     def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
@@ -100,17 +100,20 @@ def _choose_version(client: Any, request: Request) -> Request:
     if BODY_ONLY.isdisjoint(request.get("extra_body") or ()):
         return request
     # In lower case, because older SDKs send a header in two spellings twice.
-    given: Mapping[str, Any] = request.get("extra_headers") or {}
-    headers = {_VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in given.items()}
+    extra: Mapping[str, Any] = request.get("extra_headers") or {}
+    headers = {_VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in extra.items()}
     if not any(name.lower() == _VERSION_HEADER for name in read_settings(client)["headers"]):
         headers.setdefault(_VERSION_HEADER, _SAMPLING_VERSION)
     return {**request, "extra_headers": headers}
 
 
 def _allow_time(client: Any, request: Request) -> Request:
-    """Set the timeout of a long answer to the SDK's estimate; a timeout that the caller set stays."""
+    """Set the timeout of a long answer to the SDK's estimate; a timeout that the caller set stays.
+
+    A stream needs none: its timeout is that of each chunk.
+    """
     tokens = request.get("max_tokens")
-    if "timeout" in request or not isinstance(tokens, int) or tokens <= _ALWAYS_SHORT:
+    if request.get("stream") or "timeout" in request or not isinstance(tokens, int) or tokens <= _ALWAYS_SHORT:
         return request
     default = import_module("anthropic").DEFAULT_TIMEOUT
     if client.timeout != default:
@@ -126,16 +129,6 @@ def make_adapter(
 
     Base URL and default headers are settled now, as the SDK would settle them; credentials are looked for when a
     request is sent, also in the places that only the SDK knows: profiles and workload identity.
-
-    Args:
-        vendor: The vendor's row.
-        asynchronous: Whether to use ``AsyncAnthropic``.
-        base_url: The caller's base URL, or None.
-        api_key: The caller's key, or None.
-        options: Other keywords of the SDK's client.
-
-    Raises:
-        ConfigurationError: Two options contradict each other, or the base URL is malformed.
     """
     credentials = {name: options.get(name) for name in _CREDENTIALS}
     forbid_both(vendor, api_key=api_key, **credentials)
@@ -160,15 +153,7 @@ def make_adapter(
 
 
 def wrap_client(client: Any, *, beta: bool) -> tuple[Vendor, SdkAdapter]:
-    """Make the adapter over a client of the anthropic SDK that the caller made.
-
-    Args:
-        client: Any of `CLIENTS`, or its asynchronous twin.
-        beta: Whether to send to ``client.beta.messages``.
-
-    Raises:
-        ClientError: It is not a client of that SDK.
-    """
+    """Make the adapter over a client of the anthropic SDK that the caller made."""
     vendor = find_vendor("anthropic")
     sdk = import_wrapped("anthropic", vendor)
     asynchronous = check_client(

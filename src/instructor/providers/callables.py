@@ -12,44 +12,33 @@ from typing import Any, cast
 from instructor.exceptions import CacheEntryError, ConfigurationError
 from instructor.providers import openai
 from instructor.providers.adapter import Adapter
-from instructor.providers.completions import Codec, DataCodec, is_plain, write_members
+from instructor.providers.completions import Codec, DataCodec, is_plain
 from instructor.providers.function_adapter import FunctionAdapter
 from instructor.providers.table import Vendor, find_vendor
+from instructor.wires.members import write_object
 
 _LITELLM = Codec(
     kinds={"ModelResponse": "litellm.types.utils"},
-    write=write_members,
+    write=write_object,
     read=lambda model, body: model(**body),
 )
 _DATA = DataCodec()
 
 
 class ShapedCodec:
-    """Writes completions in OpenAI's shape: of the openai SDK, of LiteLLM, or plain data.
-
-    Args:
-        streams: Which of them an answer that came as a stream becomes.
-    """
+    """Writes completions in OpenAI's shape: of the openai SDK, of LiteLLM, or plain data."""
 
     def __init__(self, streams: Codec | DataCodec) -> None:
         self._streams = streams
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON.
-
-        Raises:
-            CacheEntryError: It is of another class.
-        """
+        """Write a completion as one line of JSON."""
         if isinstance(completion, dict) and is_plain(cast("object", completion)):
             return _DATA.dump(completion)
         return _find_codec(cast("object", completion).__class__.__name__).dump(completion)
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote.
-
-        Raises:
-            CacheEntryError: The text is damaged.
-        """
+        """Make the completion that `dump` wrote."""
         data = cast("dict[str, object]", _DATA.load(text))
         if data.keys() == {"kind", "private", "body"}:
             return _find_codec(str(data["kind"])).load(text)
@@ -72,13 +61,6 @@ def adapt_callable(function: Callable[..., Any], provider: str = "openai") -> tu
 
     Where the function is a method of an openai client, answers are shared with that client's. Answers of a function
     that its module and name don't identify, such as a lambda, are its own.
-
-    Args:
-        function: Plain or ``async``; called with keywords only.
-        provider: The vendor's name, for what its models can do and for events.
-
-    Raises:
-        ConfigurationError: It can't be called.
     """
     if not callable(function):
         raise ConfigurationError(f"create= is a {type(function).__name__}; pass a function such as litellm.completion.")

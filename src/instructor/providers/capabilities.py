@@ -105,8 +105,8 @@ FAMILIES: tuple[Family, ...] = (
         "bolna-ai/bolna#1019, genkit-ai/genkit#6303, UKGovernmentBEIS/inspect_ai#5254",
         "2026-10",
     ),
-    # Chat refuses functions unless reasoning_effort="none", also when no effort is given. Sampling arguments are not
-    # in `refused`, because they are accepted with that effort; the answer to a 400 leaves them out.
+    # Chat refuses functions unless reasoning_effort="none", also when a request names no effort. Sampling arguments are
+    # not in `refused`, because they are accepted with that effort; the answer to a 400 leaves them out.
     Family(
         ("openai", "azure_openai", ""),
         r"gpt-(?:5\.[6-9]|[6-9]|\d\d)(?!\d)",
@@ -291,12 +291,8 @@ def capabilities_of(vendor: Vendor, model: str) -> Capabilities:
     The base URL does not matter. ``from_provider("openai/gpt-6-luna", base_url=...)`` reaches OpenAI's model through
     a proxy, and ``"openai/my-model"`` on a compatible server gets plain functions, which most servers support.
 
-    Args:
-        vendor: The vendor's row. One that was registered with ``capabilities=`` answers for itself.
-        model: The model's name as the caller wrote it, without the vendor.
-
-    Returns:
-        Its capabilities, with only those modes that the vendor offers.
+    A vendor that was registered with ``capabilities=`` answers for itself. Modes that the vendor doesn't offer are left
+    out.
 
     Example:
         >>> from instructor.providers.table import find_vendor

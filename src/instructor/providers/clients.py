@@ -56,13 +56,7 @@ _inherited: list[Any] = []
 
 
 class SharedClient:
-    """One client for every thread and every event loop of a process, made when it is first needed.
-
-    Args:
-        make: Makes it.
-        client: The client itself, if there is one already.
-        end: Closes it.
-    """
+    """One client for every thread and every event loop of a process, made when it is first needed."""
 
     def __init__(self, make: Make, client: Any = None, end: Callable[[Any], None] = methodcaller("close")) -> None:
         self._make = make
@@ -127,10 +121,6 @@ class LoopClients:
     """One client for each event loop, because a connection belongs to the loop that opened it.
 
     See the module's docstring for when each client is made and closed.
-
-    Args:
-        make: Makes a client.
-        close: Closes one.
     """
 
     def __init__(self, make: Make, close: Close) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pydantic import BaseModel
-
 from instructor.exceptions import CacheEntryError
+from instructor.wires.members import write_object
+
+_MISSING = object()
+"""Stands for an attribute that a completion lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Codec:
     Attributes:
         kinds: The SDK's classes of completions, by tag: ``{"ChatCompletion": "openai.types.chat"}`` means the
             class of that name in that module.
-        write: Turns a completion into plain data.
+        write: Turns a completion into data that `write_json` takes.
         read: Makes a completion of its class and that data.
         private: Attributes that the SDK sets beside the data, kept where they are there.
     """
@@ -38,16 +38,12 @@ class Codec:
     private: tuple[str, ...] = field(default=())
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON.
-
-        Raises:
-            CacheEntryError: It isn't a completion of this SDK, or holds a value that JSON can't express.
-        """
+        """Write a completion as one line of JSON."""
         kind = type(completion).__name__
         if kind not in self.kinds or self._loaded(kind) is not type(completion):
             raise CacheEntryError(f"A completion of type {_full_name(completion)} cannot be stored.")
         # None is kept too: the SDK sets it where the server sent no such header.
-        private = {name: getattr(completion, name) for name in self.private if hasattr(completion, name)}
+        private = {name: getattr(completion, name, _MISSING) for name in self.private}
         private = {name: value for name, value in private.items() if value is None or isinstance(value, str)}
         try:
             return write_json({"kind": kind, "private": private, "body": self.write(completion)})
@@ -55,11 +51,7 @@ class Codec:
             raise CacheEntryError(f"The completion cannot be stored: {error}") from error
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote; a ``SimpleNamespace`` where the SDK is not installed.
-
-        Raises:
-            CacheEntryError: The text is damaged, or the installed SDK cannot make the completion.
-        """
+        """Make the completion that `dump` wrote; a ``SimpleNamespace`` where the SDK is not installed."""
         try:
             data = json.loads(text)
             kind, body = data["kind"], data["body"]
@@ -73,11 +65,7 @@ class Codec:
             raise CacheEntryError(f"The installed {module.partition('.')[0]} cannot make it: {error}") from error
 
     def make(self, kind: str, body: Any) -> Any:
-        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed.
-
-        Raises:
-            ValueError, TypeError: The installed SDK cannot make it.
-        """
+        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed."""
         try:
             model = getattr(import_module(self.kinds[kind]), kind)
         except (ImportError, AttributeError):
@@ -96,22 +84,13 @@ class DataCodec:
     """
 
     def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON.
-
-        Raises:
-            CacheEntryError: It holds something that is not a dict with text as keys, a list, text, a number, a truth
-                value or None.
-        """
+        """Write a completion as one line of JSON."""
         if not is_plain(completion):
             raise CacheEntryError("The completion cannot be stored: it holds something that JSON cannot express.")
         return write_json(completion)
 
     def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote.
-
-        Raises:
-            CacheEntryError: The text is damaged.
-        """
+        """Make the completion that `dump` wrote."""
         try:
             return json.loads(text)
         except ValueError as error:
@@ -132,60 +111,28 @@ def is_plain(value: object) -> bool:
     return value is None or type(value) in (str, int, float, bool)
 
 
-def write_members(value: object) -> Any:
-    """Turn a completion of an SDK that validates nothing into the JSON data it was made of.
-
-    Not ``model_dump``: a server may send what the SDK's classes do not expect, and pydantic would then write what
-    the field's type suggests, such as ``0`` for ``false``. Fields that were not sent are left out.
-    """
-    kind = type(value)
-    if kind is str or value is None or kind is int:
-        return value
-    if isinstance(value, BaseModel):
-        return _write_model(value)
-    write = _WRITERS.get(kind)
-    return value if write is None else write(value)
-
-
-def _write_model(model: BaseModel) -> dict[str, Any]:
-    members, present = model.__dict__, model.__pydantic_fields_set__
-    known = {alias: members[name] for name, alias in _aliases(type(model)) if name in present}
-    extra = model.__pydantic_extra__
-    return {name: write_members(value) for name, value in ({**extra, **known} if extra else known).items()}
-
-
-@functools.lru_cache(1024)
-def _aliases(kind: type[BaseModel]) -> tuple[tuple[str, str], ...]:
-    """The names of a class's fields, as attributes and as members of JSON."""
-    return tuple((name, field.alias or name) for name, field in kind.model_fields.items())
-
-
-_WRITERS: dict[type, Callable[[Any], Any]] = {
-    dict: lambda members: {name: write_members(value) for name, value in members.items()},
-    list: lambda items: [write_members(item) for item in items],
-    datetime: datetime.isoformat,
-    date: date.isoformat,
-}
-
-
 def construct_members(model: Any, body: Any) -> Any:
     """Make a completion as an SDK that validates nothing does: unknown members and values stay as they are."""
     return model.construct(**body)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=write_object).encode
+_encode_escaped = json.JSONEncoder(separators=(",", ":"), default=write_object).encode
+
+
 def write_json(data: Any) -> str:
-    """Write plain data as one line of JSON that any store can encode.
+    """Write plain data, and objects that `write_object` knows, as one line of JSON that any store can encode.
 
     ``json`` rather than a faster writer, because a provider's JSON may hold what only it writes and reads back:
     integers of any size, ``NaN``, and halves of surrogate pairs, which no UTF-8 text can hold unescaped.
     """
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = _encode(data)
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(data, separators=(",", ":"))
+        return _encode_escaped(data)
     return text
 
 

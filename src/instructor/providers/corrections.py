@@ -35,6 +35,8 @@ _OMITTABLE = (
     "parallel_tool_calls",
     "reasoning_effort",
     "verbosity",
+    "stream_options",
+    "eager_input_streaming",
 )
 """Arguments without which a request still asks the same question. Any other refused argument is the caller's error."""
 
@@ -44,13 +46,7 @@ _Mend = Callable[[Capabilities, Mode, re.Match[str]], Capabilities]
 def correct(capabilities: Capabilities, mode: Mode, text: str) -> Capabilities | None:
     """Correct a model's capabilities by its provider's message.
 
-    Args:
-        capabilities: What the refused request was written for.
-        mode: The mode that it used.
-        text: The provider's message.
-
-    Returns:
-        What to write the next request for; None if the message is about something else, or nothing is left to try.
+    Returns None if the message is about something else, or nothing is left to try.
 
     Example:
         >>> correct(Capabilities(), Mode.TOOLS, "Thinking mode does not support this tool_choice").tool_choice
@@ -109,9 +105,6 @@ class CapabilityMemory:
     """What one adapter knows of its models: the table's rows, and what the provider's refusals have added.
 
     Any number of threads may use it. What was learned lives as long as the adapter.
-
-    Args:
-        find: Finds the row of a model in the table.
     """
 
     def __init__(self, find: Callable[[str], Capabilities]) -> None:

@@ -50,7 +50,7 @@ class FunctionAdapter(NoClient, CapabilityMemory):
         client: What ``client.client`` returns to the user. Default: `function`.
 
     Raises:
-        ConfigurationError: An ``async`` function was given to a synchronous client.
+        ConfigurationError: An ``async`` function was passed for a synchronous client.
 
     Example:
         >>> from instructor.providers.table import Vendor

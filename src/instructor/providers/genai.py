@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import json
 import math
 import os
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from instructor.exceptions import ConfigurationError
@@ -64,13 +66,17 @@ CODEC = Codec(kinds={"GenerateContentResponse": "google.genai.types"}, write=_wr
 
 
 class GenaiAdapter(SdkAdapter):
-    """The adapter to google-genai, which reports an answer that it can't read by Python's and pydantic's own errors."""
+    """The adapter to google-genai.
+
+    The SDK reports an answer that it can't read by Python's and pydantic's own errors, and closes an asynchronous stream
+    without its connection.
+    """
 
     def _limit(self, client: Any, request: Request, seconds: float | None) -> tuple[Any, Request]:
         """Write the limits into the request, where this SDK takes them."""
         config: Mapping[str, Any] = request.get("config") or {}
-        given: Any = config.get("http_options") or {}
-        options: dict[str, Any] = {**(given if isinstance(given, Mapping) else given.model_dump(exclude_none=True))}
+        own: Any = config.get("http_options") or {}
+        options: dict[str, Any] = {**(own if isinstance(own, Mapping) else own.model_dump(exclude_none=True))}
         options["retry_options"] = {"attempts": 1}
         if seconds is not None:
             inner = getattr(getattr(client, "_api_client", None), "_http_options", None)
@@ -85,9 +91,54 @@ class GenaiAdapter(SdkAdapter):
         frames = traceback.walk_tb(error.__traceback__)
         return any(frame.f_code.co_name.endswith(_DECODERS) for frame, _ in frames)
 
+    def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
+        method = super()._find_method(client, operation)
+        if not (self.asynchronous and operation.endswith("_stream")):
+            return method
+
+        async def stream(**request: Any) -> Any:
+            return _Chunks(await method(**request))
+
+        return stream
+
 
 _DECODERS = ("_from_mldev", "_from_vertex", "_from_response")
 """How the names of the SDK's functions end that make its objects of a decoded answer."""
+
+
+class _Chunks:
+    """The SDK's stream: generators in generators, of which closing the first closes no other.
+
+    The last one reads an HTTP response. The two refer to each other, so that the connection would stay open until the
+    garbage collector finds them.
+    """
+
+    def __init__(self, chunks: Any) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Close the first generator and the connection."""
+        responses = [*_responses_in(self._chunks)]
+        await self._chunks.aclose()
+        for response in responses:
+            closed = (getattr(response, "aclose", None) or response.close)()  # httpx's, or aiohttp's
+            if inspect.isawaitable(closed):
+                await closed
+
+
+def _responses_in(generator: Any) -> Iterator[Any]:
+    """The HTTP responses that a suspended generator reads, itself or through others."""
+    for held in gc.get_referents(generator):
+        if inspect.isasyncgen(held):
+            yield from _responses_in(held)
+        elif (response := getattr(held, "response_stream", None)) is not None:
+            yield response
 
 
 def make_adapter(
@@ -98,17 +149,9 @@ def make_adapter(
     The base URL, and which of the two it is, are settled now, as the SDK would settle them; the key and application
     default credentials are looked for when a request is sent.
 
-    Args:
-        vendor: The vendor's row. ``vertexai`` asks for Vertex AI; ``google`` does if the options or the
-            environment say so.
-        asynchronous: Whether to use the client's ``aio``.
-        base_url: The caller's base URL, or None; it becomes ``http_options.base_url``.
-        api_key: The caller's key, or None.
-        options: Other keywords of the SDK's client, and those that it keeps in ``http_options`` under the names
-            of the other SDKs: ``timeout`` in seconds, ``max_retries``, ``default_headers``, ``http_client``.
-
-    Raises:
-        ConfigurationError: Two options contradict each other, or the base URL is malformed.
+    ``vertexai`` asks for Vertex AI; ``google`` does if the options or the environment say so. Options that the SDK
+    keeps in ``http_options`` have the names of the other SDKs: ``timeout`` in seconds, ``max_retries``,
+    ``default_headers``, ``http_client``.
     """
     forbid_both(vendor, enterprise=options.get("enterprise"), vertexai=options.get("vertexai"))
     vertex = _wants_vertex(vendor, options)
@@ -132,15 +175,7 @@ def make_adapter(
 
 
 def wrap_client(client: Any, *, asynchronous: bool) -> tuple[Vendor, GenaiAdapter]:
-    """Make the adapter over a ``genai.Client`` that the caller made.
-
-    Args:
-        client: The client; its ``aio`` is found by itself.
-        asynchronous: Whether to send through ``client.aio``.
-
-    Raises:
-        ClientError: It is not a ``genai.Client``.
-    """
+    """Make the adapter over a ``genai.Client`` that the caller made."""
     sdk = import_wrapped("google.genai", find_vendor("google"))
     check_client(
         client,

@@ -46,11 +46,7 @@ def read_variable(names: Iterable[str]) -> str | None:
 
 
 def read_url(names: Iterable[str], path: str = "", pattern: str = "") -> str | None:
-    """Read a base URL from the first of some environment variables that is set; see `complete_url`.
-
-    Raises:
-        ConfigurationError: It doesn't hold a URL; the message names it.
-    """
+    """Read a base URL from the first of some environment variables that is set; see `complete_url`."""
     for name in names:
         value = read_variable([name])
         if value is None:
@@ -71,13 +67,6 @@ def normalise_url(url: Any, name: str = "base_url") -> str:
 
     Scheme and host are in lower case; user, password, fragment, default port, trailing slash and credentials in the
     query are left out (RFC 3986, section 6.2, as far as it holds for every server).
-
-    Args:
-        url: Text, or an SDK's own URL object.
-        name: The argument that holds it, for the message.
-
-    Raises:
-        ConfigurationError: It is not an ``http`` or ``https`` URL.
 
     Example:
         >>> normalise_url("HTTPS://me:secret@API.Example.com:443/v1/?key=secret")
@@ -109,7 +98,7 @@ def keyed_query(query: Mapping[str, Any]) -> dict[str, Any]:
 def describe_headers(headers: Mapping[str, Any]) -> dict[str, str]:
     """Describe the default headers that belong in a cache key.
 
-    An SDK's marker for "leave this header out" is told apart from every text by its class's name.
+    An SDK's marker for "leave this header out" differs from every text, because its class's name stands for it.
     """
     return {name: describe_header(name, value) for name, value in keyed_headers(headers).items()}
 
@@ -120,8 +109,7 @@ def describe_transport(http_client: Any) -> dict[str, Any]:
     They stand beside the SDK's own default headers and query, because the SDK decides which of the two wins. What an
     HTTP client has by default (``accept``, ``user-agent``, ...) doesn't count.
 
-    Args:
-        http_client: A client of ``httpx2`` or ``httpx``, or any object; what has no such members adds nothing.
+    What isn't a client of ``httpx2`` or ``httpx`` has no such members, and adds nothing.
     """
     headers = getattr(http_client, "headers", None)
     params = getattr(http_client, "params", None)
@@ -167,16 +155,6 @@ def describe_endpoint(
 ) -> dict[str, Any]:
     """Make an endpoint of what is known about it; members that are None or empty are left out.
 
-    Args:
-        base_url: The base URL as the caller or the SDK wrote it.
-        headers: The default headers.
-        query: The default query.
-        http_client: The HTTP client that the caller brought, or that the SDK made.
-        members: What else decides where answers come from, such as ``project``.
-
-    Raises:
-        ConfigurationError: The base URL is malformed.
-
     Example:
         >>> describe_endpoint("https://API.example.com/v1/", headers={"Authorization": "Bearer x"}, project="p")
         {'base_url': 'https://api.example.com/v1', 'project': 'p'}
@@ -218,10 +196,8 @@ def parse_header_lines(text: str | None) -> dict[str, str]:
 def complete_url(url: str, path: str, pattern: str) -> str:
     """Make a base URL of what an environment variable holds.
 
-    Args:
-        url: Its value; a scheme may be missing, as in ``OLLAMA_HOST=127.0.0.1:11434``.
-        path: The path to add where the URL has none.
-        pattern: A URL whose scheme is taken where there is none; ``https`` if empty.
+    A scheme may be missing, as in ``OLLAMA_HOST=127.0.0.1:11434``; it is that of `pattern`, or ``https``. `path` is
+    added where the URL has none.
 
     Example:
         >>> complete_url("adb-1.azuredatabricks.net", "/serving-endpoints", "")

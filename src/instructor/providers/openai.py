@@ -8,7 +8,7 @@ from typing import Any
 
 from instructor.exceptions import ConfigurationError
 from instructor.providers.azure import AzureAdapter, is_azure_v1
-from instructor.providers.completions import Codec, construct_members, write_members
+from instructor.providers.completions import Codec, construct_members
 from instructor.providers.identity import (
     complete_url,
     describe_endpoint,
@@ -35,6 +35,7 @@ from instructor.providers.sdk_adapter import (
     settle_platform,
 )
 from instructor.providers.table import Vendor, find_vendor, recognise_vendor
+from instructor.wires.members import write_object
 
 AZURE_API_VERSION = "2024-10-21"
 """The version of Azure's dated API without ``api_version=`` and ``OPENAI_API_VERSION``: the newest one that is
@@ -53,7 +54,7 @@ _MOVES = ("provider", "workload_identity")
 
 CODEC = Codec(
     kinds={"ChatCompletion": "openai.types.chat", "Response": "openai.types.responses"},
-    write=write_members,
+    write=write_object,
     read=construct_members,
     private=("_request_id",),
 )
@@ -66,16 +67,6 @@ def make_adapter(
 
     Base URL, organisation, project and default headers are settled now, as the SDK would settle them; the key is
     looked for when a request is sent.
-
-    Args:
-        vendor: The vendor's row.
-        asynchronous: Whether to use ``AsyncOpenAI``.
-        base_url: The caller's base URL, or None.
-        api_key: The caller's key, text or a function that returns it, or None.
-        options: Other keywords of the SDK's client.
-
-    Raises:
-        ConfigurationError: Two options contradict each other, or a base URL is malformed.
     """
     arguments = _settle_account(vendor, options)
     settle = _settle_azure if vendor.sdk == "azure" else _settle_url
@@ -96,11 +87,7 @@ def make_adapter(
 
 
 def wrap_client(client: Any) -> tuple[Vendor, SdkAdapter]:
-    """Make the adapter over a client of the openai SDK that the caller made, and find the vendor behind it.
-
-    Raises:
-        ClientError: It is not a client of that SDK.
-    """
+    """Make the adapter over a client of the openai SDK that the caller made, and find the vendor behind it."""
     sdk = import_wrapped("openai", find_vendor("openai"))
     asynchronous = check_client(
         client,

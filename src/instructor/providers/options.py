@@ -15,8 +15,7 @@ _SDK_PACKAGES = frozenset({"openai", "anthropic", "httpx", "httpx2"})
 def check_flag(name: str, value: Any) -> bool:
     """Return a value that is ``True`` or ``False``.
 
-    Raises:
-        ConfigurationError: It is anything else; ``"false"`` would count as true.
+    ``"false"`` would count as true.
     """
     if isinstance(value, bool):
         return value
@@ -24,11 +23,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_options(vendor: Vendor, options: Mapping[str, Any]) -> None:
-    """Check the keywords of a vendor's SDK client that are read before there is one. None stands for an option that was left out.
-
-    Raises:
-        ConfigurationError: One is of a wrong kind; the message names it and what to pass.
-    """
+    """Check the keywords of a vendor's SDK client that are read before there is one. None stands for an option that was left out."""
     for name, check in _CHECKS_BY_SDK.get(vendor.sdk, {}).items():
         if options.get(name) is not None:
             check(vendor.name, f"{name}=", options[name])

@@ -52,7 +52,7 @@ def register_provider(
             of the first variable that is set, or this one.
         base_url_variables: Environment variables that may hold another base URL.
         docs: Where the vendor documents keys and models, for error messages.
-        capabilities: What each model can do, given its name, or what all of them can do. Default: functions can be
+        capabilities: What each model can do, by its name, or what all of them can do. Default: functions can be
             called by name, and whatever else `Capabilities` has as default.
         takes_key_function: Whether ``api_key=`` may be a function. Default False.
         replace: Whether the vendor may take the place of one of the same name. Default False.

@@ -22,14 +22,8 @@ from instructor.providers.table import Vendor
 class SdkAdapter(CapabilityMemory):
     """An `Adapter` that sends through one SDK's clients, which are made at the first request.
 
-    Args:
-        vendor: The vendor's row.
-        asynchronous: Whether the client's methods return awaitables.
-        clients: The client, or one for each event loop.
-        describe: Reads the endpoint off a client.
-        codec: Writes and reads completions.
-        endpoint: The endpoint, if it is known without a client; None to ask `describe`.
-        root: Attributes between the client and an operation's path, such as ``"beta"``.
+    `describe` reads the endpoint off a client, where it isn't known without one. `root` names the attributes between
+    the client and an operation's path, such as ``"beta"``.
     """
 
     def __init__(
@@ -44,22 +38,18 @@ class SdkAdapter(CapabilityMemory):
         root: str = "",
     ) -> None:
         super().__init__(partial(capabilities_of, vendor))
-        self._provider = vendor.name
+        self.provider = vendor.name
         self.key_variables = vendor.key_variables
         self.asynchronous = asynchronous
         self._clients = clients
+        self.close, self.aclose = clients.close, clients.aclose
         self._describe = describe
-        self._codec = codec
+        self.dump, self.load, self.assemble = codec.dump, codec.load, codec.make
         self._endpoint = endpoint
         self._root = tuple(filter(None, root.split(".")))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._provider}>"
-
-    @property
-    def provider(self) -> str:
-        """The vendor's name."""
-        return self._provider
+        return f"<{type(self).__name__} {self.provider}>"
 
     @property
     def endpoint(self) -> Mapping[str, Any]:
@@ -70,11 +60,7 @@ class SdkAdapter(CapabilityMemory):
 
     @property
     def client(self) -> Any:
-        """The SDK's client; where there is one for each event loop, that of the running loop.
-
-        Raises:
-            ConfigurationError: The SDK or the key is missing, or a setting is wrong.
-        """
+        """The SDK's client; where there is one for each event loop, that of the running loop."""
         return self._clients.get()
 
     @property
@@ -83,27 +69,11 @@ class SdkAdapter(CapabilityMemory):
         return self._client is not None
 
     def prepare(self) -> Any:
-        """Make the client; an awaitable of it if `asynchronous`.
-
-        Raises:
-            ConfigurationError: As `client`.
-        """
+        """Make the client; an awaitable of it if `asynchronous`."""
         return self._clients.prepare() if self.asynchronous else self._clients.get()
 
-    def close(self) -> None:
-        """Close the client, if it was made here."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Close the running loop's client, if it was made here."""
-        await self._clients.aclose()
-
     def send(self, operation: str, request: Request) -> Any:
-        """Call the SDK method at the path `operation` with `request` as keywords.
-
-        Raises:
-            ConfigurationError: As `client`.
-        """
+        """Call the SDK method at the path `operation` with `request` as keywords."""
         return self._with_client(lambda client: self._find_method(client, operation)(**request))
 
     def send_once(self, operation: str, request: Request, seconds: float | None) -> Any:
@@ -135,18 +105,6 @@ class SdkAdapter(CapabilityMemory):
         """Never: most SDKs have an error of their own for an answer that they can't read."""
         return False
 
-    def dump(self, completion: Any) -> str:
-        """Write a completion as one line of JSON; `CacheEntryError` if it cannot be written."""
-        return self._codec.dump(completion)
-
-    def load(self, text: str) -> Any:
-        """Make the completion that `dump` wrote; `CacheEntryError` if it cannot be made."""
-        return self._codec.load(text)
-
-    def assemble(self, kind: str, body: dict[str, Any]) -> Any:
-        """Make a completion of the data of a streamed answer."""
-        return self._codec.make(kind, body)
-
     @property
     def _client(self) -> Any:
         """The client, if it has been made."""
@@ -172,13 +130,7 @@ def bound_timeout(timeout: Any, seconds: float) -> Any:
 def hold_clients(
     make: Make, close: Close | None, end: Callable[[Any], None] = methodcaller("close")
 ) -> SharedClient | LoopClients:
-    """Hold what `make` makes: a client for each event loop if there is a way to `close` them, else one client.
-
-    Args:
-        make: Makes a client.
-        close: Closes an asynchronous client; None for a client that all event loops share.
-        end: Closes a synchronous client.
-    """
+    """Hold what `make` makes: a client for each event loop if there is a way to `close` them, else one client."""
     return SharedClient(make, end=end) if close is None else LoopClients(make, close)
 
 
@@ -193,11 +145,7 @@ async def close_client(client: Any) -> None:
 
 
 def import_sdk(name: str, vendor: Vendor) -> ModuleType:
-    """Import an SDK.
-
-    Raises:
-        ConfigurationError: It is not installed; the message says what to install.
-    """
+    """Import an SDK."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -209,11 +157,7 @@ def import_sdk(name: str, vendor: Vendor) -> ModuleType:
 
 
 def import_wrapped(name: str, vendor: Vendor) -> ModuleType:
-    """Import the SDK of a client that the caller handed over.
-
-    Raises:
-        ClientError: It is not installed, so the client is another's.
-    """
+    """Import the SDK of a client that the caller handed over."""
     try:
         return import_sdk(name, vendor)
     except ConfigurationError as error:
@@ -236,11 +180,7 @@ def require_key(vendor: Vendor, key: Any) -> None:
 
 
 def construct(vendor: Vendor, client_class: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Make an SDK's client.
-
-    Raises:
-        ConfigurationError: The SDK refused an argument, or found a setting missing; its own error is the cause.
-    """
+    """Make an SDK's client."""
     try:
         return client_class(**arguments)
     except Exception as error:
@@ -262,13 +202,7 @@ def settle_platform(client: Any, sdk: str) -> Any:
 def check_client(client: Any, kinds: Mapping[type, bool], advice: str) -> bool:
     """Say whether a client that the caller made is asynchronous.
 
-    Args:
-        client: What was handed over.
-        kinds: The classes that fit, and whether each is asynchronous.
-        advice: What to hand over instead.
-
-    Raises:
-        ClientError: It is of another class.
+    `kinds` are the classes that fit, and whether each is asynchronous; `advice` says what to hand over instead.
     """
     for kind, asynchronous in kinds.items():
         if isinstance(client, kind):

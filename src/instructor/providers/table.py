@@ -31,7 +31,7 @@ class Vendor:
             variable without it.
         hosts: Ends of host names by which a client made elsewhere is recognised, besides the base URL's own host.
         modes: The modes that it offers, best first.
-        capabilities: Says what each model can do, given its name; None to use the table in `capabilities`.
+        capabilities: Says what a model can do, by its name; None to use the table in `capabilities`.
     """
 
     name: str
@@ -291,15 +291,7 @@ _BY_NAME: dict[str, Vendor] = {name: vendor for vendor in VENDORS for name in (v
 
 
 def add_vendor(vendor: Vendor, *, replace: bool = False) -> None:
-    """Let `find_vendor` know a vendor.
-
-    Args:
-        vendor: Its row.
-        replace: Whether it may take the place of a vendor of the same name.
-
-    Raises:
-        ConfigurationError: One of its names is taken, or no name at all: letters, digits, ``.``, ``-`` and ``_``.
-    """
+    """Let `find_vendor` know a vendor."""
     names = (vendor.name, *vendor.aliases)
     for name in names:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
@@ -315,11 +307,7 @@ def add_vendor(vendor: Vendor, *, replace: bool = False) -> None:
 
 
 def find_vendor(name: str) -> Vendor:
-    """Find a vendor's row by its name or an alias, in any case, with ``-`` for ``_``.
-
-    Raises:
-        ConfigurationError: There is none; the message names near ones.
-    """
+    """Find a vendor's row by its name or an alias, in any case, with ``-`` for ``_``."""
     wanted = name.strip().lower()
     for spelling in (wanted, wanted.replace("-", "_")):
         if spelling in _BY_NAME:

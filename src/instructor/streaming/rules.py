@@ -11,6 +11,7 @@ class Rule(Enum):
 
     Example:
         >>> from typing import Annotated
+        >>> from instructor.streaming import done
         >>> from pydantic import BaseModel
         >>> class Order(BaseModel):
         ...     city: Annotated[str, done]

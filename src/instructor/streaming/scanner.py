@@ -2,7 +2,7 @@
 
 Each character is looked at once, whatever the sizes of the chunks, so that reading takes time in proportion to the
 length of the answer. A snapshot costs as much as the containers that are still open hold. So one is due only when the
-text has grown by a thousandth since the last: then all snapshots together are in proportion to the length too.
+text has grown by 1/256 since the last: then all snapshots together are in proportion to the length too.
 
 The text is JSON as RFC 8259 has it, with what models write around it: reasoning in tags, prose, a code fence. Control
 characters within strings are taken as they are. Text that can't be read in this way ends the showing, and no more than
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
+from instructor.messages import Value
 from instructor.streaming.shapes import ABSENT, Closed, Field, List, Object, Shape, Text
 
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -30,7 +30,7 @@ _STRUCTURE = re.compile(r'["\[\]{}]')
 _OPENING = re.compile(r"[{\[]|<(?:think|thinking|thought|reasoning)>")
 _CLOSING = re.compile(r"</(?:think|thinking|thought|reasoning)>")
 _LONGEST_TAG = 12
-_SHOWN_PER_LENGTH = 1024
+_SHOWN_PER_LENGTH = 256
 
 MOST_LEVELS = 64
 """Containers within containers that are shown while they are open. What is deeper shows with the last object."""
@@ -49,16 +49,12 @@ class _Frame:
     def __init__(self, shape: Object | List) -> None:
         self.shape = shape
         self.is_list = isinstance(shape, List)
-        self.values: Any = [] if isinstance(shape, List) else {}
+        self.values: Value = [] if isinstance(shape, List) else {}
         self.field: Field | None = None
 
 
 class Scanner:
     """Reads one JSON value of a known shape, chunk by chunk.
-
-    Args:
-        shape: What the value should look like.
-        marks: Filled with the lengths at which a member of the outermost container was complete.
 
     Attributes:
         is_over: Whether the value is complete.
@@ -79,7 +75,8 @@ class Scanner:
         self._read = self._find_start
         self._target: Shape = shape  # of the value that comes next
         self._stack: list[_Frame] = []
-        self._value: Any = ABSENT
+        self._value: Value = ABSENT
+        self._is_object, self._has_member = isinstance(shape, Object), False
         self._rest = ""  # text that can't be read before more has come
         self._pieces: list[str] = []  # of the value that is being read
         self._depth = 0  # of brackets in a value that is taken whole
@@ -112,7 +109,10 @@ class Scanner:
     @property
     def has_come(self) -> bool:
         """Whether any value, or a part of a text, has come."""
-        return self.is_over or bool(self._pieces) or any(frame.values for frame in self._stack)
+        is_text = self._read == self._read_text and any(
+            self._pieces
+        )  # otherwise they are of a name, or of half a number
+        return self._has_member or is_text or (self.is_over and not self._is_object)
 
     @property
     def is_due(self) -> bool:
@@ -120,7 +120,7 @@ class Scanner:
         new = self._at - self._shown_at
         return self._version != self._shown_version and new * _SHOWN_PER_LENGTH >= self._at - self._begin
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> Value:
         """What there is to show, in containers that nobody else holds; `ABSENT` if there is nothing yet.
 
         Values that are complete are shared by the snapshots of one scanner.
@@ -223,6 +223,8 @@ class Scanner:
         field = frame.shape.fields.get(name)
         if field is None and frame.shape.others is not None and isinstance(name, str):
             field = Field(name, frame.shape.others)
+        if field is not None and field.name in frame.values:
+            return self._break(text)  # a member that comes twice would change what was shown
         frame.field, self._target = field, _PASSED_OVER if field is None else field.shape
         self._read = self._read_colon
         return end
@@ -304,7 +306,7 @@ class Scanner:
             return self._complete(shape.convert(raw), at)
         return self._complete(None if raw == "null" and shape.nullable else ABSENT, at)
 
-    def _complete(self, value: Any, at: int) -> int:
+    def _complete(self, value: Value, at: int) -> int:
         """Put a value that is complete where it belongs."""
         if not self._stack:
             self._value, self.is_over, self._read = value, True, self._pass_over
@@ -314,6 +316,7 @@ class Scanner:
         frame = self._stack[-1]
         if value is not ABSENT:
             self._version += 1
+            self._has_member = True
             if isinstance(frame.shape, List):
                 frame.values.append(value)
             elif frame.field is not None:
@@ -351,7 +354,7 @@ class Scanner:
         return len(text)
 
 
-def _loads(text: str) -> Any:
+def _loads(text: str) -> Value:
     if "\\" not in text:
         return text[1:-1]
     try:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Final
+
+from instructor.messages import Value
 
 
 class Absent(Enum):
@@ -30,7 +32,7 @@ class Closed:
         convert: Makes the value of its complete JSON text; `ABSENT` where that doesn't fit the type.
     """
 
-    convert: Callable[[str], Any]
+    convert: Callable[[str], Value]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +87,7 @@ class Object:
     """
 
     fields: Mapping[str, Field]
-    make: Callable[[dict[str, Any]], Any]
+    make: Callable[[dict[str, Value]], Value]
     others: Shape | None = None
     nullable: bool = False
 

@@ -23,6 +23,7 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
+from instructor.wires.anthropic_stream import MESSAGE_STREAMING
 from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
@@ -36,7 +37,7 @@ from instructor.wires.content import (
     say_answer_again,
     split_data_url,
 )
-from instructor.wires.folding import Streaming
+from instructor.wires.members import write_members
 from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
@@ -85,7 +86,7 @@ class AnthropicMessages:
 
     name = "anthropic_messages"
     operation = "messages.create"
-    streaming: Streaming | None = None
+    streaming = MESSAGE_STREAMING
     modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA)
 
     def bind(
@@ -121,10 +122,6 @@ class AnthropicMessages:
         """Write a request.
 
         The default for ``max_tokens`` is 4096, or 16384 for a model that thinks by default, plus the thinking budget.
-
-        Raises:
-            ConfigurationError: ``tools``, ``tool_choice``, ``system``, ``thinking``, ``output_config`` or a message
-                cannot be sent.
         """
         named = _name_arguments(arguments)
         thinking = read_mapping(named.get("thinking"), "thinking")
@@ -213,11 +210,11 @@ ANTHROPIC_MESSAGES = AnthropicMessages()
 
 
 def _name_arguments(arguments: Arguments) -> dict[str, Any]:
-    given = {name: value for name, value in arguments.items() if value is not None or name in _NULLABLE}
-    named = {_RENAMED.get(name, name): value for name, value in given.items() if name not in BODY_ONLY}
+    sent = {name: value for name, value in arguments.items() if value is not None or name in _NULLABLE}
+    named = {_RENAMED.get(name, name): value for name, value in sent.items() if name not in BODY_ONLY}
     if isinstance(named.get("stop_sequences"), str):
         named["stop_sequences"] = [named["stop_sequences"]]
-    body = {name: given[name] for name in sorted(BODY_ONLY & given.keys())}
+    body = {name: sent[name] for name in sorted(BODY_ONLY & sent.keys())}
     if body:
         named["extra_body"] = {**body, **read_mapping(named.get("extra_body"), "extra_body")}
     return named
@@ -476,7 +473,9 @@ def _correct_calls(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]
 
 
 def _dump_block(block: Any) -> Block:
-    """Write a block as the API sent it, which is without members that it did not send."""
-    if isinstance(block, BaseModel):
-        return block.model_dump(mode="json", exclude_unset=True)
-    return {**block} if is_mapping(block) else {**vars(block)}
+    """Write a block as the API sent it, which is without members that it did not send.
+
+    The input of a streamed call may be text that isn't JSON. The API takes objects only, and asks for such text in one.
+    """
+    written: Block = {**(write_members(block) if isinstance(block, BaseModel) or is_mapping(block) else vars(block))}
+    return {**written, "input": {"INVALID_JSON": text}} if (text := get_text(written, "input")) else written

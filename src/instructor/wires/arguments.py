@@ -15,11 +15,7 @@ _Written = TypeVar("_Written")
 
 
 def read_list(value: Any, name: str, wanted: str) -> list[Any]:
-    """Read a list that may be left out: None, or the SDK's own "not given" value, which is false.
-
-    Raises:
-        ConfigurationError: It is something else.
-    """
+    """Read a list that may be left out: None, or the SDK's own `NOT_GIVEN`, which is false."""
     if not value:
         return []
     if not isinstance(value, list | tuple):
@@ -28,11 +24,7 @@ def read_list(value: Any, name: str, wanted: str) -> list[Any]:
 
 
 def read_mapping(value: Any, name: str) -> Mapping[str, Any]:
-    """Read a dict that may be left out, as in `read_list`.
-
-    Raises:
-        ConfigurationError: It is something else.
-    """
+    """Read a dict that may be left out, as in `read_list`."""
     if not value:
         return {}
     if not is_mapping(value):
@@ -41,20 +33,12 @@ def read_mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def read_tools(arguments: Mapping[str, Any]) -> list[Any]:
-    """Read the caller's own tools.
-
-    Raises:
-        ConfigurationError: ``tools`` isn't a list.
-    """
+    """Read the caller's own tools."""
     return read_list(arguments.get("tools"), "tools", "tools in the provider's form")
 
 
 def read_parts(content: Any) -> list[Any]:
-    """Read the content of a message that is not text.
-
-    Raises:
-        ConfigurationError: It isn't a list.
-    """
+    """Read the content of a message that is not text."""
     return read_list(content, "A message's content", 'parts such as {"type": "text", "text": "..."}, or text')
 
 

@@ -1,4 +1,4 @@
-"""Which of the tool calls in an answer are calls of our tools, and what the model is told about each call.
+"""Which of the tool calls in an answer are calls of our tools, and what the model gets as the result of each call.
 
 A caller may offer tools of their own beside ours, and we may offer several tools at once.
 """
@@ -53,12 +53,8 @@ def match_names(called: Sequence[str], names: Sequence[str]) -> list[str]:
     call only, because among several calls the odd name may well be another tool's. A name that merely ends like ours
     (``find_user``) is another tool's.
 
-    Args:
-        called: The names called, in order; empty for a call that cannot be ours, such as one without a name.
-        names: The names of our tools.
-
-    Returns:
-        Our tool's name for each call; empty for the call of another tool.
+    A name in `called` is empty for a call that can't be ours; a name in the result is empty for the call of another
+    tool.
 
     Example:
         >>> match_names(["weather", "User"], ["User"])

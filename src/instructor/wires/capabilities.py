@@ -52,7 +52,7 @@ OUTPUT_LIMITS: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
 """The two names that the chat API has for the output limit."""
 
 DEFAULT_CAPABILITIES = Capabilities()
-"""What a wire assumes about a model when it isn't told its capabilities."""
+"""What a wire assumes about a model whose capabilities it doesn't get."""
 
 
 def adapt_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) -> dict[str, Any]:

@@ -35,11 +35,8 @@ def is_list(value: Any) -> TypeGuard[list[Any]]:
 def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
     """Leave out messages without content, and parts without text, which several APIs refuse.
 
-    Args:
-        messages: The conversation. Objects of an SDK are kept, as are results of tools, which may be empty.
-
-    Returns:
-        A new list. If all messages are empty, all are kept, and the provider's error tells the caller.
+    Objects of an SDK are kept, as are results of tools, which may be empty. If all messages are empty, all are kept,
+    and the provider's error tells the caller.
 
     Example:
         >>> drop_empty_turns([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": ""}])
@@ -85,11 +82,7 @@ def _lacks_content(message: Any) -> bool:
 def split_data_url(url: str) -> tuple[str, str] | None:
     """Take a ``data:`` URL (RFC 2397) apart.
 
-    Args:
-        url: Any URL.
-
-    Returns:
-        The media type and the base64 text; None where the URL points to something or is not base64.
+    Returns the media type and the base64 text; None where the URL points to something or isn't base64.
 
     Example:
         >>> split_data_url("data:image/png;base64,aGk=")
@@ -112,11 +105,7 @@ def read_url(part: Mapping[str, Any]) -> str:
 def read_call(call: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
     """Read one of an assistant's ``tool_calls``.
 
-    Returns:
-        The call's id, the function's name, and its arguments.
-
-    Raises:
-        ConfigurationError: The arguments aren't a JSON object.
+    Returns the call's id, the function's name, and its arguments.
     """
     function = call["function"]
     text = function.get("arguments") or "{}"
@@ -139,9 +128,7 @@ def say_call_again(problem: str) -> str:
 def say_answer_again(problem: str, *, calls: bool) -> str:
     """Write the user message that follows an answer that was wrong.
 
-    Args:
-        problem: What was wrong.
-        calls: Whether the answer was to be a call.
+    `calls` says whether the answer was to be a call.
     """
     form = "by making the call" if calls else "with the corrected JSON only"
     return f"The answer is not valid:\n{problem}\nAnswer again {form}."

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
 
-from instructor.wires.text import get_path
+from instructor.exceptions import ProviderError
+from instructor.messages import Request
+from instructor.wires.spec import ToolSpec
+from instructor.wires.text import get_path, get_text
 
 TEXT = -1
 """The number of an answer that comes as text and not as a tool call."""
@@ -45,11 +49,7 @@ class Fold(Protocol):
         ...
 
     def finish(self) -> Assembled:
-        """Put the completion together, after the last chunk.
-
-        Raises:
-            ProviderError: The stream ended before the answer did.
-        """
+        """Put the completion together, after the last chunk."""
         ...
 
 
@@ -59,14 +59,37 @@ class Streaming(NamedTuple):
     Attributes:
         operation: The SDK method, as `Wire.operation`.
         arguments: What the request shows besides, such as ``{"stream": True}``.
-        fold: Makes what takes the chunks of one answer.
-        adapt: Changes the request's tools, where tool calls are streamed only on demand.
+        fold: Makes what takes the chunks of one answer, of the request and of what our tools take.
+        tool_arguments: What each of our tools shows besides, where tool calls are streamed only on demand.
     """
 
     operation: str
     arguments: Mapping[str, Any]
-    fold: Callable[[], Fold]
-    adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    fold: Callable[[Request, Sequence[ToolSpec]], Fold]
+    tool_arguments: Mapping[str, Any] = MappingProxyType({})
+
+    def write(self, request: Request, names: Collection[str], refused: Collection[str] = ()) -> Request:
+        """Ask for the answer to a request as a stream. What the caller set in a member of ours stays."""
+        asked = {name: _add(value, request.get(name)) for name, value in self.arguments.items() if name not in refused}
+        shown = {name: value for name, value in self.tool_arguments.items() if name not in refused}
+        if shown and "tools" in request:
+            asked["tools"] = [
+                {**tool, **shown} if get_text(tool, "name") in names else tool for tool in request["tools"]
+            ]
+        return {**request, **asked}
+
+
+def _add(ours: Any, theirs: Any) -> Any:
+    if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):
+        return cast("Any", ours)
+    return {**cast("Mapping[str, Any]", ours), **cast("Mapping[str, Any]", theirs)}
+
+
+def ended_early(wire: str, reason: str = "") -> ProviderError:
+    """The error of a stream that ended, or went wrong, before the answer was whole."""
+    return ProviderError(
+        wire, f"The stream ended early: {reason or 'the provider did not say that the answer is complete'}. Ask again."
+    )
 
 
 class _Pieces(list[str]):
@@ -79,12 +102,16 @@ _WHOLE = frozenset({"id", "type", "role", "object", "name", "model", "format", "
 
 def members_of(value: Any) -> Iterator[tuple[str, Any]]:
     """The members of a chunk that were sent, whether it is data or an object of an SDK."""
-    if isinstance(value, Mapping):
-        items: Iterable[tuple[str, Any]] = cast("Mapping[str, Any]", value).items()
-    else:
-        extra: dict[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
-        items = [*cast("dict[str, Any]", vars(value)).items(), *extra.items()]
-    return ((name, member) for name, member in items if member is not None)
+    return ((name, member) for name, member in look_into(value).items() if member is not None)
+
+
+def look_into(value: Any) -> Mapping[str, Any]:
+    """As `members_of`, but with members that are None, and not to be changed. This runs for every chunk."""
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    extra: dict[str, Any] | None = getattr(value, "__pydantic_extra__", None)
+    members: dict[str, Any] = value.__dict__
+    return {**members, **extra} if extra else members
 
 
 def merge(whole: dict[str, Any], delta: Any) -> None:
@@ -109,7 +136,7 @@ def _merge_list(whole: list[Any], items: list[Any]) -> None:
     for item in items:
         index = None if isinstance(item, (str, int, float)) else dict(members_of(item)).get("index")
         if index is None:
-            whole.append(_plain(item))
+            whole.append(plain(item))
             continue
         known: dict[str, Any] | None = next((one for one in whole if get_path(one, "index") == index), None)
         if known is None:
@@ -117,12 +144,13 @@ def _merge_list(whole: list[Any], items: list[Any]) -> None:
         merge(known, item)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Write a chunk's member as plain data, without members that are None."""
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     if isinstance(value, list):
-        return [_plain(item) for item in cast("list[Any]", value)]
-    return {name: _plain(member) for name, member in members_of(value)}
+        return [plain(item) for item in cast("list[Any]", value)]
+    return {name: plain(member) for name, member in members_of(value)}
 
 
 def settle(whole: Any) -> Any:

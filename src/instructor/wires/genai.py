@@ -24,10 +24,10 @@ from instructor.wires.arguments import read_list, read_tools
 from instructor.wires.calls import say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns, is_mapping, say_answer_again
-from instructor.wires.folding import Streaming
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
+from instructor.wires.genai_stream import GENAI_STREAMING
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import describe_error, dump_arguments, get_list, get_path, get_text
 from instructor.wires.tools import Function, instruct_call, translate_tools
@@ -75,7 +75,7 @@ class Genai:
 
     name = "genai"
     operation = "models.generate_content"
-    streaming: Streaming | None = None
+    streaming = GENAI_STREAMING
     modes = (Mode.TOOLS, Mode.JSON)
 
     def bind(
@@ -107,9 +107,7 @@ class Genai:
     ) -> Request:
         """Write a request.
 
-        Raises:
-            ConfigurationError: A system prompt or tools came with ``cached_content``, which has its own;
-                or an argument or a message cannot be sent.
+        Cached content has its own system prompt and tools, so that none may come with it.
         """
         del capabilities  # every model of this API can be forced to call a function
         config = gather_config(arguments)

@@ -30,14 +30,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Merge the caller's arguments; a keyword of its own beats ``config=``, which beats ``generation_config=``.
 
-    Args:
-        arguments: The caller's keywords. ``timeout`` is in seconds, as with other vendors.
-
-    Returns:
-        A new dict of the SDK's own names. An unknown name is kept; the SDK's error then names it.
-
-    Raises:
-        ConfigurationError: A value is of a type that cannot be merged.
+    ``timeout`` is in seconds, as with other vendors. An unknown name is kept; the SDK's error then names it.
 
     Example:
         >>> gather_config({"max_tokens": 9, "config": {"topK": 3}, "timeout": 1.5})
@@ -77,13 +70,6 @@ def read_fields(holder: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Read the members that are set in one of the SDK's objects or dicts, under their Python names, one level deep.
 
     The SDK takes its names in snake case and in camel case, and would refuse a dict that has both.
-
-    Args:
-        holder: What holds it under its name: a dict, an object of ``google.genai.types``, or None.
-        name: Its name, for the error too.
-
-    Raises:
-        ConfigurationError: It is something else.
     """
     value = holder.get(name)
     if value is None:

@@ -25,15 +25,8 @@ see https://ai.google.dev/gemini-api/docs/thought-signatures."""
 def split_system(messages: Iterable[Any], instruction: Any) -> tuple[list[Any], list[Any]]:
     """Take the system prompts out of a conversation.
 
-    Args:
-        messages: Dicts in OpenAI's or Google's form, or the SDK's own objects.
-        instruction: The caller's ``system_instruction``: text, a part, a content, or a list of parts.
-
-    Returns:
-        The pieces of the system prompt, each text or a part, and the other messages.
-
-    Raises:
-        ConfigurationError: A system prompt is in a form that the SDK doesn't know.
+    The pieces of the system prompt are each text or a part. `instruction` is the caller's ``system_instruction``: text,
+    a part, a content, or a list of parts.
     """
     system = list(_write_system(instruction))
     turns: list[Any] = []
@@ -46,11 +39,7 @@ def split_system(messages: Iterable[Any], instruction: Any) -> tuple[list[Any], 
 
 
 def gather_contents(turns: Sequence[Any], others: Any) -> list[Any]:
-    """Write the conversation, followed by `others`, the caller's ``contents``.
-
-    Raises:
-        ConfigurationError: A message cannot be written.
-    """
+    """Write the conversation, followed by `others`, the caller's ``contents``."""
     names = {name: called for turn in turns for name, called in _name_calls(turn)}
     contents: list[Any] = []
     for are_results, group in groupby(turns, _is_result):

@@ -9,57 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from instructor.wires.schema import SCHEMA_LISTS, SCHEMAS, Schema, expand_root, map_schemas, reach_references
-from instructor.wires.text import dump_json
+from instructor.wires.schema import (
+    HINTS,
+    SCALAR_KEYWORDS,
+    SCHEMA_LISTS,
+    SCHEMAS,
+    Schema,
+    describe_keywords,
+    expand_root,
+    map_schemas,
+    reach_references,
+)
 
-_KEPT = frozenset(
-    [
-        "$id",
-        "$anchor",
-        "$ref",
-        "type",
-        "format",
-        "title",
-        "description",
-        "enum",
-        "minItems",
-        "maxItems",
-        "minimum",
-        "maximum",
-        "required",
-        "propertyOrdering",
-    ]
-)
+_BOUNDS = frozenset({"minItems", "maxItems", "minimum", "maximum"})
+_KEPT = (SCALAR_KEYWORDS - {"const"}) | _BOUNDS | {"$id", "$anchor", "$ref", "required", "propertyOrdering"}
 _KNOWN = _KEPT | {"properties", "$defs"} | SCHEMA_LISTS | SCHEMAS
-_TOLD = frozenset(
-    [
-        "default",
-        "examples",
-        "pattern",
-        "minLength",
-        "maxLength",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "uniqueItems",
-        "minProperties",
-        "maxProperties",
-        "propertyNames",
-        "patternProperties",
-    ]
-)
+_LIMITS = {"pattern", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "propertyNames", "patternProperties"}
+_DESCRIBED = HINTS | _LIMITS
 """Keywords that the API does not know, but that help the model: they go into the description."""
 _FORMATS = frozenset({"date-time", "date", "time"})
 
 
 def fit_schema(schema: Mapping[str, Any]) -> Schema:
     """Express a schema in the API's subset. What the subset cannot say, our own validation still checks.
-
-    Args:
-        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
-
-    Returns:
-        A new schema.
 
     Example:
         >>> fit_schema({"type": "object", "properties": {"kind": {"const": "cat", "type": "string"}}})
@@ -74,13 +46,12 @@ def fit_schema(schema: Mapping[str, Any]) -> Schema:
 
 def _fit(node: Mapping[str, Any]) -> Schema:
     members = map_schemas({name: value for name, value in node.items() if name in _KNOWN}, _fit)
-    notes = [f"{name}: {dump_json(node[name])}" for name in node if name in _TOLD and node[name] is not None]
+    described = [name for name in node if name in _DESCRIBED and node[name] is not None]
     if "const" in node:
         members.update(_name_constant(node["const"]))
     if node.get("type") == "string" and node.get("format", "date") not in _FORMATS:
-        notes.append(f"format: {members.pop('format')}")
-    if notes:
-        members["description"] = "\n".join(filter(None, [members.get("description"), ", ".join(notes)]))
+        described.append("format")
+    describe_keywords(members, node, described)
     if "$ref" in members and not all(name.startswith("$") for name in members):
         members["anyOf"] = [{"$ref": members.pop("$ref")}]
     return members

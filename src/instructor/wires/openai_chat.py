@@ -81,9 +81,6 @@ class OpenAIChat:
         """Write a request. The caller's arguments win over the binding's, except for tools: the caller's and ours are sent.
 
         A model that can't be forced to call our tool is asked to in the system prompt.
-
-        Raises:
-            ConfigurationError: ``tools`` or a message cannot be sent.
         """
         bound = binding or Binding()
         request = {"model": model, "messages": messages, **bound.arguments, **arguments}
@@ -159,12 +156,7 @@ OPENAI_CHAT: Wire = OpenAIChat()
 
 
 def add_instruction(messages: Messages, instruction: str) -> Messages:
-    """Add a text to the first system or developer message, or put a system message first. Changes no message.
-
-    Args:
-        messages: The conversation.
-        instruction: The text; nothing is added where it is empty.
-    """
+    """Add a text to the first system or developer message, or put a system message first. Changes no message."""
     if not instruction:
         return list(messages)
     for index, message in enumerate(messages):
@@ -241,9 +233,16 @@ def _check_choices(completion: Completion, choices: Sequence[Any], mode: Mode | 
         if refusal := get_path(message, "refusal"):
             raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
         _check_ending(completion, ending)
-        if ending in _BROKEN or not any(get_path(message, name) for name in _CONTENT):
+        if ending in _BROKEN or not _holds_content(message):
             name = mode.name if mode else None
             raise ResponseParsingError(_say_what_came(choice), mode=name, raw_response=completion)
+
+
+def _holds_content(message: Any) -> bool:
+    for name in _CONTENT:  # noqa: SIM110 - `any` would make a generator for each answer
+        if get_path(message, name):
+            return True
+    return False
 
 
 def _ending_of(choice: Any) -> str:

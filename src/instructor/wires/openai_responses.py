@@ -18,7 +18,7 @@ from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns
-from instructor.wires.folding import Streaming
+from instructor.wires.openai_responses_stream import RESPONSES_STREAMING
 from instructor.wires.responses_arguments import LACKING, rename_arguments
 from instructor.wires.schema import expand_root, strict_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
@@ -52,7 +52,7 @@ class OpenAIResponses:
 
     name = "openai_responses"
     operation = "responses.create"
-    streaming: Streaming | None = None
+    streaming = RESPONSES_STREAMING
     modes = (Mode.RESPONSES_TOOLS,)
     lacks = LACKING
 
@@ -83,9 +83,6 @@ class OpenAIResponses:
 
         The chat API's arguments are sent under this API's names (`rename_arguments`). A model that can't be forced to
         call our tool is asked to in a developer message.
-
-        Raises:
-            ConfigurationError: ``tools`` or a message cannot be sent.
         """
         tools = translate_tools(arguments, "responses", _write_tool)
         choice = translate_choice(arguments, "responses", _write_choice)
@@ -153,14 +150,8 @@ OPENAI_RESPONSES: Wire = OpenAIResponses()
 def write_items(message: Mapping[str, Any]) -> list[Item]:
     """Write a chat message as items of this API.
 
-    Args:
-        message: A chat message, or an item (it has a ``type``), which is left as it is.
-
-    Returns:
-        One item; for an assistant's turn its text, if any, and one more for each tool call.
-
-    Raises:
-        ConfigurationError: It is neither.
+    An item, which has a ``type``, is left as it is. An assistant's turn is its text, if any, and one more item for each
+    tool call.
     """
     role = message.get("role")
     if "type" in message or role is None:

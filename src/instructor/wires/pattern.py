@@ -34,11 +34,7 @@ def anchor_pattern(pattern: str) -> str | None:
     JSON Schema looks for a pattern anywhere in a string. What matches from beginning to end is found by such a search
     too, so a model that is held to the result gives no answer that validation then refuses.
 
-    Args:
-        pattern: The pattern as the caller wrote it.
-
-    Returns:
-        The pattern from ``^`` to ``$``; None if it can't be expressed in plain classes.
+    Returns None if it can't be expressed in plain classes.
 
     Example:
         >>> anchor_pattern(r"\d{5}|x\.[\w-]+")

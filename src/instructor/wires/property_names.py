@@ -25,11 +25,7 @@ _LONGEST = 56
 def choose_names(schema: Mapping[str, Any]) -> dict[str, str]:
     """Choose a name that the API takes for every property whose own name it refuses.
 
-    Args:
-        schema: Any schema.
-
-    Returns:
-        The new names by the refused ones. Each is unlike all other property names in the schema.
+    Returns the new names by the refused ones. Each is unlike all other property names in the schema.
 
     Example:
         >>> choose_names({"properties": {"Full Name": {}, "Full_Name": {}, "größe": {}}})
@@ -70,12 +66,7 @@ def _find_names(schema: Mapping[str, Any]) -> list[str]:
 
 
 def rename_properties(schema: Mapping[str, Any], names: Mapping[str, str]) -> Schema:
-    """Write a schema with other property names; each property that is renamed tells its real name as its title.
-
-    Args:
-        schema: Any schema. Not changed.
-        names: What `choose_names` chose.
-    """
+    """Write a schema with other property names; each property that is renamed tells its real name as its title."""
     return _rename(schema, names) if names else dict(schema)
 
 
@@ -100,12 +91,7 @@ def restore_names(text: str, schema: Mapping[str, Any]) -> str:
 
     Only properties that the schema describes are renamed, not the keys of a dict that the model chose itself.
 
-    Args:
-        text: The answer's JSON.
-        schema: The schema with its own names.
-
-    Returns:
-        The answer; unchanged if no name was changed, or if it isn't JSON.
+    Returns the answer unchanged if no name was changed, or if it isn't JSON.
 
     Example:
         >>> restore_names('{"Full_Name": "Ada"}', {"type": "object", "properties": {"Full Name": {}}})

@@ -43,6 +43,8 @@ Nothing can be mended then, so that the rest is taken whole: to look for strings
 """
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _CALL = re.compile(r'"(arguments|parameters)"\s*:\s*(?=\{)')
+_CALL_NAMES = ("name", "type", "arguments", "parameters")
+"""The members with which a call that was written as text may begin."""
 _WRAPPERS = ("properties", "parameters", "arguments")
 """Words of the schema itself under which models put their answer at times, beside the tool's own name."""
 
@@ -60,12 +62,8 @@ class _Candidate(NamedTuple):
 def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
     r"""Read the answer in a text that a model wrote: the JSON in it, as `find_json` finds it.
 
-    Args:
-        text: What the model wrote.
-        spec: What the answer must look like. Without it nothing is taken out of a wrapper.
-
-    Returns:
-        The answer's JSON; as the model wrote it where it can't be read. None if there is none.
+    Returns JSON that can't be read as the model wrote it; None if there is none. Without `spec` nothing is taken out of
+    a wrapper.
 
     Example:
         >>> read_text_answer('Sure! ```json\n{"a": "one\ntwo",}\n```')
@@ -81,12 +79,8 @@ def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
 def read_arguments(text: str, spec: ToolSpec | None = None) -> str:
     r"""Read the arguments of a tool call. Unlike text they should hold one value and nothing else.
 
-    Args:
-        text: The arguments as they came.
-        spec: What they must look like. Without it nothing is taken out of a wrapper.
-
-    Returns:
-        The arguments' JSON; as the model wrote it where it can't be read, or where two values are in it.
+    Returns them as they came where they can't be read, or where two values are in them. Without `spec` nothing is taken
+    out of a wrapper.
 
     Example:
         >>> read_arguments(r'"{\"a\": 1}"')
@@ -108,11 +102,7 @@ def find_json(text: str) -> str | None:
     What begins like JSON but is broken is returned as a whole, so that the model is shown the error:
     a part of it would be an answer that nobody gave.
 
-    Args:
-        text: What the model wrote.
-
-    Returns:
-        The object or array, character by character as it stands in the text; None if there is none.
+    Returns the object or array character by character as it stands in the text; None if there is none.
 
     Example:
         >>> find_json('Sure! ```json\n{"a": "}"}\n``` Anything else?')
@@ -158,8 +148,7 @@ def _choose(text: str, candidates: list[_Candidate]) -> str | None:
 def _mend(text: str) -> str:
     """Escape control characters within strings and drop commas before a closing bracket.
 
-    Returns:
-        The text; unchanged if it is not valid JSON even so.
+    Returns the text unchanged if it isn't valid JSON even so.
     """
     pieces: list[str] = []
     before = ""  # the last character that isn't whitespace
@@ -181,12 +170,15 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
     It is done only where the object can't be the answer as it stands: it lacks what the schema requires, or has what
     the schema refuses, while the member has all that is required.
     """
-    called = None if spec is None else _read_call(text, spec)
+    if spec is None:
+        return text
+    # Only an object that begins with such a name is parsed once more: most answers don't.
+    first = _read_first_name(text)
+    called = _read_call(text, spec) if first in _CALL_NAMES else None
     if called is not None:
         return called
-    # Only an object that begins with such a name is parsed once more: most answers don't.
-    value = parse_json(text) if spec is not None and _read_first_name(text) in (spec.name, *_WRAPPERS) else None
-    if spec is None or not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
+    value = parse_json(text) if first == spec.name or first in _WRAPPERS else None
+    if not isinstance(value, dict) or len(cast("dict[str, Any]", value)) != 1:
         return text
     [(name, inner)] = cast("dict[str, Any]", value).items()
     schema = expand_root(spec.schema)
@@ -202,8 +194,8 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
 
 def _read_call(text: str, spec: ToolSpec) -> str | None:
     """Read the arguments of a tool call that was written as text: ``{"name": "User", "arguments": {...}}``."""
-    # Many answers begin with a name, but hardly any has the words of a call too, so that few are parsed once more.
-    found = _CALL.search(text) if _read_first_name(text) in ("name", "type", "arguments", "parameters") else None
+    # Many answers begin with "name", but hardly any has the words of a call too, so that few are parsed once more.
+    found = _CALL.search(text)
     if found is None or f'"{spec.name}"' not in text:
         return None
     value: Any = parse_json(text)

@@ -34,14 +34,11 @@ LACKING = frozenset(
         "web_search_options",
     }
 )
-"""Arguments of the chat API for which this API has nothing. They are left out, and the caller is told."""
+"""Arguments of the chat API for which this API has nothing. They are left out, and an event reports it."""
 
 
 def rename_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the chat API's arguments as the Responses API takes them. One that is given in both forms keeps this API's.
-
-    Raises:
-        ConfigurationError: ``reasoning`` or ``text`` isn't a dict.
+    """Write the chat API's arguments as the Responses API takes them. One that is there in both forms keeps this API's.
 
     Example:
         >>> rename_arguments({"reasoning_effort": "low", "reasoning": {"summary": "auto"}, "max_tokens": 9, "seed": 1})

@@ -26,13 +26,13 @@ SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 SCHEMAS = frozenset({"items", "additionalProperties"})
 """The keywords below which there are schemas: by name, in a list, or one."""
 
-_SCALAR_KEYWORDS = frozenset({"type", "title", "description", "enum", "const", "format"})
+SCALAR_KEYWORDS = frozenset({"type", "title", "description", "enum", "const", "format"})
 _BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "maxItems"})
 _DEFINITIONS = frozenset({"$defs", "definitions"})
 _NESTING = (
     frozenset({"$ref", "properties", "required", "additionalProperties", "items", "anyOf", "oneOf"}) | _DEFINITIONS
 )
-_HINTS = frozenset({"default", "examples", "minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties"})
+HINTS = frozenset({"default", "examples", "minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties"})
 """Keywords that no subset has, but that help the model: they go into the description."""
 _MARKS = frozenset({"$schema", "$id", "$anchor", "$comment", "discriminator", "deprecated", "readOnly", "writeOnly"})
 _DROPPED = _MARKS | {"contentMediaType", "contentEncoding"}
@@ -74,11 +74,11 @@ class _Subset:
     @property
     def described(self) -> frozenset[str]:
         """The keywords that go into the description."""
-        return (_HINTS | _BOUNDS | {"minItems", "pattern"}) - self.kept
+        return (HINTS | _BOUNDS | {"minItems", "pattern"}) - self.kept
 
 
 _OPENAI = _Subset(
-    kept=_SCALAR_KEYWORDS | _BOUNDS | {"minItems", "pattern"},
+    kept=SCALAR_KEYWORDS | _BOUNDS | {"minItems", "pattern"},
     refused={
         "format": lambda name: name not in _FORMATS,
         "pattern": lambda pattern: _FOREIGN.search(pattern) is not None,
@@ -94,7 +94,7 @@ _OPENAI = _Subset(
 )
 """See https://platform.openai.com/docs/guides/structured-outputs#supported-schemas."""
 _ANTHROPIC = _Subset(
-    kept=_SCALAR_KEYWORDS | {"minItems"},
+    kept=SCALAR_KEYWORDS | {"minItems"},
     refused={
         "format": lambda name: name not in _FORMATS | {"uri"},
         "minItems": lambda count: count > 1,
@@ -118,13 +118,9 @@ def strict_schema(schema: Mapping[str, Any]) -> Schema | None:
     Every object is closed and requires all its properties; ``oneOf`` becomes ``anyOf``; a ``$ref`` stands alone;
     what the subset has no keyword for (a default, a minimum length) goes into the description.
 
-    Args:
-        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
-
-    Returns:
-        A new schema; None where the subset cannot express it: free-form dicts, untyped values, tuples, an object that
-        takes extra members, or a schema over the published limits (5000 properties, 1000 enum values, 10 levels, 120,000
-        characters of names and values, 15,000 characters of an enum with more than 250 values).
+    None where the subset cannot express it: free-form dicts, untyped values, tuples, an object that takes extra
+    members, or a schema over the published limits (5000 properties, 1000 enum values, 10 levels, 120,000 characters of
+    names and values, 15,000 characters of an enum with more than 250 values).
 
     Example:
         >>> strict_schema({"type": "object", "properties": {"n": {"type": "integer", "default": 1}}})
@@ -142,11 +138,7 @@ def anthropic_schema(schema: Mapping[str, Any]) -> Schema | None:
     It is the result of `strict_schema` without bounds and patterns, which go into the description; recursion is
     refused.
 
-    Args:
-        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
-
-    Returns:
-        A new schema; None where the subset cannot express it, as for `strict_schema`, or where it has more than 16 unions.
+    None where the subset cannot express it, as for `strict_schema`, or where it has more than 16 unions.
 
     Example:
         >>> anthropic_schema({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}})
@@ -159,9 +151,6 @@ def anthropic_schema(schema: Mapping[str, Any]) -> Schema | None:
 def anchor_patterns(schema: Mapping[str, Any]) -> Schema:
     r"""Write every pattern of a schema as `anchor_pattern` does; one that it can't write goes into the description.
 
-    Args:
-        schema: Any schema. Not changed.
-
     Example:
         >>> anchor_patterns({"type": "string", "pattern": r"\d+"})
         {'type': 'string', 'pattern': '^[0-9]+$'}
@@ -172,16 +161,14 @@ def anchor_patterns(schema: Mapping[str, Any]) -> Schema:
         anchored = anchor_pattern(pattern)
         members["pattern"] = anchored
         if anchored is None:
-            _describe(members, schema, ["pattern"])
+            describe_keywords(members, schema, ["pattern"])
     return members
 
 
 def map_schemas(schema: Mapping[str, Any], write: Callable[[Mapping[str, Any]], Schema]) -> Schema:
     """Copy a schema with each schema directly below it written by `write`.
 
-    Args:
-        schema: Any schema. Not changed.
-        write: Writes one schema. It isn't called for ``true`` and ``false``, which are schemas too.
+    `write` isn't called for ``true`` and ``false``, which are schemas too.
 
     Example:
         >>> map_schemas({"properties": {"a": {"title": "A"}, "b": True}}, lambda schema: {})
@@ -204,14 +191,8 @@ def map_schemas(schema: Mapping[str, Any], write: Callable[[Mapping[str, Any]], 
 def express_schema(schema: Mapping[str, Any], subset: SchemaSubset, *, strict: bool) -> tuple[Schema, bool]:
     """Express a schema for native structured output.
 
-    Args:
-        schema: A schema whose top level is an object, or a ``$ref`` to one. Not changed.
-        subset: What the model takes.
-        strict: Whether the caller wants the model held to the schema. Anthropic's subset applies without it too,
-            because the API refuses any other schema.
-
-    Returns:
-        A new schema, and whether the model can be held to it strictly.
+    Returns the schema, and whether the model can be held to it strictly. Anthropic's subset applies even where the
+    caller doesn't ask for strictness, because the API refuses any other schema.
     """
     if subset == "anthropic":
         expressed = anthropic_schema(schema)
@@ -237,9 +218,6 @@ def expand_root(schema: Mapping[str, Any]) -> Schema:
     """Replace a ``$ref`` at the top by what it names, because a function's parameters must be an object there.
 
     Pydantic writes a model that contains itself as ``{"$defs": ..., "$ref": ...}``.
-
-    Raises:
-        ConfigurationError: The reference leads nowhere, or only back to itself.
     """
     expanded = dict(schema)
     seen: set[str] = set()
@@ -253,15 +231,7 @@ def expand_root(schema: Mapping[str, Any]) -> Schema:
 
 
 def resolve_ref(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
-    """Find what a reference such as ``"#/$defs/User"`` names (RFC 6901, as a URI fragment).
-
-    Args:
-        root: The whole schema.
-        ref: The reference; it must point into `root`.
-
-    Raises:
-        ConfigurationError: The reference leads nowhere, or out of the schema.
-    """
+    """Find what a reference such as ``"#/$defs/User"`` names (RFC 6901, as a URI fragment)."""
     found: Any = root
     head, *names = ref.split("/")
     for name in names:
@@ -316,7 +286,7 @@ class _Strict:
         names += [
             name for name, is_refused in self._subset.refused.items() if name in strict and is_refused(strict[name])
         ]
-        _describe(strict, members, names)
+        describe_keywords(strict, members, names)
 
     def _convert_all(self, schemas: Mapping[str, Any]) -> Schema:
         return {name: self.convert(schema) for name, schema in schemas.items()}
@@ -368,7 +338,7 @@ def _is_a(strict: Schema, name: str) -> bool:
     return name in ([types] if isinstance(types, str) else types)
 
 
-def _describe(written: Schema, members: Mapping[str, Any], names: Iterable[str]) -> None:
+def describe_keywords(written: Schema, members: Mapping[str, Any], names: Iterable[str]) -> None:
     """Move keywords into the description. Our own validation still checks the answer."""
     notes = [f"{name}: {dump_json(members[name])}" for name in names]
     for name in names:
@@ -403,12 +373,7 @@ def _is_recursive(schema: Schema) -> bool:
 
 
 def reach_references(node: Any, definitions: Mapping[str, Any]) -> set[str]:
-    """Find all references that a schema leads to, through definitions too.
-
-    Args:
-        node: The schema, or a part of one.
-        definitions: What each reference, such as ``"#/$defs/User"``, names.
-    """
+    """Find all references that a schema leads to, through definitions too."""
     found: set[str] = set()
     waiting = list(_references(node))
     while waiting:

@@ -19,9 +19,7 @@ _MOST_ERRORS = 25
 def ask_for_json(schema: Mapping[str, Any], *, fenced: bool = False) -> str:
     """Write the instruction that makes a model answer in JSON.
 
-    Args:
-        schema: What the answer must fit.
-        fenced: Ask for a fenced code block, for a model or an endpoint that promises nothing.
+    `fenced` asks for a fenced code block, for a model or an endpoint that promises nothing.
     """
     form = "one ```json code block that holds a JSON object" if fenced else "one JSON object"
     return (
@@ -33,13 +31,8 @@ def ask_for_json(schema: Mapping[str, Any], *, fenced: bool = False) -> str:
 def describe_error(error: Exception, names: Mapping[str, str] = MappingProxyType({})) -> str:
     """Describe for the model what was wrong with its answer, one problem per line.
 
-    Args:
-        error: What validating or reading the answer raised.
-        names: The names that were sent to the model for properties whose own names the API refuses.
-
-    Returns:
-        For a `pydantic.ValidationError` a line per problem: where, what, and the value, shortened;
-        at most 25 lines. For any other error its message.
+    A `pydantic.ValidationError` has a line for each problem: where, what, and the value, shortened; at most 25 lines.
+    `names` are those sent to the model for properties whose own names the API refuses.
 
     Example:
         >>> describe_error(ValueError("The name must have two words."))
@@ -69,7 +62,7 @@ def _describe_problem(problem: Mapping[str, Any], names: Mapping[str, str]) -> s
     place = ".".join(names.get(str(part), str(part)) for part in problem["loc"]) or "the answer"
     if problem["type"] == "missing":  # its input is the whole object around it
         return f"- {place}: {problem['msg']}"
-    return f"- {place}: {problem['msg']} (given: {shorten(_show(problem['input']))})"
+    return f"- {place}: {problem['msg']} (input: {shorten(_show(problem['input']))})"
 
 
 def _show(value: Any) -> str:

@@ -34,15 +34,9 @@ class Choice(NamedTuple):
 
 
 def translate_choice(arguments: Mapping[str, Any], form: ToolForm, write: Callable[[Choice], Any]) -> Any:
-    """Read the caller's ``tool_choice``, and write it anew where it is in another provider's form.
+    """Read the caller's ``tool_choice``, and write it anew where it is in another provider's form than the wire's.
 
-    Args:
-        arguments: The caller's.
-        form: The form that the wire speaks.
-        write: Writes a choice in that form.
-
-    Returns:
-        The choice; what no form explains, such as the choice of a tool that the provider runs, as it is.
+    What no form explains, such as the choice of a tool that the provider runs, is returned as it is.
 
     Example:
         >>> translate_choice({"tool_choice": {"type": "any"}}, "chat", lambda choice: choice.strength)

@@ -28,7 +28,6 @@ class Function(NamedTuple):
     """A function that a model may call, in nobody's form.
 
     Attributes:
-        name: Its name.
         description: What it is for; empty where the caller did not say.
         schema: JSON Schema of its arguments.
         extra: Members that two forms share: ``strict`` and ``cache_control``.
@@ -63,14 +62,6 @@ def translate_tools(
     arguments: Mapping[str, Any], form: ToolForm, write: Callable[[Function], Mapping[str, Any]]
 ) -> list[Any]:
     """Read the caller's own tools, and write those that are functions in another provider's form anew.
-
-    Args:
-        arguments: The caller's, of which ``tools`` is read.
-        form: The form that the wire speaks.
-        write: Writes a function in that form.
-
-    Raises:
-        ConfigurationError: ``tools`` isn't a list.
 
     Example:
         >>> translate_tools({"tools": [{"name": "f", "input_schema": {}}]}, "chat", lambda function: function.name)
@@ -121,11 +112,6 @@ def limit_choice(capabilities: Capabilities, tools: Sequence[Any], *, is_hosted:
     It is forced, as far as the model can be; but where there is a tool that the provider itself runs, such as a web
     search, the model must call *some* tool, so that it can search before it answers. Functions of the caller's own
     are never run here, so that they are not a reason against forcing ours.
-
-    Args:
-        capabilities: What the model can be forced to do.
-        tools: The caller's own.
-        is_hosted: Says whether the provider runs a tool.
     """
     wanted: ToolChoice = "required" if any(map(is_hosted, tools)) else "named"
     return weaker_choice(wanted, capabilities.tool_choice)

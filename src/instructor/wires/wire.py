@@ -17,7 +17,7 @@ class Wire(Protocol):
     """One provider's format of requests and answers, as pure functions without state.
 
     A wire may also have an attribute ``lacks``, a frozenset of names: the chat API's arguments that its own API doesn't
-    have. `write` leaves them out, and the caller is told.
+    have. `write` leaves them out, and an event reports it.
 
     A completion is the SDK's own object, read by attribute, so a wire works without the SDK.
     A wire never changes its arguments: not the caller's messages, not a request, not a schema.
