@@ -31,6 +31,7 @@ PAGES = [
         "docs/architecture.md",
         "docs/media.md",
         "docs/providers.md",
+        "docs/retries.md",
         "docs/streaming.md",
         "docs/structured.md",
         "docs/migrating.md",

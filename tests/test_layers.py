@@ -19,20 +19,24 @@ FUNCTION_LINES = 60
 # these grants is used; the rooms of the ground may import only what stands here.
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
+    *("attempt", "failures", "retries"),
     "usage",
     "vendor_names",
 }
 KNOWS: dict[str, set[str]] = {
+    "attempt": set(),
     "credentials": set(),
     "debug_log": set(),
     "describing": {"exceptions"},
     "exceptions": {"credentials", "messages", "usage"},
+    "failures": {"exceptions"},
     "headers": set(),
     "hooks": {"debug_log", "describing", "exceptions", "messages", "usage"},
     "lazy": set(),
     "locks": set(),
     "messages": set(),
     "mode": {"describing", "exceptions"},
+    "retries": {"describing", "failures"},
     "usage": set(),
     "missing_names": set(),
     "vendor_names": set(),

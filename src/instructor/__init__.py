@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from instructor import cache, exceptions, hooks
+    from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
     from instructor.client import AsyncInstructor, Instructor
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         response_schema,
     )
     from instructor.dsl.validators import llm_validator, openai_moderation
+    from instructor.engine.async_validation import AsyncValidationInfo, async_field_validator, async_model_validator
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
     from instructor.processing.response import handle_response_model
     from instructor.providers.registry import register_provider
+    from instructor.retries import Retries
     from instructor.streaming.partial import Partial
     from instructor.vendor_factories import (
         from_anyscale,
@@ -78,6 +81,8 @@ else:
         __name__,
         {
             "AsyncInstructor": "instructor.client",
+            "AsyncValidationInfo": "instructor.engine.async_validation",
+            "Attempt": "instructor.attempt",
             "Audio": "instructor.media.medium",
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
@@ -102,9 +107,13 @@ else:
             "Provider": "instructor.vendor_names",
             "RedisCache": "instructor.cache",
             "ResponseSchema": "instructor.dsl.schema",
+            "Retries": "instructor.retries",
             "apatch": "instructor.patching",
+            "async_field_validator": "instructor.engine.async_validation",
+            "async_model_validator": "instructor.engine.async_validation",
             "cache": "instructor.cache",
             "continue_messages": "instructor.wires.turns",
+            "current_attempt": "instructor.attempt",
             "exceptions": "instructor.exceptions",
             "from_anthropic": "instructor.factory",
             "from_anyscale": "instructor.vendor_factories",
@@ -147,6 +156,8 @@ __version__ = "1.99.0"
 
 __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
+    "AsyncValidationInfo",
+    "Attempt",
     "Audio",
     "AutoCache",
     "BaseCache",
@@ -171,9 +182,13 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Provider",
     "RedisCache",
     "ResponseSchema",
+    "Retries",
     "apatch",
+    "async_field_validator",
+    "async_model_validator",
     "cache",
     "continue_messages",
+    "current_attempt",
     "exceptions",
     "from_anthropic",
     "from_anyscale",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -18,7 +19,7 @@ from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plan, Plans
-from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
+from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
@@ -240,13 +241,16 @@ class BaseClient(OldAttributes):
         check.check_timeout(arguments.get("timeout"))
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
+        seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
+        attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None, media_policy=media_policy)
         if check.check_detection(options.autodetect_images):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
-        policy = _NO_POLICY if path is None else self._make_policy(plan, path, ttl, retries, budget, arguments)
+        limits = (retries, budget, seconds)
+        policy = _NO_POLICY if path is None else self._make_policy(plan, path, ttl, limits, arguments)
         if keyed.owners:
             policy = policy.owned_by(keyed.owners)
         return Call(
@@ -256,12 +260,14 @@ class BaseClient(OldAttributes):
             load_prompt=keyed.load_prompt,
             response_model=response_model,
             with_completion=with_completion,
-            retries=DEFAULT_RETRIES if retries is None else make_retry_policy(retries),
+            retries=attempts if seconds is None else within_budget(attempts),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             stats=self._stats,
             context=context,
             strict=strict,
             token_budget=check.check_budget(budget),
+            deadline=None if seconds is None else time.monotonic() + seconds,
+            max_seconds=seconds,
             path=path,
             key=keyed.key,
             bypass=keyed.bypass,
@@ -408,16 +414,16 @@ class BaseClient(OldAttributes):
         plan: Plan,
         path: CachePath,
         ttl: float | None,
-        retries: Any,
-        budget: int | None,
+        limits: tuple[Any, int | None, float | None],
         arguments: Mapping[str, Any],
     ) -> Policy:
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
         # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
         secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
         private = hash(tuple(map(repr, secrets)))
-        source = (self._adapter, plan, retries, budget, private)
-        return Policy(_lifetime(ttl, path) if ttl else ttl, None if timeout is None else _seconds_of(timeout), source)
+        source = (self._adapter, plan, *limits, private)
+        patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])
+        return Policy(_lifetime(ttl, path) if ttl else ttl, patience, source)
 
 
 def _entries_of(store: BaseCache | None) -> int | None:
@@ -439,6 +445,13 @@ def _seconds_of(timeout: Any) -> float | None:
     """How long a call may wait for another: its own timeout, as a number or an object of an HTTP library."""
     seconds = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
     return float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    """The shorter of two times, where None is for ever."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def _lifetime(ttl: float, path: CachePath) -> float | None:

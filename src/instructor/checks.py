@@ -106,6 +106,15 @@ def check_budget(token_budget: object) -> int | None:
     raise refuse("token_budget", token_budget, "a positive number of tokens, or leave it out")
 
 
+def check_max_seconds(max_seconds: object) -> float | None:
+    """Return how long a call may take in all; None for no limit."""
+    if max_seconds is None:
+        return None
+    if isinstance(max_seconds, (int, float)) and not isinstance(max_seconds, bool) and max_seconds > 0:
+        return float(max_seconds)
+    raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
+
+
 def check_detection(autodetect_images: object) -> bool:
     """Return whether texts are looked at for media."""
     if isinstance(autodetect_images, bool) or autodetect_images is None:
@@ -142,6 +151,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_media_policy(defaults.get("media_policy"))
     if defaults.get("max_retries") is not None:
         make_retry_policy(defaults["max_retries"])
+    check_max_seconds(defaults.get("max_seconds"))
     check_timeout(defaults.get("timeout"))
     return copy_values(defaults)
 

@@ -67,14 +67,14 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         A stored answer to the same call is served if there is one; otherwise the provider is asked, and asked again
         with the error shown to it while its answers do not validate.
 
+        With ``stream=True`` it returns a stream of the answer: of items for ``list[A]`` and ``Iterable[A]``, else of
+        partial objects; with ``response_model=None`` the SDK's own stream, which is not cached.
+
         Args:
             response_model: The type of the answer: a pydantic model, dataclass or TypedDict; ``A | B``, ``A | None``,
                 ``list[A]``, Enum, Literal, int, str, datetime ...; None for the SDK's completion as it is.
             messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
-            **keywords: ``stream=True`` for a stream of the answer: of items for ``list[A]`` and ``Iterable[A]``, else of
-                partial objects; with ``response_model=None``, the SDK's own stream, which is not cached. For the
-                others see `instructor.methods.call_keywords`: ``max_retries``, ``context``, ``strict``, ``hooks``,
-                ``cache``, ``cache_ttl``, ``cache_namespace``, ``token_budget``, and anything that the SDK takes.
+            **keywords: See `instructor.methods.call_keywords`.
 
         Returns:
             An instance of the very type passed; your own copy.

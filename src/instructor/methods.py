@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from instructor.media.policy import FetchPolicy
+    from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ Later: TypeAlias = Coroutine[Any, Any, T]
 
 def call_keywords(
     messages: Sequence[Any] | None = None,
-    max_retries: int | BaseRetrying | None = None,
+    max_retries: int | Retries | BaseRetrying | None = None,
     context: Mapping[str, Any] | None = None,
     strict: bool | None = None,
     hooks: Hooks | None = None,
@@ -38,6 +39,7 @@ def call_keywords(
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
     token_budget: int | None = None,
+    max_seconds: float | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
     autodetect_images: bool = False,
     media_policy: FetchPolicy | None = None,
@@ -48,8 +50,8 @@ def call_keywords(
 
     Args:
         messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
-        max_retries: How often to ask again after an invalid answer, default 3; or a tenacity ``Retrying``, which
-            then also decides about failed requests.
+        max_retries: How often to ask again after an invalid answer, default 3; a `Retries`, which also says how often
+            failed requests are sent again; or a tenacity ``Retrying``, which then decides about both.
         context: For validators, and for Jinja2 templates in the messages.
         strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
         hooks: Handlers for this call, beside the client's.
@@ -58,6 +60,7 @@ def call_keywords(
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.
         token_budget: Tokens after which no further attempt is made.
+        max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
             or ``"collect"``, which skips it and keeps it in the stream's ``invalid``. Such a stream is not stored.
         autodetect_images: Whether texts in the messages that are data URIs, URLs of media or paths of media files are

@@ -26,6 +26,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "cache_ttl",
         "hooks",
         "max_retries",
+        "max_seconds",
         "on_invalid",
         "media_policy",
         "timeout",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Emit, Fetch, Flow, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.judging import confirm, judge_async, under_way
 from instructor.engine.open_stream import END, OpenStream
-from instructor.engine.retry import is_invalid_answer
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -21,6 +21,7 @@ from instructor.exceptions import (
     ResponseParsingError,
     ToolCallsError,
 )
+from instructor.failures import is_invalid_answer
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
@@ -30,6 +31,7 @@ from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
+from instructor.wires.wire import is_paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 
 _MOST_TOKENS = 2**53
+_LEAST_SECONDS = 0.001
+"""SDKs refuse a timeout of 0."""
 
 
 class Received(NamedTuple):
@@ -64,10 +68,13 @@ def ask(call: Call[Any]) -> Flow[Received]:
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
-    attempts = Attempts(call.adapter.provider, call.model)
+    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    reasking = Reasking(request)
     if not call.adapter.ready:
         yield from Prepare()
     while True:
+        if call.deadline is not None and call.max_seconds is not None and time.monotonic() >= call.deadline:
+            raise attempts.out_of_time(call.max_seconds, request)
         attempts.begin()
         completion: Completion = None
         try:
@@ -75,7 +82,10 @@ def ask(call: Call[Any]) -> Flow[Received]:
             if tried:
                 call.adapter.remember(call.model, prompt.capabilities)
             parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
-            value = make_value(call, parts, completion)
+            with under_way(call, attempts):
+                value = make_value(call, parts, completion)
+            if call.plan.awaits:
+                value = yield from confirm(call, value, attempts)
         except ToolCallsError as error:
             error.total_usage = attempts.spent
             raise
@@ -86,18 +96,37 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 tried = sent
                 attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
                 prompt, request = corrected
+                reasking = Reasking(request)
                 continue
             seconds = yield from fail(call, attempts, request, error, completion)
             if seconds > 0:
                 yield from Sleep(seconds)
             if attempts.answered and is_invalid_answer(error):
-                specs = call.plan.type.specs if call.plan.type else ()
-                names = [spec.name for spec in specs]
-                asked = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
-                request = replace_surrogates(asked)
+                request = reasking.ask_again(call, prompt, completion, error)
             continue
         flaw = find_flaw(call, prompt, completion)
         return Received(value, parts, completion, attempts, flaw)
+
+
+class Reasking:
+    """What the model has been shown of its invalid answers, after its first request: the last ones, so that it doesn't grow."""
+
+    def __init__(self, first: Request) -> None:
+        self._first = first
+        self._failures: list[tuple[Completion, Exception]] = []
+
+    def ask_again(self, call: Call[Any], prompt: Prompt, completion: Completion, error: Exception) -> Request:
+        """Write the request that shows the model its last answers and what was wrong with each."""
+        self._failures = [*self._failures, (completion, error)][-call.retries.shown_failures :]
+        specs = call.plan.type.specs if call.plan.type else ()
+        names = [spec.name for spec in specs]
+        request = self._first
+        for answer, problem in self._failures:
+            request = prompt.wire.reask(request, answer, problem, prompt.mode, names, specs)
+        if is_paused(prompt.wire, completion):  # the model goes on from there, so that turn has to stay
+            self._first, self._failures = request, []
+        asked: Request = replace_surrogates(request)
+        return asked
 
 
 def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
@@ -174,13 +203,14 @@ def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
     """Send one request and count what it cost."""
     hooks = call.hooks
+    limit = limit_of(call)
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
         yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
     if call.showing is None:
-        completion = yield from exchange(call, prompt, attempts, Send(prompt.wire.operation, request))
+        completion = yield from exchange(call, prompt, attempts, Send(prompt.wire.operation, request, limit))
     else:
-        completion = yield from receive(call, call.showing, prompt, request, attempts)
+        completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
     attempts.spend(usage_of(prompt, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
@@ -212,6 +242,13 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
         attempts.seconds += time.perf_counter() - started
 
 
+def limit_of(call: Call[Any]) -> Limit | None:
+    """How a request is to be sent, where the call bounds its time, or sends failed requests again itself."""
+    if call.deadline is not None:
+        return Limit(max(_LEAST_SECONDS, call.deadline - time.monotonic()))
+    return Limit() if call.retries.sends_again else None
+
+
 def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
     """The request as the provider sees it: a stream is asked for beside it, and not in what `reask` goes on with."""
     streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
@@ -221,27 +258,31 @@ def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
     return streaming.write(request, names, prompt.capabilities.refused)
 
 
-def receive(call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
+def receive(
+    call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts, limit: Limit | None
+) -> Flow[Any]:
     """Send a request, hand out what is complete of its answer while it comes, and put the completion together."""
     streaming = streaming_of(call, prompt)
     specs = call.plan.type.specs if call.plan.type else ()
     names = [spec.name for spec in specs]
-    opening = Open(streaming.operation, as_sent(call, prompt, request))
+    opening = Open(streaming.operation, as_sent(call, prompt, request), limit)
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
     fold, ours = streaming.fold(request, specs), None
     while True:
         chunk = yield from exchange(call, prompt, attempts, Next(stream))
         if chunk is END:
             break
+        if call.deadline is not None and time.monotonic() >= call.deadline:
+            raise TimeoutError(f"The answer was not complete after max_seconds={call.max_seconds:g}.")
         if not attempts.answered:
             attempts.answered = True
-            yield from show(showing, showing.begin())
+            yield from show(call, showing, attempts, showing.begin())
         for delta in fold.add(chunk):
             if (ours is None or showing.takes_all) and _is_answer(delta, names, prompt.mode):
                 ours = delta.number
             if delta.number == ours and (delta.text or showing.takes_all):
                 attempts.shown.append(delta.text)
-                yield from show(showing, showing.add(delta))
+                yield from show(call, showing, attempts, showing.add(delta))
     return call.adapter.assemble(*fold.finish())
 
 
@@ -252,10 +293,20 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
     return mode not in _CALLS_TOOLS if delta.number == TEXT else delta.tool in names
 
 
-def show(showing: Showing, values: Iterable[Value]) -> Flow[None]:
-    """Hand values out."""
-    pace = showing.pace
-    for value in values:
+def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable[Value]) -> Flow[None]:
+    """Hand values out, each once its asynchronous validators have judged it."""
+    remaining, pace = iter(values), showing.pace
+    while True:
+        with under_way(call, attempts):
+            value = next(remaining, END)
+        if value is END:
+            return
+        if call.plan.awaits and showing.judges_each:
+            try:
+                yield from judge_async(call, value, attempts)
+            except Exception as error:  # noqa: BLE001 - raised again unless invalid items are left out
+                showing.refuse(error)
+                continue
         if pace is not None:
             pace.note()
         yield from Show(value)
@@ -274,8 +325,9 @@ def open_raw(call: Call[Any]) -> Flow[Any]:
         yield from Prepare()
     if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
         yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
-    attempts = Attempts(call.adapter.provider, call.model)
-    return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request)))
+    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    limit = None if call.deadline is None else limit_of(call)  # nobody else sends it again, so the SDK may
+    return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request, limit)))
 
 
 def streaming_of(call: Call[Any], prompt: Prompt) -> Streaming:
@@ -295,7 +347,9 @@ def fail(
     attempts.fail(error, completion)
     final = isinstance(error, (IncompleteOutputException, RefusalError))
     is_shown = call.showing is not None and call.showing.has_shown
-    seconds = None if final or is_shown else call.retries.wait_after(attempts.number, error)
+    seconds = None if final or is_shown else call.retries.wait_after(attempts.number, error, attempts.failed_requests)
+    is_late = seconds is not None and call.deadline is not None and time.monotonic() + seconds >= call.deadline
+    seconds = None if is_late else seconds
     details = {
         "attempt_number": attempts.number,
         "max_attempts": call.retries.limit,
@@ -316,6 +370,8 @@ def fail(
     if isinstance(error, (IncompleteOutputException, RefusalError)):
         attempts.complete(error, request)
         raise error
+    if is_late and call.max_seconds is not None:
+        raise attempts.out_of_time(call.max_seconds, request) from error
     raise attempts.exhausted(error, request) from error
 
 

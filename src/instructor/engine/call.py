@@ -180,6 +180,8 @@ class Call(NamedTuple, Generic[T]):
         context: For validators: the caller's own object.
         strict: Whether validation is strict.
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
+        deadline: When the call must be over, by ``time.monotonic``; None for no limit.
+        max_seconds: How long that is from its start, for messages.
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
@@ -199,6 +201,8 @@ class Call(NamedTuple, Generic[T]):
     context: Mapping[str, Any] | None = None
     strict: bool = True
     token_budget: int | None = None
+    deadline: float | None = None
+    max_seconds: float | None = None
     path: CachePath | None = None
     key: str | None = None
     bypass: str | None = None

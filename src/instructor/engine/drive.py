@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
 from instructor.engine.effects import (
+    Check,
     Claim,
     Effect,
     Emit,
@@ -105,8 +106,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
     match effect:
         case Read(handle, key):
             return handle.read(key)
-        case Send(operation, request):
-            return sender.send(operation, request)
+        case Send():
+            return send(effect, sender)
         case Write(handle, key, text, ttl):
             return handle.write(key, text, ttl)
         case Claim(flights, key, source, past):
@@ -119,6 +120,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return sender.prepare()
         case Sleep(seconds):
             return time.sleep(seconds)
+        case Check(validate):
+            return run_coroutine(validate())
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
         case Fetch(media, policy):
@@ -132,8 +135,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
     match effect:
         case Read(handle, key):
             return await handle.read_async(key)
-        case Send(operation, request):
-            return await sender.send(operation, request)
+        case Send():
+            return await send(effect, sender)
         case Write(handle, key, text, ttl):
             return await handle.write_async(key, text, ttl)
         case Claim(flights, key, source, past):
@@ -148,6 +151,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             import asyncio
 
             return await asyncio.sleep(seconds)
+        case Check(validate):
+            return await validate()
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
         case Fetch(media, policy):
@@ -156,6 +161,27 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await asyncio.to_thread(fetch_media, media, policy)
         case _:
             assert_never(effect)
+
+
+def send(effect: Send | Open, sender: Sender) -> Any:
+    """Send a request, within its limit if it has one and the sender knows limits."""
+    within: Any = getattr(sender, "send_once", None) if effect.limit is not None else None
+    if effect.limit is None or within is None:
+        return sender.send(effect.operation, effect.request)
+    return within(effect.operation, effect.request, effect.limit.seconds)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in an event loop of its own; in another thread where one runs in this already."""
+    import asyncio
+
+    if running_loop() is None:
+        return asyncio.run(coroutine)
+    import contextvars
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "instructor-validators") as threads:
+        return threads.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()
 
 
 def fetch_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 
 from instructor.cache.flight import Lease, running_loop
-from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async
+from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async, send
 from instructor.engine.effects import Effect, Flow, Next, Open, Show
 from instructor.engine.open_stream import OpenStream
 from instructor.exceptions import ConfigurationError
@@ -99,7 +99,7 @@ def _perform(effect: Effect, sender: Sender, leases: list[Lease[Value]], streams
     if isinstance(effect, Open):
         while streams:  # that of an attempt that failed
             streams.pop().close()
-        streams.append(OpenStream(sender.send(effect.operation, effect.request)))
+        streams.append(OpenStream(send(effect, sender)))
         return streams[-1]
     return perform(effect, sender, leases)
 
@@ -112,6 +112,6 @@ async def _perform_async(
     if isinstance(effect, Open):
         while streams:
             await streams.pop().close_async()
-        streams.append(OpenStream(await sender.send(effect.operation, effect.request)))
+        streams.append(OpenStream(await send(effect, sender)))
         return streams[-1]
     return await perform_async(effect, sender, leases)

@@ -5,9 +5,9 @@ A flow is a generator that yields effects and is sent their results.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.flight import Flight, Flights, Landed, Lease
 
@@ -96,6 +96,16 @@ class Fetch(Asking[list["FrozenMedium"]]):
     policy: FetchPolicy
 
 
+class Limit(NamedTuple):
+    """That a request is sent once, without the SDK's own retries.
+
+    Attributes:
+        seconds: The longest timeout that it may have; None for what it has.
+    """
+
+    seconds: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Send(Asking[Any]):
     """Call the provider, or the decorated function. The result is the SDK's completion, or what the function returned.
@@ -105,6 +115,7 @@ class Send(Asking[Any]):
 
     operation: str
     request: Request
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,7 @@ class Open(Asking["OpenStream"]):
 
     operation: str
     request: Request
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +139,13 @@ class Show(Asking[None]):
     """Hand a value out to the caller before the flow ends. Only streaming drivers perform it."""
 
     value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Asking[None]):
+    """Await what judges an answer: its asynchronous validators. What they raise is raised in the flow."""
+
+    validate: Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +165,7 @@ class Emit(Asking[None]):
     details: Mapping[str, object]
 
 
-Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Fetch | Send | Open | Next | Show | Sleep | Emit
+Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Fetch | Send | Open | Next | Show | Check | Sleep | Emit
 
 Flow = Generator[Effect, Any, T]
 """A conversation: it yields effects, is sent their results, and returns a `T`."""

@@ -10,6 +10,7 @@ from instructor.cache.entry import Entry, pack_completion
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
+from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
@@ -35,10 +36,20 @@ def answer(call: Call[T]) -> Flow[T]:
 class CallQuestion(Generic[T]):
     """A `Question` about one call."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("_call", "_made")
 
     def __init__(self, call: Call[T]) -> None:
         self._call = call
+        self._made: Value = None
+
+    @property
+    def awaits(self) -> bool:
+        """Whether the response model has asynchronous validators."""
+        return self._call.plan.awaits
+
+    def confirm(self) -> Flow[None]:
+        """Let them judge the value that was made last."""
+        return judge_async(self._call, self._made)
 
     def read(self, entry: Entry) -> T:
         """Validate a stored answer, and make the completion again where the caller wants it."""
@@ -105,6 +116,7 @@ class CallQuestion(Generic[T]):
     def _value(self, parts: tuple[Part, ...], completion: Completion) -> T:
         call = self._call
         made: Any = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
+        self._made = made
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 
     def _event(self, name: HookName, entry: Entry | None, reason: str | None) -> CacheEvent:

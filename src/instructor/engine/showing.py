@@ -92,10 +92,12 @@ class Showing(Protocol):
         has_shown: Whether the caller has seen a part of the answer, so that another attempt can't begin anew.
         flaw: Why the answer must not be stored; None where it may.
         outcome: What the caller can look at afterwards.
+        judges_each: Whether each value is whole, so that asynchronous validators judge it before it's handed out.
         pace: Notes when values were handed out, or hands them out at that pace again; None to do neither.
         takes_all: Whether each call of our tools is part of the answer, and not the first alone.
     """
 
+    judges_each: ClassVar[bool]
     has_shown: bool
     flaw: str | None
     outcome: Outcome
@@ -112,6 +114,10 @@ class Showing(Protocol):
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
         """Take the complete answer; return what is left to hand out."""
+        ...
+
+    def refuse(self, error: Exception) -> None:
+        """Leave out the value that came last from `add`, which its asynchronous validators refuse, or raise the error."""
         ...
 
     @property
@@ -133,6 +139,7 @@ class Showing(Protocol):
 class Partials:
     """Hands out an object whenever more of it is complete, and the validated one in the end."""
 
+    judges_each: ClassVar[bool] = False
     takes_all: ClassVar[bool] = False
 
     def __init__(self, shape: Shape, *, is_wrapped: bool) -> None:
@@ -166,6 +173,10 @@ class Partials:
         self.has_shown = True
         self._lengths.append(scanner.length)
         return (value,)
+
+    def refuse(self, error: Exception) -> None:
+        """Raise: no object of a partial type has asynchronous validators."""
+        raise error
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
         """Show the validated object."""
@@ -204,6 +215,7 @@ class Partials:
 class Items:
     """Hands out the items of a list, each once it is complete and valid."""
 
+    judges_each: ClassVar[bool] = True
     takes_all: ClassVar[bool] = False
 
     def __init__(self, validate: Callable[[Part], Value], on_invalid: OnInvalid = "raise") -> None:
@@ -216,6 +228,7 @@ class Items:
         self.outcome = Outcome()
         self.pace: Pace | None = None
         self.steps = ""
+        self._refused: Exception | None = None
         self._texts: list[str] = []
         self._scanner = self._make_scanner()
 
@@ -245,15 +258,32 @@ class Items:
         self._count += 1
         try:
             value = self._validate(part)
-        except Exception as error:
-            if self._on_invalid == "raise":
-                raise
-            self.flaw = "an item of the stream was not valid"
-            if self._on_invalid == "collect":
-                self.outcome.invalid.append(InvalidItem(part.text, error))
+        except Exception as error:  # noqa: BLE001 - raised again unless invalid items are left out
+            self._leave_out(part.text, error)
+            return
+        self._refused = None
+        yield value
+        refused = self._find_refusal()
+        if refused is not None:
+            self._leave_out(part.text, refused)
             return
         self.has_shown = True
-        yield value
+
+    def _find_refusal(self) -> Exception | None:
+        return self._refused
+
+    def refuse(self, error: Exception) -> None:
+        """Leave the last item out, or raise."""
+        if self._on_invalid == "raise":
+            raise error
+        self._refused = error
+
+    def _leave_out(self, text: str, error: Exception) -> None:
+        if self._on_invalid == "raise":
+            raise error
+        self.flaw = "an item of the stream was not valid"
+        if self._on_invalid == "collect":
+            self.outcome.invalid.append(InvalidItem(text, error))
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
         """Show what couldn't be read while it came, such as a list that the model wrote below another name."""

@@ -78,6 +78,7 @@ class FunctionAdapter(NoClient, CapabilityMemory):
                 f"{vendor.name} sends by an async function only. Use from_provider(..., async_client=True)."
             )
         self.provider = vendor.name
+        self.key_variables = vendor.key_variables
         self.asynchronous = asynchronous
         self.endpoint: Mapping[str, Any] = endpoint or {}
         self.client = function if client is None else client

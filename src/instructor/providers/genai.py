@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from instructor.exceptions import ConfigurationError
 from instructor.headers import storable_headers
+from instructor.messages import Request
 from instructor.providers.completions import Codec, is_plain
 from instructor.providers.identity import (
     describe_endpoint,
@@ -23,6 +24,7 @@ from instructor.providers.identity import (
 from instructor.providers.options import check_headers, check_members
 from instructor.providers.sdk_adapter import (
     SdkAdapter,
+    bound_timeout,
     check_client,
     construct,
     find_key,
@@ -69,6 +71,18 @@ class GenaiAdapter(SdkAdapter):
     The SDK reports an answer that it can't read by Python's and pydantic's own errors, and closes an asynchronous stream
     without its connection.
     """
+
+    def _limit(self, client: Any, request: Request, seconds: float | None) -> tuple[Any, Request]:
+        """Write the limits into the request, where this SDK takes them."""
+        config: Mapping[str, Any] = request.get("config") or {}
+        own: Any = config.get("http_options") or {}
+        options: dict[str, Any] = {**(own if isinstance(own, Mapping) else own.model_dump(exclude_none=True))}
+        options["retry_options"] = {"attempts": 1}
+        if seconds is not None:
+            inner = getattr(getattr(client, "_api_client", None), "_http_options", None)
+            timeout: Any = options.get("timeout") or getattr(inner, "timeout", None)
+            options["timeout"] = max(1, round(bound_timeout(timeout, seconds * 1000)))
+        return client, {**request, "config": {**config, "http_options": options}}
 
     def is_unreadable(self, error: Exception) -> bool:
         """Whether an error was raised where the SDK decodes an answer, and not where it checks a request."""

@@ -191,6 +191,10 @@ class AnthropicMessages:
             turns.append({"role": "user", "content": reply})
         return {**request, "messages": [*request["messages"], *turns]}
 
+    def is_paused(self, completion: Completion) -> bool:
+        """Whether the API waits for its own turn, to go on with it."""
+        return get_text(completion, "stop_reason") in _PAUSED
+
     def usage(self, completion: Completion) -> Usage:
         """Count tokens; the API counts those read from and written to its cache apart from ``input_tokens``."""
         counts = get_path(completion, "usage")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from instructor.exceptions import ModeError
@@ -142,6 +142,12 @@ class Wire(Protocol):
     def usage(self, completion: Completion) -> Usage:
         """Count the tokens that a completion cost; zeros where the provider does not say."""
         ...
+
+
+def is_paused(wire: Wire, completion: Completion) -> bool:
+    """Whether a completion is a turn that the model has paused, and goes on with when it gets it back."""
+    paused: Callable[[Completion], bool] | None = getattr(wire, "is_paused", None)
+    return paused is not None and paused(completion)
 
 
 def lacks_of(wire: Wire) -> frozenset[str]:
