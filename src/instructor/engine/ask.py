@@ -82,10 +82,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
             if tried:
                 call.adapter.remember(call.model, prompt.capabilities)
             parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
-            with under_way(call, attempts):
-                value = make_value(call, parts, completion)
-            if call.plan.awaits:
-                value = yield from confirm(call, value, attempts)
+            value = yield from judge_answer(call, parts, completion, attempts)
         except ToolCallsError as error:
             error.total_usage = attempts.spent
             raise
@@ -127,6 +124,13 @@ class Reasking:
             self._first, self._failures = request, []
         asked: Request = replace_surrogates(request)
         return asked
+
+
+def judge_answer(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Flow[Value]:
+    """Make of an answer what the caller gets, once all validators have judged it."""
+    with under_way(call, attempts):
+        value = make_value(call, parts, completion)
+    return (yield from confirm(call, value, attempts)) if call.plan.awaits else value
 
 
 def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
