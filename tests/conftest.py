@@ -22,8 +22,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from s
 if not hasattr(import_module("openai._base_client"), "httpx2"):
     sys.modules["httpx2"] = import_module("httpx")
 
+from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
+from streams import StreamServer
 
 # How long an example takes on a busy machine is nobody's failure, and each run tries the same examples.
 hypothesis.settings.register_profile(
@@ -84,3 +86,16 @@ def reply_server() -> Iterator[ReplyServer]:
     """An HTTP server on loopback whose replies the test scripts."""
     with ReplyServer() as server:
         yield server
+
+
+@pytest.fixture
+def stream_server() -> Iterator[StreamServer]:
+    """An HTTP server on loopback that sends scripted answers piece by piece."""
+    with StreamServer() as server:
+        yield server
+
+
+@pytest.fixture
+def internet(monkeypatch: pytest.MonkeyPatch) -> Internet:
+    """Names with public addresses that lead to this machine."""
+    return Internet(monkeypatch)

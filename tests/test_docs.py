@@ -16,6 +16,7 @@ from types import ModuleType
 
 import pytest
 
+from instructor.media.routes import ROUTES
 from instructor.providers import table
 from instructor.providers.capabilities import FAMILIES, Family, plain_name
 from instructor.providers.sdks import SDKS
@@ -28,7 +29,12 @@ PAGES = [
         "README.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/media.md",
         "docs/providers.md",
+        "docs/retries.md",
+        "docs/streaming.md",
+        "docs/structured.md",
+        "docs/migrating.md",
         "examples/README.md",
         "benchmarks/README.md",
     )
@@ -75,7 +81,8 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), 1):
-        exec(compile(MODEL.sub("offline/demo", block), f"{page.name} block {number}", "exec"), namespace)
+        source = MODEL.sub("offline/demo", block)
+        exec(compile(source, f"{page.name} block {number}", "exec", dont_inherit=True), namespace)
 
 
 @pages
@@ -174,6 +181,19 @@ def test_every_arrow_of_the_architecture_is_an_import():
                     source,
                     target,
                 )
+
+
+def test_the_table_of_media_is_what_is_done():
+    """Whether each wire is sent a URL of each kind of media, has it fetched, or doesn't take it."""
+    text = (ROOT / "docs" / "media.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \(`(\w+)`\) \| (.+) \| (.+) \| (.+) \|$", text, re.MULTILINE)
+    assert {wire: tuple(cells) for wire, *cells in rows} == {
+        wire: tuple(
+            "not taken" if kind not in routes else "sent" if "https://" in routes[kind].urls else "fetched"
+            for kind in ("image", "audio", "PDF")
+        )
+        for wire, routes in ROUTES.items()
+    }
 
 
 def test_the_glossary_is_short():

@@ -16,7 +16,15 @@ import instructor.exceptions
 
 SDKS = ("openai", "anthropic", "google.genai", "redis", "diskcache")
 # Errors that upstream does not have.
-OURS_ALONE = {"ArgumentError", "CacheEntryError", "CacheError", "ForeignError", "NoCanonicalFormError", "RefusalError"}
+OURS_ALONE = {
+    "ArgumentError",
+    "CacheEntryError",
+    "CacheError",
+    "ForeignError",
+    "NoCanonicalFormError",
+    "RefusalError",
+    "ToolCallsError",
+}
 HEAVY = ("tenacity", "jinja2", "typer", "rich")
 
 

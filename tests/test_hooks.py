@@ -105,3 +105,10 @@ def test_the_event_of_an_adapted_request_has_the_change_and_why() -> None:
     hooks.emit(HookName.COMPLETION_ADAPTED, event)
     assert events == [event]
     assert event.change == "left out temperature"
+
+
+def test_an_event_can_be_emitted_under_its_name_of_1_x():
+    hooks, seen = Hooks(), []
+    hooks.on("completion:kwargs", lambda **request: seen.append(request))
+    hooks.emit_completion_arguments(model="m")
+    assert seen == [{"model": "m"}]

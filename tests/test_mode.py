@@ -15,7 +15,6 @@ from instructor.mode import Mode, resolve_mode
 # The members of `instructor.Mode` in 1.17.0 that are not members today: name, value, what it resolves to.
 LEGACY = [
     ("FUNCTIONS", "function_call", Mode.TOOLS),
-    ("PARALLEL_TOOLS", "parallel_tool_call", Mode.TOOLS),
     ("TOOLS_STRICT", "tools_strict", Mode.TOOLS),
     ("JSON_O1", "json_o1", Mode.JSON_SCHEMA),
     ("RESPONSES_TOOLS_WITH_INBUILT_TOOLS", "responses_tools_with_inbuilt_tools", Mode.RESPONSES_TOOLS),
@@ -24,12 +23,12 @@ LEGACY = [
     ("ANTHROPIC_TOOLS", "anthropic_tools", Mode.TOOLS),
     ("ANTHROPIC_REASONING_TOOLS", "anthropic_reasoning_tools", Mode.TOOLS),
     ("ANTHROPIC_JSON", "anthropic_json", Mode.JSON),
-    ("ANTHROPIC_PARALLEL_TOOLS", "anthropic_parallel_tools", Mode.TOOLS),
+    ("ANTHROPIC_PARALLEL_TOOLS", "anthropic_parallel_tools", Mode.PARALLEL_TOOLS),
     ("MISTRAL_TOOLS", "mistral_tools", Mode.TOOLS),
     ("MISTRAL_STRUCTURED_OUTPUTS", "mistral_structured_outputs", Mode.JSON_SCHEMA),
     ("VERTEXAI_TOOLS", "vertexai_tools", Mode.TOOLS),
     ("VERTEXAI_JSON", "vertexai_json", Mode.JSON),
-    ("VERTEXAI_PARALLEL_TOOLS", "vertexai_parallel_tools", Mode.TOOLS),
+    ("VERTEXAI_PARALLEL_TOOLS", "vertexai_parallel_tools", Mode.PARALLEL_TOOLS),
     ("GEMINI_JSON", "gemini_json", Mode.JSON),
     ("GEMINI_TOOLS", "gemini_tools", Mode.TOOLS),
     ("GENAI_TOOLS", "genai_tools", Mode.TOOLS),
@@ -89,7 +88,7 @@ def test_a_name_in_brackets_is_that_of_a_member_or_of_1x():
 
 
 def test_every_mode_is_one_of_tools_or_of_json():
-    assert Mode.tool_modes() == {Mode.TOOLS, Mode.RESPONSES_TOOLS}
+    assert Mode.tool_modes() == {Mode.TOOLS, Mode.RESPONSES_TOOLS, Mode.PARALLEL_TOOLS}
     assert Mode.json_modes() == {Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON}
 
 
@@ -99,7 +98,14 @@ def test_a_value_that_is_not_text_is_an_error():
 
 
 def test_modes_are_still_an_ordinary_enum():
-    assert [mode.name for mode in Mode] == ["TOOLS", "JSON", "JSON_SCHEMA", "MD_JSON", "RESPONSES_TOOLS"]
+    assert [mode.name for mode in Mode] == [
+        "TOOLS",
+        "JSON",
+        "JSON_SCHEMA",
+        "MD_JSON",
+        "RESPONSES_TOOLS",
+        "PARALLEL_TOOLS",
+    ]
     assert pickle.loads(pickle.dumps(Mode.TOOLS)) is copy.deepcopy(Mode.TOOLS) is Mode.TOOLS
 
 

@@ -20,13 +20,55 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from instructor import cache, exceptions, hooks
+    from instructor.attempt import Attempt, current_attempt
+    from instructor.batch import BatchJob, BatchProcessor, BatchRequest
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
     from instructor.client import AsyncInstructor, Instructor
+    from instructor.distil import FinetuneFormat, Instructions
+    from instructor.dsl.citation import CitationMixin
+    from instructor.dsl.iterable import IterableModel
+    from instructor.dsl.maybe import Maybe
+    from instructor.dsl.schema import (
+        OpenAISchema,
+        ResponseSchema,
+        generate_anthropic_schema,
+        generate_gemini_schema,
+        generate_openai_schema,
+        openai_schema,
+        response_schema,
+    )
+    from instructor.dsl.validators import llm_validator, openai_moderation
+    from instructor.engine.async_validation import AsyncValidationInfo, async_field_validator, async_model_validator
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
+    from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
+    from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
+    from instructor.processing.response import handle_response_model
     from instructor.providers.registry import register_provider
+    from instructor.retries import Retries
+    from instructor.streaming.partial import Partial
+    from instructor.vendor_factories import (
+        from_anyscale,
+        from_bedrock,
+        from_cerebras,
+        from_cohere,
+        from_databricks,
+        from_deepseek,
+        from_fireworks,
+        from_gemini,
+        from_groq,
+        from_mistral,
+        from_openrouter,
+        from_perplexity,
+        from_together,
+        from_vertexai,
+        from_writer,
+        from_xai,
+    )
+    from instructor.vendor_names import Provider
+    from instructor.wires.turns import continue_messages
 else:
     from instructor.lazy import resolve_names
 
@@ -39,48 +81,146 @@ else:
         __name__,
         {
             "AsyncInstructor": "instructor.client",
+            "AsyncValidationInfo": "instructor.engine.async_validation",
+            "Attempt": "instructor.attempt",
+            "Audio": "instructor.media.medium",
             "AutoCache": "instructor.cache",
             "BaseCache": "instructor.cache",
+            "BatchJob": "instructor.batch",
+            "BatchProcessor": "instructor.batch",
+            "BatchRequest": "instructor.batch",
             "CacheEvent": "instructor.hooks",
+            "CitationMixin": "instructor.dsl.citation",
             "DiskCache": "instructor.cache",
+            "FinetuneFormat": "instructor.distil",
             "HookName": "instructor.hooks",
             "Hooks": "instructor.hooks",
+            "Image": "instructor.media.medium",
+            "Instructions": "instructor.distil",
             "Instructor": "instructor.client",
+            "IterableModel": "instructor.dsl.iterable",
+            "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
+            "OpenAISchema": "instructor.dsl.schema",
+            "Partial": "instructor.streaming.partial",
+            "PDF": "instructor.media.medium",
+            "Provider": "instructor.vendor_names",
             "RedisCache": "instructor.cache",
+            "ResponseSchema": "instructor.dsl.schema",
+            "Retries": "instructor.retries",
+            "apatch": "instructor.patching",
+            "async_field_validator": "instructor.engine.async_validation",
+            "async_model_validator": "instructor.engine.async_validation",
             "cache": "instructor.cache",
+            "continue_messages": "instructor.wires.turns",
+            "current_attempt": "instructor.attempt",
             "exceptions": "instructor.exceptions",
             "from_anthropic": "instructor.factory",
+            "from_anyscale": "instructor.vendor_factories",
+            "from_bedrock": "instructor.vendor_factories",
+            "from_cerebras": "instructor.vendor_factories",
+            "from_cohere": "instructor.vendor_factories",
+            "from_databricks": "instructor.vendor_factories",
+            "from_deepseek": "instructor.vendor_factories",
+            "from_fireworks": "instructor.vendor_factories",
+            "from_gemini": "instructor.vendor_factories",
             "from_genai": "instructor.factory",
+            "from_groq": "instructor.vendor_factories",
+            "from_litellm": "instructor.patching",
+            "from_mistral": "instructor.vendor_factories",
             "from_openai": "instructor.factory",
+            "from_openrouter": "instructor.vendor_factories",
+            "from_perplexity": "instructor.vendor_factories",
             "from_provider": "instructor.factory",
+            "from_together": "instructor.vendor_factories",
+            "from_vertexai": "instructor.vendor_factories",
+            "from_writer": "instructor.vendor_factories",
+            "from_xai": "instructor.vendor_factories",
+            "generate_anthropic_schema": "instructor.dsl.schema",
+            "generate_gemini_schema": "instructor.dsl.schema",
+            "generate_openai_schema": "instructor.dsl.schema",
+            "handle_response_model": "instructor.processing.response",
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
+            "llm_validator": "instructor.dsl.validators",
+            "openai_moderation": "instructor.dsl.validators",
+            "openai_schema": "instructor.dsl.schema",
+            "patch": "instructor.patching",
             "register_provider": "instructor.providers.registry",
+            "response_schema": "instructor.dsl.schema",
         },
         _explain,
     )
 
 __version__ = "1.99.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
+    "AsyncValidationInfo",
+    "Attempt",
+    "Audio",
     "AutoCache",
     "BaseCache",
+    "BatchJob",
+    "BatchProcessor",
+    "BatchRequest",
     "CacheEvent",
+    "CitationMixin",
     "DiskCache",
+    "FinetuneFormat",
     "HookName",
     "Hooks",
+    "Image",
+    "Instructions",
     "Instructor",
+    "IterableModel",
+    "Maybe",
     "Mode",
+    "OpenAISchema",
+    "PDF",
+    "Partial",
+    "Provider",
     "RedisCache",
+    "ResponseSchema",
+    "Retries",
+    "apatch",
+    "async_field_validator",
+    "async_model_validator",
     "cache",
+    "continue_messages",
+    "current_attempt",
     "exceptions",
     "from_anthropic",
+    "from_anyscale",
+    "from_bedrock",
+    "from_cerebras",
+    "from_cohere",
+    "from_databricks",
+    "from_deepseek",
+    "from_fireworks",
+    "from_gemini",
     "from_genai",
+    "from_groq",
+    "from_litellm",
+    "from_mistral",
     "from_openai",
+    "from_openrouter",
+    "from_perplexity",
     "from_provider",
+    "from_together",
+    "from_vertexai",
+    "from_writer",
+    "from_xai",
+    "generate_anthropic_schema",
+    "generate_gemini_schema",
+    "generate_openai_schema",
+    "handle_response_model",
     "hooks",
     "instructor_cache",
+    "llm_validator",
+    "openai_moderation",
+    "openai_schema",
+    "patch",
     "register_provider",
+    "response_schema",
 ]

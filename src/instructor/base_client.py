@@ -2,83 +2,87 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, Self, SupportsIndex
 
-from instructor import validation as check
+from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
-from instructor.engine.fast_path import Asker, Place, Reading, make_lookup
+from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
-from instructor.engine.path import CachePath, Unserved, make_path
+from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plan, Plans
-from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy
-from instructor.exceptions import ConfigurationError, ModeError, NoCanonicalFormError
+from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
+from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
-from instructor.locks import make_lock
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
-from instructor.mode import Mode
+from instructor.mode import Mode, resolve_mode
+from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, split_options
+from instructor.paths import Paths, place_of
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
+from instructor.streams import Wanted
 from instructor.templating import render_messages, watch_chance
+from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
-from instructor.wires.wire import Wire
-
-_NOT_YET = {
-    "create_iterable": "Use create(response_model=list[Model]), which returns them all at once.",
-    "create_partial": "Use create(response_model=Model), which returns the answer when it is complete.",
-}
-"""Methods of 1.x that users look for here, and what to do meanwhile."""
-
-_MOST_PATHS = 8
-"""Stores passed with ``cache=`` to single calls that a client remembers."""
-
+from instructor.wires.wire import Wire, choose_wires
 
 _NO_POLICY = Policy()
 
 
-class BaseClient:
+class BaseClient(OldAttributes):
     """The state of a client, its events and counters, and the way from a caller's keywords to a `Call`."""
+
+    _asynchronous = False
 
     def __init__(
         self,
-        adapter: Adapter,
+        client: Any = None,
+        create: Callable[..., Any] | None = None,
+        mode: Mode | str | None = None,
+        provider: str | None = None,
+        hooks: Hooks | None = None,
         *,
-        wires: Mapping[Mode, Wire],
-        mode: Mode | None = None,
+        wires: Mapping[Mode, Wire] | None = None,
         model: str | None = None,
         cache: BaseCache | None = None,
         cache_ttl: float | timedelta | None = None,
         cache_namespace: str | None = None,
-        hooks: Hooks | None = None,
         defaults: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> None:
-        if mode is not None and mode not in wires:
-            raise ModeError(mode.name, adapter.provider, [known.name for known in wires])
+        adapter: Adapter = client
+        if wires is None:
+            from instructor.providers.callables import adapt  # not for clients from our factories
+
+            adapter, wires = adapt(client, create, provider or "", self._asynchronous)
+        mode = None if mode is None else resolve_mode(mode)
         self._adapter = adapter
-        self._wires: Mapping[Mode, Wire] = wires if mode is None else {mode: wires[mode]}
+        self._mode = mode
+        self._wires = choose_wires(mode, wires, adapter.provider)
         self._model = model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
-        self._settings, self._defaults = split_options(check.check_defaults(defaults or {}))
+        self._settings, self._defaults = split_options(check.check_defaults({**(defaults or {}), **keywords}))
         self._ttl = check.check_seconds(cache_ttl)
         self._namespace = check.check_namespace(cache_namespace)
         self._key_builders: dict[Mode, KeyBuilder] = {}
-        self._plans = Plans()
+        self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
-        self._paths = _Paths(self._stats, adapter.asynchronous)
+        self._paths = Paths(self._stats, adapter.asynchronous)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        self._lookup = make_lookup(self._make_asker(), _place_of(adapter.asynchronous, self._path))
+        self._lookup = make_lookup(self._make_asker(), place_of(adapter.asynchronous, self._path))
 
     def _make_asker(self) -> Asker:
         adapter = self._adapter
@@ -102,8 +106,8 @@ class BaseClient:
 
     @property
     def provider(self) -> str:
-        """The vendor's name, such as ``"openai"``."""
-        return self._adapter.provider
+        """The vendor's name, such as ``"openai"``: a `Provider` where it is a built-in one."""
+        return name_vendor(self._adapter.provider)
 
     @property
     def model(self) -> str | None:
@@ -113,7 +117,7 @@ class BaseClient:
     @property
     def mode(self) -> Mode:
         """The mode that was chosen for this client, or the one that is best for its model."""
-        return self._choose_mode(self._adapter.published(self._model or ""))
+        return self._mode or self._choose_mode(self._adapter.published(self._model or ""))
 
     @property
     def cache(self) -> BaseCache | None:
@@ -174,12 +178,10 @@ class BaseClient:
         settings = self._settings
         own = {"context": settings.context, "strict": settings.strict, "token_budget": settings.token_budget}
         kept = keyed_arguments(self._defaults) | {name: value for name, value in own.items() if value is not None}
-        modes = [mode.name for mode in self._wires]
-        return [self.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
+        modes = [mode.name for mode in (self._wires if self._mode is None else (self._mode,))]
+        return [self._adapter.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
-        if name in _NOT_YET:
-            raise AttributeError(f"{name} is not part of this version yet. {_NOT_YET[name]}")
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
         if name == "client":  # Python asks here too where the property raises an AttributeError
@@ -227,7 +229,8 @@ class BaseClient:
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
         model = arguments.pop("model", None) if arguments else None
-        model = check.check_model(self._defaults.get("model") if model is None else model, self._model, self.provider)
+        model = self._defaults.get("model") if model is None else model
+        model = check.check_model(model, self._model, self._adapter.provider)
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
         namespace = (
             self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)
@@ -238,9 +241,16 @@ class BaseClient:
         check.check_timeout(arguments.get("timeout"))
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
-        terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None)
-        keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
-        policy = _NO_POLICY if path is None else self._make_policy(plan, path, ttl, retries, budget, arguments)
+        seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
+        attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
+        media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
+        terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None, media_policy=media_policy)
+        if check.check_detection(options.autodetect_images):
+            keyed = self._copy(terms, messages, arguments, detect=True)
+        else:
+            keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
+        limits = (retries, budget, seconds)
+        policy = _NO_POLICY if path is None else self._make_policy(plan, path, ttl, limits, arguments)
         if keyed.owners:
             policy = policy.owned_by(keyed.owners)
         return Call(
@@ -250,18 +260,33 @@ class BaseClient:
             load_prompt=keyed.load_prompt,
             response_model=response_model,
             with_completion=with_completion,
-            retries=DEFAULT_RETRIES if retries is None else make_retry_policy(retries),
+            retries=attempts if seconds is None else within_budget(attempts),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             stats=self._stats,
             context=context,
             strict=strict,
             token_budget=check.check_budget(budget),
+            deadline=None if seconds is None else time.monotonic() + seconds,
+            max_seconds=seconds,
             path=path,
             key=keyed.key,
             bypass=keyed.bypass,
             policy=policy,
             unserved=unserved,
         )
+
+    def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
+        """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
+        keywords.pop("stream", None)
+        call = self._call(wanted.response_model, messages, keywords)
+        showing = wanted.show(call.plan.type, call.strict, call.context)
+        showing.pace = check.check_pace(keywords.get("cache_pace", self._settings.cache_pace))
+        return call._replace(showing=showing)
+
+    def _raw_stream_call(self, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
+        """Freeze a call for the SDK's own stream, which no cache sees."""
+        keywords = {name: value for name, value in keywords.items() if name != "stream"}
+        return self._call(None, messages, {**keywords, "cache": None})
 
     def _freeze(
         self,
@@ -292,10 +317,17 @@ class BaseClient:
         # A buffer (a bytearray, an array) is encoded as bytes; such a call is copied object by object.
         return self._copy(terms, messages, arguments)
 
-    def _copy(self, terms: Terms, messages: Conversation, arguments: dict[str, Any]) -> Keyed:
-        """Freeze a call object by object: it holds more than plain data."""
+    def _copy(
+        self, terms: Terms, messages: Conversation, arguments: Mapping[str, Any], *, detect: bool = False
+    ) -> Keyed:
+        """Freeze a call object by object: it holds more than plain data, or its texts may stand for media."""
+        from instructor.media.conversation import freeze_media
+
         copied = copy_values({"messages": messages, **arguments})
-        return self._key(terms, self._make_prompt(terms.model, copied.pop("messages"), copied, terms.context), None)
+        prompt = self._make_prompt(terms.model, copied.pop("messages"), copied, terms.context)
+        conversation, has_media = freeze_media(prompt.messages, detect=detect)
+        policy = terms.media_policy if has_media else None
+        return self._key(terms, prompt._replace(messages=conversation, media_policy=policy), None)
 
     def _load_prompt(self, terms: Terms, encoding: bytes, free: Mapping[str, Any]) -> Prompt:
         """Make the prompt from the encoding, as messages and keywords were when the key was made.
@@ -382,89 +414,22 @@ class BaseClient:
         plan: Plan,
         path: CachePath,
         ttl: float | None,
-        retries: Any,
-        budget: int | None,
+        limits: tuple[Any, int | None, float | None],
         arguments: Mapping[str, Any],
     ) -> Policy:
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
         # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
         secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
         private = hash(tuple(map(repr, secrets)))
-        source = (self._adapter, plan, retries, budget, private)
-        return Policy(_lifetime(ttl, path) if ttl else ttl, None if timeout is None else _seconds_of(timeout), source)
-
-
-class _Paths:
-    """The paths of one client: its own, and those of the latest stores passed to single calls.
-
-    A program may pass a new store to each call, so only a few are remembered; the counts of the others are kept.
-    """
-
-    def __init__(self, stats: ClientStats, asynchronous: bool) -> None:
-        self._stats = stats
-        self._asynchronous = asynchronous
-        self._lock = make_lock()
-        self._own: CachePath | None = None
-        self._known: dict[int, CachePath] = {}
-        self._places: dict[int, Place | None] = {}
-
-    def make_own(self, store: BaseCache) -> CachePath:
-        """Make the client's own path."""
-        self._own = self._add(store)
-        return self._own
-
-    def find(self, cache: object) -> CachePath | None:
-        """The path of what was passed as ``cache=``; None for None."""
-        path = self._known.get(id(cache))
-        if path is not None:
-            return path
-        store = check.check_cache(cache)
-        return None if store is None else self._add(store)
-
-    def find_place(self, cache: object) -> Place | None:
-        """The first store of what `find` finds, as the fast path reads it."""
-        return self._places.get(id(cache)) or _place_of(self._asynchronous, self.find(cache))
-
-    def _add(self, store: BaseCache) -> CachePath:
-        """Make the path of a store. It holds the store, so that its address stays its own."""
-        with self._lock:
-            path = self._known.get(id(store))
-            if path is None:
-                path = self._known[id(store)] = make_path(store)
-                self._places[id(store)] = _place_of(self._asynchronous, path)
-                for tier in path.tiers:
-                    self._stats.attach(tier.hits)
-            if len(self._known) > _MOST_PATHS:
-                oldest = next(name for name, known in self._known.items() if known is not self._own)
-                del self._places[oldest]
-                self._forget(self._known.pop(oldest))
-            return path
-
-    def _forget(self, path: CachePath) -> None:
-        for tier in path.tiers:
-            self._stats.detach(tier.hits)
-            tier.handle.detach(tier.hits)
-
-    def close(self) -> None:
-        """Let the stores go on without this client; they keep its hits."""
-        for path in self._known.values():
-            self._forget(path)
+        source = (self._adapter, plan, *limits, private)
+        patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])
+        return Policy(_lifetime(ttl, path) if ttl else ttl, patience, source)
 
 
 def _entries_of(store: BaseCache | None) -> int | None:
     """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
     entries = getattr(store, "maxsize", None)
     return entries if type(entries) is int and entries > 0 else None
-
-
-def _place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
-    """The first store of a path, as the fast path reads it; None for no path."""
-    if path is None:
-        return None
-    tier = path.tiers[0]
-    find_later = tier.find_later if asynchronous else None
-    find = tier.find_now if find_later is None else partial(Reading, find_later)
-    return Place(find, tier.hits, type(tier.handle.store).__name__)
 
 
 def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
@@ -480,6 +445,13 @@ def _seconds_of(timeout: Any) -> float | None:
     """How long a call may wait for another: its own timeout, as a number or an object of an HTTP library."""
     seconds = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
     return float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    """The shorter of two times, where None is for ever."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def _lifetime(ttl: float, path: CachePath) -> float | None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from abc import ABCMeta
+from collections.abc import Mapping
 from typing import Any, Self
 
 from instructor.base_client import BaseClient
+from instructor.cache.flight import running_loop
+from instructor.engine.ask import open_raw
+from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
 from instructor.engine.question import answer
 from instructor.hooks import HookName
-from instructor.messages import Conversation, ResponseModel
+from instructor.messages import Conversation, ResponseModel, Value
 from instructor.methods import (
     call_keywords,
     typed_async_create,
     typed_async_create_with_completion,
+    typed_async_stream,
     typed_create,
     typed_create_with_completion,
+    typed_stream,
 )
+from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
 
 
 class Instructor(BaseClient, metaclass=ABCMeta):
@@ -28,17 +35,21 @@ class Instructor(BaseClient, metaclass=ABCMeta):
     of threads at once. It is a context manager that closes the SDK's client at its end.
 
     Args:
-        adapter: The way to the provider.
-        wires: The wire for each mode that the provider speaks.
+        client: A client of the provider's SDK. With `wires`, an `Adapter`.
+        create: A function to call in place of its method ``chat.completions.create``.
         mode: The mode to ask in; None for the best one for the model that is asked.
+        provider: The vendor's name, or a `Provider`. Default: the one that the SDK's client shows, else OpenAI.
+        hooks: Handlers of events.
+        wires: The wire for each mode that an adapter speaks.
         model: The model to ask unless a call names another.
         cache: Where answers are kept; None for nowhere.
         cache_ttl: Seconds, or a timedelta, for which answers are served; None for ever.
         cache_namespace: A partition of the store that no answer crosses, such as a tenant's name.
-        hooks: Handlers of events.
         defaults: Keywords for every call that does not give them itself.
+        **keywords: The same.
 
     Raises:
+        ClientError: There is nothing to ask by, or it is for the asynchronous client.
         ConfigurationError: An argument is of the wrong type.
         ModeError: The provider does not speak the mode.
 
@@ -50,11 +61,14 @@ class Instructor(BaseClient, metaclass=ABCMeta):
     """
 
     @typed_create(call_keywords)
-    def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
+    def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object) -> Value:
         """Ask for a typed answer.
 
         A stored answer to the same call is served if there is one; otherwise the provider is asked, and asked again
         with the error shown to it while its answers do not validate.
+
+        With ``stream=True`` it returns a stream of the answer: of items for ``list[A]`` and ``Iterable[A]``, else of
+        partial objects; with ``response_model=None`` the SDK's own stream, which is not cached.
 
         Args:
             response_model: The type of the answer: a pydantic model, dataclass or TypedDict; ``A | B``, ``A | None``,
@@ -79,14 +93,18 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         found = self._lookup(response_model, messages, keywords, False)  # the fast path, see engine/fast_path.py
         if found is not MISSING and type(found) is not Unserved:
             return found
+        if keywords.get("stream"):
+            if response_model is None:
+                return drive(open_raw(self._raw_stream_call(messages, keywords)), self._adapter)
+            return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
         return drive(answer(call), self._adapter)
 
     @typed_create_with_completion(call_keywords)
     def create_with_completion(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask as `create` does, and return the SDK's completion too.
 
         On a hit the completion is made again from the stored text: the SDK's own class with every attribute, or a
@@ -110,12 +128,82 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> user, type(completion).__name__
             (User(name='Anna', age=25), 'ChatCompletion')
         """
+        if response_model.__class__ is list:  # the order of 1.x
+            response_model, messages = messages, response_model
         found = self._lookup(response_model, messages, keywords, True)
         if found is not MISSING and type(found) is not Unserved:
             return found
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return drive(answer(call), self._adapter)
+
+    @typed_stream(call_keywords)
+    def create_partial(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """Ask as `create` does, and get the answer again and again while it grows.
+
+        Each object is of the type ``Partial[User]``, in which every field may be None: one that has not come, or is
+        not complete. Texts and lists grow; any other value shows once it is complete, and does not change afterwards.
+        The last object is the validated answer itself, of the type that you passed. It is the one that `create`
+        returns, and both share one entry of the cache. From the cache come the same objects at once.
+
+        Once a part of the answer was shown, an invalid or broken answer raises its error; before that it is asked for
+        again, as `create` does.
+
+        Args:
+            response_model: As for `create`; or ``Partial[User]``.
+            messages: As for `create`.
+            **keywords: As for `create`.
+
+        Returns:
+            A `Stream`: an iterator, and a context manager that ends the connection.
+
+        Raises:
+            InstructorError: As `create`, while the values are taken.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo")
+            >>> messages = [{"role": "user", "content": "Anna is 25."}]
+            >>> for user in client.create_partial(response_model=User, messages=messages):
+            ...     name = user.name
+            >>> user
+            User(name='Anna', age=25)
+        """
+        return self._stream(want_partial(response_model), messages, keywords)
+
+    @typed_stream(call_keywords)
+    def create_iterable(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """Ask for a list, and get each of its items as soon as it is complete and valid.
+
+        It shares its entry of the cache with ``create(response_model=list[User])``. From the cache come the same items
+        in the same order.
+
+        Args:
+            response_model: The type of an item; or ``Iterable[User]``. ``A | B`` for items of several types.
+            messages: As for `create`.
+            **keywords: As for `create`, and ``on_invalid``.
+
+        Returns:
+            A `Stream`, as for `create_partial`.
+
+        Raises:
+            InstructorError: As `create`, while the items are taken.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo")
+            >>> messages = [{"role": "user", "content": "Anna is 25."}]
+            >>> list(client.create_iterable(response_model=User, messages=messages))
+            [User(name='Anna', age=25)]
+        """
+        if response_model.__class__ is list:  # the order of 1.x
+            response_model, messages = messages, response_model
+        return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
+
+    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Value]:
+        return Stream(self._stream_call(wanted, messages, keywords), self._adapter)
 
     def close(self) -> None:
         """Close the SDK's client, if this one made it. The store stays open: others may use it."""
@@ -142,8 +230,12 @@ class AsyncInstructor(BaseClient):
         25
     """
 
+    _asynchronous = True
+
     @typed_async_create(call_keywords)
-    async def create(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any) -> Any:
+    async def create(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask for an answer of one type, and await it; otherwise as `Instructor.create`.
 
         Args:
@@ -163,14 +255,18 @@ class AsyncInstructor(BaseClient):
             found = self._lookup(response_model, messages, keywords, False, read, found.encoding)
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
+        if keywords.get("stream"):
+            if response_model is None:
+                return await drive_async(open_raw(self._raw_stream_call(messages, keywords)), self._adapter)
+            return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
         unserved = found if type(found) is Unserved else None
-        call = self._call(response_model, messages, keywords, unserved=unserved)
+        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
     @typed_async_create_with_completion(call_keywords)
     async def create_with_completion(
-        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: Any
-    ) -> Any:
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
         """Ask as `create` does, and return the SDK's completion too; see `Instructor.create_with_completion`.
 
         Args:
@@ -184,6 +280,8 @@ class AsyncInstructor(BaseClient):
         Raises:
             InstructorError: As `Instructor.create`.
         """
+        if response_model.__class__ is list:  # the order of 1.x
+            response_model, messages = messages, response_model
         found = self._lookup(response_model, messages, keywords, True)
         if type(found) is Reading:
             read = await found.find(found.key)
@@ -191,8 +289,36 @@ class AsyncInstructor(BaseClient):
         if found is not MISSING and type(found) is not Unserved:
             return found if type(found) is not Pending else await _settle(found)
         unserved = found if type(found) is Unserved else None
-        call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
+        call = await self._call_awaited(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
+
+    @typed_async_stream(call_keywords)
+    def create_partial(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """As `Instructor.create_partial`; ``async for`` takes the objects."""
+        return self._stream(want_partial(response_model), messages, keywords)
+
+    @typed_async_stream(call_keywords)
+    def create_iterable(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """As `Instructor.create_iterable`; ``async for`` takes the items."""
+        if response_model.__class__ is list:  # the order of 1.x
+            response_model, messages = messages, response_model
+        return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
+
+    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Value]:
+        return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
+
+    async def _call_awaited(self, *arguments: Any, **details: Any) -> Call[Value]:
+        """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
+        keywords: Mapping[str, object] = arguments[2]
+        if not keywords.get("autodetect_images") or running_loop() is None:
+            return self._call(*arguments, **details)
+        import asyncio
+
+        return await asyncio.to_thread(self._call, *arguments, **details)
 
     async def aclose(self) -> None:
         """Close the SDK's client of the running event loop, if this one made it. The store stays open."""
@@ -212,7 +338,7 @@ class AsyncInstructor(BaseClient):
 Instructor.register(AsyncInstructor)
 
 
-async def _settle(found: Pending) -> Any:
+async def _settle(found: Pending) -> Value:
     """Call the handlers of a hit, and await those that are coroutine functions."""
     await found.hooks.emit_async(HookName.CACHE_HIT, found.event)
     return found.value

@@ -21,6 +21,7 @@
     │   └── TokenBudgetError           a token budget ended the attempts
     │       ├── TokenBudgetExceeded
     │       └── TokenUsageUnavailableError
+    ├── ToolCallsError                 the model wants your own tools called before it answers
     ├── AsyncValidationError           (also a ValueError) asynchronous validators failed
     ├── ResponseParsingError           (also a ValueError) no answer could be found in a completion
     └── MultimodalError                (also a ValueError) an image, a sound or a document cannot be used
@@ -39,7 +40,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from instructor.credentials import mask_credentials
-from instructor.messages import Completion, Messages, Request
+from instructor.messages import Completion, Messages, Request, ToolCall
 
 if TYPE_CHECKING:
     from instructor.usage import Usage
@@ -67,6 +68,7 @@ __all__ = [
     "TokenBudgetError",
     "TokenBudgetExceeded",
     "TokenUsageUnavailableError",
+    "ToolCallsError",
     "ValidationError",
 ]
 
@@ -95,6 +97,11 @@ class InstructorError(Exception):
     def __init__(self, *args: object, failed_attempts: Sequence[FailedAttempt] | None = None) -> None:
         super().__init__(*args)
         self.failed_attempts: list[FailedAttempt] = list(failed_attempts or ())
+
+    @classmethod
+    def from_exception(cls, exception: Exception, failed_attempts: Sequence[FailedAttempt] | None = None) -> Self:
+        """Make an error of this class with another's text. Raise it ``from`` the other."""
+        return cls(str(exception), failed_attempts=failed_attempts)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Pickle would call the class with `args`, which most classes below don't accept. `__newobj__` skips `__init__`.
@@ -199,10 +206,10 @@ class ProviderError(InstructorError):
         provider: The vendor.
     """
 
-    def __init__(self, provider: str, message: str) -> None:
+    def __init__(self, provider: str, message: str, *, failed_attempts: Sequence[FailedAttempt] | None = None) -> None:
         self.provider = provider
         self.message = message
-        super().__init__(f"{provider}: {message}")
+        super().__init__(f"{provider}: {message}", failed_attempts=failed_attempts)
 
 
 class ValidationError(InstructorError):
@@ -288,6 +295,34 @@ class TokenBudgetExceeded(TokenBudgetError):
 
 class TokenUsageUnavailableError(TokenBudgetError):
     """There is a budget, but the provider doesn't say how many tokens an answer cost."""
+
+
+class ToolCallsError(InstructorError):
+    """The model called tools of your own instead of giving the answer, as your ``tool_choice=`` lets it.
+
+    Run them, and ask again with ``continue_messages(error.messages, error.last_completion, results)``. Never retried,
+    never stored.
+
+    Attributes:
+        calls: The calls, in order.
+        last_completion: The SDK's completion that holds them.
+        messages: The conversation that was sent.
+        total_usage: The tokens spent, all attempts together.
+    """
+
+    def __init__(
+        self,
+        *args: object,
+        calls: Sequence[ToolCall] = (),
+        last_completion: Completion = None,
+        messages: Messages | None = None,
+        total_usage: Usage | None = None,
+    ) -> None:
+        super().__init__(*args)
+        self.calls = list(calls)
+        self.last_completion = last_completion
+        self.messages = messages or []
+        self.total_usage = total_usage
 
 
 class AsyncValidationError(ValueError, InstructorError):

@@ -125,7 +125,7 @@ def from_provider(
         "cache_namespace": cache_namespace,
         "hooks": hooks,
     }
-    return _assemble(adapter, vendor, mode, model_name, keywords)
+    return assemble(adapter, vendor, mode, model_name, keywords)
 
 
 @overload
@@ -174,7 +174,7 @@ def from_openai(
         >>> client = from_openai(openai.OpenAI(api_key="sk-..."), model="gpt-6-luna")
     """
     vendor, adapter = openai.wrap_client(client)
-    return _assemble(adapter, vendor, mode, model, kwargs)
+    return assemble(adapter, vendor, mode, model, kwargs)
 
 
 @overload
@@ -235,7 +235,7 @@ def from_anthropic(
         >>> client = from_anthropic(anthropic.Anthropic(api_key="sk-ant-..."), model="claude-opus-5-5")
     """
     vendor, adapter = anthropic.wrap_client(client, beta=check_flag("beta", beta))
-    return _assemble(adapter, vendor, mode, model, kwargs)
+    return assemble(adapter, vendor, mode, model, kwargs)
 
 
 @overload
@@ -300,12 +300,13 @@ def from_genai(
         >>> client = from_genai(genai.Client(api_key="..."), model="gemini-3.8-flash")
     """
     vendor, adapter = genai.wrap_client(client, asynchronous=check_flag("use_async", use_async))
-    return _assemble(adapter, vendor, mode, model, kwargs)
+    return assemble(adapter, vendor, mode, model, kwargs)
 
 
-def _assemble(
+def assemble(
     adapter: Adapter, vendor: Vendor, mode: Mode | str | None, model: object, keywords: Mapping[str, Any]
 ) -> Instructor | AsyncInstructor:
+    """Make the client over an adapter."""
     if model is not None and (not isinstance(model, str) or not model.strip()):
         raise refuse("model=", model, "the name of a model")
     client_class = AsyncInstructor if adapter.asynchronous else Instructor

@@ -6,6 +6,7 @@ import enum
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sized
+from functools import partialmethod
 from typing import Concatenate, Literal, NamedTuple, Protocol, cast, overload
 
 from instructor import debug_log
@@ -295,6 +296,14 @@ class Hooks:
                     await result
                 except Exception as error:  # noqa: BLE001 - a hook must not disturb the call
                     _log(hook_name, error)
+
+    # Under their names of 1.x, for tests that emit an event themselves.
+    emit_completion_arguments = partialmethod(emit, HookName.COMPLETION_KWARGS)
+    emit_completion_response = partialmethod(emit, HookName.COMPLETION_RESPONSE)
+    emit_completion_error = partialmethod(emit, HookName.COMPLETION_ERROR)
+    emit_completion_last_attempt = partialmethod(emit, HookName.COMPLETION_LAST_ATTEMPT)
+    emit_completion_usage = partialmethod(emit, HookName.COMPLETION_USAGE)
+    emit_parse_error = partialmethod(emit, HookName.PARSE_ERROR)
 
 
 def _resolve_name(hook_name: HookName | str) -> HookName:

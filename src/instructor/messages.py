@@ -41,6 +41,20 @@ class Part(NamedTuple):
     text: str
 
 
+class ToolCall(NamedTuple):
+    """A call of one of the caller's own tools.
+
+    Attributes:
+        id: What its result is known by. Where the provider names none, it is made up.
+        name: The tool's name.
+        arguments: Its arguments, which nobody has validated.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
 def copy_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Copy keywords as deep as they can be copied: an SDK's own objects in them may not be."""
     return {name: _copy_value(value) for name, value in values.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
     from typing_extensions import TypeForm
 
+    from instructor.media.policy import FetchPolicy
+    from instructor.retries import Retries
+    from instructor.streams import AsyncStream, Stream
+
 T = TypeVar("T")
 P = ParamSpec("P")
 Later: TypeAlias = Coroutine[Any, Any, T]
@@ -26,7 +30,7 @@ Later: TypeAlias = Coroutine[Any, Any, T]
 
 def call_keywords(
     messages: Sequence[Any] | None = None,
-    max_retries: int | BaseRetrying | None = None,
+    max_retries: int | Retries | BaseRetrying | None = None,
     context: Mapping[str, Any] | None = None,
     strict: bool | None = None,
     hooks: Hooks | None = None,
@@ -35,14 +39,19 @@ def call_keywords(
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
     token_budget: int | None = None,
+    max_seconds: float | None = None,
+    on_invalid: Literal["raise", "skip", "collect"] | None = None,
+    autodetect_images: bool = False,
+    media_policy: FetchPolicy | None = None,
+    cache_pace: Literal["recorded"] | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
 
     Args:
         messages: The conversation: dicts with ``role`` and ``content``, in OpenAI's form or the provider's own.
-        max_retries: How often to ask again after an invalid answer, default 3; or a tenacity ``Retrying``, which
-            then also decides about failed requests.
+        max_retries: How often to ask again after an invalid answer, default 3; a `Retries`, which also says how often
+            failed requests are sent again; or a tenacity ``Retrying``, which then decides about both.
         context: For validators, and for Jinja2 templates in the messages.
         strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
         hooks: Handlers for this call, beside the client's.
@@ -51,6 +60,14 @@ def call_keywords(
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.
         token_budget: Tokens after which no further attempt is made.
+        max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
+        on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
+            or ``"collect"``, which skips it and keeps it in the stream's ``invalid``. Such a stream is not stored.
+        autodetect_images: Whether texts in the messages that are data URIs, URLs of media or paths of media files are
+            sent as what they stand for. Don't use it with a stranger's texts, which could name your files.
+        media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
+        cache_pace: ``"recorded"`` for a stream that comes from the cache at the pace at which it came from the provider,
+            where the live stream was asked for with it too: only then is the pace stored. Default: at once.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """
@@ -84,6 +101,24 @@ class CreateWithCompletion(Protocol[P]):
     def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, Any]: ...
     @overload
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
+
+
+class CreateStream(Protocol[P]):
+    """`Instructor.create_partial` and `Instructor.create_iterable`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]: ...
+
+
+class AsyncCreateStream(Protocol[P]):
+    """`AsyncInstructor.create_partial` and `AsyncInstructor.create_iterable`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Any]: ...
 
 
 class AsyncCreate(Protocol[P]):
@@ -121,6 +156,16 @@ def typed_create_with_completion(
     keywords: Callable[P, None],
 ) -> Callable[[Callable[..., Any]], CreateWithCompletion[P]]:
     """Give a method the signature of `CreateWithCompletion` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_stream(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateStream[P]]:
+    """Give a method the signature of `CreateStream` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_stream(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreateStream[P]]:
+    """Give a method the signature of `AsyncCreateStream` with these keywords."""
     return _signed(keywords)
 
 

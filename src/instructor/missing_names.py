@@ -8,46 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-_CLIENT = "from_openai(client), from_anthropic(client) or from_genai(client), which return a client with create()"
-_FACTORIES = "cerebras cohere databricks deepseek fireworks groq mistral openrouter perplexity together vertexai xai"
-"""Vendors whose factory of 1.x did what `from_provider` does."""
-_SCHEMA = "create(response_model=YourModel) with a plain pydantic model"
-_SENT = 'a handler of the event "completion:kwargs", which receives the whole request'
-_MEDIA = "content parts in the provider's own form, such as {'type': 'image_url', ...}"
-_BATCH = "the command `instructor extract`, or create() in threads or tasks"
-_VALIDATOR = "a pydantic validator that calls a client of its own"
-
 INSTEAD: Final[Mapping[str, str]] = {
-    f"from_{name}": f'from_provider("{name}/model")' for name in _FACTORIES.split()
-} | {
-    "Audio": _MEDIA,
-    "BatchJob": _BATCH,
-    "BatchProcessor": _BATCH,
-    "BatchRequest": _BATCH,
-    "CitationMixin": "a field for the quote and a validator that looks for it in `info.context`",
-    "FinetuneFormat": "instructor_cache or a handler of `completion:response`, and write the file yourself",
-    "Image": _MEDIA,
-    "Instructions": "instructor_cache or a handler of `completion:response`, and write the file yourself",
-    "IterableModel": "create(response_model=list[Model])",
-    "Maybe": "create(response_model=Model | None)",
-    "OpenAISchema": _SCHEMA,
-    "Partial": "create(response_model=Model), which returns the answer when it is complete",
-    "Provider": "the vendor's name as text, as in from_provider",
-    "ResponseSchema": _SCHEMA,
-    "apatch": _CLIENT,
-    "from_anyscale": "from_openai(client) with the service's base URL",
-    "from_bedrock": "from_anthropic(anthropic.AnthropicBedrock()) for Claude",
-    "from_gemini": 'from_genai(client) or from_provider("google/model")',
-    "from_litellm": 'from_provider("litellm/model"), which asks a LiteLLM proxy',
-    "from_writer": "from_openai(client) with the service's base URL",
-    "generate_anthropic_schema": _SENT,
-    "generate_gemini_schema": _SENT,
-    "generate_openai_schema": _SENT,
-    "llm_validator": _VALIDATOR,
-    "openai_moderation": _VALIDATOR,
-    "openai_schema": _SCHEMA,
-    "patch": _CLIENT,
-    "response_schema": _SCHEMA,
     "v2": "the names of the package itself",
 }
 
@@ -56,8 +17,8 @@ def explain_missing(name: str) -> str | None:
     """Say what to use instead of a name of 1.x; None for a name that 1.x didn't have either.
 
     Example:
-        >>> explain_missing("from_groq")
-        'instructor.from_groq is not here yet; use from_provider("groq/model"), or pin "instructor<1.99".'
+        >>> explain_missing("v2")
+        'instructor.v2 is not here; use the names of the package itself, or pin "instructor<1.99".'
     """
     instead = INSTEAD.get(name)
-    return None if instead is None else f'instructor.{name} is not here yet; use {instead}, or pin "instructor<1.99".'
+    return None if instead is None else f'instructor.{name} is not here; use {instead}, or pin "instructor<1.99".'

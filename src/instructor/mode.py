@@ -50,6 +50,8 @@ class Mode(enum.Enum, metaclass=_ModeType):
     """The provider enforces nothing; the model is asked for a fenced JSON block. Works with any model."""
     RESPONSES_TOOLS = "responses_tools"
     """A function call through OpenAI's Responses API."""
+    PARALLEL_TOOLS = "parallel_tool_call"
+    """Each member of ``list[A | B]`` is a function, and the model calls any of them any number of times."""
 
     @classmethod
     def tool_modes(cls) -> set[Mode]:
@@ -57,9 +59,9 @@ class Mode(enum.Enum, metaclass=_ModeType):
 
         Example:
             >>> sorted(mode.name for mode in Mode.tool_modes())
-            ['RESPONSES_TOOLS', 'TOOLS']
+            ['PARALLEL_TOOLS', 'RESPONSES_TOOLS', 'TOOLS']
         """
-        return {cls.TOOLS, cls.RESPONSES_TOOLS}
+        return {cls.TOOLS, cls.RESPONSES_TOOLS, cls.PARALLEL_TOOLS}
 
     @classmethod
     def json_modes(cls) -> set[Mode]:
@@ -83,13 +85,12 @@ class Mode(enum.Enum, metaclass=_ModeType):
 
 _LEGACY: Mapping[str, Mode] = {
     "FUNCTIONS": Mode.TOOLS,
-    "PARALLEL_TOOLS": Mode.TOOLS,
     "TOOLS_STRICT": Mode.TOOLS,
     "JSON_O1": Mode.JSON_SCHEMA,
     "RESPONSES_TOOLS_WITH_INBUILT_TOOLS": Mode.RESPONSES_TOOLS,
     "ANTHROPIC_TOOLS": Mode.TOOLS,
     "ANTHROPIC_REASONING_TOOLS": Mode.TOOLS,
-    "ANTHROPIC_PARALLEL_TOOLS": Mode.TOOLS,
+    "ANTHROPIC_PARALLEL_TOOLS": Mode.PARALLEL_TOOLS,
     "ANTHROPIC_JSON": Mode.JSON,
     "GENAI_TOOLS": Mode.TOOLS,
     "GENAI_JSON": Mode.JSON,
@@ -99,7 +100,7 @@ _LEGACY: Mapping[str, Mode] = {
     "GEMINI_JSON": Mode.JSON,
     "VERTEXAI_TOOLS": Mode.TOOLS,
     "VERTEXAI_JSON": Mode.JSON,
-    "VERTEXAI_PARALLEL_TOOLS": Mode.TOOLS,
+    "VERTEXAI_PARALLEL_TOOLS": Mode.PARALLEL_TOOLS,
     "MISTRAL_TOOLS": Mode.TOOLS,
     "MISTRAL_STRUCTURED_OUTPUTS": Mode.JSON_SCHEMA,
     "COHERE_TOOLS": Mode.TOOLS,
@@ -121,7 +122,6 @@ _BY_VALUE: Mapping[str, Mode] = {mode.value.upper(): mode for mode in Mode}
 # The values of 1.x were the names in lower case, but for these.
 _LEGACY_VALUES: Mapping[str, str] = {
     "FUNCTION_CALL": "FUNCTIONS",
-    "PARALLEL_TOOL_CALL": "PARALLEL_TOOLS",
     "JSON_OBJECT": "COHERE_JSON_SCHEMA",
 }
 

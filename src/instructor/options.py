@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
 
     from instructor.cache.store import BaseCache
     from instructor.hooks import Hooks
+    from instructor.media.policy import FetchPolicy
+    from instructor.retries import Retries
 
 
 class NotGiven:
@@ -30,7 +32,7 @@ NOT_GIVEN: Final = NotGiven()
 class Options:
     """The keywords of one call that are ours; every other keyword is the SDK's. `call_keywords` documents them."""
 
-    max_retries: int | BaseRetrying | None = None
+    max_retries: int | Retries | BaseRetrying | None = None
     context: Mapping[str, Any] | None = None
     strict: bool | None = None
     hooks: Hooks | None = None
@@ -38,6 +40,11 @@ class Options:
     cache_ttl: float | timedelta | None = None
     cache_namespace: str | None = None
     token_budget: int | None = None
+    max_seconds: float | None = None
+    on_invalid: Literal["raise", "skip", "collect"] | None = None
+    autodetect_images: bool = False
+    media_policy: FetchPolicy | None = None
+    cache_pace: Literal["recorded"] | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))
@@ -62,6 +69,8 @@ _ALIKE = 0.88
 """How alike a name is that can only be a misspelling: Google's ``content`` is 0.86 like ``context``."""
 _OTHER_NAMES = {
     "max_retry": "max_retries",
+    "max_time": "max_seconds",
+    "total_timeout": "max_seconds",
     "namespace": "cache_namespace",
     "prompt": "messages",
     "retries": "max_retries",

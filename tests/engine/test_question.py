@@ -594,9 +594,9 @@ def test_closing_a_flow_at_any_effect_stores_nothing(at: int) -> None:
 
 
 def test_parsing_errors_are_retried_by_number() -> None:
-    from instructor.engine.retry import CountedRetries
+    from instructor.retries import Retries
 
-    assert CountedRetries(1).wait_after(1, ResponseParsingError("nothing there")) == 0.0
+    assert Retries(1).wait_after(1, ResponseParsingError("nothing there")) == 0.0
 
 
 def test_a_misspelt_argument_is_refused_with_the_one_that_is_meant() -> None:

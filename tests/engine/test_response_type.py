@@ -38,7 +38,7 @@ from instructor.cache.memory import AutoCache
 from instructor.cache.sqlite import DiskCache
 from instructor.client import Instructor
 from instructor.engine.plan import MOST_ANNOTATIONS, Plans
-from instructor.engine.response_type import make_response_type
+from instructor.engine.response_type import Items, make_response_type
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 from instructor.mode import Mode
@@ -204,7 +204,7 @@ KINDS: list[tuple[Any, Any, Any]] = [
     (Plain | None, {"content": {"name": "x"}}, Plain(name="x")),
     (list[Plain], {"content": [{"name": "x"}]}, [Plain(name="x")]),
     (list[Plain], {"content": []}, []),
-    (Iterable[Plain], {"content": [{"name": "x"}]}, [Plain(name="x")]),
+    (Iterable[Plain], {"content": [{"name": "x"}]}, Items([Plain(name="x")])),
     (dict[str, int], {"content": {"a": 1}}, {"a": 1}),
     (tuple[int, str], {"content": [1, "a"]}, (1, "a")),
     (set[int], {"content": [1, 2]}, {1, 2}),

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import tenacity
 from pydantic import BaseModel, ValidationError
 
-from instructor.engine.retry import make_retry_policy
-from instructor.exceptions import ConfigurationError, IncompleteOutputException, ResponseParsingError
+from instructor.engine.effects import Limit, Send, Sleep
+from instructor.engine.question import answer
+from instructor.engine.retry import make_retry_policy, within_budget
+from instructor.exceptions import (
+    ConfigurationError,
+    IncompleteOutputException,
+    InstructorRetryException,
+    ResponseParsingError,
+)
+from instructor.failures import seconds_asked
+from instructor.retries import Retries
+from steps import Steps, completion, make_call
 
 
 class User(BaseModel):
@@ -73,3 +86,135 @@ def test_asynchronous_parts_of_a_tenacity_object_are_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="asynchronous parts"):
         make_retry_policy(tenacity.AsyncRetrying(wait=wait))
+
+
+class FailedError(Exception):
+    """An error of an SDK: an answer with a status and headers."""
+
+    def __init__(self, status: int, **headers: str) -> None:
+        super().__init__(str(status))
+        self.status_code = status
+        self.response = SimpleNamespace(headers={name.replace("_", "-"): text for name, text in headers.items()})
+
+
+class APIConnectionError(Exception):
+    """Named as the base class of the SDKs' errors for a request that got no answer."""
+
+
+def steady(**changes: Any) -> Retries:
+    return Retries(**{"requests": 9, "wait": 1.0, "jitter": lambda: 0.0, **changes})
+
+
+def test_requests_and_answers_are_counted_apart() -> None:
+    policy = steady(answers=1, requests=2)
+    assert policy.limit == 4
+    dropped = APIConnectionError()
+    assert [policy.wait_after(number, dropped, number) for number in (1, 2, 3)] == [1.0, 2.0, None]
+    assert policy.wait_after(3, invalid(), 2) == 0.0  # the first answer, after two requests that failed
+    assert policy.wait_after(4, invalid(), 2) is None
+    assert [policy.is_last(number, 2) for number in (3, 4)] == [False, True]
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 529])
+def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
+    assert steady().wait_after(1, FailedError(status), 1) == 1.0
+    assert Retries().wait_after(1, FailedError(status), 1) is None, "left to the SDK unless the caller says a number"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_a_status_that_stays_ends_the_call(status: int) -> None:
+    assert steady().wait_after(1, FailedError(status), 1) is None
+
+
+def test_a_provider_that_says_whether_to_retry_is_believed() -> None:
+    assert steady().wait_after(1, FailedError(500, x_should_retry="false"), 1) is None
+    assert steady().wait_after(1, FailedError(400, x_should_retry="true"), 1) == 1.0
+    spent = FailedError(429)
+    spent.code = "insufficient_quota"  # type: ignore[attr-defined]
+    assert steady().wait_after(1, spent, 1) is None
+
+
+def test_waits_double_up_to_the_longest_and_chance_shortens_them() -> None:
+    policy = steady(longest_wait=5.0)
+    assert [policy.wait_after(9, FailedError(500), failed) for failed in (1, 2, 3, 4, 9)] == [1.0, 2.0, 4.0, 5.0, 5.0]
+    assert steady(jitter=lambda: 1.0).wait_after(1, FailedError(500), 1) == 0.75
+
+
+def test_the_provider_says_how_long_to_wait() -> None:
+    assert steady().wait_after(1, FailedError(429, Retry_After="7"), 1) == 7.0
+    assert steady().wait_after(4, FailedError(429, Retry_After="2"), 4) == 8.0, "never sooner than our own wait"
+    assert steady().wait_after(1, FailedError(429, retry_after_ms="1500"), 1) == 1.5
+    assert steady().wait_after(1, FailedError(429, Retry_After="61"), 1) is None, "a minute is the longest"
+    for garbage in ("soon", "", "-1", "nan", "inf"):
+        assert steady().wait_after(1, FailedError(429, Retry_After=garbage), 1) == 1.0
+
+
+def test_retry_after_may_be_a_date() -> None:
+    now = 1_445_412_480.0  # 21 October 2015, 07:28:00 UTC
+    assert seconds_asked(FailedError(503, Retry_After="Wed, 21 Oct 2015 07:28:30 GMT"), now) == 30.0
+    assert seconds_asked(FailedError(503, Retry_After="Wed, 21 Oct 2015 07:00:00 GMT"), now) == 0.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"answers": -1}, {"answers": True}, {"requests": 1.5}, {"wait": -1}, {"shown_failures": 0}]
+)
+def test_numbers_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=f"{next(iter(wrong))} is"):
+        Retries(**wrong)
+
+
+def test_a_bounded_call_sends_failed_requests_again_itself() -> None:
+    assert within_budget(make_retry_policy(3)) == Retries(3, requests=2)
+    own = Retries(requests=0)
+    assert within_budget(own) is own
+
+
+def test_a_flow_rests_and_sends_the_same_request_once_more() -> None:
+    steps = Steps(answer(make_call(max_retries=steady(), key=None)))
+    first = steps.effect
+    assert isinstance(first, Send)
+    assert first.limit == Limit(), "the SDK must not retry as well"
+    assert steps.fail(FailedError(429, Retry_After="7")) == Sleep(7.0)
+    assert steps.give() == first
+    steps.give(completion({"name": "Ann"}))
+    assert steps.value.name == "Ann"
+
+
+def test_all_attempts_are_in_the_error_of_the_last() -> None:
+    steps = Steps(answer(make_call(max_retries=steady(answers=1, requests=1, wait=0.0), key=None)))
+    steps.fail(FailedError(500))
+    steps.give(completion({"age": 1}))
+    with pytest.raises(InstructorRetryException, match="asked 3 times") as caught:
+        steps.give(completion({"age": 1}))
+    assert [type(failed.exception).__name__ for failed in caught.value.failed_attempts] == [
+        "FailedError",
+        *["ValidationError"] * 2,
+    ]
+    assert "https://errors.pydantic.dev" not in str(caught.value)
+
+
+def test_time_that_is_over_ends_the_call_before_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("instructor.engine.ask.time", SimpleNamespace(monotonic=lambda: 100.0, perf_counter=lambda: 0))
+    call = make_call(max_retries=steady(), key=None, deadline=105.0, max_seconds=30.0)
+    steps = Steps(answer(call))
+    assert isinstance(steps.effect, Send)
+    assert steps.effect.limit == Limit(5.0), "no request may take longer than what is left"
+    with pytest.raises(InstructorRetryException, match="max_seconds=30; m was asked once") as caught:
+        steps.fail(FailedError(429, Retry_After="5"))
+    assert isinstance(caught.value.__cause__, FailedError)
+    with pytest.raises(InstructorRetryException, match="not at all"):
+        Steps(answer(call._replace(deadline=100.0)))
+
+
+@pytest.mark.parametrize(("shown", "messages"), [(1, [1, 3, 3, 3]), (2, [1, 3, 5, 5])])
+def test_the_model_is_shown_its_last_failures_only(shown: int, messages: list[int]) -> None:
+    steps = Steps(answer(make_call(max_retries=Retries(shown_failures=shown), key=None)))
+    sent: list[Any] = []
+    with pytest.raises(InstructorRetryException):
+        for number in range(4):
+            assert isinstance(steps.effect, Send)
+            sent.append(steps.effect.request["messages"])
+            steps.give(completion({"age": f"wrong {number}"}))
+    assert [len(said) for said in sent] == messages
+    assert "wrong 2" in str(sent[-1])
+    assert "wrong 0" not in str(sent[-1])

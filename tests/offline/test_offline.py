@@ -426,9 +426,7 @@ def test_without_a_schema_it_says_that_it_is_not_a_language_model():
     assert "not a language model" in completion.choices[0].message.content
 
 
-@pytest.mark.parametrize(
-    ("operation", "request_"), [("responses.create", {}), ("chat.completions.create", {"stream": True})]
-)
+@pytest.mark.parametrize(("operation", "request_"), [("responses.create", {})])
 def test_what_it_cannot_do_is_refused(operation: str, request_: dict[str, Any]):
     with pytest.raises(ProviderError, match=r"chat\.completions\.create only"):
         OfflineAdapter().send(operation, request_)

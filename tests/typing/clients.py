@@ -14,6 +14,7 @@ import instructor
 from instructor import AsyncInstructor, Instructor, Mode, from_provider
 from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
 from instructor.hooks import CacheEvent, HookName, Hooks
+from instructor.streams import AsyncStream, Stream
 from instructor.usage import Usage
 
 MESSAGES = [{"role": "user", "content": "Jason is 25."}]
@@ -163,3 +164,20 @@ def on_error(error: Exception, *, attempt_number: int) -> None:
 
 async def on_hit_later(event: CacheEvent) -> None:
     show(event)
+
+
+def streams_have_the_type_of_what_they_hand_out(client: Instructor, later: AsyncInstructor) -> None:
+    assert_type(client.create_partial(response_model=User, messages=MESSAGES), Stream[User])
+    assert_type(client.create_iterable(User, MESSAGES, on_invalid="skip"), Stream[User])
+    assert_type(later.create_partial(User, MESSAGES, cache_pace="recorded"), AsyncStream[User])
+    assert_type(later.create_iterable(User, MESSAGES), AsyncStream[User])
+    for user in client.create_partial(User, MESSAGES):
+        assert_type(user, User)
+    # No overload can tell stream=True apart here: it is one of the shared keywords.
+    client.create(response_model=User, messages=MESSAGES, stream=True)
+
+
+async def streams_of_tasks_are_typed(later: AsyncInstructor) -> None:
+    async with later.create_iterable(User, MESSAGES) as stream:
+        async for user in stream:
+            assert_type(user, User)

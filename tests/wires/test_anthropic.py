@@ -24,6 +24,7 @@ from instructor.wires.anthropic import ANTHROPIC_MESSAGES as WIRE
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities, ToolChoice
 from instructor.wires.content import say_call_again
 from instructor.wires.spec import ToolSpec
+from streams import anthropic_events
 
 MODEL = "some-model"
 SHAPE = ToolSpec(
@@ -101,6 +102,9 @@ class TestContract(WireContract):
 
     def empty(self, mode: Mode) -> Message:
         return complete()
+
+    def chunks(self, completion: Message) -> list[Any]:
+        return [*anthropic_events(completion.model_dump(mode="json"))]
 
 
 def test_the_sdk_sends_what_was_written():

@@ -16,8 +16,10 @@ from instructor.testing.wires import WireContract
 from instructor.usage import Usage
 from instructor.wires.content import say_call_again
 from instructor.wires.genai import GENAI as WIRE
+from instructor.wires.genai_config import gather_config
 from instructor.wires.spec import ToolSpec
 from replies import google_client
+from streams import genai_events
 
 MODEL = "some-model"
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -79,6 +81,10 @@ class TestContract(WireContract):
 
     def empty(self, mode: Mode) -> types.GenerateContentResponse:
         return complete()
+
+    def chunks(self, completion: types.GenerateContentResponse) -> list[types.GenerateContentResponse]:
+        body = completion.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return [types.GenerateContentResponse.model_validate(event) for event in genai_events(body)]
 
 
 @pytest.mark.newest_sdks  # older ones spell every name in camel case
@@ -507,3 +513,9 @@ def _outcome(completion: Any) -> Any:
         return WIRE.read(completion, Mode.TOOLS, ["User"])[0].text
     except (IncompleteOutputException, RefusalError, ResponseParsingError) as error:
         return error
+
+
+def test_safety_settings_may_be_a_dict():
+    config = gather_config({"safety_settings": {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}})
+    assert config["safety_settings"] == [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]
+    assert gather_config({"safety_settings": {}})["safety_settings"] == []

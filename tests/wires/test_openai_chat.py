@@ -18,6 +18,7 @@ from instructor.usage import Usage
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.spec import Binding, ToolSpec
+from streams import chat_events
 
 USAGE = {
     "prompt_tokens": 30,
@@ -80,6 +81,9 @@ class TestOpenAIChat(WireContract):
 
     def empty(self, mode):
         return complete({"role": "assistant", "content": None})
+
+    def chunks(self, completion):
+        return [*chat_events(completion.to_dict())]
 
 
 def send(request: dict[str, Any], answer: ChatCompletion) -> tuple[dict[str, Any], ChatCompletion]:

@@ -16,6 +16,7 @@ from instructor.testing.wires import WireContract
 from instructor.usage import Usage
 from instructor.wires.openai_responses import OPENAI_RESPONSES
 from instructor.wires.spec import ToolSpec
+from streams import responses_events
 
 MODE = Mode.RESPONSES_TOOLS
 USAGE = {
@@ -72,6 +73,9 @@ class TestOpenAIResponses(WireContract):
 
     def empty(self, mode):
         return respond()
+
+    def chunks(self, completion):
+        return [*responses_events(completion.to_dict())]
 
 
 def write(arguments: dict[str, Any] | None = None, messages: Any = None, shape: ToolSpec = SHAPE, strict: bool = True):

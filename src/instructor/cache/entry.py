@@ -3,7 +3,7 @@
 The text is a checksum, one line of JSON that describes the answer, the answer's parts character by character, and the
 provider's completion with a checksum of its own::
 
-    5f0c2a1e [3,"<key>","openai",...,512,"User",23]
+    5f0c2a1e [4,"<key>","openai",...,"",512,"User",23]
     {"name":"Ann","age":27}9b1d03c4 {"kind":"ChatCompletion",...}
 
 The completion is the longest piece and few cache hits need it, so it is checked and decoded only when it is asked for.
@@ -20,7 +20,7 @@ from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever the text changes its meaning. An entry of another format is a cache miss."""
 
 
@@ -37,6 +37,7 @@ class Entry(NamedTuple):
         seconds: How long the live call took, all attempts together.
         usage: Tokens spent, all attempts together.
         attempts: How many requests it took.
+        steps: Where the text stood at each value that was handed out while it came; empty for an answer in one piece.
 
     Example:
         >>> entry = Entry("key", (Part("User", '{"age": 27}'),), pack_completion("{}"), "openai", "gpt-6-luna", 1.0)
@@ -56,6 +57,7 @@ class Entry(NamedTuple):
     seconds: float = 0.0
     usage: Usage = Usage()
     attempts: int = 1
+    steps: str = ""
 
     @property
     def answer(self) -> str:
@@ -101,6 +103,7 @@ def encode_entry(entry: Entry) -> str:
         usage.cached_tokens,
         usage.reasoning_tokens,
         entry.attempts,
+        entry.steps,
         len(entry.completion_data),
     ]
     for part, text in zip(entry.parts, texts, strict=True):
@@ -110,7 +113,7 @@ def encode_entry(entry: Entry) -> str:
 
 
 _TYPES = {
-    (int, str, str, str, float, expires, float, *(int,) * 6, *part)
+    (int, str, str, str, float, expires, float, *(int,) * 5, str, int, *part)
     for expires in (float, type(None))
     for part in ((), (str, int))
 }
@@ -134,7 +137,7 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
         if types not in _TYPES:
             _check_types(types)
         (version, stored_key, provider, model, created, expires, seconds,
-         read, written, cached, reasoned, attempts, completion_size, *sizes) = head  # fmt: skip
+         read, written, cached, reasoned, attempts, steps, completion_size, *sizes) = head  # fmt: skip
         if version != FORMAT:
             raise CacheEntryError(f"The entry has format {version}; this version of instructor reads format {FORMAT}.")
         if stored_key != key:
@@ -151,7 +154,7 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
         # Its message, and the error itself as a cause, would hold some of the text.
         raise CacheEntryError(f"The entry is damaged and cannot be read ({type(error).__name__}).") from None
     usage = Usage(read, written, cached, reasoned)
-    return Entry(key, tuple(parts), data[start:], provider, model, created, expires, seconds, usage, attempts)
+    return Entry(key, tuple(parts), data[start:], provider, model, created, expires, seconds, usage, attempts, steps)
 
 
 _PREFIX = 9

@@ -26,6 +26,9 @@ T = TypeVar("T")
 TICK = 0.5
 """Seconds after which a waiter checks whether its leader can still land, and whether the waiter is in its way."""
 
+REST = 1.0
+"""Seconds for which waiters bear with a leader whose caller doesn't ask for the next part of its stream."""
+
 _led: ContextVar[tuple[Flight[Any], ...]] = ContextVar("instructor_flights_led", default=())
 """The flights led by the code that runs now. A leader must not wait for its own flight: a validator or a hook may
 make the same call again, from the same task, a child task, or a thread that copies the context."""
@@ -78,7 +81,17 @@ class Lease(Generic[T]):
 class Flight(Generic[T]):
     """One call under way. Its leader lands it; everybody else waits."""
 
-    __slots__ = ("_flights", "_key", "_landed", "_loop", "_thread", "_token", "_waiters", "_waits_for")
+    __slots__ = (
+        "_flights",
+        "_key",
+        "_landed",
+        "_loop",
+        "_resting_since",
+        "_thread",
+        "_token",
+        "_waiters",
+        "_waits_for",
+    )
 
     def __init__(self, flights: Flights[T], key: str) -> None:
         self._flights = flights
@@ -86,6 +99,7 @@ class Flight(Generic[T]):
         self._landed: Landed[T] | None = None
         self._waiters: list[Callable[[], None]] = []
         self._waits_for: list[Flight[Any]] = []
+        self._resting_since: float | None = None
         self._thread = threading.get_ident()
         self._loop = running_loop()
         self._token = _led.set((*_led.get(), self))
@@ -108,6 +122,14 @@ class Flight(Generic[T]):
             _led.reset(self._token)
         except ValueError:
             pass
+
+    def rest(self) -> None:
+        """Note that the leader goes on only when its caller asks for the next part of a stream."""
+        self._resting_since = time.monotonic()
+
+    def resume(self) -> None:
+        """Note that the leader goes on."""
+        self._resting_since = None
 
     def is_abandoned(self) -> bool:
         """Whether the leader runs in an event loop that was closed or stopped, so that it may never end its lease.
@@ -185,7 +207,10 @@ class Flight(Generic[T]):
         return asynchronous and self._loop is not None and self._loop is running_loop()
 
     def _must_leave(self, deadline: float | None) -> bool:
-        return self._leads_to_us() or (deadline is not None and time.monotonic() >= deadline)
+        now, resting_since = time.monotonic(), self._resting_since
+        if resting_since is not None and now - resting_since >= REST:
+            return True
+        return self._leads_to_us() or (deadline is not None and now >= deadline)
 
     def _leads_to_us(self) -> bool:
         """Whether the leader waits, through any number of other flights, for one that we lead: a deadlock."""

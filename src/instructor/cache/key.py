@@ -19,11 +19,16 @@ FORMAT = 3
 EXCLUDED_FROM_KEY = frozenset(
     {
         "api_key",
+        "autodetect_images",
         "cache",
         "cache_namespace",
+        "cache_pace",
         "cache_ttl",
         "hooks",
         "max_retries",
+        "max_seconds",
+        "on_invalid",
+        "media_policy",
         "timeout",
         "token_budget",
     }

@@ -176,7 +176,9 @@ def find_mode(name: str | None) -> Mode | None:
     try:
         return None if name is None else resolve_mode(name)
     except ModeError:
-        known = ", ".join(mode.name.lower() for mode in Mode)
+        known = ", ".join(
+            mode.name.lower() for mode in Mode if mode is not Mode.PARALLEL_TOOLS
+        )  # lines are single answers
         raise ConfigurationError(f"--mode {name}: there is no such mode. Use one of {known}.") from None
 
 

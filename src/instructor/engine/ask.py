@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
-from instructor.engine.effects import Emit, Flow, Prepare, Send, Sleep
-from instructor.engine.retry import is_invalid_answer
+from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.judging import confirm, judge_async, under_way
+from instructor.engine.open_stream import END, OpenStream
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
     InstructorError,
     ProviderError,
     RefusalError,
+    ResponseParsingError,
+    ToolCallsError,
 )
+from instructor.failures import is_invalid_answer
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
+from instructor.mode import Mode
 from instructor.options import suggest_keyword
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
+from instructor.wires.folding import TEXT, Delta
+from instructor.wires.text import parse_json
+from instructor.wires.turns import find_own_calls
+from instructor.wires.wire import is_paused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from instructor.engine.call import Call, Prompt
+    from instructor.engine.showing import Showing
+    from instructor.wires.folding import Streaming
 
 
 _MOST_TOKENS = 2**53
+_LEAST_SECONDS = 0.001
+"""SDKs refuse a timeout of 0."""
 
 
 class Received(NamedTuple):
@@ -48,40 +64,81 @@ class Received(NamedTuple):
 
 def ask(call: Call[Any]) -> Flow[Received]:
     """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
-    prompt = current(call, call.load_prompt())
+    prompt = yield from fetch_media(call, current(call, call.load_prompt()))
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
-    attempts = Attempts(call.adapter.provider, call.model)
+    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    reasking = Reasking(request)
     if not call.adapter.ready:
         yield from Prepare()
     while True:
+        if call.deadline is not None and call.max_seconds is not None and time.monotonic() >= call.deadline:
+            raise attempts.out_of_time(call.max_seconds, request)
         attempts.begin()
         completion: Completion = None
         try:
             completion = yield from send(call, prompt, request, attempts)
             if tried:
                 call.adapter.remember(call.model, prompt.capabilities)
-            parts = read_parts(call, prompt, completion)
-            value = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
+            parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
+            value = yield from judge_answer(call, parts, completion, attempts)
+        except ToolCallsError as error:
+            error.total_usage = attempts.spent
+            raise
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
-            corrected = None if attempts.answered else (yield from correct(call, prompt, [*tried, request], error))
+            sent = [*tried, as_sent(call, prompt, request)]
+            corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
             if corrected is not None:
-                tried.append(request)
+                tried = sent
                 attempts.number -= 1  # the request was refused as it stood; the model has not been asked yet
                 prompt, request = corrected
+                reasking = Reasking(request)
                 continue
             seconds = yield from fail(call, attempts, request, error, completion)
             if seconds > 0:
                 yield from Sleep(seconds)
             if attempts.answered and is_invalid_answer(error):
-                specs = call.plan.type.specs if call.plan.type else ()
-                names = [spec.name for spec in specs]
-                asked = prompt.wire.reask(request, completion, error, prompt.mode, names, specs)
-                request = replace_surrogates(asked)
+                request = reasking.ask_again(call, prompt, completion, error)
             continue
-        flaw = None if call.plan.type else find_flaw(prompt, completion)
+        flaw = find_flaw(call, prompt, completion)
         return Received(value, parts, completion, attempts, flaw)
+
+
+class Reasking:
+    """What the model has been shown of its invalid answers, after its first request: the last ones, so that it doesn't grow."""
+
+    def __init__(self, first: Request) -> None:
+        self._first = first
+        self._failures: list[tuple[Completion, Exception]] = []
+
+    def ask_again(self, call: Call[Any], prompt: Prompt, completion: Completion, error: Exception) -> Request:
+        """Write the request that shows the model its last answers and what was wrong with each."""
+        self._failures = [*self._failures, (completion, error)][-call.retries.shown_failures :]
+        specs = call.plan.type.specs if call.plan.type else ()
+        names = [spec.name for spec in specs]
+        request = self._first
+        for answer, problem in self._failures:
+            request = prompt.wire.reask(request, answer, problem, prompt.mode, names, specs)
+        if is_paused(prompt.wire, completion):  # the model goes on from there, so that turn has to stay
+            self._first, self._failures = request, []
+        asked: Request = replace_surrogates(request)
+        return asked
+
+
+def judge_answer(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Flow[Value]:
+    """Make of an answer what the caller gets, once all validators have judged it."""
+    with under_way(call, attempts):
+        value = make_value(call, parts, completion)
+    return (yield from confirm(call, value, attempts)) if call.plan.awaits else value
+
+
+def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
+    """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
+    if call.plan.type is None:
+        return completion
+    parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
+    return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
 
 
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
@@ -91,43 +148,73 @@ def current(call: Call[Any], prompt: Prompt) -> Prompt:
     return prompt if same else prompt.adapt(capabilities)
 
 
+def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
+    """Fetch the media that can't be sent as URLs in the prompt's way."""
+    if prompt.media_policy is None:
+        return prompt
+    from instructor.media.conversation import list_media_to_load, replace_media
+
+    missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
+    if not missing:
+        return prompt
+    loaded = yield from Fetch(missing, prompt.media_policy)
+    return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
+
+
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
     """Write the first request in the prompt's way."""
+    from instructor.media.conversation import write_media
+
+    messages = write_media(prompt.messages, prompt.wire.name, call.adapter.provider)
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
-    return prompt.wire.write(prompt.messages, binding, call.model, prompt.arguments, prompt.capabilities)
+    return prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
-    """Read the answer out of a completion."""
+    """Read the answer out of a completion, unless it calls the caller's own tools, which the caller allows."""
     if call.plan.type is None:
         return ()
     specs = call.plan.type.specs
-    return prompt.wire.read(completion, prompt.mode, [spec.name for spec in specs], specs)
+    names = [spec.name for spec in specs]
+    try:
+        return prompt.wire.read(completion, prompt.mode, names, specs)
+    except ResponseParsingError:
+        calls = find_own_calls(prompt.arguments, completion, names)
+        if not calls:
+            raise
+        called = ", ".join(call.name for call in calls)
+        raise ToolCallsError(
+            f"The model wants tools of yours called: {called}. Call them, and ask again with "
+            "continue_messages(error.messages, error.last_completion, results).",
+            calls=calls,
+            last_completion=completion,
+            messages=prompt.messages,
+        ) from None
+
+
+def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]:
+    """Take an answer as it was streamed, character by character, where an SDK keeps the data of a call and not its text.
+
+    What was shown can be shown again from the cache only at the same places of the same text.
+    """
+    text = "".join(pieces)
+    if len(parts) != 1 or not text or text == parts[0].text:
+        return parts
+    value = parse_json(text)
+    return (Part(parts[0].tool, text),) if value is not None and value == parse_json(parts[0].text) else parts
 
 
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
     """Send one request and count what it cost."""
     hooks = call.hooks
+    limit = limit_of(call)
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
         yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
-    started = time.perf_counter()
-    try:
-        completion = yield from Send(prompt.wire.operation, request)
-    except Exception as error:
-        mask_error(error)
-        if call.adapter.is_unreadable(error):
-            attempts.answered = True  # the provider's fault, and perhaps paid for
-            raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
-        # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
-        if not isinstance(error, TypeError) and not is_invalid_answer(error):
-            raise
-        raise ConfigurationError(
-            f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
-            f"{suggest(error)}"
-        ) from error
-    finally:
-        attempts.seconds += time.perf_counter() - started
+    if call.showing is None:
+        completion = yield from exchange(call, prompt, attempts, Send(prompt.wire.operation, request, limit))
+    else:
+        completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
     attempts.spend(usage_of(prompt, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
@@ -138,6 +225,123 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     return completion
 
 
+def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open | Next) -> Flow[Any]:
+    """Send a request, or take a part of its answer, and count the time."""
+    started = time.perf_counter()
+    try:
+        return (yield effect)  # its own iterator would cost as much again, for each chunk
+    except Exception as error:
+        mask_error(error)
+        if call.adapter.is_unreadable(error):
+            attempts.answered = True  # the provider's fault, and perhaps paid for
+            raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
+        # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
+        if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
+            raise
+        raise ConfigurationError(
+            f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
+            f"{suggest(error)}"
+        ) from error
+    finally:
+        attempts.seconds += time.perf_counter() - started
+
+
+def limit_of(call: Call[Any]) -> Limit | None:
+    """How a request is to be sent, where the call bounds its time, or sends failed requests again itself."""
+    if call.deadline is not None:
+        return Limit(max(_LEAST_SECONDS, call.deadline - time.monotonic()))
+    return Limit() if call.retries.sends_again else None
+
+
+def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
+    """The request as the provider sees it: a stream is asked for beside it, and not in what `reask` goes on with."""
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if call.showing is None or streaming is None:
+        return request
+    names = [spec.name for spec in call.plan.type.specs] if call.plan.type else []
+    return streaming.write(request, names, prompt.capabilities.refused)
+
+
+def receive(
+    call: Call[Any], showing: Showing, prompt: Prompt, request: Request, attempts: Attempts, limit: Limit | None
+) -> Flow[Any]:
+    """Send a request, hand out what is complete of its answer while it comes, and put the completion together."""
+    streaming = streaming_of(call, prompt)
+    specs = call.plan.type.specs if call.plan.type else ()
+    names = [spec.name for spec in specs]
+    opening = Open(streaming.operation, as_sent(call, prompt, request), limit)
+    stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
+    fold, ours = streaming.fold(request, specs), None
+    while True:
+        chunk = yield from exchange(call, prompt, attempts, Next(stream))
+        if chunk is END:
+            break
+        if call.deadline is not None and time.monotonic() >= call.deadline:
+            raise TimeoutError(f"The answer was not complete after max_seconds={call.max_seconds:g}.")
+        if not attempts.answered:
+            attempts.answered = True
+            yield from show(call, showing, attempts, showing.begin())
+        for delta in fold.add(chunk):
+            if (ours is None or showing.takes_all) and _is_answer(delta, names, prompt.mode):
+                ours = delta.number
+            if delta.number == ours and (delta.text or showing.takes_all):
+                attempts.shown.append(delta.text)
+                yield from show(call, showing, attempts, showing.add(delta))
+    return call.adapter.assemble(*fold.finish())
+
+
+_CALLS_TOOLS = {Mode.TOOLS, Mode.RESPONSES_TOOLS}
+
+
+def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
+    return mode not in _CALLS_TOOLS if delta.number == TEXT else delta.tool in names
+
+
+def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable[Value]) -> Flow[None]:
+    """Hand values out, each once its asynchronous validators have judged it."""
+    remaining, pace = iter(values), showing.pace
+    while True:
+        with under_way(call, attempts):
+            value = next(remaining, END)
+        if value is END:
+            return
+        if call.plan.awaits and showing.judges_each:
+            try:
+                yield from judge_async(call, value, attempts)
+            except Exception as error:  # noqa: BLE001 - raised again unless invalid items are left out
+                showing.refuse(error)
+                continue
+        if pace is not None:
+            pace.note()
+        yield from Show(value)
+        if pace is not None:
+            pace.go_on()
+
+
+def open_raw(call: Call[Any]) -> Flow[Any]:
+    """Ask for the SDK's own stream, which the caller reads."""
+    prompt = current(call, call.load_prompt())
+    streaming = streaming_of(call, prompt)
+    # No more than the switch: with `stream_options` the last chunk has no choices, which readers don't expect.
+    switch = {name: value for name, value in streaming.arguments.items() if name == "stream"}
+    request = {**write_request(call, prompt), **switch}
+    if not call.adapter.ready:
+        yield from Prepare()
+    if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
+        yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
+    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    limit = None if call.deadline is None else limit_of(call)  # nobody else sends it again, so the SDK may
+    return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request, limit)))
+
+
+def streaming_of(call: Call[Any], prompt: Prompt) -> Streaming:
+    """How the wire streams."""
+    streaming: Streaming | None = getattr(prompt.wire, "streaming", None)
+    if streaming is None:
+        raise ConfigurationError(f"Answers of {call.adapter.provider} can't be streamed. Use create() without stream.")
+    return streaming
+
+
 def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
@@ -146,13 +350,18 @@ def fail(
         raise error
     attempts.fail(error, completion)
     final = isinstance(error, (IncompleteOutputException, RefusalError))
-    seconds = None if final else call.retries.wait_after(attempts.number, error)
+    is_shown = call.showing is not None and call.showing.has_shown
+    seconds = None if final or is_shown else call.retries.wait_after(attempts.number, error, attempts.failed_requests)
+    is_late = seconds is not None and call.deadline is not None and time.monotonic() + seconds >= call.deadline
+    seconds = None if is_late else seconds
     details = {
         "attempt_number": attempts.number,
         "max_attempts": call.retries.limit,
         "is_last_attempt": seconds is None,
     }
-    name = HookName.PARSE_ERROR if attempts.answered and not final else HookName.COMPLETION_ERROR
+    is_broken = call.showing is not None and completion is None and not is_invalid_answer(error)  # a stream that broke
+    is_parsed = attempts.answered and not final and not is_broken
+    name = HookName.PARSE_ERROR if is_parsed else HookName.COMPLETION_ERROR
     if call.hooks.has_handlers(name):
         yield from Emit(call.hooks, name, (error,), details)
     if seconds is not None:
@@ -165,6 +374,8 @@ def fail(
     if isinstance(error, (IncompleteOutputException, RefusalError)):
         attempts.complete(error, request)
         raise error
+    if is_late and call.max_seconds is not None:
+        raise attempts.out_of_time(call.max_seconds, request) from error
     raise attempts.exhausted(error, request) from error
 
 
@@ -178,9 +389,9 @@ def correct(
     capabilities = call.adapter.learn(call.model, prompt.mode, error, prompt.capabilities)
     if capabilities is None:
         return None
-    corrected = prompt.adapt(capabilities)
+    corrected = yield from fetch_media(call, prompt.adapt(capabilities))
     request = write_request(call, corrected)
-    if request in tried:
+    if as_sent(call, corrected, request) in tried:
         return None
     change = describe_change(prompt, corrected)
     if call.stats.is_news(call.model, change):
@@ -220,7 +431,8 @@ def describe_change(before: Prompt, after: Prompt) -> str:
     limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
     if limits[0] != limits[1]:
         changes.append(" -> ".join(map(str, limits)))
-    left_out = sorted(before.shown.keys() - after.shown.keys() - {*OUTPUT_LIMITS})
+    dropped = after.capabilities.refused - before.capabilities.refused  # a stream may have added one of these itself
+    left_out = sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS})
     if left_out:
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"
@@ -233,11 +445,14 @@ def suggest(error: Exception) -> str:
     return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
 
 
-def find_flaw(prompt: Prompt, completion: Completion) -> str | None:
-    """Why a raw completion must not be stored: it was cut off, refused, or isn't finished. The caller gets it as it is.
+def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | None:
+    """Why an answer must not be stored, although the caller gets it.
 
-    With a response model nothing of the kind comes this far.
+    A raw completion may be cut off, refused, or not finished; with a response model nothing of the kind comes this
+    far. Items of a stream may have been left out.
     """
+    if call.plan.type is not None:
+        return None if call.showing is None else call.showing.flaw
     try:
         prompt.wire.check(completion)
     except InstructorError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from instructor.exceptions import (
@@ -13,8 +14,10 @@ from instructor.exceptions import (
     TokenBudgetExceeded,
     TokenUsageUnavailableError,
 )
+from instructor.failures import advise, is_invalid_answer
 from instructor.messages import Completion, Request
 from instructor.usage import Usage
+from instructor.wires.text import describe_error
 
 _NOTHING = Usage()
 
@@ -28,14 +31,19 @@ class Attempts:
         spent: Tokens over all attempts.
         seconds: How long their requests took.
         failed: The attempts that gave no valid answer.
+        failed_requests: How many of them brought no whole answer.
+        shown: The text of the answer so far, where it is streamed.
     """
 
-    def __init__(self, provider: str, model: str) -> None:
+    def __init__(self, provider: str, model: str, key_variables: Sequence[str] = ()) -> None:
+        self._key_variables = key_variables
         self.number = 0
         self.answered = False
         self.spent = _NOTHING
         self.seconds = 0.0
         self.failed: list[FailedAttempt] = []
+        self.failed_requests = 0
+        self.shown: list[str] = []
         self._provider = provider
         self._model = model
 
@@ -43,6 +51,7 @@ class Attempts:
         """Begin the next attempt."""
         self.number += 1
         self.answered = False
+        self.shown = []
 
     def spend(self, usage: Usage) -> None:
         """Add what the attempt now under way cost. There is nothing to add up at the first."""
@@ -50,15 +59,29 @@ class Attempts:
 
     def fail(self, error: Exception, completion: Completion) -> None:
         """Record that the attempt now under way gave no valid answer."""
+        is_broken = completion is None and not is_invalid_answer(error)  # a stream that ended early
+        self.failed_requests += is_broken or not self.answered
         self.failed.append(FailedAttempt(self.number, error, completion))
 
     def exhausted(self, error: Exception, request: Request) -> InstructorRetryException:
         """Make the error that tells the user there is no valid answer."""
-        times = "once" if self.number == 1 else f"{self.number} times"
+        advice = "" if self.answered else advise(error, self._key_variables)
         return InstructorRetryException(
-            f"{self._provider} gave no valid answer; {self._model} was asked {times}. Last error: {_brief(error)}",
+            f"{self._provider} gave no valid answer; {self._asked()}. Last error: {_brief(error)}{advice}",
             **self._details(request),
         )
+
+    def out_of_time(self, seconds: float, request: Request) -> InstructorRetryException:
+        """Make the error that tells the user the time for the call is over, or too short for the next attempt."""
+        last = f" Last error: {_brief(self.failed[-1].exception)}" if self.failed else ""
+        return InstructorRetryException(
+            f"{self._provider} gave no valid answer in max_seconds={seconds:g}; {self._asked()}.{last}",
+            **self._details(request),
+        )
+
+    def _asked(self) -> str:
+        times = {0: "not at all", 1: "once"}.get(self.number, f"{self.number} times")
+        return f"{self._model} was asked {times}"
 
     def complete(self, error: IncompleteOutputException | RefusalError, request: Request) -> None:
         """Put what is known of the attempts into an error that a wire raised."""
@@ -100,5 +123,5 @@ class Attempts:
 
 
 def _brief(error: Exception, limit: int = 500) -> str:
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {describe_error(error) if is_invalid_answer(error) else error}"
     return text if len(text) <= limit else f"{text[: limit - 4]} ..."

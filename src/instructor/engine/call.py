@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from instructor.engine.path import CachePath, Unserved
     from instructor.engine.plan import Plan
     from instructor.engine.retry import RetryPolicy
+    from instructor.engine.showing import Showing
     from instructor.hooks import Hooks
+    from instructor.media.policy import FetchPolicy
     from instructor.providers.adapter import Adapter
 
 T = TypeVar("T")
@@ -38,6 +40,7 @@ class Prompt(NamedTuple):
         wires: The wires of the modes that may be used; one, where the caller named the mode.
         left_out: The caller's arguments that the model refuses, which are not among `arguments`.
         varies: Whether a template draws by chance, so that the same call may ask something else the next time.
+        media_policy: What may be fetched of the media in the messages; None where there are none.
     """
 
     messages: Messages
@@ -48,6 +51,7 @@ class Prompt(NamedTuple):
     wires: Mapping[Mode, Wire]
     left_out: tuple[str, ...] = ()
     varies: bool = False
+    media_policy: FetchPolicy | None = None
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
@@ -80,6 +84,7 @@ class Terms(NamedTuple):
         strict: Whether validation is strict.
         namespace: The partition of the store.
         is_cached: Whether there is a store, so that a key is needed.
+        media_policy: What may be fetched, where there are media in the messages.
     """
 
     plan: Plan
@@ -88,6 +93,7 @@ class Terms(NamedTuple):
     strict: bool
     namespace: str | None
     is_cached: bool
+    media_policy: FetchPolicy | None = None
 
 
 class Keyed(NamedTuple):
@@ -174,10 +180,13 @@ class Call(NamedTuple, Generic[T]):
         context: For validators: the caller's own object.
         strict: Whether validation is strict.
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
+        deadline: When the call must be over, by ``time.monotonic``; None for no limit.
+        max_seconds: How long that is from its start, for messages.
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
         unserved: What the fast path has found out about the store; then it isn't read again.
+        showing: What hands out the answer bit by bit; None for a call that waits for all of it.
     """
 
     plan: Plan
@@ -192,8 +201,11 @@ class Call(NamedTuple, Generic[T]):
     context: Mapping[str, Any] | None = None
     strict: bool = True
     token_budget: int | None = None
+    deadline: float | None = None
+    max_seconds: float | None = None
     path: CachePath | None = None
     key: str | None = None
     bypass: str | None = None
     policy: Policy = Policy()
     unserved: Unserved | None = None
+    showing: Showing | None = None

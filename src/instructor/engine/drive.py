@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol, TypeVar, assert_never
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
-from instructor.engine.effects import Claim, Effect, Emit, Flow, Prepare, Read, Send, Sleep, Wait, Write
+from instructor.engine.effects import (
+    Check,
+    Claim,
+    Effect,
+    Emit,
+    Fetch,
+    Flow,
+    Next,
+    Open,
+    Prepare,
+    Read,
+    Send,
+    Show,
+    Sleep,
+    Wait,
+    Write,
+)
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
 
+if TYPE_CHECKING:
+    from instructor.media.frozen import FrozenMedium
+    from instructor.media.policy import FetchPolicy
+
 T = TypeVar("T")
+
+NO_LOOP = (
+    "AsyncInstructor runs under asyncio only, and no asyncio event loop is running here. Under trio, use the "
+    "synchronous client in a worker thread: trio.to_thread.run_sync(...)."
+)
+_STREAMS_ONLY = "performed by engine/drive_stream.py"
 
 
 class Sender(Protocol):
@@ -52,10 +79,7 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
     """Run a flow in this task."""
     if running_loop() is None:
         flow.close()
-        raise ConfigurationError(
-            "AsyncInstructor runs under asyncio only, and no asyncio event loop is running here. Under trio, use the "
-            "synchronous client in a worker thread: trio.to_thread.run_sync(...)."
-        )
+        raise ConfigurationError(NO_LOOP)
     leases: list[Lease[Any]] = []
     try:
         effect = next(flow)
@@ -77,13 +101,13 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
         end(leases)
 
 
-def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: PLR0911 - one for each effect
+def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - one for each effect
     """Perform one effect in this thread."""
     match effect:
         case Read(handle, key):
             return handle.read(key)
-        case Send(operation, request):
-            return sender.send(operation, request)
+        case Send():
+            return send(effect, sender)
         case Write(handle, key, text, ttl):
             return handle.write(key, text, ttl)
         case Claim(flights, key, source, past):
@@ -96,17 +120,23 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return sender.prepare()
         case Sleep(seconds):
             return time.sleep(seconds)
+        case Check(validate):
+            return run_coroutine(validate())
+        case Open() | Next() | Show():
+            raise AssertionError(_STREAMS_ONLY)
+        case Fetch(media, policy):
+            return fetch_media(media, policy)
         case _:
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: PLR0911 - as above
+async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - as above
     """Perform one effect in this task."""
     match effect:
         case Read(handle, key):
             return await handle.read_async(key)
-        case Send(operation, request):
-            return await sender.send(operation, request)
+        case Send():
+            return await send(effect, sender)
         case Write(handle, key, text, ttl):
             return await handle.write_async(key, text, ttl)
         case Claim(flights, key, source, past):
@@ -121,8 +151,44 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             import asyncio
 
             return await asyncio.sleep(seconds)
+        case Check(validate):
+            return await validate()
+        case Open() | Next() | Show():
+            raise AssertionError(_STREAMS_ONLY)
+        case Fetch(media, policy):
+            import asyncio
+
+            return await asyncio.to_thread(fetch_media, media, policy)
         case _:
             assert_never(effect)
+
+
+def send(effect: Send | Open, sender: Sender) -> Any:
+    """Send a request, within its limit if it has one and the sender knows limits."""
+    within: Any = getattr(sender, "send_once", None) if effect.limit is not None else None
+    if effect.limit is None or within is None:
+        return sender.send(effect.operation, effect.request)
+    return within(effect.operation, effect.request, effect.limit.seconds)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in an event loop of its own; in another thread where one runs in this already."""
+    import asyncio
+
+    if running_loop() is None:
+        return asyncio.run(coroutine)
+    import contextvars
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "instructor-validators") as threads:
+        return threads.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()
+
+
+def fetch_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:
+    """Fetch media in this thread; what that takes is imported when it is needed."""
+    from instructor.media.conversation import load_media
+
+    return load_media(media, policy)
 
 
 def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[Any] | Flight[Any]:

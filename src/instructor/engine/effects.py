@@ -5,15 +5,18 @@ A flow is a generator that yields effects and is sent their results.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.flight import Flight, Flights, Landed, Lease
 
 if TYPE_CHECKING:
     from instructor.cache.handle import StoreHandle
+    from instructor.engine.open_stream import OpenStream
     from instructor.hooks import HookName, Hooks
+    from instructor.media.frozen import FrozenMedium
+    from instructor.media.policy import FetchPolicy
     from instructor.messages import Request
 
 T = TypeVar("T")
@@ -83,6 +86,27 @@ class Prepare(Asking[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch(Asking[list["FrozenMedium"]]):
+    """Fetch media that the provider doesn't fetch itself. The result is the media with their data.
+
+    `MultimodalError` is raised in the flow if one can't be fetched.
+    """
+
+    media: list[FrozenMedium]
+    policy: FetchPolicy
+
+
+class Limit(NamedTuple):
+    """That a request is sent once, without the SDK's own retries.
+
+    Attributes:
+        seconds: The longest timeout that it may have; None for what it has.
+    """
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Send(Asking[Any]):
     """Call the provider, or the decorated function. The result is the SDK's completion, or what the function returned.
 
@@ -91,6 +115,37 @@ class Send(Asking[Any]):
 
     operation: str
     request: Request
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Asking["OpenStream"]):
+    """Send a request whose answer is streamed. The result is the stream, which the driver closes with the flow."""
+
+    operation: str
+    request: Request
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Next(Asking[Any]):
+    """Take the next chunk of a stream. The result is the SDK's object; `END` after the last."""
+
+    stream: OpenStream
+
+
+@dataclass(frozen=True, slots=True)
+class Show(Asking[None]):
+    """Hand a value out to the caller before the flow ends. Only streaming drivers perform it."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Asking[None]):
+    """Await what judges an answer: its asynchronous validators. What they raise is raised in the flow."""
+
+    validate: Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +165,7 @@ class Emit(Asking[None]):
     details: Mapping[str, object]
 
 
-Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Send | Sleep | Emit
+Effect = Read | Write | Claim[Any] | Wait[Any] | Prepare | Fetch | Send | Open | Next | Show | Check | Sleep | Emit
 
 Flow = Generator[Effect, Any, T]
 """A conversation: it yields effects, is sent their results, and returns a `T`."""

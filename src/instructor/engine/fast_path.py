@@ -123,7 +123,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
-    by_class, find_plan, own_handlers = plans.by_class, plans.find, own_hooks.handlers
+    by_class, find_plan, own_handlers = plans.by_class, plans.find_served, own_hooks.handlers
     dumps, now, hit_name, debugging = marshal.dumps, time.time, HookName.CACHE_HIT, debug_log.enabled
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
@@ -159,7 +159,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
-        _, parts, _, _, _, _, expires, seconds, usage, _ = entry
+        _, parts, _, _, _, _, expires, seconds, usage, _, _ = entry
         if expires is not None and expires <= now():
             return Unserved("expired", _READ_AGAIN, None, encoding)
         try:
@@ -229,10 +229,13 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
 def _is_simple(keywords: dict[str, Any]) -> bool:
     """Whether the settings of a call are right at first sight, so that a hit need not check them."""
     retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
+    seconds = keywords.get("max_seconds")
     return (
         keywords.get("cache_ttl") is None
+        and not keywords.get("autodetect_images")  # which files the texts name, and what is in them, isn't known here
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
+        and (seconds is None or (type(seconds) in (int, float) and seconds > 0))
         and (budget is None or (type(budget) is int and budget > 0))
         and (hooks is None or type(hooks) is Hooks)
     )

@@ -44,6 +44,15 @@ class Question(Protocol[T]):
         """Make this caller's own value of an answer that another call has just received."""
         ...
 
+    @property
+    def awaits(self) -> bool:
+        """Whether asynchronous validators judge an answer as well."""
+        ...
+
+    def confirm(self) -> Flow[None]:
+        """Let them judge what `read` or `copy` has just made, and raise if they refuse it."""
+        ...
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count something that happened between the call and its cache; return the flow that calls handlers, if any."""
         ...
@@ -138,6 +147,8 @@ def look_up(
         if entry is None:
             continue
         judged = entry if isinstance(entry, str) else judge(entry, policy.clock(), question.read)
+        if question.awaits and not isinstance(judged, str):
+            judged = yield from confirm(question, judged)
         if isinstance(entry, str) or isinstance(judged, str):
             if not isinstance(entry, str) and judged != EXPIRED:
                 tier.handle.count(errors=1)
@@ -197,6 +208,8 @@ def share(
     live, entry = answer.live, answer.entry
     try:
         value = question.copy(live, entry)
+        if question.awaits:
+            yield from question.confirm()
     except Exception:  # noqa: BLE001 - whatever today's validators raise, asking again judges anew
         return None
     yield from emit_event(question, HookName.CACHE_COALESCED, entry)
@@ -244,6 +257,15 @@ def judge(entry: Entry, now: float, read: Callable[[Entry], T]) -> Served[T] | s
         return Served(read(entry), entry)
     except Exception as error:  # noqa: BLE001 - whatever today's validators raise: a live answer is judged by them too
         return f"refused: {type(error).__name__}"
+
+
+def confirm(question: Question[T], served: Served[T]) -> Flow[Served[T] | str]:
+    """Let the asynchronous validators judge an answer that may be served otherwise."""
+    try:
+        yield from question.confirm()
+    except Exception as error:  # noqa: BLE001 - as in `judge`
+        return f"refused: {type(error).__name__}"
+    return served
 
 
 def why_not_stored(live: Live[Any], entry: Entry | None, policy: Policy) -> str | None:

@@ -16,7 +16,7 @@ from instructor.locks import make_lock
 from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
 from instructor.wires.capabilities import Capabilities
-from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.spec import Binding, ToolSpec, join_bindings
 from instructor.wires.wire import Wire
 
 if typing.TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Plan:
     Attributes:
         number: Tells the plan apart from all others of its client.
         type: How answers become values; None for ``response_model=None``.
+        awaits: Whether asynchronous validators judge the value that `type` makes. Then the fast path doesn't serve it.
         direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
             so without it.
         schema_text: The response model's schema in canonical form, for the key.
@@ -39,11 +40,12 @@ class Plan:
             which the canonical form does not keep though a model writes its answer in that order.
     """
 
-    __slots__ = ("_bindings", "direct", "number", "schema_text", "shape_text", "type")
+    __slots__ = ("_bindings", "awaits", "direct", "number", "schema_text", "shape_text", "type")
 
-    def __init__(self, number: int, response_type: ResponseType | None) -> None:
+    def __init__(self, number: int, response_type: ResponseType | None, *, awaits: bool = False) -> None:
         self.number = number
         self.type = response_type
+        self.awaits = awaits
         self.direct = response_type is not None and not response_type.holds_model
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
         self.shape_text = _describe(response_type.specs) if response_type else "null"
@@ -56,7 +58,8 @@ class Plan:
         way = (wire.name, mode, strict, capabilities)
         binding = self._bindings.get(way)
         if binding is None:
-            binding = self._bindings[way] = wire.bind(self.type.specs[0], mode, strict, capabilities)
+            bindings = [wire.bind(spec, mode, strict, capabilities) for spec in self.type.specs]
+            binding = self._bindings[way] = join_bindings(bindings)
         return binding
 
 
@@ -68,18 +71,21 @@ def _describe(specs: tuple[ToolSpec, ...]) -> str:
 
 
 class Plans:
-    """The plans of one client, found by response model.
+    """The plans of one client, found by response model; `parallel` where each member of a list is a tool of its own.
 
     A pydantic model is known by its address and held weakly, so that a program which makes models on the fly does
     not collect them here. An annotation such as ``list[User]`` may be a new object each time, so it is known by its
     parts as well.
 
     Attributes:
-        by_class: Plans by the address of the class, or of an annotation that is held here.
+        by_class: Plans by the address of the class, or of an annotation that is held here. Those that await validators
+            are kept apart, so that the fast path, which can't await, never finds them and pays nothing for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, parallel: bool = False) -> None:
+        self._parallel = parallel
         self.by_class: dict[int, Plan] = {}
+        self._awaiting: dict[int, Plan] = {}
         self._by_parts: dict[Any, Plan] = {}
         self._by_annotation: dict[Any, tuple[Plan, Any]] = {}
         self._references: dict[int, weakref.ref[type]] = {}
@@ -88,7 +94,7 @@ class Plans:
 
     def find(self, model: ResponseModel) -> Plan | None:
         """The plan of a response model, if there is one. It takes no lock: the fast path calls it."""
-        plan = self.by_class.get(id(model))
+        plan = self.by_class.get(id(model)) or self._awaiting.get(id(model))
         if plan is None and model is not None:
             try:
                 plan = self._by_parts.get(_parts_of(model))
@@ -97,6 +103,11 @@ class Plans:
             if plan is None and (held := self._by_annotation.get(identify(model))):
                 plan = held[0]
         return plan
+
+    def find_served(self, model: ResponseModel) -> Plan | None:
+        """As `find`, for the fast path: None for a plan with asynchronous validators."""
+        plan = self.find(model)
+        return None if plan is None or plan.awaits else plan
 
     def make(self, model: ResponseModel) -> Plan:
         """The plan of a response model, made if need be."""
@@ -112,9 +123,11 @@ class Plans:
     def _compile(self, model: ResponseModel) -> Plan:
         response_type = None
         if model is not None:
-            from instructor.engine.response_type import make_response_type
+            from instructor.engine.async_validation import has_async_validators
+            from instructor.engine.response_type import make_parallel_type, make_response_type
 
-            response_type = make_response_type(model)
+            make = make_parallel_type if self._parallel else make_response_type
+            return Plan(next(self._numbers), make(model), awaits=has_async_validators(model))
         return Plan(next(self._numbers), response_type)
 
     def _keep(self, model: ResponseModel, plan: Plan) -> None:
@@ -122,19 +135,22 @@ class Plans:
         if plan.type is None or not plan.type.holds_model:
             if model is not None:
                 self._references[address] = weakref.ref(model, lambda _: self._drop(address))
-            self.by_class[address] = plan
+            self._known(plan)[address] = plan
             return
         if len(self._by_annotation) >= MOST_ANNOTATIONS:
             self._forget_annotation()
         # With the annotation, because what it is known by may be the address of something in it, or its own.
         self._by_annotation[identify(model)] = plan, model
-        self.by_class[address] = plan
+        self._known(plan)[address] = plan
         if _is_of_classes(model):
             self._by_parts[_parts_of(model)] = plan
 
+    def _known(self, plan: Plan) -> dict[int, Plan]:
+        return self._awaiting if plan.awaits else self.by_class
+
     def _forget_annotation(self) -> None:
         plan, model = self._by_annotation.pop(next(iter(self._by_annotation)))
-        for known in (self.by_class, self._by_parts):
+        for known in (self.by_class, self._awaiting, self._by_parts):
             for name in [name for name, other in known.items() if other is plan]:
                 del known[name]
         del model  # it lived as long as its address was known
@@ -142,6 +158,7 @@ class Plans:
     def _drop(self, address: int) -> None:
         # Called when a class is freed, in whatever thread frees it; the lock could be held by that very thread.
         self.by_class.pop(address, None)
+        self._awaiting.pop(address, None)
         self._references.pop(address, None)
 
 

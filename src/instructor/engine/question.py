@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.entry import Entry, pack_completion
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
-from instructor.engine.effects import Emit, Flow
+from instructor.engine.effects import Emit, Flow, Show, Sleep
+from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
+
+if TYPE_CHECKING:
+    from instructor.engine.showing import Showing
 
 T = TypeVar("T")
 
 
 def answer(call: Call[T]) -> Flow[T]:
     """Answer a call: from its cache, from an identical call under way, or from the provider."""
-    question = CallQuestion(call)
+    question: CallQuestion[T] = CallQuestion(call) if call.showing is None else StreamQuestion(call)
     if call.path is None or call.key is None:
         if call.bypass is not None:
             event = question.event(HookName.CACHE_BYPASS, reason=call.bypass)
@@ -30,10 +36,20 @@ def answer(call: Call[T]) -> Flow[T]:
 class CallQuestion(Generic[T]):
     """A `Question` about one call."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("_call", "_made")
 
     def __init__(self, call: Call[T]) -> None:
         self._call = call
+        self._made: Value = None
+
+    @property
+    def awaits(self) -> bool:
+        """Whether the response model has asynchronous validators."""
+        return self._call.plan.awaits
+
+    def confirm(self) -> Flow[None]:
+        """Let them judge the value that was made last."""
+        return judge_async(self._call, self._made)
 
     def read(self, entry: Entry) -> T:
         """Validate a stored answer, and make the completion again where the caller wants it."""
@@ -76,6 +92,7 @@ class CallQuestion(Generic[T]):
             seconds=live.seconds,
             usage=live.usage,
             attempts=live.attempts,
+            steps="" if call.showing is None else describe_steps(call.showing),
         )
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
@@ -99,6 +116,7 @@ class CallQuestion(Generic[T]):
     def _value(self, parts: tuple[Part, ...], completion: Completion) -> T:
         call = self._call
         made: Any = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
+        self._made = made
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 
     def _event(self, name: HookName, entry: Entry | None, reason: str | None) -> CacheEvent:
@@ -117,3 +135,57 @@ class CallQuestion(Generic[T]):
             usage=entry.usage if entry else None,
             reason=reason,
         )
+
+
+class StreamQuestion(CallQuestion[T]):
+    """A `Question` whose answer is handed out bit by bit: its value is an iterable of what is left to hand out."""
+
+    __slots__ = ()
+
+    def read(self, entry: Entry) -> T:
+        """Validate a stored answer as a whole, and replay it."""
+        return self._replay(entry.parts, entry.steps, partial(self._call.adapter.load, entry.completion))
+
+    def ask(self) -> Flow[Live[T]]:
+        """Ask the provider, and hand out what comes."""
+        live = yield from super().ask()
+        outcome = self._showing.outcome
+        outcome.usage, outcome.load = live.usage, lambda: live.completion
+        return live
+
+    def copy(self, live: Live[Any], entry: Entry | None) -> T:
+        """Replay the answer of another call."""
+        steps = "" if entry is None else entry.steps
+        return self._replay(live.parts, steps, lambda: live.completion)
+
+    @property
+    def _showing(self) -> Showing:
+        assert self._call.showing is not None, "the question of a streamed call"
+        return self._call.showing
+
+    def _replay(self, parts: tuple[Part, ...], steps: str, load: Callable[[], Completion]) -> T:
+        value: Value = self._value(parts, None)
+        outcome = self._showing.outcome
+        outcome.is_cached, outcome.load = True, load
+        if self._showing.pace is not None:
+            self._showing.pace.read(steps)
+        replayed: Any = self._showing.replay(value, parts, steps)
+        return replayed  # type: ignore[no-any-return] # T is an iterable here
+
+
+def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
+    """Answer a streamed call: hand out what the provider sends, or what the cache has."""
+    rest = yield from answer(call)
+    showing = call.showing
+    pace = showing.pace if showing is not None and showing.outcome.is_cached else None
+    pauses = iter(pace.pauses if pace is not None else ())
+    for value in rest:
+        seconds = next(pauses, 0)
+        if seconds > 0:
+            yield from Sleep(seconds)
+        yield from Show(value)
+
+
+def describe_steps(showing: Showing) -> str:
+    """What an entry keeps of how its answer came."""
+    return showing.steps + (showing.pace.write() if showing.pace is not None else "")

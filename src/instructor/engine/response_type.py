@@ -8,12 +8,13 @@ import re
 import types
 import typing
 import weakref
-from typing import Any, ClassVar, Protocol
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import Any, ClassVar, Protocol, cast
 
 import typing_extensions
-from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter
+from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
-from pydantic_core import SchemaError
+from pydantic_core import InitErrorDetails, PydanticCustomError, SchemaError
 
 from instructor.cache.json_schema import StableJsonSchema
 from instructor.exceptions import ConfigurationError
@@ -55,7 +56,7 @@ class ResponseType(Protocol):
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """The tools, or forms of an answer, that the model may choose from. One for each response model today."""
+        """The tools, or forms of an answer, that the model may choose from."""
         ...
 
     def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
@@ -118,6 +119,105 @@ class WrappedType:
         return self._validator.validate_json(parts[0].text, strict=strict, context=context)[CONTENT]
 
 
+class Items(list[Any]):
+    """The list that an ``Iterable[...]`` is answered with. ``async for`` takes it too, as programs for 1.x do."""
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for item in self:
+            yield item
+
+
+class IterableType(WrappedType):
+    """``Iterable[User]``: a list, see `Items`."""
+
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+        """Validate the list."""
+        return Items(super().parse(parts, strict, context))
+
+
+class ParallelType:
+    """A list whose items are calls: each member of ``A | B`` is a tool, called any number of times."""
+
+    holds_model: ClassVar[bool] = True
+
+    def __init__(self, item: ResponseModel) -> None:
+        self.schema = TypeAdapter(list[item]).json_schema(schema_generator=StableJsonSchema)  # pyright: ignore - known only here
+        self._members: dict[str, ResponseType] = {}
+        specs: list[ToolSpec] = []
+        for member in _members_of(item):
+            response_type = make_response_type(member)
+            [spec] = response_type.specs
+            name = _find_free_name(spec.name, self._members)
+            self._members[name] = response_type
+            specs.append(dataclasses.replace(spec, name=name, repeats=True))
+        self.specs = tuple(specs)
+        self._text: TypeAdapter[Any] = TypeAdapter(item | list[item])  # pyright: ignore - known only here
+
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+        """Validate each call, and report the problems of all of them together, with the number of each call."""
+        values: list[Any] = []
+        problems: dict[int, ValidationError] = {}
+        for number, part in enumerate(parts):
+            try:
+                values += self.parse_call(part, strict, context)
+            except ValidationError as error:
+                problems[number] = error
+        if problems:
+            raise _number_problems(problems)
+        return values
+
+    def parse_call(self, part: Part, strict: bool, context: Any) -> list[Any]:
+        """Validate one call; or what a model wrote as text, which may be all items."""
+        if part.tool:
+            return [self._members[part.tool].parse((part,), strict, context)]
+        value = self._text.validator.validate_json(part.text, strict=strict, context=context)
+        return value if isinstance(value, list) else [value]  # pyright: ignore - what the validator made
+
+
+def _members_of(item: ResponseModel) -> list[ResponseModel]:
+    """The members of ``A | B``, also where it is annotated or has a name."""
+    if isinstance(item, typing_extensions.TypeAliasType):
+        return _members_of(item.__value__)
+    origin: Any = typing.get_origin(item)
+    arguments = typing.get_args(item)
+    if origin in (typing.Union, types.UnionType):
+        return [member for argument in arguments for member in _members_of(argument)]
+    return _members_of(arguments[0]) if origin is typing.Annotated and len(_members_of(arguments[0])) > 1 else [item]
+
+
+def _find_free_name(name: str, taken: Collection[str]) -> str:
+    """Number the second of two tools with one name: classes of two modules may share theirs."""
+    names = (name, *(f"{name[:60]}_{number}" for number in range(2, len(taken) + 2)))
+    return next(free for free in names if free not in taken)
+
+
+def _number_problems(problems: Mapping[int, ValidationError]) -> ValidationError:
+    details: list[InitErrorDetails] = [
+        {
+            "type": PydanticCustomError(cast("Any", problem["type"]), cast("Any", problem["msg"])),
+            "loc": (number, *problem["loc"]),
+            "input": problem["input"],
+        }
+        for number, error in problems.items()
+        for problem in error.errors(include_url=False, include_context=False)
+    ]
+    return ValidationError.from_exception_data("calls", details, input_type="json")
+
+
+def make_parallel_type(response_model: ResponseModel) -> ResponseType:
+    """Prepare a response model of `Mode.PARALLEL_TOOLS`: a list, whose members are tools."""
+    make_response_type(response_model)  # says what is wrong with it in any mode
+    model: ResponseModel = _readable(response_model)
+    origin: Any = typing.get_origin(model)
+    if origin is not list:
+        raise ConfigurationError(
+            f"In Mode.PARALLEL_TOOLS the answer is any number of calls, so response_model is a list such as "
+            f"list[{getattr(response_model, '__name__', 'User')}] or list[A | B], not {response_model!r}. Pass a list, or "
+            "choose another mode."
+        )
+    return ParallelType(typing.get_args(model)[0])
+
+
 def make_response_type(response_model: ResponseModel) -> ResponseType:
     """Prepare a response model."""
     try:
@@ -126,13 +226,27 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
             return ModelType(model)
         if _is_record(model):
             return AdapterType(model)
-        return WrappedType(model)
+        origin: Any = typing.get_origin(response_model)
+        return IterableType(model) if origin is collections.abc.Iterable else WrappedType(model)
     except _UNREADABLE as error:
         reason = error.message if isinstance(error, PydanticUserError) else error  # without a link to pydantic's pages
         raise ConfigurationError(
             f"response_model {response_model!r} cannot be used: {reason}. Pass a pydantic model, a dataclass, a TypedDict, or "
             "a type such as list[Model], Model | None, Literal, int or str."
         ) from error
+
+
+def item_validator(item: ResponseModel) -> Callable[[str, bool, Any], Any]:
+    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context."""
+    make_response_type(item)
+    model: ResponseModel = _readable(item)
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return lambda text, strict, context: model.__pydantic_validator__.validate_json(
+            text, strict=strict, context=context
+        )
+    adapter: TypeAdapter[Any] = TypeAdapter(model)  # pyright: ignore - the type is known only here
+    validator = adapter.validator
+    return lambda text, strict, context: validator.validate_json(text, strict=strict, context=context)
 
 
 def _is_record(model: ResponseModel) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from instructor.exceptions import AsyncValidationError, ConfigurationError, ResponseParsingError
+from instructor.exceptions import ConfigurationError
+from instructor.retries import Retries
 
 if TYPE_CHECKING:
     import tenacity
@@ -21,36 +22,37 @@ class RetryPolicy(Protocol):
         """The most requests that may be made; None where only the policy knows."""
         ...
 
-    def wait_after(self, attempt_number: int, error: Exception) -> float | None:
-        """Seconds to wait before the next attempt; None to stop."""
+    @property
+    def sends_again(self) -> bool:
+        """Whether failed requests are sent again here, so that the SDK must not do so too."""
+        ...
+
+    @property
+    def shown_failures(self) -> int:
+        """How many invalid answers the model is shown when it's asked again, the last ones."""
+        ...
+
+    def wait_after(self, attempt_number: int, error: Exception, failed_requests: int = 0) -> float | None:
+        """Seconds to wait before the next attempt; None to stop. `failed_requests` brought no answer at all."""
+        ...
+
+    def is_last(self, attempt_number: int, failed_requests: int = 0) -> bool:
+        """Whether an invalid answer to this attempt ends the call, as far as that can be known."""
         ...
 
 
-def is_invalid_answer(error: Exception) -> bool:
-    """Whether the model can mend the error when it is shown it, unlike an error of the network or a refusal."""
-    from pydantic import ValidationError
-
-    return isinstance(error, (ValidationError, ResponseParsingError, AsyncValidationError))
-
-
-@dataclass(frozen=True, slots=True)
-class CountedRetries:
-    """Ask again after an invalid answer, a number of times, without waiting."""
-
-    retries: int
-
-    @property
-    def limit(self) -> int:
-        """The first request and the retries."""
-        return self.retries + 1
-
-    def wait_after(self, attempt_number: int, error: Exception) -> float | None:
-        """Go on while retries are left and the model can mend the error."""
-        return 0.0 if attempt_number <= self.retries and is_invalid_answer(error) else None
-
-
-DEFAULT_RETRIES = CountedRetries(3)
+DEFAULT_RETRIES = Retries()
 """What holds where neither the call nor the client says."""
+
+SENT_AGAIN = 2
+"""How often a failed request is sent again where the caller bounds the whole time and says no number, as in the SDKs."""
+
+
+def within_budget(policy: RetryPolicy) -> RetryPolicy:
+    """The policy of a call with ``max_seconds``: the SDK's retries know nothing of that bound, so ours replace them."""
+    if isinstance(policy, Retries) and policy.requests is None:
+        return replace(policy, requests=SENT_AGAIN)
+    return policy
 
 
 class TenacityRetries:
@@ -60,6 +62,8 @@ class TenacityRetries:
     """
 
     limit: int | None
+    sends_again = False
+    shown_failures = 1
 
     def __init__(self, policy: tenacity.BaseRetrying) -> None:
         import tenacity
@@ -72,8 +76,14 @@ class TenacityRetries:
         limit: Any = stop.max_attempt_number if isinstance(stop, tenacity.stop_after_attempt) else None
         self.limit = int(limit) if limit is not None and math.isfinite(limit) else None
 
-    def wait_after(self, attempt_number: int, error: Exception) -> float | None:
+    def is_last(self, attempt_number: int, failed_requests: int = 0) -> bool:
+        """Whether the object counts attempts, and this is its last."""
+        del failed_requests
+        return self.limit is not None and attempt_number >= self.limit
+
+    def wait_after(self, attempt_number: int, error: Exception, failed_requests: int = 0) -> float | None:
         """Ask the object, in the order in which tenacity itself does."""
+        del failed_requests
         policy, state = self._policy, self._state
         state.attempt_number = attempt_number
         state.set_exception((type(error), error, error.__traceback__))
@@ -92,20 +102,22 @@ class TenacityRetries:
         return state.upcoming_sleep
 
 
-KNOWN_POLICIES: set[type] = set()
-"""Classes of tenacity objects that were found right before, so that the fast path need not import tenacity to check."""
+KNOWN_POLICIES: set[type] = {Retries}
+"""Classes of policies that need no check, and of tenacity objects that were found right before, so that the fast path need not import tenacity to check."""
 
 
 def make_retry_policy(max_retries: Any) -> RetryPolicy:
     """Turn ``max_retries`` into a policy for one call.
 
-    It is how many times to ask again after an invalid answer, or a tenacity ``Retrying`` or ``AsyncRetrying``, which
-    then also decides about failed requests.
+    It is how many times to ask again after an invalid answer; a tenacity ``Retrying`` or ``AsyncRetrying``, which then
+    also decides about failed requests; or a policy, such as `Retries`.
     """
     if isinstance(max_retries, int) and not isinstance(max_retries, bool):
         if max_retries < 0:
             raise ConfigurationError(f"max_retries is {max_retries}; give 0 or more (0 makes one request).")
-        return CountedRetries(max_retries)
+        return Retries(max_retries)
+    if isinstance(max_retries, Retries):
+        return max_retries
     if any(kind.__module__.startswith("tenacity") for kind in type(max_retries).__mro__):
         import tenacity
 
@@ -114,7 +126,7 @@ def make_retry_policy(max_retries: Any) -> RetryPolicy:
             KNOWN_POLICIES.add(type(max_retries))
             return policy
     raise ConfigurationError(
-        f"max_retries is a {type(max_retries).__name__}; give an int, or a tenacity Retrying or AsyncRetrying."
+        f"max_retries is a {type(max_retries).__name__}; give an int, Retries(...), or a tenacity Retrying or AsyncRetrying."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast, overload
 
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
+from instructor.checks import check_seconds
 from instructor.describing import refuse
 from instructor.engine.call import Policy, Same
 from instructor.engine.drive import drive, drive_async
@@ -17,7 +18,6 @@ from instructor.engine.lookup import through_cache
 from instructor.engine.path import make_path
 from instructor.function.codec import FunctionCodec
 from instructor.function.question import Function, FunctionQuestion
-from instructor.validation import check_seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -82,6 +82,15 @@ class FunctionQuestion:
             raise ValueError(live.flaw)
         return copy.deepcopy(live.value) if entry is None else self.read(entry)
 
+    @property
+    def awaits(self) -> bool:
+        """Never: a function's result was validated by nobody."""
+        return False
+
+    def confirm(self) -> Flow[None]:
+        """Judge nothing."""
+        yield from ()
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count an event in the store's counters. A function has no hooks."""
         del entry, reason

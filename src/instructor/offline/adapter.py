@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import Any, Self
 
 from instructor.exceptions import ConfigurationError, ProviderError
-from instructor.messages import Request
+from instructor.messages import Completion, Request
+from instructor.offline.chunks import stream_completion, stream_later
 from instructor.offline.completion import make_completion
 from instructor.offline.reader import fill_schema
 from instructor.providers.adapter import SimpleAdapter
@@ -31,7 +32,7 @@ class ChatAdapter(SimpleAdapter):
     """The part of an `Adapter` that speaks OpenAI's chat API and has neither a client of the SDK nor a server."""
 
     endpoint: Mapping[str, Any] = {}
-    dump, load = staticmethod(CODEC.dump), staticmethod(CODEC.load)
+    dump, load, assemble = staticmethod(CODEC.dump), staticmethod(CODEC.load), staticmethod(CODEC.make)
 
     @property
     def client(self) -> Self:
@@ -67,8 +68,8 @@ class OfflineAdapter(ChatAdapter):
 
     def send(self, operation: str, request: Request) -> Any:
         """Answer a request with a ``ChatCompletion`` of the openai SDK, or raise as the SDK would."""
-        if operation != _OPERATION or request.get("stream"):
-            raise ProviderError(self.provider, f"It answers {_OPERATION} only, without streaming, not {operation}.")
+        if operation != _OPERATION:
+            raise ProviderError(self.provider, f"It answers {_OPERATION} only, not {operation}.")
         unknown = next((name for name in request if name not in known_arguments()), None)
         if unknown is not None:
             raise TypeError(f"Completions.create() got an unexpected keyword argument {unknown!r}")
@@ -77,11 +78,18 @@ class OfflineAdapter(ChatAdapter):
     def _answer_now(self, request: Request) -> Any:
         if self.latency:
             time.sleep(self.latency)
-        return answer_request(request)
+        return send_completion(answer_request(request), request, asynchronous=False)
 
     async def _answer_later(self, request: Request) -> Any:
         await asyncio.sleep(self.latency)  # without latency, too, the loop gets a turn, as with a real provider
-        return answer_request(request)
+        return send_completion(answer_request(request), request, asynchronous=True)
+
+
+def send_completion(completion: Completion, request: Request, *, asynchronous: bool) -> Any:
+    """Return a completion; in chunks where the request asks for a stream."""
+    if not request.get("stream"):
+        return completion
+    return stream_later(completion) if asynchronous else stream_completion(completion)
 
 
 @cache
@@ -90,7 +98,7 @@ def known_arguments() -> frozenset[str]:
     from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
     names: Mapping[str, Any] = CompletionCreateParamsNonStreaming.__annotations__
-    return frozenset(names) | {"extra_body", "extra_headers", "extra_query", "timeout"}
+    return frozenset(names) | {"extra_body", "extra_headers", "extra_query", "stream", "timeout"}
 
 
 def answer_request(request: Mapping[str, Any]) -> Any:

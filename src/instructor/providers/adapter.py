@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from instructor.exceptions import ConfigurationError, MissingClientError
@@ -26,6 +26,11 @@ class Adapter(Protocol):
     @property
     def asynchronous(self) -> bool:
         """Whether `send` returns an awaitable."""
+        ...
+
+    @property
+    def key_variables(self) -> Sequence[str]:
+        """The environment variables that may hold the key, for messages."""
         ...
 
     @property
@@ -101,6 +106,16 @@ class Adapter(Protocol):
         """
         ...
 
+    def send_once(self, operation: str, request: Request, seconds: float | None) -> Any:
+        """As `send`, without retries of the SDK's own.
+
+        Args:
+            operation: As for `send`.
+            request: As for `send`.
+            seconds: The longest timeout that the request may have; None for what it has.
+        """
+        ...
+
     def is_unreadable(self, error: Exception) -> bool:
         """Whether an error of `send` says that the SDK could not read the provider's answer.
 
@@ -114,6 +129,15 @@ class Adapter(Protocol):
 
     def load(self, text: str) -> Any:
         """Make the SDK's own class again; a ``SimpleNamespace`` if the SDK is not installed."""
+        ...
+
+    def assemble(self, kind: str, body: dict[str, Any]) -> Any:
+        """Make a completion of the data of a streamed answer.
+
+        Args:
+            kind: The name of the SDK's class, such as ``"ChatCompletion"``.
+            body: Its data, as the API would have sent it in one piece.
+        """
         ...
 
 
@@ -147,10 +171,20 @@ class FixedCapabilities:
         del model, proved
 
 
+class _Sends(Protocol):
+    def send(self, operation: str, request: Request) -> Any: ...
+
+
 class NoClient:
     """The part of an `Adapter` that concerns the SDK, for one that has none: nothing to prepare, close or decode."""
 
     asynchronous: bool
+    key_variables: Sequence[str] = ()
+
+    def send_once(self: _Sends, operation: str, request: Request, seconds: float | None) -> Any:
+        """Send as ever: what has no SDK retries nothing. Its own timeout, if it has one, is its affair."""
+        del seconds
+        return self.send(operation, request)
 
     @property
     def ready(self) -> bool:

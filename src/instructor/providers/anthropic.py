@@ -9,7 +9,7 @@ from typing import Any
 
 from instructor.messages import Request
 from instructor.providers.clients import Close
-from instructor.providers.completions import Codec, construct_members, write_members
+from instructor.providers.completions import Codec, construct_members
 from instructor.providers.identity import (
     describe_endpoint,
     parse_header_lines,
@@ -33,6 +33,7 @@ from instructor.providers.sdk_adapter import (
 )
 from instructor.providers.table import Vendor, find_vendor
 from instructor.wires.anthropic import BODY_ONLY
+from instructor.wires.members import write_object
 
 CLIENTS = (
     "Anthropic",
@@ -65,7 +66,7 @@ _ALWAYS_SHORT = 8192
 
 CODEC = Codec(
     kinds={"Message": "anthropic.types", "BetaMessage": "anthropic.types.beta"},
-    write=write_members,
+    write=write_object,
     read=construct_members,
     private=("_request_id", "_workspace_id"),
 )
@@ -83,8 +84,7 @@ class AnthropicAdapter(SdkAdapter):
     caller names a version, for this call or for the client.
 
     The SDK refuses to send a request without a stream whose answer may take longer than ten minutes by its own
-    estimate, unless a timeout is set on the client or the request. `create` takes no stream, and a caller who asks
-    for a long answer wants it.
+    estimate, unless a timeout is set on the client or the request. A caller who asks for a long answer wants it.
     """
 
     def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
@@ -108,9 +108,12 @@ def _choose_version(client: Any, request: Request) -> Request:
 
 
 def _allow_time(client: Any, request: Request) -> Request:
-    """Set the timeout of a long answer to the SDK's estimate; a timeout that the caller set stays."""
+    """Set the timeout of a long answer to the SDK's estimate; a timeout that the caller set stays.
+
+    A stream needs none: its timeout is that of each chunk.
+    """
     tokens = request.get("max_tokens")
-    if "timeout" in request or not isinstance(tokens, int) or tokens <= _ALWAYS_SHORT:
+    if request.get("stream") or "timeout" in request or not isinstance(tokens, int) or tokens <= _ALWAYS_SHORT:
         return request
     default = import_module("anthropic").DEFAULT_TIMEOUT
     if client.timeout != default:

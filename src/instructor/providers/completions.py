@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pydantic import BaseModel
-
 from instructor.exceptions import CacheEntryError
+from instructor.wires.members import write_object
 
 _MISSING = object()
 """Stands for an attribute that a completion lacks."""
@@ -63,13 +60,17 @@ class Codec:
         except (ValueError, KeyError, TypeError) as error:
             raise CacheEntryError(f"The stored completion cannot be read: {error!r}") from error
         try:
-            model = getattr(import_module(module), kind)
-        except (ImportError, AttributeError):
-            return _attach(_make_namespace(body), private)
-        try:
-            return _attach(self.read(model, body), private)
+            return _attach(self.make(kind, body), private)
         except (ValueError, TypeError) as error:
             raise CacheEntryError(f"The installed {module.partition('.')[0]} cannot make it: {error}") from error
+
+    def make(self, kind: str, body: Any) -> Any:
+        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed."""
+        try:
+            model = getattr(import_module(self.kinds[kind]), kind)
+        except (ImportError, AttributeError):
+            return _make_namespace(body)
+        return self.read(model, body)
 
     def _loaded(self, kind: str) -> Any:
         # The completion exists, so its module is loaded; nothing is imported to look.
@@ -95,6 +96,11 @@ class DataCodec:
         except ValueError as error:
             raise CacheEntryError(f"The stored completion cannot be read: {error!r}") from error
 
+    def make(self, kind: str, body: Any) -> Any:
+        """Return the data, which is the completion."""
+        del kind
+        return body
+
 
 def is_plain(value: object) -> bool:
     """Whether a value is JSON data that reads back equal. Subclasses do not count: an enum's member may be a str too."""
@@ -105,44 +111,17 @@ def is_plain(value: object) -> bool:
     return value is None or type(value) in (str, int, float, bool)
 
 
-def write_members(value: object) -> Any:
-    """Turn an object of an SDK that validates nothing into the JSON data it was made of; `write_json` does so with each.
-
-    Not ``model_dump``: a server may send what the SDK's classes do not expect, and pydantic would then write what
-    the field's type suggests, such as ``0`` for ``false``. Fields that were not sent are left out.
-
-    Raises:
-        TypeError: It is neither a model nor a date.
-    """
-    if isinstance(value, BaseModel):
-        members, present, extra = value.__dict__, value.__pydantic_fields_set__, value.__pydantic_extra__
-        data: dict[str, Any] = dict(extra) if extra else {}
-        for name, alias in _aliases(type(value)):  # a comprehension would be one more call for each object
-            if name in present:
-                data[alias] = members[name]
-        return data
-    if isinstance(value, date):  # also a datetime
-        return value.isoformat()
-    raise TypeError(f"a {_full_name(value)} has no JSON form")
-
-
-@functools.lru_cache(1024)
-def _aliases(kind: type[BaseModel]) -> tuple[tuple[str, str], ...]:
-    """The names of a class's fields, as attributes and as members of JSON."""
-    return tuple((name, field.alias or name) for name, field in kind.model_fields.items())
-
-
 def construct_members(model: Any, body: Any) -> Any:
     """Make a completion as an SDK that validates nothing does: unknown members and values stay as they are."""
     return model.construct(**body)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=write_members).encode
-_encode_escaped = json.JSONEncoder(separators=(",", ":"), default=write_members).encode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=write_object).encode
+_encode_escaped = json.JSONEncoder(separators=(",", ":"), default=write_object).encode
 
 
 def write_json(data: Any) -> str:
-    """Write plain data, and objects that `write_members` knows, as one line of JSON that any store can encode.
+    """Write plain data, and objects that `write_object` knows, as one line of JSON that any store can encode.
 
     ``json`` rather than a faster writer, because a provider's JSON may hold what only it writes and reads back:
     integers of any size, ``NaN``, and halves of surrogate pairs, which no UTF-8 text can hold unescaped.

@@ -35,6 +35,8 @@ _OMITTABLE = (
     "parallel_tool_calls",
     "reasoning_effort",
     "verbosity",
+    "stream_options",
+    "eager_input_streaming",
 )
 """Arguments without which a request still asks the same question. Any other refused argument is the caller's error."""
 

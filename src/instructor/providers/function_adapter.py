@@ -78,6 +78,7 @@ class FunctionAdapter(NoClient, CapabilityMemory):
                 f"{vendor.name} sends by an async function only. Use from_provider(..., async_client=True)."
             )
         self.provider = vendor.name
+        self.key_variables = vendor.key_variables
         self.asynchronous = asynchronous
         self.endpoint: Mapping[str, Any] = endpoint or {}
         self.client = function if client is None else client
@@ -99,6 +100,11 @@ class FunctionAdapter(NoClient, CapabilityMemory):
     def load(self, text: str) -> Any:
         """Make the completion that `dump` wrote."""
         return self._codec.load(text)
+
+    def assemble(self, kind: str, body: dict[str, Any]) -> Any:
+        """Make a completion of the data of a streamed answer: the data itself, unless the codec has another way."""
+        make = getattr(self._codec, "make", None)
+        return body if make is None else make(kind, body)
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:

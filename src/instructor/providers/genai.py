@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import json
 import math
 import os
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from instructor.exceptions import ConfigurationError
 from instructor.headers import storable_headers
+from instructor.messages import Request
 from instructor.providers.completions import Codec, is_plain
 from instructor.providers.identity import (
     describe_endpoint,
@@ -21,6 +24,7 @@ from instructor.providers.identity import (
 from instructor.providers.options import check_headers, check_members
 from instructor.providers.sdk_adapter import (
     SdkAdapter,
+    bound_timeout,
     check_client,
     construct,
     find_key,
@@ -62,7 +66,23 @@ CODEC = Codec(kinds={"GenerateContentResponse": "google.genai.types"}, write=_wr
 
 
 class GenaiAdapter(SdkAdapter):
-    """The adapter to google-genai, which reports an answer that it can't read by Python's and pydantic's own errors."""
+    """The adapter to google-genai.
+
+    The SDK reports an answer that it can't read by Python's and pydantic's own errors, and closes an asynchronous stream
+    without its connection.
+    """
+
+    def _limit(self, client: Any, request: Request, seconds: float | None) -> tuple[Any, Request]:
+        """Write the limits into the request, where this SDK takes them."""
+        config: Mapping[str, Any] = request.get("config") or {}
+        own: Any = config.get("http_options") or {}
+        options: dict[str, Any] = {**(own if isinstance(own, Mapping) else own.model_dump(exclude_none=True))}
+        options["retry_options"] = {"attempts": 1}
+        if seconds is not None:
+            inner = getattr(getattr(client, "_api_client", None), "_http_options", None)
+            timeout: Any = options.get("timeout") or getattr(inner, "timeout", None)
+            options["timeout"] = max(1, round(bound_timeout(timeout, seconds * 1000)))
+        return client, {**request, "config": {**config, "http_options": options}}
 
     def is_unreadable(self, error: Exception) -> bool:
         """Whether an error was raised where the SDK decodes an answer, and not where it checks a request."""
@@ -71,9 +91,54 @@ class GenaiAdapter(SdkAdapter):
         frames = traceback.walk_tb(error.__traceback__)
         return any(frame.f_code.co_name.endswith(_DECODERS) for frame, _ in frames)
 
+    def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
+        method = super()._find_method(client, operation)
+        if not (self.asynchronous and operation.endswith("_stream")):
+            return method
+
+        async def stream(**request: Any) -> Any:
+            return _Chunks(await method(**request))
+
+        return stream
+
 
 _DECODERS = ("_from_mldev", "_from_vertex", "_from_response")
 """How the names of the SDK's functions end that make its objects of a decoded answer."""
+
+
+class _Chunks:
+    """The SDK's stream: generators in generators, of which closing the first closes no other.
+
+    The last one reads an HTTP response. The two refer to each other, so that the connection would stay open until the
+    garbage collector finds them.
+    """
+
+    def __init__(self, chunks: Any) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Close the first generator and the connection."""
+        responses = [*_responses_in(self._chunks)]
+        await self._chunks.aclose()
+        for response in responses:
+            closed = (getattr(response, "aclose", None) or response.close)()  # httpx's, or aiohttp's
+            if inspect.isawaitable(closed):
+                await closed
+
+
+def _responses_in(generator: Any) -> Iterator[Any]:
+    """The HTTP responses that a suspended generator reads, itself or through others."""
+    for held in gc.get_referents(generator):
+        if inspect.isasyncgen(held):
+            yield from _responses_in(held)
+        elif (response := getattr(held, "response_stream", None)) is not None:
+            yield response
 
 
 def make_adapter(

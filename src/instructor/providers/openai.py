@@ -8,7 +8,7 @@ from typing import Any
 
 from instructor.exceptions import ConfigurationError
 from instructor.providers.azure import AzureAdapter, is_azure_v1
-from instructor.providers.completions import Codec, construct_members, write_members
+from instructor.providers.completions import Codec, construct_members
 from instructor.providers.identity import (
     complete_url,
     describe_endpoint,
@@ -35,6 +35,7 @@ from instructor.providers.sdk_adapter import (
     settle_platform,
 )
 from instructor.providers.table import Vendor, find_vendor, recognise_vendor
+from instructor.wires.members import write_object
 
 AZURE_API_VERSION = "2024-10-21"
 """The version of Azure's dated API without ``api_version=`` and ``OPENAI_API_VERSION``: the newest one that is
@@ -53,7 +54,7 @@ _MOVES = ("provider", "workload_identity")
 
 CODEC = Codec(
     kinds={"ChatCompletion": "openai.types.chat", "Response": "openai.types.responses"},
-    write=write_members,
+    write=write_object,
     read=construct_members,
     private=("_request_id",),
 )

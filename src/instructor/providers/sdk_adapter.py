@@ -39,11 +39,12 @@ class SdkAdapter(CapabilityMemory):
     ) -> None:
         super().__init__(partial(capabilities_of, vendor))
         self.provider = vendor.name
+        self.key_variables = vendor.key_variables
         self.asynchronous = asynchronous
         self._clients = clients
         self.close, self.aclose = clients.close, clients.aclose
         self._describe = describe
-        self.dump, self.load = codec.dump, codec.load
+        self.dump, self.load, self.assemble = codec.dump, codec.load, codec.make
         self._endpoint = endpoint
         self._root = tuple(filter(None, root.split(".")))
 
@@ -73,12 +74,32 @@ class SdkAdapter(CapabilityMemory):
 
     def send(self, operation: str, request: Request) -> Any:
         """Call the SDK method at the path `operation` with `request` as keywords."""
+        return self._with_client(lambda client: self._find_method(client, operation)(**request))
+
+    def send_once(self, operation: str, request: Request, seconds: float | None) -> Any:
+        """Send without the SDK's own retries, and with no timeout above `seconds`."""
+
+        def send(client: Any) -> Any:
+            limited, bounded = self._limit(client, request, seconds)
+            return self._find_method(limited, operation)(**bounded)
+
+        return self._with_client(send)
+
+    def _with_client(self, send: Callable[[Any], Any]) -> Any:
         if isinstance(self._clients, SharedClient) and not self.asynchronous:
-            return self._find_method(self._clients.use(), operation)(**request)
+            return send(self._clients.use())
         client = self._client
-        if client is None:
-            return self._prepare_and_send(operation, request)
-        return self._find_method(client, operation)(**request)
+        return self._prepare_and_send(send) if client is None else send(client)
+
+    def _limit(self, client: Any, request: Request, seconds: float | None) -> tuple[Any, Request]:
+        """Make a client that doesn't retry, and bound the timeouts of the client and of the request."""
+        settings: dict[str, Any] = {"max_retries": 0}
+        if seconds is not None:
+            settings["timeout"] = bound_timeout(getattr(client, "timeout", None), seconds)
+            if "timeout" in request:
+                request = {**request, "timeout": bound_timeout(request["timeout"], seconds)}
+        configure = getattr(client, "with_options", None)
+        return client if configure is None else configure(**settings), request
 
     def is_unreadable(self, error: Exception) -> bool:  # noqa: ARG002 - an SDK with errors of its own needs no look
         """Never: most SDKs have an error of their own for an answer that they can't read."""
@@ -93,9 +114,17 @@ class SdkAdapter(CapabilityMemory):
         method: Callable[..., Any] = reduce(getattr, (*self._root, *operation.split(".")), client)
         return method
 
-    async def _prepare_and_send(self, operation: str, request: Request) -> Any:
+    async def _prepare_and_send(self, send: Callable[[Any], Any]) -> Any:
         client = await self._clients.prepare()
-        return await self._find_method(client, operation)(**request)
+        return await send(client)
+
+
+def bound_timeout(timeout: Any, seconds: float) -> Any:
+    """A timeout that is at most `seconds`: a number, or an object of an HTTP library that is shorter already."""
+    if isinstance(timeout, (int, float)):
+        return min(timeout, seconds)
+    read = getattr(timeout, "read", None)
+    return timeout if isinstance(read, (int, float)) and read <= seconds else seconds
 
 
 def hold_clients(

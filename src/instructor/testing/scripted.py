@@ -13,7 +13,7 @@ import pydantic
 
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.messages import Request
-from instructor.offline.adapter import ChatAdapter, find_schema
+from instructor.offline.adapter import ChatAdapter, find_schema, send_completion
 from instructor.offline.completion import make_completion
 from instructor.usage import Usage
 from instructor.wires.text import dump_json
@@ -109,14 +109,14 @@ class ScriptedAdapter(ChatAdapter):
             if inspect.iscoroutine(reply):
                 reply.close()
             raise ConfigurationError("An async reply needs ScriptedAdapter(..., asynchronous=True).")
-        return _complete(self.provider, request, reply)
+        return send_completion(_complete(self.provider, request, reply), request, asynchronous=False)
 
     async def _send_later(self, request: Request) -> Any:
         await asyncio.sleep(0)  # as with a real provider, other tasks run before the answer
         reply = self._next(request)
         if inspect.isawaitable(reply):
             reply = await reply
-        return _complete(self.provider, request, reply)
+        return send_completion(_complete(self.provider, request, reply), request, asynchronous=True)
 
     def _next(self, request: Request) -> Any:
         with self._lock:

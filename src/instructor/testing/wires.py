@@ -17,6 +17,7 @@ import pydantic
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
+    ProviderError,
     RefusalError,
     ResponseParsingError,
 )
@@ -25,6 +26,7 @@ from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import Capabilities, SchemaSubset, ToolChoice
 from instructor.wires.content import is_list, is_mapping
+from instructor.wires.folding import Fold, Streaming
 from instructor.wires.reader import find_json
 from instructor.wires.spec import Binding, ToolSpec
 from instructor.wires.wire import Wire
@@ -100,6 +102,14 @@ class WireContract:
     def empty(self, mode: Mode) -> Any:
         """Make a completion that ended well and holds nothing."""
         raise NotImplementedError
+
+    def chunks(self, completion: Any) -> Sequence[Any] | None:
+        """Cut a completion of `answered` into the chunks that the provider would stream.
+
+        Leave it as it is for a wire that doesn't stream.
+        """
+        del completion
+        return None
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Let pytest run a test once for each mode, each mode that calls a tool, or each binding, if it takes one."""
@@ -281,6 +291,58 @@ class WireContract:
         assert first == self.used
         assert (first + second).total_tokens == 2 * self.used.total_tokens
 
+    def test_a_wire_that_streams_has_chunks(self) -> None:
+        for mode in self.wire.modes:
+            has_chunks = self.chunks(self._answered(_ANSWER, mode)) is not None
+            assert has_chunks == (getattr(self.wire, "streaming", None) is not None), (
+                "say how completions are cut: chunks()"
+            )
+
+    def test_a_stream_is_put_together_to_the_answer_in_one_piece(self) -> None:
+        for mode, (chunks, fold) in self._streams():
+            deltas = [delta for chunk in chunks for delta in fold.add(chunk)]
+            body = fold.finish().body
+            tool = _SPEC.name if mode in self._calling_modes() else ""
+            assert _parse("".join(delta.text for delta in deltas if delta.tool == tool)) == _parse(_ANSWER)
+            assert _parse(self._reader(body, mode)()) == _parse(_ANSWER)
+            assert self.wire.usage(body) == self.used
+
+    def test_a_stream_that_ends_early_is_an_error(self) -> None:
+        for mode, (chunks, _) in self._streams():
+            assert isinstance(self._finished(chunks[:1]), ProviderError)
+            for count in range(len(chunks)):
+                whole = self._finished(chunks[:count])
+                assert isinstance(whole, ProviderError) or _parse(self._reader(whole, mode)()) == _parse(_ANSWER)
+
+    def test_asking_for_a_stream_changes_neither_the_request_nor_what_it_asks(self) -> None:
+        streaming: Streaming | None = getattr(self.wire, "streaming", None)
+        if streaming is None:
+            return
+        for mode in self.wire.modes:
+            request = self._write(mode)
+            before = deepcopy(request)
+            streamed = streaming.write(request, [_SPEC.name])
+            assert request == before
+            assert _without(streamed, "tools", *streaming.arguments) == _without(request, "tools")
+
+    def _streams(self) -> Iterator[tuple[Mode, tuple[Sequence[Any], Fold]]]:
+        streaming: Streaming | None = getattr(self.wire, "streaming", None)
+        for mode in self.wire.modes if streaming else ():
+            chunks = self.chunks(self._answered(_ANSWER, mode))
+            if streaming is not None and chunks is not None:
+                yield mode, (chunks, streaming.fold(self._write(mode), [_SPEC]))
+
+    def _finished(self, chunks: Sequence[Any]) -> Any:
+        """What a stream of these chunks is put together to, or why it isn't."""
+        streaming: Streaming = getattr(self.wire, "streaming")  # noqa: B009 - a wire may lack it
+        fold = streaming.fold({}, [_SPEC])
+        try:
+            for chunk in chunks:
+                list(fold.add(chunk))
+            return fold.finish().body
+        except ProviderError as error:
+            return error
+
     def _write(self, mode: Mode) -> Request:
         binding: Binding = self.wire.bind(_SPEC, mode, True)
         return self.wire.write(_messages(), binding, "some-model", {})
@@ -311,8 +373,8 @@ def _dump(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _without(request: Request, name: str) -> Request:
-    return {key: value for key, value in request.items() if key != name}
+def _without(request: Request, *names: str) -> Request:
+    return {key: value for key, value in request.items() if key not in names}
 
 
 def _holds(request: Request, name: str, value: Any) -> bool:

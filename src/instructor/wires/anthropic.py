@@ -23,6 +23,7 @@ from instructor.exceptions import (
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
+from instructor.wires.anthropic_stream import MESSAGE_STREAMING
 from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
@@ -36,9 +37,10 @@ from instructor.wires.content import (
     say_answer_again,
     split_data_url,
 )
+from instructor.wires.members import write_members
 from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
-from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_extra, get_list, get_path, get_text
 from instructor.wires.tool_choice import Choice, translate_choice
 from instructor.wires.tools import Function, instruct_call, limit_choice, translate_tools, weaker_choice
@@ -84,6 +86,7 @@ class AnthropicMessages:
 
     name = "anthropic_messages"
     operation = "messages.create"
+    streaming = MESSAGE_STREAMING
     modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA)
 
     def bind(
@@ -100,7 +103,8 @@ class AnthropicMessages:
         if mode is Mode.TOOLS:
             sent = rename_properties(schema, names)
             tool = {"name": spec.name, "description": spec.description, "input_schema": sent}
-            choice = {"type": "tool", "name": spec.name, "disable_parallel_tool_use": True}
+            alone = {"type": "tool", "name": spec.name, "disable_parallel_tool_use": True}
+            choice = {"type": "any"} if spec.repeats else alone
             return Binding({"tools": [tool], "tool_choice": choice})
         held = anthropic_schema(schema) if mode is Mode.JSON_SCHEMA else None
         if held is None:
@@ -182,9 +186,14 @@ class AnthropicMessages:
         turns: list[dict[str, Any]] = [{"role": "assistant", "content": content}] if content else []
         if not turns or get_text(completion, "stop_reason") not in _PAUSED:
             problem = describe_error(error, sent)
-            reply = _answer_calls(calls, names, problem) or say_answer_again(problem, calls=mode is Mode.TOOLS)
+            results = _answer_calls(calls, names, problem, repeats_of(specs))
+            reply = results or say_answer_again(problem, calls=mode is Mode.TOOLS)
             turns.append({"role": "user", "content": reply})
         return {**request, "messages": [*request["messages"], *turns]}
+
+    def is_paused(self, completion: Completion) -> bool:
+        """Whether the API waits for its own turn, to go on with it."""
+        return get_text(completion, "stop_reason") in _PAUSED
 
     def usage(self, completion: Completion) -> Usage:
         """Count tokens; the API counts those read from and written to its cache apart from ``input_tokens``."""
@@ -259,8 +268,12 @@ def _offer_tools(request: dict[str, Any], bound: Mapping[str, Any], capabilities
     request.pop("tool_choice", None)
     if choice:
         request["tool_choice"] = choice
-    is_forced = choice.get("type") == "tool" and choice.get("name") == forced["name"]
-    return "" if is_forced else instruct_call([forced["name"]])
+    if "name" in forced:
+        is_forced = choice.get("type") == "tool" and choice.get("name") == forced["name"]
+    else:
+        is_forced = choice.get("type") == "any" and not tools
+    names = [tool["name"] for tool in bound["tools"]]
+    return "" if is_forced else instruct_call(names, repeats="name" not in forced)
 
 
 def _choose_tool(
@@ -278,7 +291,7 @@ def _choose_tool(
     if strength == "omitted":
         return {}
     # A tool that the provider runs, such as a search, may need several calls before the answer.
-    alone = {} if any(map(_is_hosted, tools)) else {"disable_parallel_tool_use": True}
+    alone = {} if "name" not in forced or any(map(_is_hosted, tools)) else {"disable_parallel_tool_use": True}
     return {"type": "any" if strength == "required" else "auto", **alone, **wanted}
 
 
@@ -453,10 +466,10 @@ def _is_blank(block: Any) -> bool:
     return get_path(block, "type") == "text" and not get_text(block, "text").strip()
 
 
-def _answer_calls(calls: Sequence[Block], names: Sequence[str], problem: str) -> list[Block]:
+def _answer_calls(calls: Sequence[Block], names: Sequence[str], problem: str, repeats: bool) -> list[Block]:
     return [
         {"type": "tool_result", "tool_use_id": get_text(call, "id"), "is_error": True, "content": text}
-        for call, text in zip(calls, tell_calls(_names_of(calls), names, problem), strict=True)
+        for call, text in zip(calls, tell_calls(_names_of(calls), names, problem, repeats=repeats), strict=True)
     ]
 
 
@@ -466,7 +479,9 @@ def _correct_calls(blocks: Sequence[Block], names: Sequence[str]) -> list[Block]
 
 
 def _dump_block(block: Any) -> Block:
-    """Write a block as the API sent it, which is without members that it did not send."""
-    if isinstance(block, BaseModel):
-        return block.model_dump(mode="json", exclude_unset=True)
-    return {**block} if is_mapping(block) else {**vars(block)}
+    """Write a block as the API sent it, which is without members that it did not send.
+
+    The input of a streamed call may be text that isn't JSON. The API takes objects only, and asks for such text in one.
+    """
+    written: Block = {**(write_members(block) if isinstance(block, BaseModel) or is_mapping(block) else vars(block))}
+    return {**written, "input": {"INVALID_JSON": text}} if (text := get_text(written, "input")) else written

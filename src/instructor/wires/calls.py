@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import count
 
 from instructor.messages import Part
 from instructor.wires.content import say_call_again
@@ -91,7 +92,7 @@ def say_uncalled(called: Sequence[str], names: Sequence[str]) -> str:
     return f"The model called {others}, but not {ours}, whose arguments are the answer."
 
 
-def tell_calls(called: Sequence[str], names: Sequence[str], problem: str) -> list[str]:
+def tell_calls(called: Sequence[str], names: Sequence[str], problem: str, *, repeats: bool = False) -> list[str]:
     """Write the result of every call in the model's turn, since the APIs want each call answered.
 
     Args:
@@ -99,14 +100,25 @@ def tell_calls(called: Sequence[str], names: Sequence[str], problem: str) -> lis
         names: The names of our tools; empty where the answer is text.
         problem: What was wrong with the answer. It is the result of the first call of ours, or of every call of ours
             where we offered several tools. Where the model called none of ours, it is the result of every call.
+        repeats: Whether the answer is any number of calls. A problem then begins with the number of its call.
     """
     ours = match_names(called, names)
     wanted = " or ".join(names)
     if not any(ours):
-        way = f"by calling {wanted}, once" if names else "in JSON"
+        way = f"by calling {wanted}{'' if repeats else ', once'}" if names else "in JSON"
         return [f"Not used. {problem}\nGive the answer {way}."] * len(called)
+    if repeats:
+        numbers = count()
+        return [_say_calls_again(problem, next(numbers)) if name else f"Not used. Call {wanted}." for name in ours]
     first = next(index for index, name in enumerate(ours) if name)
     return [
         say_call_again(problem) if name and (index == first or len(names) > 1) else f"Not used. Call {wanted}, once."
         for index, name in enumerate(ours)
     ]
+
+
+def _say_calls_again(problem: str, number: int) -> str:
+    return (
+        f"This was call {number}. Not all calls are valid:\n{problem}\n"
+        "Make all the calls again in one turn, the valid ones as they were."
+    )

@@ -27,7 +27,8 @@ from instructor.wires.content import drop_empty_turns, is_mapping, say_answer_ag
 from instructor.wires.genai_config import gather_config, read_fields
 from instructor.wires.genai_content import gather_contents, split_system
 from instructor.wires.genai_schema import fit_schema
-from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
+from instructor.wires.genai_stream import GENAI_STREAMING
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import describe_error, dump_arguments, get_list, get_path, get_text
 from instructor.wires.tools import Function, instruct_call, translate_tools
 
@@ -74,6 +75,7 @@ class Genai:
 
     name = "genai"
     operation = "models.generate_content"
+    streaming = GENAI_STREAMING
     modes = (Mode.TOOLS, Mode.JSON)
 
     def bind(
@@ -92,7 +94,8 @@ class Genai:
                     "tools": [{"function_declarations": [declaration]}],
                     "tool_config": {"function_calling_config": calling},
                 }
-            }
+            },
+            repeats=spec.repeats,
         )
 
     def write(
@@ -118,8 +121,8 @@ class Genai:
         if config.get("cached_content"):
             _check_cached(config, system)
             bound = _fit_cached(bound)
-        if "tools" in bound:
-            instruction = _join(instruction, _merge_tools(config, bound))
+        if binding and "tools" in bound:
+            instruction = _join(instruction, _merge_tools(config, bound, repeats=binding.repeats))
         if instruction:
             system = [*system, instruction]
         written = {**bound, **config, **_write_system(system)}
@@ -154,7 +157,6 @@ class Genai:
         specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Append the model's content as it came, signatures included, and the error as the result of every call."""
-        del specs
         content = get_path(next(iter(get_list(completion, "candidates")), None), "content")
         parts = get_list(content, "parts")
         problem = describe_error(error)
@@ -162,7 +164,7 @@ class Genai:
             names = ()
         elif not names:
             names = (_read_name(request),)
-        results = _answer_calls(_calls_of(parts), names, problem)
+        results = _answer_calls(_calls_of(parts), names, problem, repeats_of(specs))
         reply = {"role": "user", "parts": results or [{"text": say_answer_again(problem, calls=bool(names))}]}
         return {**request, "contents": [*request["contents"], *([_dump_content(content)] if parts else []), reply]}
 
@@ -197,7 +199,7 @@ def _write_system(pieces: Sequence[Any]) -> dict[str, Any]:
     return {"system_instruction": list(pieces)}
 
 
-def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any]) -> str:
+def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any], *, repeats: bool) -> str:
     """Put our function behind the caller's tools in `config`; return the sentence that asks for the call, if needed."""
     tools = read_tools(config)
     wanted = read_fields(config, "tool_config")
@@ -218,7 +220,7 @@ def _merge_tools(config: dict[str, Any], bound: Mapping[str, Any]) -> str:
     if tools:
         # The SDK doesn't call Python functions beside a declaration such as ours, and logs a warning unless it is disabled.
         config["automatic_function_calling"] = config.get("automatic_function_calling") or {"disable": True}
-    return "" if calling.get("allowed_function_names") == names else instruct_call(names)
+    return "" if calling.get("allowed_function_names") == names else instruct_call(names, repeats=repeats)
 
 
 def _write_tool(function: Function) -> dict[str, Any]:
@@ -244,6 +246,11 @@ def _fit_cached(bound: dict[str, Any]) -> dict[str, Any]:
     """Enforce the schema on the text instead of offering a function, because cached content refuses other tools."""
     if "tools" not in bound:
         return bound
+    if len(bound["tools"]) > 1:
+        raise ConfigurationError(
+            "cached_content cannot be combined with several tools of Mode.PARALLEL_TOOLS: the API takes no tools beside "
+            "cached content. Use list[A | B] in another mode."
+        )
     return _hold_to(bound["tools"][0]["function_declarations"][0]["parameters_json_schema"])
 
 
@@ -318,8 +325,8 @@ def _dump_content(content: Any) -> Any:
     return content.model_dump(mode="json", exclude_unset=True) if isinstance(content, BaseModel) else content
 
 
-def _answer_calls(calls: Sequence[Any], names: Sequence[str], problem: str) -> list[dict[str, Any]]:
-    results = tell_calls(_names_of(calls), names, problem)
+def _answer_calls(calls: Sequence[Any], names: Sequence[str], problem: str, repeats: bool) -> list[dict[str, Any]]:
+    results = tell_calls(_names_of(calls), names, problem, repeats=repeats)
     return [_write_result(call, text) for call, text in zip(calls, results, strict=True)]
 
 

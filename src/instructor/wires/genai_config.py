@@ -41,6 +41,10 @@ def gather_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     config = {_RENAMED.get(name, name): value for name, value in config.items()}
     if isinstance(config.get("stop_sequences"), str):
         config["stop_sequences"] = [config["stop_sequences"]]
+    if is_mapping(config.get("safety_settings")):  # as 1.x took it, and Google's older SDK
+        config["safety_settings"] = [
+            {"category": category, "threshold": threshold} for category, threshold in config["safety_settings"].items()
+        ]
     choice = translate_choice(config, "genai", _write_choice)
     config.pop("tool_choice", None)
     if choice and not config.get("tool_config"):

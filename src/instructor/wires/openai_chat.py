@@ -18,8 +18,9 @@ from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, match_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
+from instructor.wires.openai_chat_stream import CHAT_STREAMING
 from instructor.wires.schema import expand_root, express_schema
-from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import (
     ask_for_json,
     describe_error,
@@ -58,6 +59,7 @@ class OpenAIChat:
     name = "openai_chat"
     operation = "chat.completions.create"
     modes = (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON)
+    streaming = CHAT_STREAMING
 
     def bind(
         self, spec: ToolSpec, mode: Mode, strict: bool, capabilities: Capabilities = _OPENAI_CAPABILITIES
@@ -125,7 +127,6 @@ class OpenAIChat:
         specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Write a new request that also holds the model's turn, and what was wrong with it."""
-        del specs
         message = get_path(next(iter(get_list(completion, "choices")), None), "message")
         if mode is not Mode.TOOLS:
             names = ()
@@ -133,7 +134,11 @@ class OpenAIChat:
             names = (get_path(request["tools"][-1], "function", "name"),)  # our tool comes last
         calls = _read_calls(message, names) if names else []
         problem = describe_error(error)
-        turns = _answer_calls(message, calls, names, problem) if calls else _answer_text(message, problem, mode, names)
+        turns = (
+            _answer_calls(message, calls, names, problem, repeats_of(specs))
+            if calls
+            else _answer_text(message, problem, mode, names)
+        )
         return {**request, "messages": [*request["messages"], *turns]}
 
     def usage(self, completion: Completion) -> Usage:
@@ -194,7 +199,7 @@ def _bind_tools(spec: ToolSpec, strict: bool, capabilities: Capabilities) -> Bin
     return Binding(
         {
             "tools": [{"type": "function", "function": function}],
-            "tool_choice": {"type": "function", "function": {"name": spec.name}},
+            "tool_choice": "required" if spec.repeats else {"type": "function", "function": {"name": spec.name}},
         }
     )
 
@@ -318,12 +323,14 @@ def _pick(value: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: found for name in names if (found := get_path(value, name)) is not None}
 
 
-def _answer_calls(message: Any, calls: list[dict[str, Any]], names: Sequence[str], problem: str) -> Messages:
+def _answer_calls(
+    message: Any, calls: list[dict[str, Any]], names: Sequence[str], problem: str, repeats: bool
+) -> Messages:
     """Answer every call, as the format demands."""
     turn = {"role": "assistant", "tool_calls": calls, **_pick(message, _KEPT_OF_MESSAGE)}
     if text := read_text(get_path(message, "content")):
         turn["content"] = text
-    texts = tell_calls(_names_of(calls), names, problem)
+    texts = tell_calls(_names_of(calls), names, problem, repeats=repeats)
     results = [
         {"role": "tool", "tool_call_id": call["id"], "content": text} for call, text in zip(calls, texts, strict=True)
     ]

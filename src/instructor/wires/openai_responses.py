@@ -18,9 +18,10 @@ from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns
+from instructor.wires.openai_responses_stream import RESPONSES_STREAMING
 from instructor.wires.responses_arguments import LACKING, rename_arguments
 from instructor.wires.schema import expand_root, strict_schema
-from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
+from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import (
     describe_error,
     dump_arguments,
@@ -51,6 +52,7 @@ class OpenAIResponses:
 
     name = "openai_responses"
     operation = "responses.create"
+    streaming = RESPONSES_STREAMING
     modes = (Mode.RESPONSES_TOOLS,)
     lacks = LACKING
 
@@ -67,7 +69,8 @@ class OpenAIResponses:
             "parameters": schema or expand_root(spec.schema),
             "strict": schema is not None,
         }
-        return Binding({"tools": [function], "tool_choice": {"type": "function", "name": spec.name}})
+        choice = "required" if spec.repeats else {"type": "function", "name": spec.name}
+        return Binding({"tools": [function], "tool_choice": choice})
 
     def write(
         self,
@@ -122,10 +125,10 @@ class OpenAIResponses:
 
         With ``conversation=`` the provider keeps all items itself, so only the new ones are sent.
         """
-        del mode, specs
+        del mode
         output = _read_output(completion)
         names = names or (get_text(request["tools"][-1], "name"),)  # our tool comes last
-        answers = _answer(output, names, describe_error(error))
+        answers = _answer(output, names, describe_error(error), repeats_of(specs))
         if request.get("conversation"):
             return {**request, "input": answers}
         return {**request, "input": [*request["input"], *_write_output(output, names, request), *answers]}
@@ -333,13 +336,13 @@ def _loosen(item: Item) -> list[Item]:
     return [{"role": "assistant", "content": text}] if text else []
 
 
-def _answer(output: list[Any], names: Sequence[str], problem: str) -> list[Item]:
+def _answer(output: list[Any], names: Sequence[str], problem: str, repeats: bool) -> list[Item]:
     """Answer every call, as the API demands."""
     calls = _calls_of(output)
     if not calls:
         again = f"The answer is not valid:\n{problem}\nCall the function again with all of it corrected."
         return [{"role": "user", "content": again}]
-    texts = tell_calls(_names_of(calls), names, problem)
+    texts = tell_calls(_names_of(calls), names, problem, repeats=repeats)
     return [
         {"type": _OUTPUTS[get_path(call, "type")], "call_id": get_path(call, "call_id"), "output": text}
         for call, text in zip(calls, texts, strict=True)

@@ -41,8 +41,13 @@ def describe_error(error: Exception, names: Mapping[str, str] = MappingProxyType
     if isinstance(error, pydantic.ValidationError):
         return _describe_problems(error, names)
     if isinstance(error, AsyncValidationError) and error.errors:
-        return "\n".join(f"- {describe_error(problem, names)}" for problem in error.errors)
+        return "\n".join(_describe_one(problem, names) for problem in error.errors)
     return str(error) or type(error).__name__
+
+
+def _describe_one(problem: Exception, names: Mapping[str, str]) -> str:
+    text = describe_error(problem, names)
+    return text if text.startswith("- ") else f"- {text}"
 
 
 def _describe_problems(error: pydantic.ValidationError, names: Mapping[str, str]) -> str:

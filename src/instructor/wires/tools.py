@@ -19,6 +19,7 @@ ToolForm = Literal["chat", "responses", "anthropic", "genai"]
 
 _WEAKEST_FIRST: tuple[ToolChoice, ...] = ("omitted", "auto", "required", "named")
 _CALL_INSTRUCTION = "Give the final answer by calling the tool {name}, exactly once."
+_CALLS_INSTRUCTION = "Give the final answer by calling the tool {name}: once for each item, all in one turn."
 _DECLARATIONS = ("function_declarations", "functionDeclarations")
 _SCHEMAS = ("parameters", "input_schema", "parameters_json_schema", "parametersJsonSchema")
 _NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
@@ -39,9 +40,9 @@ class Function(NamedTuple):
     extra: Mapping[str, Any]
 
 
-def instruct_call(names: Sequence[str]) -> str:
-    """Write the sentence that asks for the call of a tool, for a model that can't be forced to make it."""
-    return _CALL_INSTRUCTION.format(name=" or ".join(names))
+def instruct_call(names: Sequence[str], *, repeats: bool = False) -> str:
+    """Write the sentence that asks for the call of a tool, or any number, for a model that can't be forced to make it."""
+    return (_CALLS_INSTRUCTION if repeats else _CALL_INSTRUCTION).format(name=" or ".join(names))
 
 
 def find_form(tool: Any) -> ToolForm | None:
@@ -73,6 +74,17 @@ def translate_tools(
         is_foreign = found is not None and found != form
         tools.extend(map(write, _read_functions(tool, found)) if is_foreign else [tool])
     return tools
+
+
+def names_of_tool(tool: Any) -> list[str]:
+    """The names of the functions that a tool of any form declares; none for one that the provider runs."""
+    if callable(tool):  # google-genai takes Python's functions
+        return [getattr(tool, "__name__", "")]
+    declared = get_path(tool, _DECLARATIONS[0]) or get_path(tool, _DECLARATIONS[1])
+    if declared is not None:
+        return [get_path(function, "name") or "" for function in declared]
+    name = get_path(tool, "function", "name") or get_path(tool, "name")
+    return [name] if name else []
 
 
 def _read_functions(tool: Mapping[str, Any], form: ToolForm | None) -> list[Function]:
@@ -128,7 +140,8 @@ def merge_tools(
     """Offer the caller's tools beside ours, in the form of OpenAI's two APIs.
 
     Args:
-        bound: The binding's arguments, with our ``tools`` and the ``tool_choice`` that forces ours.
+        bound: The binding's arguments, with our ``tools`` and the ``tool_choice`` that forces ours: a name, or
+            ``"required"`` for any number of calls.
         tools: The caller's own tools, in the API's form.
         wanted: The caller's ``tool_choice``, which is kept; None where the caller did not say.
         capabilities: What the model can be forced to do.
@@ -140,10 +153,11 @@ def merge_tools(
     if choice is None:
         strength = limit_choice(capabilities, tools, is_hosted=_is_hosted)
         choice = {"named": forced, "omitted": None}.get(strength, strength)
-    is_sure = choice == forced or (choice == "required" and not tools)
+    repeats = forced == "required"
+    is_sure = (choice == forced and not repeats) or (choice == "required" and not tools)
     names = [get_path(tool, "function", "name") or get_path(tool, "name") for tool in bound["tools"]]
     chosen = {} if choice is None else {"tool_choice": choice}
-    return {"tools": [*tools, *bound["tools"]], **chosen}, "" if is_sure else instruct_call(names)
+    return {"tools": [*tools, *bound["tools"]], **chosen}, "" if is_sure else instruct_call(names, repeats=repeats)
 
 
 def _is_hosted(tool: Any) -> bool:

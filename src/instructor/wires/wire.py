@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from instructor.exceptions import ModeError
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
+from instructor.wires.folding import Streaming
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 
 
@@ -30,6 +32,11 @@ class Wire(Protocol):
     @property
     def operation(self) -> str:
         """The SDK method that sends a request, as a path from the client: ``"chat.completions.create"``."""
+        ...
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """How answers are streamed; None for a format that can't be. A wire without this attribute can't either."""
         ...
 
     @property
@@ -137,7 +144,37 @@ class Wire(Protocol):
         ...
 
 
+def is_paused(wire: Wire, completion: Completion) -> bool:
+    """Whether a completion is a turn that the model has paused, and goes on with when it gets it back."""
+    paused: Callable[[Completion], bool] | None = getattr(wire, "is_paused", None)
+    return paused is not None and paused(completion)
+
+
 def lacks_of(wire: Wire) -> frozenset[str]:
     """Find the names of the arguments that a wire leaves out of each request."""
     lacks: frozenset[str] = getattr(wire, "lacks", frozenset())
     return lacks
+
+
+_CALLING = (Mode.TOOLS, Mode.RESPONSES_TOOLS)
+
+
+def choose_wires(mode: Mode | None, wires: Mapping[Mode, Wire], provider: str) -> Mapping[Mode, Wire]:
+    """The wires that serve a mode. Parallel tools are called in any mode of a wire in which tools are.
+
+    Args:
+        mode: The mode that the caller chose; None for any.
+        wires: The provider's wires, by mode.
+        provider: The provider's name, for the error.
+
+    Raises:
+        ModeError: There is no such wire.
+    """
+    calling = {name: wire for name, wire in wires.items() if name in _CALLING}
+    chosen = wires if mode is None else {name: wire for name, wire in wires.items() if name is mode}
+    if mode is Mode.PARALLEL_TOOLS:
+        chosen = calling
+    if mode is not None and not chosen:
+        known = [*wires, Mode.PARALLEL_TOOLS] if calling else [*wires]
+        raise ModeError(mode.name, provider, [each.name for each in known])
+    return chosen

@@ -12,10 +12,10 @@ import redis
 import redis.asyncio
 
 from instructor import AutoCache, DiskCache, RedisCache
+from instructor.checks import check_cache, check_cache_settings
 from instructor.describing import describe_value, refuse, warn_caller
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.options import suggest_keyword
-from instructor.validation import check_cache, check_cache_settings
 
 
 @pytest.mark.parametrize(

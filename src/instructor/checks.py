@@ -1,0 +1,240 @@
+"""Checks of what users pass: each returns the value in the form used inside, or says what to pass instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+from instructor.cache.store import BaseCache
+from instructor.describing import describe_value, refuse, warn_caller
+from instructor.engine.retry import make_retry_policy
+from instructor.engine.showing import Pace
+from instructor.exceptions import ArgumentError, ConfigurationError
+from instructor.hooks import Hooks
+from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
+from instructor.messages import Messages, Request, copy_values
+from instructor.options import find_misspelt, suggest_keyword
+
+_LONGEST_TTL = 1e11
+"""Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
+_CALL_KEYWORDS = ("messages", "response_model", "cache", "stream", "autodetect_images")
+"""Keywords that belong to one call and can't be defaults."""
+_CLIENT_KEYWORDS = ("mode", "async_client")
+"""Keywords that belong to a client and can't differ from call to call."""
+_NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subclass of instructor.cache.BaseCache"
+
+
+def check_cache(cache: object) -> BaseCache | None:
+    """Return the store, or None for none. The error for anything else says what to write in its place."""
+    if cache is None or isinstance(cache, BaseCache):
+        return cache
+    raise refuse("cache", cache, _advise_store(cache))
+
+
+def _advise_store(cache: object) -> str:
+    """What to write in place of something that isn't a store."""
+    if isinstance(cache, type):
+        return f"an instance: {cache.__name__}()" if issubclass(cache, BaseCache) else _NO_STORE
+    if isinstance(cache, str) and "://" in cache:
+        return "RedisCache(url=...) for the URL of a Redis server, or DiskCache(...) for a directory"
+    module = type(cache).__module__
+    if module.partition(".")[0] == "redis":
+        return f"RedisCache({'async_client' if 'asyncio' in module else 'client'}=...) around it"
+    if isinstance(cache, (str, os.PathLike)) or module.partition(".")[0] == "diskcache":
+        return 'DiskCache("directory") to keep answers in a directory'
+    if cache is True or isinstance(cache, Mapping):
+        return "AutoCache() to keep answers in the memory of this process"
+    return f"{_NO_STORE}, or None"
+
+
+def check_cache_settings(cache: BaseCache | None, cache_ttl: object, cache_namespace: object) -> None:
+    """Warn at the caller's line if there are settings for a cache, but no cache."""
+    names = [f"{name}=" for name, value in (("cache_ttl", cache_ttl), ("cache_namespace", cache_namespace)) if value]
+    if cache is None and names:
+        verb = "has" if len(names) == 1 else "have"
+        warn_caller(f"{' and '.join(names)} {verb} no effect without a cache. Pass one, such as cache=AutoCache().")
+
+
+def check_seconds(ttl: object, name: str = "cache_ttl") -> float | None:
+    """Return a time to live in seconds; None for ever."""
+    if ttl is None:
+        return None
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise refuse(name, ttl, "seconds as a number, or a timedelta")
+    if not 0 <= seconds <= _LONGEST_TTL:
+        raise refuse(name, seconds, "0 or more seconds: 0 stores nothing, None keeps the answer for ever")
+    return float(seconds)
+
+
+def check_namespace(cache_namespace: object) -> str | None:
+    """Return a namespace, or None for the one without a name."""
+    if cache_namespace is None or (isinstance(cache_namespace, str) and cache_namespace):
+        return cache_namespace
+    raise refuse("cache_namespace", cache_namespace, "a text that is not empty, or leave it out")
+
+
+def check_hooks(hooks: object) -> Hooks:
+    """Return a set of hooks."""
+    if isinstance(hooks, Hooks):
+        return hooks
+    raise refuse("hooks", hooks, "an instructor.hooks.Hooks")
+
+
+def check_context(context: object) -> Mapping[str, object] | None:
+    """Return a context; None for an empty one."""
+    if context is None or isinstance(context, Mapping):
+        return cast("Mapping[str, object] | None", context or None)
+    raise refuse("context", context, "a dict of names and values")
+
+
+def check_strict(strict: object) -> bool:
+    """Return whether validation is strict, which is the default."""
+    if strict is None or isinstance(strict, bool):
+        return strict is not False
+    raise refuse("strict", strict, "True or False")
+
+
+def check_budget(token_budget: object) -> int | None:
+    """Return after how many tokens no further attempt is made; None for no limit."""
+    if token_budget is None:
+        return None
+    if isinstance(token_budget, int) and not isinstance(token_budget, bool) and token_budget > 0:
+        return token_budget
+    raise refuse("token_budget", token_budget, "a positive number of tokens, or leave it out")
+
+
+def check_max_seconds(max_seconds: object) -> float | None:
+    """Return how long a call may take in all; None for no limit."""
+    if max_seconds is None:
+        return None
+    if isinstance(max_seconds, (int, float)) and not isinstance(max_seconds, bool) and max_seconds > 0:
+        return float(max_seconds)
+    raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
+
+
+def check_detection(autodetect_images: object) -> bool:
+    """Return whether texts are looked at for media."""
+    if isinstance(autodetect_images, bool) or autodetect_images is None:
+        return bool(autodetect_images)
+    raise refuse("autodetect_images", autodetect_images, "True or False")
+
+
+def check_media_policy(media_policy: object) -> FetchPolicy:
+    """Return what may be fetched."""
+    if media_policy is None or isinstance(media_policy, FetchPolicy):
+        return media_policy or DEFAULT_POLICY
+    raise refuse("media_policy", media_policy, "an instructor.media.FetchPolicy")
+
+
+def check_model(model: object, default: str | None, provider: str) -> str:
+    """Return a model's name: the call's, or the client's where the call names none."""
+    name = default if model is None else model
+    if isinstance(name, str) and name:
+        return name
+    raise ArgumentError(
+        f"model is {describe_value(name)}, so {provider} cannot be asked. Pass model= to this call or to the factory."
+    )
+
+
+def check_defaults(defaults: Mapping[str, object]) -> Request:
+    """Return a copy of the keywords for every call, which later changes of the caller's own objects don't reach."""
+    check_names(defaults)
+    for name in _CALL_KEYWORDS:
+        if defaults.get(name):
+            raise ConfigurationError(f"{name}= belongs to a call of create(), not to the factory. Pass it there.")
+    check_context(defaults.get("context"))
+    check_strict(defaults.get("strict"))
+    check_budget(defaults.get("token_budget"))
+    check_media_policy(defaults.get("media_policy"))
+    if defaults.get("max_retries") is not None:
+        make_retry_policy(defaults["max_retries"])
+    check_max_seconds(defaults.get("max_seconds"))
+    check_timeout(defaults.get("timeout"))
+    return copy_values(defaults)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse a keyword of ours that is misspelt: it would be sent to the provider, and its value would be lost."""
+    for name in names:
+        meant = find_misspelt(name)
+        if meant is not None:
+            raise ArgumentError(f"There is no keyword {name}=. Did you mean {meant}=?")
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse a timeout that no SDK can use: a text, a truth value, a number that isn't above 0."""
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if isinstance(timeout, (str, bytes, bool)) or (is_number and not cast("float", timeout) > 0):
+        raise refuse("timeout", timeout, "seconds as a number above 0, such as 30")
+
+
+def check_pace(pace: object) -> Pace | None:
+    """Return what notes the pace of a stream; None for a stream at once."""
+    if pace is None:
+        return None
+    if pace != "recorded":
+        raise refuse("cache_pace", pace, '"recorded", or leave it out')
+    return Pace()
+
+
+def check_arguments(arguments: Request) -> Request:
+    """Return the arguments for the provider."""
+    check_names(arguments)
+    for name in _CLIENT_KEYWORDS:
+        if name in arguments:
+            raise ArgumentError(
+                f"{name}= belongs to the client, not to a call of create(). "
+                f'Pass it when you make the client: from_provider("vendor/model", {name}=...).'
+            )
+    if arguments.get("stream"):
+        raise ConfigurationError(
+            "create_with_completion() waits for the whole answer and takes no stream=True. Use create_partial() or "
+            "create_iterable(): once their stream is at its end, its attribute `completion` has the completion."
+        )
+    arguments.pop("stream", None)
+    return arguments
+
+
+def check_messages(messages: object, arguments: Request) -> Messages:
+    """Return a conversation, also one under the provider's own name: OpenAI's ``input``, Google's ``contents``."""
+    if messages is None and arguments.get("contents") is not None:
+        return []
+    if messages is None and "input" in arguments:
+        messages = arguments.pop("input")
+    if messages is None:
+        raise _missing_messages(arguments)
+    if isinstance(messages, str) and messages.strip():
+        return [{"role": "user", "content": messages}]
+    is_list = type(messages) is list  # as most are: abstract classes take long to say so
+    if not is_list and (isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence)):
+        raise refuse("messages", cast("object", messages), 'a list such as [{"role": "user", "content": "..."}]')
+    if not messages:
+        raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")
+    items = list(cast("Sequence[object]", messages))
+    return [_read_message(message, index) for index, message in enumerate(items)]
+
+
+def _missing_messages(arguments: Request) -> ArgumentError:
+    """The error for a call without a conversation, which may stand under another name."""
+    other = next((name for name in arguments if suggest_keyword(name) == "messages"), None)
+    found = f"There is no keyword {other}=, and messages" if other else "messages"
+    return ArgumentError(f'{found} is missing. Pass messages=[{{"role": "user", "content": "..."}}].')
+
+
+def _read_message(message: object, index: int) -> Any:
+    """Return a message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
+    if type(message) is dict and "role" in message:  # most are
+        return cast("dict[str, object]", message)
+    if isinstance(message, Mapping):
+        members = cast("Mapping[str, object]", message)
+        if "role" in message or "type" in message or "parts" in message:
+            return members
+        raise ArgumentError(f"messages[{index}] has no role, such as 'user'. Give it one. It has: {list(members)}.")
+    from pydantic import BaseModel
+
+    if not isinstance(message, BaseModel):
+        raise refuse(f"messages[{index}]", message, 'a dict such as {"role": "user", "content": "..."}')
+    return message if "parts" in type(message).model_fields else message.model_dump(exclude_none=True, by_alias=True)

@@ -1,0 +1,117 @@
+"""The two drivers for flows that hand out values before they end, as a generator and an asynchronous one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+
+from instructor.cache.flight import Lease, running_loop
+from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async, send
+from instructor.engine.effects import Effect, Flow, Next, Open, Show
+from instructor.engine.open_stream import OpenStream
+from instructor.exceptions import ConfigurationError
+from instructor.messages import Value
+
+
+def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Value, None, None]:
+    """Run a flow in whatever thread asks for its next value.
+
+    A caller that leaves early closes the generator, and with it the flow and the connection: the answer isn't whole,
+    so nothing is stored, and one of those who wait for it leads next.
+    """
+    leases: list[Lease[Value]] = []
+    streams: list[OpenStream] = []
+    try:
+        effect = next(flow)
+        while True:
+            if isinstance(effect, Show):
+                rest(leases)
+                yield effect.value
+                resume(leases)
+                effect = flow.send(None)
+                continue
+            try:
+                result = _perform(effect, sender, leases, streams)
+            except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration:
+        return
+    except Exception as error:
+        end(leases, error)
+        raise
+    finally:
+        flow.close()
+        end(leases)
+        for stream in streams:
+            stream.close()
+
+
+async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator[Value, None]:
+    """As `drive_stream`, in whatever task asks for the next value."""
+    if running_loop() is None:
+        flow.close()
+        raise ConfigurationError(NO_LOOP)
+    leases: list[Lease[Value]] = []
+    streams: list[OpenStream] = []
+    try:
+        effect = next(flow)
+        while True:
+            if isinstance(effect, Show):
+                rest(leases)
+                yield effect.value
+                resume(leases)
+                effect = flow.send(None)
+                continue
+            try:
+                result = await _perform_async(effect, sender, leases, streams)
+            except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration:
+        return
+    except Exception as error:
+        end(leases, error)
+        raise
+    finally:
+        flow.close()
+        end(leases)
+        for stream in streams:
+            await stream.close_async()
+
+
+def rest(leases: list[Lease[Value]]) -> None:
+    """Note that the flights led here go on only when the caller asks for the next value."""
+    for lease in leases:
+        lease.flight.rest()
+
+
+def resume(leases: list[Lease[Value]]) -> None:
+    """Note that they go on."""
+    for lease in leases:
+        lease.flight.resume()
+
+
+def _perform(effect: Effect, sender: Sender, leases: list[Lease[Value]], streams: list[OpenStream]) -> Value:
+    if isinstance(effect, Next):
+        return effect.stream.next()
+    if isinstance(effect, Open):
+        while streams:  # that of an attempt that failed
+            streams.pop().close()
+        streams.append(OpenStream(send(effect, sender)))
+        return streams[-1]
+    return perform(effect, sender, leases)
+
+
+async def _perform_async(
+    effect: Effect, sender: Sender, leases: list[Lease[Value]], streams: list[OpenStream]
+) -> Value:
+    if isinstance(effect, Next):
+        return await effect.stream.next_async()
+    if isinstance(effect, Open):
+        while streams:
+            await streams.pop().close_async()
+        streams.append(OpenStream(await send(effect, sender)))
+        return streams[-1]
+    return await perform_async(effect, sender, leases)

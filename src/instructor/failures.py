@@ -1,0 +1,115 @@
+"""What a failed request says: whether it may succeed later, when, and what the caller can do about it.
+
+The SDKs' errors are distinguished by what they carry, so that no SDK is imported: openai and anthropic have a
+``status_code``, google-genai a ``code``, and errors of the connection have one of a few base classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+from instructor.exceptions import AsyncValidationError, ResponseParsingError
+
+_NOT_REACHED = {"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "ServerTimeoutError"}
+"""Base classes of the errors of openai, anthropic, httpx, aiohttp and Python for a request that got no answer."""
+_PASSING = {408, 409, 429}
+"""Statuses below 500 that another request may not meet; the SDKs go by the same list."""
+_SERVER_ERROR = 500
+_SPENT = "insufficient_quota"
+"""The code of a 429 that no waiting mends."""
+_UNKNOWN_KEY = {401, 403}
+_TIMES_OUT = ("Timeout", "timed out")
+
+
+def is_invalid_answer(error: Exception) -> bool:
+    """Whether the model can mend the error when it is shown it, unlike an error of the network or a refusal."""
+    from pydantic import ValidationError
+
+    return isinstance(error, (ValidationError, ResponseParsingError, AsyncValidationError))
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that a provider answered with; None for another error."""
+    members = (getattr(error, name, None) for name in ("status_code", "code"))
+    return next((value for value in members if type(value) is int), None)
+
+
+def is_unreached(error: BaseException) -> bool:
+    """Whether no answer came: the connection was refused, broke, or took too long."""
+    return not {kind.__name__ for kind in type(error).__mro__}.isdisjoint(_NOT_REACHED)
+
+
+def may_recover(error: BaseException) -> bool:
+    """Whether the same request may succeed later."""
+    status = status_of(error)
+    if status is None:
+        return is_unreached(error)
+    wanted = _headers_of(error).get("x-should-retry")
+    if wanted in ("true", "false"):
+        return wanted == "true"
+    return (status in _PASSING or status >= _SERVER_ERROR) and getattr(error, "code", None) != _SPENT
+
+
+def seconds_asked(error: BaseException, now: float) -> float | None:
+    """Read how long a provider wants the next request to wait, from `now` in Unix time: ``Retry-After`` in seconds, or a date."""
+    headers = _headers_of(error)
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        with suppress(ValueError):
+            seconds = float(headers.get(name, "")) / unit
+            return seconds if 0 <= seconds < float("inf") else None
+    from datetime import UTC
+    from email.utils import parsedate_to_datetime
+
+    with suppress(ValueError, OverflowError):
+        moment = parsedate_to_datetime(headers.get("retry-after", ""))
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+    return None
+
+
+def advise(error: BaseException, key_variables: Sequence[str]) -> str:
+    """Say what to do about a failed request, for the end of a message; empty where nothing is known."""
+    status = status_of(error)
+    if status in _UNKNOWN_KEY or (status == 400 and "API key" in str(error)):  # noqa: PLR2004 - Google's status for it
+        names = " or ".join(key_variables)
+        return f" Check the key: api_key=, or the environment variable {names}." if names else " Check the key."
+    if status is not None or not is_unreached(error):
+        return ""
+    cause = list(_causes(error))[-1]
+    url = _url_of(error)
+    if any(sign in type(found).__name__ or sign in str(found) for found in _causes(error) for sign in _TIMES_OUT):
+        return f" {url or 'The provider'} did not answer in time. Pass a longer timeout=, or try again later."
+    is_refused = any(isinstance(found, ConnectionRefusedError) for found in _causes(error))
+    why = "the connection was refused" if is_refused else str(cause) or type(cause).__name__
+    return f" Nothing answers at {url or 'the provider'}: {why}. Check base_url= and the network."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, the root last."""
+    found: BaseException | None = error
+    seen: set[int] = set()
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _url_of(error: BaseException) -> str:
+    """The URL that was asked, without its query and without a password, which may both hold a key."""
+    for found in _causes(error):
+        from urllib.parse import urlsplit
+
+        with suppress(RuntimeError, AttributeError, ValueError):  # httpx raises for an error without a request
+            request: Any = getattr(found, "request")  # noqa: B009 - an attribute of the SDKs' errors
+            parts = urlsplit(str(request.url))
+            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return ""
+
+
+def _headers_of(error: BaseException) -> Mapping[str, str]:
+    headers: object = getattr(getattr(error, "response", None), "headers", None)
+    if not isinstance(headers, Mapping):
+        return {}
+    pairs = cast("Mapping[object, object]", headers).items()
+    return {str(name).lower(): str(value) for name, value in pairs}

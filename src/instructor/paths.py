@@ -1,0 +1,82 @@
+"""The paths of one client: where its answers are kept."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from instructor import checks as check
+from instructor.cache.store import BaseCache
+from instructor.engine.client_stats import ClientStats
+from instructor.engine.fast_path import Place, Reading
+from instructor.engine.path import CachePath, make_path
+from instructor.locks import make_lock
+
+_MOST_PATHS = 8
+"""Stores passed with ``cache=`` to single calls that a client remembers."""
+
+
+class Paths:
+    """The paths of one client: its own, and those of the latest stores passed to single calls.
+
+    A program may pass a new store to each call, so only a few are remembered; the counts of the others are kept.
+    """
+
+    def __init__(self, stats: ClientStats, asynchronous: bool) -> None:
+        self._stats = stats
+        self._asynchronous = asynchronous
+        self._lock = make_lock()
+        self._own: CachePath | None = None
+        self._known: dict[int, CachePath] = {}
+        self._places: dict[int, Place | None] = {}
+
+    def make_own(self, store: BaseCache) -> CachePath:
+        """Make the client's own path."""
+        self._own = self._add(store)
+        return self._own
+
+    def find(self, cache: object) -> CachePath | None:
+        """The path of what was passed as ``cache=``; None for None."""
+        path = self._known.get(id(cache))
+        if path is not None:
+            return path
+        store = check.check_cache(cache)
+        return None if store is None else self._add(store)
+
+    def find_place(self, cache: object) -> Place | None:
+        """The first store of what `find` finds, as the fast path reads it."""
+        return self._places.get(id(cache)) or place_of(self._asynchronous, self.find(cache))
+
+    def _add(self, store: BaseCache) -> CachePath:
+        """Make the path of a store. It holds the store, so that its address stays its own."""
+        with self._lock:
+            path = self._known.get(id(store))
+            if path is None:
+                path = self._known[id(store)] = make_path(store)
+                self._places[id(store)] = place_of(self._asynchronous, path)
+                for tier in path.tiers:
+                    self._stats.attach(tier.hits)
+            if len(self._known) > _MOST_PATHS:
+                oldest = next(name for name, known in self._known.items() if known is not self._own)
+                del self._places[oldest]
+                self._forget(self._known.pop(oldest))
+            return path
+
+    def _forget(self, path: CachePath) -> None:
+        for tier in path.tiers:
+            self._stats.detach(tier.hits)
+            tier.handle.detach(tier.hits)
+
+    def close(self) -> None:
+        """Let the stores go on without this client; they keep its hits."""
+        for path in self._known.values():
+            self._forget(path)
+
+
+def place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
+    """The first store of a path, as the fast path reads it; None for no path."""
+    if path is None:
+        return None
+    tier = path.tiers[0]
+    find_later = tier.find_later if asynchronous else None
+    find = tier.find_now if find_later is None else partial(Reading, find_later)
+    return Place(find, tier.hits, type(tier.handle.store).__name__)

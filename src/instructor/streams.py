@@ -1,0 +1,193 @@
+"""What the streaming methods return, and how they read what they were asked for."""
+
+from __future__ import annotations
+
+import collections.abc
+import typing
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
+
+from instructor.engine.call import Call
+from instructor.engine.drive import Sender
+from instructor.engine.drive_stream import drive_stream, drive_stream_async
+from instructor.engine.question import stream_answer
+from instructor.engine.showing import Calls, InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
+from instructor.exceptions import ConfigurationError
+from instructor.messages import Completion, ResponseModel, Value
+from instructor.streaming.partial import shape_of, whole_of
+from instructor.usage import Usage
+
+if typing.TYPE_CHECKING:
+    from instructor.engine.response_type import ResponseType
+
+T = TypeVar("T")
+
+
+class _Opened:
+    """What both streams know of their answer once they are over."""
+
+    _outcome: Outcome
+
+    @property
+    def completion(self) -> Completion:
+        """The SDK's completion, put together of its chunks, or made again from the cache; None before the end."""
+        return self._outcome.load()
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens that this stream cost; zeros for one from the cache, and before the end."""
+        return self._outcome.usage
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the answer came from the cache, or was shared with an identical call that was under way."""
+        return self._outcome.is_cached
+
+    @property
+    def invalid(self) -> list[InvalidItem]:
+        """The items that did not validate, with ``on_invalid="collect"``."""
+        return self._outcome.invalid
+
+
+class Stream(_Opened, Generator[T, None, None], Generic[T]):
+    """The values of an answer while it comes. Returned by `Instructor.create_partial` and `create_iterable`.
+
+    Nothing is asked before the first value is. It is a generator, and a context manager: leaving it early ends the
+    connection, and nothing is stored then.
+
+    Example:
+        >>> client = instructor.from_provider("offline/demo")
+        >>> messages = [{"role": "user", "content": "Anna is 25."}]
+        >>> with client.create_partial(response_model=User, messages=messages) as stream:
+        ...     users = [user for user in stream]
+        >>> users[-1]
+        User(name='Anna', age=25)
+    """
+
+    def __init__(self, call: Call[Value], sender: Sender) -> None:
+        self._outcome = outcome_of(call)
+        self._values: Generator[T, None, None] = drive_stream(stream_answer(call), sender)
+
+    def send(self, value: None, /) -> T:
+        """Return the next value, as any generator."""
+        return self._values.send(value)
+
+    def throw(self, *details: Any) -> T:
+        """Raise an error where the stream waits, as any generator; it ends the stream."""
+        return self._values.throw(*details)
+
+    def close(self) -> None:
+        """End the connection. After the last value there is nothing to end."""
+        self._values.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
+    """`Stream` for asyncio: ``async for`` takes its values, and ``async with`` closes it.
+
+    Awaiting it returns itself, because methods of 1.x that return a stream are awaited at times.
+    """
+
+    def __init__(self, call: Call[Value], sender: Sender) -> None:
+        self._outcome = outcome_of(call)
+        self._values: AsyncGenerator[T, None] = drive_stream_async(stream_answer(call), sender)
+
+    async def asend(self, value: None, /) -> T:
+        """Return the next value, as any asynchronous generator."""
+        return await self._values.asend(value)
+
+    async def athrow(self, *details: Any) -> T:
+        """Raise an error where the stream waits, as any asynchronous generator; it ends the stream."""
+        return await self._values.athrow(*details)
+
+    async def aclose(self) -> None:
+        """End the connection."""
+        await self._values.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from ()
+        return self
+
+
+def outcome_of(call: Call[Value]) -> Outcome:
+    """What becomes known of a streamed call."""
+    return Outcome() if call.showing is None else call.showing.outcome
+
+
+class Wanted(NamedTuple):
+    """What a stream was asked for.
+
+    Attributes:
+        response_model: The response model of the whole answer.
+        show: Makes what hands it out, of how the whole answer becomes a value, whether validation is strict, and its
+            context.
+    """
+
+    response_model: ResponseModel
+    show: Callable[[ResponseType | None, bool, Mapping[str, Any] | None], Showing]
+
+
+def want_partial(response_model: ResponseModel) -> Wanted:
+    """Read what `create_partial` was asked for: a type, or ``Partial[...]`` of it."""
+    from instructor.engine.response_type import ParallelType, WrappedType, make_response_type
+
+    model = whole_of(response_model)
+    if model is None:
+        raise ConfigurationError("create_partial needs a response_model. Pass the class of the answer.")
+    is_wrapped = isinstance(make_response_type(model), WrappedType)
+
+    def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
+        del strict, context  # partial objects are not validated
+        if isinstance(whole, ParallelType):
+            raise ConfigurationError("In Mode.PARALLEL_TOOLS calls are shown whole. Use create_iterable.")
+        return Partials(shape_of(model), is_wrapped=is_wrapped)
+
+    return Wanted(model, show)
+
+
+def want_items(response_model: ResponseModel, on_invalid: object) -> Wanted:
+    """Read what `create_iterable` was asked for: the type of an item, or ``Iterable[...]`` of it."""
+    from instructor.engine.response_type import ParallelType, item_validator
+
+    item = item_of(response_model) or response_model
+    if item is None:
+        raise ConfigurationError("create_iterable needs a response_model. Pass the class of one item.")
+    validate = item_validator(item)
+
+    def show(calls: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
+        choice = cast("OnInvalid", on_invalid or "raise")
+        if isinstance(calls, ParallelType):
+            return Calls(lambda part: calls.parse_call(part, strict, context)[0], choice)
+        return Items(lambda part: validate(part.text, strict, context), choice)
+
+    whole: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
+    return Wanted(whole, show)
+
+
+def want_stream(response_model: ResponseModel, on_invalid: object) -> Wanted:
+    """Read what ``create(stream=True)`` was asked for: items for a list or an iterable, else partial objects."""
+    return want_partial(response_model) if item_of(response_model) is None else want_items(response_model, on_invalid)
+
+
+def item_of(response_model: ResponseModel) -> ResponseModel:
+    """The type of an item of ``Iterable[...]`` or ``list[...]``; None for any other type."""
+    origin: Any = typing.get_origin(response_model)
+    if origin not in (collections.abc.Iterable, collections.abc.AsyncIterable, list):
+        return None
+    return next(iter(typing.get_args(response_model)), None)

@@ -1,0 +1,62 @@
+"""The factories of 1.x that bear a vendor's name. `from_provider` does the same for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from instructor.client import AsyncInstructor, Instructor
+from instructor.exceptions import ConfigurationError
+from instructor.factory import from_provider
+from instructor.mode import Mode
+from instructor.providers.callables import is_async, method_of
+
+AnyClient = Instructor | AsyncInstructor
+Factory = Callable[..., Any]
+"""``from_groq(client, mode=None, model=None, async_client=False, **kwargs)``"""
+
+
+def _factory(vendor: str) -> Factory:
+    def make(
+        client: Any, mode: Mode | str | None = None, model: str | None = None, async_client: bool = False, **kwargs: Any
+    ) -> AnyClient:
+        if isinstance(client, str):
+            return from_provider(f"{vendor}/{client}", async_client, mode=mode, **kwargs)
+        method = method_of(client)
+        kind = AsyncInstructor if async_client or is_async(method) else Instructor
+        return kind(client, method, mode, vendor, model=model, **kwargs)
+
+    return _named(make, vendor, f"Make a client from {vendor}'s SDK, or another whose method is like OpenAI's.")
+
+
+def _refusal(vendor: str, instead: str) -> Factory:
+    def refuse(*args: object, **kwargs: object) -> AnyClient:
+        del args, kwargs
+        raise ConfigurationError(f"from_{vendor}() is not here yet. Use {instead}.")
+
+    return _named(refuse, vendor, f"Not here yet. Use {instead}.")
+
+
+def _named(function: Factory, vendor: str, purpose: str) -> Factory:
+    function.__name__ = function.__qualname__ = f"from_{vendor}"
+    function.__doc__ = purpose
+    return function
+
+
+from_cerebras = _factory("cerebras")
+from_databricks = _factory("databricks")
+from_deepseek = _factory("deepseek")
+from_fireworks = _factory("fireworks")
+from_groq = _factory("groq")
+from_openrouter = _factory("openrouter")
+from_perplexity = _factory("perplexity")
+from_together = _factory("together")
+
+from_anyscale = _refusal("anyscale", "from_openai(client) with a client of the service's successor")
+from_bedrock = _refusal("bedrock", "from_anthropic(anthropic.AnthropicBedrock()) for Claude")
+from_cohere = _refusal("cohere", 'from_provider("cohere/model")')
+from_gemini = _refusal("gemini", 'from_provider("google/model"), or from_genai(client) with the SDK google-genai')
+from_mistral = _refusal("mistral", 'from_provider("mistral/model")')
+from_vertexai = _refusal("vertexai", 'from_provider("vertexai/model"), or from_genai(client) with the SDK google-genai')
+from_writer = _refusal("writer", "from_openai(client) with the service's base URL")
+from_xai = _refusal("xai", 'from_provider("xai/model")')

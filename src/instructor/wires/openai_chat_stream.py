@@ -1,0 +1,145 @@
+"""The chunks of OpenAI's chat completions: ``chat.completion.chunk``, as ``openai.types.chat`` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from instructor.messages import Request
+from instructor.wires.folding import TEXT, Assembled, Delta, Streaming, ended_early, look_into, merge, plain, settle
+from instructor.wires.spec import ToolSpec
+from instructor.wires.text import as_list, dump_arguments, get_path, get_text, read_text
+
+_LOST = frozenset({"object", "obfuscation"})
+"""Members of a chunk that are none of the answer: its type, and what hides the length of its text."""
+
+
+_PIECE = frozenset({"name", "arguments"})
+
+
+class ChatFold:
+    """A `Fold` of chat completions. Choices beyond the first are kept, and only the first is the answer."""
+
+    def __init__(self, request: Request | None = None, specs: Sequence[ToolSpec] = ()) -> None:
+        del request, specs  # chunks say all that is needed
+        self._head: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+        self._calls: dict[int, _Calls] = {}
+
+    def add(self, chunk: Any) -> list[Delta]:
+        """Take a chunk. Azure's first and the last, which counts tokens, have no choices."""
+        deltas: list[Delta] = []
+        for name, value in look_into(chunk).items():
+            if name == "choices":
+                for choice in as_list(value):
+                    deltas += self._add_choice(choice)
+            elif value is not None and name not in _LOST:
+                self._head[name] = value or self._head.get(name, value)
+        return deltas
+
+    def _add_choice(self, choice: Any) -> list[Delta]:
+        members = look_into(choice)
+        index = members.get("index") or 0
+        known = self._choices.get(index)
+        if known is None:
+            known = self._choices[index] = {"index": index, "finish_reason": None, "message": {}}
+        deltas: list[Delta] = []
+        for name, value in members.items():
+            if value is None or name == "index":
+                continue
+            if name == "delta":
+                deltas = self._add_delta(index, known["message"], value)
+            elif name == "logprobs":
+                merge(known, {name: value})
+            else:
+                known[name] = plain(value) or known.get(name)
+        return deltas if index == 0 else []
+
+    def _add_delta(self, index: int, message: dict[str, Any], delta: Any) -> list[Delta]:
+        deltas: list[Delta] = []
+        for name, value in look_into(delta).items():
+            if value is None:
+                continue
+            if name == "tool_calls":
+                calls = self._calls.get(index) or self._calls.setdefault(index, _Calls())
+                deltas += map(calls.add, as_list(value))
+            elif name == "content":
+                text = read_text(value)
+                merge(message, {"content": text})
+                if text:
+                    deltas.append(Delta(TEXT, "", text))
+            else:
+                merge(message, {name: value})
+        return deltas
+
+    def finish(self) -> Assembled:
+        """Put the ``ChatCompletion`` together."""
+        first = self._choices.get(0)
+        if first is None or not first["finish_reason"]:
+            raise ended_early("openai_chat", get_text(self._head.get("error"), "message"))
+        choices = [self._complete(index, choice) for index, choice in sorted(self._choices.items())]
+        body: dict[str, Any] = {}
+        merge(body, {"usage": get_path(self._head.get("x_groq"), "usage"), **self._head})
+        return Assembled("ChatCompletion", {**settle(body), "object": "chat.completion", "choices": settle(choices)})
+
+    def _complete(self, index: int, choice: dict[str, Any]) -> dict[str, Any]:
+        message = {"role": "assistant", "content": None, **choice["message"]}
+        if index in self._calls:
+            # Beside tool calls, an empty text stands for none, as in an answer that isn't streamed.
+            message |= {"content": message["content"] or None, "tool_calls": self._calls[index].settle()}
+        return {**choice, "message": message}
+
+
+class _Calls:
+    """The tool calls of one choice. Their index, or their id where there is none, tells them apart."""
+
+    def __init__(self) -> None:
+        self._calls: list[dict[str, Any]] = []
+        self._texts: list[list[str]] = []
+        self._places: dict[Any, int] = {}
+
+    def add(self, delta: Any) -> Delta:
+        """Take a piece of a call."""
+        members = look_into(delta)
+        function = look_into(members.get("function") or {})
+        index, identity, name = members.get("index"), members.get("id") or "", function.get("name") or ""
+        at = self._find(index, identity, name)
+        others = {name: value for name, value in members.items() if value and name not in ("index", "function")}
+        if others or name or not function.keys() <= _PIECE:  # more than another piece of the arguments
+            parts = {name: value for name, value in function.items() if name != "arguments"}
+            merge(self._calls[at], {**others, "function": parts})
+        text = dump_arguments(function.get("arguments") or "")
+        self._texts[at].append(text)
+        return Delta(at, name or get_text(self._calls[at], "function", "name"), text)
+
+    def settle(self) -> list[dict[str, Any]]:
+        """The calls, as they come in an answer in one piece."""
+        calls: list[dict[str, Any]] = settle(self._calls)
+        for call, pieces in zip(calls, self._texts, strict=True):
+            call["function"] = {**call.get("function", {}), "arguments": "".join(pieces)}
+        return calls
+
+    def _find(self, index: int | None, identity: str, name: str) -> int:
+        """Find the call, or begin one. Some vendors count calls from 1, some number none, some number all alike."""
+        at = self._places.get(identity if index is None and identity else index)
+        if at is not None and not identity and not name:
+            self._places[None] = at
+            return at
+        if at is None or self._is_another(self._calls[at], index, identity, name):
+            at = len(self._calls)
+            self._calls.append({"type": "function"})
+            self._texts.append([])
+        self._places |= {index: at, None: at} | ({identity: at} if identity else {})
+        return at
+
+    def _is_another(self, call: dict[str, Any], index: int | None, identity: str, name: str) -> bool:
+        """Whether a piece that has the place of a call is the beginning of another one."""
+        known = get_text(call, "id")
+        if identity:
+            return bool(name and known) and identity != known
+        return index is None and name != get_text(call, "function", "name")
+
+
+CHAT_STREAMING = Streaming(
+    "chat.completions.create", {"stream": True, "stream_options": {"include_usage": True}}, ChatFold
+)

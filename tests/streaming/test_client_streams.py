@@ -1,0 +1,163 @@
+"""Streams of the clients: what is handed out, kept and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, field_validator
+
+from instructor import AsyncInstructor, AutoCache, Instructor, Mode, Partial
+from instructor.exceptions import ConfigurationError, InstructorRetryException
+from instructor.testing import ScriptedAdapter
+from instructor.wires.openai_chat import OPENAI_CHAT
+
+MESSAGES = [{"role": "user", "content": "Who?"}]
+
+
+class User(BaseModel):
+    name: str
+    age: int = 18
+
+    @field_validator("age")
+    @classmethod
+    def _is_human(cls, age: int) -> int:
+        if age > 150:
+            raise ValueError("nobody is so old")
+        return age
+
+
+ANNA = {"name": "Anna Maria Luisa", "age": 25}
+
+
+def make(*replies: Any, kind: Any = Instructor, cache: Any = None) -> tuple[Any, ScriptedAdapter]:
+    adapter = ScriptedAdapter(list(replies), asynchronous=kind is AsyncInstructor)
+    return kind(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=cache), adapter
+
+
+def test_objects_grow_and_the_last_is_the_validated_one() -> None:
+    client, _ = make(ANNA)
+    shown = list(client.create_partial(User, MESSAGES))
+    assert type(shown[0]) is Partial[User]
+    assert (shown[0].name, shown[0].age) == (None, None)  # not 18, which nobody has answered
+    names = [user.name for user in shown if user.name]
+    assert names[0] == "Ann"
+    assert all("Anna Maria Luisa".startswith(name) for name in names)
+    assert shown[-1] == User(name="Anna Maria Luisa", age=25)
+    assert type(shown[-1]) is User
+
+
+def test_a_stream_and_a_plain_call_share_one_entry() -> None:
+    client, adapter = make(ANNA, cache=AutoCache())
+    with client.create_partial(User, MESSAGES) as stream:
+        live = list(stream)
+    assert not stream.is_cached
+    assert client.create(User, MESSAGES) == live[-1]
+    with client.create(Partial[User], MESSAGES, stream=True) as again:
+        assert list(again) == live
+    assert again.is_cached
+    assert again.completion.model_dump() == stream.completion.model_dump()
+    assert len(adapter.requests) == 1
+
+
+def test_an_answer_in_one_piece_is_replayed_field_by_field() -> None:
+    client, _ = make(ANNA, cache=AutoCache())
+    whole = client.create(User, MESSAGES)
+    shown = list(client.create_partial(User, MESSAGES))
+    assert [(user.name, user.age) for user in shown] == [
+        (None, None),
+        ("Anna Maria Luisa", None),
+        ("Anna Maria Luisa", 25),
+        ("Anna Maria Luisa", 25),
+    ]
+    assert shown[-1] == whole
+
+
+def test_items_come_one_by_one_and_are_shared_with_the_plain_call() -> None:
+    users = [{"name": f"U{number}", "age": number} for number in range(5)]
+    client, adapter = make({"content": users}, cache=AutoCache())
+    live = list(client.create(Iterable[User], MESSAGES, stream=True))
+    assert live == [User(**user) for user in users]
+    assert list(client.create_iterable(User, MESSAGES)) == client.create(list[User], MESSAGES) == live
+    assert len(adapter.requests) == 1
+
+
+@pytest.mark.parametrize(("on_invalid", "kept"), [("skip", 0), ("collect", 1)])
+def test_an_invalid_item_can_be_left_out_and_the_stream_is_not_stored(on_invalid: Any, kept: int) -> None:
+    users = [{"name": "A"}, {"name": "B", "age": 999}, {"name": "C"}]
+    client, adapter = make({"content": users}, {"content": users}, cache=AutoCache())
+    with client.create_iterable(User, MESSAGES, on_invalid=on_invalid) as stream:
+        assert [user.name for user in stream] == ["A", "C"]
+    assert len(stream.invalid) == kept
+    list(client.create_iterable(User, MESSAGES, on_invalid=on_invalid))
+    assert len(adapter.requests) == 2
+
+
+def test_an_invalid_item_after_others_ends_the_stream_without_a_retry() -> None:
+    client, adapter = make({"content": [{"name": "A"}, {"name": "B", "age": 999}]}, {"content": []})
+    stream = client.create_iterable(User, MESSAGES)
+    assert next(stream).name == "A"
+    with pytest.raises(InstructorRetryException, match="nobody is so old"):
+        next(stream)
+    assert len(adapter.requests) == 1
+
+
+def test_an_invalid_first_item_is_asked_for_again() -> None:
+    client, adapter = make({"content": [{"name": "B", "age": 999}]}, {"content": [{"name": "A"}]})
+    assert [user.name for user in client.create_iterable(User, MESSAGES)] == ["A"]
+    assert len(adapter.requests) == 2
+
+
+def test_a_stream_that_is_left_early_is_closed_and_stores_nothing() -> None:
+    cache = AutoCache()
+    client, adapter = make(ANNA, ANNA, cache=cache)
+    with client.create_partial(User, MESSAGES) as stream:
+        next(stream)
+    assert cache.stats().writes == 0
+    assert client.create(User, MESSAGES).name == "Anna Maria Luisa"
+    assert len(adapter.requests) == 2
+
+
+async def test_tasks_stream_alike() -> None:
+    client, adapter = make(ANNA, kind=AsyncInstructor, cache=AutoCache())
+    live = [user async for user in client.create_partial(User, MESSAGES)]
+    again = [user async for user in await client.create(User, MESSAGES, stream=True)]
+    assert live == again
+    assert live[-1] == await client.create(User, MESSAGES)
+    assert len(adapter.requests) == 1
+
+
+def test_a_wire_that_does_not_stream_is_named_before_anything_is_sent() -> None:
+    class Plain:
+        """A wire of somebody else's, made before there were streams."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "streaming":
+                raise AttributeError(name)
+            return getattr(OPENAI_CHAT, name)
+
+    adapter = ScriptedAdapter([ANNA, ANNA])
+    client: Any = Instructor(adapter, wires={Mode.TOOLS: Plain()}, mode=Mode.TOOLS, model="m")  # type: ignore[dict-item]
+    with pytest.raises(ConfigurationError, match="Answers of scripted can't be streamed"):
+        list(client.create_partial(User, MESSAGES))
+    assert adapter.requests == []
+    assert client.create(User, MESSAGES).age == 25
+
+
+def test_a_stream_that_breaks_is_an_error_of_the_request_and_not_of_the_answer() -> None:
+    def broken(request: Any) -> Any:
+        raise ConnectionResetError("gone")
+
+    class Breaking(ScriptedAdapter):
+        def send(self, operation: str, request: Any) -> Any:
+            chunks = super().send(operation, request)
+            return (broken(request) if number == 3 else chunk for number, chunk in enumerate(chunks))
+
+    client: Any = Instructor(Breaking([ANNA]), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m")
+    told: list[str] = []
+    client.on("completion:error", lambda error: told.append(f"request: {error}"))
+    client.on("parse:error", lambda error: told.append(f"answer: {error}"))
+    with pytest.raises(InstructorRetryException, match="gone"):
+        list(client.create_partial(User, MESSAGES))
+    assert told == ["request: gone"]
