@@ -464,7 +464,8 @@ class RepeatingServer(socketserver.StreamRequestHandler):
 
 
 @pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("async_client", [False, True])
+# An older asynchronous redis-py gives the connection up after each such answer, and so has no hits to count.
+@pytest.mark.parametrize("async_client", [False, pytest.param(True, marks=pytest.mark.newest_sdks)])
 async def test_a_repeated_answer_of_the_server_never_becomes_a_foreign_one(
     async_client: bool, late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

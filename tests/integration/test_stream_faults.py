@@ -76,7 +76,13 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("model", "mode"), WIRES, ids=str)
+# Older versions of google-genai end the stream in place of an error in its middle.
+TELLING_WIRES = [
+    pytest.param(*row, marks=pytest.mark.newest_sdks) if row[0].startswith("google") else row for row in WIRES
+]
+
+
+@pytest.mark.parametrize(("model", "mode"), TELLING_WIRES, ids=str)
 async def test_an_error_in_the_middle_is_told(stream_server: StreamServer, model: str, mode: Mode) -> None:
     pieces = script_of(model, mode, answer_of(model, mode, JASON))
     error = await fail(stream_server, model, mode, [pieces[0], encode(FAULTS[wire_of(model, mode)])])

@@ -56,6 +56,7 @@ def test_counts_and_lists_are_added_up() -> None:
     assert body["candidates"][0]["citation_metadata"] == {"citations": [{"uri": "a"}, {"uri": "b"}]}
 
 
+@pytest.mark.newest_sdks
 def test_a_call_in_pieces_is_written_as_it_comes() -> None:
     def call(*pieces: Any, goes_on: bool = True, **members: Any) -> Any:
         return chunk({"function_call": {"partial_args": list(pieces), "will_continue": goes_on, **members}})
