@@ -94,3 +94,8 @@ def test_hooks_are_found_where_upstream_has_them(name: str):
     ours = getattr(importlib.import_module("instructor.hooks"), name)
     assert getattr(importlib.import_module("instructor.core.hooks"), name) is ours
     assert getattr(importlib.import_module("instructor.core"), name) is ours
+
+
+def test_a_client_of_one_vendor_loads_no_wire_of_another():
+    loaded = modules_after("from instructor import from_provider; client = from_provider('openai/m')")
+    assert not {name for name in loaded if name.startswith("instructor.wires.anthropic")}

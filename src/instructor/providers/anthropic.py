@@ -32,7 +32,6 @@ from instructor.providers.sdk_adapter import (
     settle_platform,
 )
 from instructor.providers.table import Vendor, find_vendor
-from instructor.wires.anthropic import BODY_ONLY
 from instructor.wires.members import write_object
 
 CLIENTS = (
@@ -97,6 +96,8 @@ class AnthropicAdapter(SdkAdapter):
 
 
 def _choose_version(client: Any, request: Request) -> Request:
+    from instructor.wires.anthropic import BODY_ONLY  # here, so that clients of other vendors don't load this wire
+
     if BODY_ONLY.isdisjoint(request.get("extra_body") or ()):
         return request
     # In lower case, because older SDKs send a header in two spellings twice.
