@@ -39,7 +39,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "Provider": ("same", "members are also text; `GENAI`, `GEMINI` and `GENERATIVE_AI` are names of `GOOGLE`"),
     "apatch": ("same", "deprecated: `patch` takes asynchronous clients too"),
     "from_anyscale": (_OUT, _CALLED + "the service has ended"),
-    "from_bedrock": (_LATER, _CALLED + "use `from_anthropic(anthropic.AnthropicBedrock())` for Claude"),
+    "from_bedrock": (_BETTER, "also streams, and caches; clients of aiobotocore are awaited"),
     "from_cerebras": _VENDOR,
     "from_cohere": (_LATER, _CALLED + 'use `from_provider("cohere/model")`'),
     "from_fireworks": _VENDOR,

@@ -284,7 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
         refusal = owner.refuse(body)
         if refusal:
             self._reply(400, {"error": {"message": refusal, "type": "invalid_request_error", "code": 400}})
-        elif body.get("stream") or "streamGenerateContent" in self.path:
+        elif body.get("stream") or "stream" in self.path:
             self._stream(owner)
         else:
             self._reply(200, owner.plain)

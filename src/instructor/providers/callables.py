@@ -15,6 +15,7 @@ from instructor.providers import anthropic, genai, openai
 from instructor.providers.adapter import Adapter
 from instructor.providers.completions import Codec, DataCodec, construct_members, is_plain
 from instructor.providers.function_adapter import FunctionAdapter
+from instructor.providers.handover import package_of, wrap_client
 from instructor.providers.identity import read_client_url
 from instructor.providers.sdks import Wires, find_wires
 from instructor.providers.table import Vendor, find_vendor
@@ -54,7 +55,7 @@ class ShapedCodec:
 
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON."""
-        package, name = _package_of(completion), _class_of(completion).__name__
+        package, name = package_of(completion), _class_of(completion).__name__
         if isinstance(completion, dict) and is_plain(cast("object", completion)):
             return _DATA.dump(completion)
         codec = _CODECS.get(package)
@@ -90,10 +91,10 @@ def adapt(client: Any, create: Callable[..., Any] | None, provider: str, asynchr
     """
     if create is None and client is None:
         raise ClientError("There is neither client= nor create=. Pass an SDK's client, or a function like its method.")
-    wrap = None if create is not None else _WRAPPERS.get(_package_of(client))
+    wrapped = None if create is not None else _wrap(client, asynchronous)
     operation = ""
-    if wrap is not None:
-        vendor, adapter = wrap(client, asynchronous)
+    if wrapped is not None:
+        vendor, adapter = wrapped
     else:
         function = original_of(method_of(client) if create is None else create)
         operation = _OPERATIONS.get(type(getattr(function, "__self__", None)).__name__, _CHAT)
@@ -118,7 +119,7 @@ def adapt_callable(
         raise ConfigurationError(f"create= is a {type(function).__name__}; pass a function such as litellm.completion.")
     asynchronous = is_async(function) if asynchronous is None else asynchronous
     owner = getattr(getattr(function, "__self__", None), "_client", None)
-    package = _package_of(owner)
+    package = package_of(owner)
     vendor = find_vendor(provider or "openai")
     endpoint: Mapping[str, Any] = identify(function)
     streams: Codec | DataCodec = openai.CODEC
@@ -160,10 +161,6 @@ def is_async(function: Any) -> bool:
     return is_coroutine or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _package_of(client: Any) -> str:
-    return str(_class_of(client).__module__).partition(".")[0]
-
-
 def _class_of(value: object) -> type:
     return value.__class__  # a mock with a spec names the class that it stands for
 
@@ -177,6 +174,12 @@ def method_of(client: Any) -> Callable[..., Any]:
             "returns what that method does."
         )
     return cast("Callable[..., Any]", method)
+
+
+def _wrap(client: Any, asynchronous: bool) -> tuple[Vendor, Adapter] | None:
+    """Make the adapter over a client of an SDK that is known; None for one of any other."""
+    wrap = _WRAPPERS.get(package_of(client))
+    return wrap_client(client, asynchronous=asynchronous) if wrap is None else wrap(client, asynchronous)
 
 
 def _wrap_google(client: Any, asynchronous: bool) -> tuple[Vendor, Adapter]:

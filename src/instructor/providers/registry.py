@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace as replaced
 from typing import Any
 
 from instructor.describing import refuse
@@ -10,9 +11,10 @@ from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
 from instructor.providers.adapter import Adapter
 from instructor.providers.function_adapter import FunctionAdapter
+from instructor.providers.handover import Handover, WrapClient, add_handover
 from instructor.providers.identity import describe_endpoint, read_url
 from instructor.providers.sdks import SDKS, MakeAdapter, Sdk
-from instructor.providers.table import Vendor, add_vendor
+from instructor.providers.table import VENDORS, Vendor, add_vendor
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.wire import Wire
 
@@ -21,7 +23,9 @@ def register_provider(
     name: str,
     *,
     wires: Mapping[Mode, Wire],
-    make_adapter: MakeAdapter,
+    make_adapter: MakeAdapter | None = None,
+    wrap_client: WrapClient | None = None,
+    packages: Iterable[str] = (),
     options: Iterable[str] = (),
     aliases: Iterable[str] = (),
     key_variables: Iterable[str] = (),
@@ -43,7 +47,11 @@ def register_provider(
         wires: The wire of each mode, best mode first. `instructor.testing.WireContract` tests a wire.
         make_adapter: Called as ``make_adapter(vendor, asynchronous=, base_url=, api_key=, options=)`` for each client;
             returns an `Adapter`, such as a `FunctionAdapter`. It should import no SDK and need no key: the first
-            request may.
+            request may. None for a vendor that is asked through clients alone that a program hands over; its name may
+            then be that of a built-in vendor, which ``from_provider`` goes on finding.
+        wrap_client: Called as ``wrap_client(vendor, client, asynchronous=)`` with a client of the vendor's own SDK that a
+            program hands over, to ``Instructor(client)`` or `patch`; returns an `Adapter`. Default: no client is taken.
+        packages: The packages of that SDK, by which its clients are known: ``["acme_sdk"]``.
         options: Keywords of ``from_provider`` that are passed to `make_adapter` in ``options``. Every other keyword
             is a default for each call.
         aliases: Other names for the vendor.
@@ -74,8 +82,9 @@ def register_provider(
         >>> from_provider("acme/any").create(int, messages=[{"role": "user", "content": "Anna is 25."}])
         25
     """
-    _check_adapter(name, wires, make_adapter)
-    for argument, texts in {"options": options, "aliases": aliases, "key_variables": key_variables}.items():
+    _check_adapter(name, wires, make_adapter, wrap_client)
+    texts_by_name = {"options": options, "aliases": aliases, "key_variables": key_variables, "packages": packages}
+    for argument, texts in texts_by_name.items():
         if isinstance(texts, str):
             raise refuse(f"{argument}=", texts, "a list of names")
     own = Capabilities(tuple(wires)) if capabilities is None else capabilities
@@ -91,11 +100,25 @@ def register_provider(
         modes=tuple(wires),
         capabilities=own if callable(own) else lambda _: own,
     )
-    add_vendor(vendor, replace=replace)
+    if make_adapter is not None:
+        add_vendor(vendor, replace=replace)
+    else:
+        vendor = _describe_built_in(vendor, capabilities is None)
     SDKS[vendor.sdk] = Sdk(lambda: wires, _settle_address(make_adapter), frozenset(options), takes_key_function)
+    if wrap_client is not None:
+        add_handover(Handover(vendor, tuple(packages), wrap_client))
 
 
-def _check_adapter(name: str, wires: Mapping[Mode, Wire], make_adapter: object) -> None:
+def _describe_built_in(vendor: Vendor, is_open: bool) -> Vendor:
+    """Take over what the table knows of a vendor of the same name, and of its models where that `is_open`."""
+    known = next((row for row in VENDORS if row.name == vendor.name), None)
+    if known is None:
+        return vendor
+    own = known.capabilities if is_open else vendor.capabilities
+    return replaced(known, sdk=vendor.sdk, modes=vendor.modes, capabilities=own)
+
+
+def _check_adapter(name: str, wires: Mapping[Mode, Wire], make_adapter: object, wrap_client: object) -> None:
     if not wires:
         raise ConfigurationError(f"{name} has no wire. Pass wires={{Mode.TOOLS: ...}}, best mode first.")
     misplaced = [mode for mode, wire in wires.items() if mode not in wire.modes]
@@ -103,11 +126,12 @@ def _check_adapter(name: str, wires: Mapping[Mode, Wire], make_adapter: object) 
         raise ConfigurationError(
             f"{name} has a wire that doesn't speak {misplaced[0]!r}. Pass one that lists this Mode."
         )
-    if not callable(make_adapter):
-        raise refuse("make_adapter=", make_adapter, "a function that makes an adapter")
+    for argument, value in {"make_adapter=": make_adapter, "wrap_client=": wrap_client}.items():
+        if not callable(value) and (value is not None or (make_adapter is wrap_client is None)):
+            raise refuse(argument, value, "a function that makes an adapter")
 
 
-def _settle_address(make: MakeAdapter) -> MakeAdapter:
+def _settle_address(make: MakeAdapter | None) -> MakeAdapter:
     """Tell `make` the base URL in force, and key by it what a `FunctionAdapter` answers that names no endpoint.
 
     Without it, two clients with different base URLs would share their answers.
@@ -117,6 +141,8 @@ def _settle_address(make: MakeAdapter) -> MakeAdapter:
         vendor: Vendor, *, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
     ) -> Adapter:
         url = base_url or read_url(vendor.base_url_variables) or vendor.base_url or None
+        if make is None:  # `from_provider` doesn't find such a vendor
+            raise ConfigurationError(f"{vendor.name} is asked through clients of its SDK only.")
         adapter = make(vendor, asynchronous=asynchronous, base_url=url, api_key=api_key, options=options)
         if isinstance(adapter, FunctionAdapter) and not adapter.endpoint:
             adapter.endpoint = describe_endpoint(url)

@@ -13,7 +13,7 @@ from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
 from instructor.providers.capabilities import capabilities_of
 from instructor.providers.clients import Close, LoopClients, Make, SharedClient
-from instructor.providers.completions import Codec
+from instructor.providers.completions import Codec, DataCodec
 from instructor.providers.corrections import CapabilityMemory
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
@@ -33,7 +33,7 @@ class SdkAdapter(CapabilityMemory):
         asynchronous: bool,
         clients: SharedClient | LoopClients,
         describe: Callable[[Any], Mapping[str, Any]],
-        codec: Codec,
+        codec: Codec | DataCodec,
         endpoint: Mapping[str, Any] | None = None,
         root: str = "",
     ) -> None:

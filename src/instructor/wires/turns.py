@@ -191,10 +191,21 @@ def _read_arguments(arguments: Any) -> dict[str, Any]:
     return dict(found) if is_mapping(found) else {}
 
 
+def _turn_of_converse(completion: Completion) -> Messages:
+    message = get_path(completion, "output", "message") or {}
+    return [{"role": "assistant", "content": [*get_list(message, "content")]}]
+
+
+def _calls_of_converse(turn: Messages) -> list[ToolCall]:
+    calls = [block["toolUse"] for block in turn[0]["content"] if "toolUse" in block]
+    return [_read_call(call.get("toolUseId"), call, "input") for call in calls]
+
+
 _FORMS: Mapping[str, _Form] = {
+    "stopReason": _Form(_turn_of_converse, _calls_of_converse),
     "choices": _Form(_turn_of_chat, _calls_of_chat),
     "output": _Form(_turn_of_responses, _calls_of_responses),
     "candidates": _Form(_turn_of_genai, _calls_of_genai),
     "content": _Form(_turn_of_anthropic, _calls_of_anthropic),
 }
-"""By the member of a completion that holds the answer."""
+"""By the member of a completion that holds the answer; Converse's ``output`` is another than that of a response."""
