@@ -49,7 +49,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "from_mistral": (_LATER, _CALLED + 'use `from_provider("mistral/model")`'),
     "from_together": _VENDOR,
     "from_vertexai": (_OUT, _CALLED + 'use `from_provider("vertexai/model")` or `from_genai`'),
-    "from_writer": (_LATER, _CALLED + "use `from_openai` with the service's base URL"),
+    "from_writer": _VENDOR,
     "from_xai": (_LATER, _CALLED + 'use `from_provider("xai/model")`'),
     "v2": (_OUT, "the inside of another implementation; `register_provider` adds a vendor"),
     "KnownModelName": ("same", "any text: vendors bring out models faster than a list can follow"),

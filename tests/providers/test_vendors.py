@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field
 import instructor
 from converse import converse, encode_event, events, tool_use
 from instructor import AutoCache, Mode, Retries
-from instructor.exceptions import InstructorRetryException
-from replies import Reply, ReplyServer
-from streams import StreamServer, settle, take
+from instructor.exceptions import ClientError, InstructorRetryException
+from replies import Reply, ReplyServer, chat_completion
+from streams import StreamServer, chat_events, settle, take
 
 ASKED = [{"role": "user", "content": "Anna is 25."}]
 ANNA = {"name": "Anna", "age": 25}
@@ -79,6 +79,33 @@ def converse_events(value: Any) -> list[bytes]:
     return [encode_event(*event) for event in events(converse_body(value))]
 
 
+def chat_client(path: str) -> Callable[[str, bool], Any]:
+    """Make what connects a client of an SDK in OpenAI's shape, such as ``groq.Groq``."""
+    module, _, name = path.rpartition(".")
+
+    def connect(url: str, asynchronous: bool) -> Any:
+        kind = getattr(pytest.importorskip(module), f"Async{name}" if asynchronous else name)
+        plain = {"warm_tcp_connection": False} if name == "Cerebras" else {}
+        return kind(api_key="test", base_url=url, **plain)
+
+    return connect
+
+
+def chat_body(value: Any) -> Any:
+    return chat_completion(tool="User", arguments=value)
+
+
+def chat_stream(value: Any) -> list[Any]:
+    return [*chat_events(chat_body(value)), b"data: [DONE]\n\n"]
+
+
+CHAT = {
+    "cerebras": "cerebras.cloud.sdk.Cerebras",
+    "fireworks": "fireworks.Fireworks",
+    "groq": "groq.Groq",
+    "together": "together.Together",
+    "writer": "writerai.Writer",
+}
 BOTO3 = Case(
     "bedrock",
     connect_boto3,
@@ -92,6 +119,11 @@ CASES = [
     pytest.param(BOTO3, False, id="bedrock"),
     pytest.param(BOTO3, True, id="bedrock in threads"),
     pytest.param(AIOBOTOCORE, True, id="aiobotocore"),
+    *(
+        pytest.param(Case(name, chat_client(path), chat_body, chat_stream), is_later, id=f"{name} {is_later}")
+        for name, path in CHAT.items()
+        for is_later in (False, True)
+    ),
 ]
 cases = pytest.mark.parametrize(("case", "asynchronous"), CASES)
 
@@ -103,7 +135,7 @@ async def connected(case: Case, url: str, asynchronous: bool, **keywords: Any) -
     async with contextlib.AsyncExitStack() as stack:
         if hasattr(sdk, "__aenter__"):
             sdk = await stack.enter_async_context(sdk)
-        elif hasattr(sdk, "close"):
+        else:
             stack.callback(sdk.close)
         yield case.factory(sdk, model=case.model, **case.keywords(asynchronous), **keywords)
 
@@ -170,3 +202,37 @@ async def test_a_refused_key_is_named(case: Case, asynchronous: bool, reply_serv
     async with connected(case, reply_server.url, asynchronous, mode=Mode.TOOLS) as client:
         with pytest.raises(InstructorRetryException, match=client._adapter.key_variables[0]):
             await settle(client.create(User, ASKED))
+
+
+async def test_writer_is_found_by_its_name(reply_server: ReplyServer):
+    pytest.importorskip("writerai")
+    reply_server.script(Reply(chat_body(ANNA)))
+    for is_later in (False, True):
+        client = instructor.from_provider(
+            "writer/palmyra-x5", is_later, api_key="secret", base_url=reply_server.url, default_headers={"X-A": "b"}
+        )
+        assert await settle(client.create(User, ASKED)) == User(**ANNA)
+        await settle(client.close())
+    for received in reply_server.requests:
+        assert received.path == "/v1/v1/chat"
+        assert (received.headers["Authorization"], received.headers["X-A"]) == ("Bearer secret", "b")
+        assert received.body["tool_choice"] == "auto"
+    assert client._adapter.endpoint["base_url"] == reply_server.url
+    assert list(client._adapter.endpoint["default_headers"]) == ["x-a"]
+
+
+def test_a_client_of_another_sdk_is_asked_as_openais(reply_server: ReplyServer):
+    openai = pytest.importorskip("openai")
+    reply_server.script(Reply(chat_body(ANNA)))
+    sdk = openai.OpenAI(api_key="k", base_url=reply_server.url)
+    assert instructor.from_groq(sdk, model="m").create(User, ASKED) == User(**ANNA)
+    sdk.close()
+
+
+@pytest.mark.parametrize(("package", "name"), [("groq", "Groq"), ("together", "Together")])
+def test_a_client_is_known_without_its_vendors_factory(package: str, name: str):
+    sdk = getattr(pytest.importorskip(package), name)(api_key="k")
+    assert instructor.Instructor(sdk, model="m").provider == package
+    with pytest.raises(ClientError, match=f"takes a {package}.{name}"):
+        getattr(instructor, f"from_{package}")(sdk.chat, model="m")
+    sdk.close()

@@ -13,12 +13,13 @@ from typing import Any, cast
 from instructor.exceptions import CacheEntryError, ClientError, ConfigurationError
 from instructor.providers import anthropic, genai, openai
 from instructor.providers.adapter import Adapter
-from instructor.providers.completions import Codec, DataCodec, construct_members, is_plain
+from instructor.providers.completions import Codec, DataCodec, is_plain
 from instructor.providers.function_adapter import FunctionAdapter
 from instructor.providers.handover import package_of, wrap_client
 from instructor.providers.identity import read_client_url
 from instructor.providers.sdks import Wires, find_wires
 from instructor.providers.table import Vendor, find_vendor
+from instructor.providers.vendors.chat_clients import CHAT_SDKS
 from instructor.wires.members import write_object
 
 ORIGINAL = "__instructor_original__"
@@ -31,16 +32,7 @@ def _construct(model: Any, body: Any) -> Any:
 
 SDK_CODECS: Mapping[str, Codec] = {
     "litellm": Codec({"ModelResponse": "litellm.types.utils"}, write_object, _construct),
-    "groq": Codec({"ChatCompletion": "groq.types.chat"}, write_object, construct_members),
-    "cerebras": Codec(
-        {"ChatCompletionResponse": "cerebras.cloud.sdk.types.chat.chat_completion"}, write_object, construct_members
-    ),
-    "together": Codec({"ChatCompletion": "together.types.chat"}, write_object, construct_members),
-    "fireworks": Codec(
-        {"CompletionCreateResponse": "fireworks.types.chat.completion_create_response"},
-        write_object,
-        construct_members,
-    ),
+    **{sdk.package: sdk.codec for sdk in CHAT_SDKS.values()},
 }
 """The completions of SDKs whose method takes and returns what OpenAI's does, by the SDK's package."""
 

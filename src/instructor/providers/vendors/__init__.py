@@ -24,6 +24,11 @@ class Place(NamedTuple):
 
 PLACES: Mapping[str, Place] = {
     "bedrock": Place("bedrock", ("botocore", "aiobotocore")),
+    "cerebras": Place("chat_clients", ("cerebras",)),
+    "fireworks": Place("chat_clients", ("fireworks",)),
+    "groq": Place("chat_clients", ("groq",)),
+    "together": Place("chat_clients", ("together",)),
+    "writer": Place("chat_clients", ("writerai",)),
 }
 """The vendors of this folder, by name."""
 
