@@ -41,7 +41,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "from_anyscale": (_OUT, _CALLED + "the service has ended"),
     "from_bedrock": (_BETTER, "also streams, and caches; clients of aiobotocore are awaited"),
     "from_cerebras": _VENDOR,
-    "from_cohere": (_LATER, _CALLED + 'use `from_provider("cohere/model")`'),
+    "from_cohere": _VENDOR,
     "from_fireworks": _VENDOR,
     "from_gemini": (_OUT, _CALLED + "its SDK has ended; use `from_genai`"),
     "from_groq": _VENDOR,

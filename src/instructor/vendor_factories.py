@@ -56,6 +56,7 @@ def _named(function: Factory, vendor: str, purpose: str) -> Factory:
 
 from_bedrock = _factory("bedrock")
 from_cerebras = _factory("cerebras")
+from_cohere = _factory("cohere")
 from_databricks = _factory("databricks")
 from_deepseek = _factory("deepseek")
 from_fireworks = _factory("fireworks")
@@ -66,7 +67,6 @@ from_together = _factory("together")
 from_writer = _factory("writer")
 
 from_anyscale = _refusal("anyscale", "from_openai(client) with a client of the service's successor")
-from_cohere = _refusal("cohere", 'from_provider("cohere/model")')
 from_gemini = _refusal("gemini", 'from_provider("google/model"), or from_genai(client) with the SDK google-genai')
 from_mistral = _refusal("mistral", 'from_provider("mistral/model")')
 from_vertexai = _refusal("vertexai", 'from_provider("vertexai/model"), or from_genai(client) with the SDK google-genai')

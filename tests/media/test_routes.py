@@ -8,7 +8,7 @@ from instructor.media.routes import ROUTES, needs_load, write_medium
 from samples import MP3, PDF_BYTES, PNG
 
 MEDIA = [Image.from_bytes(PNG), Audio.from_bytes(MP3), PDF.from_bytes(PDF_BYTES)]
-WIRES = ["openai_chat", "openai_responses", "anthropic_messages", "genai", "bedrock_converse"]
+WIRES = ["openai_chat", "openai_responses", "anthropic_messages", "genai", "bedrock_converse", "cohere_chat"]
 
 
 def test_every_wire_has_its_routes():

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 import instructor
+from cohere_answers import cohere_answer, cohere_events
 from converse import converse, encode_event, events, tool_use
 from instructor import AutoCache, Mode, Retries
 from instructor.exceptions import ClientError, InstructorRetryException
@@ -99,6 +100,22 @@ def chat_stream(value: Any) -> list[Any]:
     return [*chat_events(chat_body(value)), b"data: [DONE]\n\n"]
 
 
+def connect_cohere(url: str, asynchronous: bool) -> Any:
+    sdk = pytest.importorskip("cohere")
+    http = pytest.importorskip("httpx")
+    if asynchronous:
+        return sdk.AsyncClientV2(api_key="test", base_url=url, httpx_client=http.AsyncClient())
+    return sdk.ClientV2(api_key="test", base_url=url, httpx_client=http.Client())
+
+
+def cohere_body(value: Any) -> Any:
+    return cohere_answer(tool="User", arguments=json.dumps(value))
+
+
+def cohere_stream(value: Any) -> list[Any]:
+    return [*cohere_events(cohere_body(value))]
+
+
 CHAT = {
     "cerebras": "cerebras.cloud.sdk.Cerebras",
     "fireworks": "fireworks.Fireworks",
@@ -119,6 +136,8 @@ CASES = [
     pytest.param(BOTO3, False, id="bedrock"),
     pytest.param(BOTO3, True, id="bedrock in threads"),
     pytest.param(AIOBOTOCORE, True, id="aiobotocore"),
+    pytest.param(Case("cohere", connect_cohere, cohere_body, cohere_stream), False, id="cohere"),
+    pytest.param(Case("cohere", connect_cohere, cohere_body, cohere_stream), True, id="cohere True"),
     *(
         pytest.param(Case(name, chat_client(path), chat_body, chat_stream), is_later, id=f"{name} {is_later}")
         for name, path in CHAT.items()
@@ -135,8 +154,10 @@ async def connected(case: Case, url: str, asynchronous: bool, **keywords: Any) -
     async with contextlib.AsyncExitStack() as stack:
         if hasattr(sdk, "__aenter__"):
             sdk = await stack.enter_async_context(sdk)
-        else:
+        elif hasattr(sdk, "close"):
             stack.callback(sdk.close)
+        else:
+            stack.enter_context(sdk)
         yield case.factory(sdk, model=case.model, **case.keywords(asynchronous), **keywords)
 
 

@@ -112,6 +112,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
         "PDF": Route(_anthropic_block("document"), urls=_WEB),
     },
     "genai": dict.fromkeys(("image", "audio", "PDF"), Route(_genai_part, urls=(_GOOGLE_FILES,))),
+    "cohere_chat": {"image": Route(_chat_image, urls=_WEB, refused=_APPLE)},
     "bedrock_converse": {
         "image": Route(_converse_block("image"), refused=_APPLE),
         "audio": Route(_converse_block("audio")),

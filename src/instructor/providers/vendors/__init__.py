@@ -25,6 +25,7 @@ class Place(NamedTuple):
 PLACES: Mapping[str, Place] = {
     "bedrock": Place("bedrock", ("botocore", "aiobotocore")),
     "cerebras": Place("chat_clients", ("cerebras",)),
+    "cohere": Place("cohere", ("cohere",)),
     "fireworks": Place("chat_clients", ("fireworks",)),
     "groq": Place("chat_clients", ("groq",)),
     "together": Place("chat_clients", ("together",)),
