@@ -46,7 +46,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "from_gemini": (_OUT, _CALLED + "its SDK has ended; use `from_genai`"),
     "from_groq": _VENDOR,
     "from_litellm": (_BETTER, "caches LiteLLM's own completions"),
-    "from_mistral": (_LATER, _CALLED + 'use `from_provider("mistral/model")`'),
+    "from_mistral": _VENDOR,
     "from_together": _VENDOR,
     "from_vertexai": (_OUT, _CALLED + 'use `from_provider("vertexai/model")` or `from_genai`'),
     "from_writer": _VENDOR,

@@ -18,7 +18,7 @@ from converse import converse, encode_event, events, tool_use
 from instructor import AutoCache, Mode, Retries
 from instructor.exceptions import ClientError, InstructorRetryException
 from replies import Reply, ReplyServer, chat_completion
-from streams import StreamServer, chat_events, settle, take
+from streams import StreamServer, chat_events, mistral_events, settle, take
 
 ASKED = [{"role": "user", "content": "Anna is 25."}]
 ANNA = {"name": "Anna", "age": 25}
@@ -40,6 +40,7 @@ class Case:
         events: That answer as a stream.
         model: A model's name.
         keywords: What the factory takes besides for an asynchronous client.
+        stream_mode: The mode in which the streamed answer comes.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Case:
     events: Callable[[Any], Iterable[Any]]
     model: str = "some-model"
     keywords: Callable[[bool], dict[str, Any]] = lambda asynchronous: {}
+    stream_mode: Mode = Mode.TOOLS
 
     @property
     def factory(self) -> Callable[..., Any]:
@@ -96,8 +98,23 @@ def chat_body(value: Any) -> Any:
     return chat_completion(tool="User", arguments=value)
 
 
+def mistral_stream(value: Any) -> list[Any]:
+    events = mistral_events(chat_completion(content=json.dumps(value)))  # calls would come whole
+    return [*events, b"data: [DONE]\n\n"]
+
+
 def chat_stream(value: Any) -> list[Any]:
     return [*chat_events(chat_body(value)), b"data: [DONE]\n\n"]
+
+
+def connect_mistral(url: str, asynchronous: bool) -> Any:
+    return pytest.importorskip("mistralai.client").Mistral(api_key="test", server_url=url)
+
+
+MISTRAL = Case(
+    "mistral", connect_mistral, chat_body, mistral_stream, keywords=lambda asynchronous: {"use_async": asynchronous},
+    stream_mode=Mode.JSON_SCHEMA,
+)  # fmt: skip
 
 
 def connect_cohere(url: str, asynchronous: bool) -> Any:
@@ -136,6 +153,8 @@ CASES = [
     pytest.param(BOTO3, False, id="bedrock"),
     pytest.param(BOTO3, True, id="bedrock in threads"),
     pytest.param(AIOBOTOCORE, True, id="aiobotocore"),
+    pytest.param(MISTRAL, False, id="mistral"),
+    pytest.param(MISTRAL, True, id="mistral True"),
     pytest.param(Case("cohere", connect_cohere, cohere_body, cohere_stream), False, id="cohere"),
     pytest.param(Case("cohere", connect_cohere, cohere_body, cohere_stream), True, id="cohere True"),
     *(
@@ -152,7 +171,7 @@ async def connected(case: Case, url: str, asynchronous: bool, **keywords: Any) -
     """Our client over the SDK's."""
     sdk = case.connect(url, asynchronous)
     async with contextlib.AsyncExitStack() as stack:
-        if hasattr(sdk, "__aenter__"):
+        if asynchronous and hasattr(sdk, "__aenter__"):
             sdk = await stack.enter_async_context(sdk)
         elif hasattr(sdk, "close"):
             stack.callback(sdk.close)
@@ -189,7 +208,7 @@ def without_headers(completion: Any) -> Any:
 @cases
 async def test_an_answer_is_streamed_through_the_sdk(case: Case, asynchronous: bool, stream_server: StreamServer):
     stream_server.script(case.events(ANNA))
-    async with connected(case, stream_server.url, asynchronous, cache=AutoCache(), mode=Mode.TOOLS) as client:
+    async with connected(case, stream_server.url, asynchronous, cache=AutoCache(), mode=case.stream_mode) as client:
         partials = await take(client.create_partial(User, ASKED))
         assert partials[-1] == User(**ANNA)
         assert (partials[0].name, partials[0].age) != ("Anna", 25)

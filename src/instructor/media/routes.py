@@ -84,6 +84,14 @@ def _genai_part(medium: FrozenMedium) -> Written:
     return {"inline_data": {**named, "data": medium.data}}
 
 
+def _mistral_audio(medium: FrozenMedium) -> Written:
+    return {"type": "input_audio", "input_audio": medium.data}
+
+
+def _mistral_pdf(medium: FrozenMedium) -> Written:
+    return {"type": "document_url", "document_url": _address(medium)}
+
+
 def _converse_block(kind: str) -> Callable[[FrozenMedium], Written]:
     def write(medium: FrozenMedium) -> Written:
         name = {"audio/mpeg": "mp3"}.get(medium.media_type, medium.media_type.partition("/")[2])
@@ -113,6 +121,11 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     },
     "genai": dict.fromkeys(("image", "audio", "PDF"), Route(_genai_part, urls=(_GOOGLE_FILES,))),
     "cohere_chat": {"image": Route(_chat_image, urls=_WEB, refused=_APPLE)},
+    "mistral_chat": {
+        "image": Route(_chat_image, urls=_WEB, refused=_APPLE),
+        "audio": Route(_mistral_audio, types=_OPENAI_SOUNDS),
+        "PDF": Route(_mistral_pdf, urls=_WEB),
+    },
     "bedrock_converse": {
         "image": Route(_converse_block("image"), refused=_APPLE),
         "audio": Route(_converse_block("audio")),

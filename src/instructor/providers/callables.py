@@ -67,8 +67,7 @@ class ShapedCodec:
 
     def make(self, kind: str, body: Any) -> Any:
         """Make a completion of the data of a streamed answer."""
-        kinds = getattr(self._streams, "kinds", {kind: ""})
-        return self._streams.make(kind if kind in kinds else next(iter(kinds)), body)
+        return self._streams.make(kind, body)
 
 
 _CODECS: Mapping[str, Codec] = {"openai": openai.CODEC, "anthropic": anthropic.CODEC, **SDK_CODECS}

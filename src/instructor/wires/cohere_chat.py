@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from instructor.messages import Messages, Request
@@ -11,7 +10,7 @@ from instructor.usage import Usage
 from instructor.wires.arguments import read_mapping
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.cohere_chat_stream import COHERE_STREAMING
-from instructor.wires.content import is_mapping
+from instructor.wires.content import name_system_role
 from instructor.wires.openai_chat import OpenAIChat
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
 from instructor.wires.text import get_path, get_text, read_text
@@ -60,7 +59,7 @@ class CohereChat(OpenAIChat):
     ) -> Request:
         """Write a request, whose arguments may have OpenAI's names."""
         request = super().write(messages, binding, model, _name_arguments(arguments), capabilities)
-        request["messages"] = [_name_role(message) for message in request["messages"]]
+        request["messages"] = [name_system_role(message) for message in request["messages"]]
         choice = request.pop("tool_choice", None)
         wanted = _CHOICES.get(choice, choice) if isinstance(choice, str) else "REQUIRED" if choice else None
         kept = {name: value for name, value in request.items() if name not in self.lacks}
@@ -99,9 +98,3 @@ def _name_arguments(arguments: Arguments) -> dict[str, Any]:
     if options:
         named["request_options"] = {**options, **read_mapping(named.get("request_options"), "request_options")}
     return named
-
-
-def _name_role(message: Any) -> Any:
-    is_developer = is_mapping(message) and message.get("role") == "developer"
-    written: Mapping[str, Any] = {**message, "role": "system"} if is_developer else message
-    return written

@@ -28,6 +28,7 @@ PLACES: Mapping[str, Place] = {
     "cohere": Place("cohere", ("cohere",)),
     "fireworks": Place("chat_clients", ("fireworks",)),
     "groq": Place("chat_clients", ("groq",)),
+    "mistral": Place("mistral", ("mistralai",)),
     "together": Place("chat_clients", ("together",)),
     "writer": Place("chat_clients", ("writerai",)),
 }

@@ -170,16 +170,14 @@ class ChatClientAdapter(SdkAdapter):
         *,
         asynchronous: bool,
     ) -> None:
-        codec = sdk.codec
         super().__init__(
             vendor=vendor,
             asynchronous=asynchronous,
             clients=clients,
             describe=describe_client,
-            codec=codec,
+            codec=sdk.codec,
             endpoint=endpoint,
         )
-        self.assemble = lambda _, body: codec.make(sdk.completion[0], body)
         self.once = {**self.once, **sdk.once}
         self._method = sdk.method
 
