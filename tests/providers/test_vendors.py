@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import json
@@ -14,11 +15,13 @@ from pydantic import BaseModel, Field
 
 import instructor
 from cohere_answers import cohere_answer, cohere_events
-from converse import converse, encode_event, events, tool_use
+from converse import converse, encode_event, tool_use
+from converse import events as converse_events_of
 from instructor import AutoCache, Mode, Retries
 from instructor.exceptions import ClientError, InstructorRetryException
 from replies import Reply, ReplyServer, chat_completion
-from streams import StreamServer, chat_events, mistral_events, settle, take
+from streams import StreamServer, anthropic_events, chat_events, message, mistral_events, settle, take
+from streams import tool_use as anthropic_tool_use
 
 ASKED = [{"role": "user", "content": "Anna is 25."}]
 ANNA = {"name": "Anna", "age": 25}
@@ -79,7 +82,7 @@ def converse_body(value: Any) -> Any:
 
 
 def converse_events(value: Any) -> list[bytes]:
-    return [encode_event(*event) for event in events(converse_body(value))]
+    return [encode_event(*event) for event in converse_events_of(converse_body(value))]
 
 
 def chat_client(path: str) -> Callable[[str, bool], Any]:
@@ -133,6 +136,39 @@ def cohere_stream(value: Any) -> list[Any]:
     return [*cohere_events(cohere_body(value))]
 
 
+def connect_claude(name: str, **settings: Any) -> Callable[[str, bool], Any]:
+    """Make what connects a client of Anthropic's SDK for another cloud."""
+
+    def connect(url: str, asynchronous: bool) -> Any:
+        sdk = pytest.importorskip("anthropic")
+        if name == "AnthropicBedrock":
+            pytest.importorskip("botocore")
+        return getattr(sdk, f"Async{name}" if asynchronous else name)(base_url=url, **settings)
+
+    return connect
+
+
+def claude_body(value: Any) -> Any:
+    return message(anthropic_tool_use("User", value), stop_reason="tool_use")
+
+
+def claude_stream(value: Any) -> list[Any]:
+    return [*anthropic_events(claude_body(value))]
+
+
+def claude_on_bedrock_stream(value: Any) -> list[bytes]:
+    texts = (json.dumps(event).encode() for event in claude_stream(value))
+    return [encode_event("chunk", {"bytes": base64.b64encode(text).decode()}) for text in texts]
+
+
+CLAUDE = {
+    "vertex": (connect_claude("AnthropicVertex", region="eu-west1", project_id="p", access_token="t"), claude_stream),
+    "bedrock": (
+        connect_claude("AnthropicBedrock", aws_region="eu-west-1", aws_access_key="AKIATEST", aws_secret_key="secret"),
+        claude_on_bedrock_stream,
+    ),
+    "foundry": (connect_claude("AnthropicFoundry", api_key="k"), claude_stream),
+}
 CHAT = {
     "cerebras": "cerebras.cloud.sdk.Cerebras",
     "fireworks": "fireworks.Fireworks",
@@ -157,6 +193,15 @@ CASES = [
     pytest.param(MISTRAL, True, id="mistral True"),
     pytest.param(Case("cohere", connect_cohere, cohere_body, cohere_stream), False, id="cohere"),
     pytest.param(Case("cohere", connect_cohere, cohere_body, cohere_stream), True, id="cohere True"),
+    *(
+        pytest.param(
+            Case(f"anthropic on {cloud}", connect, claude_body, events, "claude-sonnet-4-6"),
+            is_later,
+            id=f"claude on {cloud} {is_later}",
+        )
+        for cloud, (connect, events) in CLAUDE.items()
+        for is_later in (False, True)
+    ),
     *(
         pytest.param(Case(name, chat_client(path), chat_body, chat_stream), is_later, id=f"{name} {is_later}")
         for name, path in CHAT.items()
@@ -276,3 +321,39 @@ def test_a_client_is_known_without_its_vendors_factory(package: str, name: str):
     with pytest.raises(ClientError, match=f"takes a {package}.{name}"):
         getattr(instructor, f"from_{package}")(sdk.chat, model="m")
     sdk.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "events", "path", "header"),
+    [
+        (
+            "anthropic_vertex",
+            {"region": "eu-west1", "project_id": "p", "api_key": "t"},
+            claude_stream,
+            "/v1/projects/p/locations/eu-west1/publishers/anthropic/models/claude-sonnet-4-6:rawPredict",
+            ("Authorization", "Bearer t"),
+        ),
+        (
+            "anthropic_bedrock",
+            {"aws_region": "eu-west-1", "api_key": "t"},
+            claude_on_bedrock_stream,
+            "/v1/model/claude-sonnet-4-6/invoke",
+            ("Authorization", "Bearer t"),
+        ),
+        ("anthropic_foundry", {"api_key": "t"}, claude_stream, "/v1/v1/messages", ("X-Api-Key", "t")),
+    ],
+)
+async def test_claude_on_another_cloud_is_found_by_its_name(
+    name: str, settings: Any, events: Any, path: str, header: tuple[str, str], reply_server: ReplyServer
+):
+    reply_server.script(Reply(claude_body(ANNA)))
+    for is_later in (False, True):
+        client = instructor.from_provider(f"{name}/claude-sonnet-4-6", is_later, base_url=reply_server.url, **settings)
+        assert await settle(client.create(User, ASKED)) == User(**ANNA)
+        assert client.provider == name
+        await settle(client.close())
+    for received in reply_server.requests:
+        assert (header[0].lower(), header[1]) in {(key.lower(), value) for key, value in received.headers.items()}
+        assert received.path == path
+    places = {value for value in settings.values() if value != "t"}
+    assert places <= set(client._adapter.endpoint.values())

@@ -19,10 +19,13 @@ class Place(NamedTuple):
     """
 
     module: str
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = ()
 
 
 PLACES: Mapping[str, Place] = {
+    "anthropic_bedrock": Place("claude_clouds"),
+    "anthropic_foundry": Place("claude_clouds"),
+    "anthropic_vertex": Place("claude_clouds"),
     "bedrock": Place("bedrock", ("botocore", "aiobotocore")),
     "cerebras": Place("chat_clients", ("cerebras",)),
     "cohere": Place("cohere", ("cohere",)),
