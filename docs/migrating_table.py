@@ -50,7 +50,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "from_together": _VENDOR,
     "from_vertexai": (_OUT, _CALLED + 'use `from_provider("vertexai/model")` or `from_genai`'),
     "from_writer": _VENDOR,
-    "from_xai": (_LATER, _CALLED + 'use `from_provider("xai/model")`'),
+    "from_xai": (_BETTER, "also retries, streams and caches; the completion is of OpenAI's class"),
     "v2": (_OUT, "the inside of another implementation; `register_provider` adds a vendor"),
     "KnownModelName": ("same", "any text: vendors bring out models faster than a list can follow"),
     "ParallelModel": ("same", "returns `list[A | B]`, which `create` takes as it is"),

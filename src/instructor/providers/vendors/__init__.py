@@ -34,6 +34,7 @@ PLACES: Mapping[str, Place] = {
     "mistral": Place("mistral", ("mistralai",)),
     "together": Place("chat_clients", ("together",)),
     "writer": Place("chat_clients", ("writerai",)),
+    "xai": Place("xai", ("xai_sdk",)),
 }
 """The vendors of this folder, by name."""
 
