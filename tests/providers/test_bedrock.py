@@ -149,3 +149,24 @@ def test_a_throttled_request_says_what_the_provider_said(reply_server: ReplyServ
     client.close()
     assert len(reply_server.requests) == 1
     assert json.dumps(reply_server.requests[0].body)
+
+
+def test_a_model_without_tools_is_asked_in_another_way(reply_server: ReplyServer):
+    kind = {"x-amzn-errortype": "ValidationException"}
+    reply_server.script(
+        Reply({"message": "This model doesn't support tool use."}, status=400, headers=kind),
+        Reply(converse({"text": '{"content": 25}'})),
+    )
+    client = instructor.from_provider(CLAUDE, base_url=reply_server.url, region_name="us-east-1", **KEYS)
+    assert client.create(int, ASKED) == 25
+    client.close()
+    assert "toolConfig" not in reply_server.requests[1].body
+
+
+def test_the_roles_that_are_sent_alternate(reply_server: ReplyServer):
+    reply_server.script(ANSWER)
+    client = instructor.from_provider(CLAUDE, base_url=reply_server.url, region_name="us-east-1", **KEYS)
+    assert client.create(int, [{"role": "user", "content": "How old is she?"}, *ASKED]) == 25
+    client.close()
+    [turn] = reply_server.requests[0].body["messages"]
+    assert turn["content"] == [{"text": "How old is she?"}, {"text": "Anna is 25."}]

@@ -112,7 +112,7 @@ class BedrockConverse:
         schema = expand_root(spec.schema)
         if mode is Mode.TOOLS:
             tool = {"name": spec.name, "description": spec.description, "inputSchema": {"json": schema}}
-            choice = {"any": {}} if spec.repeats else {"tool": {"name": spec.name}}
+            choice: Block = {"any": {}} if spec.repeats else {"tool": {"name": spec.name}}
             return Binding({"toolConfig": {"tools": [{"toolSpec": tool}], "toolChoice": choice}})
         # The subset is Anthropic's, whose models were the first to take it.
         held = anthropic_schema(schema) if mode is Mode.JSON_SCHEMA else None
@@ -236,8 +236,8 @@ def _offer_tools(
         return ({"tools": tools, **({"toolChoice": wanted} if wanted else {})} if tools else {}), ""
     forced = bound["toolChoice"]
     strength = limit_choice(capabilities, tools, is_hosted=_is_hosted)
-    strongest = {"named": forced, "required": {"any": {}}, "auto": {"auto": {}}, "omitted": None}[strength]
-    choice = wanted or strongest
+    strongest: Mapping[str, Any] = {"named": forced, "required": {"any": {}}, "auto": {"auto": {}}, "omitted": None}
+    choice: Any = wanted or strongest[strength]
     names = [tool["toolSpec"]["name"] for tool in bound["tools"]]
     is_sure = choice == forced and ("tool" in forced or not tools)
     asked = "" if is_sure else instruct_call(names, repeats="tool" not in forced)
@@ -294,8 +294,9 @@ def _write_block(part: Any) -> list[Block]:
     if isinstance(part, str):
         return [{"text": part}]
     write = _PARTS.get(part.get("type", "")) if is_mapping(part) else None
-    if write is None:
-        return [part]
+    if write is None or not is_mapping(part):
+        own: Any = part
+        return [own]
     return [write(part), *([{"cachePoint": {"type": "default"}}] if "cache_control" in part else [])]
 
 

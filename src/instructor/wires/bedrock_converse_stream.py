@@ -42,7 +42,7 @@ class _Block:
         """The block as it comes in an answer in one piece. A call's input that isn't an object stays text."""
         text = "".join(self.texts)
         if call := get_path(self.start, "toolUse"):
-            value = parse_json(text) if text else {}
+            value: Any = parse_json(text) if text else {}
             return {"toolUse": {**call, "input": value if isinstance(value, dict) else text}}
         if self.redacted:
             return {"reasoningContent": {"redactedContent": self.redacted}}

@@ -193,8 +193,7 @@ def _read_arguments(arguments: Any) -> dict[str, Any]:
 
 
 def _turn_of_converse(completion: Completion) -> Messages:
-    message = get_path(completion, "output", "message") or {}
-    return [{"role": "assistant", "content": [*get_list(message, "content")]}]
+    return [{"role": "assistant", "content": [*get_list(completion, "output", "message", "content")]}]
 
 
 def _calls_of_converse(turn: Messages) -> list[ToolCall]:

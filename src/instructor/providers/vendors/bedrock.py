@@ -24,6 +24,7 @@ from instructor.providers.sdk_adapter import SdkAdapter, construct, forbid_both,
 from instructor.providers.table import Vendor, find_vendor
 from instructor.wires.bedrock_converse import BEDROCK_CONVERSE, join_turns
 from instructor.wires.capabilities import Capabilities
+from instructor.wires.text import get_path
 
 _DEFAULT_REGION = "us-east-1"
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -114,7 +115,10 @@ class BedrockAdapter(SdkAdapter):
             return send
         if package_of(client) == "aiobotocore":
             return partial(_send_async, super()._find_method(client, operation))
-        return lambda **request: self._threads.run(partial(send, **request))
+        return partial(self._send_in_thread, send)
+
+    def _send_in_thread(self, send: Callable[..., Any], **request: Any) -> Any:
+        return self._threads.run(partial(send, **request))
 
     def _limit(self, client: Any, request: Request, seconds: float | None) -> tuple[Any, Request]:
         """Make a client that doesn't retry. Its timeouts are those of its configuration: botocore has no other."""
@@ -152,8 +156,7 @@ def _explain(error: Exception) -> Exception:
             f"bedrock needs credentials to send a request: {error}. Set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID "
             "and AWS_SECRET_ACCESS_KEY, or pass api_key= or profile_name=."
         )
-    response: Any = getattr(error, "response", None)
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+    status = get_path(getattr(error, "response", None), "ResponseMetadata", "HTTPStatusCode")
     if isinstance(status, int):
         error.status_code = status  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
     return error
@@ -173,7 +176,7 @@ def _without_retries(client: Any) -> Any:
 
 
 def _copy(value: Any) -> Any:
-    copied = object.__new__(type(value))  # copy.copy asks a client for attributes before it has any
+    copied: Any = object.__new__(value.__class__)  # copy.copy asks a client for attributes before it has any
     copied.__dict__.update(value.__dict__)
     return copied
 

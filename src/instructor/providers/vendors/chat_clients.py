@@ -31,6 +31,7 @@ from instructor.providers.sdk_adapter import (
 )
 from instructor.providers.sdks import MakeAdapter
 from instructor.providers.table import VENDORS, Vendor
+from instructor.wires.arguments import read_mapping
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.members import write_object
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -122,7 +123,6 @@ def _maker(sdk: ChatSdk) -> MakeAdapter:
     ) -> Adapter:
         known = {name: value for name, value in options.items() if value is not None}
         is_ours = asynchronous and "http_client" not in known
-        headers, query = known.get("default_headers") or {}, known.get("default_query") or {}
         return ChatClientAdapter(
             sdk,
             vendor,
@@ -130,7 +130,12 @@ def _maker(sdk: ChatSdk) -> MakeAdapter:
                 partial(_make_client, sdk, vendor, asynchronous, api_key, {"base_url": base_url, **known}),
                 close_client if is_ours else None,
             ),
-            describe_endpoint(base_url, headers=headers, query=query, http_client=known.get("http_client")),
+            describe_endpoint(
+                base_url,
+                headers=read_mapping(known.get("default_headers"), "default_headers"),
+                query=read_mapping(known.get("default_query"), "default_query"),
+                http_client=known.get("http_client"),
+            ),
             asynchronous=asynchronous,
         )
 

@@ -15,6 +15,7 @@ from instructor.providers.sdk_adapter import close_client, construct, hold_clien
 from instructor.providers.sdks import MakeAdapter
 from instructor.providers.table import Vendor, find_vendor
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
+from instructor.wires.arguments import read_mapping
 from instructor.wires.capabilities import Capabilities
 
 
@@ -100,7 +101,6 @@ def _maker(cloud: Cloud) -> MakeAdapter:
     ) -> Adapter:
         known = {name: value for name, value in options.items() if value is not None}
         places = {name: known.get(name) or read_variable(variables) for name, variables in cloud.places.items()}
-        headers, query = known.get("default_headers") or {}, known.get("default_query") or {}
         own = {"base_url": base_url, cloud.key: api_key, **places}
         arguments = {**known, **{name: value for name, value in own.items() if value is not None}}
         is_ours = asynchronous and "http_client" not in known
@@ -113,7 +113,11 @@ def _maker(cloud: Cloud) -> MakeAdapter:
             describe=describe_client,
             codec=CODEC,
             endpoint=describe_endpoint(
-                base_url, headers=headers, query=query, http_client=known.get("http_client"), **places
+                base_url,
+                headers=read_mapping(known.get("default_headers"), "default_headers"),
+                query=read_mapping(known.get("default_query"), "default_query"),
+                http_client=known.get("http_client"),
+                **places,
             ),
         )
 

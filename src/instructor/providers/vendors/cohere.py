@@ -69,7 +69,7 @@ class CohereAdapter(SdkAdapter):
         return partial(_open_stream, method) if self.asynchronous and operation == "chat_stream" else method
 
     def _limit(self, client: Any, request: Request, seconds: float | None) -> tuple[Any, Request]:
-        options = {**(request.get("request_options") or {}), "max_retries": 0}
+        options: dict[str, Any] = {**(request.get("request_options") or {}), "max_retries": 0}
         if seconds is not None:
             options["timeout"] = bound_timeout(options.get("timeout"), seconds)
         return client, {**request, "request_options": options}

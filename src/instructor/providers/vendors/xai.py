@@ -243,7 +243,7 @@ def _outputs_of(proto: Any) -> list[Any]:
 
 
 def _read_ending(output: Any) -> str | None:
-    name = type(output).DESCRIPTOR.fields_by_name["finish_reason"].enum_type.values_by_number[output.finish_reason].name
+    name: str = output.DESCRIPTOR.fields_by_name["finish_reason"].enum_type.values_by_number[output.finish_reason].name
     ending = name.removeprefix("REASON_")
     return None if ending == "INVALID" else _ENDINGS.get(ending, ending.lower())
 
