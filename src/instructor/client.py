@@ -19,11 +19,13 @@ from instructor.messages import Conversation, ResponseModel, Value
 from instructor.methods import (
     call_keywords,
     typed_async_create,
+    typed_async_create_iterable,
+    typed_async_create_partial,
     typed_async_create_with_completion,
-    typed_async_stream,
     typed_create,
+    typed_create_iterable,
+    typed_create_partial,
     typed_create_with_completion,
-    typed_stream,
 )
 from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
 
@@ -137,7 +139,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return drive(answer(call), self._adapter)
 
-    @typed_stream(call_keywords)
+    @typed_create_partial(call_keywords)
     def create_partial(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
@@ -172,7 +174,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         """
         return self._stream(want_partial(response_model), messages, keywords)
 
-    @typed_stream(call_keywords)
+    @typed_create_iterable(call_keywords)
     def create_iterable(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
@@ -292,14 +294,14 @@ class AsyncInstructor(BaseClient):
         call = await self._call_awaited(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
 
-    @typed_async_stream(call_keywords)
+    @typed_async_create_partial(call_keywords)
     def create_partial(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
         """As `Instructor.create_partial`; ``async for`` takes the objects."""
         return self._stream(want_partial(response_model), messages, keywords)
 
-    @typed_async_stream(call_keywords)
+    @typed_async_create_iterable(call_keywords)
     def create_iterable(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:

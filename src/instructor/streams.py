@@ -186,8 +186,11 @@ def want_stream(response_model: ResponseModel, on_invalid: object) -> Wanted:
 
 
 def item_of(response_model: ResponseModel) -> ResponseModel:
-    """The type of an item of ``Iterable[...]`` or ``list[...]``; None for any other type."""
+    """The type of an item of ``Iterable[...]``, ``Sequence[...]`` or ``list[...]``; None for any other type."""
     origin: Any = typing.get_origin(response_model)
-    if origin not in (collections.abc.Iterable, collections.abc.AsyncIterable, list):
+    if origin not in _LISTS:
         return None
     return next(iter(typing.get_args(response_model)), None)
+
+
+_LISTS = (collections.abc.Iterable, collections.abc.AsyncIterable, collections.abc.Sequence, list)
