@@ -280,13 +280,13 @@ class BaseClient(OldAttributes):
         keywords.pop("stream", None)
         call = self._call(wanted.response_model, messages, keywords)
         showing = wanted.show(call.plan.type, call.strict, call.context)
-        showing.pace = check.check_pace(keywords.get("cache_pace", self._settings.cache_pace))
+        showing.pace = check.check_pace(self._setting(keywords, "cache_pace"))
         return call._replace(showing=showing)
 
-    def _raw_stream_call(self, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
-        """Freeze a call for the SDK's own stream, which no cache sees."""
-        keywords = {name: value for name, value in keywords.items() if name != "stream"}
-        return self._call(None, messages, {**keywords, "cache": None})
+    def _setting(self, keywords: Mapping[str, object], name: str) -> object:
+        """A keyword of ours, from the call or else from the client."""
+        value = keywords.get(name)
+        return getattr(self._settings, name) if value is None else value
 
     def _freeze(
         self,
