@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from s
 if not hasattr(import_module("openai._base_client"), "httpx2"):
     sys.modules["httpx2"] = import_module("httpx")
 
+from forks import Template
 from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
@@ -40,6 +41,14 @@ def clean_heap() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gc.collect()
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Template]:
+    """Starts processes that have imported the SDKs already."""
+    template = Template()
+    yield template
+    template.stop()
 
 
 @pytest.fixture(scope="session")
