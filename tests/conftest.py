@@ -35,12 +35,22 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 
+gc.disable()  # until all modules are imported: they hold what they define for good
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, but never again among what the modules hold."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture
 def clean_heap() -> None:
     """For tests that collect garbage to see what is left: an SDK's connections from earlier tests are not theirs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gc.collect()
+    gc.freeze()  # or each collection of the test would look at a million objects of the SDKs
 
 
 @pytest.fixture(scope="session")
