@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -113,6 +114,12 @@ class WrappedType:
         self.schema = TypeAdapter(model).json_schema(schema_generator=StableJsonSchema)
         self.specs = (tool_spec_of(adapter.json_schema(schema_generator=StableJsonSchema), name, None),)
         self._validator = adapter.validator
+        self._model = model
+
+    @functools.cached_property
+    def item_validator(self) -> Callable[[str, bool, Any], Any]:
+        """What validates one item of a list by itself: a function of its JSON, strictness, and context."""
+        return _make_item_validator(typing.get_args(self._model)[0])
 
     def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
         """Validate the object and take its property."""
@@ -238,15 +245,12 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
         ) from error
 
 
-def item_validator(item: ResponseModel) -> Callable[[str, bool, Any], Any]:
-    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context."""
-    make_response_type(item)
-    model: ResponseModel = _readable(item)
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return lambda text, strict, context: model.__pydantic_validator__.validate_json(
+def _make_item_validator(item: Any) -> Callable[[str, bool, Any], Any]:
+    if isinstance(item, type) and issubclass(item, BaseModel):  # with its own, as `ModelType` does
+        return lambda text, strict, context: item.__pydantic_validator__.validate_json(
             text, strict=strict, context=context
         )
-    adapter: TypeAdapter[Any] = TypeAdapter(model)  # pyright: ignore - the type is known only here
+    adapter: TypeAdapter[Any] = TypeAdapter(item)
     validator = adapter.validator
     return lambda text, strict, context: validator.validate_json(text, strict=strict, context=context)
 
