@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "instructor"
 
 BOUNDARY = {"wires", "providers", "offline", "testing"}
 """Rooms that handle what SDKs return and take, whose honest type is `Any`."""
-MOST_ANY = 20.0
+MOST_ANY = 18.5
 """`Any` in 1,000 lines outside the boundary. It may only fall."""
 MOST_PLACES = 5
 """Files outside the engine that name one keyword of a call. It may only fall."""
