@@ -16,12 +16,14 @@ from servers import find_node
 
 ROOT = Path(__file__).resolve().parents[1]
 WRONG = """
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel
 
-from instructor import AsyncInstructor, Instructor, from_provider
+from instructor import AsyncInstructor, Instructor, Partial, from_provider
 from instructor.cache import DiskCache, instructor_cache
+from instructor.streams import Stream
 
 
 class User(BaseModel):
@@ -49,6 +51,12 @@ def use(client: Instructor) -> None:
     from_provider("openai/gpt-6-luna", cache_ttl="1 hour")  # wrong
     from_provider("openai/gpt-6-luna", mode=7)  # wrong
     extract(1)  # wrong
+    users = client.create(list[User], [], stream=True)
+    shown: Stream[int] = users  # wrong
+    whole: User = client.create(Partial[User], [], stream=True)  # wrong
+    items = client.create_iterable(Iterable[User], [])
+    lists: Stream[list[User]] = items  # wrong
+    client.create_partial(User, [], cache_ttl="1 hour")  # wrong
 
 
 async def use_later(client: AsyncInstructor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import typing
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
@@ -96,9 +97,23 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
     Awaiting it returns itself, because methods of 1.x that return a stream are awaited at times.
     """
 
-    def __init__(self, call: Call[Value], sender: Sender) -> None:
+    def __init__(self, call: Call[Value] | Callable[[], Call[Value]], sender: Sender) -> None:
+        self._outcome = Outcome()
+        self._values: AsyncGenerator[T, None] = (
+            self._drive(call, sender) if callable(call) else self._begin(call, sender)
+        )
+
+    def _begin(self, call: Call[Value], sender: Sender) -> AsyncGenerator[T, None]:
         self._outcome = outcome_of(call)
-        self._values: AsyncGenerator[T, None] = drive_stream_async(stream_answer(call), sender)
+        return drive_stream_async(stream_answer(call), sender)
+
+    async def _drive(self, make: Callable[[], Call[Value]], sender: Sender) -> AsyncGenerator[T, None]:
+        """Make the call in a thread, because it waits for a disk, and begin it."""
+        import asyncio
+
+        async with aclosing(self._begin(await asyncio.to_thread(make), sender)) as values:
+            async for value in values:
+                yield value
 
     async def asend(self, value: None, /) -> T:
         """Return the next value, as any asynchronous generator."""
@@ -186,8 +201,11 @@ def want_stream(response_model: ResponseModel, on_invalid: object) -> Wanted:
 
 
 def item_of(response_model: ResponseModel) -> ResponseModel:
-    """The type of an item of ``Iterable[...]`` or ``list[...]``; None for any other type."""
+    """The type of an item of ``Iterable[...]``, ``Sequence[...]`` or ``list[...]``; None for any other type."""
     origin: Any = typing.get_origin(response_model)
-    if origin not in (collections.abc.Iterable, collections.abc.AsyncIterable, list):
+    if origin not in _LISTS:
         return None
     return next(iter(typing.get_args(response_model)), None)
+
+
+_LISTS = (collections.abc.Iterable, collections.abc.AsyncIterable, collections.abc.Sequence, list)

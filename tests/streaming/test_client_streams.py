@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ from pydantic import BaseModel, field_validator
 
 from instructor import AsyncInstructor, AutoCache, Instructor, Mode, Partial
 from instructor.exceptions import ConfigurationError, InstructorRetryException
+from instructor.media import detection
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
+from samples import PNG
 
 MESSAGES = [{"role": "user", "content": "Who?"}]
 
@@ -161,3 +165,50 @@ def test_a_stream_that_breaks_is_an_error_of_the_request_and_not_of_the_answer()
     with pytest.raises(InstructorRetryException, match="gone"):
         list(client.create_partial(User, MESSAGES))
     assert told == ["request: gone"]
+
+
+async def take(client: Any, way: str) -> list[Any]:
+    """What a stream of the asynchronous client shows; the messages change before its first value is asked for."""
+    messages = [{"role": "user", "content": "picture.png"}]
+    if way == "raw":
+        return [chunk async for chunk in await client.create(None, messages, stream=True, autodetect_images=True)]
+    stream = getattr(client, way)(User, messages, autodetect_images=True)
+    messages.clear()
+    return [value async for value in stream]
+
+
+@pytest.mark.parametrize("way", ["create_partial", "create_iterable", "raw"])
+async def test_files_are_looked_up_beside_the_event_loop(way: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "picture.png").write_bytes(PNG)
+    threads: list[threading.Thread] = []
+    detect = detection.detect
+
+    def watch(text: str) -> Any:
+        threads.append(threading.current_thread())
+        return detect(text)
+
+    monkeypatch.setattr(detection, "detect", watch)
+    client, adapter = make({"content": [ANNA]} if way == "create_iterable" else ANNA, kind=AsyncInstructor)
+    assert await take(client, way)
+    assert adapter.requests[0]["messages"][0]["content"][0]["type"] == "image_url"
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_a_stream_that_looks_up_files_can_be_left_early() -> None:
+    client, _ = make(ANNA, kind=AsyncInstructor, cache=AutoCache())
+    async with client.create_partial(User, MESSAGES, autodetect_images=True) as stream:
+        async for _ in stream:
+            break
+    assert client.cache_stats().writes == 0
+    assert stream.completion is None
+
+
+def test_what_becomes_of_invalid_items_can_be_a_setting_of_the_client() -> None:
+    adapter = ScriptedAdapter([{"content": [ANNA, {"name": "Eve", "age": 200}]}] * 2)
+    wires = {Mode.TOOLS: OPENAI_CHAT}
+    client = Instructor(adapter, wires=wires, mode=Mode.TOOLS, model="m", on_invalid="skip")
+    assert [user.name for user in client.create_iterable(User, MESSAGES)] == ["Anna Maria Luisa"]
+    with pytest.raises(InstructorRetryException):
+        list(client.create_iterable(User, MESSAGES, on_invalid="raise"))

@@ -140,7 +140,8 @@ class ParallelType:
 
     holds_model: ClassVar[bool] = True
 
-    def __init__(self, item: ResponseModel) -> None:
+    def __init__(self, item: ResponseModel, make_list: Callable[[list[Any]], list[Any]] = list) -> None:
+        self._make_list = make_list
         self.schema = TypeAdapter(list[item]).json_schema(schema_generator=StableJsonSchema)  # pyright: ignore - known only here
         self._members: dict[str, ResponseType] = {}
         specs: list[ToolSpec] = []
@@ -164,7 +165,7 @@ class ParallelType:
                 problems[number] = error
         if problems:
             raise _number_problems(problems)
-        return values
+        return self._make_list(values)
 
     def parse_call(self, part: Part, strict: bool, context: object) -> list[Value]:
         """Validate one call; or what a model wrote as text, which may be all items."""
@@ -215,7 +216,8 @@ def make_parallel_type(response_model: ResponseModel) -> ResponseType:
             f"list[{getattr(response_model, '__name__', 'User')}] or list[A | B], not {response_model!r}. Pass a list, or "
             "choose another mode."
         )
-    return ParallelType(typing.get_args(model)[0])
+    is_list = typing.get_origin(response_model) is list
+    return ParallelType(typing.get_args(model)[0], list if is_list else Items)
 
 
 def make_response_type(response_model: ResponseModel) -> ResponseType:
