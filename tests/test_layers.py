@@ -38,7 +38,6 @@ KNOWS: dict[str, set[str]] = {
     "mode": {"describing", "exceptions"},
     "retries": {"describing", "failures"},
     "usage": set(),
-    "missing_names": set(),
     "vendor_names": set(),
     "old_attributes": set(),
     "templating": set(),

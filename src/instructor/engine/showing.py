@@ -126,12 +126,9 @@ class Showing(Protocol):
         ...
 
     def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterable[Value]:
-        """Hand out a stored answer.
+        """Hand out a stored answer: its value, its parts, and what `steps` was when it was live.
 
-        Args:
-            value: What the response model made of it.
-            parts: Its parts.
-            steps: What `steps` was when it was live; empty where the answer came in one piece.
+        `steps` is empty where the answer came in one piece.
         """
         ...
 
