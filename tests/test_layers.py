@@ -52,7 +52,7 @@ KNOWS: dict[str, set[str]] = {
     "engine": {"wires", "cache", "media", "options", "providers.adapter", "streaming"},
     "function": {"cache", "engine", "checks"},
     "options": {"cache", "media"},
-    "streams": {"engine", "streaming"},
+    "streams": {"checks", "engine", "streaming"},
     "paths": {"cache", "engine", "checks"},
     "methods": {"cache", "media", "options", "streams"},
     "checks": {"cache", "media", "engine", "options"},

@@ -245,7 +245,7 @@ class BaseClient(OldAttributes):
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None, media_policy=media_policy)
-        if check.check_detection(options.autodetect_images):
+        if check.check_flag("autodetect_images", options.autodetect_images):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)

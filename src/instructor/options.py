@@ -45,6 +45,7 @@ class Options:
     autodetect_images: bool = False
     media_policy: FetchPolicy | None = None
     cache_pace: Literal["recorded"] | None = None
+    validate_partial: bool | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))
