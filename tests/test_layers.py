@@ -20,6 +20,7 @@ FUNCTION_LINES = 60
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
     *("attempt", "failures", "retries"),
+    "tables",
     "usage",
     "vendor_names",
 }
@@ -37,7 +38,8 @@ KNOWS: dict[str, set[str]] = {
     "messages": set(),
     "mode": {"describing", "exceptions"},
     "retries": {"describing", "failures"},
-    "usage": set(),
+    "tables": set(),
+    "usage": {"tables"},
     "missing_names": set(),
     "vendor_names": set(),
     "old_attributes": set(),

@@ -29,6 +29,7 @@ from instructor.options import NotGiven, split_options
 from instructor.paths import Paths, place_of
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
+from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
@@ -197,6 +198,11 @@ class BaseClient(OldAttributes):
         yield "model", f"{self._adapter.provider}/{self._model}" if self._model else self._adapter.provider
         yield "mode", self.mode.name
         yield "cache", self.cache
+
+    def _repr_html_(self) -> str:
+        """The same with what the cache has saved, for notebooks."""
+        counters = () if self._path is None else self.cache_stats().__rich_repr__()
+        return as_table((*self.__rich_repr__(), *counters), type(self).__name__)
 
     def __copy__(self) -> Self:
         copied = object.__new__(type(self))

@@ -32,6 +32,9 @@ class _Opened:
 
     _outcome: Outcome
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} is_cached={self.is_cached} usage={self.usage}>"
+
     @property
     def completion(self) -> Completion:
         """The SDK's completion, put together of its chunks, or made again from the cache; None before the end."""
