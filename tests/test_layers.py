@@ -40,7 +40,6 @@ KNOWS: dict[str, set[str]] = {
     "retries": {"describing", "failures"},
     "tables": set(),
     "usage": {"tables"},
-    "missing_names": set(),
     "vendor_names": set(),
     "old_attributes": set(),
     "templating": set(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Self, SupportsIndex
@@ -54,7 +54,7 @@ class BaseClient(OldAttributes):
         *,
         wires: Mapping[Mode, Wire] | None = None,
         model: str | None = None,
-        cache: BaseCache | None = None,
+        cache: BaseCache | Sequence[BaseCache] | None = None,
         cache_ttl: float | timedelta | None = None,
         cache_namespace: str | None = None,
         defaults: Mapping[str, Any] | None = None,
@@ -123,7 +123,7 @@ class BaseClient(OldAttributes):
     @property
     def cache(self) -> BaseCache | None:
         """The store of answers; None for a client without one."""
-        return None if self._path is None else self._path.tiers[-1].handle.store
+        return None if self._path is None else self._path.handle.store
 
     @property
     def client(self) -> Any:
@@ -429,7 +429,7 @@ class BaseClient(OldAttributes):
         private = hash(tuple(map(repr, secrets)))
         source = (self._adapter, plan, *limits, private)
         patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])
-        return Policy(_lifetime(ttl, path) if ttl else ttl, patience, source)
+        return Policy(path.lifetime(ttl), patience, source)
 
 
 def _entries_of(store: BaseCache | None) -> int | None:
@@ -458,12 +458,3 @@ def _shorter(one: float | None, other: float | None) -> float | None:
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)
-
-
-def _lifetime(ttl: float, path: CachePath) -> float | None:
-    """Seconds for which an answer is served. A store that ignores ttl warns of it instead."""
-    store = path.tiers[-1].handle.store
-    if store.honours_ttl:
-        return ttl
-    store.note_ttl()
-    return None

@@ -45,7 +45,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         hooks: Handlers of events.
         wires: The wire for each mode that an adapter speaks.
         model: The model to ask unless a call names another.
-        cache: Where answers are kept; None for nowhere.
+        cache: Where answers are kept: a store, or a list of stores, the fastest first; None for nowhere.
         cache_ttl: Seconds, or a timedelta, for which answers are served; None for ever.
         cache_namespace: A partition of the store that no answer crosses, such as a tenant's name.
         defaults: Keywords for every call that does not give them itself.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
@@ -66,7 +66,7 @@ def _typed(function: Callable[Concatenate[str, bool, P], object]) -> FromProvide
 def from_provider(
     model: str,
     async_client: bool = False,
-    cache: BaseCache | None = None,
+    cache: BaseCache | Sequence[BaseCache] | None = None,
     mode: Mode | str | None = None,
     *,
     base_url: str | None = None,
@@ -86,7 +86,8 @@ def from_provider(
             ``"openrouter/meta-llama/llama-3.3-70b-instruct"``.
         async_client: Whether to make an `AsyncInstructor`, whose methods are awaited. Default False. Each event loop
             on which it is used has an SDK client of its own.
-        cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`. Default none.
+        cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`; or a list of stores,
+            the fastest first, as in `TieredCache`. Default none.
         mode: How the model is asked for a typed answer. Default: the best mode of the model, from a table
             by vendor and model.
         base_url: Where requests are sent instead of the vendor's own base URL: a proxy, a gateway, a test server.

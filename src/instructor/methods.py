@@ -42,7 +42,7 @@ def call_keywords(
     strict: bool | None = None,
     hooks: Hooks | None = None,
     *,
-    cache: BaseCache | NotGiven | None = NOT_GIVEN,
+    cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN,
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
     token_budget: int | None = None,
@@ -63,7 +63,7 @@ def call_keywords(
         context: For validators, and for Jinja2 templates in the messages.
         strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
         hooks: Handlers for this call, beside the client's.
-        cache: A store for this call in place of the client's; None for none.
+        cache: A store for this call in place of the client's, or a list of them; None for none.
         cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing. It belongs to the
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.

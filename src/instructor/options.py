@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
@@ -36,7 +36,7 @@ class Options:
     context: Mapping[str, Any] | None = None
     strict: bool | None = None
     hooks: Hooks | None = None
-    cache: BaseCache | NotGiven | None = NOT_GIVEN
+    cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN
     cache_ttl: float | timedelta | None = None
     cache_namespace: str | None = None
     token_budget: int | None = None

@@ -170,17 +170,17 @@ Setting = Callable[[str], object]
 def want_partial(response_model: ResponseModel, setting: Setting) -> Wanted:
     """Read what `create_partial` was asked for: a type, or ``Partial[...]`` of it."""
     from instructor.engine.early import make_judge
-    from instructor.engine.response_type import ParallelType, WrappedType, make_response_type
+    from instructor.engine.response_type import ParallelType, WrappedType
 
     model = whole_of(response_model)
     if model is None:
         raise ConfigurationError("create_partial needs a response_model. Pass the class of the answer.")
-    is_wrapped = isinstance(make_response_type(model), WrappedType)
     validates = check_flag("validate_partial", setting("validate_partial"))
 
     def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
         if isinstance(whole, ParallelType):
             raise ConfigurationError("In Mode.PARALLEL_TOOLS calls are shown whole. Use create_iterable.")
+        is_wrapped = isinstance(whole, WrappedType)
         shape, judge = shape_of(model), None
         if validates and whole is not None and isinstance(shape, Object) and not is_wrapped:
             judge = make_judge(model, shape, lambda text: whole.parse((Part("", text),), strict, context))
@@ -191,21 +191,22 @@ def want_partial(response_model: ResponseModel, setting: Setting) -> Wanted:
 
 def want_items(response_model: ResponseModel, setting: Setting) -> Wanted:
     """Read what `create_iterable` was asked for: the type of an item, or ``Iterable[...]`` of it."""
-    from instructor.engine.response_type import ParallelType, item_validator
+    from instructor.engine.response_type import ParallelType, WrappedType
 
     item = item_of(response_model) or response_model
     if item is None:
         raise ConfigurationError("create_iterable needs a response_model. Pass the class of one item.")
-    validate = item_validator(item)
 
-    def show(calls: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
+    def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
         choice = cast("OnInvalid", setting("on_invalid") or "raise")
-        if isinstance(calls, ParallelType):
-            return Calls(lambda part: calls.parse_call(part, strict, context)[0], choice)
+        if isinstance(whole, ParallelType):
+            return Calls(lambda part: whole.parse_call(part, strict, context)[0], choice)
+        assert isinstance(whole, WrappedType), "the type of a list"
+        validate = whole.item_validator
         return Items(lambda part: validate(part.text, strict, context), choice)
 
-    whole: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
-    return Wanted(whole, show)
+    items: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
+    return Wanted(items, show)
 
 
 def want_stream(response_model: ResponseModel, setting: Setting) -> Wanted:

@@ -112,7 +112,7 @@ class Showing(Protocol):
         ...
 
     def add(self, delta: Delta) -> Iterable[Value]:
-        """Take the next piece of the answer's JSON."""
+        """Take the next piece of the answer's JSON; return what there is to show now, an empty tuple for nothing."""
         ...
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
@@ -129,12 +129,9 @@ class Showing(Protocol):
         ...
 
     def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterable[Value]:
-        """Hand out a stored answer.
+        """Hand out a stored answer: its value, its parts, and what `steps` was when it was live.
 
-        Args:
-            value: What the response model made of it.
-            parts: Its parts.
-            steps: What `steps` was when it was live; empty where the answer came in one piece.
+        `steps` is empty where the answer came in one piece.
         """
         ...
 
@@ -270,12 +267,13 @@ class Items:
         self._count = 0
         return ()
 
-    def add(self, delta: Delta) -> Iterator[Value]:
+    def add(self, delta: Delta) -> Iterable[Value]:
         """Show the items that are complete now."""
         self._scanner.feed(delta.text)
+        if not self._texts:
+            return ()
         texts, self._texts = self._texts, []
-        for item in texts:
-            yield from self._show(Part("", item))
+        return (value for item in texts for value in self._show(Part("", item)))
 
     def _show(self, part: Part) -> Iterator[Value]:
         self._count += 1
@@ -351,10 +349,13 @@ class Calls(Items):
         self._open: dict[int, _OpenCall] = {}
         return super().begin()
 
-    def add(self, delta: Delta) -> Iterator[Value]:
+    def add(self, delta: Delta) -> Iterable[Value]:
         """Show the calls that are complete now."""
-        call = self._open.setdefault(delta.number, _OpenCall(delta.tool))
+        call = self._open.get(delta.number) or self._open.setdefault(delta.number, _OpenCall(delta.tool))
         call.feed(delta.text)
+        return self._show_complete() if call.texts else ()
+
+    def _show_complete(self) -> Iterator[Value]:
         while waiting := list(self._open.values())[self._count : self._count + 1]:
             if not waiting[0].texts:
                 return
