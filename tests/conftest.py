@@ -29,10 +29,12 @@ from servers import Aimock, ServerError, Valkey
 from streams import StreamServer
 
 # How long an example takes on a busy machine is nobody's failure, and each run tries the same examples.
-hypothesis.settings.register_profile(
-    "patient", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+PATIENT = hypothesis.settings(
+    deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
-hypothesis.settings.load_profile("patient")
+hypothesis.settings.register_profile("suite", PATIENT, max_examples=25)
+hypothesis.settings.register_profile("soak", PATIENT, max_examples=500)
+hypothesis.settings.load_profile("suite")  # `make soak` names the other
 
 
 gc.disable()  # until all modules are imported: they hold what they define for good
