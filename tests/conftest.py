@@ -6,6 +6,7 @@ Each is stopped at the end of the run, and by the operating system if the run is
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
 from streams import StreamServer
+
+# No test speaks TLS, and each client of an SDK would read the certificates of hundreds of authorities.
+if "INSTRUCTOR_DROPIN" not in os.environ:  # which installs packages
+    os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
+    os.environ.pop("SSL_CERT_DIR", None)
 
 # How long an example takes on a busy machine is nobody's failure, and each run tries the same examples.
 PATIENT = hypothesis.settings(
