@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
 from instructor.engine.effects import Flow, Read, Write
@@ -121,24 +121,31 @@ class LocalTier:
 
 @dataclass(frozen=True, slots=True)
 class StoreTier:
-    """Any other store: it holds text, and reading it may wait, fail or bring back something else than was stored."""
+    """Any other store: it holds text, and reading it may wait, fail or bring back something else than was stored.
+
+    `numbers` is the store that numbers the invalidations of tags, the path's last; None for this one.
+    """
 
     handle: StoreHandle
     hits: HitLog
+    numbers: StoreHandle | None = None
 
     @property
     def find_now(self) -> FindNow:
         """Read an entry here. Whatever goes wrong is returned to the flow, which counts and reports it."""
-        handle, flights = self.handle, self.handle.flights
+        handle, flights, numbers = self.handle, self.handle.flights, self.numbers or self.handle
 
         def find_now(key: str) -> Entry | Unserved:
             landed = flights.landed
             if handle.paused():
                 return Unserved("store paused", landed)
             try:
-                return _decode(handle.read(key), key, landed)
+                found = _decode(handle.read(key), key, landed)
+                if type(found) is Entry and found.tagged is not None:
+                    return _judge_tags(found, numbers.generations(found.tags), landed)
             except CacheError as error:
                 return _unserved(error, landed)
+            return found
 
         return find_now
 
@@ -152,9 +159,12 @@ class StoreTier:
         if self.handle.paused():
             return Unserved("store paused", landed)
         try:
-            return _decode(await self.handle.read_async(key), key, landed)
+            found = _decode(await self.handle.read_async(key), key, landed)
+            if type(found) is Entry and found.tagged is not None:
+                return _judge_tags(found, await (self.numbers or self.handle).generations_async(found.tags), landed)
         except CacheError as error:
             return _unserved(error, landed)
+        return found
 
     def find(self, key: str, report: Report) -> Flow[Lookup]:
         """Read an entry. A failure of the store, or an entry that is damaged, is a miss with a reason."""
@@ -179,6 +189,14 @@ class StoreTier:
 
 def _decode(data: Any, key: str, landed: int) -> Entry | Unserved:
     return Unserved("absent", landed) if data is None else decode_entry(data, key)
+
+
+EXPIRED, INVALIDATED = "expired", "invalidated"
+
+
+def _judge_tags(entry: Entry, numbers: Generations, landed: int) -> Entry | Unserved:
+    generation = 0 if entry.tagged is None else entry.tagged.generation
+    return entry if numbers.cover(generation) else Unserved(INVALIDATED, landed)
 
 
 def _unserved(error: CacheError, landed: int) -> Unserved:
@@ -224,6 +242,21 @@ class CachePath:
     def name(self) -> str:
         """The class names of the stores, for events."""
         return "+".join(type(tier.handle.store).__name__ for tier in self.tiers)
+
+    @property
+    def check(self) -> Callable[[Tagged], bool] | None:
+        """Whether the fast path may serve an answer with tags that the first tier has found.
+
+        Tiers that read stores have looked already. Memory is looked at by a plain call if it is the last tier, and is
+        left to the flow otherwise. None for a path whose last store can't number invalidations.
+        """
+        last = self.tiers[-1]
+        if not last.handle.can_tag:
+            return None
+        if isinstance(self.tiers[0], StoreTier):
+            return lambda _: True
+        local = last.handle.local is not None
+        return lambda tagged: local and last.handle.generations(tagged.tags).cover(tagged.generation)
 
 
 def make_path(store: BaseCache) -> CachePath:

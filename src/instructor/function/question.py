@@ -91,6 +91,10 @@ class FunctionQuestion:
         """Judge nothing."""
         yield from ()
 
+    def value_of(self, live: Live[object]) -> object:
+        """The result."""
+        return live.value
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count an event in the store's counters. A function has no hooks."""
         del entry, reason
