@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,10 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from instructor import AsyncInstructor, AutoCache, BaseCache, DiskCache, Instructor, Mode
-from instructor.cache import RedisCache, instructor_cache
+from instructor.cache import RedisCache, TieredCache, instructor_cache
 from instructor.cache.handle import handle_of
-from instructor.engine.fast_path import MISSING
-from instructor.engine.path import CachePath, LocalTier, StoreTier, make_path
 from instructor.exceptions import ArgumentError
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -40,7 +39,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, valkey: Valkey) -> Ite
         made.close()  # type: ignore[attr-defined]
 
 
-def make(reply: Any, store: BaseCache | None, **settings: Any) -> tuple[Instructor, list[str | None]]:
+def make(reply: Any, store: BaseCache | list[BaseCache], **settings: Any) -> tuple[Instructor, list[str | None]]:
     """A client whose provider answers with `reply`, and the reasons of its misses and bypasses."""
     adapter, reasons = ScriptedAdapter(reply if callable(reply) else [reply] * 20), []
     client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=store, **settings)
@@ -239,26 +238,57 @@ def test_where_the_numbers_cannot_be_read_nothing_with_tags_is_served_or_stored(
     store.close()
 
 
-def test_memory_before_a_shared_store_asks_the_shared_one_about_tags(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tags", [None, ["a"]], ids=["client", "call"])
+def test_memory_before_a_shared_store_asks_the_shared_one_about_tags(tmp_path: Path, tags: Any) -> None:
     """So another process, which can't reach this memory, invalidates what is in it."""
     memory, shared = AutoCache(), DiskCache(tmp_path)
-    client, reasons = make(JASON, shared, cache_tags=["a"])
-    fast, slow = make_path(memory).tiers[0], make_path(shared).tiers[0]
-    assert isinstance(fast, LocalTier)
-    assert isinstance(slow, StoreTier)
-    path = CachePath((fast, slow), handle_of(shared).flights)
-    client._path = path
-    with mock.patch.object(client, "_lookup", return_value=MISSING):
+    client, reasons = make(JASON, [memory, shared], cache_tags=["a"])
+    for _ in range(3):
+        client.create(User, HELLO, cache_tags=tags)
+    assert (len(memory), memory.stats().hits, shared.stats().hits) == (1, 2, 0)
+    with DiskCache(tmp_path) as other:
+        other.invalidate(tag="a")
+    client.create(User, HELLO, cache_tags=tags)
+    assert reasons == ["absent", "invalidated"]
+    assert client.cache is not None
+    assert client.cache.invalidate(tag="a") == 1
+    client.create(User, HELLO, cache_tags=tags)
+    assert reasons[2:] == ["invalidated"]
+    assert client.cache.invalidate(tag="a", erase=True) == 1
+    assert (len(memory), len(shared)) == (0, 0)
+    shared.close()
+
+
+async def test_what_tiers_hold_is_removed_from_all_of_them(tmp_path: Path) -> None:
+    slow, tiers = DiskCache(tmp_path), TieredCache(AutoCache(), DiskCache(tmp_path))
+    client, _ = make(JASON, tiers)
+    for remove in (tiers.clear, partial(tiers.invalidate, model="m"), partial(tiers.invalidate, older_than=0)):
         client.create(User, HELLO)
+        assert [len(store) for store in tiers.tiers] == [1, 1]  # type: ignore[arg-type]
+        assert remove() == 1
+        assert [len(store) for store in tiers.tiers] == [0, 0]  # type: ignore[arg-type]
+    for remove_async in (tiers.clear_async, partial(tiers.invalidate_async, namespace="")):
         client.create(User, HELLO)
-        assert len(memory) == 1
-        assert reasons == ["absent"]
-        with DiskCache(tmp_path) as other:
-            other.invalidate(tag="a")
+        assert await remove_async() == 1
+        assert [len(store) for store in tiers.tiers] == [0, 0]  # type: ignore[arg-type]
+    client.create(User, HELLO)
+    (listed,) = [each for batch in tiers.list_entries() for each in batch]
+    assert await tiers.delete_async(listed.key)
+    assert not tiers.delete(listed.key)
+    slow.close()
+    tiers.tiers[1].close()  # type: ignore[attr-defined]
+
+
+def test_a_disk_before_a_shared_store_keeps_answers_with_the_shared_ones_numbers(tmp_path: Path) -> None:
+    near, shared = DiskCache(tmp_path / "near"), DiskCache(tmp_path / "shared")
+    client, reasons = make(JASON, [near, shared], cache_tags=["a"])
+    for _ in range(2):
         client.create(User, HELLO)
-        assert reasons == ["absent", "invalidated"]
-    assert path.check is not None
-    assert not path.check(memory.find(next(iter(memory._held))).tagged)  # type: ignore[arg-type,union-attr] # left to the flow
+    assert (len(near), near.stats().hits) == (1, 1)
+    shared.invalidate(tag="a")
+    client.create(User, HELLO)
+    assert reasons == ["absent", "invalidated"]
+    near.close()
     shared.close()
 
 

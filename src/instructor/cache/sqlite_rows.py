@@ -99,7 +99,9 @@ def number_tag(connection: sqlite3.Connection, tag: str) -> int:
 
 def note_written(connection: sqlite3.Connection, tagged: Tagged) -> bool:
     """Count an answer that is to be stored, in its transaction; False if one of its tags was invalidated since."""
-    if not read_generations(connection, tagged.tags).cover(tagged.generation):
+    numbers = read_generations(connection, tagged.tags)
+    # Another number than any of this store's is that of the store which follows on this one in a client's path.
+    if numbers.first <= tagged.generation <= numbers.latest and not numbers.cover(tagged.generation):
         return False
     count = "INSERT INTO tag VALUES (?, 0, 1) ON CONFLICT (name) DO UPDATE SET written = written + 1"
     connection.executemany(count, [(hash_tag(tag),) for tag in tagged.tags])

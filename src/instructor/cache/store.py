@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpac
 from instructor.cache.entry import Entry, Generations
 from instructor.cache.listing import Listed, Which, select
 from instructor.exceptions import ArgumentError, ConfigurationError
+from instructor.tables import as_table
 
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
@@ -73,8 +74,7 @@ class CacheStats:
 
     def _repr_html_(self) -> str:
         """A table, for notebooks."""
-        rows = (f"<tr><th>{name}</th><td>{value:,}</td></tr>" for name, value in self.__rich_repr__())
-        return f"<table>{''.join(rows)}</table>"
+        return as_table(self.__rich_repr__())
 
 
 class BaseCache(ABC):
@@ -222,6 +222,10 @@ class BaseCache(ABC):
         from instructor.cache.handle import handle_of
 
         return handle_of(self).stats()
+
+    def _repr_html_(self) -> str:
+        """The store and its counters, for notebooks."""
+        return as_table(self.stats().__rich_repr__(), repr(self))
 
 
 class LocalStore(Protocol):

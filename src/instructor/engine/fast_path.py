@@ -65,7 +65,7 @@ class Place(NamedTuple):
         find: Looks a key up. For a task that must not be blocked it returns how to do so, as a `Reading`.
         hits: Where its hits are noted.
         name: The class name of the store, for events.
-        check: Whether an answer with tags may be served; None for a store that can't say. See `CachePath.check`.
+        check: Whether an answer with tags may be served; None where only the flow can say. See `CachePath.check`.
     """
 
     find: Callable[[str], Entry | Unserved | Reading | None]
@@ -163,7 +163,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             return MISSING if entry is None else with_encoding(entry, encoding)
         _, parts, _, _, _, expires, seconds, usage, _, _, tagged = entry
         if (expires is not None and expires <= now()) or (tagged is not None and not is_covered(place, tagged)):
-            return Unserved(describe_stale(entry, now()), _READ_AGAIN, None, encoding)
+            return refuse_stale(place, entry, now(), encoding)
         try:
             if plan.direct:
                 validator = model.__pydantic_validator__
@@ -189,9 +189,11 @@ def is_covered(place: Place, tagged: Tagged) -> bool:
     return place.check is not None and place.check(tagged)
 
 
-def describe_stale(entry: Entry, now: float) -> str:
-    """Why an answer may not be served any more."""
-    return EXPIRED if entry.expires is not None and entry.expires <= now else INVALIDATED
+def refuse_stale(place: Place, entry: Entry, now: float, encoding: Encoding) -> Any:
+    """What the flow begins with for an answer that has expired or was invalidated, or of which only the flow knows."""
+    if entry.expires is not None and entry.expires <= now:
+        return Unserved(EXPIRED, _READ_AGAIN, None, encoding)
+    return MISSING if place.check is None else Unserved(INVALIDATED, _READ_AGAIN, None, encoding)
 
 
 def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any:

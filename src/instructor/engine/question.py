@@ -121,8 +121,6 @@ class CallQuestion(Generic[T]):
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
-        if name is HookName.CACHE_MISS and call.path is not None:
-            call.path.tiers[0].handle.count(misses=1)
         if not call.hooks.has_handlers(name):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason),), {})

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast, overload
 from instructor.cache.listing import check_tag_source
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
+from instructor.cache.tiered import TieredCache
 from instructor.checks import check_seconds
 from instructor.describing import refuse
 from instructor.engine.call import Policy, Same
@@ -71,8 +72,8 @@ def instructor_cache(
     Args:
         function: The function, when used without parentheses. Its return type must be annotated, with anything that
             pydantic can validate: a model, ``list[Model]``, ``Model | None``, ``int``.
-        cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``. Default: an
-            `AutoCache` of the function's own, found as its attribute ``cache``.
+        cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``; or a list of them,
+            the fastest first. Default: an `AutoCache` of the function's own, found as its attribute ``cache``.
         ttl: Seconds, or a timedelta, after which the function is run again. Default None: never. 0 stores nothing.
         tags: By what results can be invalidated, such as ``["prices"]``, or a function that makes that of a result.
 
@@ -96,11 +97,7 @@ def instructor_cache(
 
     def decorate(target: object) -> object:
         store = AutoCache() if cache is None else _store_of(cache)
-        policy = Policy(ttl=seconds, tags=source)
-        if cache is not None and seconds and not store.honours_ttl:
-            store.note_ttl()
-            policy = Policy(tags=source)
-        return _decorate(target, store, policy, shared=cache is not None)
+        return _decorate(target, store, Policy(ttl=seconds, tags=source), shared=cache is not None)
 
     return decorate if function is None else decorate(function)
 
@@ -110,12 +107,14 @@ def _decorate(target: object, store: BaseCache, policy: Policy, *, shared: bool)
         descriptor = cast("Any", target)
         return type(descriptor)(_decorate(descriptor.__func__, store, policy, shared=shared))
     codec = FunctionCodec(target, shared=shared)
-    function = Function(codec, make_path(store))
+    path = make_path(store)
+    function = Function(codec, path)
     # What a function closes over may hold more than its key shows, so an error holds for callers of this one alone.
-    policy = policy._replace(source=Same(codec))
+    ttl = path.lifetime(policy.ttl) if shared else policy.ttl
+    policy = policy._replace(ttl=ttl, source=Same(codec))
 
     def ask(args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object] | None:
-        if policy.tags is not None and function.path.check is None:
+        if policy.tags is not None and not path.can_tag:
             codec.warn_of_tags(function.path.name)
             return None
         owners: list[object] = []
@@ -175,6 +174,8 @@ _FOREIGN: dict[str, Callable[[object], BaseCache]] = {
 def _store_of(cache: object) -> BaseCache:
     if isinstance(cache, BaseCache):
         return cache
+    if isinstance(cache, list | tuple):
+        return TieredCache(*map(_store_of, cast("list[object]", cache)))
     for kind in type(cache).__mro__:
         wrap = _FOREIGN.get(f"{kind.__module__}.{kind.__qualname__}")
         if wrap is not None:
