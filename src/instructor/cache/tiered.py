@@ -57,7 +57,7 @@ class TieredCache(BaseCache):
 
     def __init__(self, *stores: BaseCache) -> None:
         self.tiers = _flatten(stores)
-        able = frozenset.intersection(*(check_store(store) for store in self.tiers))
+        able = check_store(self.tiers[0]).intersection(*map(check_store, self.tiers))
         self.abilities = (able & _OF_EACH) | (check_store(self.tiers[-1]) & _OF_THE_LAST)
 
     def get(self, key: str) -> Text | None:
