@@ -75,6 +75,7 @@ class Genai:
 
     name = "genai"
     operation = "models.generate_content"
+    model_member = "model_version"
     streaming = GENAI_STREAMING
     modes = (Mode.TOOLS, Mode.JSON)
 
