@@ -29,6 +29,7 @@ from instructor.options import NotGiven, split_options
 from instructor.paths import Paths, place_of
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
+from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
@@ -198,6 +199,11 @@ class BaseClient(OldAttributes):
         yield "mode", self.mode.name
         yield "cache", self.cache
 
+    def _repr_html_(self) -> str:
+        """The same with what the cache has saved, for notebooks."""
+        counters = () if self._path is None else self.cache_stats().__rich_repr__()
+        return as_table((*self.__rich_repr__(), *counters), type(self).__name__)
+
     def __copy__(self) -> Self:
         copied = object.__new__(type(self))
         copied.__dict__.update(self.__dict__)
@@ -245,7 +251,7 @@ class BaseClient(OldAttributes):
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None, media_policy=media_policy)
-        if check.check_detection(options.autodetect_images):
+        if check.check_flag("autodetect_images", options.autodetect_images):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)

@@ -96,11 +96,11 @@ def check_max_seconds(max_seconds: object) -> float | None:
     raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
 
 
-def check_detection(autodetect_images: object) -> bool:
-    """Return whether texts are looked at for media."""
-    if isinstance(autodetect_images, bool) or autodetect_images is None:
-        return bool(autodetect_images)
-    raise refuse("autodetect_images", autodetect_images, "True or False")
+def check_flag(name: str, flag: object) -> bool:
+    """Return what a keyword switches, which is off by default."""
+    if isinstance(flag, bool) or flag is None:
+        return bool(flag)
+    raise refuse(name, flag, "True or False")
 
 
 def check_media_policy(media_policy: object) -> FetchPolicy:

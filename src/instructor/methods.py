@@ -51,6 +51,7 @@ def call_keywords(
     autodetect_images: bool = False,
     media_policy: FetchPolicy | None = None,
     cache_pace: Literal["recorded"] | None = None,
+    validate_partial: bool | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -75,6 +76,8 @@ def call_keywords(
         media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
         cache_pace: ``"recorded"`` for a stream that comes from the cache at the pace at which it came from the provider,
             where the live stream was asked for with it too: only then is the pace stored. Default: at once.
+        validate_partial: Whether the fields of a partial object are validated as soon as they are complete, so that an
+            invalid one ends the stream early. Default: False, the answer is validated when it is whole.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

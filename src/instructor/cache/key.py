@@ -31,6 +31,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "media_policy",
         "timeout",
         "token_budget",
+        "validate_partial",
     }
 )
 """Arguments that change how an answer is fetched, not which one it is."""

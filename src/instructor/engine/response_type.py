@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import functools
 import re
 import types
 import typing
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 import typing_extensions
 from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
-from pydantic_core import InitErrorDetails, PydanticCustomError, SchemaError
+from pydantic_core import SchemaError
 
 from instructor.cache.json_schema import StableJsonSchema
+from instructor.engine.early import restate
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part, ResponseModel, Value
 from instructor.wires.schema import expand_root
@@ -113,6 +115,12 @@ class WrappedType:
         self.schema = TypeAdapter(model).json_schema(schema_generator=StableJsonSchema)
         self.specs = (tool_spec_of(adapter.json_schema(schema_generator=StableJsonSchema), name, None),)
         self._validator = adapter.validator
+        self._model = model
+
+    @functools.cached_property
+    def item_validator(self) -> Callable[[str, bool, object], Value]:
+        """What validates one item of a list by itself: a function of its JSON, strictness, and context."""
+        return _make_item_validator(typing.get_args(self._model)[0])
 
     def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Validate the object and take its property."""
@@ -193,16 +201,14 @@ def _find_free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _number_problems(problems: Mapping[int, ValidationError]) -> ValidationError:
-    details: list[InitErrorDetails] = [
-        {
-            "type": PydanticCustomError(cast("Any", problem["type"]), cast("Any", problem["msg"])),
-            "loc": (number, *problem["loc"]),
-            "input": problem["input"],
-        }
-        for number, error in problems.items()
-        for problem in error.errors(include_url=False, include_context=False)
-    ]
-    return ValidationError.from_exception_data("calls", details, input_type="json")
+    return restate(
+        "calls",
+        (
+            (problem, (number, *problem["loc"]))
+            for number, error in problems.items()
+            for problem in error.errors(include_url=False, include_context=False)
+        ),
+    )
 
 
 def make_parallel_type(response_model: ResponseModel) -> ResponseType:
@@ -216,8 +222,8 @@ def make_parallel_type(response_model: ResponseModel) -> ResponseType:
             f"list[{getattr(response_model, '__name__', 'User')}] or list[A | B], not {response_model!r}. Pass a list, or "
             "choose another mode."
         )
-    is_list = typing.get_origin(response_model) is list
-    return ParallelType(typing.get_args(model)[0], list if is_list else Items)
+    written: Any = typing.get_origin(response_model)
+    return ParallelType(typing.get_args(model)[0], list if written is list else Items)
 
 
 def make_response_type(response_model: ResponseModel) -> ResponseType:
@@ -238,11 +244,9 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
         ) from error
 
 
-def item_validator(item: ResponseModel) -> Callable[[str, bool, object], Value]:
-    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context."""
-    make_response_type(item)
+def _make_item_validator(item: ResponseModel) -> Callable[[str, bool, object], Value]:
     model: ResponseModel = _readable(item)
-    if isinstance(model, type) and issubclass(model, BaseModel):
+    if isinstance(model, type) and issubclass(model, BaseModel):  # with its own, as `ModelType` does
         return lambda text, strict, context: model.__pydantic_validator__.validate_json(
             text, strict=strict, context=context
         )
