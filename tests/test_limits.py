@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 from collections.abc import Iterator
@@ -22,12 +23,12 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 2850,
+    "": 2900,
     "cache": 3175,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 2725,
+    "engine": 2825,
     "function": 400,
     "media": 775,
     "offline": 600,
@@ -59,13 +60,14 @@ def files_outside_boundary() -> Iterator[Path]:
             yield path
 
 
-def code_of(path: Path) -> ast.Module:
+@functools.cache
+def code_of(path: Path) -> str:
     """A file without its docstrings and comments."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [one for one in body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
-    return tree
+    return ast.unparse(tree)
 
 
 def count_code(path: Path) -> int:
@@ -93,7 +95,7 @@ def test_any_grows_rarer():
     for path in files_outside_boundary():
         text = path.read_text(encoding="utf-8")
         lines += len(text.splitlines())
-        code = re.sub(r"^from typing import .*$", "", ast.unparse(code_of(path)), flags=re.MULTILINE)
+        code = re.sub(r"^from typing import .*$", "", code_of(path), flags=re.MULTILINE)
         uses += len(re.findall(r"\bAny\b", code))
     assert 1000 * uses / lines <= MOST_ANY
 
@@ -106,11 +108,12 @@ def test_a_keyword_of_a_call_is_named_in_few_places():
     places = [
         path.relative_to(PACKAGE).as_posix()
         for path in files_outside_boundary()
-        if path.parent.name != "engine" and re.search(r"\btoken_budget\b", ast.unparse(code_of(path)))
+        if path.parent.name != "engine" and re.search(r"\btoken_budget\b", code_of(path))
     ]
     assert len(places) <= MOST_PLACES, places
 
 
+@functools.cache
 def exported() -> set[tuple[str, str]]:
     """Module and name of all that users import, and of the classes that it inherits from."""
     values = [

@@ -48,6 +48,7 @@ def call_keywords(
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN,
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
+    cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
     token_budget: int | None = None,
     max_seconds: float | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
@@ -70,6 +71,8 @@ def call_keywords(
         cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing. It belongs to the
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.
+        cache_tags: By what the answer can be invalidated, such as ``["doc:42"]``; or a function that makes that of the
+            answer. They belong to the answer, as ``cache_ttl`` does: see `BaseCache.invalidate`.
         token_budget: Tokens after which no further attempt is made.
         max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
