@@ -243,12 +243,12 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
         ) from error
 
 
-def _make_item_validator(item: Any) -> Callable[[str, bool, Any], Any]:
+def _make_item_validator(item: ResponseModel) -> Callable[[str, bool, Any], Any]:
     if isinstance(item, type) and issubclass(item, BaseModel):  # with its own, as `ModelType` does
         return lambda text, strict, context: item.__pydantic_validator__.validate_json(
             text, strict=strict, context=context
         )
-    adapter: TypeAdapter[Any] = TypeAdapter(item)
+    adapter: TypeAdapter[Any] = TypeAdapter(item)  # pyright: ignore - the type is known only here
     validator = adapter.validator
     return lambda text, strict, context: validator.validate_json(text, strict=strict, context=context)
 
