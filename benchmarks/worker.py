@@ -58,7 +58,8 @@ class Setup:
         self.names: dict[str, Any] = {
             "User": User, "B": B, "Wide": Wide, "Literal": Literal, "instructor": instructor, "client": self.client,
             "create": self.client.create, "make_store": self.make_store, "spy_on_sdk": self.spy_on_sdk,
-            "find_redis_key": self.find_redis_key, "drain_canned": drain_canned, "repeat": itertools.repeat,
+            "make_client": self.make_client, "find_redis_key": self.find_redis_key, "drain_canned": drain_canned,
+            "repeat": itertools.repeat,
             "prompt": prompts[0], "prompts": numbers if case.misses else itertools.cycle(prompts),
         }  # fmt: skip
         exec(case.prepare, self.names)

@@ -31,7 +31,7 @@ from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
-from instructor.wires.wire import is_paused
+from instructor.wires.wire import find_answering_model, is_paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,6 +53,7 @@ class Received(NamedTuple):
         value: What the response model made of the answer; the completion itself where there is none.
         parts: The answer as the wire read it.
         flaw: Why a raw completion must not be stored; None where it may.
+        answered_by: The model that answered, in the provider's words.
     """
 
     value: Value
@@ -60,6 +61,7 @@ class Received(NamedTuple):
     completion: Completion
     attempts: Attempts
     flaw: str | None
+    answered_by: str = ""
 
 
 def ask(call: Call[Any]) -> Flow[Received]:
@@ -102,7 +104,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 request = reasking.ask_again(call, prompt, completion, error)
             continue
         flaw = find_flaw(call, prompt, completion)
-        return Received(value, parts, completion, attempts, flaw)
+        return Received(value, parts, completion, attempts, flaw, find_answering_model(prompt.wire, completion))
 
 
 class Reasking:
