@@ -22,20 +22,20 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 2900,
-    "cache": 3175,
+    "": 2925,
+    "cache": 3725,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 2825,
-    "function": 400,
+    "engine": 2925,
+    "function": 425,
     "media": 775,
     "offline": 600,
     "processing": 125,
     "providers": 2625,
     "streaming": 575,
-    "testing": 525,
-    "wires": 3225,
+    "testing": 600,
+    "wires": 3250,
 }
 """Lines of code in each room, rounded up to the next 25: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""
