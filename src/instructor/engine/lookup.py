@@ -7,14 +7,15 @@ when a store is read or written, who may serve an answer, and what may be stored
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Claim, Emit, Flow, Wait
-from instructor.engine.path import CachePath, Unserved, judge_failure
+from instructor.engine.path import EXPIRED, CachePath, Report, Tier, Unserved, judge_failure
+from instructor.engine.tagging import check_tagged, mark, note_generation
 from instructor.exceptions import CacheError
 from instructor.hooks import HookName
 
@@ -51,6 +52,10 @@ class Question(Protocol[T]):
 
     def confirm(self) -> Flow[None]:
         """Let them judge what `read` or `copy` has just made, and raise if they refuse it."""
+        ...
+
+    def value_of(self, live: Live[T]) -> Any:
+        """The value of a live answer, for ``cache_tags``."""
         ...
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
@@ -109,13 +114,18 @@ def through_cache(
             if lease is not None:
                 lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
             return again.value
+    path.count_miss()
     missed = question.event(HookName.CACHE_MISS, None, found)
     if missed is not None:
         yield missed
+    generation = yield from note_generation(path, policy.tags, reporter(question, path))
     live = yield from question.ask()
     expires = None if policy.ttl is None else policy.clock() + policy.ttl
     entry = question.write(live, expires)
     reason = why_not_stored(live, entry, policy)
+    if entry is not None and policy.tags is not None:
+        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live))
+        reason = reason or flaw
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
     yield from keep(path, question, policy, entry, reason)
@@ -126,11 +136,10 @@ def look_on(
     path: CachePath, key: str, question: Question[T], policy: Policy, unserved: Unserved
 ) -> Flow[Served[T] | str]:
     """Go on where the fast path left off: report what its store raised, and look through the other tiers."""
-    handle = path.tiers[0].handle
     if unserved.error is not None:
-        yield from judge_failure(handle, unserved.error, reporter(question))
+        yield from judge_failure(path.tiers[0].handle, unserved.error, reporter(question, path))
     elif unserved.landed is None:
-        handle.count(errors=1)  # today's validators refuse the entry
+        path.count_error(path.tiers[0])  # today's validators refuse the entry
     return (yield from look_up(path, key, question, policy, 1, unserved.reason))
 
 
@@ -141,25 +150,39 @@ def look_up(
 
     Returns what may be served, or why nothing may.
     """
-    report = reporter(question)
+    report = reporter(question, path)
     for depth, tier in enumerate(path.tiers[first:], first):
         entry = yield from tier.find(key, report)
         if entry is None:
             continue
+        if isinstance(entry, Entry) and entry.tagged is not None:
+            entry = (yield from check_tagged(path, entry.tagged, report)) or entry
         judged = entry if isinstance(entry, str) else judge(entry, policy.clock(), question.read)
         if question.awaits and not isinstance(judged, str):
             judged = yield from confirm(question, judged)
         if isinstance(entry, str) or isinstance(judged, str):
             if not isinstance(entry, str) and judged != EXPIRED:
-                tier.handle.count(errors=1)
+                path.count_error(tier)
             reason = str(judged)
             continue
         tier.hits.hit(entry)
-        for faster in path.tiers[:depth]:
-            yield from faster.keep(entry, remaining(entry, policy), report)
+        yield from fill(path.tiers[:depth], entry, policy, report)
         yield from emit_event(question, HookName.CACHE_HIT, entry)
         return judged
     return reason
+
+
+def fill(tiers: Sequence[Tier], entry: Entry, policy: Policy, report: Report) -> Flow[None]:
+    """Copy an entry into faster tiers, for as long as it may still be served."""
+    seconds = remaining(entry, policy)
+    if seconds == 0:
+        return
+    for tier in tiers:
+        try:
+            stored = yield from tier.keep(entry, seconds, report)
+        except ValueError:  # it was stored without a completion, by somebody else
+            return
+        tier.handle.count(misses=1, writes=int(stored))
 
 
 def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[Served[T] | Lease[Any] | None]:
@@ -206,6 +229,10 @@ def share(
     if answer is None:
         return None
     live, entry = answer.live, answer.entry
+    if entry is not None and entry.tagged is not None:
+        stale = yield from check_tagged(path, entry.tagged, reporter(question, path))
+        if stale is not None:
+            return None
     try:
         value = question.copy(live, entry)
         if question.awaits:
@@ -213,7 +240,8 @@ def share(
     except Exception:  # noqa: BLE001 - whatever today's validators raise, asking again judges anew
         return None
     yield from emit_event(question, HookName.CACHE_COALESCED, entry)
-    if entry is not None and not answer.is_kept and policy.ttl != 0:
+    untagged = entry is None or (policy.tags is not None and entry.tagged is None)
+    if entry is not None and not untagged and not answer.is_kept and policy.ttl != 0:
         # The leader stores nothing, as its `cache_ttl` asks, but this call has another one.
         expires = None if policy.ttl is None else policy.clock() + policy.ttl
         own = entry._replace(expires=expires)
@@ -227,7 +255,7 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
         if reason and reason != NOT_WANTED:
             yield from emit_event(question, HookName.CACHE_BYPASS, reason=reason)
         return
-    report = reporter(question)
+    report = reporter(question, path)
     written = False
     try:
         for tier in path.tiers:
@@ -239,10 +267,10 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
         yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
     if written:
+        path.count_together(writes=1)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 
-EXPIRED = "expired"
 NOT_WANTED = "cache_ttl is 0"
 
 
@@ -293,9 +321,14 @@ def emit_event(
         yield event
 
 
-def reporter(question: Question[Any]) -> Callable[[CacheError], Flow[None]]:
+def reporter(question: Question[Any], path: CachePath) -> Report:
     """What tiers report failures of their stores to."""
-    return lambda error: emit_event(question, HookName.CACHE_ERROR, reason=str(error))
+
+    def report(error: CacheError) -> Flow[None]:
+        path.count_together(errors=1)
+        yield from emit_event(question, HookName.CACHE_ERROR, reason=str(error))
+
+    return report
 
 
 def own_copy(error: Exception) -> Exception:

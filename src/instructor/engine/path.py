@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
+from instructor.cache.store import tagging
+from instructor.cache.tiered import TieredCache
 from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
@@ -121,24 +123,32 @@ class LocalTier:
 
 @dataclass(frozen=True, slots=True)
 class StoreTier:
-    """Any other store: it holds text, and reading it may wait, fail or bring back something else than was stored."""
+    """Any other store: it holds text, and reading it may wait, fail or bring back something else than was stored.
+
+    `numbers` is the store that numbers the invalidations of tags, the path's last; None for this one.
+    """
 
     handle: StoreHandle
     hits: HitLog
+    flights: Flights[Any]  # of the path
+    numbers: StoreHandle | None = None
 
     @property
     def find_now(self) -> FindNow:
         """Read an entry here. Whatever goes wrong is returned to the flow, which counts and reports it."""
-        handle, flights = self.handle, self.handle.flights
+        handle, flights, numbers = self.handle, self.flights, self.numbers or self.handle
 
         def find_now(key: str) -> Entry | Unserved:
             landed = flights.landed
             if handle.paused():
                 return Unserved("store paused", landed)
             try:
-                return _decode(handle.read(key), key, landed)
+                found = _decode(handle.read(key), key, landed)
+                if type(found) is Entry and found.tagged is not None:
+                    return _judge_tags(found, numbers.generations(found.tags), landed)
             except CacheError as error:
                 return _unserved(error, landed)
+            return found
 
         return find_now
 
@@ -148,13 +158,16 @@ class StoreTier:
         return self._find_later
 
     async def _find_later(self, key: str) -> Entry | Unserved:
-        landed = self.handle.flights.landed
+        landed = self.flights.landed
         if self.handle.paused():
             return Unserved("store paused", landed)
         try:
-            return _decode(await self.handle.read_async(key), key, landed)
+            found = _decode(await self.handle.read_async(key), key, landed)
+            if type(found) is Entry and found.tagged is not None:
+                return _judge_tags(found, await (self.numbers or self.handle).generations_async(found.tags), landed)
         except CacheError as error:
             return _unserved(error, landed)
+        return found
 
     def find(self, key: str, report: Report) -> Flow[Lookup]:
         """Read an entry. A failure of the store, or an entry that is damaged, is a miss with a reason."""
@@ -179,6 +192,14 @@ class StoreTier:
 
 def _decode(data: Any, key: str, landed: int) -> Entry | Unserved:
     return Unserved("absent", landed) if data is None else decode_entry(data, key)
+
+
+EXPIRED, INVALIDATED = "expired", "invalidated"
+
+
+def _judge_tags(entry: Entry, numbers: Generations, landed: int) -> Entry | Unserved:
+    generation = 0 if entry.tagged is None else entry.tagged.generation
+    return entry if numbers.cover(generation) else Unserved(INVALIDATED, landed)
 
 
 def _unserved(error: CacheError, landed: int) -> Unserved:
@@ -215,21 +236,87 @@ class CachePath:
     Attributes:
         tiers: The tiers, fastest first; at least one.
         flights: The calls under way. They belong to the last tier, the one that most callers share.
+        handle: Counts for all tiers together; the tier's own handle where there is only one.
     """
 
     tiers: tuple[Tier, ...]
     flights: Flights[Any]
+    handle: StoreHandle
 
     @property
     def name(self) -> str:
         """The class names of the stores, for events."""
-        return "+".join(type(tier.handle.store).__name__ for tier in self.tiers)
+        return "+".join(name_of(tier) for tier in self.tiers)
+
+    @property
+    def can_tag(self) -> bool:
+        """Whether answers with tags can be kept: the last tier numbers the invalidations for all of them."""
+        return self.tiers[-1].handle.can_tag
+
+    @property
+    def check(self) -> Callable[[Tagged], bool] | None:
+        """Whether the fast path may serve an answer with tags that the first tier has found; None: the flow decides.
+
+        A tier that reads a store has asked for the numbers itself. Memory is asked here where it is the last tier.
+        """
+        first, last = self.tiers[0], self.tiers[-1].handle
+        if isinstance(first, StoreTier):
+            return (lambda _: True) if last.can_tag else None
+        if last.local is None or not last.can_tag:
+            return None
+        numbers = tagging(last.store)
+        return lambda tagged: numbers.generations(tagged.tags).cover(tagged.generation)
+
+    def count_miss(self) -> None:
+        """Count a call that none of the tiers could answer."""
+        for tier in self.tiers:
+            tier.handle.count(misses=1)
+        self.count_together(misses=1)
+
+    def count_error(self, tier: Tier) -> None:
+        """Count an entry of a tier that could not be used."""
+        tier.handle.count(errors=1)
+        self.count_together(errors=1)
+
+    def count_together(self, *, misses: int = 0, writes: int = 0, errors: int = 0) -> None:
+        """Count for all tiers together what each of them has counted for itself."""
+        if len(self.tiers) > 1:
+            self.handle.count(misses=misses, writes=writes, errors=errors)
+
+    def lifetime(self, ttl: float | None) -> float | None:
+        """Seconds for which an answer is served: no tier serves it longer, if only one of them honours a ttl.
+
+        Where none does, the last one warns of it.
+        """
+        if not ttl or any(tier.handle.store.honours_ttl for tier in self.tiers):
+            return ttl
+        self.tiers[-1].handle.store.note_ttl()
+        return None
+
+
+def name_of(tier: Tier) -> str:
+    """The class name of a tier's store."""
+    return type(tier.handle.store).__name__
 
 
 def make_path(store: BaseCache) -> CachePath:
-    """Make the path of one store."""
-    handle = handle_of(store)
-    hits = HitLog()
-    handle.attach(hits)
-    tier = StoreTier(handle, hits) if handle.local is None else LocalTier(handle, handle.local, hits)
-    return CachePath((tier,), handle.flights)
+    """Make the path of one store, or of the stores in a `TieredCache`."""
+    handles = [handle_of(one) for one in (store.tiers if isinstance(store, TieredCache) else (store,))]
+    whole, flights = handle_of(store), handles[-1].flights
+    tiers: list[Tier] = []
+    for handle in handles:
+        hits = HitLog()
+        handle.attach(hits)
+        if handle is not whole:
+            whole.attach(hits)
+        local = handle.local
+        tiers.append(StoreTier(handle, hits, flights, handles[-1]) if local is None else LocalTier(handle, local, hits))
+    return CachePath(tuple(tiers), flights, whole)
+
+
+def leave_path(path: CachePath) -> None:
+    """Let the stores go on without the client of a path; they keep its hits."""
+    for tier in path.tiers:
+        tier.handle.detach(tier.hits)
+        if tier.handle is not path.handle:
+            path.handle.detach(tier.hits)

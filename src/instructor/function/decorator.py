@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
+from instructor.cache.listing import check_tag_source
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
+from instructor.cache.tiered import TieredCache
 from instructor.checks import check_seconds
 from instructor.describing import refuse
 from instructor.engine.call import Policy, Same
@@ -25,9 +27,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 @overload
 def instructor_cache(function: F, /) -> F: ...
 @overload
-def instructor_cache(*, cache: object = None, ttl: float | timedelta | None = None) -> Callable[[F], F]: ...
 def instructor_cache(
-    function: object = None, /, *, cache: object = None, ttl: float | timedelta | None = None
+    *,
+    cache: object = None,
+    ttl: float | timedelta | None = None,
+    tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
+) -> Callable[[F], F]: ...
+def instructor_cache(
+    function: object = None,
+    /,
+    *,
+    cache: object = None,
+    ttl: float | timedelta | None = None,
+    tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
 ) -> object:
     """Cache what a function returns, by its arguments. For functions and methods, plain and ``async``.
 
@@ -60,9 +72,10 @@ def instructor_cache(
     Args:
         function: The function, when used without parentheses. Its return type must be annotated, with anything that
             pydantic can validate: a model, ``list[Model]``, ``Model | None``, ``int``.
-        cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``. Default: an
-            `AutoCache` of the function's own, found as its attribute ``cache``.
+        cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``; or a list of them,
+            the fastest first. Default: an `AutoCache` of the function's own, found as its attribute ``cache``.
         ttl: Seconds, or a timedelta, after which the function is run again. Default None: never. 0 stores nothing.
+        tags: By what results can be invalidated, such as ``["prices"]``, or a function that makes that of a result.
 
     Returns:
         The function, cached, with the store as attribute ``cache``.
@@ -80,28 +93,30 @@ def instructor_cache(
     """
     seconds = check_seconds(ttl, "instructor_cache(ttl=)")
 
+    source = check_tag_source(tags, "instructor_cache(tags=)")
+
     def decorate(target: object) -> object:
-        if cache is None:
-            return _decorate(target, AutoCache(), seconds, shared=False)
-        store = _store_of(cache)
-        if not seconds or store.honours_ttl:
-            return _decorate(target, store, seconds, shared=True)
-        store.note_ttl()
-        return _decorate(target, store, None, shared=True)
+        store = AutoCache() if cache is None else _store_of(cache)
+        return _decorate(target, store, Policy(ttl=seconds, tags=source), shared=cache is not None)
 
     return decorate if function is None else decorate(function)
 
 
-def _decorate(target: object, store: BaseCache, ttl: float | None, *, shared: bool) -> object:
+def _decorate(target: object, store: BaseCache, policy: Policy, *, shared: bool) -> object:
     if isinstance(target, classmethod | staticmethod):
         descriptor = cast("Any", target)
-        return type(descriptor)(_decorate(descriptor.__func__, store, ttl, shared=shared))
+        return type(descriptor)(_decorate(descriptor.__func__, store, policy, shared=shared))
     codec = FunctionCodec(target, shared=shared)
-    function = Function(codec, make_path(store))
+    path = make_path(store)
+    function = Function(codec, path)
     # What a function closes over may hold more than its key shows, so an error holds for callers of this one alone.
-    policy = Policy(ttl=ttl, source=Same(codec))
+    ttl = path.lifetime(policy.ttl) if shared else policy.ttl
+    policy = policy._replace(ttl=ttl, source=Same(codec))
 
     def ask(args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object] | None:
+        if policy.tags is not None and not path.can_tag:
+            codec.warn_of_tags(function.path.name)
+            return None
         owners: list[object] = []
         key = codec.key_of(args, kwargs, owners.append)
         if key is None:
@@ -159,6 +174,8 @@ _FOREIGN: dict[str, Callable[[object], BaseCache]] = {
 def _store_of(cache: object) -> BaseCache:
     if isinstance(cache, BaseCache):
         return cache
+    if isinstance(cache, list | tuple):
+        return TieredCache(*map(_store_of, cast("list[object]", cache)))
     for kind in type(cache).__mro__:
         wrap = _FOREIGN.get(f"{kind.__module__}.{kind.__qualname__}")
         if wrap is not None:

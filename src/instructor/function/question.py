@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from instructor.engine.call import Live
 from instructor.engine.effects import Emit, Flow, Send
-from instructor.hooks import HookName
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
     from instructor.engine.path import CachePath
     from instructor.function.codec import FunctionCodec
+    from instructor.hooks import HookName
     from instructor.messages import Request
 
 
@@ -91,11 +91,13 @@ class FunctionQuestion:
         """Judge nothing."""
         yield from ()
 
+    def value_of(self, live: Live[object]) -> object:
+        """The result."""
+        return live.value
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
-        """Count an event in the store's counters. A function has no hooks."""
-        del entry, reason
-        if name is HookName.CACHE_MISS:
-            self.function.path.tiers[0].handle.count(misses=1)
+        """Tell nobody: a function has no hooks, and its store counts for itself."""
+        del name, entry, reason
         return None
 
     def _flaw(self, when: str) -> str | None:
