@@ -99,7 +99,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         if keywords.get("stream"):
             if response_model is None:
                 return drive(open_raw(self._call(None, messages, _uncached(keywords))), self._adapter)
-            return self._stream(want_stream(response_model, self._setting(keywords, "on_invalid")), messages, keywords)
+            return self._stream(want_stream(response_model, partial(self._setting, keywords)), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
         return drive(answer(call), self._adapter)
@@ -173,7 +173,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> user
             User(name='Anna', age=25)
         """
-        return self._stream(want_partial(response_model), messages, keywords)
+        return self._stream(want_partial(response_model, partial(self._setting, keywords)), messages, keywords)
 
     @typed_create_iterable(call_keywords)
     def create_iterable(
@@ -203,7 +203,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         """
         if response_model.__class__ is list:  # the order of 1.x
             response_model, messages = messages, response_model
-        return self._stream(want_items(response_model, self._setting(keywords, "on_invalid")), messages, keywords)
+        return self._stream(want_items(response_model, partial(self._setting, keywords)), messages, keywords)
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Value]:
         return Stream(self._stream_call(wanted, messages, keywords), self._adapter)
@@ -262,7 +262,7 @@ class AsyncInstructor(BaseClient):
             if response_model is None:
                 call = await self._call_awaited(None, messages, _uncached(keywords))
                 return await drive_async(open_raw(call), self._adapter)
-            return self._stream(want_stream(response_model, self._setting(keywords, "on_invalid")), messages, keywords)
+            return self._stream(want_stream(response_model, partial(self._setting, keywords)), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
@@ -301,7 +301,7 @@ class AsyncInstructor(BaseClient):
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
         """As `Instructor.create_partial`; ``async for`` takes the objects."""
-        return self._stream(want_partial(response_model), messages, keywords)
+        return self._stream(want_partial(response_model, partial(self._setting, keywords)), messages, keywords)
 
     @typed_async_create_iterable(call_keywords)
     def create_iterable(
@@ -310,7 +310,7 @@ class AsyncInstructor(BaseClient):
         """As `Instructor.create_iterable`; ``async for`` takes the items."""
         if response_model.__class__ is list:  # the order of 1.x
             response_model, messages = messages, response_model
-        return self._stream(want_items(response_model, self._setting(keywords, "on_invalid")), messages, keywords)
+        return self._stream(want_items(response_model, partial(self._setting, keywords)), messages, keywords)
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Value]:
         if not keywords.get("autodetect_images"):

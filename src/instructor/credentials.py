@@ -71,7 +71,7 @@ def _find_sent(error: Exception) -> list[str]:
         response: object = getattr(error, "response", None)
         request = getattr(error, "request", None) or getattr(response, "request", None)
     headers: object = getattr(request, "headers", None)
-    sent = cast("Mapping[str, str]", headers) if isinstance(headers, Mapping) else {}
+    sent: Mapping[str, str] = cast("Mapping[str, str]", headers) if isinstance(headers, Mapping) else {}
     values = [value.removeprefix("Bearer ") for name, value in sent.items() if _SECRET_HEADER.search(name)]
     values += _find_in_url(str(getattr(request, "url", "")))
     return sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)

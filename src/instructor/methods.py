@@ -45,12 +45,14 @@ def call_keywords(
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN,
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
+    cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
     token_budget: int | None = None,
     max_seconds: float | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
     autodetect_images: bool = False,
     media_policy: FetchPolicy | None = None,
     cache_pace: Literal["recorded"] | None = None,
+    validate_partial: bool | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -66,6 +68,8 @@ def call_keywords(
         cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing. It belongs to the
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.
+        cache_tags: By what the answer can be invalidated, such as ``["doc:42"]``; or a function that makes that of the
+            answer. They belong to the answer, as ``cache_ttl`` does: see `BaseCache.invalidate`.
         token_budget: Tokens after which no further attempt is made.
         max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
@@ -75,6 +79,8 @@ def call_keywords(
         media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
         cache_pace: ``"recorded"`` for a stream that comes from the cache at the pace at which it came from the provider,
             where the live stream was asked for with it too: only then is the pace stored. Default: at once.
+        validate_partial: Whether the fields of a partial object are validated as soon as they are complete, so that an
+            invalid one ends the stream early. Default: False, the answer is validated when it is whole.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from instructor.cache import DiskCache, sqlite, sqlite_layout
+from instructor.cache import DiskCache, sqlite, sqlite_layout, sqlite_rows
 from instructor.cache.handle import handle_of
 from instructor.exceptions import CacheError, ConfigurationError
 
@@ -140,7 +140,7 @@ def test_a_long_value_that_another_connection_deletes_meanwhile_is_not_there(
     cache: DiskCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.set("key", "x" * 100_000)
-    read = sqlite._fetch_large
+    read = sqlite_rows.fetch_large
 
     def delete_first(*arguments: Any) -> Any:
         with sqlite3.connect(cache.path) as other:
@@ -148,7 +148,7 @@ def test_a_long_value_that_another_connection_deletes_meanwhile_is_not_there(
         other.close()
         return read(*arguments)
 
-    monkeypatch.setattr(sqlite, "_fetch_large", delete_first)
+    monkeypatch.setattr(sqlite_rows, "fetch_large", delete_first)
     assert cache.get("key") is None
     assert cache._local.connection
     assert not cache._local.connection.raw.in_transaction
@@ -313,7 +313,7 @@ def test_before_entries_of_this_day_are_removed_a_warning_says_what_to_set(
         for number in range(100):
             cache.set(f"old {number}", "x" * 1000)
         clock.now += 2 * sqlite.DAY
-        for number in range(70):
+        for number in range(64):
             cache.set(f"new {number}", "x" * 1000)
         assert cache.get("old 0") is None
         assert not caplog.records, "what is older than a day goes without a word"

@@ -111,16 +111,11 @@ class Workers:
         self.hung = 0
 
     def run(self, operation: Callable[[], T], seconds: float | None = None, *, keep: bool = False) -> T:
-        """Run `operation` in a worker thread and wait for it in this one.
+        """Run `operation` in a worker thread and wait for it in this one, for so many seconds of its own at most.
 
-        Args:
-            operation: What to run.
-            seconds: How long it may run; None for no limit. Waiting in the queue does not count.
-            keep: Whether to run it even if its caller is interrupted while it is in the queue.
-
-        Raises:
-            TimeoutError: It ran for longer than `seconds`. Its thread is left behind.
-            CacheNotTriedError: No thread could be started.
+        Waiting in the queue doesn't count. `keep` runs it even if its caller is interrupted while it is in the queue.
+        Raises TimeoutError if it ran for too long, and leaves its thread behind; CacheNotTriedError if no thread could be
+        started.
         """
         over = threading.Lock()
         over.acquire()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from instructor.cache.entry import Entry, pack_completion
+from instructor.cache.entry import Entry, make_origin, pack_completion
+from instructor.describing import name_model
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
@@ -72,6 +73,7 @@ class CallQuestion(Generic[T]):
             attempts.seconds,
             attempts.number,
             received.flaw,
+            received.answered_by,
         )
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
@@ -85,8 +87,13 @@ class CallQuestion(Generic[T]):
             key=call.key or "",
             parts=live.parts,
             completion_data=pack_completion(completion),
-            provider=call.adapter.provider,
-            model=call.model,
+            origin=make_origin(
+                call.adapter.provider,
+                call.model,
+                live.answered_by,
+                call.policy.namespace or "",
+                name_model(call.response_model),
+            ),
             created=call.policy.clock(),
             expires=expires,
             seconds=live.seconds,
@@ -102,6 +109,13 @@ class CallQuestion(Generic[T]):
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Make an own value; only a completion that can't be written down is shared as it is."""
         return self._value(live.parts, live.completion) if entry is None else self.read(entry)
+
+    def value_of(self, live: Live[T]) -> Value:
+        """The value of a live answer. That of a stream is made once more, because the caller takes it bit by bit."""
+        call, value = self._call, live.value
+        if call.showing is not None and call.plan.type is not None:
+            return call.plan.type.parse(live.parts, call.strict, call.context)
+        return value[0] if call.with_completion else value  # type: ignore[index] # a pair then
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""

@@ -15,7 +15,7 @@ from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts
-from instructor.wires.calls import correct_names, match_names, say_uncalled, select_parts, tell_calls
+from instructor.wires.calls import correct_names, match_names, read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
 from instructor.wires.openai_chat_stream import CHAT_STREAMING
@@ -110,14 +110,9 @@ class OpenAIChat:
         first = get_list(completion, "choices")[:1]
         _check_choices(completion, first, mode)
         message = get_path(first[0], "message")
-        found = get_list(message, "tool_calls")
-        calls = found if mode is Mode.TOOLS else []
+        calls = [*map(_read_call, get_list(message, "tool_calls"))]
         text = read_text(get_path(message, "content"))
-        parts = select_parts([*map(_read_call, calls)], text, names, specs)
-        if not parts:
-            reason = say_uncalled(_names_of(found), names if calls else ()) if found else _say_what_came(first[0])
-            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
-        return parts
+        return read_answer(completion, calls, text, mode, names, specs, lambda: _say_what_came(first[0]))
 
     def reask(
         self,

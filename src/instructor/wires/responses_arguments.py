@@ -66,10 +66,12 @@ def restore_arguments(arguments: Mapping[str, Any], limit: str) -> Mapping[str, 
         >>> restore_arguments({"reasoning": {"effort": "low"}, "max_output_tokens": 9, "seed": 1}, "max_tokens")
         {'max_tokens': 9, 'reasoning_effort': 'low', 'seed': 1}
     """
+    if _NAMES.isdisjoint(arguments):
+        return arguments
     others, restored = dict(arguments), dict[str, Any]()
     if "max_output_tokens" in others:
         restored[limit] = others.pop("max_output_tokens")
-    for place in ("reasoning", "text"):
+    for place, _ in _MEMBERS:
         members = others.get(place)
         if is_mapping(members) and members and all((place, member) in _MEMBERS for member in members):
             del others[place]
@@ -77,7 +79,10 @@ def restore_arguments(arguments: Mapping[str, Any], limit: str) -> Mapping[str, 
     return {**restored, **others}
 
 
-_MEMBERS = {place: name for name, place in PLACES.items() if place[1] and name != "response_format"}
+_MEMBERS: Mapping[tuple[str, str], str] = {
+    place: name for name, place in PLACES.items() if place[1] and name != "response_format"
+}
+_NAMES = frozenset(place for place, _ in PLACES.values())
 
 
 def _flatten_format(form: Any) -> Any:
