@@ -20,7 +20,19 @@ FUNCTION_LINES = 60
 # The ground is for every room above it. In KNOWS stands what a room may import beside that and itself, and each of
 # these grants is used; the rooms of the ground may import only what stands here.
 GROUND = {
-    *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
+    *(
+        "credentials",
+        "daemon",
+        "debug_log",
+        "describing",
+        "exceptions",
+        "headers",
+        "hooks",
+        "lazy",
+        "locks",
+        "messages",
+        "mode",
+    ),
     *("attempt", "failures", "retries"),
     "tables",
     "usage",
@@ -29,6 +41,7 @@ GROUND = {
 KNOWS: dict[str, set[str]] = {
     "attempt": set(),
     "credentials": set(),
+    "daemon": set(),
     "debug_log": set(),
     "describing": {"exceptions"},
     "exceptions": {"credentials", "messages", "usage"},

@@ -159,7 +159,7 @@ def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
     missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
     if not missing:
         return prompt
-    loaded = yield from Fetch(missing, prompt.media_policy)
+    loaded = yield from Fetch(missing, prompt.media_policy, call.deadline)
     return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
 
 
