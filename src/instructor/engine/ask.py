@@ -364,6 +364,7 @@ def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
     """Decide after an attempt that failed. Returns the seconds to wait before the next."""
+    mask_error(error, getattr(call.adapter, "credentials", ()))
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
