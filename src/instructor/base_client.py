@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Self, SupportsIndex
 
 from instructor import checks as check
+from instructor.cache.entry import loader
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
@@ -96,6 +97,7 @@ class BaseClient(OldAttributes):
             strict=check.check_strict(self._settings.strict),
             find_place=self._paths.find_place,
             load=CompletionCopies(adapter.load).load,
+            load_data=loader(adapter.load),
             asynchronous=adapter.asynchronous,
         )
 

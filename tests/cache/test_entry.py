@@ -28,6 +28,8 @@ ENTRIES = st.builds(
     seconds=st.floats(0, 1e4),
     usage=st.builds(Usage, *[st.integers(0, 10**9)] * 4),
     attempts=st.integers(1, 99),
+    steps=TEXT,
+    origin=st.none(),
 )
 ENTRY = Entry("a" * 64, (Part("User", '{"name": "Zoë"}'),), pack_completion('{"id": "é"}'), "p", "m", 1.0)
 

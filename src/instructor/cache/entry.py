@@ -11,13 +11,15 @@ The completion is the longest piece and few cache hits need it, so it is checked
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
 
+from instructor.cache.origin import Load, Origin
 from instructor.exceptions import CacheEntryError
-from instructor.messages import Part
+from instructor.messages import Completion, Part
 from instructor.usage import Usage
 
 FORMAT = 4
@@ -38,6 +40,7 @@ class Entry(NamedTuple):
         usage: Tokens spent, all attempts together.
         attempts: How many requests it took.
         steps: Where the text stood at each value that was handed out while it came; empty for an answer in one piece.
+        origin: What answers made of this entry carry; None where that is yet to be made. It isn't stored.
 
     Example:
         >>> entry = Entry("key", (Part("User", '{"age": 27}'),), pack_completion("{}"), "openai", "gpt-6-luna", 1.0)
@@ -58,6 +61,7 @@ class Entry(NamedTuple):
     usage: Usage = Usage()
     attempts: int = 1
     steps: str = ""
+    origin: Origin | None = None
 
     @property
     def answer(self) -> str:
@@ -67,20 +71,38 @@ class Entry(NamedTuple):
     @property
     def completion(self) -> str:
         """The SDK's completion as one line of JSON; empty if it could not be written."""
-        if not self.completion_data:
-            return ""
-        body = self.completion_data[_PREFIX:]
-        if self.completion_data[:_PREFIX] != _CHECKSUM % crc32(body):
-            raise CacheEntryError("The stored completion is damaged: its checksum does not fit.")
-        try:
-            return body.decode()
-        except UnicodeDecodeError:
-            raise CacheEntryError("The stored completion is damaged: it is not UTF-8.") from None
+        return unpack_completion(self.completion_data)
 
 
 def pack_completion(text: str) -> bytes:
     """Write a completion as an entry keeps it: a checksum and the text. Empty for an empty text."""
     return _seal(text.encode()) if text else b""
+
+
+def unpack_completion(data: bytes) -> str:
+    """Read what `pack_completion` wrote; `CacheEntryError` if it is damaged."""
+    if not data:
+        return ""
+    body = data[_PREFIX:]
+    if data[:_PREFIX] != _CHECKSUM % crc32(body):
+        raise CacheEntryError("The stored completion is damaged: its checksum does not fit.")
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise CacheEntryError("The stored completion is damaged: it is not UTF-8.") from None
+
+
+def make_origin(load: Load, entry: Entry) -> Origin:
+    """What the answers made of an entry carry: the completion's bytes, and not the entry.
+
+    `load` makes a completion of such bytes; see `loader`. A store may come to hold it.
+    """
+    return Origin(load, entry.completion_data, (entry.seconds, entry.usage))
+
+
+def loader(load: Callable[[str], Completion]) -> Load:
+    """Make a function of an entry's bytes out of an adapter's method."""
+    return lambda data: load(unpack_completion(data))
 
 
 def encode_entry(entry: Entry) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from instructor.cache.origin import attach, keep_completion
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
@@ -129,15 +129,21 @@ class Reasking:
 def judge_answer(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Flow[Value]:
     """Make of an answer what the caller gets, once all validators have judged it."""
     with under_way(call, attempts):
-        value = make_value(call, parts, completion)
+        value = make_value(call, parts, completion, attempts)
     return (yield from confirm(call, value, attempts)) if call.plan.awaits else value
 
 
-def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
+def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Value:
     """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
-    parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
+    response_type = call.plan.type
+
+    def parse(parts: tuple[Part, ...]) -> Value:
+        value = response_type.parse(parts, call.strict, call.context)
+        attach(value, keep_completion(completion, attempts.spent))
+        return value
+
     return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import marshal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from instructor import debug_log
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, make_origin
 from instructor.cache.hits import MOST_NOTED
+from instructor.cache.origin import Load, Origin, attach, put_origin
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from instructor.cache.hits import HitLog
     from instructor.engine.key_memo import KeyMemo
     from instructor.engine.plan import Plans
+    from instructor.engine.response_type import ResponseType
+    from instructor.usage import Usage
 
 
 class Missing:
@@ -62,11 +65,15 @@ class Place(NamedTuple):
 
     Attributes:
         find: Looks a key up. For a task that must not be blocked it returns how to do so, as a `Reading`.
-        hits: Where its hits are noted.
+        note: Notes what a hit saved.
+        noted: What was noted and isn't added up yet.
+        hits: Adds it up.
         name: The class name of the store, for events.
     """
 
     find: Callable[[str], Entry | Unserved | Reading | None]
+    note: Callable[[tuple[float, Usage]], None]
+    noted: Sized
     hits: HitLog
     name: str
 
@@ -82,6 +89,7 @@ class Asker(NamedTuple):
         strict: Whether validation is strict, where a call doesn't say.
         find_place: Finds what to read for a call with ``cache=``; None where the fast path may not read it.
         load: Makes an entry's completion.
+        load_data: Makes a completion of an entry's bytes, for answers to carry.
         asynchronous: Whether handlers may have to be awaited.
     """
 
@@ -94,6 +102,7 @@ class Asker(NamedTuple):
     strict: bool
     find_place: Callable[[Any], Place | None]
     load: Callable[[Entry], Any]
+    load_data: Load
     asynchronous: bool
 
 
@@ -122,8 +131,9 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
 
     `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
-    _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
+    _, _, plans, memo, own_hooks, own_context, own_strict, _, load, load_data, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find_served, own_hooks.handlers
+    own = None if own_place is None else tuple(own_place)  # an exact tuple is taken apart faster than a named one
     dumps, now, hit_name, debugging = marshal.dumps, time.time, HookName.CACHE_HIT, debug_log.enabled
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
@@ -138,13 +148,13 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         plan = by_class.get(id(model)) or find_plan(model)
         if plan is None:
             return MISSING
-        place, context, strict, hooks, entry = own_place, own_context, own_strict, own_hooks, read
+        place, context, strict, hooks, entry = own, own_context, own_strict, own_hooks, read
         try:
             if keywords:
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
-            find, hits, _ = place  # taken apart at once: an attribute of a tuple takes longer
+            find, note, noted, hits, name = place  # taken apart at once: an attribute of a tuple takes longer
             if read is None:
                 call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
                 frozen = memo.freeze(call) if memo.sees_long else None
@@ -159,27 +169,38 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
-        _, parts, _, _, _, _, expires, seconds, usage, _, _ = entry
+        expires, origin = entry.expires, entry.origin
+        if origin is None:  # read from a store that holds text
+            origin = make_origin(load_data, entry)
         if expires is not None and expires <= now():
             return Unserved("expired", _READ_AGAIN, None, encoding)
         try:
             if plan.direct:
                 validator = model.__pydantic_validator__
-                value = validator.validate_json(parts[0].text, strict=strict, context=context)
+                value = validator.validate_json(entry.parts[0].text, strict=strict, context=context)
+                if plan.carries and type(value) is model:  # a validator may return anything
+                    put_origin(value, origin)
             else:
-                value = load(entry) if plan.type is None else plan.type.parse(parts, strict, context)
+                value = load(entry) if plan.type is None else parse_stored(plan.type, entry, origin, strict, context)
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
-        hits.note((seconds, usage))
-        if len(hits.noted) >= MOST_NOTED:
+        note(origin.saved)
+        if len(noted) >= MOST_NOTED:
             hits.totals()
         if debugging or ((own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers):
-            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, place), value)
+            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, name), value)
         return value
 
     return lookup
+
+
+def parse_stored(response_type: ResponseType, entry: Entry, origin: Origin, strict: bool, context: object) -> Value:
+    """Make an answer of any kind but a model's own class."""
+    value: Value = response_type.parse(entry.parts, strict, context)
+    attach(value, origin)
+    return value
 
 
 def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any:
@@ -241,14 +262,12 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     )
 
 
-def describe_hit(
-    asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, place: Place
-) -> CacheEvent:
+def describe_hit(asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, store: str) -> CacheEvent:
     """Make the record of a hit, by position: keywords would take as long as all the rest."""
     usage = entry.usage
     return CacheEvent(
         HookName.CACHE_HIT,
-        place.name,
+        store,
         asker.provider,
         keywords.get("model") or asker.model or "",
         model,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from instructor.cache.entry import Entry, pack_completion
+from instructor.cache.entry import Entry, loader, make_origin, pack_completion
+from instructor.cache.origin import Origin, attach, keep_completion
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
@@ -55,8 +56,11 @@ class CallQuestion(Generic[T]):
         """Validate a stored answer, and make the completion again where the caller wants it."""
         call = self._call
         if call.plan.type is None or call.with_completion:
-            return self._value(entry.parts, call.adapter.load(entry.completion))
-        return self._value(entry.parts, None)
+            return self._value(entry.parts, call.adapter.load(entry.completion), self._origin_of(entry))
+        return self._value(entry.parts, None, self._origin_of(entry))
+
+    def _origin_of(self, entry: Entry) -> Origin:
+        return make_origin(loader(self._call.adapter.load), entry) if entry.origin is None else entry.origin
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider."""
@@ -81,7 +85,7 @@ class CallQuestion(Generic[T]):
             completion = call.adapter.dump(live.completion)
         except Exception:  # noqa: BLE001 - whatever is wrong with a completion, the answer is paid for and returned
             return None
-        return Entry(
+        entry = Entry(
             key=call.key or "",
             parts=live.parts,
             completion_data=pack_completion(completion),
@@ -94,6 +98,7 @@ class CallQuestion(Generic[T]):
             attempts=live.attempts,
             steps="" if call.showing is None else describe_steps(call.showing),
         )
+        return entry._replace(origin=make_origin(loader(call.adapter.load), entry))
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
         """Share an answer as it is: every caller reads its own value from the parts, which nobody changes."""
@@ -101,7 +106,9 @@ class CallQuestion(Generic[T]):
 
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Make an own value; only a completion that can't be written down is shared as it is."""
-        return self._value(live.parts, live.completion) if entry is None else self.read(entry)
+        if entry is not None:
+            return self.read(entry)
+        return self._value(live.parts, live.completion, keep_completion(live.completion, live.usage))
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""
@@ -113,9 +120,11 @@ class CallQuestion(Generic[T]):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason),), {})
 
-    def _value(self, parts: tuple[Part, ...], completion: Completion) -> T:
+    def _value(self, parts: tuple[Part, ...], completion: Completion, origin: Origin) -> T:
         call = self._call
         made: Any = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
+        if call.plan.type:
+            attach(made, origin)
         self._made = made
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 
@@ -144,7 +153,9 @@ class StreamQuestion(CallQuestion[T]):
 
     def read(self, entry: Entry) -> T:
         """Validate a stored answer as a whole, and replay it."""
-        return self._replay(entry.parts, entry.steps, partial(self._call.adapter.load, entry.completion))
+        return self._replay(
+            entry.parts, entry.steps, partial(self._call.adapter.load, entry.completion), self._origin_of(entry)
+        )
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider, and hand out what comes."""
@@ -156,15 +167,15 @@ class StreamQuestion(CallQuestion[T]):
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Replay the answer of another call."""
         steps = "" if entry is None else entry.steps
-        return self._replay(live.parts, steps, lambda: live.completion)
+        return self._replay(live.parts, steps, lambda: live.completion, keep_completion(live.completion, live.usage))
 
     @property
     def _showing(self) -> Showing:
         assert self._call.showing is not None, "the question of a streamed call"
         return self._call.showing
 
-    def _replay(self, parts: tuple[Part, ...], steps: str, load: Callable[[], Completion]) -> T:
-        value: Value = self._value(parts, None)
+    def _replay(self, parts: tuple[Part, ...], steps: str, load: Callable[[], Completion], origin: Origin) -> T:
+        value: Value = self._value(parts, None, origin)
         outcome = self._showing.outcome
         outcome.is_cached, outcome.load = True, load
         if self._showing.pace is not None:

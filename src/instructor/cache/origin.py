@@ -1,0 +1,133 @@
+"""What an answer carries of its completion, for programs of 1.x: ``user._raw_response`` and ``user._total_usage``.
+
+A pydantic model has a place for attributes that aren't fields, ``__pydantic_extra__``, which stays empty unless the model
+allows extra fields. An `Origin` in that place answers to its two names and holds nothing otherwise, so that it changes
+neither equality nor what is printed, dumped, iterated or pickled. One write puts it there: that is all a cache hit pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeAlias
+
+from pydantic import BaseModel
+
+from instructor.messages import Completion, Value
+from instructor.usage import Usage
+
+RAW_RESPONSE: Final = "_raw_response"
+TOTAL_USAGE: Final = "_total_usage"
+
+Load: TypeAlias = Callable[[Completion], Completion]
+
+
+class Origin(dict[str, object]):
+    """The completion behind an answer, and what the answer cost. It is an empty dict in all other respects.
+
+    It is shared by all answers that are made of one entry, and never changed. `load` makes the completion of `stored`.
+    """
+
+    __slots__ = ("_load", "_stored", "saved")
+
+    def __init__(self, load: Load, stored: Completion, saved: tuple[float, Usage]) -> None:
+        self._load = load
+        self._stored = stored
+        self.saved = saved
+
+    def __bool__(self) -> bool:
+        return True  # pydantic asks an extra that is false for nothing
+
+    def __contains__(self, name: object) -> bool:
+        return name in (RAW_RESPONSE, TOTAL_USAGE)
+
+    def __getitem__(self, name: str) -> Completion:
+        if name == RAW_RESPONSE:
+            return self._load(self._stored)
+        if name == TOTAL_USAGE:
+            return self.saved[1]
+        raise KeyError(name)
+
+    def __setitem__(self, name: str, value: object) -> None:
+        raise TypeError("The response model does not allow extra fields.")
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or (isinstance(other, dict) and len(other) == 0)  # pyright: ignore[reportUnknownArgumentType] - any dict
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]  # as any dict
+
+    def __copy__(self) -> Origin:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Origin:
+        return self
+
+    def copy(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - as pydantic has it elsewhere
+        """What pydantic's deprecated ``model.copy()`` puts in its place: nothing, as in any other model."""
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return type(None), ()  # an answer that was pickled is without it
+
+    def __cache_key__(self) -> None:
+        """No part of a key: an answer that is passed on is keyed by its fields."""
+
+
+class ListResponse(list[Value]):
+    """A list of answers that carries its completion. Copied and pickled it is a plain list.
+
+    ``async for`` takes it too, as programs for 1.x do.
+    """
+
+    __slots__ = ("origin",)
+
+    origin: Origin
+
+    @property
+    def _raw_response(self) -> Completion:
+        return self.origin[RAW_RESPONSE]
+
+    @property
+    def _total_usage(self) -> Usage:
+        return self.origin.saved[1]
+
+    def get_raw_response(self) -> Completion:
+        """Return the SDK's completion; from the cache, a new copy each time."""
+        return self._raw_response
+
+    def get_total_usage(self) -> Usage:
+        """Return the tokens that the list cost, all attempts together."""
+        return self._total_usage
+
+    async def __aiter__(self) -> AsyncIterator[Value]:
+        for item in self:
+            yield item
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return list, (list(self),)
+
+    def __cache_key__(self) -> list[Value]:
+        """Keyed as the list that it is."""
+        return list(self)
+
+
+put_origin: Callable[[BaseModel, Origin], None] = BaseModel.__dict__["__pydantic_extra__"].__set__
+"""Write an `Origin` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
+
+
+def attach(value: object, origin: Origin) -> None:
+    """Let an answer carry its completion, if it is of a kind that can."""
+    if isinstance(value, ListResponse):
+        value.origin = origin
+    elif isinstance(value, BaseModel) and value.__pydantic_extra__ is None:
+        put_origin(value, origin)
+
+
+def keep_completion(completion: Completion, usage: Usage) -> Origin:
+    """Make the origin of a live answer, whose completion is at hand."""
+    return Origin(_itself, completion, (0.0, usage))
+
+
+def _itself(completion: Completion) -> Completion:
+    return completion
