@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 ASK = 'messages=[{"role": "user", "content": prompt}]'
+HIT = f"create({ASK}, response_model=User)"
 NEXT = 'messages=[{"role": "user", "content": next(prompts)}]'
 SENT = '"messages": '
 
@@ -26,7 +27,7 @@ class Case:
 
     name: str
     title: str
-    call: str = f"create({ASK}, response_model=User)"  # it knows `client`, the models, and what `prepare` defines
+    call: str = HIT  # it knows `client`, the models, and what `prepare` defines
     bar: float | None = None  # what our median is to stay at or below, in `unit`
     unit: str = "µs"
     calls: int = 200  # in a batch
@@ -105,6 +106,10 @@ CASES = (
     _size(1), _size(5), _size(10),
     Case("disk", "DiskCache hit", bar=12.0, calls=25, store="disk", upstream=True),
     Case("disk-await", "DiskCache hit, awaited", bar=30.0, calls=10, store="disk", asynchronous=True, upstream=True),
+    Case(
+        "tiered", "Tiered hit in memory, over an AutoCache hit", f"tiered.{HIT}", 1.2, unit="x", compare="over",
+        base=HIT, prepare="tiered = make_client([make_store('memory'), make_store('disk')])",
+    ),
     Case("disk-1mb", "DiskCache hit, answer of 1 MB", bar=400.0, calls=1, store="disk", provider="scripted", answer=1_000_000),
     Case(
         "redis", "RedisCache hit, over a bare GET of the same bytes", bar=1.3, unit="x", calls=10,

@@ -54,7 +54,7 @@ class Setup:
         numbers = (f"new {number}" for number in itertools.count())
         self.names: dict[str, Any] = {
             "User": User, "B": B, "Literal": Literal, "instructor": instructor, "client": self.client, "create": self.client.create,
-            "make_store": self.make_store, "spy_on_sdk": self.spy_on_sdk, "find_redis_key": self.find_redis_key,
+            "make_store": self.make_store, "make_client": self.make_client, "spy_on_sdk": self.spy_on_sdk, "find_redis_key": self.find_redis_key,
             "prompt": prompts[0], "prompts": numbers if case.misses else itertools.cycle(prompts),
         }  # fmt: skip
         exec(case.prepare, self.names)

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from s
 if not hasattr(import_module("openai._base_client"), "httpx2"):
     sys.modules["httpx2"] = import_module("httpx")
 
+from forks import Template
 from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
@@ -34,12 +35,30 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 
+gc.disable()  # until all modules are imported: they hold what they define for good
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, but never again among what the modules hold."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture
 def clean_heap() -> None:
     """For tests that collect garbage to see what is left: an SDK's connections from earlier tests are not theirs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gc.collect()
+    gc.freeze()  # or each collection of the test would look at a million objects of the SDKs
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Template]:
+    """Starts processes that have imported the SDKs already."""
+    template = Template()
+    yield template
+    template.stop()
 
 
 @pytest.fixture(scope="session")

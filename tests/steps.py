@@ -70,8 +70,8 @@ def every_hook() -> Hooks:
 def make_path(handle: Any = None, memory: AutoCache | None = None) -> CachePath:
     """A path of one tier: a store whose answers a test gives, or memory."""
     handle = handle or HandHandle()
-    tier = LocalTier(handle, memory, HitLog()) if memory is not None else StoreTier(handle, HitLog())
-    return CachePath((tier,), handle.flights)
+    tier = LocalTier(handle, memory, HitLog()) if memory is not None else StoreTier(handle, HitLog(), handle.flights)
+    return CachePath((tier,), handle.flights, handle)
 
 
 def make_call(**changes: Any) -> Call[Any]:

@@ -20,6 +20,7 @@ FUNCTION_LINES = 60
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
     *("attempt", "failures", "retries"),
+    "tables",
     "usage",
     "vendor_names",
 }
@@ -37,8 +38,8 @@ KNOWS: dict[str, set[str]] = {
     "messages": set(),
     "mode": {"describing", "exceptions"},
     "retries": {"describing", "failures"},
-    "usage": set(),
-    "missing_names": set(),
+    "tables": set(),
+    "usage": {"tables"},
     "vendor_names": set(),
     "old_attributes": set(),
     "templating": set(),
@@ -52,7 +53,7 @@ KNOWS: dict[str, set[str]] = {
     "engine": {"wires", "cache", "media", "options", "providers.adapter", "streaming"},
     "function": {"cache", "engine", "checks"},
     "options": {"cache", "media"},
-    "streams": {"engine", "streaming"},
+    "streams": {"checks", "engine", "streaming"},
     "paths": {"cache", "engine", "checks"},
     "methods": {"cache", "media", "options", "streams"},
     "checks": {"cache", "media", "engine", "options"},

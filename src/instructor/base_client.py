@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Self, SupportsIndex
@@ -30,6 +30,7 @@ from instructor.options import NotGiven, split_options
 from instructor.paths import Paths, place_of
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
+from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
@@ -54,7 +55,7 @@ class BaseClient(OldAttributes):
         *,
         wires: Mapping[Mode, Wire] | None = None,
         model: str | None = None,
-        cache: BaseCache | None = None,
+        cache: BaseCache | Sequence[BaseCache] | None = None,
         cache_ttl: float | timedelta | None = None,
         cache_namespace: str | None = None,
         defaults: Mapping[str, Any] | None = None,
@@ -124,7 +125,7 @@ class BaseClient(OldAttributes):
     @property
     def cache(self) -> BaseCache | None:
         """The store of answers; None for a client without one."""
-        return None if self._path is None else self._path.tiers[-1].handle.store
+        return None if self._path is None else self._path.handle.store
 
     @property
     def client(self) -> Any:
@@ -200,6 +201,11 @@ class BaseClient(OldAttributes):
         yield "mode", self.mode.name
         yield "cache", self.cache
 
+    def _repr_html_(self) -> str:
+        """The same with what the cache has saved, for notebooks."""
+        counters = () if self._path is None else self.cache_stats().__rich_repr__()
+        return as_table((*self.__rich_repr__(), *counters), type(self).__name__)
+
     def __copy__(self) -> Self:
         copied = object.__new__(type(self))
         copied.__dict__.update(self.__dict__)
@@ -247,7 +253,7 @@ class BaseClient(OldAttributes):
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None, media_policy=media_policy)
-        if check.check_detection(options.autodetect_images):
+        if check.check_flag("autodetect_images", options.autodetect_images):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
@@ -282,13 +288,13 @@ class BaseClient(OldAttributes):
         keywords.pop("stream", None)
         call = self._call(wanted.response_model, messages, keywords)
         showing = wanted.show(call.plan.type, call.strict, call.context)
-        showing.pace = check.check_pace(keywords.get("cache_pace", self._settings.cache_pace))
+        showing.pace = check.check_pace(self._setting(keywords, "cache_pace"))
         return call._replace(showing=showing)
 
-    def _raw_stream_call(self, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
-        """Freeze a call for the SDK's own stream, which no cache sees."""
-        keywords = {name: value for name, value in keywords.items() if name != "stream"}
-        return self._call(None, messages, {**keywords, "cache": None})
+    def _setting(self, keywords: Mapping[str, object], name: str) -> object:
+        """A keyword of ours, from the call or else from the client."""
+        value = keywords.get(name)
+        return getattr(self._settings, name) if value is None else value
 
     def _freeze(
         self,
@@ -425,7 +431,7 @@ class BaseClient(OldAttributes):
         private = hash(tuple(map(repr, secrets)))
         source = (self._adapter, plan, *limits, private)
         patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])
-        return Policy(_lifetime(ttl, path) if ttl else ttl, patience, source)
+        return Policy(path.lifetime(ttl), patience, source)
 
 
 def _entries_of(store: BaseCache | None) -> int | None:
@@ -454,12 +460,3 @@ def _shorter(one: float | None, other: float | None) -> float | None:
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)
-
-
-def _lifetime(ttl: float, path: CachePath) -> float | None:
-    """Seconds for which an answer is served. A store that ignores ttl warns of it instead."""
-    store = path.tiers[-1].handle.store
-    if store.honours_ttl:
-        return ttl
-    store.note_ttl()
-    return None

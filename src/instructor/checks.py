@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
 from instructor.cache.store import BaseCache
+from instructor.cache.tiered import require_store
 from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.retry import make_retry_policy
 from instructor.engine.showing import Pace
@@ -23,30 +23,11 @@ _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream", "autodetect_i
 """Keywords that belong to one call and can't be defaults."""
 _CLIENT_KEYWORDS = ("mode", "async_client")
 """Keywords that belong to a client and can't differ from call to call."""
-_NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subclass of instructor.cache.BaseCache"
 
 
 def check_cache(cache: object) -> BaseCache | None:
-    """Return the store, or None for none. The error for anything else says what to write in its place."""
-    if cache is None or isinstance(cache, BaseCache):
-        return cache
-    raise refuse("cache", cache, _advise_store(cache))
-
-
-def _advise_store(cache: object) -> str:
-    """What to write in place of something that isn't a store."""
-    if isinstance(cache, type):
-        return f"an instance: {cache.__name__}()" if issubclass(cache, BaseCache) else _NO_STORE
-    if isinstance(cache, str) and "://" in cache:
-        return "RedisCache(url=...) for the URL of a Redis server, or DiskCache(...) for a directory"
-    module = type(cache).__module__
-    if module.partition(".")[0] == "redis":
-        return f"RedisCache({'async_client' if 'asyncio' in module else 'client'}=...) around it"
-    if isinstance(cache, (str, os.PathLike)) or module.partition(".")[0] == "diskcache":
-        return 'DiskCache("directory") to keep answers in a directory'
-    if cache is True or isinstance(cache, Mapping):
-        return "AutoCache() to keep answers in the memory of this process"
-    return f"{_NO_STORE}, or None"
+    """Return the store, or None for none. A list of stores is one store."""
+    return None if cache is None else require_store("cache", cache)
 
 
 def check_cache_settings(cache: BaseCache | None, cache_ttl: object, cache_namespace: object) -> None:
@@ -115,11 +96,11 @@ def check_max_seconds(max_seconds: object) -> float | None:
     raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
 
 
-def check_detection(autodetect_images: object) -> bool:
-    """Return whether texts are looked at for media."""
-    if isinstance(autodetect_images, bool) or autodetect_images is None:
-        return bool(autodetect_images)
-    raise refuse("autodetect_images", autodetect_images, "True or False")
+def check_flag(name: str, flag: object) -> bool:
+    """Return what a keyword switches, which is off by default."""
+    if isinstance(flag, bool) or flag is None:
+        return bool(flag)
+    raise refuse(name, flag, "True or False")
 
 
 def check_media_policy(media_policy: object) -> FetchPolicy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
@@ -66,7 +66,7 @@ def _typed(function: Callable[Concatenate[str, bool, P], object]) -> FromProvide
 def from_provider(
     model: str,
     async_client: bool = False,
-    cache: BaseCache | None = None,
+    cache: BaseCache | Sequence[BaseCache] | None = None,
     mode: Mode | str | None = None,
     *,
     base_url: str | None = None,
@@ -86,7 +86,8 @@ def from_provider(
             ``"openrouter/meta-llama/llama-3.3-70b-instruct"``.
         async_client: Whether to make an `AsyncInstructor`, whose methods are awaited. Default False. Each event loop
             on which it is used has an SDK client of its own.
-        cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`. Default none.
+        cache: A store of answers: `AutoCache`, `DiskCache`, `RedisCache` or your own `BaseCache`; or a list of stores,
+            the fastest first, as in `TieredCache`. Default none.
         mode: How the model is asked for a typed answer. Default: the best mode of the model, from a table
             by vendor and model.
         base_url: Where requests are sent instead of the vendor's own base URL: a proxy, a gateway, a test server.
@@ -94,9 +95,9 @@ def from_provider(
         cache_ttl: How long an answer is served: seconds or a ``timedelta``. Default: for ever.
         cache_namespace: A partition of the cache that no other namespace's answers enter or leave.
         hooks: Handlers of events. Default: none.
-        **options: Keywords of the SDK's client (``timeout``, ``max_retries`` for its own retries of failed
-            requests, ``default_headers``, ``organization``, ``azure_endpoint``, ...) go there. Any other keyword,
-            such as ``temperature=0``, becomes a default for each call. Headers and query of an ``http_client`` belong
+        **options: Keywords of the SDK's client (``timeout``, a number as ``max_retries`` for its own retries of
+            failed requests, ``default_headers``, ``organization``, ``azure_endpoint``, ...) go there. Any other keyword,
+            such as ``temperature=0`` or ``max_retries=Retries(...)``, becomes a default for each call. Headers and query of an ``http_client`` belong
             to the cache key; what its hooks, transport or ``auth`` add is not seen.
 
     Returns:
@@ -114,12 +115,12 @@ def from_provider(
     vendor, model_name = _split_model(model)
     _check_address(vendor, base_url, api_key)
     known = SDKS[vendor.sdk].options
-    client_options = {name: value for name, value in options.items() if name in known}
+    client_options = {name: value for name, value in options.items() if name in known and not _is_policy(name, value)}
     check_options(vendor, client_options)
     adapter = SDKS[vendor.sdk].make_adapter(
         vendor, asynchronous=asynchronous, base_url=base_url, api_key=api_key, options=client_options
     )
-    keywords = {name: value for name, value in options.items() if name not in known} | {
+    keywords = {name: value for name, value in options.items() if name not in client_options} | {
         "cache": cache,
         "cache_ttl": cache_ttl,
         "cache_namespace": cache_namespace,
@@ -318,6 +319,11 @@ def assemble(
         defaults={name: value for name, value in keywords.items() if name not in _OURS},
         **{name: value for name, value in keywords.items() if name in _OURS},
     )
+
+
+def _is_policy(name: str, value: object) -> bool:
+    """Whether a keyword is `Retries` or a tenacity object, which say when a call is tried again: no SDK takes them."""
+    return name == "max_retries" and hasattr(value, "wait")
 
 
 def _split_model(model: object) -> tuple[Vendor, str]:

@@ -6,9 +6,12 @@ The keywords of a call stand here once, in `call_keywords`. The methods of both 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+
+from pydantic import BaseModel
 
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Whole = TypeVar(
+    "Whole", bound=BaseModel | Mapping[str, object] | str | bytes | tuple[object, ...] | AbstractSet[object]
+)
+"""What is streamed as one object, although it can be iterated over."""
 Later: TypeAlias = Coroutine[Any, Any, T]
 """What an asynchronous method returns: an awaitable of a T."""
 
@@ -35,7 +42,7 @@ def call_keywords(
     strict: bool | None = None,
     hooks: Hooks | None = None,
     *,
-    cache: BaseCache | NotGiven | None = NOT_GIVEN,
+    cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN,
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
     token_budget: int | None = None,
@@ -44,6 +51,7 @@ def call_keywords(
     autodetect_images: bool = False,
     media_policy: FetchPolicy | None = None,
     cache_pace: Literal["recorded"] | None = None,
+    validate_partial: bool | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -55,7 +63,7 @@ def call_keywords(
         context: For validators, and for Jinja2 templates in the messages.
         strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
         hooks: Handlers for this call, beside the client's.
-        cache: A store for this call in place of the client's; None for none.
+        cache: A store for this call in place of the client's, or a list of them; None for none.
         cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing. It belongs to the
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.
@@ -68,6 +76,8 @@ def call_keywords(
         media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
         cache_pace: ``"recorded"`` for a stream that comes from the cache at the pace at which it came from the provider,
             where the live stream was asked for with it too: only then is the pace stored. Default: at once.
+        validate_partial: Whether the fields of a partial object are validated as soon as they are complete, so that an
+            invalid one ends the stream early. Default: False, the answer is validated when it is whole.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """
@@ -78,8 +88,42 @@ class Create(Protocol[P]):
 
     `TypeForm` is for what isn't a class: ``A | B``, ``Optional[A]``, ``Literal[...]``, ``Annotated[...]``. Type checkers
     that don't know it, such as mypy before 1.20, take the last overload, as do values of no known type.
+
+    With ``stream=True`` the other keywords aren't checked, because a `ParamSpec` takes no keyword beside its own.
+    `create_partial` and `create_iterable` check them.
     """
 
+    @overload
+    def __call__(
+        self, response_model: None = None, messages: Sequence[object] = ..., *, stream: Literal[True], **kwargs: object
+    ) -> Any: ...
+    @overload
+    def __call__(
+        self,
+        response_model: TypeForm[Whole],
+        messages: Sequence[object] = ...,
+        *,
+        stream: Literal[True],
+        **kwargs: object,
+    ) -> Stream[Whole]: ...
+    @overload
+    def __call__(
+        self,
+        response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]],
+        messages: Sequence[object] = ...,
+        *,
+        stream: Literal[True],
+        **kwargs: object,
+    ) -> Stream[T]: ...
+    @overload
+    def __call__(
+        self,
+        response_model: TypeForm[T],
+        messages: Sequence[object] = ...,
+        *,
+        stream: Literal[True],
+        **kwargs: object,
+    ) -> Stream[T]: ...
     @overload
     def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
@@ -103,27 +147,66 @@ class CreateWithCompletion(Protocol[P]):
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
 
 
-class CreateStream(Protocol[P]):
-    """`Instructor.create_partial` and `Instructor.create_iterable`."""
+class CreatePartial(Protocol[P]):
+    """`Instructor.create_partial`."""
 
     @overload
     def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
     @overload
-    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]: ...
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]: ...
 
 
-class AsyncCreateStream(Protocol[P]):
-    """`AsyncInstructor.create_partial` and `AsyncInstructor.create_iterable`."""
+class CreateIterable(Protocol[P]):
+    """`Instructor.create_iterable`: of the type of an item, or of an iterable of it."""
 
     @overload
-    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    def __call__(self, response_model: TypeForm[Whole], *args: P.args, **kwargs: P.kwargs) -> Stream[Whole]: ...
     @overload
-    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Any]: ...
+    def __call__(
+        self, response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]: ...
 
 
 class AsyncCreate(Protocol[P]):
     """`AsyncInstructor.create`."""
 
+    @overload
+    def __call__(
+        self, response_model: None = None, messages: Sequence[object] = ..., *, stream: Literal[True], **kwargs: object
+    ) -> Later[Any]: ...
+    @overload
+    def __call__(
+        self,
+        response_model: TypeForm[Whole],
+        messages: Sequence[object] = ...,
+        *,
+        stream: Literal[True],
+        **kwargs: object,
+    ) -> Later[AsyncStream[Whole]]: ...
+    @overload
+    def __call__(
+        self,
+        response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]],
+        messages: Sequence[object] = ...,
+        *,
+        stream: Literal[True],
+        **kwargs: object,
+    ) -> Later[AsyncStream[T]]: ...
+    @overload
+    def __call__(
+        self,
+        response_model: TypeForm[T],
+        messages: Sequence[object] = ...,
+        *,
+        stream: Literal[True],
+        **kwargs: object,
+    ) -> Later[AsyncStream[T]]: ...
     @overload
     def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Later[Any]: ...
     @overload
@@ -147,6 +230,32 @@ class AsyncCreateWithCompletion(Protocol[P]):
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Later[tuple[Any, Any]]: ...
 
 
+class AsyncCreatePartial(Protocol[P]):
+    """`AsyncInstructor.create_partial`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Any]: ...
+
+
+class AsyncCreateIterable(Protocol[P]):
+    """`AsyncInstructor.create_iterable`."""
+
+    @overload
+    def __call__(self, response_model: TypeForm[Whole], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Whole]: ...
+    @overload
+    def __call__(
+        self, response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Any]: ...
+
+
 def typed_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Create[P]]:
     """Give a method the signature of `Create` with these keywords."""
     return _signed(keywords)
@@ -159,13 +268,23 @@ def typed_create_with_completion(
     return _signed(keywords)
 
 
-def typed_stream(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateStream[P]]:
-    """Give a method the signature of `CreateStream` with these keywords."""
+def typed_create_partial(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreatePartial[P]]:
+    """Give a method the signature of `CreatePartial` with these keywords."""
     return _signed(keywords)
 
 
-def typed_async_stream(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreateStream[P]]:
-    """Give a method the signature of `AsyncCreateStream` with these keywords."""
+def typed_create_iterable(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateIterable[P]]:
+    """Give a method the signature of `CreateIterable` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_create_partial(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreatePartial[P]]:
+    """Give a method the signature of `AsyncCreatePartial` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_create_iterable(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreateIterable[P]]:
+    """Give a method the signature of `AsyncCreateIterable` with these keywords."""
     return _signed(keywords)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
@@ -36,7 +36,7 @@ class Options:
     context: Mapping[str, Any] | None = None
     strict: bool | None = None
     hooks: Hooks | None = None
-    cache: BaseCache | NotGiven | None = NOT_GIVEN
+    cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN
     cache_ttl: float | timedelta | None = None
     cache_namespace: str | None = None
     token_budget: int | None = None
@@ -45,6 +45,7 @@ class Options:
     autodetect_images: bool = False
     media_policy: FetchPolicy | None = None
     cache_pace: Literal["recorded"] | None = None
+    validate_partial: bool | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))
@@ -61,10 +62,10 @@ def split_options(keywords: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]
 
 _KEYWORDS = OPTION_NAMES | {
     *("api_key", "async_client", "base_url", "max_tokens", "messages", "mode", "model", "response_model"),
-    *("temperature", "timeout", "tool_choice", "tools", "top_p"),
+    *("stream", "temperature", "timeout", "tool_choice", "tools", "top_p"),
 }
 """The keywords that users most often mean: ours, and the commonest of the providers'."""
-_OURS = OPTION_NAMES | {"messages", "response_model"}
+_OURS = OPTION_NAMES | {"messages", "response_model", "stream"}
 _ALIKE = 0.88
 """How alike a name is that can only be a misspelling: Google's ``content`` is 0.86 like ``context``."""
 _OTHER_NAMES = {

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 from instructor import checks as check
 from instructor.cache.store import BaseCache
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.fast_path import Place, Reading
-from instructor.engine.path import CachePath, make_path
+from instructor.engine.path import CachePath, leave_path, make_path
 from instructor.locks import make_lock
 
 _MOST_PATHS = 8
 """Stores passed with ``cache=`` to single calls that a client remembers."""
+
+
+Name = int | tuple[int, ...]
 
 
 class Paths:
@@ -26,33 +30,34 @@ class Paths:
         self._asynchronous = asynchronous
         self._lock = make_lock()
         self._own: CachePath | None = None
-        self._known: dict[int, CachePath] = {}
-        self._places: dict[int, Place | None] = {}
+        self._known: dict[Name, CachePath] = {}
+        self._places: dict[Name, Place | None] = {}
 
     def make_own(self, store: BaseCache) -> CachePath:
         """Make the client's own path."""
-        self._own = self._add(store)
+        self._own = self._add(store, id(store))
         return self._own
 
     def find(self, cache: object) -> CachePath | None:
         """The path of what was passed as ``cache=``; None for None."""
-        path = self._known.get(id(cache))
+        name = name_of(cache)
+        path = self._known.get(name)
         if path is not None:
             return path
         store = check.check_cache(cache)
-        return None if store is None else self._add(store)
+        return None if store is None else self._add(store, name)
 
     def find_place(self, cache: object) -> Place | None:
         """The first store of what `find` finds, as the fast path reads it."""
-        return self._places.get(id(cache)) or place_of(self._asynchronous, self.find(cache))
+        return self._places.get(name_of(cache)) or place_of(self._asynchronous, self.find(cache))
 
-    def _add(self, store: BaseCache) -> CachePath:
+    def _add(self, store: BaseCache, name: Name) -> CachePath:
         """Make the path of a store. It holds the store, so that its address stays its own."""
         with self._lock:
-            path = self._known.get(id(store))
+            path = self._known.get(name)
             if path is None:
-                path = self._known[id(store)] = make_path(store)
-                self._places[id(store)] = place_of(self._asynchronous, path)
+                path = self._known[name] = make_path(store)
+                self._places[name] = place_of(self._asynchronous, path)
                 for tier in path.tiers:
                     self._stats.attach(tier.hits)
             if len(self._known) > _MOST_PATHS:
@@ -64,12 +69,19 @@ class Paths:
     def _forget(self, path: CachePath) -> None:
         for tier in path.tiers:
             self._stats.detach(tier.hits)
-            tier.handle.detach(tier.hits)
+        leave_path(path)
 
     def close(self) -> None:
         """Let the stores go on without this client; they keep its hits."""
         for path in self._known.values():
             self._forget(path)
+
+
+def name_of(cache: object) -> Name:
+    """What a store is known by: its address. A list may be made anew for each call, so its stores' addresses count."""
+    if isinstance(cache, list | tuple):
+        return tuple(map(id, cast("list[object]", cache)))
+    return id(cache)
 
 
 def place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
@@ -79,4 +91,4 @@ def place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
     tier = path.tiers[0]
     find_later = tier.find_later if asynchronous else None
     find = tier.find_now if find_later is None else partial(Reading, find_later)
-    return Place(find, tier.hits.note, tier.hits.noted, tier.hits, type(tier.handle.store).__name__)
+    return Place(find, tier.hits.note, tier.hits.noted, tier.hits, path.name)

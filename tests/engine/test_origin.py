@@ -153,7 +153,7 @@ def test_a_caller_that_changes_a_completion_changes_no_other(tmp_path):
 def test_a_decorated_function_may_return_what_a_client_answered(tmp_path):
     client, asked = client_of("none", tmp_path), []
 
-    @instructor_cache(AutoCache())
+    @instructor_cache(cache=AutoCache())
     def ask(kind: str) -> list[User] | User:
         asked.append(kind)
         return client.create(list[User] if kind == "list" else User, ASK)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from instructor import AutoCache, Mode
 from instructor.exceptions import IncompleteOutputException, InstructorError, InstructorRetryException, RefusalError
+from replies import chat_completion, function_call, generated, message, response, tool_use
 from streams import (
     CLAUDE,
     CUTS,
@@ -21,17 +22,11 @@ from streams import (
     WIRES,
     StreamServer,
     answer_of,
-    chat_completion,
     chat_events,
     connect,
     encode,
-    function_call,
-    generated,
-    message,
-    response,
     script_of,
     take,
-    tool_use,
     wire_of,
 )
 

@@ -186,7 +186,7 @@ def test_an_http_client_that_says_something_makes_an_endpoint_of_its_own(asynchr
         endpoint = endpoint_of(made)
         assert endpoint == endpoint_of(from_name)
         assert endpoint["http_headers"] == {"x-tenant": describe_header("x-tenant", "a")}
-        assert endpoint["http_query"] == {"dep": ["a"]}
+        assert endpoint["http_query"] == {"dep": [describe_header("dep", "a")]}
         assert endpoint_of(second[sdk][0]) != endpoint
         assert "secret" not in json.dumps(endpoint)
 
@@ -203,7 +203,10 @@ def test_an_http_client_that_says_nothing_makes_no_other_endpoint(asynchronous):
 def test_keywords_of_googles_http_client_count_for_the_half_that_uses_them(member, asynchronous):
     options = {"http_options": {member: {"headers": {"x-tenant": "a"}, "params": {"n": 1}}}}
     tenant = describe_header("x-tenant", "a")
-    expected = offered("google/m") | {"http_headers": {"x-tenant": tenant}, "http_query": {"n": ["1"]}}
+    expected = offered("google/m") | {
+        "http_headers": {"x-tenant": tenant},
+        "http_query": {"n": [describe_header("n", "1")]},
+    }
     for half in (False, True):
         client = from_genai(genai.Client(api_key=KEY, **options), use_async=half)
         from_name = from_provider("google/m", async_client=half, api_key=KEY, **options)

@@ -262,6 +262,53 @@ def test_answers_of_one_base_url_are_not_served_for_another(registry: None, monk
     assert asked == ["http://default.test", "http://a.test", "http://b.test"]
 
 
+@pytest.mark.parametrize("method", ["plain", "async", "awaitable"])
+async def test_an_adapter_needs_no_more_than_send(registry: None, method: str) -> None:
+    """One that answers wrong at first and fails once, so that what it lacks is asked for."""
+    replies = [RuntimeError("busy"), {"filled": "{}"}, {"filled": '{"name": "Ada", "age": 36}'}]
+
+    def answer(operation, request):
+        reply = replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    class Minimal:
+        def send(self, operation, request):
+            return answer(operation, request)
+
+    class Awaited:
+        async def send(self, operation, request):
+            return answer(operation, request)
+
+    class Awaitable:
+        asynchronous = True
+
+        def send(self, operation, request):
+            return Awaited().send(operation, request)
+
+    kind = {"plain": Minimal, "async": Awaited, "awaitable": Awaitable}[method]
+    instructor.register_provider(
+        "acme", wires={Mode.JSON_SCHEMA: AcmeWire()}, make_adapter=lambda *_, **__: kind(), base_url="http://a.test"
+    )
+    cache = instructor.AutoCache()
+    client = instructor.from_provider("acme/small", async_client=True, cache=cache)
+    with pytest.raises(instructor.exceptions.InstructorRetryException, match="busy"):
+        await client.create(User, ASKED)
+    first, completion = await client.create_with_completion(User, ASKED, max_retries=1, max_seconds=60)
+    assert (first, completion) == (User(name="Ada", age=36), {"filled": '{"name": "Ada", "age": 36}'})
+    assert await client.create(User, ASKED) == first
+    assert client.cache_stats().hits == 1
+    assert client._adapter.endpoint == {"base_url": "http://a.test"}
+    await client.aclose()
+
+
+def test_an_object_that_sends_nothing_is_not_an_adapter(registry: None) -> None:
+    instructor.register_provider("acme", wires={Mode.JSON_SCHEMA: AcmeWire()}, make_adapter=lambda *_, **__: None)
+    with pytest.raises(ConfigurationError, match=r"send\(operation, request\)"):
+        instructor.from_provider("acme/small")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"wires": {"TOOLS": AcmeWire()}}, {"wires": {Mode.TOOLS: AcmeWire()}}, {"make_adapter": 5}, {"options": "region"}],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from instructor.cache.redis import RedisCache
     from instructor.cache.sqlite import DiskCache
     from instructor.cache.store import BaseCache, CacheStats
+    from instructor.cache.tiered import TieredCache
     from instructor.function.decorator import instructor_cache
 else:
     from instructor.lazy import resolve_names
@@ -28,6 +29,7 @@ else:
             "CacheStats": "instructor.cache.store",
             "DiskCache": "instructor.cache.sqlite",
             "RedisCache": "instructor.cache.redis",
+            "TieredCache": "instructor.cache.tiered",
             "instructor_cache": "instructor.function.decorator",
             "make_cache_key": "instructor.cache.key",
         },
@@ -39,6 +41,7 @@ __all__ = [
     "CacheStats",
     "DiskCache",
     "RedisCache",
+    "TieredCache",
     "instructor_cache",
     "make_cache_key",
 ]

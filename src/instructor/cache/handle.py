@@ -77,13 +77,8 @@ class StoreHandle:
     def read(self, key: str) -> Text | None:
         """Read the store from a thread.
 
-        Returns:
-            What the store returned.
-
-        Raises:
-            CacheError: The store failed, or took longer than its ``timeout``.
-            CacheNotTriedError: The store was not asked.
-            CacheEntryError: The store returned neither text nor None.
+        Raises CacheError if the store failed or took longer than its ``timeout``, CacheNotTriedError if it wasn't asked,
+        CacheEntryError if it returned neither text nor None.
         """
         return self._check_found(self._run("get", partial(self.store.get, key)))
 
@@ -93,18 +88,10 @@ class StoreHandle:
         return self._check_found(await self._run_async("get", partial(self.store.get, key), native))
 
     def write(self, key: str, text: str, ttl: float | None) -> bool:
-        """Write to the store from a thread.
+        """Write to the store from a thread; return whether it was written. Errors are those of `read`.
 
-        Args:
-            key: The key.
-            text: The entry's text.
-            ttl: Seconds to keep it, None for ever. The store gets whole ones, rounded up, at most ten years of them.
-
-        Returns:
-            False if nothing was written because the store failed lately, or while this write waited for its turn.
-
-        Raises:
-            CacheError: As `read`.
+        Nothing is written if the store failed lately, or while this write waited for its turn. `ttl` is how many seconds
+        to keep it, None for ever; the store gets whole ones, rounded up, at most ten years of them.
         """
         if self._outage and self._blocks("set"):
             return False

@@ -70,9 +70,6 @@ class Origin(dict[str, object]):
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         return type(None), ()  # an answer that was pickled is without it
 
-    def __cache_key__(self) -> None:
-        """No part of a key: an answer that is passed on is keyed by its fields."""
-
 
 class ListResponse(list[Value]):
     """A list of answers that carries its completion. Copied and pickled it is a plain list.
@@ -107,10 +104,6 @@ class ListResponse(list[Value]):
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         return list, (list(self),)
 
-    def __cache_key__(self) -> list[Value]:
-        """Keyed as the list that it is."""
-        return list(self)
-
 
 put_origin: Callable[[BaseModel, Origin], None] = BaseModel.__dict__["__pydantic_extra__"].__set__
 """Write an `Origin` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
@@ -122,6 +115,13 @@ def attach(value: object, origin: Origin) -> None:
         value.origin = origin
     elif isinstance(value, BaseModel) and value.__pydantic_extra__ is None:
         put_origin(value, origin)
+
+
+def without_origin(value: object) -> object:
+    """What keys and comparisons see of an answer that is passed on: its data."""
+    if type(value) is ListResponse:
+        return list(value)
+    return None if type(value) is Origin else value
 
 
 def keep_completion(completion: Completion, usage: Usage) -> Origin:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard
 
 from instructor.cache.entry import Entry
 from instructor.exceptions import ArgumentError
+from instructor.tables import as_table
 
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
@@ -70,8 +71,7 @@ class CacheStats:
 
     def _repr_html_(self) -> str:
         """A table, for notebooks."""
-        rows = (f"<tr><th>{name}</th><td>{value:,}</td></tr>" for name, value in self.__rich_repr__())
-        return f"<table>{''.join(rows)}</table>"
+        return as_table(self.__rich_repr__())
 
 
 class BaseCache(ABC):
@@ -150,6 +150,10 @@ class BaseCache(ABC):
         from instructor.cache.handle import handle_of
 
         return handle_of(self).stats()
+
+    def _repr_html_(self) -> str:
+        """The store and its counters, for notebooks."""
+        return as_table(self.stats().__rich_repr__(), repr(self))
 
 
 class LocalStore(Protocol):

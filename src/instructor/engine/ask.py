@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from instructor.cache.origin import attach, keep_completion
+from instructor.cache.origin import keep_completion
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
-from instructor.engine.judging import confirm, judge_async, under_way
+from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
+from instructor.engine.parsing import parse_with
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -128,7 +130,7 @@ class Reasking:
 
 def judge_answer(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Flow[Value]:
     """Make of an answer what the caller gets, once all validators have judged it."""
-    with under_way(call, attempts):
+    with UnderWay(call, attempts):
         value = make_value(call, parts, completion, attempts)
     return (yield from confirm(call, value, attempts)) if call.plan.awaits else value
 
@@ -137,13 +139,8 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion,
     """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
-    response_type = call.plan.type
-
-    def parse(parts: tuple[Part, ...]) -> Value:
-        value = response_type.parse(parts, call.strict, call.context)
-        attach(value, keep_completion(completion, attempts.spent))
-        return value
-
+    origin = keep_completion(completion, attempts.spent)
+    parse = partial(parse_with, call.plan.type, origin, strict=call.strict, context=call.context)
     return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
 
 
@@ -231,25 +228,31 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     return completion
 
 
-def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open | Next) -> Flow[Any]:
-    """Send a request, or take a part of its answer, and count the time."""
+def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open) -> Flow[Any]:
+    """Send a request, and count the time."""
     started = time.perf_counter()
     try:
-        return (yield effect)  # its own iterator would cost as much again, for each chunk
+        return (yield effect)
     except Exception as error:
-        mask_error(error)
-        if call.adapter.is_unreadable(error):
-            attempts.answered = True  # the provider's fault, and perhaps paid for
-            raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
-        # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
-        if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
-            raise
-        raise ConfigurationError(
-            f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
-            f"{suggest(error)}"
-        ) from error
+        judge_failure(call, prompt, attempts, error)
+        raise
     finally:
         attempts.seconds += time.perf_counter() - started
+
+
+def judge_failure(call: Call[Any], prompt: Prompt, attempts: Attempts, error: Exception) -> None:
+    """Raise an error of ours in place of one of a request, where it says more."""
+    mask_error(error)
+    if call.adapter.is_unreadable(error):
+        attempts.answered = True  # the provider's fault, and perhaps paid for
+        raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
+    # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
+    if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
+        return
+    raise ConfigurationError(
+        f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
+        f"{suggest(error)}"
+    ) from error
 
 
 def limit_of(call: Call[Any]) -> Limit | None:
@@ -278,8 +281,16 @@ def receive(
     opening = Open(streaming.operation, as_sent(call, prompt, request), limit)
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
     fold, ours = streaming.fold(request, specs), None
+    clock, following = time.perf_counter, Next(stream)
     while True:
-        chunk = yield from exchange(call, prompt, attempts, Next(stream))
+        started = clock()
+        try:  # as in `exchange`, which would make a generator for each chunk
+            chunk = yield following
+        except Exception as error:
+            judge_failure(call, prompt, attempts, error)
+            raise
+        finally:
+            attempts.seconds += clock() - started
         if chunk is END:
             break
         if call.deadline is not None and time.monotonic() >= call.deadline:
@@ -292,7 +303,9 @@ def receive(
                 ours = delta.number
             if delta.number == ours and (delta.text or showing.takes_all):
                 attempts.shown.append(delta.text)
-                yield from show(call, showing, attempts, showing.add(delta))
+                values = showing.add(delta)
+                if values:  # most chunks make nothing new to show
+                    yield from show(call, showing, attempts, values)
     return call.adapter.assemble(*fold.finish())
 
 
@@ -305,9 +318,9 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
 
 def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable[Value]) -> Flow[None]:
     """Hand values out, each once its asynchronous validators have judged it."""
-    remaining, pace = iter(values), showing.pace
+    remaining, pace, judged = iter(values), showing.pace, UnderWay(call, attempts)
     while True:
-        with under_way(call, attempts):
+        with judged:
             value = next(remaining, END)
         if value is END:
             return

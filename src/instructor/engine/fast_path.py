@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from instructor import debug_log
 from instructor.cache.entry import Entry, make_origin
 from instructor.cache.hits import MOST_NOTED
-from instructor.cache.origin import Load, Origin, attach, put_origin
+from instructor.cache.origin import Load, put_origin
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
+from instructor.engine.parsing import parse_with
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from instructor.cache.hits import HitLog
     from instructor.engine.key_memo import KeyMemo
     from instructor.engine.plan import Plans
-    from instructor.engine.response_type import ResponseType
     from instructor.usage import Usage
 
 
@@ -133,7 +133,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, load_data, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find_served, own_hooks.handlers
-    own = None if own_place is None else tuple(own_place)  # an exact tuple is taken apart faster than a named one
+    own = own_place and tuple(own_place)  # an exact tuple is taken apart faster than a named one
     dumps, now, hit_name, debugging = marshal.dumps, time.time, HookName.CACHE_HIT, debug_log.enabled
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
@@ -170,8 +170,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
         expires, origin = entry.expires, entry.origin
-        if origin is None:  # read from a store that holds text
-            origin = make_origin(load_data, entry)
+        origin = make_origin(load_data, entry) if origin is None else origin  # None: from a store that holds text
         if expires is not None and expires <= now():
             return Unserved("expired", _READ_AGAIN, None, encoding)
         try:
@@ -181,7 +180,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 if plan.carries and type(value) is model:  # a validator may return anything
                     put_origin(value, origin)
             else:
-                value = load(entry) if plan.type is None else parse_stored(plan.type, entry, origin, strict, context)
+                value = parse_with(plan.type, origin, entry.parts, strict, context) if plan.type else load(entry)
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
@@ -194,13 +193,6 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         return value
 
     return lookup
-
-
-def parse_stored(response_type: ResponseType, entry: Entry, origin: Origin, strict: bool, context: object) -> Value:
-    """Make an answer of any kind but a model's own class."""
-    value: Value = response_type.parse(entry.parts, strict, context)
-    attach(value, origin)
-    return value
 
 
 def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any:

@@ -7,14 +7,14 @@ when a store is read or written, who may serve an answer, and what may be stored
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Claim, Emit, Flow, Wait
-from instructor.engine.path import CachePath, Unserved, judge_failure
+from instructor.engine.path import CachePath, Report, Tier, Unserved, judge_failure
 from instructor.exceptions import CacheError
 from instructor.hooks import HookName
 
@@ -34,6 +34,10 @@ class Question(Protocol[T]):
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if other callers can't read it back."""
+        ...
+
+    def prepare(self, entry: Entry) -> Entry:
+        """Make an entry that was read from text ready to be held in memory."""
         ...
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:
@@ -109,6 +113,7 @@ def through_cache(
             if lease is not None:
                 lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
             return again.value
+    path.count_miss()
     missed = question.event(HookName.CACHE_MISS, None, found)
     if missed is not None:
         yield missed
@@ -126,11 +131,10 @@ def look_on(
     path: CachePath, key: str, question: Question[T], policy: Policy, unserved: Unserved
 ) -> Flow[Served[T] | str]:
     """Go on where the fast path left off: report what its store raised, and look through the other tiers."""
-    handle = path.tiers[0].handle
     if unserved.error is not None:
-        yield from judge_failure(handle, unserved.error, reporter(question))
+        yield from judge_failure(path.tiers[0].handle, unserved.error, reporter(question, path))
     elif unserved.landed is None:
-        handle.count(errors=1)  # today's validators refuse the entry
+        path.count_error(path.tiers[0])  # today's validators refuse the entry
     return (yield from look_up(path, key, question, policy, 1, unserved.reason))
 
 
@@ -141,7 +145,7 @@ def look_up(
 
     Returns what may be served, or why nothing may.
     """
-    report = reporter(question)
+    report = reporter(question, path)
     for depth, tier in enumerate(path.tiers[first:], first):
         entry = yield from tier.find(key, report)
         if entry is None:
@@ -151,15 +155,27 @@ def look_up(
             judged = yield from confirm(question, judged)
         if isinstance(entry, str) or isinstance(judged, str):
             if not isinstance(entry, str) and judged != EXPIRED:
-                tier.handle.count(errors=1)
+                path.count_error(tier)
             reason = str(judged)
             continue
         tier.hits.hit(entry)
-        for faster in path.tiers[:depth]:
-            yield from faster.keep(entry, remaining(entry, policy), report)
+        yield from fill(path.tiers[:depth], question.prepare(entry), policy, report)
         yield from emit_event(question, HookName.CACHE_HIT, entry)
         return judged
     return reason
+
+
+def fill(tiers: Sequence[Tier], entry: Entry, policy: Policy, report: Report) -> Flow[None]:
+    """Copy an entry into faster tiers, for as long as it may still be served."""
+    seconds = remaining(entry, policy)
+    if seconds == 0:
+        return
+    for tier in tiers:
+        try:
+            stored = yield from tier.keep(entry, seconds, report)
+        except ValueError:  # it was stored without a completion, by somebody else
+            return
+        tier.handle.count(misses=1, writes=int(stored))
 
 
 def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[Served[T] | Lease[Any] | None]:
@@ -227,7 +243,7 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
         if reason and reason != NOT_WANTED:
             yield from emit_event(question, HookName.CACHE_BYPASS, reason=reason)
         return
-    report = reporter(question)
+    report = reporter(question, path)
     written = False
     try:
         for tier in path.tiers:
@@ -239,6 +255,7 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
         yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
     if written:
+        path.count_together(writes=1)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 
@@ -293,9 +310,14 @@ def emit_event(
         yield event
 
 
-def reporter(question: Question[Any]) -> Callable[[CacheError], Flow[None]]:
+def reporter(question: Question[Any], path: CachePath) -> Report:
     """What tiers report failures of their stores to."""
-    return lambda error: emit_event(question, HookName.CACHE_ERROR, reason=str(error))
+
+    def report(error: CacheError) -> Flow[None]:
+        path.count_together(errors=1)
+        yield from emit_event(question, HookName.CACHE_ERROR, reason=str(error))
+
+    return report
 
 
 def own_copy(error: Exception) -> Exception:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
+from instructor.cache.tiered import TieredCache
 from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
@@ -125,11 +126,12 @@ class StoreTier:
 
     handle: StoreHandle
     hits: HitLog
+    flights: Flights[Any]  # of the path
 
     @property
     def find_now(self) -> FindNow:
         """Read an entry here. Whatever goes wrong is returned to the flow, which counts and reports it."""
-        handle, flights = self.handle, self.handle.flights
+        handle, flights = self.handle, self.flights
 
         def find_now(key: str) -> Entry | Unserved:
             landed = flights.landed
@@ -148,7 +150,7 @@ class StoreTier:
         return self._find_later
 
     async def _find_later(self, key: str) -> Entry | Unserved:
-        landed = self.handle.flights.landed
+        landed = self.flights.landed
         if self.handle.paused():
             return Unserved("store paused", landed)
         try:
@@ -215,21 +217,68 @@ class CachePath:
     Attributes:
         tiers: The tiers, fastest first; at least one.
         flights: The calls under way. They belong to the last tier, the one that most callers share.
+        handle: Counts for all tiers together; the tier's own handle where there is only one.
     """
 
     tiers: tuple[Tier, ...]
     flights: Flights[Any]
+    handle: StoreHandle
 
     @property
     def name(self) -> str:
         """The class names of the stores, for events."""
-        return "+".join(type(tier.handle.store).__name__ for tier in self.tiers)
+        return "+".join(name_of(tier) for tier in self.tiers)
+
+    def count_miss(self) -> None:
+        """Count a call that none of the tiers could answer."""
+        for tier in self.tiers:
+            tier.handle.count(misses=1)
+        self.count_together(misses=1)
+
+    def count_error(self, tier: Tier) -> None:
+        """Count an entry of a tier that could not be used."""
+        tier.handle.count(errors=1)
+        self.count_together(errors=1)
+
+    def count_together(self, *, misses: int = 0, writes: int = 0, errors: int = 0) -> None:
+        """Count for all tiers together what each of them has counted for itself."""
+        if len(self.tiers) > 1:
+            self.handle.count(misses=misses, writes=writes, errors=errors)
+
+    def lifetime(self, ttl: float | None) -> float | None:
+        """Seconds for which an answer is served: no tier serves it longer, if only one of them honours a ttl.
+
+        Where none does, the last one warns of it.
+        """
+        if not ttl or any(tier.handle.store.honours_ttl for tier in self.tiers):
+            return ttl
+        self.tiers[-1].handle.store.note_ttl()
+        return None
+
+
+def name_of(tier: Tier) -> str:
+    """The class name of a tier's store."""
+    return type(tier.handle.store).__name__
 
 
 def make_path(store: BaseCache) -> CachePath:
-    """Make the path of one store."""
-    handle = handle_of(store)
-    hits = HitLog()
-    handle.attach(hits)
-    tier = StoreTier(handle, hits) if handle.local is None else LocalTier(handle, handle.local, hits)
-    return CachePath((tier,), handle.flights)
+    """Make the path of one store, or of the stores in a `TieredCache`."""
+    handles = [handle_of(one) for one in (store.tiers if isinstance(store, TieredCache) else (store,))]
+    whole, flights = handle_of(store), handles[-1].flights
+    tiers: list[Tier] = []
+    for handle in handles:
+        hits = HitLog()
+        handle.attach(hits)
+        if handle is not whole:
+            whole.attach(hits)
+        local = handle.local
+        tiers.append(StoreTier(handle, hits, flights) if local is None else LocalTier(handle, local, hits))
+    return CachePath(tuple(tiers), flights, whole)
+
+
+def leave_path(path: CachePath) -> None:
+    """Let the stores go on without the client of a path; they keep its hits."""
+    for tier in path.tiers:
+        tier.handle.detach(tier.hits)
+        if tier.handle is not path.handle:
+            path.handle.detach(tier.hits)

@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.entry import Entry, loader, make_origin, pack_completion
-from instructor.cache.origin import Origin, attach, keep_completion
+from instructor.cache.origin import Origin, keep_completion
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
+from instructor.engine.parsing import parse_with
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
 
@@ -59,6 +60,10 @@ class CallQuestion(Generic[T]):
             return self._value(entry.parts, call.adapter.load(entry.completion), self._origin_of(entry))
         return self._value(entry.parts, None, self._origin_of(entry))
 
+    def prepare(self, entry: Entry) -> Entry:
+        """Add what answers carry, so that no hit in memory has to make it."""
+        return entry._replace(origin=self._origin_of(entry))
+
     def _origin_of(self, entry: Entry) -> Origin:
         return make_origin(loader(self._call.adapter.load), entry) if entry.origin is None else entry.origin
 
@@ -98,7 +103,7 @@ class CallQuestion(Generic[T]):
             attempts=live.attempts,
             steps="" if call.showing is None else describe_steps(call.showing),
         )
-        return entry._replace(origin=make_origin(loader(call.adapter.load), entry))
+        return self.prepare(entry)
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
         """Share an answer as it is: every caller reads its own value from the parts, which nobody changes."""
@@ -114,17 +119,15 @@ class CallQuestion(Generic[T]):
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
-        if name is HookName.CACHE_MISS and call.path is not None:
-            call.path.tiers[0].handle.count(misses=1)
         if not call.hooks.has_handlers(name):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason),), {})
 
     def _value(self, parts: tuple[Part, ...], completion: Completion, origin: Origin) -> T:
         call = self._call
-        made: Any = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
-        if call.plan.type:
-            attach(made, origin)
+        made, plan = completion, call.plan
+        if plan.type is not None:
+            made = parse_with(plan.type, origin, parts, call.strict, call.context)
         self._made = made
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 

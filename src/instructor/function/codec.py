@@ -17,11 +17,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from instructor.cache.canonical import ignore, write_json
 from instructor.cache.entry import Entry, pack_completion
-from instructor.cache.json_schema import StableJsonSchema
-from instructor.cache.key import FORMAT, digest
-from instructor.exceptions import ConfigurationError, NoCanonicalFormError
-from instructor.function.comparison import is_same
-from instructor.function.fingerprint import (
+from instructor.cache.fingerprint import (
     Note,
     closed_over_by,
     code_of,
@@ -30,6 +26,10 @@ from instructor.function.fingerprint import (
     describe_closure,
     name_of,
 )
+from instructor.cache.json_schema import StableJsonSchema
+from instructor.cache.key import FORMAT, digest
+from instructor.exceptions import ConfigurationError, NoCanonicalFormError
+from instructor.function.comparison import is_same
 from instructor.messages import Part
 
 PydanticOptions: TypeAlias = dict[str, Any]

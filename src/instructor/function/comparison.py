@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic_core import TzInfo
 
-from instructor.cache.origin import ListResponse, Origin
+from instructor.cache.origin import without_origin
 
 
 def is_same(one: object, other: object) -> bool:
@@ -30,18 +30,10 @@ def is_same(one: object, other: object) -> bool:
     """
     if one is other:
         return True
-    one, other = (_PICKLED_AS.get(type(value), _itself)(value) for value in (one, other))
+    one, other = without_origin(one), without_origin(other)
     if type(one) is not type(other):
         return _is_same_zone(one, other)
     return _COMPARISONS.get(type(one), _has_same_state)(one, other)
-
-
-def _itself(value: object) -> object:
-    return value
-
-
-_PICKLED_AS: dict[type, Callable[[Any], object]] = {ListResponse: list, Origin: lambda _: None}
-"""What an answer of a client carries of its completion, which is no part of the answer."""
 
 
 def _is_same_zone(one: object, other: object) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast, overload
 
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
+from instructor.cache.tiered import TieredCache
 from instructor.checks import check_seconds
 from instructor.describing import refuse
 from instructor.engine.call import Policy, Same
@@ -60,8 +61,8 @@ def instructor_cache(
     Args:
         function: The function, when used without parentheses. Its return type must be annotated, with anything that
             pydantic can validate: a model, ``list[Model]``, ``Model | None``, ``int``.
-        cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``. Default: an
-            `AutoCache` of the function's own, found as its attribute ``cache``.
+        cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``; or a list of them,
+            the fastest first. Default: an `AutoCache` of the function's own, found as its attribute ``cache``.
         ttl: Seconds, or a timedelta, after which the function is run again. Default None: never. 0 stores nothing.
 
     Returns:
@@ -83,11 +84,7 @@ def instructor_cache(
     def decorate(target: object) -> object:
         if cache is None:
             return _decorate(target, AutoCache(), seconds, shared=False)
-        store = _store_of(cache)
-        if not seconds or store.honours_ttl:
-            return _decorate(target, store, seconds, shared=True)
-        store.note_ttl()
-        return _decorate(target, store, None, shared=True)
+        return _decorate(target, _store_of(cache), seconds, shared=True)
 
     return decorate if function is None else decorate(function)
 
@@ -97,9 +94,10 @@ def _decorate(target: object, store: BaseCache, ttl: float | None, *, shared: bo
         descriptor = cast("Any", target)
         return type(descriptor)(_decorate(descriptor.__func__, store, ttl, shared=shared))
     codec = FunctionCodec(target, shared=shared)
-    function = Function(codec, make_path(store))
+    path = make_path(store)
+    function = Function(codec, path)
     # What a function closes over may hold more than its key shows, so an error holds for callers of this one alone.
-    policy = Policy(ttl=ttl, source=Same(codec))
+    policy = Policy(ttl=path.lifetime(ttl) if shared else ttl, source=Same(codec))
 
     def ask(args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object] | None:
         owners: list[object] = []
@@ -159,6 +157,8 @@ _FOREIGN: dict[str, Callable[[object], BaseCache]] = {
 def _store_of(cache: object) -> BaseCache:
     if isinstance(cache, BaseCache):
         return cache
+    if isinstance(cache, list | tuple):
+        return TieredCache(*map(_store_of, cast("list[object]", cache)))
     for kind in type(cache).__mro__:
         wrap = _FOREIGN.get(f"{kind.__module__}.{kind.__qualname__}")
         if wrap is not None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from instructor.engine.call import Live
 from instructor.engine.effects import Emit, Flow, Send
-from instructor.hooks import HookName
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
     from instructor.engine.path import CachePath
     from instructor.function.codec import FunctionCodec
+    from instructor.hooks import HookName
     from instructor.messages import Request
 
 
@@ -64,6 +64,10 @@ class FunctionQuestion:
         """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
         return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)
 
+    def prepare(self, entry: Entry) -> Entry:
+        """Nothing: results carry nothing."""
+        return entry
+
     def share(self, live: Live[object], entry: Entry | None) -> Live[object]:
         """Copy a result that isn't in writing: a waiter may wake only after the caller has changed its own."""
         if entry is not None or live.flaw:
@@ -92,10 +96,8 @@ class FunctionQuestion:
         yield from ()
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
-        """Count an event in the store's counters. A function has no hooks."""
-        del entry, reason
-        if name is HookName.CACHE_MISS:
-            self.function.path.tiers[0].handle.count(misses=1)
+        """Tell nobody: a function has no hooks, and its store counts for itself."""
+        del name, entry, reason
         return None
 
     def _flaw(self, when: str) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from instructor.locks import make_lock
 from instructor.mode import Mode
 from instructor.wires.capabilities import Capabilities
+from instructor.wires.responses_arguments import PLACES
 
 _REFUSALS = frozenset({400, 404, 422})
 """The HTTP statuses with which providers refuse an argument; a proxy that has no Responses API says 404."""
@@ -55,12 +56,24 @@ def correct(capabilities: Capabilities, mode: Mode, text: str) -> Capabilities |
         True
     """
     plain = _HUMP.sub("_", text)  # servers in other languages write maxCompletionTokens
+    if mode is Mode.RESPONSES_TOOLS:
+        plain = _name_as_chat(plain)
     for rule in _RULES:
         found = rule.find(plain) if mode in rule.modes else None
         if found is not None:
             corrected = rule.mend(capabilities, mode, found)
             return corrected if corrected != capabilities else None
     return None
+
+
+def _name_as_chat(text: str) -> str:
+    """Write the Responses API's names of arguments, such as ``reasoning.effort``, as the chat API has them.
+
+    The caller's arguments bear those names, and so do the rules.
+    """
+    for name, (place, member) in PLACES.items():
+        text = text.replace(f"{place}.{member}", name) if member else text
+    return text
 
 
 def read_refusal(error: BaseException) -> str | None:

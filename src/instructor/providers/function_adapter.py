@@ -113,6 +113,31 @@ class FunctionAdapter(NoClient, CapabilityMemory):
         return threads
 
 
+class CompletedAdapter:
+    """An adapter of another package, which has `send`, with a `FunctionAdapter`'s ways for all that it lacks.
+
+    If it has `asynchronous`, it knows how `send` is called; otherwise its `send` is called as a function is.
+    """
+
+    def __init__(self, adapter: Any, vendor: Vendor, *, asynchronous: bool, endpoint: Mapping[str, Any]) -> None:
+        self._own = adapter
+        send = adapter.send
+        self._others = FunctionAdapter(vendor, send, asynchronous=asynchronous, endpoint=endpoint, client=adapter)
+        self.send = send if hasattr(adapter, "asynchronous") else self._others.send
+
+    def send_once(self, operation: str, request: Request, seconds: float | None) -> Any:
+        """Send by the adapter's own `send_once`; if it has none, as ever."""
+        own = getattr(self._own, "send_once", None)
+        return self.send(operation, request) if own is None else own(operation, request, seconds)
+
+    def __getattr__(self, name: str) -> Any:
+        """Find a member of the adapter, else of the others."""
+        try:
+            return getattr(self._own, name)
+        except AttributeError:
+            return getattr(self._others, name)
+
+
 def _run(context: contextvars.Context, call: Callable[[], Any]) -> Any:
     """Call a function in the context of the task that asked for it."""
     return context.run(call)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from instructor.describing import refuse
 from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
 from instructor.providers.adapter import Adapter
-from instructor.providers.function_adapter import FunctionAdapter
+from instructor.providers.function_adapter import CompletedAdapter, FunctionAdapter
 from instructor.providers.identity import describe_endpoint, read_url
 from instructor.providers.sdks import SDKS, MakeAdapter, Sdk
 from instructor.providers.table import Vendor, add_vendor
@@ -42,8 +43,8 @@ def register_provider(
         name: The part of the model string before its first ``/``: lower-case letters, digits, ``.``, ``-`` and ``_``.
         wires: The wire of each mode, best mode first. `instructor.testing.WireContract` tests a wire.
         make_adapter: Called as ``make_adapter(vendor, asynchronous=, base_url=, api_key=, options=)`` for each client;
-            returns an `Adapter`, such as a `FunctionAdapter`. It should import no SDK and need no key: the first
-            request may.
+            returns an `Adapter`, such as a `FunctionAdapter`, or any object with ``send(operation, request)``:
+            whatever else an `Adapter` has is optional. It should import no SDK and need no key: the first request may.
         options: Keywords of ``from_provider`` that are passed to `make_adapter` in ``options``. Every other keyword
             is a default for each call.
         aliases: Other names for the vendor.
@@ -62,7 +63,7 @@ def register_provider(
 
     Example:
         >>> from instructor import Mode, from_provider, register_provider
-        >>> from instructor.providers.function_adapter import FunctionAdapter
+        >>> from instructor.providers.function_adapter import CompletedAdapter, FunctionAdapter
         >>> from instructor.testing import ScriptedAdapter
         >>> from instructor.wires.openai_chat import OPENAI_CHAT
         >>> register_provider(
@@ -75,24 +76,29 @@ def register_provider(
         25
     """
     _check_adapter(name, wires, make_adapter)
-    for argument, texts in {"options": options, "aliases": aliases, "key_variables": key_variables}.items():
-        if isinstance(texts, str):
-            raise refuse(f"{argument}=", texts, "a list of names")
+    names = {"options": options, "aliases": aliases, "key_variables": key_variables}
+    options, aliases, key_variables = (_read_names(argument, value) for argument, value in names.items())
     own = Capabilities(tuple(wires)) if capabilities is None else capabilities
     vendor = Vendor(
         name=name,
         sdk=f"registered:{name}",
         docs=docs,
-        aliases=tuple(aliases),
-        key_variables=tuple(key_variables),
-        needs_key=bool(tuple(key_variables)),
+        aliases=aliases,
+        key_variables=key_variables,
+        needs_key=bool(key_variables),
         base_url=base_url,
         base_url_variables=tuple(base_url_variables),
         modes=tuple(wires),
         capabilities=own if callable(own) else lambda _: own,
     )
     add_vendor(vendor, replace=replace)
-    SDKS[vendor.sdk] = Sdk(lambda: wires, _settle_address(make_adapter), frozenset(options), takes_key_function)
+    SDKS[vendor.sdk] = Sdk(lambda: wires, _settle_adapter(make_adapter), frozenset(options), takes_key_function)
+
+
+def _read_names(argument: str, names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise refuse(f"{argument}=", names, "a list of names")
+    return tuple(names)
 
 
 def _check_adapter(name: str, wires: Mapping[Mode, Wire], make_adapter: object) -> None:
@@ -107,19 +113,33 @@ def _check_adapter(name: str, wires: Mapping[Mode, Wire], make_adapter: object) 
         raise refuse("make_adapter=", make_adapter, "a function that makes an adapter")
 
 
-def _settle_address(make: MakeAdapter) -> MakeAdapter:
-    """Tell `make` the base URL in force, and key by it what a `FunctionAdapter` answers that names no endpoint.
+def _settle_adapter(make: MakeAdapter) -> MakeAdapter:
+    """Pass `make` the base URL in force, and give what it makes the members that it lacks.
 
-    Without it, two clients with different base URLs would share their answers.
+    An adapter that names no endpoint is keyed by that URL: otherwise two clients with different base URLs would share
+    their answers.
     """
 
     def make_adapter(
         vendor: Vendor, *, asynchronous: bool, base_url: str | None, api_key: Any, options: Mapping[str, Any]
     ) -> Adapter:
         url = base_url or read_url(vendor.base_url_variables) or vendor.base_url or None
-        adapter = make(vendor, asynchronous=asynchronous, base_url=url, api_key=api_key, options=options)
+        adapter: Any = make(vendor, asynchronous=asynchronous, base_url=url, api_key=api_key, options=options)
         if isinstance(adapter, FunctionAdapter) and not adapter.endpoint:
             adapter.endpoint = describe_endpoint(url)
-        return adapter
+        if all(_has(adapter, name) for name in _MEMBERS):
+            return cast("Adapter", adapter)
+        if not _has(adapter, "send"):
+            raise refuse("What make_adapter= returned", adapter, "an adapter with send(operation, request)")
+        completed: Any = CompletedAdapter(adapter, vendor, asynchronous=asynchronous, endpoint=describe_endpoint(url))
+        return cast("Adapter", completed)
 
     return make_adapter
+
+
+_MEMBERS = [name for name in vars(Adapter) if not name.startswith("_")]
+
+
+def _has(adapter: object, name: str) -> bool:
+    """Whether an adapter has a member. Its properties aren't read: some make a client."""
+    return inspect.getattr_static(adapter, name, None) is not None

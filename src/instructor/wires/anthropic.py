@@ -42,7 +42,7 @@ from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_extra, get_list, get_path, get_text
-from instructor.wires.tool_choice import Choice, translate_choice
+from instructor.wires.tool_choice import Choice, move_choice, translate_choice
 from instructor.wires.tools import Function, instruct_call, limit_choice, translate_tools, weaker_choice
 
 Block = dict[str, Any]
@@ -52,7 +52,7 @@ DEFAULT_MAX_TOKENS = 4096
 DEFAULT_MAX_TOKENS_THINKING = 16384
 """The default for a model that thinks by default, because reasoning counts towards the limit."""
 
-_RENAMED = {"max_completion_tokens": "max_tokens", "stop": "stop_sequences"}
+_RENAMED = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "stop": "stop_sequences"}
 BODY_ONLY = frozenset({"temperature", "top_p", "top_k"})
 """Newer SDKs don't have keywords for these, because the API takes them under its first version only."""
 _NULLABLE = frozenset({"timeout"})
@@ -76,7 +76,7 @@ class AnthropicMessages:
     In `Mode.TOOLS` the answer is a tool's input, in `Mode.JSON` it is text, and in `Mode.JSON_SCHEMA` it is text that
     the API holds to the schema (``output_config.format``).
 
-    Besides the SDK's own keywords ``write`` takes ``stop`` and ``max_completion_tokens`` under OpenAI's names.
+    Besides the SDK's own keywords ``write`` takes ``stop`` and the output limit under OpenAI's names.
     ``temperature``, ``top_p`` and ``top_k`` are sent in ``extra_body``, because newer SDKs have no keyword for them. The
     adapter chooses a version of the API that takes them.
 
@@ -212,6 +212,7 @@ ANTHROPIC_MESSAGES = AnthropicMessages()
 
 
 def _name_arguments(arguments: Arguments) -> dict[str, Any]:
+    arguments = move_choice(arguments)
     sent = {name: value for name, value in arguments.items() if value is not None or name in _NULLABLE}
     named = {_RENAMED.get(name, name): value for name, value in sent.items() if name not in BODY_ONLY}
     if isinstance(named.get("stop_sequences"), str):

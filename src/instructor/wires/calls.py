@@ -25,14 +25,8 @@ def select_parts(
 ) -> tuple[Part, ...]:
     """Select the parts of the answer: every call of our tools, or the JSON in the text where no tool was called.
 
-    Args:
-        calls: The calls in the completion, each with the name that the model wrote; empty in a text mode.
-        text: What the model wrote beside them. Local models write a call's arguments there.
-        names: The names of our tools.
-        specs: What the tools take, as far as it is known.
-
-    Returns:
-        The parts, with the names of our tools; empty where there is no answer.
+    `calls` have the names that the model wrote, and the parts those of our tools. Local models write a call's arguments in
+    the `text` beside the calls. No parts means no answer.
 
     Example:
         >>> select_parts([Part("weather", "{}"), Part("User", '{"name": "A"}')], "", ["User"])
@@ -95,12 +89,9 @@ def say_uncalled(called: Sequence[str], names: Sequence[str]) -> str:
 def tell_calls(called: Sequence[str], names: Sequence[str], problem: str, *, repeats: bool = False) -> list[str]:
     """Write the result of every call in the model's turn, since the APIs want each call answered.
 
-    Args:
-        called: The names called, in order.
-        names: The names of our tools; empty where the answer is text.
-        problem: What was wrong with the answer. It is the result of the first call of ours, or of every call of ours
-            where we offered several tools. Where the model called none of ours, it is the result of every call.
-        repeats: Whether the answer is any number of calls. A problem then begins with the number of its call.
+    `problem` is what was wrong with the answer. It is the result of the first call of ours, or of every call of ours where
+    we offered several tools. Where the model called none of ours, it is the result of every call. With `repeats`, where
+    the answer is any number of calls, a problem begins with the number of its call.
     """
     ours = match_names(called, names)
     wanted = " or ".join(names)

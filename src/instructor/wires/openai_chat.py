@@ -19,6 +19,7 @@ from instructor.wires.calls import correct_names, match_names, say_uncalled, sel
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
 from instructor.wires.openai_chat_stream import CHAT_STREAMING
+from instructor.wires.responses_arguments import restore_arguments
 from instructor.wires.schema import expand_root, express_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import (
@@ -32,7 +33,7 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
-from instructor.wires.tool_choice import Choice, forbid_parallel_calls, translate_choice
+from instructor.wires.tool_choice import Choice, forbid_parallel_calls, move_choice, translate_choice
 from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
@@ -83,6 +84,7 @@ class OpenAIChat:
         A model that can't be forced to call our tool is asked to in the system prompt.
         """
         bound = binding or Binding()
+        arguments = restore_arguments(move_choice(arguments), capabilities.output_limit)
         request = {"model": model, "messages": messages, **bound.arguments, **arguments}
         tools = translate_tools(arguments, "chat", _write_tool)
         choice = translate_choice(arguments, "chat", _write_choice)

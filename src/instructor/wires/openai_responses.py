@@ -31,7 +31,7 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
-from instructor.wires.tool_choice import Choice, forbid_parallel_calls, translate_choice
+from instructor.wires.tool_choice import Choice, forbid_parallel_calls, move_choice, translate_choice
 from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
@@ -85,6 +85,7 @@ class OpenAIResponses:
         The chat API's arguments are sent under this API's names (`rename_arguments`). A model that can't be forced to
         call our tool is asked to in a developer message.
         """
+        arguments = move_choice(arguments)
         tools = translate_tools(arguments, "responses", _write_tool)
         choice = translate_choice(arguments, "responses", _write_choice)
         chosen = {"tools": tools, "tool_choice": choice}
