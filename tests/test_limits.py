@@ -22,12 +22,12 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 2850,
+    "": 2900,
     "cache": 3175,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 2725,
+    "engine": 2825,
     "function": 400,
     "media": 775,
     "offline": 600,

@@ -47,7 +47,7 @@ class Loud(BaseModel):
 
 def test_what_a_models_settings_change_shows_once_it_is_complete() -> None:
     answer = '{"name": "anna maria", "color": "red", "own": "an extra", "other": "growing text"}'
-    showing = want_partial(Loud).show(make_response_type(Loud), True, None)
+    showing = want_partial(Loud, {}.get).show(make_response_type(Loud), True, None)
     shown = [*showing.begin()]
     for character in answer:
         shown += showing.add(Delta(0, "", character))

@@ -30,8 +30,8 @@ def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Value, None, Non
                 effect = flow.send(None)
                 continue
             try:
-                is_next = type(effect) is Next  # what comes for each chunk
-                result = effect.stream.next() if is_next else _perform(effect, sender, leases, streams)
+                # `Next` is what comes for each chunk.
+                result = effect.stream.next() if type(effect) is Next else _perform(effect, sender, leases, streams)
             except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
                 effect = flow.throw(error)
             else:
