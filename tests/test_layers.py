@@ -74,7 +74,7 @@ KNOWS: dict[str, set[str]] = {
     "client": {"cache", "engine", "methods", "base_client", "streams"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client"},
     "patching": {"client", "providers"},
-    "dsl": {"client", "engine", "streaming", "wires"},
+    "dsl": {"cache", "client", "engine", "streaming", "wires"},
     "vendor_factories": {"client", "factory", "providers"},
     "distil": {"client", "factory", "dsl"},
     "batch": set(),

@@ -56,7 +56,7 @@ class Origin(dict[str, object]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = None  # type: ignore[assignment]  # as any dict
+    __hash__ = None  # as any dict
 
     def __copy__(self) -> Origin:
         return self
