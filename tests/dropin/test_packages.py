@@ -31,7 +31,7 @@ PACKAGES = {
         *("langchain-community==0.3.31", "langchain-core==0.3.86", "langchain-openai==0.3.35"),
         *("anthropic==2.12.0", "google-genai==3.4.0", "litellm==1.106.2"),
     ],
-    "distilabel": ["distilabel==1.5.3", "anthropic==2.12.0", "groq==1.7.0"],
+    "distilabel": ["distilabel==1.5.3", "requests==2.34.2", "anthropic==2.12.0", "groq==1.7.0"],
     "extract_thinker": ["extract-thinker==0.1.14", "numpy==2.4.6"],
     "curator": ["bespokelabs-curator==0.1.31"],
 }
