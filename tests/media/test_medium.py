@@ -202,3 +202,9 @@ def test_a_source_may_be_set_later_as_in_1_x(tmp_path: Path):
         Image.from_bytes(GIF).data,
         Image.from_bytes(GIF).frozen().digest,
     )
+
+
+def test_a_sound_of_a_file_reads_back_equal_from_its_dump(tmp_path: Path):
+    (tmp_path / "a.mp3").write_bytes(MP3)
+    audio = Audio.from_path(tmp_path / "a.mp3")
+    assert Audio.model_validate_json(audio.model_dump_json()) == audio

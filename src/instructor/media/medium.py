@@ -256,6 +256,13 @@ class Audio(Medium):
 
     kind = AUDIO
 
+    @classmethod
+    def from_path(cls, path: str | Path) -> Self:
+        """As `Image.from_path`, but the path is kept as a text: as in 1.x, so that a dump reads back equal."""
+        audio = super().from_path(path)
+        audio.source = str(path)
+        return audio
+
 
 class PDF(Medium):
     """A PDF document in a message.
