@@ -29,7 +29,7 @@ ENTRIES = st.builds(
     usage=st.builds(Usage, *[st.integers(0, 10**9)] * 4),
     attempts=st.integers(1, 99),
     steps=TEXT,
-    origin=st.none(),
+    carried=st.none(),
 )
 ENTRY = Entry("a" * 64, (Part("User", '{"name": "Zoë"}'),), pack_completion('{"id": "é"}'), "p", "m", 1.0)
 

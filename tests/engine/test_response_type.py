@@ -35,7 +35,7 @@ from pydantic import (
 )
 
 from instructor.cache.memory import AutoCache
-from instructor.cache.origin import ListResponse
+from instructor.cache.carried import ListResponse
 from instructor.cache.sqlite import DiskCache
 from instructor.client import Instructor
 from instructor.engine.plan import MOST_ANNOTATIONS, Plans

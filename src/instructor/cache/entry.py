@@ -17,7 +17,7 @@ from zlib import crc32
 
 import orjson
 
-from instructor.cache.origin import Load, Origin
+from instructor.cache.carried import Load, Carried
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Completion, Part
 from instructor.usage import Usage
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
         usage: Tokens spent, all attempts together.
         attempts: How many requests it took.
         steps: Where the text stood at each value that was handed out while it came; empty for an answer in one piece.
-        origin: What answers made of this entry carry; None where that is yet to be made. It isn't stored.
+        carried: What answers made of this entry carry; None where that is yet to be made. It isn't stored.
 
     Example:
         >>> entry = Entry("key", (Part("User", '{"age": 27}'),), pack_completion("{}"), "openai", "gpt-6-luna", 1.0)
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     usage: Usage = Usage()
     attempts: int = 1
     steps: str = ""
-    origin: Origin | None = None
+    carried: Carried | None = None
 
     @property
     def answer(self) -> str:
@@ -92,12 +92,12 @@ def unpack_completion(data: bytes) -> str:
         raise CacheEntryError("The stored completion is damaged: it is not UTF-8.") from None
 
 
-def make_origin(load: Load, entry: Entry) -> Origin:
+def make_carried(load: Load, entry: Entry) -> Carried:
     """What the answers made of an entry carry: the completion's bytes, and not the entry.
 
     `load` makes a completion of such bytes; see `loader`. A store may come to hold it.
     """
-    return Origin(load, entry.completion_data, (entry.seconds, entry.usage))
+    return Carried(load, entry.completion_data, (entry.seconds, entry.usage))
 
 
 def loader(load: Callable[[str], Completion]) -> Load:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructor.cache.origin import ListResponse
+from instructor.cache.carried import ListResponse
 from instructor.dsl.citation import CitationMixin
 from instructor.dsl.iterable import IterableModel
 from instructor.dsl.maybe import Maybe

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from instructor.cache.origin import keep_completion
+from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
@@ -139,8 +139,8 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion,
     """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
-    origin = keep_completion(completion, attempts.spent)
-    parse = partial(parse_with, call.plan.type, origin, strict=call.strict, context=call.context)
+    carried = keep_completion(completion, attempts.spent)
+    parse = partial(parse_with, call.plan.type, carried, strict=call.strict, context=call.context)
     return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
 
 

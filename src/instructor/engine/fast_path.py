@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
-from instructor.cache.entry import Entry, make_origin
+from instructor.cache.entry import Entry, make_carried
 from instructor.cache.hits import MOST_NOTED
-from instructor.cache.origin import Load, put_origin
+from instructor.cache.carried import Load, put_carried
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.parsing import parse_with
 from instructor.engine.path import FindLater, Unserved
@@ -168,22 +168,22 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
-        expires, origin = entry.expires, entry.origin
-        origin = make_origin(load_data, entry) if origin is None else origin  # None: from a store that holds text
+        expires, carried = entry.expires, entry.carried
+        origin = make_carried(load_data, entry) if carried is None else carried  # None: from a store that holds text
         if expires is not None and expires <= now():
             return Unserved("expired", _READ_AGAIN, None, encoding)
         try:
             if plan.direct:
                 value = model.__pydantic_validator__.validate_json(entry.parts[0].text, strict=strict, context=context)
                 if plan.carries and type(value) is model:  # a validator may return anything
-                    put_origin(value, origin)
+                    put_carried(value, carried)
             else:
-                value = parse_with(plan.type, origin, entry.parts, strict, context) if plan.type else load(entry)
+                value = parse_with(plan.type, carried, entry.parts, strict, context) if plan.type else load(entry)
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
-        note(origin.saved)
+        note(carried.saved)
         if len(noted) >= MOST_NOTED:
             hits.totals()
         if debugging or ((own_handlers or hooks is not own_hooks) and HookName.CACHE_HIT in hooks.handlers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from instructor.cache.origin import Origin, attach
+from instructor.cache.carried import Carried, attach
 from instructor.messages import Part, Value
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def parse_with(
-    response_type: ResponseType, origin: Origin, parts: tuple[Part, ...], strict: bool, context: object
+    response_type: ResponseType, carried: Carried, parts: tuple[Part, ...], strict: bool, context: object
 ) -> Value:
     """Make an answer that carries its completion."""
     value = response_type.parse(parts, strict, context)
-    attach(value, origin)
+    attach(value, carried)
     return value

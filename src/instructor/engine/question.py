@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from instructor.cache.entry import Entry, loader, make_origin, pack_completion
-from instructor.cache.origin import Origin, keep_completion
+from instructor.cache.entry import Entry, loader, make_carried, pack_completion
+from instructor.cache.carried import Carried, keep_completion
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
@@ -57,15 +57,15 @@ class CallQuestion(Generic[T]):
         """Validate a stored answer, and make the completion again where the caller wants it."""
         call = self._call
         if call.plan.type is None or call.with_completion:
-            return self._value(entry.parts, call.adapter.load(entry.completion), self._origin_of(entry))
-        return self._value(entry.parts, None, self._origin_of(entry))
+            return self._value(entry.parts, call.adapter.load(entry.completion), self._carried_of(entry))
+        return self._value(entry.parts, None, self._carried_of(entry))
 
     def prepare(self, entry: Entry) -> Entry:
         """Add what answers carry, so that no hit in memory has to make it."""
-        return entry._replace(origin=self._origin_of(entry))
+        return entry._replace(carried=self._carried_of(entry))
 
-    def _origin_of(self, entry: Entry) -> Origin:
-        return make_origin(loader(self._call.adapter.load), entry) if entry.origin is None else entry.origin
+    def _carried_of(self, entry: Entry) -> Carried:
+        return make_carried(loader(self._call.adapter.load), entry) if entry.carried is None else entry.carried
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider."""
@@ -123,11 +123,11 @@ class CallQuestion(Generic[T]):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason),), {})
 
-    def _value(self, parts: tuple[Part, ...], completion: Completion, origin: Origin) -> T:
+    def _value(self, parts: tuple[Part, ...], completion: Completion, carried: Carried) -> T:
         call = self._call
         made, plan = completion, call.plan
         if plan.type is not None:
-            made = parse_with(plan.type, origin, parts, call.strict, call.context)
+            made = parse_with(plan.type, carried, parts, call.strict, call.context)
         self._made = made
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 
@@ -157,7 +157,7 @@ class StreamQuestion(CallQuestion[T]):
     def read(self, entry: Entry) -> T:
         """Validate a stored answer as a whole, and replay it."""
         return self._replay(
-            entry.parts, entry.steps, partial(self._call.adapter.load, entry.completion), self._origin_of(entry)
+            entry.parts, entry.steps, partial(self._call.adapter.load, entry.completion), self._carried_of(entry)
         )
 
     def ask(self) -> Flow[Live[T]]:
@@ -177,8 +177,8 @@ class StreamQuestion(CallQuestion[T]):
         assert self._call.showing is not None, "the question of a streamed call"
         return self._call.showing
 
-    def _replay(self, parts: tuple[Part, ...], steps: str, load: Callable[[], Completion], origin: Origin) -> T:
-        value: Value = self._value(parts, None, origin)
+    def _replay(self, parts: tuple[Part, ...], steps: str, load: Callable[[], Completion], carried: Carried) -> T:
+        value: Value = self._value(parts, None, carried)
         outcome = self._showing.outcome
         outcome.is_cached, outcome.load = True, load
         if self._showing.pace is not None:

@@ -18,7 +18,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnno
 from pydantic_core import SchemaError
 
 from instructor.cache.json_schema import StableJsonSchema
-from instructor.cache.origin import ListResponse
+from instructor.cache.carried import ListResponse
 from instructor.engine.early import restate
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part, ResponseModel, Value

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic_core import TzInfo
 
-from instructor.cache.origin import without_origin
+from instructor.cache.carried import without_carried
 
 
 def is_same(one: object, other: object) -> bool:
@@ -30,7 +30,7 @@ def is_same(one: object, other: object) -> bool:
     """
     if one is other:
         return True
-    one, other = without_origin(one), without_origin(other)
+    one, other = without_carried(one), without_carried(other)
     if type(one) is not type(other):
         return _is_same_zone(one, other)
     return _COMPARISONS.get(type(one), _has_same_state)(one, other)

@@ -1,7 +1,7 @@
 """What an answer carries of its completion, for programs of 1.x: ``user._raw_response`` and ``user._total_usage``.
 
 A pydantic model has a place for attributes that aren't fields, ``__pydantic_extra__``, which stays empty unless the model
-allows extra fields. An `Origin` in that place answers to its two names and holds nothing otherwise, so that it changes
+allows extra fields. An `Carried` in that place answers to its two names and holds nothing otherwise, so that it changes
 neither equality nor what is printed, dumped, iterated or pickled. One write puts it there: that is all a cache hit pays.
 """
 
@@ -21,7 +21,7 @@ TOTAL_USAGE: Final = "_total_usage"
 Load: TypeAlias = Callable[[Completion], Completion]
 
 
-class Origin(dict[str, object]):
+class Carried(dict[str, object]):
     """The completion behind an answer, and what the answer cost. It is an empty dict in all other respects.
 
     It is shared by all answers that are made of one entry, and never changed. `load` makes the completion of `stored`.
@@ -58,10 +58,10 @@ class Origin(dict[str, object]):
 
     __hash__ = None  # as any dict
 
-    def __copy__(self) -> Origin:
+    def __copy__(self) -> Carried:
         return self
 
-    def __deepcopy__(self, memo: object) -> Origin:
+    def __deepcopy__(self, memo: object) -> Carried:
         return self
 
     def copy(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - as pydantic has it elsewhere
@@ -77,17 +77,17 @@ class ListResponse(list[Value]):
     ``async for`` takes it too, as programs for 1.x do.
     """
 
-    __slots__ = ("origin",)
+    __slots__ = ("carried",)
 
-    origin: Origin
+    carried: Carried
 
     @property
     def _raw_response(self) -> Completion:
-        return self.origin[RAW_RESPONSE]
+        return self.carried[RAW_RESPONSE]
 
     @property
     def _total_usage(self) -> Usage:
-        return self.origin.saved[1]
+        return self.carried.saved[1]
 
     def get_raw_response(self) -> Completion:
         """Return the SDK's completion; from the cache, a new copy each time."""
@@ -105,28 +105,28 @@ class ListResponse(list[Value]):
         return list, (list(self),)
 
 
-put_origin: Callable[[BaseModel, Origin], None] = BaseModel.__dict__["__pydantic_extra__"].__set__
-"""Write an `Origin` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
+put_carried: Callable[[BaseModel, Carried], None] = BaseModel.__dict__["__pydantic_extra__"].__set__
+"""Write an `Carried` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
 
 
-def attach(value: object, origin: Origin) -> None:
+def attach(value: object, carried: Carried) -> None:
     """Let an answer carry its completion, if it is of a kind that can."""
     if isinstance(value, ListResponse):
-        value.origin = origin
+        value.carried = carried
     elif isinstance(value, BaseModel) and value.__pydantic_extra__ is None:
-        put_origin(value, origin)
+        put_carried(value, carried)
 
 
-def without_origin(value: object) -> object:
+def without_carried(value: object) -> object:
     """What keys and comparisons see of an answer that is passed on: its data."""
     if type(value) is ListResponse:
         return list(value)
-    return None if type(value) is Origin else value
+    return None if type(value) is Carried else value
 
 
-def keep_completion(completion: Completion, usage: Usage) -> Origin:
-    """Make the origin of a live answer, whose completion is at hand."""
-    return Origin(_itself, completion, (0.0, usage))
+def keep_completion(completion: Completion, usage: Usage) -> Carried:
+    """Make the carried of a live answer, whose completion is at hand."""
+    return Carried(_itself, completion, (0.0, usage))
 
 
 def _itself(completion: Completion) -> Completion:
