@@ -6,6 +6,7 @@ Each is stopped at the end of the run, and by the operating system if the run is
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -28,11 +29,18 @@ from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
 from streams import StreamServer
 
+# No test speaks TLS, and each client of an SDK would read the certificates of hundreds of authorities.
+if "INSTRUCTOR_DROPIN" not in os.environ:  # which installs packages
+    os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
+    os.environ.pop("SSL_CERT_DIR", None)
+
 # How long an example takes on a busy machine is nobody's failure, and each run tries the same examples.
-hypothesis.settings.register_profile(
-    "patient", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+PATIENT = hypothesis.settings(
+    deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
-hypothesis.settings.load_profile("patient")
+hypothesis.settings.register_profile("suite", PATIENT, max_examples=25)
+hypothesis.settings.register_profile("soak", PATIENT, max_examples=500)
+hypothesis.settings.load_profile("suite")  # `make soak` names the other
 
 
 gc.disable()  # until all modules are imported: they hold what they define for good

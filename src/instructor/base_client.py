@@ -10,16 +10,17 @@ from functools import partial
 from typing import Any, Self, SupportsIndex
 
 from instructor import checks as check
-from instructor.cache.entry import loader
 from instructor.cache.key import KeyBuilder, keyed_arguments
+from instructor.cache.listing import TagSource, check_tag_source
 from instructor.cache.store import BaseCache, CacheStats
+from instructor.describing import warn_caller
 from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved
-from instructor.engine.plan import Plan, Plans
+from instructor.engine.plan import Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
@@ -81,10 +82,13 @@ class BaseClient(OldAttributes):
         self._paths = Paths(self._stats, adapter.asynchronous)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
-        check.check_cache_settings(store, cache_ttl, cache_namespace)
+        check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        self._lookup = make_lookup(self._make_asker(), place_of(adapter.asynchronous, self._path))
+        place = place_of(adapter.asynchronous, self._path)
+        if place is not None and place.check is None and self._settings.cache_tags:
+            place = None  # only the flow can say what may be served
+        self._lookup = make_lookup(self._make_asker(), place)
 
     def _make_asker(self) -> Asker:
         adapter = self._adapter
@@ -98,7 +102,7 @@ class BaseClient(OldAttributes):
             strict=check.check_strict(self._settings.strict),
             find_place=self._paths.find_place,
             load=CompletionCopies(adapter.load).load,
-            load_data=loader(adapter.load),
+            load_text=adapter.load,
             asynchronous=adapter.asynchronous,
         )
 
@@ -246,9 +250,10 @@ class BaseClient(OldAttributes):
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
+        tags = check_tag_source(settings.cache_tags if options.cache_tags is None else options.cache_tags)
         check.check_timeout(arguments.get("timeout"))
         if path is None and isinstance(options.cache, NotGiven):
-            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
+            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
@@ -258,9 +263,8 @@ class BaseClient(OldAttributes):
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
         limits = (retries, budget, seconds)
-        policy = _NO_POLICY if path is None else self._make_policy(plan, path, ttl, limits, arguments)
-        if keyed.owners:
-            policy = policy.owned_by(keyed.owners)
+        policy = _NO_POLICY if path is None else self._make_policy(terms, path, (ttl, tags), limits, arguments)
+        keyed = self._pass_by(keyed, policy, path)
         return Call(
             plan=plan,
             adapter=self._adapter,
@@ -279,9 +283,19 @@ class BaseClient(OldAttributes):
             path=path,
             key=keyed.key,
             bypass=keyed.bypass,
-            policy=policy,
+            policy=policy.owned_by(keyed.owners),
             unserved=unserved,
         )
+
+    def _pass_by(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
+        """Leave the cache out for a call with tags whose store can't invalidate them. The first time it is a warning."""
+        if path is None or policy.tags is None or path.can_tag:
+            return keyed
+        reason = f"{path.name} can't invalidate tags, and the call has cache_tags"
+        if self._stats.is_news("tags", path.name):
+            advice = "Use AutoCache, DiskCache or RedisCache, or give the store the ability 'tagging'."
+            warn_caller(f"{reason}, so it isn't cached. {advice}")
+        return keyed._replace(key=None, bypass=reason)
 
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
@@ -419,9 +433,9 @@ class BaseClient(OldAttributes):
 
     def _make_policy(
         self,
-        plan: Plan,
+        terms: Terms,
         path: CachePath,
-        ttl: float | None,
+        keeping: tuple[float | None, TagSource | None],
         limits: tuple[Any, int | None, float | None],
         arguments: Mapping[str, Any],
     ) -> Policy:
@@ -429,9 +443,10 @@ class BaseClient(OldAttributes):
         # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
         secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
         private = hash(tuple(map(repr, secrets)))
-        source = (self._adapter, plan, *limits, private)
+        source = (self._adapter, terms.plan, *limits, private)
+        ttl, tags = keeping
         patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])
-        return Policy(path.lifetime(ttl), patience, source)
+        return Policy(path.lifetime(ttl), patience, source, namespace=terms.namespace, tags=tags)
 
 
 def _entries_of(store: BaseCache | None) -> int | None:

@@ -88,7 +88,7 @@ class CacheEvent(NamedTuple):
         seconds_saved: How long the request took whose answer is served; 0.0 otherwise.
         tokens_saved: What that request cost in tokens; 0 otherwise.
         usage: That request's tokens in full, for a hit, a coalesced call and a write.
-        reason: Why: for a miss (``"absent"``, ``"expired"``, ``"refused: ..."``, ``"damaged: ..."``,
+        reason: Why: for a miss (``"absent"``, ``"expired"``, ``"invalidated"``, ``"refused: ..."``, ``"damaged: ..."``,
             ``"store paused"``), a bypass and an error.
     """
 

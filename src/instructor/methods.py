@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
 
+    ItemsOf: TypeAlias = TypeForm[Iterable["T"]] | TypeForm[AsyncIterable["T"]]
+
 T = TypeVar("T")
 P = ParamSpec("P")
+On: TypeAlias = Literal[True]
 Whole = TypeVar(
     "Whole", bound=BaseModel | Mapping[str, object] | str | bytes | tuple[object, ...] | AbstractSet[object]
 )
@@ -45,6 +48,7 @@ def call_keywords(
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN,
     cache_ttl: float | timedelta | None = None,
     cache_namespace: str | None = None,
+    cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
     token_budget: int | None = None,
     max_seconds: float | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
@@ -67,6 +71,8 @@ def call_keywords(
         cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing. It belongs to the
             answer: a later call with a shorter one is still served an answer that was stored with a longer one.
         cache_namespace: A partition for this call in place of the client's.
+        cache_tags: By what the answer can be invalidated, such as ``["doc:42"]``; or a function that makes that of the
+            answer. They belong to the answer, as ``cache_ttl`` does: see `BaseCache.invalidate`.
         token_budget: Tokens after which no further attempt is made.
         max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
@@ -94,36 +100,15 @@ class Create(Protocol[P]):
     """
 
     @overload
-    def __call__(
-        self, response_model: None = None, messages: Sequence[object] = ..., *, stream: Literal[True], **kwargs: object
-    ) -> Any: ...
+    def __call__(self, response_model: None = None, *args: object, stream: On, **kwargs: object) -> Any: ...
     @overload
     def __call__(
-        self,
-        response_model: TypeForm[Whole],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
+        self, response_model: TypeForm[Whole], *args: object, stream: On, **kwargs: object
     ) -> Stream[Whole]: ...
     @overload
-    def __call__(
-        self,
-        response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
-    ) -> Stream[T]: ...
+    def __call__(self, response_model: ItemsOf[T], *args: object, stream: On, **kwargs: object) -> Stream[T]: ...
     @overload
-    def __call__(
-        self,
-        response_model: TypeForm[T],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
-    ) -> Stream[T]: ...
+    def __call__(self, response_model: TypeForm[T], *args: object, stream: On, **kwargs: object) -> Stream[T]: ...
     @overload
     def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
@@ -164,9 +149,7 @@ class CreateIterable(Protocol[P]):
     @overload
     def __call__(self, response_model: TypeForm[Whole], *args: P.args, **kwargs: P.kwargs) -> Stream[Whole]: ...
     @overload
-    def __call__(
-        self, response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> Stream[T]: ...
+    def __call__(self, response_model: ItemsOf[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
     @overload
     def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
     @overload
@@ -177,35 +160,18 @@ class AsyncCreate(Protocol[P]):
     """`AsyncInstructor.create`."""
 
     @overload
-    def __call__(
-        self, response_model: None = None, messages: Sequence[object] = ..., *, stream: Literal[True], **kwargs: object
-    ) -> Later[Any]: ...
+    def __call__(self, response_model: None = None, *args: object, stream: On, **kwargs: object) -> Later[Any]: ...
     @overload
     def __call__(
-        self,
-        response_model: TypeForm[Whole],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
+        self, response_model: TypeForm[Whole], *args: object, stream: On, **kwargs: object
     ) -> Later[AsyncStream[Whole]]: ...
     @overload
     def __call__(
-        self,
-        response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
+        self, response_model: ItemsOf[T], *args: object, stream: On, **kwargs: object
     ) -> Later[AsyncStream[T]]: ...
     @overload
     def __call__(
-        self,
-        response_model: TypeForm[T],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
+        self, response_model: TypeForm[T], *args: object, stream: On, **kwargs: object
     ) -> Later[AsyncStream[T]]: ...
     @overload
     def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Later[Any]: ...
@@ -247,9 +213,7 @@ class AsyncCreateIterable(Protocol[P]):
     @overload
     def __call__(self, response_model: TypeForm[Whole], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Whole]: ...
     @overload
-    def __call__(
-        self, response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> AsyncStream[T]: ...
+    def __call__(self, response_model: ItemsOf[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
     @overload
     def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
     @overload

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
@@ -39,6 +39,7 @@ class Options:
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN
     cache_ttl: float | timedelta | None = None
     cache_namespace: str | None = None
+    cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None
     token_budget: int | None = None
     max_seconds: float | None = None
     on_invalid: Literal["raise", "skip", "collect"] | None = None
@@ -74,6 +75,7 @@ _OTHER_NAMES = {
     "total_timeout": "max_seconds",
     "namespace": "cache_namespace",
     "prompt": "messages",
+    "tags": "cache_tags",
     "retries": "max_retries",
     "ttl": "cache_ttl",
     "validation_context": "context",

@@ -91,4 +91,4 @@ def place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
     tier = path.tiers[0]
     find_later = tier.find_later if asynchronous else None
     find = tier.find_now if find_later is None else partial(Reading, find_later)
-    return Place(find, tier.hits.note, tier.hits.noted, tier.hits, path.name)
+    return Place(find, tier.hits.note, tier.hits.noted, tier.hits, path.name, path.check)

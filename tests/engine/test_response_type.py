@@ -34,8 +34,8 @@ from pydantic import (
     field_validator,
 )
 
-from instructor.cache.memory import AutoCache
 from instructor.cache.carried import ListResponse
+from instructor.cache.memory import AutoCache
 from instructor.cache.sqlite import DiskCache
 from instructor.client import Instructor
 from instructor.engine.plan import MOST_ANNOTATIONS, Plans

@@ -107,6 +107,26 @@ async def test_an_answer_that_is_empty_or_has_no_end_is_an_error(
     await fail(stream_server, model, mode, pieces[:1])
 
 
+DISORDERS: dict[str, Any] = {
+    "doubled": lambda one, other: [one, one, other],
+    "out of order": lambda one, other: [other, one],
+    "lost": lambda one, other: [other],
+}
+
+
+@pytest.mark.parametrize("disorder", DISORDERS)
+@pytest.mark.parametrize(("model", "mode"), [wire for wire in WIRES if wire != (GEMINI, Mode.TOOLS)], ids=str)
+async def test_chunks_in_disorder_are_an_error(
+    stream_server: StreamServer, model: str, mode: Mode, disorder: str
+) -> None:
+    """Where they break the JSON. Within a text a chunk that comes twice can't be seen, unless the wire numbers them; Gemini's calls come whole."""
+    pieces = script_of(model, mode, answer_of(model, mode, JASON))
+    at = 3 if mode is Mode.MD_JSON else 2  # the first chunk after the name
+    await fail(
+        stream_server, model, mode, [*pieces[:at], *DISORDERS[disorder](*pieces[at : at + 2]), *pieces[at + 2 :]]
+    )
+
+
 ENDINGS: list[tuple[str, Mode, Any, type[InstructorError]]] = [
     (OPENAI, Mode.TOOLS, chat_completion(content='{"na', finish_reason="length"), IncompleteOutputException),
     (OPENAI, Mode.TOOLS, chat_completion(refusal="I won't."), RefusalError),

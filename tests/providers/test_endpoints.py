@@ -282,7 +282,7 @@ SECRET = st.from_regex(r"sk-[A-Za-z0-9]{16,24}", fullmatch=True)
 SPELLINGS = st.sampled_from(["Authorization", "AUTHORIZATION", "x-api-key", "Api-Key", "Proxy-Authorization", "cookie"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SECRET, SECRET, SPELLINGS, st.sampled_from([vendor.name for vendor in VENDORS if vendor.sdk != "offline"]))
 def test_no_credential_is_in_an_endpoint_and_none_changes_it(first, second, header, name):
     def endpoint(secret: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -345,3 +346,57 @@ def test_validate_partial_is_true_or_false_and_may_be_a_setting_of_the_client() 
     wires = {Mode.TOOLS: OPENAI_CHAT}
     client = Instructor(adapter, wires=wires, mode=Mode.TOOLS, model="m", validate_partial=True)
     assert list(client.create(Partial[Order], MESSAGES, stream=True))[-1] == Order(**ORDER)
+
+
+class Tree(BaseModel):
+    name: str
+    branches: list[Tree] = []
+
+
+class Father(BaseModel):
+    name: str
+    child: Child | None = None
+
+
+class Child(BaseModel):
+    father: Father | None = None
+
+
+DEEP = '{"name": "a", "branches": [' * 300 + "]}" * 300
+ODD: list[tuple[Any, str, Any]] = [
+    (User, '{"name": "a}{[\\"]", "age": 1}', User(name='a}{["]', age=1)),
+    (User, json.dumps(json.dumps(ANNA)), User(**ANNA)),
+    (User, json.dumps({"user": json.dumps(ANNA)}), None),
+    (User, '{"name": "a", "age": 1}{"name": "b", "age": 2}', None),
+    (User, "name: Anna", None),
+    (User, '{"name": "Anna", "ag', None),
+    (Tree, DEEP, None),
+    (
+        Father,
+        '{"name": "a", "child": {"father": {"name": "b", "child": null}}}',
+        Father(name="a", child=Child(father=Father(name="b"))),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "value"), ODD, ids=[*["braces", "twice", "member", "abutting", "none", "cut", "deep", "cyclic"]]
+)
+def test_odd_arguments_are_read_or_an_error_streamed_as_plain(model: Any, text: str, value: Any) -> None:
+    client, _ = make(text, text, cache=AutoCache())
+    for ask in (client.create, lambda *call, **more: list(client.create_partial(*call, **more))[-1]):
+        if value is not None:
+            assert ask(model, MESSAGES, cache=None) == value
+            continue
+        with pytest.raises(InstructorRetryException):
+            ask(model, MESSAGES, max_retries=0)
+        assert client.cache_stats().writes == 0
+
+
+def test_an_answer_of_5_000_levels_is_an_error_that_is_short_and_not_stored() -> None:
+    text = '{"name": "a", "branches": [' * 5_000 + "]}" * 5_000
+    client, _ = make(text, cache=AutoCache())
+    with pytest.raises(InstructorRetryException) as caught:
+        client.create(Tree, MESSAGES, max_retries=0)
+    assert len(str(caught.value)) < 500
+    assert client.cache_stats().writes == 0

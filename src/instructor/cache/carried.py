@@ -18,18 +18,19 @@ from instructor.usage import Usage
 RAW_RESPONSE: Final = "_raw_response"
 TOTAL_USAGE: Final = "_total_usage"
 
-Load: TypeAlias = Callable[[Completion], Completion]
+Load: TypeAlias = Callable[[str], Completion]
 
 
 class Carried(dict[str, object]):
     """The completion behind an answer, and what the answer cost. It is an empty dict in all other respects.
 
-    It is shared by all answers that are made of one entry, and never changed. `load` makes the completion of `stored`.
+    It is shared by all answers that are made of one entry, and never changed. `load` makes the completion of
+    the text in `stored`; None where `stored` is the completion.
     """
 
     __slots__ = ("_load", "_stored", "saved")
 
-    def __init__(self, load: Load, stored: Completion, saved: tuple[float, Usage]) -> None:
+    def __init__(self, load: Load | None, stored: Completion, saved: tuple[float, Usage]) -> None:
         self._load = load
         self._stored = stored
         self.saved = saved
@@ -42,7 +43,11 @@ class Carried(dict[str, object]):
 
     def __getitem__(self, name: str) -> Completion:
         if name == RAW_RESPONSE:
-            return self._load(self._stored)
+            if self._load is None:
+                return self._stored
+            from instructor.cache.entry import unpack_completion  # which knows this file
+
+            return self._load(unpack_completion(self._stored))
         if name == TOTAL_USAGE:
             return self.saved[1]
         raise KeyError(name)
@@ -126,8 +131,4 @@ def without_carried(value: object) -> object:
 
 def keep_completion(completion: Completion, usage: Usage) -> Carried:
     """Make the carried of a live answer, whose completion is at hand."""
-    return Carried(_itself, completion, (0.0, usage))
-
-
-def _itself(completion: Completion) -> Completion:
-    return completion
+    return Carried(None, completion, (0.0, usage))

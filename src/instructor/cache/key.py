@@ -23,6 +23,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "cache",
         "cache_namespace",
         "cache_pace",
+        "cache_tags",
         "cache_ttl",
         "hooks",
         "max_retries",

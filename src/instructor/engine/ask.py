@@ -33,7 +33,7 @@ from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
-from instructor.wires.wire import is_paused
+from instructor.wires.wire import find_answering_model, is_paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,6 +55,7 @@ class Received(NamedTuple):
         value: What the response model made of the answer; the completion itself where there is none.
         parts: The answer as the wire read it.
         flaw: Why a raw completion must not be stored; None where it may.
+        answered_by: The model that answered, in the provider's words.
     """
 
     value: Value
@@ -62,6 +63,7 @@ class Received(NamedTuple):
     completion: Completion
     attempts: Attempts
     flaw: str | None
+    answered_by: str = ""
 
 
 def ask(call: Call[Any]) -> Flow[Received]:
@@ -104,7 +106,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 request = reasking.ask_again(call, prompt, completion, error)
             continue
         flaw = find_flaw(call, prompt, completion)
-        return Received(value, parts, completion, attempts, flaw)
+        return Received(value, parts, completion, attempts, flaw, find_answering_model(prompt.wire, completion))
 
 
 class Reasking:
@@ -139,16 +141,14 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion,
     """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
-    carried = keep_completion(completion, attempts.spent)
-    parse = partial(parse_with, call.plan.type, carried, strict=call.strict, context=call.context)
+    parse = partial(parse_with, call.plan.type, keep_completion(completion, attempts.spent), call.strict, call.context)
     return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
 
 
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    same = capabilities is prompt.capabilities or capabilities == prompt.capabilities
-    return prompt if same else prompt.adapt(capabilities)
+    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
 
 
 def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:

@@ -13,6 +13,7 @@ from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
+    from instructor.cache.listing import TagSource
     from instructor.engine.client_stats import ClientStats
     from instructor.engine.path import CachePath, Unserved
     from instructor.engine.plan import Plan
@@ -128,12 +129,16 @@ class Policy(NamedTuple):
         patience: Seconds to wait for an identical call under way; None for as long as that can end.
         source: Whose errors this call shares; see `Lease.source`.
         clock: Unix time in seconds.
+        namespace: The partition of the cache, for entries; it is in the key already.
+        tags: By what the answer can be invalidated, or what makes that of its value; None for nothing.
     """
 
     ttl: float | None = None
     patience: float | None = None
     source: object = None
     clock: Callable[[], float] = unix_time
+    namespace: str | None = None
+    tags: TagSource | None = None
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
@@ -154,6 +159,7 @@ class Live(NamedTuple, Generic[T]):
         seconds: How long the requests took, without imports, waits between attempts, and validation.
         attempts: How many requests it took.
         flaw: Why the answer must not be stored; None where it may.
+        answered_by: The model that answered, in the provider's words.
     """
 
     value: T
@@ -163,6 +169,7 @@ class Live(NamedTuple, Generic[T]):
     seconds: float = 0.0
     attempts: int = 1
     flaw: str | None = None
+    answered_by: str = ""
 
 
 class Call(NamedTuple, Generic[T]):

@@ -18,6 +18,7 @@ from instructor.engine.effects import (
     Open,
     Prepare,
     Read,
+    ReadGenerations,
     Send,
     Show,
     Sleep,
@@ -101,7 +102,7 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
         end(leases)
 
 
-def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - one for each effect
+def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911, PLR0912 - one for each effect
     """Perform one effect in this thread."""
     match effect:
         case Read(handle, key):
@@ -110,6 +111,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return send(effect, sender)
         case Write(handle, key, text, ttl):
             return handle.write(key, text, ttl)
+        case ReadGenerations(handle, tags):
+            return handle.generations(tags)
         case Claim(flights, key, source, past):
             return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):
@@ -130,7 +133,7 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - as above
+async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911, PLR0912 - as above
     """Perform one effect in this task."""
     match effect:
         case Read(handle, key):
@@ -139,6 +142,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await send(effect, sender)
         case Write(handle, key, text, ttl):
             return await handle.write_async(key, text, ttl)
+        case ReadGenerations(handle, tags):
+            return await handle.generations_async(tags)
         case Claim(flights, key, source, past):
             return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):

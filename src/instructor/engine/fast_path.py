@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
-from instructor.cache.entry import Entry, make_carried
-from instructor.cache.hits import MOST_NOTED
 from instructor.cache.carried import Load, put_carried
+from instructor.cache.entry import Entry, Tagged, make_carried
+from instructor.cache.hits import MOST_NOTED
+from instructor.cache.listing import are_tags
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.parsing import parse_with
-from instructor.engine.path import FindLater, Unserved
+from instructor.engine.path import EXPIRED, INVALIDATED, FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
 from instructor.messages import Conversation, ResponseModel, Value
@@ -69,6 +70,7 @@ class Place(NamedTuple):
         noted: What was noted and isn't added up yet.
         hits: Adds it up.
         name: The class name of the store, for events.
+        check: Whether an answer with tags may be served; None where only the flow can say. See `CachePath.check`.
     """
 
     find: Callable[[str], Entry | Unserved | Reading | None]
@@ -76,6 +78,7 @@ class Place(NamedTuple):
     noted: Sized
     hits: HitLog
     name: str
+    check: Callable[[Tagged], bool] | None = None
 
 
 class Asker(NamedTuple):
@@ -89,7 +92,7 @@ class Asker(NamedTuple):
         strict: Whether validation is strict, where a call doesn't say.
         find_place: Finds what to read for a call with ``cache=``; None where the fast path may not read it.
         load: Makes an entry's completion.
-        load_data: Makes a completion of an entry's bytes, for answers to carry.
+        load_text: Makes a completion of its text, for answers to carry.
         asynchronous: Whether handlers may have to be awaited.
     """
 
@@ -102,7 +105,7 @@ class Asker(NamedTuple):
     strict: bool
     find_place: Callable[[Any], Place | None]
     load: Callable[[Entry], Any]
-    load_data: Load
+    load_text: Load
     asynchronous: bool
 
 
@@ -125,14 +128,14 @@ class Pending(NamedTuple):
 
 
 def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 - `lookup` is counted in
-    """Make the function that answers without a flow.
+    """Make the function that answers without a flow, for a client.
 
     It is a closure, because reading a variable of one takes half as long as an attribute, and takes the place apart as an
     exact tuple, which takes a third of a named one's time.
 
     `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
-    _, _, plans, memo, own_hooks, own_context, own_strict, _, load, load_data, _ = asker
+    _, _, plans, memo, own_hooks, own_context, own_strict, _, load, load_text, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find_served, own_hooks.handlers
     own, dumps, now, debugging = exact(own_place), marshal.dumps, time.time, debug_log.enabled
 
@@ -154,7 +157,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
-            find, note, noted, hits, name = place  # taken apart at once: an attribute of a tuple takes longer
+            find, note, noted, hits, name, check = place  # taken apart at once: an attribute of a tuple takes longer
             if read is None:
                 call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
                 frozen = memo.freeze(call) if memo.sees_long else None
@@ -168,17 +171,17 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
-        expires, carried = entry.expires, entry.carried
-        origin = make_carried(load_data, entry) if carried is None else carried  # None: from a store that holds text
-        if expires is not None and expires <= now():
-            return Unserved("expired", _READ_AGAIN, None, encoding)
+        expires, tagged, carried = entry.expires, entry.tagged, entry.carried
+        if (expires is not None and expires <= now()) or (tagged is not None and (check is None or not check(tagged))):
+            return refuse_stale(check, entry, now(), encoding)
+        carried = make_carried(load_text, entry) if carried is None else carried  # None: from a store that holds text
         try:
             if plan.direct:
                 value = model.__pydantic_validator__.validate_json(entry.parts[0].text, strict=strict, context=context)
                 if plan.carries and type(value) is model:  # a validator may return anything
                     put_carried(value, carried)
             else:
-                value = parse_with(plan.type, carried, entry.parts, strict, context) if plan.type else load(entry)
+                value = parse_with(plan.type, carried, strict, context, entry.parts) if plan.type else load(entry)
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
@@ -196,6 +199,13 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
 def exact(place: Place | None) -> Place | None:
     """Make a plain tuple of a named one. A type checker need not know."""
     return place and cast("Place", tuple(place))
+
+
+def refuse_stale(check: Callable[[Tagged], bool] | None, entry: Entry, now: float, encoding: Encoding) -> Any:
+    """What the flow begins with for an answer that has expired or was invalidated, or of which only the flow knows."""
+    if entry.expires is not None and entry.expires <= now:
+        return Unserved(EXPIRED, _READ_AGAIN, None, encoding)
+    return MISSING if check is None else Unserved(INVALIDATED, _READ_AGAIN, None, encoding)
 
 
 def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any:
@@ -228,6 +238,8 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
             return None, keywords, None, True, hooks
         if "cache" in keywords:
             place = asker.find_place(keywords["cache"])
+        if keywords.get("cache_tags") and place is not None and place.check is None:
+            return None, keywords, None, True, hooks
         added = keywords.get("hooks")
         if added is not None and HookName.CACHE_HIT in added.handlers:
             hooks = hooks + added
@@ -248,6 +260,7 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     seconds = keywords.get("max_seconds")
     return (
         keywords.get("cache_ttl") is None
+        and (not keywords.get("cache_tags") or are_tags(keywords["cache_tags"]))
         and not keywords.get("autodetect_images")  # which files the texts name, and what is in them, isn't known here
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)

@@ -14,7 +14,8 @@ from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Claim, Emit, Flow, Wait
-from instructor.engine.path import CachePath, Report, Tier, Unserved, judge_failure
+from instructor.engine.path import EXPIRED, CachePath, Report, Tier, Unserved, judge_failure
+from instructor.engine.tagging import check_tagged, mark, note_generation
 from instructor.exceptions import CacheError
 from instructor.hooks import HookName
 
@@ -55,6 +56,10 @@ class Question(Protocol[T]):
 
     def confirm(self) -> Flow[None]:
         """Let them judge what `read` or `copy` has just made, and raise if they refuse it."""
+        ...
+
+    def value_of(self, live: Live[T]) -> Any:
+        """The value of a live answer, for ``cache_tags``."""
         ...
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
@@ -117,10 +122,14 @@ def through_cache(
     missed = question.event(HookName.CACHE_MISS, None, found)
     if missed is not None:
         yield missed
+    generation = yield from note_generation(path, policy.tags, reporter(question, path))
     live = yield from question.ask()
     expires = None if policy.ttl is None else policy.clock() + policy.ttl
     entry = question.write(live, expires)
     reason = why_not_stored(live, entry, policy)
+    if entry is not None and policy.tags is not None:
+        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live))
+        reason = reason or flaw
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
     yield from keep(path, question, policy, entry, reason)
@@ -150,6 +159,8 @@ def look_up(
         entry = yield from tier.find(key, report)
         if entry is None:
             continue
+        if isinstance(entry, Entry) and entry.tagged is not None:
+            entry = (yield from check_tagged(path, entry.tagged, report)) or entry
         judged = entry if isinstance(entry, str) else judge(entry, policy.clock(), question.read)
         if question.awaits and not isinstance(judged, str):
             judged = yield from confirm(question, judged)
@@ -222,6 +233,10 @@ def share(
     if answer is None:
         return None
     live, entry = answer.live, answer.entry
+    if entry is not None and entry.tagged is not None:
+        stale = yield from check_tagged(path, entry.tagged, reporter(question, path))
+        if stale is not None:
+            return None
     try:
         value = question.copy(live, entry)
         if question.awaits:
@@ -229,7 +244,8 @@ def share(
     except Exception:  # noqa: BLE001 - whatever today's validators raise, asking again judges anew
         return None
     yield from emit_event(question, HookName.CACHE_COALESCED, entry)
-    if entry is not None and not answer.is_kept and policy.ttl != 0:
+    untagged = entry is None or (policy.tags is not None and entry.tagged is None)
+    if entry is not None and not untagged and not answer.is_kept and policy.ttl != 0:
         # The leader stores nothing, as its `cache_ttl` asks, but this call has another one.
         expires = None if policy.ttl is None else policy.clock() + policy.ttl
         own = entry._replace(expires=expires)
@@ -259,7 +275,6 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 
-EXPIRED = "expired"
 NOT_WANTED = "cache_ttl is 0"
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def parse_with(
-    response_type: ResponseType, carried: Carried, parts: tuple[Part, ...], strict: bool, context: object
+    response_type: ResponseType, carried: Carried, strict: bool, context: object, parts: tuple[Part, ...]
 ) -> Value:
     """Make an answer that carries its completion."""
     value = response_type.parse(parts, strict, context)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from instructor.cache.entry import Entry, loader, make_carried, pack_completion
 from instructor.cache.carried import Carried, keep_completion
+from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
+from instructor.describing import name_model
 from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
@@ -65,7 +66,7 @@ class CallQuestion(Generic[T]):
         return entry._replace(carried=self._carried_of(entry))
 
     def _carried_of(self, entry: Entry) -> Carried:
-        return make_carried(loader(self._call.adapter.load), entry) if entry.carried is None else entry.carried
+        return make_carried(self._call.adapter.load, entry) if entry.carried is None else entry.carried
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider."""
@@ -81,6 +82,7 @@ class CallQuestion(Generic[T]):
             attempts.seconds,
             attempts.number,
             received.flaw,
+            received.answered_by,
         )
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
@@ -94,8 +96,13 @@ class CallQuestion(Generic[T]):
             key=call.key or "",
             parts=live.parts,
             completion_data=pack_completion(completion),
-            provider=call.adapter.provider,
-            model=call.model,
+            origin=make_origin(
+                call.adapter.provider,
+                call.model,
+                live.answered_by,
+                call.policy.namespace or "",
+                name_model(call.response_model),
+            ),
             created=call.policy.clock(),
             expires=expires,
             seconds=live.seconds,
@@ -115,6 +122,13 @@ class CallQuestion(Generic[T]):
             return self.read(entry)
         return self._value(live.parts, live.completion, keep_completion(live.completion, live.usage))
 
+    def value_of(self, live: Live[T]) -> Value:
+        """The value of a live answer. That of a stream is made once more, because the caller takes it bit by bit."""
+        call, value = self._call, live.value
+        if call.showing is not None and call.plan.type is not None:
+            return call.plan.type.parse(live.parts, call.strict, call.context)
+        return value[0] if call.with_completion else value  # type: ignore[index] # a pair then
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
@@ -127,7 +141,7 @@ class CallQuestion(Generic[T]):
         call = self._call
         made, plan = completion, call.plan
         if plan.type is not None:
-            made = parse_with(plan.type, carried, parts, call.strict, call.context)
+            made = parse_with(plan.type, carried, call.strict, call.context, parts)
         self._made = made
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 

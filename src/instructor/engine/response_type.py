@@ -17,8 +17,8 @@ from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, Valid
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import SchemaError
 
-from instructor.cache.json_schema import StableJsonSchema
 from instructor.cache.carried import ListResponse
+from instructor.cache.json_schema import StableJsonSchema
 from instructor.engine.early import restate
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part, ResponseModel, Value
@@ -208,7 +208,7 @@ def make_parallel_type(response_model: ResponseModel) -> ResponseType:
     """Prepare a response model of `Mode.PARALLEL_TOOLS`: a list, whose members are tools."""
     make_response_type(response_model)  # says what is wrong with it in any mode
     model: ResponseModel = _readable(response_model)
-    origin: ResponseModel = typing.get_origin(model)
+    origin: Any = typing.get_origin(model)
     if origin is not list:
         raise ConfigurationError(
             f"In Mode.PARALLEL_TOOLS the answer is any number of calls, so response_model is a list such as "

@@ -95,6 +95,10 @@ class FunctionQuestion:
         """Judge nothing."""
         yield from ()
 
+    def value_of(self, live: Live[object]) -> object:
+        """The result."""
+        return live.value
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Tell nobody: a function has no hooks, and its store counts for itself."""
         del name, entry, reason

@@ -25,7 +25,7 @@ from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.anthropic_stream import MESSAGE_STREAMING
 from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts
-from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
+from instructor.wires.calls import correct_names, read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import (
     SYSTEM_ROLES,
@@ -154,13 +154,9 @@ class AnthropicMessages:
     ) -> tuple[Part, ...]:
         """Take the input of every call of our tools, or the JSON in the text where no tool was called."""
         _check_message(completion, mode)
-        found, text = _calls_of(_blocks_of(completion)), _text_of(completion)
-        calls = found if mode is Mode.TOOLS else []
-        parts = _restore_parts(select_parts([*map(_read_call, calls)], text, names, specs), specs)
-        if not parts:
-            reason = say_uncalled(_names_of(found), names if calls else ()) if found else _say_what_came(completion)
-            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
-        return parts
+        calls, text = [*map(_read_call, _calls_of(_blocks_of(completion)))], _text_of(completion)
+        parts = read_answer(completion, calls, text, mode, names, specs, lambda: _say_what_came(completion))
+        return _restore_parts(parts, specs)
 
     def reask(
         self,

@@ -6,14 +6,17 @@ A caller may offer tools of their own beside ours, and we may offer several tool
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
+from instructor.exceptions import ResponseParsingError
 from instructor.messages import Part
+from instructor.mode import Mode
 from instructor.wires.content import say_call_again
 from instructor.wires.reader import read_arguments, read_text_answer
-from instructor.wires.spec import ToolSpec
+from instructor.wires.spec import Completion, ToolSpec
 
+_CALLING = (Mode.TOOLS, Mode.RESPONSES_TOOLS)
 _COUNTER = re.compile(r"[-_:]\d+\Z")
 _PREFIX = re.compile(r".*[.:/]", re.DOTALL)
 _REFUSED = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -39,6 +42,29 @@ def select_parts(
         return tuple(Part(name, read_arguments(call.text, known.get(name))) for name, call in pairs if name)
     found = read_text_answer(text, known.get(names[0]) if len(names) == 1 else None)
     return () if found is None else (Part("", found),)
+
+
+def read_answer(
+    completion: Completion,
+    found: Sequence[Part],
+    text: str,
+    mode: Mode,
+    names: Sequence[str],
+    specs: Sequence[ToolSpec],
+    explain: Callable[[], str],
+) -> tuple[Part, ...]:
+    """Select the parts of an answer, or raise ResponseParsingError; see `select_parts`.
+
+    `found` are all calls in the completion, which count in a mode with tools only. `explain` says what came where there
+    is no call either.
+    """
+    is_called = bool(found) and mode in _CALLING
+    parts = select_parts(found if is_called else (), text, names, specs)
+    if parts:
+        return parts
+    called = [call.tool for call in found]
+    reason = say_uncalled(called, names if is_called else ()) if called else explain()
+    raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
 
 
 def match_names(called: Sequence[str], names: Sequence[str]) -> list[str]:
