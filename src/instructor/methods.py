@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
 
+    ItemsOf: TypeAlias = TypeForm[Iterable["T"]] | TypeForm[AsyncIterable["T"]]
+
 T = TypeVar("T")
 P = ParamSpec("P")
+On: TypeAlias = Literal[True]
 Whole = TypeVar(
     "Whole", bound=BaseModel | Mapping[str, object] | str | bytes | tuple[object, ...] | AbstractSet[object]
 )
@@ -97,36 +100,15 @@ class Create(Protocol[P]):
     """
 
     @overload
-    def __call__(
-        self, response_model: None = None, messages: Sequence[object] = ..., *, stream: Literal[True], **kwargs: object
-    ) -> Any: ...
+    def __call__(self, response_model: None = None, *args: object, stream: On, **kwargs: object) -> Any: ...
     @overload
     def __call__(
-        self,
-        response_model: TypeForm[Whole],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
+        self, response_model: TypeForm[Whole], *args: object, stream: On, **kwargs: object
     ) -> Stream[Whole]: ...
     @overload
-    def __call__(
-        self,
-        response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
-    ) -> Stream[T]: ...
+    def __call__(self, response_model: ItemsOf[T], *args: object, stream: On, **kwargs: object) -> Stream[T]: ...
     @overload
-    def __call__(
-        self,
-        response_model: TypeForm[T],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
-    ) -> Stream[T]: ...
+    def __call__(self, response_model: TypeForm[T], *args: object, stream: On, **kwargs: object) -> Stream[T]: ...
     @overload
     def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
@@ -167,9 +149,7 @@ class CreateIterable(Protocol[P]):
     @overload
     def __call__(self, response_model: TypeForm[Whole], *args: P.args, **kwargs: P.kwargs) -> Stream[Whole]: ...
     @overload
-    def __call__(
-        self, response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> Stream[T]: ...
+    def __call__(self, response_model: ItemsOf[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
     @overload
     def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
     @overload
@@ -180,35 +160,18 @@ class AsyncCreate(Protocol[P]):
     """`AsyncInstructor.create`."""
 
     @overload
-    def __call__(
-        self, response_model: None = None, messages: Sequence[object] = ..., *, stream: Literal[True], **kwargs: object
-    ) -> Later[Any]: ...
+    def __call__(self, response_model: None = None, *args: object, stream: On, **kwargs: object) -> Later[Any]: ...
     @overload
     def __call__(
-        self,
-        response_model: TypeForm[Whole],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
+        self, response_model: TypeForm[Whole], *args: object, stream: On, **kwargs: object
     ) -> Later[AsyncStream[Whole]]: ...
     @overload
     def __call__(
-        self,
-        response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
+        self, response_model: ItemsOf[T], *args: object, stream: On, **kwargs: object
     ) -> Later[AsyncStream[T]]: ...
     @overload
     def __call__(
-        self,
-        response_model: TypeForm[T],
-        messages: Sequence[object] = ...,
-        *,
-        stream: Literal[True],
-        **kwargs: object,
+        self, response_model: TypeForm[T], *args: object, stream: On, **kwargs: object
     ) -> Later[AsyncStream[T]]: ...
     @overload
     def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Later[Any]: ...
@@ -250,9 +213,7 @@ class AsyncCreateIterable(Protocol[P]):
     @overload
     def __call__(self, response_model: TypeForm[Whole], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Whole]: ...
     @overload
-    def __call__(
-        self, response_model: TypeForm[Iterable[T]] | TypeForm[AsyncIterable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> AsyncStream[T]: ...
+    def __call__(self, response_model: ItemsOf[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
     @overload
     def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
     @overload

@@ -310,10 +310,10 @@ def test_before_entries_of_this_day_are_removed_a_warning_says_what_to_set(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with DiskCache(tmp_path, size_limit=1 << 19) as cache:
-        for number in range(100):
+        for number in range(90):
             cache.set(f"old {number}", "x" * 1000)
         clock.now += 2 * sqlite.DAY
-        for number in range(64):
+        for number in range(70):
             cache.set(f"new {number}", "x" * 1000)
         assert cache.get("old 0") is None
         assert not caplog.records, "what is older than a day goes without a word"
@@ -322,6 +322,20 @@ def test_before_entries_of_this_day_are_removed_a_warning_says_what_to_set(
     [record] = caplog.records
     assert "paid again" in record.getMessage()
     assert "size_limit=" in record.getMessage()
+
+
+def test_entries_are_listed_in_batches(cache: DiskCache, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_rows, "BATCH", 10)
+    for number in range(25):
+        cache.set(f"key {number}", "text", ttl=10 if number == 7 else None)
+    clock.now += 10
+    batches = list(cache.list_entries())
+    assert max(map(len, batches)) == 10
+    assert [each.key for batch in batches for each in batch] == [f"key {number}" for number in range(25) if number != 7]
+    assert cache.delete_many([f"key {number}" for number in range(1, 25)]) == 24, (
+        "an expired one is there until it is removed"
+    )
+    assert cache.clear() == 1
 
 
 def test_without_a_limit_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,10 @@ from instructor.cache import RedisCache, TieredCache, instructor_cache
 from instructor.cache.handle import handle_of
 from instructor.exceptions import ArgumentError
 from instructor.testing import ScriptedAdapter
+from instructor.wires.anthropic import ANTHROPIC_MESSAGES
+from instructor.wires.genai import GENAI
 from instructor.wires.openai_chat import OPENAI_CHAT
+from instructor.wires.wire import find_answering_model
 from servers import Valkey
 from steps import HELLO, User
 
@@ -307,6 +310,35 @@ def test_an_entry_says_where_its_answer_comes_from(store: BaseCache) -> None:
         store.invalidate()
     with pytest.raises(ArgumentError, match="has no argument tags="):
         store.invalidate(tags=["a"])  # type: ignore[call-arg]
+
+
+def test_a_store_that_remembers_too_many_tags_begins_anew(store: BaseCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that was tagged before is served then, so the tags that were forgotten do no harm."""
+    for module in ("memory", "sqlite_rows", "redis_steps"):
+        monkeypatch.setattr(f"instructor.cache.{module}.MOST_NUMBERED", 4)
+    client, reasons = make(JASON, store, cache_tags=["a"])
+    client.create(User, HELLO)
+    first = handle_of(store).generations(()).first
+    for number in range(8):
+        store.invalidate(tag=f"b{number}")
+    assert handle_of(store).generations(()).first != first
+    client.create(User, HELLO)
+    client.create(User, HELLO)
+    assert reasons == ["absent", "invalidated"]
+    assert store.invalidate(tag="a") >= 1
+
+
+@pytest.mark.parametrize(
+    ("wire", "completion", "model"),
+    [
+        (OPENAI_CHAT, {"model": "gpt-6-2026"}, "gpt-6-2026"),
+        (GENAI, {"model_version": "gemini-4"}, "gemini-4"),
+        (ANTHROPIC_MESSAGES, {"model": "claude-7"}, "claude-7"),
+        (OPENAI_CHAT, {}, ""),
+    ],
+)
+def test_the_model_that_answered_is_found_in_the_completion(wire: Any, completion: Any, model: str) -> None:
+    assert find_answering_model(wire, completion) == model
 
 
 class World:

@@ -149,14 +149,14 @@ class AutoCache(BaseCache):
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag; return how many there were. They go as any other."""
         with self._lock:
+            since = range(self._of_tags.get(tag, self._first), self._latest + 1)
             if len(self._of_tags) >= MOST_NUMBERED:
                 self._of_tags.clear()
                 self._first = self._latest = draw_generation()
-            before = self._of_tags.get(tag, self._first)
             self._latest += 1
             self._of_tags[tag] = self._latest
             tagged = [held.tagged for held in self._held.values() if isinstance(held, Entry) and held.tagged]
-        return sum(tag in tags and generation >= before for tags, generation in tagged)
+        return sum(tag in tags and generation in since for tags, generation in tagged)
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""

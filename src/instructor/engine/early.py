@@ -6,7 +6,7 @@ it sees in the end: the values of the fields before its own. What is wrong only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -31,7 +31,8 @@ def make_judge(model: ResponseModel, shape: Object, validate: Callable[[str], Va
             validate(text)
         except ValidationError as error:
             complete = _complete_names(order, shape, cast("dict[str, Value]", from_json(text)))
-            problems = [problem for problem in _list_problems(error) if _name_of(problem, shape) in complete]
+            found = error.errors(include_url=False, include_context=False)
+            problems = [problem for problem in found if _name_of(problem, shape) in complete]
             if problems:
                 raise restate(error.title, ((problem, problem["loc"]) for problem in problems)) from None
         except Exception:  # noqa: BLE001 - a validator that can't do without the rest, and is asked again in the end
@@ -57,10 +58,6 @@ def _sees_all_first(model: type[BaseModel]) -> bool:
     """Whether a validator of the model itself may change the data before its fields are validated."""
     validators = model.__pydantic_decorators__.model_validators.values()
     return any(validator.info.mode != "after" for validator in validators)
-
-
-def _list_problems(error: ValidationError) -> Iterator[ErrorDetails]:
-    yield from error.errors(include_url=False, include_context=False)
 
 
 def _name_of(problem: ErrorDetails, shape: Object) -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
+from instructor.cache.store import tagging
 from instructor.cache.tiered import TieredCache
 from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
@@ -263,7 +264,8 @@ class CachePath:
             return (lambda _: True) if last.can_tag else None
         if last.local is None or not last.can_tag:
             return None
-        return lambda tagged: last.generations(tagged.tags).cover(tagged.generation)
+        numbers = tagging(last.store)
+        return lambda tagged: numbers.generations(tagged.tags).cover(tagged.generation)
 
     def count_miss(self) -> None:
         """Count a call that none of the tiers could answer."""
