@@ -29,6 +29,7 @@ PAGES = [
         "README.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/caching.md",
         "docs/media.md",
         "docs/providers.md",
         "docs/retries.md",

@@ -19,12 +19,13 @@ FUNCTION_LINES = 60
 # these grants is used; the rooms of the ground may import only what stands here.
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
-    *("attempt", "failures", "retries"),
+    *("attempt", "cache_modes", "failures", "retries"),
     "usage",
     "vendor_names",
 }
 KNOWS: dict[str, set[str]] = {
     "attempt": set(),
+    "cache_modes": {"describing", "exceptions"},
     "credentials": set(),
     "debug_log": set(),
     "describing": {"exceptions"},
@@ -54,6 +55,7 @@ KNOWS: dict[str, set[str]] = {
     "options": {"cache", "media"},
     "streams": {"engine", "streaming"},
     "paths": {"cache", "engine", "checks"},
+    "policies": {"checks", "engine", "options"},
     "methods": {"cache", "media", "options", "streams"},
     "checks": {"cache", "media", "engine", "options"},
     "base_client": {
@@ -68,6 +70,7 @@ KNOWS: dict[str, set[str]] = {
         "templating",
         "streams",
         "paths",
+        "policies",
         "old_attributes",
     },
     "client": {"cache", "engine", "methods", "base_client", "streams"},

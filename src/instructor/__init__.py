@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
+    from instructor.cache_modes import cache_mode
     from instructor.client import AsyncInstructor, Instructor
     from instructor.distil import FinetuneFormat, Instructions
     from instructor.dsl.citation import CitationMixin
@@ -112,6 +113,7 @@ else:
             "async_field_validator": "instructor.engine.async_validation",
             "async_model_validator": "instructor.engine.async_validation",
             "cache": "instructor.cache",
+            "cache_mode": "instructor.cache_modes",
             "continue_messages": "instructor.wires.turns",
             "current_attempt": "instructor.attempt",
             "exceptions": "instructor.exceptions",
@@ -187,6 +189,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "async_field_validator",
     "async_model_validator",
     "cache",
+    "cache_mode",
     "continue_messages",
     "current_attempt",
     "exceptions",

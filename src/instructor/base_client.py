@@ -12,13 +12,14 @@ from typing import Any, Self, SupportsIndex
 from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
-from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
+from instructor.engine.call import Call, Keyed, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
-from instructor.engine.path import CachePath, Unserved
-from instructor.engine.plan import Plan, Plans
+from instructor.engine.path import Unserved
+from instructor.engine.plan import Plans
+from instructor.engine.question import never_sent
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
@@ -27,6 +28,7 @@ from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, split_options
 from instructor.paths import Paths, place_of
+from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
 from instructor.templating import render_messages, watch_chance
@@ -34,8 +36,6 @@ from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, choose_wires
-
-_NO_POLICY = Policy()
 
 
 class BaseClient(OldAttributes):
@@ -71,8 +71,7 @@ class BaseClient(OldAttributes):
         self._model = model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._settings, self._defaults = split_options(check.check_defaults({**(defaults or {}), **keywords}))
-        self._ttl = check.check_seconds(cache_ttl)
-        self._namespace = check.check_namespace(cache_namespace)
+        self._use = use_of_client(self._settings, cache_ttl, cache_namespace)
         self._key_builders: dict[Mode, KeyBuilder] = {}
         self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
@@ -82,7 +81,8 @@ class BaseClient(OldAttributes):
         check.check_cache_settings(store, cache_ttl, cache_namespace)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        self._lookup = make_lookup(self._make_asker(), place_of(adapter.asynchronous, self._path))
+        own_place = place_of(adapter.asynchronous, self._path) if self._use.looks_first else None
+        self._lookup = make_lookup(self._make_asker(), own_place)
 
     def _make_asker(self) -> Asker:
         adapter = self._adapter
@@ -94,7 +94,7 @@ class BaseClient(OldAttributes):
             hooks=self._hooks,
             context=check.check_context(self._settings.context),
             strict=check.check_strict(self._settings.strict),
-            find_place=self._paths.find_place,
+            find_place=self._paths.find_place if self._use.looks_first else _find_nothing,
             load=CompletionCopies(adapter.load).load,
             asynchronous=adapter.asynchronous,
         )
@@ -176,10 +176,11 @@ class BaseClient(OldAttributes):
         `instructor_cache` asks for it where a decorated function uses a client.
         """
         settings = self._settings
-        own = {"context": settings.context, "strict": settings.strict, "token_budget": settings.token_budget}
+        own: dict[str, Any] = {"context": settings.context, "strict": settings.strict, "salt": self._use.salt}
+        own["token_budget"] = settings.token_budget
         kept = keyed_arguments(self._defaults) | {name: value for name, value in own.items() if value is not None}
         modes = [mode.name for mode in (self._wires if self._mode is None else (self._mode,))]
-        return [self._adapter.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
+        return [self._adapter.provider, dict(self._adapter.endpoint), self._model, modes, self._use.namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -232,25 +233,24 @@ class BaseClient(OldAttributes):
         model = self._defaults.get("model") if model is None else model
         model = check.check_model(model, self._model, self._adapter.provider)
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
-        namespace = (
-            self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)
-        )
+        use = use_of_call(options, self._use)
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
-        ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
         check.check_timeout(arguments.get("timeout"))
         if path is None and isinstance(options.cache, NotGiven):
             check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
-        terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None, media_policy=media_policy)
+        is_cached = path is not None and use.mode.is_cached
+        terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy)
         if check.check_detection(options.autodetect_images):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
         limits = (retries, budget, seconds)
-        policy = _NO_POLICY if path is None else self._make_policy(plan, path, ttl, limits, arguments)
+        secrets = secrets_of(arguments, self._defaults)
+        policy = make_policy(use, path, limits, (self._adapter, plan), secrets)
         if keyed.owners:
             policy = policy.owned_by(keyed.owners)
         return Call(
@@ -269,8 +269,8 @@ class BaseClient(OldAttributes):
             deadline=None if seconds is None else time.monotonic() + seconds,
             max_seconds=seconds,
             path=path,
-            key=keyed.key,
-            bypass=keyed.bypass,
+            key=keyed.key if use.samples == 1 or path is None else path.take_sample(keyed.key, use.samples),
+            bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else keyed.bypass,
             policy=policy,
             unserved=unserved,
         )
@@ -286,7 +286,10 @@ class BaseClient(OldAttributes):
     def _raw_stream_call(self, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call for the SDK's own stream, which no cache sees."""
         keywords = {name: value for name, value in keywords.items() if name != "stream"}
-        return self._call(None, messages, {**keywords, "cache": None})
+        call = self._call(None, messages, {**keywords, "cache": None})
+        if not call.policy.mode.sends:
+            raise never_sent(call)
+        return call
 
     def _freeze(
         self,
@@ -391,6 +394,7 @@ class BaseClient(OldAttributes):
                 terms.namespace,
                 prompt.shown,
                 owners.append,
+                terms.salt,
             )
         except NoCanonicalFormError as error:
             return Keyed(load_prompt, bypass=str(error))
@@ -409,21 +413,9 @@ class BaseClient(OldAttributes):
         )
         return builder
 
-    def _make_policy(
-        self,
-        plan: Plan,
-        path: CachePath,
-        ttl: float | None,
-        limits: tuple[Any, int | None, float | None],
-        arguments: Mapping[str, Any],
-    ) -> Policy:
-        timeout = arguments.get("timeout", self._defaults.get("timeout"))
-        # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
-        secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
-        private = hash(tuple(map(repr, secrets)))
-        source = (self._adapter, plan, *limits, private)
-        patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])
-        return Policy(path.lifetime(ttl), patience, source)
+
+def _find_nothing(cache: object) -> None:
+    """Where a client's calls don't look first, the fast path reads no store."""
 
 
 def _entries_of(store: BaseCache | None) -> int | None:
@@ -439,16 +431,3 @@ def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
         "share it as it is. For another process, make the client there: in the function that runs there, or in the "
         "initializer= of a ProcessPoolExecutor."
     )
-
-
-def _seconds_of(timeout: Any) -> float | None:
-    """How long a call may wait for another: its own timeout, as a number or an object of an HTTP library."""
-    seconds = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
-    return float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None
-
-
-def _shorter(one: float | None, other: float | None) -> float | None:
-    """The shorter of two times, where None is for ever."""
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)

@@ -57,6 +57,22 @@ def check_namespace(cache_namespace: object) -> str | None:
     raise refuse("cache_namespace", cache_namespace, "a text that is not empty, or leave it out")
 
 
+def check_salt(cache_salt: object) -> str | None:
+    """Return a salt; None for none."""
+    if cache_salt is None or (isinstance(cache_salt, str) and cache_salt):
+        return cache_salt
+    raise refuse("cache_salt", cache_salt, "a text that is not empty, or leave it out")
+
+
+def check_samples(samples: object) -> int:
+    """Return how many answers to a call are kept."""
+    if samples is None:
+        return 1
+    if isinstance(samples, int) and not isinstance(samples, bool) and samples > 0:
+        return samples
+    raise refuse("samples", samples, "a whole number above 0, or leave it out")
+
+
 def check_hooks(hooks: object) -> Hooks:
     """Return a set of hooks."""
     if isinstance(hooks, Hooks):
@@ -130,6 +146,8 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_strict(defaults.get("strict"))
     check_budget(defaults.get("token_budget"))
     check_media_policy(defaults.get("media_policy"))
+    check_salt(defaults.get("cache_salt"))
+    check_samples(defaults.get("samples"))
     if defaults.get("max_retries") is not None:
         make_retry_policy(defaults["max_retries"])
     check_max_seconds(defaults.get("max_seconds"))

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
 from instructor.cache.store import BaseCache
+from instructor.cache_modes import ModeName
 from instructor.client import AsyncInstructor, Instructor
 from instructor.describing import refuse
 from instructor.exceptions import ConfigurationError
@@ -73,6 +74,7 @@ def from_provider(
     api_key: ApiKey | None = None,
     cache_ttl: Ttl = None,
     cache_namespace: str | None = None,
+    cache_mode: ModeName | None = None,
     hooks: Hooks | None = None,
     **options: object,
 ) -> Instructor | AsyncInstructor:
@@ -94,6 +96,8 @@ def from_provider(
         api_key: The API key. Default: the vendor's environment variable.
         cache_ttl: How long an answer is served: seconds or a ``timedelta``. Default: for ever.
         cache_namespace: A partition of the cache that no other namespace's answers enter or leave.
+        cache_mode: How calls use the cache; see `instructor.cache_mode`. Default: what the environment variable
+            ``INSTRUCTOR_CACHE_MODE`` names now, else ``"use"``.
         hooks: Handlers of events. Default: none.
         **options: Keywords of the SDK's client (``timeout``, ``max_retries`` for its own retries of failed
             requests, ``default_headers``, ``organization``, ``azure_endpoint``, ...) go there. Any other keyword,
@@ -124,6 +128,7 @@ def from_provider(
         "cache": cache,
         "cache_ttl": cache_ttl,
         "cache_namespace": cache_namespace,
+        "cache_mode": cache_mode,
         "hooks": hooks,
     }
     return assemble(adapter, vendor, mode, model_name, keywords)

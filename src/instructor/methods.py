@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
     from typing_extensions import TypeForm
 
+    from instructor.cache_modes import ModeName
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
@@ -44,6 +45,9 @@ def call_keywords(
     autodetect_images: bool = False,
     media_policy: FetchPolicy | None = None,
     cache_pace: Literal["recorded"] | None = None,
+    cache_mode: ModeName | None = None,
+    cache_salt: str | None = None,
+    samples: int | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -68,6 +72,10 @@ def call_keywords(
         media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
         cache_pace: ``"recorded"`` for a stream that comes from the cache at the pace at which it came from the provider,
             where the live stream was asked for with it too: only then is the pace stored. Default: at once.
+        cache_mode: How this call uses its cache: ``"use"``, ``"refresh"``, ``"read_only"``, ``"write_only"``, ``"bypass"``
+            or ``"replay"``; see `instructor.cache_mode`. Default: that of the block around it, else the client's.
+        cache_salt: A text that belongs to the key: another one makes another answer to the same call.
+        samples: How many answers to this call are kept, and served in turn; each of the first calls asks for one.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

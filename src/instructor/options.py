@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
 
     from instructor.cache.store import BaseCache
+    from instructor.cache_modes import ModeName
     from instructor.hooks import Hooks
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
@@ -45,16 +46,19 @@ class Options:
     autodetect_images: bool = False
     media_policy: FetchPolicy | None = None
     cache_pace: Literal["recorded"] | None = None
+    cache_mode: ModeName | None = None
+    cache_salt: str | None = None
+    samples: int | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))
-_NONE = Options()
+NO_OPTIONS = Options()
 
 
 def split_options(keywords: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
     """Take our own keywords out of a call's. Returns them, and the arguments for the SDK in a dict of their own."""
     if keywords.keys().isdisjoint(OPTION_NAMES):
-        return _NONE, dict(keywords)
+        return NO_OPTIONS, dict(keywords)
     own = {name: value for name, value in keywords.items() if name in OPTION_NAMES}
     return Options(**own), {name: value for name, value in keywords.items() if name not in OPTION_NAMES}
 

@@ -99,6 +99,9 @@ WORDS: dict[str, list[Any]] = {
     "max_retries": [None, 0, 1, ONE_POLICY],
     "temperature": [None, 0, 0.0],
     "timeout": [None, 5.0],
+    "cache_mode": [None, "use", "refresh", "read_only", "write_only", "bypass", "replay", "no mode", []],
+    "cache_salt": [None, "a"],
+    "samples": [None, 1, 2],
 }
 """Keywords of a call. A store and hooks are made for each side; see `Side`."""
 

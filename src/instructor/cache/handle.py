@@ -24,6 +24,7 @@ from instructor.cache.store import (
     Text,
     check_store,
 )
+from instructor.cache.turns import Turns
 from instructor.exceptions import ArgumentError, CacheEntryError, CacheError, CacheNotTriedError
 from instructor.locks import make_lock
 
@@ -44,6 +45,7 @@ class StoreHandle:
     Attributes:
         local: The store, if it is memory of this process; None otherwise.
         flights: The calls under way against the store.
+        turns: Whose turn it is among several answers to one call.
         attach: Counts the hits of one more path that reads the store.
         detach: Removes the log of a path that is no longer used, and keeps its count.
         count: Adds to the counters. The store's own failures are counted already, so that `errors` is for entries that
@@ -55,6 +57,7 @@ class StoreHandle:
         self.store = store
         self.local = cast("LocalStore", store) if "local" in abilities else None
         self.flights: Flights[object] = Flights()
+        self.turns = Turns()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self._sized = cast("SizedStore", store) if "sized" in abilities else None
         self._counters = Counters()

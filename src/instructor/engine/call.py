@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from instructor.cache_modes import USE, CacheMode
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
@@ -83,6 +84,7 @@ class Terms(NamedTuple):
         context: For templates and validators.
         strict: Whether validation is strict.
         namespace: The partition of the store.
+        salt: What makes another key of the same call.
         is_cached: Whether there is a store, so that a key is needed.
         media_policy: What may be fetched, where there are media in the messages.
     """
@@ -92,6 +94,7 @@ class Terms(NamedTuple):
     context: Mapping[str, Any] | None
     strict: bool
     namespace: str | None
+    salt: str | None
     is_cached: bool
     media_policy: FetchPolicy | None = None
 
@@ -128,12 +131,14 @@ class Policy(NamedTuple):
         patience: Seconds to wait for an identical call under way; None for as long as that can end.
         source: Whose errors this call shares; see `Lease.source`.
         clock: Unix time in seconds.
+        mode: Whether it looks, stores, sends and joins.
     """
 
     ttl: float | None = None
     patience: float | None = None
     source: object = None
     clock: Callable[[], float] = unix_time
+    mode: CacheMode = USE
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.

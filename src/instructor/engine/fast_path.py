@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from instructor import debug_log
 from instructor.cache.entry import Entry
 from instructor.cache.hits import MOST_NOTED
+from instructor.cache_modes import LOOKING, active, is_overruled
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
@@ -124,7 +125,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find_served, own_hooks.handlers
-    dumps, now, hit_name, debugging = marshal.dumps, time.time, HookName.CACHE_HIT, debug_log.enabled
+    dumps, now, hit_name, debugging, blocks = marshal.dumps, time.time, HookName.CACHE_HIT, debug_log.enabled, active
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
         model: ResponseModel,
@@ -136,7 +137,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     ) -> Any:
         """The caller's copy of a stored answer; `Unserved` or `MISSING`: then the flow goes on; or a `Reading`."""
         plan = by_class.get(id(model)) or find_plan(model)
-        if plan is None:
+        if plan is None or (blocks and is_overruled(keywords.get("cache_mode"))):
             return MISSING
         place, context, strict, hooks, entry = own_place, own_context, own_strict, own_hooks, read
         try:
@@ -229,9 +230,11 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
 def _is_simple(keywords: dict[str, Any]) -> bool:
     """Whether the settings of a call are right at first sight, so that a hit need not check them."""
     retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
-    seconds = keywords.get("max_seconds")
+    seconds, mode = keywords.get("max_seconds"), keywords.get("cache_mode")
     return (
         keywords.get("cache_ttl") is None
+        and keywords.get("samples") is None
+        and (mode is None or (type(mode) is str and mode in LOOKING))
         and not keywords.get("autodetect_images")  # which files the texts name, and what is in them, isn't known here
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)

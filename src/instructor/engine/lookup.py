@@ -15,7 +15,7 @@ from instructor.cache.flight import Flight, Landed, Lease
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Claim, Emit, Flow, Wait
 from instructor.engine.path import CachePath, Report, Tier, Unserved, judge_failure
-from instructor.exceptions import CacheError
+from instructor.exceptions import CacheError, CacheMiss
 from instructor.hooks import HookName
 
 T = TypeVar("T")
@@ -53,6 +53,10 @@ class Question(Protocol[T]):
         """Let them judge what `read` or `copy` has just made, and raise if they refuse it."""
         ...
 
+    def describe(self) -> str:
+        """Say what is looked for, in words."""
+        ...
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count something that happened between the call and its cache; return the flow that calls handlers, if any."""
         ...
@@ -77,11 +81,13 @@ class Answer(NamedTuple, Generic[T]):
         live: The answer.
         entry: The answer as others may read it; None if it can't be written down.
         is_kept: Whether the leader stores it, so that no waiter has to.
+        is_live: Whether it was just asked for; otherwise the leader has found it in a store meanwhile.
     """
 
     live: Live[T]
     entry: Entry | None
     is_kept: bool
+    is_live: bool = True
 
 
 def through_cache(
@@ -91,15 +97,19 @@ def through_cache(
 
     `unserved` is what the fast path has found out about the first tier already.
     """
+    mode = policy.mode
     landed_before: int | None = path.flights.landed
-    if unserved is None:
+    found: Served[T] | str
+    if not mode.looks:
+        found, landed_before = f"cache_mode is {mode.name}", None
+    elif unserved is None:
         found = yield from look_up(path, key, question, policy)
     else:
         landed_before = unserved.landed
         found = yield from look_on(path, key, question, policy, unserved)
     if not isinstance(found, str):
         return found.value
-    lease = yield from take_turn(path, key, question, policy)
+    lease = (yield from take_turn(path, key, question, policy)) if mode.joins else None
     if lease is not None and not isinstance(lease, Lease):
         return lease.value
     if landed_before is not None and path.flights.landed != landed_before:
@@ -107,12 +117,19 @@ def through_cache(
         again = yield from look_up(path, key, question, policy)
         if not isinstance(again, str):
             if lease is not None:
-                lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
+                lease.offer(Answer(Live(again.value), again.entry, is_kept=True, is_live=False))
             return again.value
     path.count_miss()
     missed = question.event(HookName.CACHE_MISS, None, found)
     if missed is not None:
         yield missed
+    if not mode.sends:
+        raise CacheMiss(question.describe(), key=key, reason=found, store=path.name)
+    return (yield from ask_and_keep(path, question, policy, lease)).value
+
+
+def ask_and_keep(path: CachePath, question: Question[T], policy: Policy, lease: Lease[Any] | None) -> Flow[Live[T]]:
+    """Ask for an answer, hand it to those who wait for it, and store it."""
     live = yield from question.ask()
     expires = None if policy.ttl is None else policy.clock() + policy.ttl
     entry = question.write(live, expires)
@@ -120,7 +137,7 @@ def through_cache(
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
     yield from keep(path, question, policy, entry, reason)
-    return live.value
+    return live
 
 
 def look_on(
@@ -164,7 +181,7 @@ def look_up(
 def fill(tiers: Sequence[Tier], entry: Entry, policy: Policy, report: Report) -> Flow[None]:
     """Copy an entry into faster tiers, for as long as it may still be served."""
     seconds = remaining(entry, policy)
-    if seconds == 0:
+    if seconds == 0 or not policy.mode.stores:
         return
     for tier in tiers:
         try:
@@ -215,7 +232,7 @@ def share(
 ) -> Flow[Served[T] | None]:
     """Take an own copy of the answer that the leader brought; None if this call's validators refuse it."""
     answer = landed.answer
-    if answer is None:
+    if answer is None or not (answer.is_live or policy.mode.looks):
         return None
     live, entry = answer.live, answer.entry
     try:
@@ -226,7 +243,7 @@ def share(
         return None
     yield from emit_event(question, HookName.CACHE_COALESCED, entry)
     if entry is not None and not answer.is_kept and policy.ttl != 0:
-        # The leader stores nothing, as its `cache_ttl` asks, but this call has another one.
+        # The leader stores nothing, as its `cache_ttl` or its mode asks, but this call has another one.
         expires = None if policy.ttl is None else policy.clock() + policy.ttl
         own = entry._replace(expires=expires)
         yield from keep(path, question, policy, own, why_not_stored(live, own, policy))
@@ -236,7 +253,7 @@ def share(
 def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | None, reason: str | None) -> Flow[None]:
     """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned."""
     if entry is None or reason is not None:
-        if reason and reason != NOT_WANTED:
+        if reason and reason != NOT_WANTED and policy.mode.stores:
             yield from emit_event(question, HookName.CACHE_BYPASS, reason=reason)
         return
     report = reporter(question, path)
@@ -256,7 +273,7 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
 
 
 EXPIRED = "expired"
-NOT_WANTED = "cache_ttl is 0"
+NOT_WANTED = "cache_ttl is 0, or the mode stores nothing"
 
 
 def judge(entry: Entry, now: float, read: Callable[[Entry], T]) -> Served[T] | str:
@@ -283,7 +300,7 @@ def confirm(question: Question[T], served: Served[T]) -> Flow[Served[T] | str]:
 
 def why_not_stored(live: Live[Any], entry: Entry | None, policy: Policy) -> str | None:
     """Decide whether a valid answer may be stored; None if it may, else the reason."""
-    if policy.ttl == 0:
+    if policy.ttl == 0 or not policy.mode.stores:
         return NOT_WANTED
     if live.flaw is not None:
         return live.flaw

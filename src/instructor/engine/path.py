@@ -14,6 +14,7 @@ from instructor.cache.entry import Entry, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
 from instructor.cache.tiered import TieredCache
+from instructor.cache.turns import sample_key
 from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
@@ -244,6 +245,12 @@ class CachePath:
         """Count for all tiers together what each of them has counted for itself."""
         if len(self.tiers) > 1:
             self.handle.count(misses=misses, writes=writes, errors=errors)
+
+    def take_sample(self, key: str | None, samples: int) -> str | None:
+        """The key of the sample whose turn it is, of a call that keeps several answers."""
+        if key is None:
+            return None
+        return sample_key(key, self.tiers[-1].handle.turns.take(key, samples))
 
     def lifetime(self, ttl: float | None) -> float | None:
         """Seconds for which an answer is served: no tier serves it longer, if only one of them honours a ttl.

@@ -12,6 +12,7 @@ from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
+from instructor.exceptions import CacheMiss
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
 
@@ -29,8 +30,15 @@ def answer(call: Call[T]) -> Flow[T]:
             event = question.event(HookName.CACHE_BYPASS, reason=call.bypass)
             if event is not None:
                 yield event
+        if not call.policy.mode.sends:
+            raise never_sent(call)
         return (yield from question.ask()).value
     return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved))
+
+
+def never_sent(call: Call[Any]) -> CacheMiss:
+    """The error for a call that isn't cached, in a mode that sends nothing."""
+    return CacheMiss(CallQuestion(call).describe(), reason=call.bypass or "the call has no cache")
 
 
 class CallQuestion(Generic[T]):
@@ -102,6 +110,12 @@ class CallQuestion(Generic[T]):
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Make an own value; only a completion that can't be written down is shared as it is."""
         return self._value(live.parts, live.completion) if entry is None else self.read(entry)
+
+    def describe(self) -> str:
+        """Name the response model, and whom it is asked of."""
+        call = self._call
+        model = getattr(call.response_model, "__name__", None) or str(call.response_model)
+        return f"{model} from {call.adapter.provider}/{call.model}"
 
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast, overload
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
 from instructor.cache.tiered import TieredCache
+from instructor.cache_modes import READ_ONLY, USE, mode_of_block
 from instructor.checks import check_seconds
 from instructor.describing import refuse
 from instructor.engine.call import Policy, Same
@@ -100,12 +101,17 @@ def _decorate(target: object, store: BaseCache, ttl: float | None, *, shared: bo
     policy = Policy(ttl=path.lifetime(ttl) if shared else ttl, source=Same(codec))
 
     def ask(args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object] | None:
+        mode = mode_of_block() or USE
+        if not mode.is_cached:
+            return None
         owners: list[object] = []
         key = codec.key_of(args, kwargs, owners.append)
         if key is None:
             return None
+        # It isn't a request: what it asks is replayed, and it may run.
+        used = policy if mode is USE else policy._replace(mode=mode if mode.sends else READ_ONLY)
         question = FunctionQuestion(function, key, {"args": args, "kwargs": kwargs})
-        return through_cache(function.path, key, question, policy.owned_by(owners))
+        return through_cache(function.path, key, question, used.owned_by(owners))
 
     @functools.wraps(codec.function)
     def call(*args: object, **kwargs: object) -> object:

@@ -91,6 +91,10 @@ class FunctionQuestion:
         """Judge nothing."""
         yield from ()
 
+    def describe(self) -> str:
+        """Name the function."""
+        return f"a result of {self.function.codec.name}"
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Tell nobody: a function has no hooks, and its store counts for itself."""
         del name, entry, reason
