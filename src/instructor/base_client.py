@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Any, Self, SupportsIndex
 
 from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
+from instructor.engine.background import Background
 from instructor.engine.call import Call, Keyed, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
@@ -26,8 +26,8 @@ from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
-from instructor.options import NotGiven, split_options
-from instructor.paths import Paths, place_of
+from instructor.options import NotGiven, Ttl, split_options
+from instructor.paths import Paths
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
@@ -54,7 +54,7 @@ class BaseClient(OldAttributes):
         wires: Mapping[Mode, Wire] | None = None,
         model: str | None = None,
         cache: BaseCache | Sequence[BaseCache] | None = None,
-        cache_ttl: float | timedelta | None = None,
+        cache_ttl: Ttl = None,
         cache_namespace: str | None = None,
         defaults: Mapping[str, Any] | None = None,
         **keywords: Any,
@@ -75,13 +75,14 @@ class BaseClient(OldAttributes):
         self._key_builders: dict[Mode, KeyBuilder] = {}
         self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
-        self._paths = Paths(self._stats, adapter.asynchronous)
+        self._background = Background()
+        self._paths = Paths(self._stats, adapter.asynchronous, self._use.freshness)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        own_place = place_of(adapter.asynchronous, self._path) if self._use.looks_first else None
+        own_place = self._paths.place_of(self._path) if self._use.looks_first else None
         self._lookup = make_lookup(self._make_asker(), own_place)
 
     def _make_asker(self) -> Asker:
@@ -233,7 +234,7 @@ class BaseClient(OldAttributes):
         model = self._defaults.get("model") if model is None else model
         model = check.check_model(model, self._model, self._adapter.provider)
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
-        use = use_of_call(options, self._use)
+        use = use_of_call(options, self._use, response_model)
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         check.check_timeout(arguments.get("timeout"))
@@ -273,6 +274,7 @@ class BaseClient(OldAttributes):
             bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else keyed.bypass,
             policy=policy,
             unserved=unserved,
+            background=self._background,
         )
 
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:

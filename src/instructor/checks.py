@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
 from instructor.describing import describe_value, refuse, warn_caller
+from instructor.engine.freshness import PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
 from instructor.engine.showing import Pace
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
-from instructor.options import find_misspelt, suggest_keyword
+from instructor.options import Options, find_misspelt, suggest_keyword
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
@@ -48,6 +50,46 @@ def check_seconds(ttl: object, name: str = "cache_ttl") -> float | None:
     if not 0 <= seconds <= _LONGEST_TTL:
         raise refuse(name, seconds, "0 or more seconds: 0 stores nothing, None keeps the answer for ever")
     return float(seconds)
+
+
+def check_ttl(ttl: object, name: str = "cache_ttl") -> float | Callable[[object], float | None] | None:
+    """Return a time to live in seconds; None for ever. That of a function is a function whose result is checked."""
+    if not callable(ttl) or isinstance(ttl, type):
+        return check_seconds(ttl, name)
+    find = cast("Callable[[object], object]", ttl)
+    return lambda value: check_seconds(find(value), f"what {name} returned")
+
+
+def check_freshness(options: Options, client: Freshness) -> Freshness:
+    """Return how old an answer may be: what a call says, else what its client says."""
+    names = [name for name in Freshness._fields if getattr(options, name) is not None]
+    if not names:
+        return client
+    checked = {name: _FRESHNESS[name](getattr(options, name), name) for name in names}
+    made = client._replace(**checked)
+    return PLAIN if made == PLAIN else made
+
+
+def check_span(span: object, name: str) -> float:
+    """Return a span in seconds."""
+    seconds = check_seconds(span, name)
+    assert seconds is not None, "the caller leaves None out"
+    return seconds
+
+
+def check_eagerness(eagerness: object, name: str) -> float:
+    """Return how eagerly answers are refreshed; 0 for not at all."""
+    if isinstance(eagerness, (bool, int, float)) and 0 <= eagerness < math.inf:
+        return float(eagerness)
+    raise refuse(name, eagerness, "True, False, or a number of 0 or more")
+
+
+_FRESHNESS: dict[str, Callable[[object, str], float]] = {
+    "max_age": check_span,
+    "stale_while_revalidate": check_span,
+    "stale_if_error": check_span,
+    "refresh_early": check_eagerness,
+}
 
 
 def check_namespace(cache_namespace: object) -> str | None:

@@ -43,7 +43,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         wires: The wire for each mode that an adapter speaks.
         model: The model to ask unless a call names another.
         cache: Where answers are kept: a store, or a list of stores, the fastest first; None for nowhere.
-        cache_ttl: Seconds, or a timedelta, for which answers are served; None for ever.
+        cache_ttl: Seconds, or a timedelta, for which answers are served, or a function of the value that returns one;
+            None for ever.
         cache_namespace: A partition of the store that no answer crosses, such as a tenant's name.
         defaults: Keywords for every call that does not give them itself.
         **keywords: The same.
@@ -321,7 +322,11 @@ class AsyncInstructor(BaseClient):
         return await asyncio.to_thread(self._call, *arguments, **details)
 
     async def aclose(self) -> None:
-        """Close the SDK's client of the running event loop, if this one made it. The store stays open."""
+        """Close the SDK's client of the running event loop, if this one made it. The store stays open.
+
+        Refreshes in the background are cancelled.
+        """
+        await self._background.aclose()
         await self._adapter.aclose()
 
     close = aclose  # the name that it has in the SDKs

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, 
 
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
-from instructor.options import NOT_GIVEN, NotGiven
+from instructor.options import NOT_GIVEN, NotGiven, Ttl
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
@@ -37,7 +37,7 @@ def call_keywords(
     hooks: Hooks | None = None,
     *,
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN,
-    cache_ttl: float | timedelta | None = None,
+    cache_ttl: Ttl = None,
     cache_namespace: str | None = None,
     token_budget: int | None = None,
     max_seconds: float | None = None,
@@ -48,6 +48,10 @@ def call_keywords(
     cache_mode: ModeName | None = None,
     cache_salt: str | None = None,
     samples: int | None = None,
+    max_age: float | timedelta | None = None,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    refresh_early: float | bool | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -60,8 +64,9 @@ def call_keywords(
         strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
         hooks: Handlers for this call, beside the client's.
         cache: A store for this call in place of the client's, or a list of them; None for none.
-        cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing. It belongs to the
-            answer: a later call with a shorter one is still served an answer that was stored with a longer one.
+        cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing; or a function of the value
+            that returns one. It belongs to the answer: a later call with a shorter one is still served an answer that
+            was stored with a longer one. Default: the response model's attribute ``__cache_ttl__``, else the client's.
         cache_namespace: A partition for this call in place of the client's.
         token_budget: Tokens after which no further attempt is made.
         max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
@@ -76,9 +81,16 @@ def call_keywords(
             or ``"replay"``; see `instructor.cache_mode`. Default: that of the block around it, else the client's.
         cache_salt: A text that belongs to the key: another one makes another answer to the same call.
         samples: How many answers to this call are kept, and served in turn; each of the first calls asks for one.
+        max_age: Seconds, or a timedelta, after which a stored answer isn't fresh to this call, whatever its ttl.
+        stale_while_revalidate: Seconds, or a timedelta, for which an answer that isn't fresh any more is served at
+            once, while one new answer is asked for in the background.
+        stale_if_error: Seconds, or a timedelta, for which such an answer is served if the provider fails.
+        refresh_early: True, or a number: an answer that is still fresh is now and then replaced in the background, the
+            sooner the longer it took and the larger the number is; 1.0 is the same as True.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """
+    raise NotImplementedError
 
 
 class Create(Protocol[P]):

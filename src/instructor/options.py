@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
@@ -29,6 +29,11 @@ class NotGiven:
 NOT_GIVEN: Final = NotGiven()
 
 
+Ttl = float | timedelta | Callable[..., float | timedelta | None] | None
+"""How long an answer is served: seconds, or a span, or a function of the value that returns one; None for ever, 0 for
+not at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The keywords of one call that are ours; every other keyword is the SDK's. `call_keywords` documents them."""
@@ -38,7 +43,7 @@ class Options:
     strict: bool | None = None
     hooks: Hooks | None = None
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN
-    cache_ttl: float | timedelta | None = None
+    cache_ttl: Ttl = None
     cache_namespace: str | None = None
     token_budget: int | None = None
     max_seconds: float | None = None
@@ -49,6 +54,10 @@ class Options:
     cache_mode: ModeName | None = None
     cache_salt: str | None = None
     samples: int | None = None
+    max_age: float | timedelta | None = None
+    stale_while_revalidate: float | timedelta | None = None
+    stale_if_error: float | timedelta | None = None
+    refresh_early: float | bool | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache_modes import USE, CacheMode
+from instructor.engine.freshness import PLAIN, Freshness, draw_chance
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
@@ -14,6 +15,7 @@ from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
+    from instructor.engine.background import Background
     from instructor.engine.client_stats import ClientStats
     from instructor.engine.path import CachePath, Unserved
     from instructor.engine.plan import Plan
@@ -127,18 +129,23 @@ class Policy(NamedTuple):
     """How a call uses its cache.
 
     Attributes:
-        ttl: Seconds for which the answer may be served; None for ever, 0 to store nothing.
+        ttl: Seconds for which the answer is fresh, None for ever, 0 to store nothing; or a function of the value that
+            returns them.
         patience: Seconds to wait for an identical call under way; None for as long as that can end.
         source: Whose errors this call shares; see `Lease.source`.
         clock: Unix time in seconds.
         mode: Whether it looks, stores, sends and joins.
+        freshness: How old an answer may be.
+        draw: A random number above 0, at most 1.
     """
 
-    ttl: float | None = None
+    ttl: float | Callable[[object], float | None] | None = None
     patience: float | None = None
     source: object = None
     clock: Callable[[], float] = unix_time
     mode: CacheMode = USE
+    freshness: Freshness = PLAIN
+    draw: Callable[[], float] = draw_chance
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
@@ -191,6 +198,7 @@ class Call(NamedTuple, Generic[T]):
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
         unserved: What the fast path has found out about the store; then it isn't read again.
+        background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
     """
 
@@ -213,4 +221,5 @@ class Call(NamedTuple, Generic[T]):
     bypass: str | None = None
     policy: Policy = Policy()
     unserved: Unserved | None = None
+    background: Background | None = None
     showing: Showing | None = None

@@ -21,6 +21,7 @@ from instructor.engine.effects import (
     Send,
     Show,
     Sleep,
+    Spawn,
     Wait,
     Write,
 )
@@ -101,7 +102,7 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
         end(leases)
 
 
-def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - one for each effect
+def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911, PLR0912 - one for each effect
     """Perform one effect in this thread."""
     match effect:
         case Read(handle, key):
@@ -122,6 +123,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return time.sleep(seconds)
         case Check(validate):
             return run_coroutine(validate())
+        case Spawn(background, flow, done):
+            return background.start(flow, sender, done)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
         case Fetch(media, policy):
@@ -130,7 +133,7 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             assert_never(effect)
 
 
-async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911 - as above
+async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911, PLR0912 - as above
     """Perform one effect in this task."""
     match effect:
         case Read(handle, key):
@@ -153,6 +156,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await asyncio.sleep(seconds)
         case Check(validate):
             return await validate()
+        case Spawn(background, flow, done):
+            return background.start_async(flow, sender, done)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
         case Fetch(media, policy):

@@ -16,6 +16,7 @@ from instructor import debug_log
 from instructor.cache.entry import Entry
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache_modes import LOOKING, active, is_overruled
+from instructor.engine.freshness import Freshness
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
@@ -64,12 +65,14 @@ class Place(NamedTuple):
     Attributes:
         find: Looks a key up. For a task that must not be blocked it returns how to do so, as a `Reading`.
         hits: Where its hits are noted.
-        name: The class name of the store, for events.
+        name: The class names of the stores on the path, for events.
+        tier: The class name of this store.
     """
 
     find: Callable[[str], Entry | Unserved | Reading | None]
     hits: HitLog
     name: str
+    tier: str
 
 
 class Asker(NamedTuple):
@@ -145,7 +148,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
-            find, hits, _ = place  # taken apart at once: an attribute of a tuple takes longer
+            find, hits, _, _ = place  # taken apart at once: an attribute of a tuple takes longer
             if read is None:
                 call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
                 frozen = memo.freeze(call) if memo.sees_long else None
@@ -227,15 +230,24 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
     )
 
 
+_FOR_THE_FLOW = frozenset(
+    {
+        "autodetect_images",  # which files the texts name, and what is in them, isn't known here
+        "cache_ttl",
+        "samples",
+        *Freshness._fields,
+    }
+)
+"""Keywords with which a call isn't served here."""
+
+
 def _is_simple(keywords: dict[str, Any]) -> bool:
     """Whether the settings of a call are right at first sight, so that a hit need not check them."""
     retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
     seconds, mode = keywords.get("max_seconds"), keywords.get("cache_mode")
     return (
-        keywords.get("cache_ttl") is None
-        and keywords.get("samples") is None
+        _FOR_THE_FLOW.isdisjoint(keywords)
         and (mode is None or (type(mode) is str and mode in LOOKING))
-        and not keywords.get("autodetect_images")  # which files the texts name, and what is in them, isn't known here
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
         and (seconds is None or (type(seconds) in (int, float) and seconds > 0))
@@ -260,4 +272,6 @@ def describe_hit(
         entry.seconds,
         usage.total_tokens,
         usage,
+        None,
+        place.tier,
     )

@@ -37,12 +37,14 @@ class Unserved(NamedTuple):
         error: What the store raised.
         encoding: The call's encoding when the store was read; the caller may have changed its messages since. A call
             with long texts was copied for that, and is yet to be encoded. The flow's key is made of nothing else.
+        entry: What was found and isn't fresh; the flow decides whether it is served all the same.
     """
 
     reason: str
     landed: int | None = None
     error: CacheError | None = None
     encoding: bytes | Frozen | None = None
+    entry: Entry | None = None
 
 
 FindNow = Callable[[str], Entry | Unserved | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -11,12 +12,20 @@ from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
+from instructor.engine.looking import Question, Served
 from instructor.engine.lookup import through_cache
-from instructor.exceptions import CacheMiss
+from instructor.exceptions import (
+    CacheMiss,
+    IncompleteOutputException,
+    InstructorRetryException,
+    ProviderError,
+    RefusalError,
+)
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
 
 if TYPE_CHECKING:
+    from instructor.engine.background import Background
     from instructor.engine.showing import Showing
 
 T = TypeVar("T")
@@ -33,7 +42,11 @@ def answer(call: Call[T]) -> Flow[T]:
         if not call.policy.mode.sends:
             raise never_sent(call)
         return (yield from question.ask()).value
-    return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved))
+    return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved)).value
+
+
+_FAILURES = (InstructorRetryException, IncompleteOutputException, ProviderError)
+"""What a provider's failure is raised as, after all attempts."""
 
 
 def never_sent(call: Call[Any]) -> CacheMiss:
@@ -82,6 +95,11 @@ class CallQuestion(Generic[T]):
             received.flaw,
         )
 
+    def whole(self, live: Live[Any]) -> object:
+        """The value as `create` returns it, made anew: that of a stream has been handed out."""
+        call = self._call
+        return call.plan.type.parse(live.parts, call.strict, call.context) if call.plan.type else live.completion
+
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""
         call = self._call
@@ -111,19 +129,34 @@ class CallQuestion(Generic[T]):
         """Make an own value; only a completion that can't be written down is shared as it is."""
         return self._value(live.parts, live.completion) if entry is None else self.read(entry)
 
+    def may_fall_back(self, error: Exception) -> bool:
+        """Whether the provider failed. A refusal is an answer of its own, and a wrong setting is the caller's to mend."""
+        return isinstance(error, _FAILURES) and not isinstance(error, RefusalError)
+
+    def again(self) -> tuple[Question[Any], Background] | None:
+        """The plain call, with its time beginning anew."""
+        call = self._call
+        if call.background is None:
+            return None
+        deadline = None if call.max_seconds is None else time.monotonic() + call.max_seconds
+        plain = call._replace(showing=None, with_completion=False, unserved=None, deadline=deadline)
+        return CallQuestion(plain), call.background
+
     def describe(self) -> str:
         """Name the response model, and whom it is asked of."""
         call = self._call
         model = getattr(call.response_model, "__name__", None) or str(call.response_model)
         return f"{model} from {call.adapter.provider}/{call.model}"
 
-    def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
+    def event(
+        self, name: HookName, entry: Entry | None = None, reason: str | None = None, served: Served[Any] | None = None
+    ) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
         if not call.hooks.has_handlers(name):
             return None
-        return Emit(call.hooks, name, (self._event(name, entry, reason),), {})
+        return Emit(call.hooks, name, (self._event(name, entry, reason, served),), {})
 
     def _value(self, parts: tuple[Part, ...], completion: Completion) -> T:
         call = self._call
@@ -131,7 +164,9 @@ class CallQuestion(Generic[T]):
         self._made = made
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 
-    def _event(self, name: HookName, entry: Entry | None, reason: str | None) -> CacheEvent:
+    def _event(
+        self, name: HookName, entry: Entry | None, reason: str | None, answered: Served[Any] | None
+    ) -> CacheEvent:
         call = self._call
         served = name in (HookName.CACHE_HIT, HookName.CACHE_COALESCED)
         return CacheEvent(
@@ -146,6 +181,8 @@ class CallQuestion(Generic[T]):
             tokens_saved=entry.usage.total_tokens if entry and served else 0,
             usage=entry.usage if entry else None,
             reason=reason,
+            tier=(answered.tier or None) if answered else None,
+            stale=answered is not None and answered.is_stale,
         )
 
 
@@ -167,8 +204,11 @@ class StreamQuestion(CallQuestion[T]):
 
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Replay the answer of another call."""
-        steps = "" if entry is None else entry.steps
-        return self._replay(live.parts, steps, lambda: live.completion)
+        return self._replay(live.parts, "", lambda: live.completion) if entry is None else self.read(entry)
+
+    def may_fall_back(self, error: Exception) -> bool:
+        """As for a plain call, as long as nothing was shown."""
+        return not self._showing.has_shown and super().may_fall_back(error)
 
     @property
     def _showing(self) -> Showing:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
 from instructor.cache.tiered import TieredCache
 from instructor.cache_modes import READ_ONLY, USE, mode_of_block
-from instructor.checks import check_seconds
+from instructor.checks import check_ttl
 from instructor.describing import refuse
 from instructor.engine.call import Policy, Same
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.effects import Flow
-from instructor.engine.lookup import through_cache
+from instructor.engine.lookup import value_through_cache
 from instructor.engine.path import make_path
 from instructor.function.codec import FunctionCodec
 from instructor.function.question import Function, FunctionQuestion
+from instructor.options import Ttl
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,10 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 @overload
 def instructor_cache(function: F, /) -> F: ...
 @overload
-def instructor_cache(*, cache: object = None, ttl: float | timedelta | None = None) -> Callable[[F], F]: ...
-def instructor_cache(
-    function: object = None, /, *, cache: object = None, ttl: float | timedelta | None = None
-) -> object:
+def instructor_cache(*, cache: object = None, ttl: Ttl = None) -> Callable[[F], F]: ...
+def instructor_cache(function: object = None, /, *, cache: object = None, ttl: Ttl = None) -> object:
     """Cache what a function returns, by its arguments. For functions and methods, plain and ``async``.
 
     Use it around a function that does more than one call of a client: that reads a page, asks twice and merges. Around
@@ -64,7 +62,8 @@ def instructor_cache(
             pydantic can validate: a model, ``list[Model]``, ``Model | None``, ``int``.
         cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``; or a list of them,
             the fastest first. Default: an `AutoCache` of the function's own, found as its attribute ``cache``.
-        ttl: Seconds, or a timedelta, after which the function is run again. Default None: never. 0 stores nothing.
+        ttl: Seconds, or a timedelta, after which the function is run again, or a function of the result that returns
+            one. Default None: never. 0 stores nothing.
 
     Returns:
         The function, cached, with the store as attribute ``cache``.
@@ -80,7 +79,7 @@ def instructor_cache(
         >>> double(2), double(x=2), double.cache.stats().hits
         (4, 4, 1)
     """
-    seconds = check_seconds(ttl, "instructor_cache(ttl=)")
+    seconds = check_ttl(ttl, "instructor_cache(ttl=)")
 
     def decorate(target: object) -> object:
         if cache is None:
@@ -90,7 +89,9 @@ def instructor_cache(
     return decorate if function is None else decorate(function)
 
 
-def _decorate(target: object, store: BaseCache, ttl: float | None, *, shared: bool) -> object:
+def _decorate(
+    target: object, store: BaseCache, ttl: float | Callable[[object], float | None] | None, *, shared: bool
+) -> object:
     if isinstance(target, classmethod | staticmethod):
         descriptor = cast("Any", target)
         return type(descriptor)(_decorate(descriptor.__func__, store, ttl, shared=shared))
@@ -98,7 +99,7 @@ def _decorate(target: object, store: BaseCache, ttl: float | None, *, shared: bo
     path = make_path(store)
     function = Function(codec, path)
     # What a function closes over may hold more than its key shows, so an error holds for callers of this one alone.
-    policy = Policy(ttl=path.lifetime(ttl) if shared else ttl, source=Same(codec))
+    policy = Policy(ttl=path.lifetime(ttl) if shared and not callable(ttl) else ttl, source=Same(codec))
 
     def ask(args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object] | None:
         mode = mode_of_block() or USE
@@ -111,7 +112,7 @@ def _decorate(target: object, store: BaseCache, ttl: float | None, *, shared: bo
         # It isn't a request: what it asks is replayed, and it may run.
         used = policy if mode is USE else policy._replace(mode=mode if mode.sends else READ_ONLY)
         question = FunctionQuestion(function, key, {"args": args, "kwargs": kwargs})
-        return through_cache(function.path, key, question, used.owned_by(owners))
+        return value_through_cache(function.path, key, question, used.owned_by(owners))
 
     @functools.wraps(codec.function)
     def call(*args: object, **kwargs: object) -> object:

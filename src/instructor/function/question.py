@@ -12,6 +12,7 @@ from instructor.engine.effects import Emit, Flow, Send
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
+    from instructor.engine.looking import Served
     from instructor.engine.path import CachePath
     from instructor.function.codec import FunctionCodec
     from instructor.hooks import HookName
@@ -60,6 +61,10 @@ class FunctionQuestion:
             self.function.codec.warn_of(flaw)
         return Live(result, completion=result, seconds=seconds, flaw=flaw)
 
+    def whole(self, live: Live[object]) -> object:
+        """The result itself."""
+        return live.value
+
     def write(self, live: Live[object], expires: float | None) -> Entry | None:
         """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
         return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)
@@ -91,13 +96,26 @@ class FunctionQuestion:
         """Judge nothing."""
         yield from ()
 
+    def may_fall_back(self, error: Exception) -> bool:  # noqa: ARG002 - as other questions do
+        """Never: what the function raises is its own."""
+        return False
+
+    def again(self) -> None:
+        """Nothing is stale."""
+
     def describe(self) -> str:
         """Name the function."""
         return f"a result of {self.function.codec.name}"
 
-    def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
+    def event(
+        self,
+        name: HookName,
+        entry: Entry | None = None,
+        reason: str | None = None,
+        served: Served[object] | None = None,
+    ) -> Emit | None:
         """Tell nobody: a function has no hooks, and its store counts for itself."""
-        del name, entry, reason
+        del name, entry, reason, served
         return None
 
     def _flaw(self, when: str) -> str | None:
