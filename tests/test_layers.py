@@ -56,7 +56,7 @@ KNOWS: dict[str, set[str]] = {
     "streams": {"engine", "streaming"},
     "paths": {"cache", "engine", "checks"},
     "policies": {"checks", "engine", "options"},
-    "methods": {"cache", "media", "options", "streams"},
+    "methods": {"cache", "engine", "media", "options", "streams"},
     "checks": {"cache", "media", "engine", "options"},
     "base_client": {
         "wires",

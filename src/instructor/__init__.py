@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from instructor.dsl.validators import llm_validator, openai_moderation
     from instructor.engine.async_validation import AsyncValidationInfo, async_field_validator, async_model_validator
+    from instructor.engine.reply import Reply
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
@@ -107,6 +108,7 @@ else:
             "PDF": "instructor.media.medium",
             "Provider": "instructor.vendor_names",
             "RedisCache": "instructor.cache",
+            "Reply": "instructor.engine.reply",
             "ResponseSchema": "instructor.dsl.schema",
             "Retries": "instructor.retries",
             "apatch": "instructor.patching",
@@ -183,6 +185,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Partial",
     "Provider",
     "RedisCache",
+    "Reply",
     "ResponseSchema",
     "Retries",
     "apatch",

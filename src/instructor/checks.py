@@ -232,7 +232,7 @@ def check_arguments(arguments: Request) -> Request:
             )
     if arguments.get("stream"):
         raise ConfigurationError(
-            "create_with_completion() waits for the whole answer and takes no stream=True. Use create_partial() or "
+            "create_with_completion() and create_with_reply() wait for the whole answer and take no stream=True. Use create_partial() or "
             "create_iterable(): once their stream is at its end, its attribute `completion` has the completion."
         )
     arguments.pop("stream", None)

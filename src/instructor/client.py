@@ -14,15 +14,18 @@ from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
 from instructor.engine.question import answer
+from instructor.engine.reply import answer_with_reply
 from instructor.hooks import HookName
 from instructor.messages import Conversation, ResponseModel, Value
 from instructor.methods import (
     call_keywords,
     typed_async_create,
     typed_async_create_with_completion,
+    typed_async_create_with_reply,
     typed_async_stream,
     typed_create,
     typed_create_with_completion,
+    typed_create_with_reply,
     typed_stream,
 )
 from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
@@ -137,6 +140,32 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return drive(answer(call), self._adapter)
+
+    @typed_create_with_reply(call_keywords)
+    def create_with_reply(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """Ask as `create` does, and return where the answer came from too.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            A `Reply`: the value, the completion, whether it was cached or stale, its age, tier, model and tokens.
+
+        Raises:
+            InstructorError: As `create`.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo")
+            >>> messages = [{"role": "user", "content": "Anna is 25."}]
+            >>> reply = client.create_with_reply(response_model=User, messages=messages)
+            >>> reply.value, reply.cached, reply.model
+            (User(name='Anna', age=25), False, 'demo')
+        """
+        return drive(answer_with_reply(self._call(response_model, messages, keywords)), self._adapter)
 
     @typed_stream(call_keywords)
     def create_partial(
@@ -292,6 +321,26 @@ class AsyncInstructor(BaseClient):
         unserved = found if type(found) is Unserved else None
         call = await self._call_awaited(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
+
+    @typed_async_create_with_reply(call_keywords)
+    async def create_with_reply(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """Ask as `create` does, and return where the answer came from too; see `Instructor.create_with_reply`.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            A `Reply`.
+
+        Raises:
+            InstructorError: As `Instructor.create`.
+        """
+        call = await self._call_awaited(response_model, messages, keywords)
+        return await drive_async(answer_with_reply(call), self._adapter)
 
     @typed_async_stream(call_keywords)
     def create_partial(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from instructor.cache_modes import ModeName
+    from instructor.engine.reply import Reply
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
@@ -123,6 +124,19 @@ class CreateWithCompletion(Protocol[P]):
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
 
 
+class CreateWithReply(Protocol[P]):
+    """`Instructor.create_with_reply`."""
+
+    @overload
+    def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Reply[Any]: ...
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Reply[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Reply[T]: ...
+    @overload
+    def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Reply[Any]: ...
+
+
 class CreateStream(Protocol[P]):
     """`Instructor.create_partial` and `Instructor.create_iterable`."""
 
@@ -167,6 +181,19 @@ class AsyncCreateWithCompletion(Protocol[P]):
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Later[tuple[Any, Any]]: ...
 
 
+class AsyncCreateWithReply(Protocol[P]):
+    """`AsyncInstructor.create_with_reply`."""
+
+    @overload
+    def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Later[Reply[Any]]: ...
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Later[Reply[T]]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Later[Reply[T]]: ...
+    @overload
+    def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Later[Reply[Any]]: ...
+
+
 def typed_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Create[P]]:
     """Give a method the signature of `Create` with these keywords."""
     return _signed(keywords)
@@ -198,6 +225,18 @@ def typed_async_create_with_completion(
     keywords: Callable[P, None],
 ) -> Callable[[Callable[..., Any]], AsyncCreateWithCompletion[P]]:
     """Give a method the signature of `AsyncCreateWithCompletion` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_create_with_reply(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateWithReply[P]]:
+    """Give a method the signature of `CreateWithReply` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_create_with_reply(
+    keywords: Callable[P, None],
+) -> Callable[[Callable[..., Any]], AsyncCreateWithReply[P]]:
+    """Give a method the signature of `AsyncCreateWithReply` with these keywords."""
     return _signed(keywords)
 
 

@@ -12,7 +12,7 @@ from instructor.engine.ask import ask
 from instructor.engine.call import Call, Live
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
-from instructor.engine.looking import Question, Served
+from instructor.engine.looking import Question, Served, Source
 from instructor.engine.lookup import through_cache
 from instructor.exceptions import (
     CacheMiss,
@@ -32,6 +32,11 @@ T = TypeVar("T")
 
 
 def answer(call: Call[T]) -> Flow[T]:
+    """Answer a call, with the value alone."""
+    return (yield from serve(call)).value
+
+
+def serve(call: Call[T]) -> Flow[Served[T]]:
     """Answer a call: from its cache, from an identical call under way, or from the provider."""
     question: CallQuestion[T] = CallQuestion(call) if call.showing is None else StreamQuestion(call)
     if call.path is None or call.key is None:
@@ -41,8 +46,9 @@ def answer(call: Call[T]) -> Flow[T]:
                 yield event
         if not call.policy.mode.sends:
             raise never_sent(call)
-        return (yield from question.ask()).value
-    return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved)).value
+        live = yield from question.ask()
+        return Served(live.value, None, source=Source.LIVE, live=live)
+    return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved))
 
 
 _FAILURES = (InstructorRetryException, IncompleteOutputException, ProviderError)
@@ -227,8 +233,10 @@ class StreamQuestion(CallQuestion[T]):
 
 def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
     """Answer a streamed call: hand out what the provider sends, or what the cache has."""
-    rest = yield from answer(call)
-    showing = call.showing
+    served = yield from serve(call)
+    rest, showing = served.value, call.showing
+    if showing is not None:
+        showing.outcome.is_stale = served.is_stale
     pace = showing.pace if showing is not None and showing.outcome.is_cached else None
     pauses = iter(pace.pauses if pace is not None else ())
     for value in rest:
