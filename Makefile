@@ -40,7 +40,7 @@ test: $(TOOLS) ## Set up, then run all tests and show what they cover; ARGS="-k 
 
 .PHONY: soak
 soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; ARGS="-k name" chooses
-	$(BIN)/python -m pytest -m soak --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile soak --timeout 900 --numprocesses 2 --dist worksteal $(ARGS)
 
 .PHONY: test-lowest
 test-lowest: $(TOOLS) $(LOWEST) ## Set up, then run the tests of providers, wires and Redis with the oldest SDKs

@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 ASK = 'messages=[{"role": "user", "content": prompt}]'
 HIT = f"create({ASK}, response_model=User)"
 NEXT = 'messages=[{"role": "user", "content": next(prompts)}]'
 SENT = '"messages": '
+PARSE_EACH = """
+import jiter
+from itertools import accumulate
+def text_of(chunk): return "".join(call.function.arguments for one in chunk.choices for call in one.delta.tool_calls or ())
+def parse(text): return Wide.model_construct(**jiter.from_json(text.encode() or b"{}", partial_mode="trailing-strings"))
+bare, request = spy_on_sdk("for _ in client.create_partial(Wide, [{'role': 'user', 'content': prompt}]): pass")
+"""
 
 
 class User(BaseModel):
@@ -19,6 +26,9 @@ class User(BaseModel):
 
 class B(BaseModel):
     number: int
+
+
+Wide = create_model("Wide", **{f"field_{number}": (str, ...) for number in range(20)})  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +40,11 @@ class Case:
     call: str = HIT  # it knows `client`, the models, and what `prepare` defines
     bar: float | None = None  # what our median is to stay at or below, in `unit`
     unit: str = "µs"
+    scale: float = 1_000  # nanoseconds of a unit; of a chunk's, times the chunks
+    is_cpu: bool = False  # whether the processor's time counts, and not the clock's
     calls: int = 200  # in a batch
     batches: int = 10  # in a round
+    rounds: int = 50  # at most
     base: str = ""  # what takes turns with the call, to compare with it
     compare: str = ""  # "minus": what the call takes beyond the base; "over": how many times as long
     store: str | None = "memory"  # or "disk", "redis"
@@ -40,7 +53,9 @@ class Case:
     prepare: str = ""  # statements to execute first, once
     prompts: int = 1  # each is asked once before the measurement
     size: int = 3  # characters of a prompt
-    answer: int = 4  # characters of the scripted answer's only field
+    answer: int = 4  # characters of the scripted answer's only field, or of the server's streamed answer
+    chunk: int = 0  # characters of a chunk of that
+    items: int = 0  # the scripted answer is a list of so many
     threads: int = 0  # how many share the calls, against one as the base
     asynchronous: bool = False
     misses: bool = False  # each call is a miss
@@ -72,6 +87,21 @@ def _miss(name: str, title: str, bar: float, store: str | None, **more: Any) -> 
     base, prepare = f"bare(**request | {{{NEXT.replace('messages=', SENT)}}})", "bare, request = spy_on_sdk()"
     more |= {"base": base, "compare": "minus", "prepare": prepare, "misses": True, "batches": 25}
     return Case(name, title, call, bar, calls=1, store=store, **more)
+
+
+def _stream(name: str, title: str, bar: float | None, answer: int, **more: Any) -> Case:
+    """What a stream takes beyond the SDK's own iteration over the same chunks."""
+    call = f"for _ in client.create_partial({ASK}, response_model=Wide): pass"
+    base, prepare = "for _ in bare(**request | {'stream': True}): pass", "bare, request = spy_on_sdk()"
+    more = {"call": call, "base": base, "prepare": prepare, "batches": 3, "rounds": 10, "is_cpu": True} | more
+    return Case(name, title, answer=answer, bar=bar, calls=1, store=None, chunk=12, compare="minus", **more)
+
+
+def _canned(name: str, title: str, bar: float, characters: int, also: str = "", **more: Any) -> Case:
+    """Our own part alone of a stream in chunks of one character."""
+    prepare = f"drain = drain_canned({characters}){also}"
+    more = {"batches": 1, "rounds": 3} | more
+    return Case(name, title, "drain()", bar, prepare=prepare, calls=1, store=None, is_cpu=True, **more)
 
 
 CASES = (
@@ -118,5 +148,25 @@ CASES = (
     _miss("miss-none", "Added to a miss: no cache", 50.0, None),
     _miss("miss-memory", "Added to a miss: AutoCache", 100.0, "memory", upstream=True),
     _miss("miss-disk", "Added to a miss: DiskCache", 180.0, "disk"),
+    _stream("chunk", "Added to a streamed chunk: 20 fields, 10 kB", 15.0, 10_000, scale=834_000, upstream=True),
+    _stream("90kb", "Added to a stream of 90 kB, 12 in a chunk", 60.0, 90_000, unit="ms", scale=1_000_000, batches=1, rounds=5, upstream=True),
+    _stream(
+        "90kb-jiter", "... if jiter parsed all that has come at each chunk", None, 90_000, unit="ms", scale=1_000_000, batches=1, rounds=5,
+        call="for text in accumulate(map(text_of, bare(**request | {'stream': True}))): parse(text)", prepare=PARSE_EACH,
+    ),
+    _stream(
+        "first", "Added to the time until the first partial object", 1_000.0, 1_000, is_cpu=False, batches=10, upstream=True,
+        call=f"next(iter(client.create_partial({ASK}, response_model=Wide)))",
+        base="with bare(**request | {'stream': True}) as chunks: next(iter(chunks))",
+    ),
+    _canned("deltas", "A stream of 116,667 characters, one in a chunk: our part", 1_000.0, 116_667, unit="ms", scale=1_000_000),
+    _canned(
+        "linear", "... 1 MB over 100 times 10 kB", 2.0, 1_000_000, unit="x", compare="over", rounds=1,
+        base="for _ in repeat(None, 100): short()", also="\nshort = drain_canned(10_000)",
+    ),
+    Case(
+        "replay", "A stream of 50 items from the cache", f"for _ in client.create_iterable({ASK}, response_model=User): pass",
+        500.0, calls=5, provider="scripted", items=50,
+    ),
     Case("threads", "72,000 hits by 8 threads, over 1 thread", unit="x", calls=72_000, compare="over", batches=1, threads=8),
 )  # fmt: skip

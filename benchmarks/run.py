@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import CASES, Case
-from report import Row, describe_machine, print_report
+from report import Row, describe_machine, print_report, show
 from sides import OURS, ROOT, SOURCE, BrokenRunError, Installation, Server, Side, WorkerError
 from upstream import find_upstream
 
@@ -74,16 +74,19 @@ def measure_case(bench: Bench, case: Case) -> Iterator[Row]:
         taken = side.tell("measure", calls=calls)
         if case.compare == "over":
             processor.append(taken["call"][1] / taken["base"][1])
-            return taken["call"][0] / taken["base"][0]
-        return (taken["call"][0] - (taken["base"][0] if case.compare else 0)) / 1000
+            return processor[-1] if case.is_cpu else taken["call"][0] / taken["base"][0]
+        call, base = taken["call"][case.is_cpu], taken["base"][case.is_cpu] if case.compare else 0
+        if case.chunk and side is bench.sides[0]:
+            row.note = f"beside {show(base / case.scale, case.unit)} of the SDK's own"
+        return (call - base) / case.scale
 
     count = case.count_prompts(bench.effort is EFFORTS[True])
     row = Row(case.name, case.title.format(count=count), case.unit, case.bar)
-    yield bench.take_turns(row, bench.effort.rounds, measure, both=case.upstream)
+    yield bench.take_turns(row, min(case.rounds, bench.effort.rounds), measure, both=case.upstream)
     if case.threads:
         yield Row(f"{case.name}-cpu", "... of the processor's time", case.unit, 1.05, processor)
     for test, count in requests.items():
-        if not case.misses and bench.server.count(test) != count:
+        if case.store and not case.misses and bench.server.count(test) != count:
             raise BrokenRunError(f"Wrong result: {test} made requests, although every call should be a hit.")
 
 

@@ -8,6 +8,7 @@ It prints its port, and ends when its standard input is closed, so it can't outl
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import sys
 from collections import Counter
@@ -25,9 +26,26 @@ COMPLETION = {
 
 
 def make_response(data: object) -> bytes:
-    body = json.dumps(data).encode()
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    return write_response(json.dumps(data).encode(), "application/json")
+
+
+def write_response(body: bytes, kind: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+@functools.cache
+def make_stream(tool: str, properties: tuple[str, ...], wanted: str) -> bytes:
+    """Call a tool in chunks; `wanted` is the prompt, such as ``"90000 12"``: the characters of all and of a chunk."""
+    characters, size = map(int, wanted.split())
+    frame = len(json.dumps(dict.fromkeys(properties, "")))
+    text = json.dumps(dict.fromkeys(properties, "x" * ((characters - frame) // len(properties))))
+    begun = {"index": 0, **CALL, "function": {"name": tool, "arguments": ""}}
+    pieces = ({"index": 0, "function": {"arguments": text[at : at + size]}} for at in range(0, len(text), size))
+    deltas = [{"role": "assistant", "tool_calls": [begun]}, *({"tool_calls": [piece]} for piece in pieces), {}]
+    head = {**COMPLETION, "object": "chat.completion.chunk", "usage": None}
+    choices = [{"index": 0, "delta": delta, "finish_reason": None if delta else "tool_calls"} for delta in deltas]
+    events = [json.dumps({**head, "choices": [choice]}) for choice in choices]
+    return write_response("".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode(), "text/event-stream")
 
 
 RESPONSE = make_response(COMPLETION)
@@ -55,13 +73,25 @@ class Connection(asyncio.Protocol):
             if len(self.received) < end + 4 + size:
                 return
             path = self.received.split(b" ", 2)[1].decode()
-            self.received = self.received[end + 4 + size :]
-            self.answer(path)
+            body, self.received = self.received[end + 4 : end + 4 + size], self.received[end + 4 + size :]
+            self.answer(path, body)
 
-    def answer(self, path: str) -> None:
+    def answer(self, path: str, body: bytes) -> None:
         if path != "/counts":
             COUNTS[path.split("/")[1]] += 1
-        self.transport.write(make_response(COUNTS) if path == "/counts" else RESPONSE)
+        self.transport.write(
+            make_response(COUNTS) if path == "/counts" else RESPONSE if STREAMED not in body else stream(body)
+        )
+
+
+STREAMED = b'"stream":true'
+
+
+def stream(body: bytes) -> bytes:
+    """Stream what the last message asks for, as a call of the only tool."""
+    request = json.loads(body)
+    tool = request["tools"][0]["function"]
+    return make_stream(tool["name"], tuple(tool["parameters"]["properties"]), request["messages"][-1]["content"])
 
 
 async def serve() -> None:

@@ -7,6 +7,7 @@ in turns. Usage: ``python worker.py http://127.0.0.1:PORT NAME SHORT``; NAME beg
 from __future__ import annotations
 
 import asyncio
+import collections
 import gc
 import importlib.metadata
 import itertools
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from cases import CASES, B, Case, User
+from cases import CASES, B, Case, User, Wide
 
 import instructor
 from instructor.cache import AutoCache, DiskCache
@@ -51,10 +52,14 @@ class Setup:
         self.client = self.make_client(self.store)
         count = case.count_prompts(short)
         prompts = [f"{number:07d}".ljust(case.size, "x") if count > 1 else "x" * case.size for number in range(count)]
+        if case.chunk:
+            prompts = [f"{case.answer} {case.chunk}"]  # the server streams what the prompt asks for
         numbers = (f"new {number}" for number in itertools.count())
         self.names: dict[str, Any] = {
-            "User": User, "B": B, "Literal": Literal, "instructor": instructor, "client": self.client, "create": self.client.create,
-            "make_store": self.make_store, "make_client": self.make_client, "spy_on_sdk": self.spy_on_sdk, "find_redis_key": self.find_redis_key,
+            "User": User, "B": B, "Wide": Wide, "Literal": Literal, "instructor": instructor, "client": self.client,
+            "create": self.client.create, "make_store": self.make_store, "spy_on_sdk": self.spy_on_sdk,
+            "make_client": self.make_client, "find_redis_key": self.find_redis_key, "drain_canned": drain_canned,
+            "repeat": itertools.repeat,
             "prompt": prompts[0], "prompts": numbers if case.misses else itertools.cycle(prompts),
         }  # fmt: skip
         exec(case.prepare, self.names)
@@ -85,7 +90,8 @@ class Setup:
             **self.case.options,
         }
         if self.case.provider == "scripted":
-            return make_scripted_client(self.case.answer, store)
+            content: Any = [{"name": "Anna"}] * self.case.items or {"name": "Anna".ljust(self.case.answer, "x")}
+            return make_scripted_client(content, store)
         if self.case.provider == "offline":
             return instructor.from_provider("offline/bench", **more)
         return instructor.from_provider("openai/gpt-4.1-mini", base_url=self._address, api_key="none", **more)
@@ -94,10 +100,8 @@ class Setup:
         """Make the timer of a statement, which stands in the loop as a user writes it."""
         wait, prefix = ("await ", "async ") if self.runner else ("", "")
         code = f"{prefix}def loop(calls):\n for _ in repeat(None, calls):\n  {wait}{statement}"
-        names = self.names | {"repeat": itertools.repeat}
-        exec(code, names)
-        loop = names["loop"]
-
+        exec(code, self.names)
+        loop = self.names.pop("loop")
         run = (lambda calls: self.runner.run(loop(calls))) if self.runner else loop
         return lambda calls: clock(calls, lambda: run(calls))
 
@@ -111,14 +115,14 @@ class Setup:
         barrier.wait()
         return clock(calls, lambda: [thread.join() for thread in threads])
 
-    def spy_on_sdk(self) -> tuple[Callable[..., Any], dict[str, Any]]:
-        """The bare SDK's call, and the request that this side sends by it."""
+    def spy_on_sdk(self, call: str = "") -> tuple[Callable[..., Any], dict[str, Any]]:
+        """The bare SDK's call, and the request that this side sends by it: for that of the case unless another is passed."""
         import openai
 
         request: dict[str, Any] = {}
         watched = self.make_client(None)
         watched.on("completion:kwargs", lambda **sent: request.update(sent))
-        watched.create(messages=[{"role": "user", "content": "spy"}], response_model=User)
+        exec(call or self.case.call, self.names | {"client": watched, "create": watched.create})
         return openai.OpenAI(base_url=self._address, api_key="none").chat.completions.create, request
 
     def find_redis_key(self) -> tuple[Callable[[Any], Any], Any]:
@@ -176,7 +180,7 @@ class Worker:
 
     def weigh(self, entries: int, calls: int) -> dict[str, float]:
         """Fill an AutoCache; return a hit's nanoseconds and an entry's own bytes: beyond its texts and the prompt's."""
-        client = make_scripted_client(4, AutoCache(maxsize=entries))
+        client = make_scripted_client({"name": "Anna"}, AutoCache(maxsize=entries))
         adapter, texts, before = client.client, 0, read_memory()
         for number in range(entries):
             prompt = f"{number:07d}"
@@ -194,7 +198,7 @@ class Worker:
         return {"hit": taken, "own": own, "texts": texts}
 
 
-def make_scripted_client(answer: int, store: Any) -> Any:
+def make_scripted_client(content: Any, store: Any) -> Any:
     """Make a client whose provider gives the same completion at once."""
     from instructor.testing import ScriptedAdapter
     from instructor.wires.openai_chat import OPENAI_CHAT
@@ -203,10 +207,24 @@ def make_scripted_client(answer: int, store: Any) -> Any:
         modes: dict[str, Any] = {"wires": {instructor.Mode.TOOLS: OPENAI_CHAT}, "mode": instructor.Mode.TOOLS}
         return instructor.Instructor(ScriptedAdapter(reply), model="bench", cache=store, **modes)
 
-    name = "Anna" if answer == 4 else "x" * answer
-    first = make(lambda _: {"name": name}, None)
-    _, completion = first.create_with_completion(User, [{"role": "user", "content": "Hi."}])
+    model: Any
+    model, data = (list[User], {"content": content}) if isinstance(content, list) else (User, content)
+    _, completion = make(lambda _: data, None).create_with_completion(model, [{"role": "user", "content": "Hi."}])
     return make(lambda _: completion, store)
+
+
+def drain_canned(characters: int) -> Callable[[], None]:
+    """Make a function that reads a stream in chunks of one character, which cost nothing to make."""
+    from instructor.offline.chunks import stream_completion
+
+    client, messages = make_scripted_client({"name": "x"}, None), [{"role": "user", "content": "Hi."}]
+    chunks = list(stream_completion(client.create_with_completion(User, messages)[1], 1))
+    middle = next(at for at, chunk in enumerate(chunks) if '"x"' in chunk.model_dump_json())
+    repeated = itertools.repeat(chunks[middle])
+    client.client.send = lambda *_: itertools.chain(
+        chunks[:middle], itertools.islice(repeated, characters), chunks[middle:]
+    )
+    return lambda: collections.deque(client.create_partial(User, messages), 0)
 
 
 def read_memory() -> int:

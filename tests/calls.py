@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from replies import chat_completion
-from streams import CLAUDE, CUTS, GEMINI, OPENAI, encode, generated, message, response
+from replies import chat_completion, generated, message, response
+from streams import CLAUDE, CUTS, GEMINI, OPENAI, encode
 
 RESPONSES = "openai/gpt-6-luna"
 """A model that calls tools through the Responses API only."""

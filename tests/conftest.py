@@ -6,6 +6,7 @@ Each is stopped at the end of the run, and by the operating system if the run is
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,16 +23,33 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from s
 if not hasattr(import_module("openai._base_client"), "httpx2"):
     sys.modules["httpx2"] = import_module("httpx")
 
+from forks import Template
 from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, ServerError, Valkey
 from streams import StreamServer
 
+# No test speaks TLS, and each client of an SDK would read the certificates of hundreds of authorities.
+if "INSTRUCTOR_DROPIN" not in os.environ:  # which installs packages
+    os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
+    os.environ.pop("SSL_CERT_DIR", None)
+
 # How long an example takes on a busy machine is nobody's failure, and each run tries the same examples.
-hypothesis.settings.register_profile(
-    "patient", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+PATIENT = hypothesis.settings(
+    deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
-hypothesis.settings.load_profile("patient")
+hypothesis.settings.register_profile("suite", PATIENT, max_examples=25)
+hypothesis.settings.register_profile("soak", PATIENT, max_examples=500)
+hypothesis.settings.load_profile("suite")  # `make soak` names the other
+
+
+gc.disable()  # until all modules are imported: they hold what they define for good
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, but never again among what the modules hold."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -40,6 +58,15 @@ def clean_heap() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gc.collect()
+    gc.freeze()  # or each collection of the test would look at a million objects of the SDKs
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Template]:
+    """Starts processes that have imported the SDKs already."""
+    template = Template()
+    yield template
+    template.stop()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from instructor import AutoCache, Instructor, Mode
+from instructor.engine.response_type import make_response_type
 from instructor.engine.showing import Partials
 from instructor.exceptions import InstructorError
 from instructor.function.comparison import is_same
@@ -59,7 +60,7 @@ def check_growth(before: Any, after: Any, path: str = "") -> None:
 
 def check_prefixes(model: Any, text: str, sizes: Iterator[int]) -> None:
     """Show every part of an answer, read in chunks of these sizes, without a client around it."""
-    showing = want_partial(model).show(None, True, None)
+    showing = want_partial(model, {}.get).show(make_response_type(model), True, None)
     assert isinstance(showing, Partials)
     shown, at = [*showing.begin()], 0
     while at < len(text):

@@ -43,7 +43,91 @@ class Received:
     body: Any
 
 
-class ReplyServer:
+class LoopbackServer:
+    """An HTTP server in a thread of its own, at a free port of this machine. Its `handler` finds it as ``server.owner``."""
+
+    handler: type[JsonHandler]
+
+    def __init__(self) -> None:
+        self._server = _Http(("127.0.0.1", 0), self.handler)
+        self._server.owner = self
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    owner: Any
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay quiet: a client that goes away is part of many tests."""
+
+
+class JsonHandler(BaseHTTPRequestHandler):
+    """One connection to a `LoopbackServer`."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Http
+
+    def receive(self) -> Any:
+        """The body of the request; None where it is not JSON."""
+        text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            return None
+
+    def answer(self, status: int, payload: bytes, headers: Mapping[str, str], sent: int | None = None) -> None:
+        """Send an answer; of its body as many bytes as `sent`, where that is fewer than were promised."""
+        self.send_response(status)
+        for name, value in ({"Content-Type": "application/json"} | dict(headers)).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload[:sent])
+
+    def log_message(self, *_: Any) -> None:
+        """Stay quiet."""
+
+
+class _ReplyHandler(JsonHandler):
+    def do_GET(self) -> None:
+        """Answer any GET."""
+        self._reply()
+
+    def do_POST(self) -> None:
+        """Answer any POST."""
+        self._reply()
+
+    def _reply(self) -> None:
+        body = self.receive()
+        reply = self.server.owner.take(Received(self.command, self.path, dict(self.headers), body))
+        self.close_connection = bool(reply.fault)
+        if reply.fault != "drop":
+            payload = reply.encode()
+            self.answer(reply.status, payload, reply.headers, len(payload) // 2 if reply.fault else None)
+
+
+class ReplyServer(LoopbackServer):
     """An HTTP server that gives scripted replies in order, repeats the last one, and keeps a journal.
 
     For what aimock does not express: refusals, cut bodies, bytes that no provider would send, and requests held
@@ -54,21 +138,20 @@ class ReplyServer:
         ...     client = from_provider("openai/gpt-4.1-mini", base_url=server.url, api_key="test")
     """
 
+    handler = _ReplyHandler
+
     def __init__(self, *replies: Reply) -> None:
         self._replies = list(replies)
         self._changed = threading.Condition()
         self._open = threading.Event()
         self._open.set()
         self.requests: list[Received] = []
-        self._server = _Http(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
+        super().__init__()
 
     @property
     def url(self) -> str:
         """Where it listens; ``/v1`` at the end or not, any path is answered."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"{self.address}/v1"
 
     def script(self, *replies: Reply) -> None:
         """Replace the replies still to come."""
@@ -103,62 +186,7 @@ class ReplyServer:
     def close(self) -> None:
         """End the server; requests held back are let go."""
         self.release()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    owner: ReplyServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay quiet: a client that goes away is part of many tests."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Http
-
-    def do_GET(self) -> None:
-        """Answer any GET."""
-        self._reply()
-
-    def do_POST(self) -> None:
-        """Answer any POST."""
-        self._reply()
-
-    def _reply(self) -> None:
-        text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        try:
-            body = json.loads(text) if text else None
-        except ValueError:
-            body = None
-        reply = self.server.owner.take(Received(self.command, self.path, dict(self.headers), body))
-        if reply.fault == "drop":
-            self.close_connection = True
-            return
-        payload = reply.encode()
-        self.send_response(reply.status)
-        for name, value in ({"Content-Type": "application/json"} | dict(reply.headers)).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        if reply.fault == "truncate":
-            self.close_connection = True
-            payload = payload[: len(payload) // 2]
-        self.wfile.write(payload)
-
-    def log_message(self, *_: Any) -> None:
-        """Stay quiet."""
+        super().close()
 
 
 def chat_completion(
@@ -198,23 +226,73 @@ def chat_completion(
     }
 
 
+def response(*items: dict[str, Any], status: str = "completed", **members: Any) -> dict[str, Any]:
+    """Build a response of OpenAI's Responses API."""
+    output = [{"id": f"item_{index}", "status": "completed", **item} for index, item in enumerate(items)]
+    counts = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+    counts |= {"input_tokens_details": {"cached_tokens": 2}, "output_tokens_details": {"reasoning_tokens": 1}}
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1_760_000_000,
+        "model": "gpt-4.1-mini",
+        "status": status,
+        "output": output,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [{"type": "function", "name": "User", "parameters": {"type": "object"}, "strict": False}],
+        "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}},
+        "usage": counts,
+        **members,
+    }
+
+
+def function_call(name: str, arguments: str) -> dict[str, Any]:
+    """Build an item of a response that calls a function."""
+    return {"type": "function_call", "call_id": f"call_{name}", "name": name, "arguments": arguments}
+
+
+def message(*blocks: dict[str, Any], stop_reason: str = "end_turn") -> dict[str, Any]:
+    """Build a message of Anthropic's."""
+    counts = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 2, "service_tier": "standard"}
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-3-haiku",
+        "content": list(blocks),
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": counts,
+    }
+
+
+def tool_use(name: str, value: Any) -> dict[str, Any]:
+    """Build a block that calls a tool; text as its input is sent as it is."""
+    return {"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": value}
+
+
+def generated(*parts: dict[str, Any], reason: str = "STOP") -> dict[str, Any]:
+    """Build an answer of Gemini's."""
+    counts = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
+    return {
+        "candidates": [{"content": {"role": "model", "parts": list(parts)}, "finishReason": reason, "index": 0}],
+        "usageMetadata": counts,
+        "modelVersion": "gemini-2.5-flash",
+        "responseId": "r1",
+    }
+
+
 def obedient_answer(received: Received, value: Mapping[str, Any]) -> dict[str, Any]:
     """Build the answer of an obedient model in the form of the API that was asked: a call of the last tool, or JSON."""
     body, text = received.body, json.dumps(value)
     tool = body["tools"][-1] if body.get("tools") else None
     if received.path.endswith(":generateContent"):
-        call = {"functionCall": {"name": tool["functionDeclarations"][0]["name"], "args": value}}
-        return {"candidates": [{"content": {"role": "model", "parts": [call]}, "finishReason": "STOP"}]}
+        return generated({"functionCall": {"name": tool["functionDeclarations"][0]["name"], "args": value}})
     if received.path.endswith("/responses"):
-        call = {"type": "function_call", "id": "f", "call_id": "c", "name": tool["name"], "arguments": text}
-        output = [call | {"status": "completed"}]
-        frame = {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
-        return frame | {"output": output, "tools": [], "tool_choice": "auto", "parallel_tool_calls": False}
+        return response(function_call(tool["name"], text))
     if received.path.endswith("/messages"):
-        call = {"type": "tool_use", "id": "t", "name": tool["name"], "input": value} if tool else None
-        frame = {"id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn"}
-        usage = {"input_tokens": 1, "output_tokens": 1}
-        return frame | {"content": [call or {"type": "text", "text": text}], "usage": usage}
+        return message(tool_use(tool["name"], value) if tool else {"type": "text", "text": text})
     if tool:
         return chat_completion(tool=tool["function"]["name"], arguments=value)
     return chat_completion(content=text)

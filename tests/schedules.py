@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationInfo, field_validator
 
-from instructor.cache.entry import Entry, encode_entry, pack_completion
+from instructor.cache.entry import Entry, Origin, encode_entry, pack_completion
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.cache.memory import AutoCache
 from instructor.engine.call import Call, Policy
@@ -307,7 +307,7 @@ def make_key(question: str) -> str:
 def make_entry(question: str) -> Entry:
     """The answer that is stored from the beginning."""
     parts = (Part("Answer", f'{{"name": "{question}:stored"}}'),)
-    return Entry(make_key(question), parts, pack_completion("{}"), "scripted", "m", 0.0)
+    return Entry(make_key(question), parts, pack_completion("{}"), Origin("scripted", "m"), 0.0)
 
 
 def check(schedule: Schedule, stored: str = "") -> None:

@@ -11,11 +11,19 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 from instructor import Mode, from_provider
-from replies import chat_completion
+from replies import (
+    JsonHandler,
+    LoopbackServer,
+    chat_completion,
+    function_call,
+    generated,
+    message,
+    response,
+    tool_use,
+)
 
 OPENAI, CLAUDE, GEMINI = "openai/gpt-4.1-mini", "anthropic/claude-3-haiku", "google/gemini-2.5-flash"
 WIRES = [
@@ -63,6 +71,20 @@ def chat_events(body: Event, size: int = SIZE) -> Iterator[Event]:
                 yield chunk(index, {"tool_calls": [{"index": number, "function": {"arguments": text}}]})
         yield chunk(index, {}, choice["finish_reason"])
     yield head | {"choices": [], "usage": body["usage"]}
+
+
+def mistral_events(body: Event, size: int = SIZE) -> Iterator[Event]:
+    """Cut a chat completion as Mistral does: calls come whole, and the last chunk counts the tokens."""
+    head = {name: body[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    [choice] = body["choices"]
+    message = choice["message"]
+    deltas: list[Event] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": text} for text in pieces_of(message["content"] or "", size)]
+    deltas += [{"content": "", "tool_calls": message["tool_calls"]}] if message.get("tool_calls") else []
+    for delta in deltas:
+        yield head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    last = {"index": 0, "delta": {"content": ""}, "finish_reason": choice["finish_reason"]}
+    yield head | {"choices": [last], "usage": body["usage"]}
 
 
 def responses_events(body: Event, size: int = SIZE) -> Iterator[Event]:
@@ -133,63 +155,6 @@ def genai_events(body: Event, size: int = SIZE) -> Iterator[Event]:
     yield {**head, "candidates": [last], "usageMetadata": body["usageMetadata"]}
 
 
-def response(*items: Event, status: str = "completed", **members: Any) -> Event:
-    """Build a response of OpenAI's Responses API."""
-    output = [{"id": f"item_{index}", "status": "completed", **item} for index, item in enumerate(items)]
-    counts = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
-    counts |= {"input_tokens_details": {"cached_tokens": 2}, "output_tokens_details": {"reasoning_tokens": 1}}
-    return {
-        "id": "resp_1",
-        "object": "response",
-        "created_at": 1_760_000_000,
-        "model": "gpt-4.1-mini",
-        "status": status,
-        "output": output,
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [{"type": "function", "name": "User", "parameters": {"type": "object"}, "strict": False}],
-        "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}},
-        "usage": counts,
-        **members,
-    }
-
-
-def function_call(name: str, arguments: str) -> Event:
-    """Build an item of a response that calls a function."""
-    return {"type": "function_call", "call_id": f"call_{name}", "name": name, "arguments": arguments}
-
-
-def message(*blocks: Event, stop_reason: str = "end_turn") -> Event:
-    """Build a message of Anthropic's."""
-    counts = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 2, "service_tier": "standard"}
-    return {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-3-haiku",
-        "content": list(blocks),
-        "stop_reason": stop_reason,
-        "stop_sequence": None,
-        "usage": counts,
-    }
-
-
-def tool_use(name: str, value: Any) -> Event:
-    """Build a block that calls a tool; text as its input is sent as it is."""
-    return {"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": value}
-
-
-def generated(*parts: Event, reason: str = "STOP") -> Event:
-    """Build an answer of Gemini's."""
-    counts = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
-    return {
-        "candidates": [{"content": {"role": "model", "parts": list(parts)}, "finishReason": reason, "index": 0}],
-        "usageMetadata": counts,
-        "modelVersion": "gemini-2.5-flash",
-        "responseId": "r1",
-    }
-
-
 def encode(event: Event) -> bytes:
     """Write a server-sent event."""
     name = f"event: {event['type']}\n" if "type" in event else ""
@@ -204,98 +169,20 @@ CUTS: dict[str, Callable[..., Iterable[Event]]] = {
 }
 
 
-class StreamServer:
-    """An HTTP server that answers each request with the next script, piece by piece, and repeats the last script.
-
-    A request without a stream is answered with `plain`.
-
-    Attributes:
-        plain: The answer in one piece.
-        scripts: The pieces of each answer.
-        held: How many pieces are sent before `go` is set; None for all of them.
-        go: Lets the rest be sent.
-        left: Set when the client closes the connection while the rest is held back.
-        reset: Whether the connection is reset after the last piece.
-        refuse: Says why a request is refused with 400, by its body; empty where it isn't.
-        sent: How many pieces the last answer has sent.
-        requests: The bodies received.
-    """
-
-    def __init__(self) -> None:
-        self.plain: Any = {}
-        self.scripts: list[list[bytes]] = []
-        self.held: int | None = None
-        self.go, self.left = threading.Event(), threading.Event()
-        self.reset = False
-        self.refuse: Callable[[Event], str] = lambda _: ""
-        self.sent = 0
-        self.requests: list[Event] = []
-        self._server = _Http(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def script(self, *answers: Iterable[Event | bytes]) -> None:
-        """Set the answers to come, as events or as bytes."""
-        pieces = [[piece if isinstance(piece, bytes) else encode(piece) for piece in answer] for answer in answers]
-        self.scripts = pieces
-
-    def next_script(self) -> list[bytes]:
-        """The answer to the next request."""
-        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-
-    def close(self) -> None:
-        """End the server."""
-        self.go.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    owner: StreamServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay quiet: a client that goes away is part of many tests."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Http
-
-    def do_POST(self) -> None:
+class _StreamHandler(JsonHandler):
+    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
         """Answer any POST."""
         owner = self.server.owner
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.receive()
         owner.requests.append(body)
         refusal = owner.refuse(body)
         if refusal:
-            self._reply(400, {"error": {"message": refusal, "type": "invalid_request_error", "code": 400}})
-        elif body.get("stream") or "streamGenerateContent" in self.path:
+            fault = {"message": refusal, "type": "invalid_request_error", "code": 400}
+            self.answer(400, json.dumps({"error": fault}).encode(), {})
+        elif body.get("stream") or "stream" in self.path:
             self._stream(owner)
         else:
-            self._reply(200, owner.plain)
-
-    def _reply(self, status: int, body: Any) -> None:
-        payload = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
+            self.answer(200, json.dumps(owner.plain).encode(), {})
 
     def _stream(self, owner: StreamServer) -> None:
         self.close_connection = True
@@ -328,8 +215,55 @@ class _Handler(BaseHTTPRequestHandler):
                 return False
         return True
 
-    def log_message(self, *_: Any) -> None:
-        """Stay quiet."""
+
+class StreamServer(LoopbackServer):
+    """An HTTP server that answers each request with the next script, piece by piece, and repeats the last script.
+
+    A request without a stream is answered with `plain`.
+
+    Attributes:
+        plain: The answer in one piece.
+        scripts: The pieces of each answer.
+        held: How many pieces are sent before `go` is set; None for all of them.
+        go: Lets the rest be sent.
+        left: Set when the client closes the connection while the rest is held back.
+        reset: Whether the connection is reset after the last piece.
+        refuse: Says why a request is refused with 400, by its body; empty where it isn't.
+        sent: How many pieces the last answer has sent.
+        requests: The bodies received.
+    """
+
+    handler = _StreamHandler
+
+    def __init__(self) -> None:
+        self.plain: Any = {}
+        self.scripts: list[list[bytes]] = []
+        self.held: int | None = None
+        self.go, self.left = threading.Event(), threading.Event()
+        self.reset = False
+        self.refuse: Callable[[Event], str] = lambda _: ""
+        self.sent = 0
+        self.requests: list[Event] = []
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self.address
+
+    def script(self, *answers: Iterable[Event | bytes]) -> None:
+        """Set the answers to come, as events or as bytes."""
+        pieces = [[piece if isinstance(piece, bytes) else encode(piece) for piece in answer] for answer in answers]
+        self.scripts = pieces
+
+    def next_script(self) -> list[bytes]:
+        """The answer to the next request."""
+        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+
+    def close(self) -> None:
+        """End the server."""
+        self.go.set()
+        super().close()
 
 
 def wire_of(model: str, mode: Mode) -> str:

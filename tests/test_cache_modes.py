@@ -14,7 +14,7 @@ import pytest
 
 import instructor
 from instructor import AutoCache, DiskCache, from_provider, instructor_cache
-from instructor.cache.entry import Entry, pack_completion
+from instructor.cache.entry import Entry, Origin, pack_completion
 from instructor.cache.flight import Landed
 from instructor.cache_modes import MODES, VARIABLE, ModeName, active
 from instructor.engine.call import Live
@@ -87,7 +87,7 @@ def test_a_mode_joins_what_is_under_way_as_the_table_says(mode: Any) -> None:
 
 def test_a_refresh_isnt_satisfied_with_what_another_call_found_in_the_store() -> None:
     parts = (Part("", '{"name": "Ann"}'),)
-    entry = Entry(KEY, parts, pack_completion("{}"), "scripted", "m", 900.0)
+    entry = Entry(KEY, parts, pack_completion("{}"), Origin("scripted", "m"), 900.0)
     call = make_call()
     for is_live, after in ((True, type(None)), (False, Claim)):
         refresh = call._replace(policy=call.policy._replace(mode=MODES["refresh"]))

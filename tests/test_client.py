@@ -29,6 +29,7 @@ from instructor.factory import from_provider
 from instructor.hooks import CacheEvent, Hooks
 from instructor.mode import Mode
 from instructor.testing.scripted import ScriptedAdapter
+from instructor.usage import Usage
 from instructor.wires.openai_chat import OPENAI_CHAT
 from settings import clear_environment
 from steps import HELLO, User
@@ -637,6 +638,27 @@ def test_a_client_shows_its_model_its_mode_and_its_cache() -> None:
     assert pretty_repr(client) == "Instructor(model='scripted/m', mode='TOOLS', cache=AutoCache(maxsize=128))"
 
 
+def test_a_client_its_store_and_its_usage_are_tables_in_a_notebook() -> None:
+    client, _ = make(cache=AutoCache())
+    client.create(User, HELLO)
+    shown = client._repr_html_()
+    assert shown.startswith("<table><caption>Instructor</caption><tr><th>model</th><td>scripted/m</td></tr>")
+    assert "<tr><th>cache</th><td>AutoCache(maxsize=128)</td></tr>" in shown
+    assert "<tr><th>misses</th><td>1</td></tr>" in shown
+    assert "misses" not in make()[0]._repr_html_()
+    assert client.cache._repr_html_().startswith("<table><caption>AutoCache(maxsize=128)</caption><tr><th>hits</th>")
+    assert "<tr><th>total_tokens</th><td>1,003</td></tr>" in Usage(1000, 3)._repr_html_()
+    assert dict(Usage(1000, 3).__rich_repr__())["total_tokens"] == 1003
+
+
+def test_a_stream_shows_whether_it_came_from_the_cache_and_what_it_cost() -> None:
+    client, _ = make(cache=AutoCache())
+    client.create(User, HELLO)
+    with client.create_partial(User, HELLO) as stream:
+        list(stream)
+    assert repr(stream).startswith("<Stream is_cached=True usage=Usage(input_tokens=0")
+
+
 def test_a_warning_is_shown_at_the_callers_line() -> None:
     client, _ = make(cache=AutoCache())
     with pytest.warns(UserWarning, match="ignores ttl") as caught:
@@ -647,6 +669,7 @@ def test_a_warning_is_shown_at_the_callers_line() -> None:
 MISSPELT = [
     ({"respone_model": User}, r"respone_model=. Did you mean response_model=\?"),
     ({"cache_tll": 5}, r"cache_tll=. Did you mean cache_ttl=\?"),
+    ({"strem": True}, r"strem=. Did you mean stream=\?"),
     ({"message": HELLO}, r"message=. Did you mean messages=\?"),
     ({"messages": None, "prompt": "x"}, r"There is no keyword prompt=, and messages is missing. Pass messages="),
     ({"mode": Mode.TOOLS}, r"mode= belongs to the client, .* from_provider\(.*mode="),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -20,6 +22,7 @@ FUNCTION_LINES = 60
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
     *("attempt", "cache_modes", "failures", "retries"),
+    "tables",
     "usage",
     "vendor_names",
 }
@@ -38,8 +41,8 @@ KNOWS: dict[str, set[str]] = {
     "messages": set(),
     "mode": {"describing", "exceptions"},
     "retries": {"describing", "failures"},
-    "usage": set(),
-    "missing_names": set(),
+    "tables": set(),
+    "usage": {"tables"},
     "vendor_names": set(),
     "old_attributes": set(),
     "templating": set(),
@@ -53,9 +56,9 @@ KNOWS: dict[str, set[str]] = {
     "engine": {"wires", "cache", "media", "options", "providers.adapter", "streaming"},
     "function": {"cache", "engine", "checks", "options"},
     "options": {"cache", "media"},
-    "streams": {"engine", "streaming"},
+    "streams": {"checks", "engine", "streaming"},
     "paths": {"cache", "engine", "checks"},
-    "policies": {"checks", "engine", "options"},
+    "policies": {"cache", "checks", "engine", "options"},
     "methods": {"cache", "engine", "media", "options", "streams"},
     "checks": {"cache", "media", "engine", "options"},
     "base_client": {
@@ -128,18 +131,57 @@ def room_of(parts: tuple[str, ...]) -> str:
     return "providers.adapter" if parts[:2] == ("providers", "adapter") else parts[0] if parts else ""
 
 
-def imports_of(path: Path, tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
-    """Every module that a file imports, anywhere in it, by its absolute name."""
+class Import(NamedTuple):
+    """A module that a file imports, by its absolute name.
+
+    Attributes:
+        module: The name.
+        line: Where it stands.
+        at_import: Whether it is imported when the file is.
+    """
+
+    module: str
+    line: int
+    at_import: bool
+
+
+class Contents(NamedTuple):
+    """What the rules look at in a file.
+
+    Attributes:
+        imports: Every module that it imports, anywhere in it.
+        functions: The name and the length of each function.
+        lines: How many lines it has.
+    """
+
+    imports: tuple[Import, ...]
+    functions: tuple[tuple[str, int], ...]
+    lines: int
+
+
+@functools.cache
+def read(path: Path) -> Contents:
+    """Parse a file, once for all the rules."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    lengths = tuple((function.name, length_of(function)) for function in functions)
+    return Contents(tuple(imports_of(path, tree)), lengths, len(text.splitlines()))
+
+
+def imports_of(path: Path, tree: ast.Module) -> Iterator[Import]:
     package = ("instructor", *path.relative_to(PACKAGE).parent.parts)
+    outer = {*outer_statements(tree.body)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((node, alias.name) for alias in node.names)
+            yield from (Import(alias.name, node.lineno, node in outer) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, (base, node.module)))
             # `from instructor import cache` names a room; `from instructor import Mode` a thing in the package.
             rooms = [f"instructor.{alias.name}" for alias in node.names if alias.name in KNOWS]
-            yield from ((node, name) for name in (rooms if module == "instructor" and rooms else [module]))
+            names = rooms if module == "instructor" and rooms else [module]
+            yield from (Import(name, node.lineno, node in outer) for name in names)
 
 
 def outer_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -169,20 +211,20 @@ def allowed_to(room: str) -> set[str]:
 def rooms_used_by(room: str) -> set[str]:
     """The rooms that the files of a room import."""
     files = [path for path in FILES if path not in EXEMPT and room_of(modules_below(path)) == room]
-    imports = [name for path in files for _, name in imports_of(path, ast.parse(path.read_text(encoding="utf-8")))]
-    return {room_of(tuple(name.split(".")[1:])) for name in imports if name.split(".")[0] == "instructor"}
+    names = [one.module.split(".") for path in files for one in read(path).imports]
+    return {room_of(tuple(rest)) for first, *rest in names if first == "instructor"}
 
 
 def violations(path: Path) -> Iterator[str]:
     """Imports of a file that its room does not allow."""
     room = room_of(modules_below(path))
-    for node, module in imports_of(path, ast.parse(path.read_text(encoding="utf-8"))):
+    for module, line, _ in read(path).imports:
         first, *rest = module.split(".")
         if first != "instructor":
             continue
         target = room_of(tuple(rest))
         if target not in allowed_to(room):
-            yield f"{name_of(path)}:{node.lineno}: {room} may not know {target or 'the package'} ({module})"
+            yield f"{name_of(path)}:{line}: {room} may not know {target or 'the package'} ({module})"
 
 
 def test_every_room_of_the_rules_exists():
@@ -205,22 +247,15 @@ def test_nothing_imports_upward(path: Path):
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "wires").glob("*.py")), ids=name_of)
 def test_wires_import_no_sdk(path: Path):
-    modules = {module.split(".")[0] for _, module in imports_of(path, ast.parse(path.read_text(encoding="utf-8")))}
-    assert not modules & SDKS
+    assert not {one.module.split(".")[0] for one in read(path).imports} & SDKS
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_light_modules_are_imported_at_import_time(path: Path):
     """What a hit does not need is imported on first use."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     allowed = AT_IMPORT | ALSO_AT_IMPORT.get(room_of(modules_below(path)), set())
-    outer = set(map(id, outer_statements(tree.body)))
-    heavy = {
-        f"{module} (line {node.lineno})"
-        for node, module in imports_of(path, tree)
-        if id(node) in outer and module.split(".")[0] not in allowed
-    }
-    assert not heavy
+    early = (one for one in read(path).imports if one.at_import)
+    assert not [f"{one.module} (line {one.line})" for one in early if one.module.split(".")[0] not in allowed]
 
 
 def length_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -233,10 +268,9 @@ def length_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_and_functions_stay_short(path: Path):
-    text = path.read_text(encoding="utf-8")
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    assert not [function.name for function in functions if length_of(function) > FUNCTION_LINES]
-    assert len(text.splitlines()) <= FILE_LINES
+    contents = read(path)
+    assert not [name for name, length in contents.functions if length > FUNCTION_LINES]
+    assert contents.lines <= FILE_LINES
 
 
 def test_the_rule_sees_an_upward_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

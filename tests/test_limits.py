@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 from collections.abc import Iterator
@@ -12,14 +13,33 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "instructor"
 
 BOUNDARY = {"wires", "providers", "offline", "testing"}
 """Rooms that handle what SDKs return and take, whose honest type is `Any`."""
-MOST_ANY = 20.0
+MOST_ANY = 18.5
 """`Any` in 1,000 lines outside the boundary. It may only fall."""
 MOST_PLACES = 5
 """Files outside the engine that name one keyword of a call. It may only fall."""
-MOST_ARGUMENT_LISTS = 23
+MOST_ARGUMENT_LISTS = 10
 """Docstrings that list arguments, results or errors of what isn't exported. It may only fall."""
 MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
+
+LINES_OF_CODE = {
+    "": 3200,
+    "cache": 4000,
+    "cli": 1350,
+    "core": 50,
+    "dsl": 275,
+    "engine": 3500,
+    "function": 500,
+    "media": 800,
+    "offline": 600,
+    "processing": 125,
+    "providers": 3500,
+    "streaming": 575,
+    "testing": 700,
+    "wires": 3900,
+}
+"""Lines of code in each room, with room for the features under way: without docstrings, comments and blank lines; "" for the files
+in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""
 
 FACES = ("", ".cache", ".testing", ".exceptions", ".hooks", ".factory")
 """Modules whose ``__all__`` is what users import."""
@@ -40,13 +60,34 @@ def files_outside_boundary() -> Iterator[Path]:
             yield path
 
 
-def code_of(path: Path) -> ast.Module:
+@functools.cache
+def code_of(path: Path) -> str:
     """A file without its docstrings and comments."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [one for one in body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
-    return tree
+    return ast.unparse(tree)
+
+
+def count_code(path: Path) -> int:
+    text = path.read_text(encoding="utf-8")
+    prose: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            prose.update(range(node.lineno, (node.end_lineno or 0) + 1))
+    lines = (line.strip() for number, line in enumerate(text.splitlines(), 1) if number not in prose)
+    return sum(1 for line in lines if line and not line.startswith("#"))
+
+
+def test_a_room_grows_by_features_only():
+    lines: dict[str, int] = {}
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parent.parts[:1]
+        lines["".join(room)] = lines.get("".join(room), 0) + count_code(path)
+    assert {room: count for room, count in lines.items() if count > LINES_OF_CODE.get(room, 0)} == {}
+    slack = {room: most for room, most in LINES_OF_CODE.items() if most - lines.get(room, 0) >= 500}
+    assert slack == {}, "these rooms have shrunk: lower their numbers"
 
 
 def test_any_grows_rarer():
@@ -54,7 +95,7 @@ def test_any_grows_rarer():
     for path in files_outside_boundary():
         text = path.read_text(encoding="utf-8")
         lines += len(text.splitlines())
-        code = re.sub(r"^from typing import .*$", "", ast.unparse(code_of(path)), flags=re.MULTILINE)
+        code = re.sub(r"^from typing import .*$", "", code_of(path), flags=re.MULTILINE)
         uses += len(re.findall(r"\bAny\b", code))
     assert 1000 * uses / lines <= MOST_ANY
 
@@ -67,11 +108,12 @@ def test_a_keyword_of_a_call_is_named_in_few_places():
     places = [
         path.relative_to(PACKAGE).as_posix()
         for path in files_outside_boundary()
-        if path.parent.name != "engine" and re.search(r"\btoken_budget\b", ast.unparse(code_of(path)))
+        if path.parent.name != "engine" and re.search(r"\btoken_budget\b", code_of(path))
     ]
     assert len(places) <= MOST_PLACES, places
 
 
+@functools.cache
 def exported() -> set[tuple[str, str]]:
     """Module and name of all that users import, and of the classes that it inherits from."""
     values = [

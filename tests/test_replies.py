@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from instructor import AutoCache, Reply
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, Origin
 from instructor.engine.call import Live
 from instructor.engine.freshness import Verdict
 from instructor.engine.looking import Served, Source
@@ -108,20 +107,14 @@ def test_a_shared_answer_is_cached_and_no_tiers() -> None:
 
 def test_a_stored_answer_that_a_leader_has_shared_shows_what_it_took() -> None:
     """The leader has asked nothing itself, so what is known stands in the entry."""
-    entry = Entry(KEY, (Part("", "{}"),), b"", "scripted", "m", 900.0, None, 2.0, Usage(3, 4), 5)
+    entry = Entry(KEY, (Part("", "{}"),), b"", Origin("scripted", "m", "m-2026"), 900.0, None, 2.0, Usage(3, 4), 5)
     served = Served(1, entry, Verdict.FALLBACK, source=Source.SHARED, live=Live(1, entry.parts))
     reply = make_reply(make_call(), served)
     assert (reply.usage, reply.seconds, reply.attempts, reply.stale) == (Usage(3, 4), 2.0, 5, True)
-
-
-def test_the_model_that_answered_is_the_completions_own_word() -> None:
-    def reply(completion: Any) -> Reply[int]:
-        members: Any = (1, False, False, False, None, None, "openai", "gpt-6", Usage(), 0.0, 1, None)
-        return Reply(*members, lambda: completion)
-
-    assert reply(SimpleNamespace(model="gpt-6-2026-10-01")).answered_by == "gpt-6-2026-10-01"
-    assert reply(SimpleNamespace(model_version="gemini-3.8-flash-001")).answered_by == "gemini-3.8-flash-001"
-    assert reply(SimpleNamespace(model=None)).answered_by == "gpt-6"
+    assert (reply.model, reply.answered_by) == ("m", "m-2026"), "the completion's own word"
+    live = make_reply(make_call(), Served(1, None, source=Source.LIVE, live=Live(1, answered_by="m-2027")))
+    assert live.answered_by == "m-2027"
+    assert make_reply(make_call(), Served(1, None, source=Source.LIVE, live=Live(1))).answered_by == "m"
 
 
 def test_a_reply_is_shown_without_loading_anything_and_leaves_the_process() -> None:

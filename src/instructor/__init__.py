@@ -74,11 +74,6 @@ if TYPE_CHECKING:
 else:
     from instructor.lazy import resolve_names
 
-    def _explain(name: str) -> str | None:
-        from instructor.missing_names import explain_missing
-
-        return explain_missing(name)
-
     __getattr__, __dir__ = resolve_names(
         __name__,
         {
@@ -153,7 +148,7 @@ else:
             "register_provider": "instructor.providers.registry",
             "response_schema": "instructor.dsl.schema",
         },
-        _explain,
+        {"v2": 'instructor.v2 is not here; use the names of the package itself, or pin "instructor<1.99".'},
     )
 
 __version__ = "1.99.0"

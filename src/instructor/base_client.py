@@ -11,15 +11,15 @@ from typing import Any, Self, SupportsIndex
 from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
+from instructor.describing import warn_caller
 from instructor.engine.background import Background
-from instructor.engine.call import Call, Keyed, Prompt, Terms
+from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
-from instructor.engine.path import Unserved
+from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plans
-from instructor.engine.question import never_sent
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
@@ -31,6 +31,7 @@ from instructor.paths import Paths
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
+from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
@@ -79,11 +80,13 @@ class BaseClient(OldAttributes):
         self._paths = Paths(self._stats, adapter.asynchronous, self._use.freshness)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
-        check.check_cache_settings(store, cache_ttl, cache_namespace)
+        check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        own_place = self._paths.place_of(self._path) if self._use.looks_first else None
-        self._lookup = make_lookup(self._make_asker(), own_place)
+        place = self._paths.place_of(self._path) if self._use.looks_first else None
+        if place is not None and place.check is None and self._use.tags:
+            place = None  # only the flow can say what may be served
+        self._lookup = make_lookup(self._make_asker(), place)
 
     def _make_asker(self) -> Asker:
         adapter = self._adapter
@@ -200,6 +203,11 @@ class BaseClient(OldAttributes):
         yield "mode", self.mode.name
         yield "cache", self.cache
 
+    def _repr_html_(self) -> str:
+        """The same with what the cache has saved, for notebooks."""
+        counters = () if self._path is None else self.cache_stats().__rich_repr__()
+        return as_table((*self.__rich_repr__(), *counters), type(self).__name__)
+
     def __copy__(self) -> Self:
         copied = object.__new__(type(self))
         copied.__dict__.update(self.__dict__)
@@ -239,21 +247,20 @@ class BaseClient(OldAttributes):
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         check.check_timeout(arguments.get("timeout"))
         if path is None and isinstance(options.cache, NotGiven):
-            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace)
+            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
         terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy)
-        if check.check_detection(options.autodetect_images):
+        if check.check_flag("autodetect_images", options.autodetect_images):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
         limits = (retries, budget, seconds)
         secrets = secrets_of(arguments, self._defaults)
         policy = make_policy(use, path, limits, (self._adapter, plan), secrets)
-        if keyed.owners:
-            policy = policy.owned_by(keyed.owners)
+        keyed = self._pass_by(keyed, policy, path)
         return Call(
             plan=plan,
             adapter=self._adapter,
@@ -272,26 +279,33 @@ class BaseClient(OldAttributes):
             path=path,
             key=keyed.key if use.samples == 1 or path is None else path.take_sample(keyed.key, use.samples),
             bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else keyed.bypass,
-            policy=policy,
+            policy=policy.owned_by(keyed.owners),
             unserved=unserved,
             background=self._background,
         )
+
+    def _pass_by(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
+        """Leave the cache out for a call with tags whose store can't invalidate them. The first time it is a warning."""
+        if path is None or policy.tags is None or path.can_tag:
+            return keyed
+        reason = f"{path.name} can't invalidate tags, and the call has cache_tags"
+        if self._stats.is_news("tags", path.name):
+            advice = "Use AutoCache, DiskCache or RedisCache, or give the store the ability 'tagging'."
+            warn_caller(f"{reason}, so it isn't cached. {advice}")
+        return keyed._replace(key=None, bypass=reason)
 
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
         call = self._call(wanted.response_model, messages, keywords)
         showing = wanted.show(call.plan.type, call.strict, call.context)
-        showing.pace = check.check_pace(keywords.get("cache_pace", self._settings.cache_pace))
+        showing.pace = check.check_pace(self._setting(keywords, "cache_pace"))
         return call._replace(showing=showing)
 
-    def _raw_stream_call(self, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
-        """Freeze a call for the SDK's own stream, which no cache sees."""
-        keywords = {name: value for name, value in keywords.items() if name != "stream"}
-        call = self._call(None, messages, {**keywords, "cache": None})
-        if not call.policy.mode.sends:
-            raise never_sent(call)
-        return call
+    def _setting(self, keywords: Mapping[str, object], name: str) -> object:
+        """A keyword of ours, from the call or else from the client."""
+        value = keywords.get(name)
+        return getattr(self._settings, name) if value is None else value
 
     def _freeze(
         self,

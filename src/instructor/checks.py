@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
+from instructor.cache.listing import check_tag_source
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
 from instructor.describing import describe_value, refuse, warn_caller
@@ -32,9 +33,12 @@ def check_cache(cache: object) -> BaseCache | None:
     return None if cache is None else require_store("cache", cache)
 
 
-def check_cache_settings(cache: BaseCache | None, cache_ttl: object, cache_namespace: object) -> None:
+def check_cache_settings(
+    cache: BaseCache | None, cache_ttl: object, cache_namespace: object, cache_tags: object = None
+) -> None:
     """Warn at the caller's line if there are settings for a cache, but no cache."""
-    names = [f"{name}=" for name, value in (("cache_ttl", cache_ttl), ("cache_namespace", cache_namespace)) if value]
+    settings = {"cache_ttl": cache_ttl, "cache_namespace": cache_namespace, "cache_tags": cache_tags}
+    names = [f"{name}=" for name, value in settings.items() if value]
     if cache is None and names:
         verb = "has" if len(names) == 1 else "have"
         warn_caller(f"{' and '.join(names)} {verb} no effect without a cache. Pass one, such as cache=AutoCache().")
@@ -154,11 +158,11 @@ def check_max_seconds(max_seconds: object) -> float | None:
     raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
 
 
-def check_detection(autodetect_images: object) -> bool:
-    """Return whether texts are looked at for media."""
-    if isinstance(autodetect_images, bool) or autodetect_images is None:
-        return bool(autodetect_images)
-    raise refuse("autodetect_images", autodetect_images, "True or False")
+def check_flag(name: str, flag: object) -> bool:
+    """Return what a keyword switches, which is off by default."""
+    if isinstance(flag, bool) or flag is None:
+        return bool(flag)
+    raise refuse(name, flag, "True or False")
 
 
 def check_media_policy(media_policy: object) -> FetchPolicy:
@@ -185,6 +189,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
         if defaults.get(name):
             raise ConfigurationError(f"{name}= belongs to a call of create(), not to the factory. Pass it there.")
     check_context(defaults.get("context"))
+    check_tag_source(defaults.get("cache_tags"))
     check_strict(defaults.get("strict"))
     check_budget(defaults.get("token_budget"))
     check_media_policy(defaults.get("media_policy"))

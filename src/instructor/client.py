@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 from instructor.base_client import BaseClient
 from instructor.cache.flight import running_loop
-from instructor.engine.ask import open_raw
 from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
-from instructor.engine.question import answer
+from instructor.engine.question import answer, answer_raw
 from instructor.engine.reply import answer_with_reply
 from instructor.hooks import HookName
-from instructor.messages import Conversation, ResponseModel, Value
+from instructor.messages import Conversation, ResponseModel, Value, copy_values
 from instructor.methods import (
     call_keywords,
     typed_async_create,
+    typed_async_create_iterable,
+    typed_async_create_partial,
     typed_async_create_with_completion,
     typed_async_create_with_reply,
-    typed_async_stream,
     typed_create,
+    typed_create_iterable,
+    typed_create_partial,
     typed_create_with_completion,
     typed_create_with_reply,
-    typed_stream,
 )
 from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
 
@@ -99,8 +101,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             return found
         if keywords.get("stream"):
             if response_model is None:
-                return drive(open_raw(self._raw_stream_call(messages, keywords)), self._adapter)
-            return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
+                return drive(answer_raw(self._call(None, messages, _uncached(keywords))), self._adapter)
+            return self._stream(want_stream(response_model, partial(self._setting, keywords)), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
         return drive(answer(call), self._adapter)
@@ -167,7 +169,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         """
         return drive(answer_with_reply(self._call(response_model, messages, keywords)), self._adapter)
 
-    @typed_stream(call_keywords)
+    @typed_create_partial(call_keywords)
     def create_partial(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
@@ -200,9 +202,9 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> user
             User(name='Anna', age=25)
         """
-        return self._stream(want_partial(response_model), messages, keywords)
+        return self._stream(want_partial(response_model, partial(self._setting, keywords)), messages, keywords)
 
-    @typed_stream(call_keywords)
+    @typed_create_iterable(call_keywords)
     def create_iterable(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
@@ -230,7 +232,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         """
         if response_model.__class__ is list:  # the order of 1.x
             response_model, messages = messages, response_model
-        return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
+        return self._stream(want_items(response_model, partial(self._setting, keywords)), messages, keywords)
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Value]:
         return Stream(self._stream_call(wanted, messages, keywords), self._adapter)
@@ -287,8 +289,9 @@ class AsyncInstructor(BaseClient):
             return found if type(found) is not Pending else await _settle(found)
         if keywords.get("stream"):
             if response_model is None:
-                return await drive_async(open_raw(self._raw_stream_call(messages, keywords)), self._adapter)
-            return self._stream(want_stream(response_model, keywords.get("on_invalid")), messages, keywords)
+                call = await self._call_awaited(None, messages, _uncached(keywords))
+                return await drive_async(answer_raw(call), self._adapter)
+            return self._stream(want_stream(response_model, partial(self._setting, keywords)), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
@@ -342,33 +345,38 @@ class AsyncInstructor(BaseClient):
         call = await self._call_awaited(response_model, messages, keywords)
         return await drive_async(answer_with_reply(call), self._adapter)
 
-    @typed_async_stream(call_keywords)
+    @typed_async_create_partial(call_keywords)
     def create_partial(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
         """As `Instructor.create_partial`; ``async for`` takes the objects."""
-        return self._stream(want_partial(response_model), messages, keywords)
+        return self._stream(want_partial(response_model, partial(self._setting, keywords)), messages, keywords)
 
-    @typed_async_stream(call_keywords)
+    @typed_async_create_iterable(call_keywords)
     def create_iterable(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
         """As `Instructor.create_iterable`; ``async for`` takes the items."""
         if response_model.__class__ is list:  # the order of 1.x
             response_model, messages = messages, response_model
-        return self._stream(want_items(response_model, keywords.get("on_invalid")), messages, keywords)
+        return self._stream(want_items(response_model, partial(self._setting, keywords)), messages, keywords)
 
     def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Value]:
-        return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
+        if not keywords.get("autodetect_images"):
+            return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
+        kept = copy_values({"messages": messages, **keywords})  # the caller may change them before the first value
+        return AsyncStream(partial(self._stream_call, wanted, kept.pop("messages"), kept), self._adapter)
 
-    async def _call_awaited(self, *arguments: Any, **details: Any) -> Call[Value]:
+    async def _call_awaited(
+        self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Any], **details: Any
+    ) -> Call[Value]:
         """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
-        keywords: Mapping[str, object] = arguments[2]
         if not keywords.get("autodetect_images") or running_loop() is None:
-            return self._call(*arguments, **details)
+            return self._call(response_model, messages, keywords, **details)
         import asyncio
 
-        return await asyncio.to_thread(self._call, *arguments, **details)
+        kept = copy_values({"messages": messages})["messages"]  # another task may change them meanwhile
+        return await asyncio.to_thread(self._call, response_model, kept, keywords, **details)
 
     async def aclose(self) -> None:
         """Close the SDK's client of the running event loop, if this one made it. The store stays open.
@@ -390,6 +398,11 @@ class AsyncInstructor(BaseClient):
 # As in 1.x, where frameworks check a client with `isinstance(client, Instructor)`. A virtual subclass and not a real one,
 # because its `create` returns an awaitable: a type checker keeps the two apart.
 Instructor.register(AsyncInstructor)
+
+
+def _uncached(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call for the SDK's own stream, which no cache sees."""
+    return {**{name: value for name, value in keywords.items() if name != "stream"}, "cache": None}
 
 
 async def _settle(found: Pending) -> Value:

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Mapping
 from typing import cast
+from urllib.parse import unquote_plus
 
 MASK = "***"
 
@@ -64,17 +65,23 @@ def mask_error(error: Exception) -> None:
 
 
 def _find_sent(error: Exception) -> list[str]:
-    """Return the credentials in the headers that were sent, the longest first."""
-    headers: object = None
+    """Return the credentials in the headers and the URL that were sent, the longest first."""
+    request: object = None
     with contextlib.suppress(RuntimeError):  # by httpx, for an error or a response that has no request
         response: object = getattr(error, "response", None)
-        request: object = getattr(error, "request", None) or getattr(response, "request", None)
-        headers = getattr(request, "headers", None)
-    if not isinstance(headers, Mapping):
-        return []
-    sent = cast("Mapping[str, str]", headers)
+        request = getattr(error, "request", None) or getattr(response, "request", None)
+    headers: object = getattr(request, "headers", None)
+    sent: Mapping[str, str] = cast("Mapping[str, str]", headers) if isinstance(headers, Mapping) else {}
     values = [value.removeprefix("Bearer ") for name, value in sent.items() if _SECRET_HEADER.search(name)]
+    values += _find_in_url(str(getattr(request, "url", "")))
     return sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
+
+
+def _find_in_url(url: str) -> list[str]:
+    """Return the values of a URL's query, as they stand there and decoded. A gateway may take a key under any name."""
+    members = (member.partition("=") for member in url.partition("?")[2].partition("#")[0].split("&"))
+    values = [value for name, _, value in members if name.lower() not in _HARMLESS]
+    return [*values, *map(unquote_plus, values)]
 
 
 _SECRET_HEADER = re.compile(r"key|auth|token|secret|cookie", re.IGNORECASE)

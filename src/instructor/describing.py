@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -34,6 +35,20 @@ def describe_value(value: object) -> str:
         return f"the class {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def name_model(response_model: object) -> str:
+    """The name of a response model without its modules; empty for None.
+
+    Example:
+        >>> name_model(Path), name_model(list[Path]), name_model(None)
+        ('Path', 'list[Path]', '')
+    """
+    if response_model is None:
+        return ""
+    if isinstance(response_model, type) and not getattr(response_model, "__args__", None):
+        return response_model.__name__
+    return re.sub(r"[\w<>]+\.", "", str(response_model))
 
 
 def refuse(name: str, value: object, advice: str) -> ArgumentError:

@@ -97,9 +97,9 @@ def from_provider(
         cache_mode: How calls use the cache; see `instructor.cache_mode`. Default: what the environment variable
             ``INSTRUCTOR_CACHE_MODE`` names now, else ``"use"``.
         hooks: Handlers of events. Default: none.
-        **options: Keywords of the SDK's client (``timeout``, ``max_retries`` for its own retries of failed
-            requests, ``default_headers``, ``organization``, ``azure_endpoint``, ...) go there. Any other keyword,
-            such as ``temperature=0``, becomes a default for each call. Headers and query of an ``http_client`` belong
+        **options: Keywords of the SDK's client (``timeout``, a number as ``max_retries`` for its own retries of
+            failed requests, ``default_headers``, ``organization``, ``azure_endpoint``, ...) go there. Any other keyword,
+            such as ``temperature=0`` or ``max_retries=Retries(...)``, becomes a default for each call. Headers and query of an ``http_client`` belong
             to the cache key; what its hooks, transport or ``auth`` add is not seen.
 
     Returns:
@@ -117,12 +117,12 @@ def from_provider(
     vendor, model_name = _split_model(model)
     _check_address(vendor, base_url, api_key)
     known = SDKS[vendor.sdk].options
-    client_options = {name: value for name, value in options.items() if name in known}
+    client_options = {name: value for name, value in options.items() if name in known and not _is_policy(name, value)}
     check_options(vendor, client_options)
     adapter = SDKS[vendor.sdk].make_adapter(
         vendor, asynchronous=asynchronous, base_url=base_url, api_key=api_key, options=client_options
     )
-    keywords = {name: value for name, value in options.items() if name not in known} | {
+    keywords = {name: value for name, value in options.items() if name not in client_options} | {
         "cache": cache,
         "cache_ttl": cache_ttl,
         "cache_namespace": cache_namespace,
@@ -322,6 +322,11 @@ def assemble(
         defaults={name: value for name, value in keywords.items() if name not in _OURS},
         **{name: value for name, value in keywords.items() if name in _OURS},
     )
+
+
+def _is_policy(name: str, value: object) -> bool:
+    """Whether a keyword is `Retries` or a tenacity object, which say when a call is tried again: no SDK takes them."""
+    return name == "max_retries" and hasattr(value, "wait")
 
 
 def _split_model(model: object) -> tuple[Vendor, str]:

@@ -91,7 +91,7 @@ class CacheEvent(NamedTuple):
         tier: The class name of the very store that had the answer, for a hit.
         stale: Whether the answer that is served isn't fresh any more; see ``stale_while_revalidate`` and
             ``stale_if_error``.
-        reason: Why: for a miss (``"absent"``, ``"expired"``, ``"refused: ..."``, ``"damaged: ..."``,
+        reason: Why: for a miss (``"absent"``, ``"expired"``, ``"invalidated"``, ``"refused: ..."``, ``"damaged: ..."``,
             ``"store paused"``), a bypass, an error, and a stale hit in place of a failure.
     """
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 
 def resolve_names(
-    package: str, homes: Mapping[str, str], explain: Callable[[str], str | None] | None = None
+    package: str, homes: Mapping[str, str], missing: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Make the ``__getattr__`` and the ``__dir__`` of a package (PEP 562).
 
@@ -16,7 +17,7 @@ def resolve_names(
     ``TYPE_CHECKING`` for them, and call this function in its ``else``.
 
     `homes` has the full name of the module that defines each public name; for a module of the package, its own.
-    `explain` returns a message that says what to use instead of a name that isn't there, or None.
+    `missing` has a message for each name that isn't here any more: it says what to use instead.
 
     Example:
         >>> import instructor
@@ -27,7 +28,7 @@ def resolve_names(
 
     def resolve(name: str) -> object:
         if name not in homes:
-            message = (explain and explain(name)) or f"module {package!r} has no attribute {name!r}"
+            message = missing.get(name, f"module {package!r} has no attribute {name!r}")
             raise AttributeError(message, name=name, obj=sys.modules[package])
         module = importlib.import_module(homes[name])
         value = module if homes[name] == f"{package}.{name}" else getattr(module, name)

@@ -6,9 +6,12 @@ The keywords of a call stand here once, in `call_keywords`. The methods of both 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+
+from pydantic import BaseModel
 
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
@@ -24,8 +27,15 @@ if TYPE_CHECKING:
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
 
+    ItemsOf: TypeAlias = TypeForm[Iterable["T"]] | TypeForm[AsyncIterable["T"]]
+
 T = TypeVar("T")
 P = ParamSpec("P")
+On: TypeAlias = Literal[True]
+Whole = TypeVar(
+    "Whole", bound=BaseModel | Mapping[str, object] | str | bytes | tuple[object, ...] | AbstractSet[object]
+)
+"""What is streamed as one object, although it can be iterated over."""
 Later: TypeAlias = Coroutine[Any, Any, T]
 """What an asynchronous method returns: an awaitable of a T."""
 
@@ -40,6 +50,7 @@ def call_keywords(
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN,
     cache_ttl: Ttl = None,
     cache_namespace: str | None = None,
+    cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
     token_budget: int | None = None,
     max_seconds: float | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
@@ -53,6 +64,7 @@ def call_keywords(
     stale_while_revalidate: float | timedelta | None = None,
     stale_if_error: float | timedelta | None = None,
     refresh_early: float | bool | None = None,
+    validate_partial: bool | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -69,6 +81,8 @@ def call_keywords(
             that returns one. It belongs to the answer: a later call with a shorter one is still served an answer that
             was stored with a longer one. Default: the response model's attribute ``__cache_ttl__``, else the client's.
         cache_namespace: A partition for this call in place of the client's.
+        cache_tags: By what the answer can be invalidated, such as ``["doc:42"]``; or a function that makes that of the
+            answer. They belong to the answer, as ``cache_ttl`` does: see `BaseCache.invalidate`.
         token_budget: Tokens after which no further attempt is made.
         max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
@@ -88,6 +102,8 @@ def call_keywords(
         stale_if_error: Seconds, or a timedelta, for which such an answer is served if the provider fails.
         refresh_early: True, or a number: an answer that is still fresh is now and then replaced in the background, the
             sooner the longer it took and the larger the number is; 1.0 is the same as True.
+        validate_partial: Whether the fields of a partial object are validated as soon as they are complete, so that an
+            invalid one ends the stream early. Default: False, the answer is validated when it is whole.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """
@@ -99,8 +115,21 @@ class Create(Protocol[P]):
 
     `TypeForm` is for what isn't a class: ``A | B``, ``Optional[A]``, ``Literal[...]``, ``Annotated[...]``. Type checkers
     that don't know it, such as mypy before 1.20, take the last overload, as do values of no known type.
+
+    With ``stream=True`` the other keywords aren't checked, because a `ParamSpec` takes no keyword beside its own.
+    `create_partial` and `create_iterable` check them.
     """
 
+    @overload
+    def __call__(self, response_model: None = None, *args: object, stream: On, **kwargs: object) -> Any: ...
+    @overload
+    def __call__(
+        self, response_model: TypeForm[Whole], *args: object, stream: On, **kwargs: object
+    ) -> Stream[Whole]: ...
+    @overload
+    def __call__(self, response_model: ItemsOf[T], *args: object, stream: On, **kwargs: object) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: object, stream: On, **kwargs: object) -> Stream[T]: ...
     @overload
     def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
@@ -137,27 +166,47 @@ class CreateWithReply(Protocol[P]):
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Reply[Any]: ...
 
 
-class CreateStream(Protocol[P]):
-    """`Instructor.create_partial` and `Instructor.create_iterable`."""
+class CreatePartial(Protocol[P]):
+    """`Instructor.create_partial`."""
 
     @overload
     def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
     @overload
-    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]: ...
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]: ...
 
 
-class AsyncCreateStream(Protocol[P]):
-    """`AsyncInstructor.create_partial` and `AsyncInstructor.create_iterable`."""
+class CreateIterable(Protocol[P]):
+    """`Instructor.create_iterable`: of the type of an item, or of an iterable of it."""
 
     @overload
-    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    def __call__(self, response_model: TypeForm[Whole], *args: P.args, **kwargs: P.kwargs) -> Stream[Whole]: ...
     @overload
-    def __call__(self, response_model: Any = None, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Any]: ...
+    def __call__(self, response_model: ItemsOf[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Stream[T]: ...
+    @overload
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> Stream[Any]: ...
 
 
 class AsyncCreate(Protocol[P]):
     """`AsyncInstructor.create`."""
 
+    @overload
+    def __call__(self, response_model: None = None, *args: object, stream: On, **kwargs: object) -> Later[Any]: ...
+    @overload
+    def __call__(
+        self, response_model: TypeForm[Whole], *args: object, stream: On, **kwargs: object
+    ) -> Later[AsyncStream[Whole]]: ...
+    @overload
+    def __call__(
+        self, response_model: ItemsOf[T], *args: object, stream: On, **kwargs: object
+    ) -> Later[AsyncStream[T]]: ...
+    @overload
+    def __call__(
+        self, response_model: TypeForm[T], *args: object, stream: On, **kwargs: object
+    ) -> Later[AsyncStream[T]]: ...
     @overload
     def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Later[Any]: ...
     @overload
@@ -194,6 +243,30 @@ class AsyncCreateWithReply(Protocol[P]):
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Later[Reply[Any]]: ...
 
 
+class AsyncCreatePartial(Protocol[P]):
+    """`AsyncInstructor.create_partial`."""
+
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Any]: ...
+
+
+class AsyncCreateIterable(Protocol[P]):
+    """`AsyncInstructor.create_iterable`."""
+
+    @overload
+    def __call__(self, response_model: TypeForm[Whole], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Whole]: ...
+    @overload
+    def __call__(self, response_model: ItemsOf[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncStream[T]: ...
+    @overload
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[Any]: ...
+
+
 def typed_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Create[P]]:
     """Give a method the signature of `Create` with these keywords."""
     return _signed(keywords)
@@ -206,13 +279,23 @@ def typed_create_with_completion(
     return _signed(keywords)
 
 
-def typed_stream(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateStream[P]]:
-    """Give a method the signature of `CreateStream` with these keywords."""
+def typed_create_partial(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreatePartial[P]]:
+    """Give a method the signature of `CreatePartial` with these keywords."""
     return _signed(keywords)
 
 
-def typed_async_stream(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreateStream[P]]:
-    """Give a method the signature of `AsyncCreateStream` with these keywords."""
+def typed_create_iterable(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateIterable[P]]:
+    """Give a method the signature of `CreateIterable` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_create_partial(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreatePartial[P]]:
+    """Give a method the signature of `AsyncCreatePartial` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_create_iterable(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreateIterable[P]]:
+    """Give a method the signature of `AsyncCreateIterable` with these keywords."""
     return _signed(keywords)
 
 

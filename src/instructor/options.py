@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
@@ -45,6 +45,7 @@ class Options:
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN
     cache_ttl: Ttl = None
     cache_namespace: str | None = None
+    cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None
     token_budget: int | None = None
     max_seconds: float | None = None
     on_invalid: Literal["raise", "skip", "collect"] | None = None
@@ -58,6 +59,7 @@ class Options:
     stale_while_revalidate: float | timedelta | None = None
     stale_if_error: float | timedelta | None = None
     refresh_early: float | bool | None = None
+    validate_partial: bool | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))
@@ -74,10 +76,10 @@ def split_options(keywords: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]
 
 _KEYWORDS = OPTION_NAMES | {
     *("api_key", "async_client", "base_url", "max_tokens", "messages", "mode", "model", "response_model"),
-    *("temperature", "timeout", "tool_choice", "tools", "top_p"),
+    *("stream", "temperature", "timeout", "tool_choice", "tools", "top_p"),
 }
 """The keywords that users most often mean: ours, and the commonest of the providers'."""
-_OURS = OPTION_NAMES | {"messages", "response_model"}
+_OURS = OPTION_NAMES | {"messages", "response_model", "stream"}
 _ALIKE = 0.88
 """How alike a name is that can only be a misspelling: Google's ``content`` is 0.86 like ``context``."""
 _OTHER_NAMES = {
@@ -86,6 +88,7 @@ _OTHER_NAMES = {
     "total_timeout": "max_seconds",
     "namespace": "cache_namespace",
     "prompt": "messages",
+    "tags": "cache_tags",
     "retries": "max_retries",
     "ttl": "cache_ttl",
     "validation_context": "context",

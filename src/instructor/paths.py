@@ -67,7 +67,7 @@ class Paths:
             find = only_fresh(tier.find_now, freshness)
         if find_later is not None:
             find = partial(Reading, find_later if freshness is PLAIN else only_fresh_later(find_later, freshness))
-        return Place(find, tier.hits, path.name, name_of_tier(tier))
+        return Place(find, tier.hits, path.name, name_of_tier(tier), path.check)
 
     def _add(self, store: BaseCache, name: Name) -> CachePath:
         """Make the path of a store. It holds the store, so that its address stays its own."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from instructor import checks as check
+from instructor.cache.listing import TagSource, check_tag_source
 from instructor.cache_modes import CacheMode, active, mode_of_block, mode_of_environment, read_mode
 from instructor.engine.call import Policy
 from instructor.engine.freshness import PLAIN, Freshness
@@ -25,6 +26,7 @@ class CacheUse(NamedTuple):
     salt: str | None
     samples: int
     freshness: Freshness
+    tags: TagSource | None
 
     @property
     def looks_first(self) -> bool:
@@ -41,6 +43,7 @@ def use_of_client(settings: Options, cache_ttl: object, cache_namespace: object)
         check.check_salt(settings.cache_salt),
         check.check_samples(settings.samples),
         check.check_freshness(settings, PLAIN),
+        check_tag_source(settings.cache_tags),
     )
 
 
@@ -57,6 +60,7 @@ def use_of_call(options: Options, client: CacheUse, response_model: object) -> C
         client.salt if options.cache_salt is None else check.check_salt(options.cache_salt),
         client.samples if options.samples is None else check.check_samples(options.samples),
         check.check_freshness(options, client.freshness),
+        client.tags if options.cache_tags is None else check_tag_source(options.cache_tags),
     )
 
 
@@ -76,7 +80,8 @@ def make_policy(
     ttl = use.ttl
     if not callable(ttl):
         ttl = path.lifetime(ttl)
-    return Policy(ttl, patience, (*owner, *limits, private), mode=use.mode, freshness=use.freshness)
+    source = (*owner, *limits, private)
+    return Policy(ttl, patience, source, namespace=use.namespace, tags=use.tags, mode=use.mode, freshness=use.freshness)
 
 
 def secrets_of(arguments: Mapping[str, object], defaults: Mapping[str, object]) -> tuple[object, ...]:

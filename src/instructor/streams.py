@@ -5,17 +5,20 @@ from __future__ import annotations
 import collections.abc
 import typing
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
+from instructor.checks import check_flag
 from instructor.engine.call import Call
 from instructor.engine.drive import Sender
 from instructor.engine.drive_stream import drive_stream, drive_stream_async
 from instructor.engine.question import stream_answer
 from instructor.engine.showing import Calls, InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Completion, ResponseModel, Value
+from instructor.messages import Completion, Part, ResponseModel, Value
 from instructor.streaming.partial import shape_of, whole_of
+from instructor.streaming.shapes import Object
 from instructor.usage import Usage
 
 if typing.TYPE_CHECKING:
@@ -28,6 +31,9 @@ class _Opened:
     """What both streams know of their answer once they are over."""
 
     _outcome: Outcome
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} is_cached={self.is_cached} usage={self.usage}>"
 
     @property
     def completion(self) -> Completion:
@@ -101,9 +107,23 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
     Awaiting it returns itself, because methods of 1.x that return a stream are awaited at times.
     """
 
-    def __init__(self, call: Call[Value], sender: Sender) -> None:
+    def __init__(self, call: Call[Value] | Callable[[], Call[Value]], sender: Sender) -> None:
+        self._outcome = Outcome()
+        self._values: AsyncGenerator[T, None] = (
+            self._drive(call, sender) if callable(call) else self._begin(call, sender)
+        )
+
+    def _begin(self, call: Call[Value], sender: Sender) -> AsyncGenerator[T, None]:
         self._outcome = outcome_of(call)
-        self._values: AsyncGenerator[T, None] = drive_stream_async(stream_answer(call), sender)
+        return drive_stream_async(stream_answer(call), sender)
+
+    async def _drive(self, make: Callable[[], Call[Value]], sender: Sender) -> AsyncGenerator[T, None]:
+        """Make the call in a thread, because it waits for a disk, and begin it."""
+        import asyncio
+
+        async with aclosing(self._begin(await asyncio.to_thread(make), sender)) as values:
+            async for value in values:
+                yield value
 
     async def asend(self, value: None, /) -> T:
         """Return the next value, as any asynchronous generator."""
@@ -148,51 +168,63 @@ class Wanted(NamedTuple):
     show: Callable[[ResponseType | None, bool, Mapping[str, Any] | None], Showing]
 
 
-def want_partial(response_model: ResponseModel) -> Wanted:
+Setting = Callable[[str], object]
+"""Finds what a keyword of ours is set to, in the call or else in its client."""
+
+
+def want_partial(response_model: ResponseModel, setting: Setting) -> Wanted:
     """Read what `create_partial` was asked for: a type, or ``Partial[...]`` of it."""
-    from instructor.engine.response_type import ParallelType, WrappedType, make_response_type
+    from instructor.engine.early import make_judge
+    from instructor.engine.response_type import ParallelType, WrappedType
 
     model = whole_of(response_model)
     if model is None:
         raise ConfigurationError("create_partial needs a response_model. Pass the class of the answer.")
-    is_wrapped = isinstance(make_response_type(model), WrappedType)
+    validates = check_flag("validate_partial", setting("validate_partial"))
 
     def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
-        del strict, context  # partial objects are not validated
         if isinstance(whole, ParallelType):
             raise ConfigurationError("In Mode.PARALLEL_TOOLS calls are shown whole. Use create_iterable.")
-        return Partials(shape_of(model), is_wrapped=is_wrapped)
+        is_wrapped = isinstance(whole, WrappedType)
+        shape, judge = shape_of(model), None
+        if validates and whole is not None and isinstance(shape, Object) and not is_wrapped:
+            judge = make_judge(model, shape, lambda text: whole.parse((Part("", text),), strict, context))
+        return Partials(shape, is_wrapped=is_wrapped, judge=judge)
 
     return Wanted(model, show)
 
 
-def want_items(response_model: ResponseModel, on_invalid: object) -> Wanted:
+def want_items(response_model: ResponseModel, setting: Setting) -> Wanted:
     """Read what `create_iterable` was asked for: the type of an item, or ``Iterable[...]`` of it."""
-    from instructor.engine.response_type import ParallelType, item_validator
+    from instructor.engine.response_type import ParallelType, WrappedType
 
     item = item_of(response_model) or response_model
     if item is None:
         raise ConfigurationError("create_iterable needs a response_model. Pass the class of one item.")
-    validate = item_validator(item)
 
-    def show(calls: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
-        choice = cast("OnInvalid", on_invalid or "raise")
-        if isinstance(calls, ParallelType):
-            return Calls(lambda part: calls.parse_call(part, strict, context)[0], choice)
+    def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
+        choice = cast("OnInvalid", setting("on_invalid") or "raise")
+        if isinstance(whole, ParallelType):
+            return Calls(lambda part: whole.parse_call(part, strict, context)[0], choice)
+        assert isinstance(whole, WrappedType), "the type of a list"
+        validate = whole.item_validator
         return Items(lambda part: validate(part.text, strict, context), choice)
 
-    whole: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
-    return Wanted(whole, show)
+    items: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
+    return Wanted(items, show)
 
 
-def want_stream(response_model: ResponseModel, on_invalid: object) -> Wanted:
+def want_stream(response_model: ResponseModel, setting: Setting) -> Wanted:
     """Read what ``create(stream=True)`` was asked for: items for a list or an iterable, else partial objects."""
-    return want_partial(response_model) if item_of(response_model) is None else want_items(response_model, on_invalid)
+    return (want_partial if item_of(response_model) is None else want_items)(response_model, setting)
 
 
 def item_of(response_model: ResponseModel) -> ResponseModel:
-    """The type of an item of ``Iterable[...]`` or ``list[...]``; None for any other type."""
+    """The type of an item of ``Iterable[...]``, ``Sequence[...]`` or ``list[...]``; None for any other type."""
     origin: Any = typing.get_origin(response_model)
-    if origin not in (collections.abc.Iterable, collections.abc.AsyncIterable, list):
+    if origin not in _LISTS:
         return None
     return next(iter(typing.get_args(response_model)), None)
+
+
+_LISTS = (collections.abc.Iterable, collections.abc.AsyncIterable, collections.abc.Sequence, list)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from instructor.tables import as_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,13 @@ class Usage:
     def completion_tokens(self) -> int:
         """`output_tokens` under OpenAI's name."""
         return self.output_tokens
+
+    def __rich_repr__(self) -> Iterator[tuple[str, int]]:
+        for name in (*self.__dataclass_fields__, "total_tokens"):
+            yield name, getattr(self, name)
+
+    def _repr_html_(self) -> str:
+        return as_table(self.__rich_repr__())
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from typing_extensions import is_typeddict as is_typed_dict
 
+from instructor.dsl.schema import classproperty
 from instructor.dsl.simple_type import is_simple_type
 from instructor.providers.callables import is_async
 from instructor.providers.table import recognise_vendor
@@ -25,27 +25,6 @@ __all__ = [
     "is_simple_type",
     "is_typed_dict",
 ]
-
-T = TypeVar("T")
-
-
-class classproperty(Generic[T]):  # noqa: N801 - it stands where ``property`` does
-    """A property of a class.
-
-    Example:
-        >>> class User:
-        ...     @classproperty
-        ...     def title(cls):
-        ...         return cls.__name__.lower()
-        >>> User.title
-        'user'
-    """
-
-    def __init__(self, method: Callable[[Any], T]) -> None:
-        self._method = method
-
-    def __get__(self, instance: object, owner: type) -> T:
-        return self._method(owner)
 
 
 def disable_pydantic_error_url() -> None:

@@ -9,12 +9,12 @@ import threading
 
 from instructor.cache import AutoCache
 from instructor.cache.counters import Counters
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, Origin
 from instructor.cache.handle import handle_of
 from instructor.cache.hits import HitLog
 from instructor.cache.store import CacheStats
 
-ENTRY = Entry("key", (), b"", "openai", "gpt-4.1", 1.0)
+ENTRY = Entry("key", (), b"", Origin("openai", "gpt-4.1"), 1.0)
 
 
 def test_counters_add_up_over_threads() -> None:
@@ -59,7 +59,7 @@ def test_a_copy_counts_for_itself() -> None:
 
 
 def test_a_noted_hit_does_not_keep_its_entry_alive() -> None:
-    hits, entry = HitLog(), Entry("key", (), b"", "openai", "m", 1.0)
+    hits, entry = HitLog(), Entry("key", (), b"", Origin("openai", "m"), 1.0)
     references = sys.getrefcount(entry)
     hits.hit(entry)
     assert sys.getrefcount(entry) == references

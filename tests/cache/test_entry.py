@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructor.cache.entry import FORMAT, Entry, decode_entry, encode_entry, pack_completion
+from instructor.cache.entry import (
+    FORMAT,
+    Entry,
+    Generations,
+    Origin,
+    Tagged,
+    decode_entry,
+    encode_entry,
+    pack_completion,
+)
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage
@@ -21,15 +30,18 @@ ENTRIES = st.builds(
     key=st.text("0123456789abcdef", min_size=64, max_size=64),
     parts=st.lists(st.builds(Part, TEXT, TEXT), max_size=4).map(tuple),
     completion_data=TEXT.map(pack_completion),
-    provider=TEXT,
-    model=TEXT,
+    origin=st.builds(Origin, *[TEXT] * 5),
     created=st.floats(0, 1e10),
     expires=st.none() | st.floats(0, 1e10),
     seconds=st.floats(0, 1e4),
     usage=st.builds(Usage, *[st.integers(0, 10**9)] * 4),
     attempts=st.integers(1, 99),
+    tagged=st.none()
+    | st.builds(
+        Tagged, st.lists(st.text("aé:/ 7", min_size=1), min_size=1, max_size=3).map(tuple), st.integers(0, 2**62)
+    ),
 )
-ENTRY = Entry("a" * 64, (Part("User", '{"name": "Zoë"}'),), pack_completion('{"id": "é"}'), "p", "m", 1.0)
+ENTRY = Entry("a" * 64, (Part("User", '{"name": "Zoë"}'),), pack_completion('{"id": "é"}'), Origin("p", "m"), 1.0)
 
 
 def read_all(data: Any, key: str) -> tuple[Entry, str]:
@@ -105,9 +117,27 @@ def test_an_entry_of_another_format_is_refused() -> None:
 
 
 def test_an_entry_of_the_format_before_is_refused() -> None:
-    body = b'{"instructor":2,"key":"' + b"a" * 64 + b'","answer":"{}","provider":"p","model":"m"}\n{"id":"c"}'
+    body = b'[4,"' + b"a" * 64 + b'","p","m",1.0,null,0.0,0,0,0,0,1,"",0,"",2]\n{}'
     with pytest.raises(CacheEntryError, match="format"):
         decode_entry(b"%08x %b" % (crc32(body), body), ENTRY.key)
+
+
+def test_entries_of_one_origin_share_it() -> None:
+    """An entry knows more than it did, and takes no more memory."""
+    origin = Origin("openai", "gpt", "gpt-2026", "tenant", "User")
+    one, other = (decode_entry(encode_entry(ENTRY._replace(origin=origin)), ENTRY.key) for _ in range(2))
+    assert one.origin is other.origin
+    assert len(Entry._fields) == 11
+
+
+@pytest.mark.parametrize(
+    ("generation", "of_tags", "is_covered"),
+    [(5, (5, 0), True), (5, (6,), False), (3, (), False), (8, (), False), (7, (0, 7), True)],
+)
+def test_an_answer_is_stale_once_a_tag_of_it_was_invalidated_or_the_numbers_are_lost(
+    generation: int, of_tags: tuple[int, ...], is_covered: bool
+) -> None:
+    assert Generations(4, 7, of_tags).cover(generation) is is_covered
 
 
 SEVERAL = ENTRY._replace(parts=(Part("User", "{}"), Part("City", '{"name": "Ulm"}'), Part("", "")))
@@ -150,7 +180,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
-@pytest.mark.parametrize("place", range(15))
+@pytest.mark.parametrize("place", range(20))
 def test_a_member_of_the_wrong_type_is_refused(place: int, wrong: Any) -> None:
     """Whatever is let through has the type that everybody after this relies on."""
     try:
@@ -159,12 +189,12 @@ def test_a_member_of_the_wrong_type_is_refused(place: int, wrong: Any) -> None:
         return
     assert type(entry.created) is type(entry.seconds) is float
     assert type(entry.expires) in {float, type(None)}
-    assert type(entry.provider) is type(entry.model) is str
+    assert all(type(member) is str for member in entry.origin)
     counts = (entry.usage.input_tokens, entry.usage.output_tokens, entry.usage.cached_tokens, entry.attempts)
     assert {type(count) for count in counts} == {int}
 
 
-@pytest.mark.parametrize("place", range(15))
+@pytest.mark.parametrize("place", range(20))
 def test_a_missing_member_is_refused(place: int) -> None:
     with pytest.raises(CacheEntryError):
         decode_entry(rewrite(lambda head: head.pop(place)), ENTRY.key)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from instructor.cache import AutoCache, memory
-from instructor.cache.entry import Entry, encode_entry, pack_completion
+from instructor.cache.entry import Entry, Origin, encode_entry, pack_completion
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 
@@ -19,7 +19,7 @@ CHILDREN = Path(__file__).parent / "children"
 
 
 def entry(key: str) -> Entry:
-    return Entry(key, (Part("", '{"name": "é"}'),), pack_completion('{"id": 1}'), "openai", "gpt", 1.0)
+    return Entry(key, (Part("", '{"name": "é"}'),), pack_completion('{"id": 1}'), Origin("openai", "gpt"), 1.0)
 
 
 def test_the_least_recently_used_entry_goes_first() -> None:

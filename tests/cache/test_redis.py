@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import re
 import socketserver
 import subprocess
 import sys
@@ -18,11 +19,15 @@ import pytest
 import redis
 import redis.asyncio
 import redis.cluster
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from instructor import from_provider
 from instructor.cache import RedisCache
+from instructor.cache.entry import Entry, Origin, Tagged, encode_entry, pack_completion
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
+from instructor.messages import Part
 from servers import Valkey, free_port, start_group, stop_group
 
 
@@ -277,6 +282,51 @@ def test_clear_removes_this_prefix_only_whatever_letters_it_has(valkey: Valkey) 
     other.close()
 
 
+def tagged(cache: RedisCache, *tags: str) -> Tagged:
+    return Tagged(tags, cache.generations(()).latest)
+
+
+def make_tagged(cache: RedisCache, key: str, *tags: str) -> str:
+    parts = (Part("", "é" * 2000),)
+    return encode_entry(Entry(key, parts, pack_completion("{}"), Origin("p", "m"), 1.0, tagged=tagged(cache, *tags)))
+
+
+def test_a_tag_is_invalidated_by_one_command_however_many_entries_have_it(cache: RedisCache, valkey: Valkey) -> None:
+    for number in range(300):
+        cache.set(str(number), make_tagged(cache, str(number), "a", f"b:{number}"))
+    before = count_commands(valkey)
+    assert cache.invalidate(tag="a") == 300
+    assert count_commands(valkey) - before == 1
+    assert cache.invalidate(tag="a") == 0
+    assert cache.invalidate(tag="a", erase=True) == 300
+    assert cache.invalidate(tag="b:7") == 1
+    assert cache.clear() == 0
+    assert valkey.command("DBSIZE") == b":0\r\n"
+
+
+def count_commands(valkey: Valkey) -> int:
+    """Calls of clients: those of a script are its own affair, and this look is one."""
+    stats = valkey.command("INFO", "commandstats").decode()
+    calls = dict(re.findall(r"cmdstat_(\S+):calls=(\d+)", stats))
+    inner = ("hlen", "hincrby", "hset", "hget", "hdel", "info")
+    return sum(int(number) for name, number in calls.items() if name not in inner)
+
+
+async def test_an_asynchronous_client_alone_lists_removes_and_invalidates(valkey: Valkey) -> None:
+    client = redis.asyncio.Redis(port=valkey.port, decode_responses=True)
+    cache, plain = RedisCache(async_client=client), RedisCache(port=valkey.port)
+    for key in ("one", "two", "three"):
+        await cache.set_async(key, make_tagged(plain, key, "a", key))
+    assert [each.key async for batch in cache.list_entries_async() for each in batch if "two" in each.tags] == ["two"]
+    assert await cache.invalidate_async(tag="a") == 3
+    assert (await handle_of(cache).generations_async(["a"])).latest == plain.generations(["a"]).of_tags[0]
+    assert await cache.invalidate_async(tag="one", erase=True) == 1
+    assert await cache.delete_async("two")
+    assert await cache.clear_async() == 1
+    plain.close()
+    await client.aclose()
+
+
 def test_a_url_and_its_options_are_used(valkey: Valkey) -> None:
     cache = RedisCache(url=f"redis://localhost:{valkey.port}/3", decode_responses=True)
     cache.set("key", "text")
@@ -346,7 +396,7 @@ def test_no_password_is_shown() -> None:
     for cache in (
         RedisCache(url="redis://user:secret@localhost:1/0"),
         RedisCache(password="secret", port=1),
-        RedisCache(client=redis.Redis(password="secret", port=1)),
+        RedisCache(client=redis.Redis(password="secret", port=1, retry=Retry(NoBackoff(), 0))),
     ):
         with pytest.raises(CacheError) as failed:
             handle_of(cache).read("key")
@@ -409,7 +459,13 @@ def test_a_cluster_is_used_through_its_own_client() -> None:
                 cache.set(str(number), "text", ttl=60)
             assert cache.get("7") == b"text"
             assert cache.delete("7")
-            cache.clear()
+            entry = Entry("tagged", (), pack_completion("{}"), Origin("p", "m"), 1.0, tagged=tagged(cache, "a"))
+            cache.set("tagged", encode_entry(entry))
+            assert len([each for batch in cache.list_entries() for each in batch]) == 50
+            assert cache.invalidate(tag="a") == 1
+            assert not cache.generations(["a"]).cover(entry.tagged.generation if entry.tagged else 0)
+            assert cache.invalidate(model="m") == 1
+            assert cache.clear() == 49
             assert cache.get("8") is None
             client.close()
         finally:

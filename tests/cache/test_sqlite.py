@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from instructor.cache import DiskCache, sqlite, sqlite_layout
+from instructor.cache import DiskCache, sqlite, sqlite_layout, sqlite_rows
 from instructor.cache.handle import handle_of
 from instructor.exceptions import CacheError, ConfigurationError
 
@@ -140,7 +140,7 @@ def test_a_long_value_that_another_connection_deletes_meanwhile_is_not_there(
     cache: DiskCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.set("key", "x" * 100_000)
-    read = sqlite._fetch_large
+    read = sqlite_rows.fetch_large
 
     def delete_first(*arguments: Any) -> Any:
         with sqlite3.connect(cache.path) as other:
@@ -148,7 +148,7 @@ def test_a_long_value_that_another_connection_deletes_meanwhile_is_not_there(
         other.close()
         return read(*arguments)
 
-    monkeypatch.setattr(sqlite, "_fetch_large", delete_first)
+    monkeypatch.setattr(sqlite_rows, "fetch_large", delete_first)
     assert cache.get("key") is None
     assert cache._local.connection
     assert not cache._local.connection.raw.in_transaction
@@ -310,7 +310,7 @@ def test_before_entries_of_this_day_are_removed_a_warning_says_what_to_set(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with DiskCache(tmp_path, size_limit=1 << 19) as cache:
-        for number in range(100):
+        for number in range(90):
             cache.set(f"old {number}", "x" * 1000)
         clock.now += 2 * sqlite.DAY
         for number in range(70):
@@ -322,6 +322,20 @@ def test_before_entries_of_this_day_are_removed_a_warning_says_what_to_set(
     [record] = caplog.records
     assert "paid again" in record.getMessage()
     assert "size_limit=" in record.getMessage()
+
+
+def test_entries_are_listed_in_batches(cache: DiskCache, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_rows, "BATCH", 10)
+    for number in range(25):
+        cache.set(f"key {number}", "text", ttl=10 if number == 7 else None)
+    clock.now += 10
+    batches = list(cache.list_entries())
+    assert max(map(len, batches)) == 10
+    assert [each.key for batch in batches for each in batch] == [f"key {number}" for number in range(25) if number != 7]
+    assert cache.delete_many([f"key {number}" for number in range(1, 25)]) == 24, (
+        "an expired one is there until it is removed"
+    )
+    assert cache.clear() == 1
 
 
 def test_without_a_limit_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
 from instructor.cache import threads
+from instructor.cache.deadline import Watch
 from instructor.cache.loop_thread import LoopThread
 from instructor.cache.threads import Workers
 from instructor.exceptions import CacheNotTriedError
@@ -72,6 +75,56 @@ def test_a_store_that_hangs_is_late_in_a_process_that_is_responsive(monkeypatch:
 def test_a_store_that_hangs_is_given_up_in_a_busy_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TimeoutError):
         wait(SlowInterpreter(late=5.0, looks=1000), monkeypatch, 2.0)
+
+
+def run_in_a_watched_loop(late: float, rounds: int) -> int:
+    """Count the beats that a job of 2 s survives in a loop whose beats come so late, having been queued for 1.75 s."""
+    loop: Any = SteppedLoop()
+    watch = Watch(loop)
+    job: threads.Job[None] = threads.Job(lambda: None, lambda: None, watch.now)
+    future: Any = SteppedFuture()
+    watch.add(job, 2.0, partial(threads._expire, job, future, 2.0))
+    for _ in range(7):
+        loop.beat_once()
+    job.began = job.clock()
+    for number in range(rounds):
+        if future.error:
+            return number
+        loop.beat_once(late)
+    return rounds
+
+
+class SteppedFuture:
+    """What a task awaits; it notes the error that ends the wait."""
+
+    error: Exception | None = None
+
+    def done(self) -> bool:
+        return self.error is not None
+
+    def set_exception(self, error: Exception) -> None:
+        self.error = error
+
+
+class SteppedLoop:
+    """The clock and the timer of an event loop, moved by hand."""
+
+    now = 100.0
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, due: float, beat: Callable[[], None]) -> None:
+        self.due, self.beat = due, beat
+
+    def beat_once(self, late: float = 0.0) -> None:
+        self.now = self.due + late
+        self.beat()
+
+
+def test_an_operation_in_a_thread_is_not_late_because_the_loop_of_its_task_is_busy() -> None:
+    assert run_in_a_watched_loop(late=5.0, rounds=20) == 20, "a hundred seconds, in which the loop did nothing else"
+    assert run_in_a_watched_loop(late=0.0, rounds=20) == 8, "2 s in a loop that is responsive"
 
 
 async def test_a_result_that_is_there_is_not_late_because_the_loop_was_busy() -> None:

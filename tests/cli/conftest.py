@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from forks import Forked, Template
 from replies import ReplyServer
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -50,10 +50,12 @@ class CommandLine:
     """Starts ``python -m instructor`` in `folder`.
 
     Attributes:
+        template: Starts the processes.
         folder: The current directory; ``shapes.py`` with a few response models is in it.
         environment: Its environment, without any provider's key.
     """
 
+    template: Template
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -62,28 +64,13 @@ class CommandLine:
         needed = ["--response-model", shape, "--model", model, "--cache", "kept", "--out", "out.jsonl"]
         return ["extract", source, *needed, *options]
 
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str, **options: Any) -> Forked:
         """Start the command, and do not wait for it."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "instructor", *words],
-            cwd=self.folder,
-            env=self.environment,
-            text=True,
-            encoding="utf-8",
-            stdout=options.pop("stdout", subprocess.PIPE),
-            stderr=subprocess.PIPE,
-            stdin=options.pop("stdin", subprocess.DEVNULL),
-            **options,
-        )
+        return self.template.start("-m", "instructor", *words, cwd=self.folder, env=self.environment, **options)
 
     def run(self, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, with `given` as its standard input."""
-        process = self.start(*words, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE)
-        try:
-            out, err = process.communicate(given, timeout=60)
-        finally:
-            process.kill()
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+        return self.template.run("-m", "instructor", *words, text=given, cwd=self.folder, env=self.environment)
 
     def write(self, name: str, text: str | bytes) -> str:
         """Write a file in the folder; return its name."""
@@ -100,12 +87,12 @@ class CommandLine:
 
 
 @pytest.fixture
-def command_line(tmp_path: Path) -> CommandLine:
+def command_line(tmp_path: Path, template: Template) -> CommandLine:
     """The command line in a new directory."""
     (tmp_path / "shapes.py").write_text(MODELS)
     kept = {name: value for name, value in os.environ.items() if not name.endswith(("_KEY", "_TOKEN", "_BASE_URL"))}
     more = {"PYTHONPATH": str(SOURCE), "COLUMNS": "100", "PYTHONUTF8": "1", "NO_PROXY": "127.0.0.1,localhost"}
-    return CommandLine(tmp_path, kept | more)
+    return CommandLine(template, tmp_path, kept | more)
 
 
 @pytest.fixture

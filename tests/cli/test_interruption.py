@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import CommandLine
+from forks import Forked
 from instructor.cli.command import write_answer
 from instructor.cli.extract import Job, Run, note_answer
 from instructor.cli.output import Output
@@ -61,7 +62,7 @@ def words(command_line: CommandLine, server: StallingServer) -> list[str]:
 
 
 @pytest.fixture
-def stalled(command_line: CommandLine, server: StallingServer, words: list[str]) -> Iterator[subprocess.Popen[str]]:
+def stalled(command_line: CommandLine, server: StallingServer, words: list[str]) -> Iterator[Forked]:
     """A run that has had `ANSWERED` answers and waits for the next."""
     process = command_line.start(*words)
     server.wait_for(ANSWERED + 1)
@@ -82,7 +83,7 @@ def run_again(command_line: CommandLine, server: StallingServer, words: list[str
 
 
 def test_after_a_kill_only_the_rest_is_asked(
-    command_line: CommandLine, server: StallingServer, words: list[str], stalled: subprocess.Popen[str]
+    command_line: CommandLine, server: StallingServer, words: list[str], stalled: Forked
 ):
     stalled.kill()
     stalled.wait()
@@ -94,7 +95,7 @@ def test_the_first_signal_waits_for_the_answer_under_way(
     command_line: CommandLine,
     server: StallingServer,
     words: list[str],
-    stalled: subprocess.Popen[str],
+    stalled: Forked,
     number: signal.Signals,
     status: int,
 ):
@@ -114,7 +115,7 @@ def test_repeated_signals_lose_no_answer_that_is_under_way(
     command_line: CommandLine,
     server: StallingServer,
     words: list[str],
-    stalled: subprocess.Popen[str],
+    stalled: Forked,
     number: signal.Signals,
 ):
     for _ in range(10):
@@ -256,7 +257,7 @@ def test_ctrl_c_ends_a_run_that_waits_for_its_input(command_line: CommandLine):
     assert "Traceback" not in stderr
 
 
-def wait_until_shown(process: subprocess.Popen[str], word: str) -> None:
+def wait_until_shown(process: Forked, word: str) -> None:
     assert process.stderr is not None
     assert any(word in line for line in iter(process.stderr.readline, ""))
 

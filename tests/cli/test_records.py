@@ -101,7 +101,7 @@ def test_the_format_follows_from_the_content_where_the_name_does_not_say(tmp_pat
     assert read(tmp_path, "input", content)[0].data == data
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(st.text(), st.text(min_size=1)), max_size=8))
 def test_whatever_a_csv_writer_writes_is_read_back(tmp_path: Path, rows: list[tuple[str, str]]):
     rows = [tuple(cell.encode("utf-8", "ignore").decode() or "x" for cell in row) for row in rows]
@@ -114,7 +114,7 @@ def test_whatever_a_csv_writer_writes_is_read_back(tmp_path: Path, rows: list[tu
         assert row[0][:1] in lines[record.line - 1] or row[0][:1] in '\r\n"'
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.one_of(st.text(), st.dictionaries(st.text(), st.integers(-9, 9))), max_size=8))
 def test_whatever_json_writes_is_read_back(tmp_path: Path, values: list[object]):
     records = read(tmp_path, "in.jsonl", "".join(json.dumps(value, ensure_ascii=True) + "\n" for value in values))

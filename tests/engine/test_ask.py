@@ -87,3 +87,10 @@ def test_an_error_without_its_request_is_raised_as_it_is() -> None:
     error = httpx2.ConnectError("not reached")
     mask_error(error)
     assert error.args == ("not reached",)
+
+
+def test_a_key_in_the_query_of_a_url_is_masked_and_a_version_is_not() -> None:
+    request = httpx2.Request("POST", "https://h.example/v1?api-version=2024-10-21&pat=secret%2Bvalue")
+    error = httpx2.ConnectError(f"{request.url} does not take secret+value", request=request)
+    mask_error(error)
+    assert error.args == ("https://h.example/v1?api-version=2024-10-21&pat=*** does not take ***",)

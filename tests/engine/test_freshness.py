@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from instructor.cache import AutoCache, instructor_cache
-from instructor.cache.entry import Entry, decode_entry, encode_entry, pack_completion
+from instructor.cache.entry import Entry, Origin, decode_entry, encode_entry, pack_completion
 from instructor.cache.flight import Landed
 from instructor.cache.refreshes import MOST, PAUSE, Refreshes
 from instructor.cache_modes import MODES
@@ -36,7 +36,7 @@ from instructor.messages import Part
 from steps import KEY, HandHandle, Steps, completion, every_hook, lease, make_call, make_path, offered
 from worlds import MESSAGES, Shelf, User, World, both
 
-ENTRY = Entry(KEY, (Part("", '{"name": "old"}'),), pack_completion("{}"), "scripted", "m", 900.0, 990.0, 2.0)
+ENTRY = Entry(KEY, (Part("", '{"name": "old"}'),), pack_completion("{}"), Origin("scripted", "m"), 900.0, 990.0, 2.0)
 """At 1000, the time of all flows here, it is stale for 10 seconds."""
 
 FRESH, EARLY, STALE, FALLBACK, EXPIRED = Verdict

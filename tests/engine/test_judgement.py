@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union
 
 import pytest
 import tenacity
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationInfo, field_validator
 
@@ -263,7 +263,6 @@ def test_the_fast_path_and_the_flow_agree_on_every_keyword(name: str, defaults: 
 
 
 @pytest.mark.filterwarnings("ignore:AutoCache ignores ttl")
-@settings(max_examples=200)
 @given(
     case=st.sampled_from(MODELS),
     defaults=st.fixed_dictionaries({}, optional={name: st.sampled_from(WORDS[name]) for name in DEFAULTS}),

@@ -76,6 +76,14 @@ async def test_the_asynchronous_client_does_the_same() -> None:
     assert [item async for item in client.create_iterable(Weather | Search, MESSAGES)] == ALL
 
 
+async def test_an_iterable_of_calls_is_taken_by_async_for_too_live_and_from_the_cache() -> None:
+    client, _ = make(calls(TORONTO, BOWL, DALLAS), kind=AsyncInstructor, cache=AutoCache())
+    for _ in range(2):
+        answer = await client.create(Iterable[Weather | Search], MESSAGES)
+        assert [item async for item in answer] == list(answer) == ALL
+    assert type(await client.create(list[Weather | Search], MESSAGES)) is list
+
+
 def test_an_invalid_call_is_asked_for_again_and_every_call_is_answered() -> None:
     wrong = ("Weather", {"location": "Dallas", "days": 20})
     client, adapter = make(calls(TORONTO, BOWL, wrong), calls(TORONTO, BOWL, DALLAS))

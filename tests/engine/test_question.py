@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError, field_validator
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry, pack_completion
+from instructor.cache.entry import Entry, Origin, decode_entry, encode_entry, pack_completion
 from instructor.cache.flight import Landed
 from instructor.cache.memory import AutoCache
 from instructor.engine.call import Live
@@ -33,8 +33,7 @@ ENTRY = Entry(
     key=KEY,
     parts=(Part("", '{"name": "Jason", "age": 25}'),),
     completion_data=pack_completion('{"id": "c"}'),
-    provider="scripted",
-    model="m",
+    origin=Origin("scripted", "m"),
     created=900.0,
     seconds=2.0,
     usage=Usage(10, 5),

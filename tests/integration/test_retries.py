@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import pytest
+import tenacity
 from pydantic import BaseModel
 
 import instructor
@@ -115,6 +116,30 @@ async def test_a_timeout_says_so(vendor: str, async_client: bool, reply_server: 
     with pytest.raises(InstructorRetryException, match=f"{reply_server.url}.* did not answer in time"):
         await ask(vendor, reply_server.url, async_client, timeout=0.1, max_retries=Retries(requests=0))
     reply_server.release()
+
+
+@vendors
+@pytest.mark.parametrize(("retries", "requests"), [(Retries(requests=1, wait=0), 2), (1, 2), (0, 1)], ids=str)
+def test_a_policy_of_the_client_holds_for_its_calls_and_a_number_is_the_sdks(
+    vendor: str, retries: Any, requests: int, reply_server: ReplyServer
+) -> None:
+    reply_server.script(failure(503, **{"retry-after-ms": "1"}))
+    if vendor == "google" and retries == 1:
+        pytest.skip("its SDK waits a second at least")
+    client = from_provider(f"{vendor}/m", max_retries=retries, base_url=reply_server.url, api_key="k")
+    with pytest.raises(InstructorRetryException) as caught:
+        client.create(User, MESSAGES)
+    assert len(reply_server.requests) == requests
+    assert len(caught.value.failed_attempts) == (requests if isinstance(retries, Retries) else 1)
+
+
+def test_a_tenacity_object_of_the_client_holds_for_its_calls(reply_server: ReplyServer) -> None:
+    reply_server.script(failure(400))
+    policy = tenacity.Retrying(stop=tenacity.stop_after_attempt(4))
+    client = from_provider("openai/m", max_retries=policy, base_url=reply_server.url, api_key="k")
+    for _ in range(2):
+        with pytest.raises(InstructorRetryException, match="asked 4 times"):
+            client.create(User, MESSAGES)
 
 
 def test_a_name_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from instructor import AutoCache, Mode
 from instructor.exceptions import IncompleteOutputException, InstructorError, InstructorRetryException, RefusalError
+from replies import chat_completion, function_call, generated, message, response, tool_use
 from streams import (
     CLAUDE,
     CUTS,
@@ -21,17 +22,11 @@ from streams import (
     WIRES,
     StreamServer,
     answer_of,
-    chat_completion,
     chat_events,
     connect,
     encode,
-    function_call,
-    generated,
-    message,
-    response,
     script_of,
     take,
-    tool_use,
     wire_of,
 )
 
@@ -110,6 +105,26 @@ async def test_an_answer_that_is_empty_or_has_no_end_is_an_error(
     if wire_of(model, mode) == "openai_chat":
         await fail(stream_server, model, mode, chat_events({**body, "choices": []}))
     await fail(stream_server, model, mode, pieces[:1])
+
+
+DISORDERS: dict[str, Any] = {
+    "doubled": lambda one, other: [one, one, other],
+    "out of order": lambda one, other: [other, one],
+    "lost": lambda one, other: [other],
+}
+
+
+@pytest.mark.parametrize("disorder", DISORDERS)
+@pytest.mark.parametrize(("model", "mode"), [wire for wire in WIRES if wire != (GEMINI, Mode.TOOLS)], ids=str)
+async def test_chunks_in_disorder_are_an_error(
+    stream_server: StreamServer, model: str, mode: Mode, disorder: str
+) -> None:
+    """Where they break the JSON. Within a text a chunk that comes twice can't be seen, unless the wire numbers them; Gemini's calls come whole."""
+    pieces = script_of(model, mode, answer_of(model, mode, JASON))
+    at = 3 if mode is Mode.MD_JSON else 2  # the first chunk after the name
+    await fail(
+        stream_server, model, mode, [*pieces[:at], *DISORDERS[disorder](*pieces[at : at + 2]), *pieces[at + 2 :]]
+    )
 
 
 ENDINGS: list[tuple[str, Mode, Any, type[InstructorError]]] = [

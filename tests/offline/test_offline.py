@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Union
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 from pydantic import AnyUrl, BaseModel, Field, HttpUrl, Json, create_model
@@ -187,7 +187,6 @@ def make_model(fields: dict[str, Any]) -> type[BaseModel]:
 MODELS = st.dictionaries(NAMES, st.recursive(LEAVES, compose, max_leaves=6), max_size=5).map(make_model)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(model=MODELS, text=TEXTS)
 @example(model=Node, text="")
 @example(model=Forest, text="An oak. A fir.")
@@ -199,7 +198,6 @@ def test_a_filled_schema_always_validates(model: type[BaseModel], text: str):
     model.model_validate(fill_schema(model.model_json_schema(), text))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(model=MODELS, text=TEXTS, mode=st.sampled_from([*OPENAI_CHAT.modes]))
 @example(model=Closed, text="see https://example.com/a", mode=Mode.TOOLS)
 def test_an_answer_validates_in_every_mode(model: type[BaseModel], text: str, mode: Mode):
@@ -382,7 +380,7 @@ def test_the_answer_is_the_same_in_every_process():
         subprocess.run(
             words, capture_output=True, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": path}, timeout=60
         ).stdout
-        for seed in ("0", "1", "2")
+        for seed in ("0", "1")
     }
     assert len(answers) == 1
 

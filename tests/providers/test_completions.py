@@ -11,7 +11,7 @@ import pytest
 from anthropic.types import Message
 from anthropic.types.beta import BetaMessage
 from google.genai.types import GenerateContentResponse
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ParsedChatCompletion
 from openai.types.responses import Response
@@ -143,7 +143,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*CHAT, "extra", "x-y"]), JSON))
 def test_whatever_a_server_sends_comes_back_equal(body):
     """The SDK builds a completion of any JSON object at all."""

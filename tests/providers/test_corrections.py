@@ -11,6 +11,7 @@ from instructor.factory import from_provider
 from instructor.mode import Mode
 from instructor.providers.corrections import CapabilityMemory, correct, read_refusal
 from instructor.wires.capabilities import Capabilities
+from instructor.wires.responses_arguments import PLACES
 from replies import Reply, ReplyServer
 
 ALL = Capabilities((Mode.TOOLS, Mode.JSON_SCHEMA, Mode.JSON, Mode.MD_JSON, Mode.RESPONSES_TOOLS))
@@ -107,6 +108,13 @@ def test_a_refused_argument_is_left_out(words, argument):
     corrected = correct(ALL, Mode.JSON, words)
     assert corrected == replace(ALL, refused={argument})
     assert correct(corrected, Mode.JSON, words) is None
+
+
+@pytest.mark.parametrize("name", ["reasoning_effort", "verbosity"])
+def test_the_responses_apis_own_name_of_a_refused_argument_is_understood(name):
+    place, member = PLACES[name]
+    words = f"Unsupported parameter: '{place}.{member}' is not supported with this model."
+    assert correct(Capabilities((Mode.RESPONSES_TOOLS,)), Mode.RESPONSES_TOOLS, words).refused == {name}
 
 
 def test_all_arguments_of_one_refusal_are_left_out():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from instructor.cache import DiskCache
-from instructor.cache.entry import Entry, decode_entry, encode_entry, pack_completion
+from instructor.cache.entry import Entry, Origin, decode_entry, encode_entry, pack_completion
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 
@@ -80,7 +80,7 @@ def damage(path: Path, dice: random.Random) -> None:
 
 def entry(number: int) -> Entry:
     parts = (Part("", f"text {number} " + "x" * (number * 37 % 1500)),)
-    return Entry(f"{number:064}", parts, pack_completion("{}"), "", "", 1.0)
+    return Entry(f"{number:064}", parts, pack_completion("{}"), Origin("", ""), 1.0)
 
 
 def read(cache: DiskCache, number: int) -> bool:

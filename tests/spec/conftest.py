@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from forks import Template
 
 HERE = Path(__file__).parent
 Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, template: Template) -> Run:
     """Run ``snippets/<page>/<name>.py`` and return what it prints.
 
     ``before`` supplies what the page itself defined above the snippet; ``after`` looks at what the snippet left.
@@ -29,16 +29,7 @@ def run(tmp_path: Path) -> Run:
         parts = [tmp_path / "before.py", *(HERE / "snippets" / f"{name}.py" for name in names), tmp_path / "after.py"]
         parts[0].write_text(before)
         parts[-1].write_text(after)
-        path = os.pathsep.join(filter(None, [str(HERE / "environment"), os.environ.get("PYTHONPATH")]))
-        done = subprocess.run(
-            [sys.executable, str(HERE / "execute.py"), *map(str, parts)],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1", **environment},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
+        done = template.run(HERE / "execute.py", *parts, cwd=folder, env=os.environ | environment)
         assert bool(done.returncode) is fails, f"{' + '.join(names)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stderr if fails else done.stdout
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, computed_field
 
 from growth import check_stream
+from instructor.engine.response_type import make_response_type
 from instructor.streaming.partial import shape_of
 from instructor.streaming.scanner import Scanner
 from instructor.streaming.shapes import ABSENT
@@ -46,7 +47,7 @@ class Loud(BaseModel):
 
 def test_what_a_models_settings_change_shows_once_it_is_complete() -> None:
     answer = '{"name": "anna maria", "color": "red", "own": "an extra", "other": "growing text"}'
-    showing = want_partial(Loud).show(None, True, None)
+    showing = want_partial(Loud, {}.get).show(make_response_type(Loud), True, None)
     shown = [*showing.begin()]
     for character in answer:
         shown += showing.add(Delta(0, "", character))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable
+from collections.abc import AsyncIterable, Awaitable, Iterable
 from typing import Annotated, Any, Literal, Optional, TypedDict, assert_type
 
 import anthropic
@@ -11,7 +11,7 @@ import openai
 from pydantic import BaseModel
 
 import instructor
-from instructor import AsyncInstructor, Instructor, Mode, Reply, from_provider
+from instructor import AsyncInstructor, Instructor, Mode, Partial, Reply, from_provider
 from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
 from instructor.hooks import CacheEvent, HookName, Hooks
 from instructor.streams import AsyncStream, Stream
@@ -168,19 +168,51 @@ async def on_hit_later(event: CacheEvent) -> None:
 
 def streams_have_the_type_of_what_they_hand_out(client: Instructor, later: AsyncInstructor) -> None:
     assert_type(client.create_partial(response_model=User, messages=MESSAGES), Stream[User])
+    assert_type(client.create_partial(Partial[User], MESSAGES), Stream[User])
+    assert_type(client.create_partial(User | Other, MESSAGES), Stream[User | Other])
+    assert_type(client.create_partial(list[User], MESSAGES), Stream[list[User]])
     assert_type(client.create_iterable(User, MESSAGES, on_invalid="skip"), Stream[User])
+    assert_type(client.create_iterable(User | Other, MESSAGES), Stream[User | Other])
+    assert_type(client.create_iterable(Iterable[User], MESSAGES), Stream[User])
+    assert_type(client.create_iterable(Iterable[User | Other], MESSAGES), Stream[User | Other])
+    assert_type(client.create_iterable(Literal["red"], MESSAGES), Stream[Literal["red"]])
+    assert_type(client.create_iterable(int, MESSAGES), Stream[int])
     assert_type(later.create_partial(User, MESSAGES, cache_pace="recorded"), AsyncStream[User])
+    assert_type(later.create_partial(Partial[User], MESSAGES), AsyncStream[User])
     assert_type(later.create_iterable(User, MESSAGES), AsyncStream[User])
-    for user in client.create_partial(User, MESSAGES):
-        assert_type(user, User)
-    # No overload can tell stream=True apart here: it is one of the shared keywords.
-    client.create(response_model=User, messages=MESSAGES, stream=True)
+    assert_type(later.create_iterable(Iterable[User | Other], MESSAGES), AsyncStream[User | Other])
+
+
+def stream_true_makes_a_stream(client: Instructor, choice: bool) -> None:
+    assert_type(client.create(response_model=User, messages=MESSAGES, stream=True, temperature=0), Stream[User])
+    assert_type(client.create(response_model=Partial[User], messages=MESSAGES, stream=True), Stream[User])
+    assert_type(client.create(response_model=Iterable[User], messages=MESSAGES, stream=True), Stream[User])
+    assert_type(client.create(response_model=list[User], messages=MESSAGES, stream=True), Stream[User])
+    assert_type(client.create(Iterable[User | Other], MESSAGES, stream=True), Stream[User | Other])
+    assert_type(client.create(AsyncIterable[User], MESSAGES, stream=True), Stream[User])
+    assert_type(client.create(User | Other, MESSAGES, stream=True), Stream[User | Other])
+    assert_type(client.create(User | None, MESSAGES, stream=True), Stream[User | None])
+    assert_type(client.create(Point, MESSAGES, stream=True), Stream[Point])
+    assert_type(client.create(dict[str, int], MESSAGES, stream=True), Stream[dict[str, int]])
+    assert_type(client.create(str, MESSAGES, stream=True), Stream[str])
+    assert_type(client.create(response_model=None, messages=MESSAGES, stream=True), Any)
+    assert_type(client.chat.completions.create(response_model=User, messages=MESSAGES, stream=True), Stream[User])
+    assert_type(client.create(User, MESSAGES, stream=False), User)
+    assert_type(client.create(User, MESSAGES, stream=choice), User)  # not to be known here
 
 
 async def streams_of_tasks_are_typed(later: AsyncInstructor) -> None:
     async with later.create_iterable(User, MESSAGES) as stream:
         async for user in stream:
             assert_type(user, User)
+    assert_type(await later.create(response_model=User, messages=MESSAGES, stream=True), AsyncStream[User])
+    assert_type(await later.create(Partial[User], MESSAGES, stream=True), AsyncStream[User])
+    async for item in await later.create(Iterable[User | Other], MESSAGES, stream=True):
+        assert_type(item, User | Other)
+
+
+def a_partial_object_has_the_fields_of_its_model(user: Partial[User]) -> str:
+    return user.name
 
 
 def a_reply_has_the_type_of_its_value(client: Instructor, model: Any) -> None:

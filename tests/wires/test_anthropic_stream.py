@@ -11,7 +11,8 @@ from instructor.exceptions import ProviderError
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.anthropic_stream import MessageFold
 from instructor.wires.spec import ToolSpec
-from streams import anthropic_events, message, tool_use
+from replies import message, tool_use
+from streams import anthropic_events
 
 ANNA = {"name": "Anna Maria", "age": 25, "pets": [{"index": 1, "kind": None}]}
 THOUGHT = {"type": "thinking", "thinking": "Who is it? Anna.", "signature": "c2lnbmF0dXJl"}

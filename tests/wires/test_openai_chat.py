@@ -416,3 +416,25 @@ def test_a_binding_is_reused_unchanged():
     OPENAI_CHAT.write([], binding, "gpt", {"tools": [function_tool("mine")]})
     assert binding == before
     assert isinstance(binding, Binding)
+
+
+def test_the_responses_apis_names_of_arguments_are_written_as_this_api_has_them() -> None:
+    """The mode, and with it the API, is chosen by model, so that the caller may have written them for the other one."""
+    arguments = {
+        "max_output_tokens": 9,
+        "reasoning": {"effort": "low"},
+        "text": {"verbosity": "high"},
+        "temperature": 0,
+    }
+    limited = Capabilities(output_limit="max_completion_tokens")
+    sent = OPENAI_CHAT.write([], None, "m", arguments, limited)
+    assert sent == {
+        "model": "m",
+        "messages": [],
+        "max_completion_tokens": 9,
+        "reasoning_effort": "low",
+        "verbosity": "high",
+        "temperature": 0,
+    }
+    unknown = {"reasoning": {"effort": "low", "summary": "auto"}, "text": "plain"}
+    assert OPENAI_CHAT.write([], None, "m", unknown).items() >= unknown.items()

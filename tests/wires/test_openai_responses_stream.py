@@ -9,7 +9,8 @@ import pytest
 from instructor.exceptions import ProviderError
 from instructor.wires.openai_responses import OPENAI_RESPONSES
 from instructor.wires.openai_responses_stream import ResponseFold
-from streams import function_call, response, responses_events
+from replies import function_call, response
+from streams import responses_events
 
 BODY = response({"type": "reasoning", "summary": []}, function_call("User", '{"name": "Anna Maria", "age": 25}'))
 EVENTS = [*responses_events(BODY)]

@@ -17,7 +17,7 @@ from instructor.wires.pattern import anchor_pattern
         ("^$", "^$"),
         ("^a|b$", "^(a|b)$"),
         (r"(?:a|b)+?", "^((a|b)+)$"),
-        (r"^person_\S+$", r"^person_[^ \t\n\r]+$"),
+        (r"^person_\S+$", r"^person_[^ \t\n\r" + "\v\f\x1c-\x1f]+$"),
         (r"[\w.\-]+@x\.com", r"^[A-Za-z0-9_.-]+@x\.com$"),
         (r"[\w-.]", "^[A-Za-z0-9_.-]$"),
         (r"[\^a]", "^[a^]$"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, create_model
 
@@ -99,7 +99,6 @@ models = st.builds(
 )
 
 
-@settings(max_examples=60)
 @given(models)
 def test_what_pydantic_writes_becomes_strict_and_is_not_changed(model):
     schema = model.model_json_schema()
@@ -112,7 +111,6 @@ def test_what_pydantic_writes_becomes_strict_and_is_not_changed(model):
     assert schema == before
 
 
-@settings(max_examples=60)
 @given(models)
 def test_what_pydantic_writes_fits_anthropics_subset_or_is_refused(model):
     schema = model.model_json_schema()

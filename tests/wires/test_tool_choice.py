@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.genai import types
 
+from instructor.exceptions import ConfigurationError
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.genai import GENAI
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.openai_responses import OPENAI_RESPONSES
 
+WIRES = {"chat": OPENAI_CHAT, "responses": OPENAI_RESPONSES, "anthropic": ANTHROPIC_MESSAGES, "genai": GENAI}
 ASKED = [{"role": "user", "content": "Anna is 25."}]
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
 NAMED = {
@@ -43,8 +46,7 @@ ALLOWED = {
 
 def chosen(form: str, choice: Any) -> Any:
     """What a wire sends for a caller's choice."""
-    wires = {"chat": OPENAI_CHAT, "responses": OPENAI_RESPONSES, "anthropic": ANTHROPIC_MESSAGES, "genai": GENAI}
-    request = wires[form].write(ASKED, None, "m", {"tools": TOOLS, "tool_choice": choice})
+    request = WIRES[form].write(ASKED, None, "m", {"tools": TOOLS, "tool_choice": choice})
     return request["config"]["tool_config"] if form == "genai" else request["tool_choice"]
 
 
@@ -61,6 +63,25 @@ def test_googles_names_may_be_in_camel_case(form):
     camel = {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}}
     sent = chosen(form, camel)
     assert sent == (NAMED[form] if form != "genai" else {"function_calling_config": camel["functionCallingConfig"]})
+
+
+@pytest.mark.parametrize("config", [NAMED["genai"], types.ToolConfig(**NAMED["genai"])], ids=["dict", "object"])
+@pytest.mark.parametrize("form", NAMED)
+def test_googles_keyword_for_a_choice_reaches_every_provider(form, config):
+    wire = WIRES[form]
+    request = wire.write(ASKED, None, "m", {"tools": TOOLS, "tool_config": config})
+    if form == "genai":
+        assert request["config"]["tool_config"] == config
+    else:
+        assert request["tool_choice"] == NAMED[form]
+        assert "tool_config" not in request
+
+
+@pytest.mark.parametrize("form", ["chat", "responses", "anthropic"])
+def test_what_only_google_can_configure_of_tools_is_refused_elsewhere(form):
+    config = {**NAMED["genai"], "retrieval_config": {"language_code": "de"}}
+    with pytest.raises(ConfigurationError, match=r"tool_choice instead: .*with retrieval_config"):
+        WIRES[form].write(ASKED, None, "m", {"tools": TOOLS, "tool_config": config})
 
 
 @pytest.mark.parametrize("form", ["chat", "responses"])

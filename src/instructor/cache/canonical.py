@@ -64,6 +64,23 @@ _SCRIPTS = ("__main__", "__mp_main__")
 """The module names of a script, in its own process and in those that `multiprocessing` starts."""
 
 
+def is_known_by_name(kind: type) -> bool:
+    """Whether the name of a class leads to it, in this process and in any other. A local class's name does not."""
+    found: object = sys.modules.get(kind.__module__)
+    for part in kind.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is kind and place_of(kind.__module__) is not None
+
+
+def _class_in_context(kind: type, path: str) -> Json:
+    """The name of a class; of one that its name doesn't lead to, as in a notebook, all that it holds."""
+    if is_known_by_name(kind):
+        return class_name(kind)
+    from instructor.cache.fingerprint import describe_class
+
+    return describe_class(kind, path)
+
+
 def refuse_form(value: object, path: str) -> Json:
     """Write a value that is no data: of Python's own classes the name, nothing else."""
     name: str = getattr(value, "__qualname__", "")
@@ -101,7 +118,7 @@ class Form(NamedTuple):
 REQUEST = Form(sees_classes=False, sees_types=False)
 """As a request shows values: a member of a ``StrEnum`` is its text, a subclass of ``dict`` its items."""
 
-CONTEXT = Form(sees_classes=True, sees_types=False)
+CONTEXT = Form(sees_classes=True, sees_types=False, write_class=_class_in_context)
 """As a template or a validator sees values: a user's subclass may print its value in another way, and hold more."""
 
 ARGUMENT = Form(sees_classes=True, sees_types=True)

@@ -48,7 +48,15 @@ class Watch:
         if not self._beating:
             self._beating = True
             self._arm(now)
-        self._deadlines[operation] = (self._responsive + now - self._last + seconds, expire)
+        self._deadlines[operation] = (self.now() + seconds, expire)
+
+    def now(self) -> float:
+        """How long the loop has been responsive, while an operation is under way; any thread may ask.
+
+        What comes after a beat is due doesn't count yet. If that beat comes late, the clock goes back a little, so
+        that an operation which began in between has more time, and never less.
+        """
+        return self._responsive + max(min(self.loop.time(), self._due) - self._last, 0.0)
 
     def remove(self, operation: object) -> None:
         """Forget an operation. The timer stays and finds nothing, which costs less than to cancel it."""

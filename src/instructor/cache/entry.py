@@ -3,7 +3,7 @@
 The text is a checksum, one line of JSON that describes the answer, the answer's parts character by character, and the
 provider's completion with a checksum of its own::
 
-    5f0c2a1e [4,"<key>","openai",...,"",512,"User",23]
+    5f0c2a1e [5,"<key>","openai",...,"",512,...,"User",23]
     {"name":"Ann","age":27}9b1d03c4 {"kind":"ChatCompletion",...}
 
 The completion is the longest piece and few cache hits need it, so it is checked and decoded only when it is asked for.
@@ -11,6 +11,8 @@ The completion is the longest piece and few cache hits need it, so it is checked
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -20,8 +22,65 @@ from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever the text changes its meaning. An entry of another format is a cache miss."""
+
+
+class Origin(NamedTuple):
+    """Where an answer comes from. All entries of one origin in a process share one (`make_origin`).
+
+    Attributes:
+        provider: The vendor; ``"function"`` for a result of a decorated function.
+        model: The model that was asked; the function's name.
+        answered_by: The model that answered, in the provider's words; empty if the provider didn't say.
+        namespace: The partition of the cache; empty for the one without a name.
+        response_model: The name of the response model; empty for a raw completion.
+    """
+
+    provider: str
+    model: str
+    answered_by: str = ""
+    namespace: str = ""
+    response_model: str = ""
+
+
+MOST_ORIGINS = 512
+"""Origins that are kept to be shared. A program has few; a service may have a namespace for each tenant."""
+
+make_origin = lru_cache(MOST_ORIGINS)(Origin)
+"""Make an `Origin`, or return the one that was made before."""
+
+
+class Tagged(NamedTuple):
+    """The tags by which an answer can be invalidated.
+
+    Attributes:
+        tags: The tags, each once.
+        generation: The number of the store's latest invalidation before the answer was asked for. The answer is stale
+            once one of its tags has a higher one.
+    """
+
+    tags: tuple[str, ...]
+    generation: int
+
+
+class Generations(NamedTuple):
+    """What a store knows of its invalidations, which it numbers in their order.
+
+    Attributes:
+        first: The number from which it counts. It is drawn by chance when there is nothing to go on from, so that a
+            store that lost its numbers doesn't take an answer for fresh that was written under those before.
+        latest: The number of the latest invalidation of any tag.
+        of_tags: The number of the latest invalidation of each tag that was asked for; 0 for none.
+    """
+
+    first: int
+    latest: int
+    of_tags: Sequence[int] = ()
+
+    def cover(self, generation: int) -> bool:
+        """Whether an answer of this generation, which has the tags that were asked for, may still be served."""
+        return self.first <= generation <= self.latest and all(number <= generation for number in self.of_tags)
 
 
 class Entry(NamedTuple):
@@ -32,15 +91,18 @@ class Entry(NamedTuple):
     Attributes:
         parts: The provider's answer as the wire format read it; empty for ``response_model=None``.
         completion_data: The SDK's completion as `pack_completion` wrote it; empty if it could not be written.
+        origin: Where the answer comes from.
         created: When the answer came, in Unix seconds.
         expires: When it stops being served, in Unix seconds; None for never.
         seconds: How long the live call took, all attempts together.
         usage: Tokens spent, all attempts together.
         attempts: How many requests it took.
         steps: Where the text stood at each value that was handed out while it came; empty for an answer in one piece.
+        tagged: The answer's tags; None if it has none.
 
     Example:
-        >>> entry = Entry("key", (Part("User", '{"age": 27}'),), pack_completion("{}"), "openai", "gpt-6-luna", 1.0)
+        >>> origin = make_origin("openai", "gpt-6-luna")
+        >>> entry = Entry("key", (Part("User", '{"age": 27}'),), pack_completion("{}"), origin, 1.0)
         >>> decode_entry(encode_entry(entry), "key") == entry
         True
         >>> entry.answer, entry.completion
@@ -50,14 +112,19 @@ class Entry(NamedTuple):
     key: str
     parts: tuple[Part, ...]
     completion_data: bytes
-    provider: str
-    model: str
+    origin: Origin
     created: float
     expires: float | None = None
     seconds: float = 0.0
     usage: Usage = Usage()
     attempts: int = 1
     steps: str = ""
+    tagged: Tagged | None = None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The answer's tags."""
+        return () if self.tagged is None else self.tagged.tags
 
     @property
     def answer(self) -> str:
@@ -69,8 +136,8 @@ class Entry(NamedTuple):
         """The SDK's completion as one line of JSON; empty if it could not be written."""
         if not self.completion_data:
             return ""
-        body = self.completion_data[_PREFIX:]
-        if self.completion_data[:_PREFIX] != _CHECKSUM % crc32(body):
+        body = self.completion_data[CHECKSUM_SIZE:]
+        if self.completion_data[:CHECKSUM_SIZE] != _CHECKSUM % crc32(body):
             raise CacheEntryError("The stored completion is damaged: its checksum does not fit.")
         try:
             return body.decode()
@@ -88,13 +155,13 @@ def encode_entry(entry: Entry) -> str:
 
     Raises TypeError for a number that is too large for JSON writers, and ValueError for a text that has no UTF-8.
     """
-    usage = entry.usage
+    usage, origin, tagged = entry.usage, entry.origin, entry.tagged
     texts = [part.text.encode() for part in entry.parts]
     head: list[object] = [
         FORMAT,
         entry.key,
-        entry.provider,
-        entry.model,
+        origin.provider,
+        origin.model,
         float(entry.created),
         None if entry.expires is None else float(entry.expires),
         float(entry.seconds),
@@ -105,6 +172,11 @@ def encode_entry(entry: Entry) -> str:
         entry.attempts,
         entry.steps,
         len(entry.completion_data),
+        origin.answered_by,
+        origin.namespace,
+        origin.response_model,
+        0 if tagged is None else tagged.generation,
+        "" if tagged is None else "\n".join(tagged.tags),
     ]
     for part, text in zip(entry.parts, texts, strict=True):
         head += part.tool, len(text)
@@ -113,7 +185,7 @@ def encode_entry(entry: Entry) -> str:
 
 
 _TYPES = {
-    (int, str, str, str, float, expires, float, *(int,) * 5, str, int, *part)
+    (int, str, str, str, float, expires, float, *(int,) * 5, str, int, str, str, str, int, str, *part)
     for expires in (float, type(None))
     for part in ((), (str, int))
 }
@@ -132,14 +204,10 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
             data = data.encode() if isinstance(data, str) else bytes(memoryview(data))
         view = memoryview(data)  # a slice of it copies nothing, however long the answer is
         line_end = data.find(b"\n")
-        head: list[Any] = orjson.loads(data[_PREFIX:line_end])
-        types = tuple(map(type, head))
-        if types not in _TYPES:
-            _check_types(types)
-        (version, stored_key, provider, model, created, expires, seconds,
-         read, written, cached, reasoned, attempts, steps, completion_size, *sizes) = head  # fmt: skip
-        if version != FORMAT:
-            raise CacheEntryError(f"The entry has format {version}; this version of instructor reads format {FORMAT}.")
+        head = read_head(data[CHECKSUM_SIZE:line_end])
+        (_, stored_key, provider, model, created, expires, seconds,
+         read, written, cached, reasoned, attempts, steps, completion_size,
+         answered_by, namespace, response_model, generation, tags, *sizes) = head  # fmt: skip
         if stored_key != key:
             raise CacheEntryError("The store returned the entry of another key.")
         parts: list[Part] = []
@@ -148,19 +216,35 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
             end = start + sizes[at + 1]
             parts.append(Part(sizes[at], str(view[start:end], "utf-8")))
             start = end
-        if start + completion_size != len(data) or data[:_PREFIX] != _CHECKSUM % crc32(view[_PREFIX:start]):
+        if start + completion_size != len(data) or data[:CHECKSUM_SIZE] != _CHECKSUM % crc32(view[CHECKSUM_SIZE:start]):
             raise CacheEntryError("The entry is damaged: its checksum or its length does not fit.")
     except (ValueError, TypeError, OverflowError) as error:
         # Its message, and the error itself as a cause, would hold some of the text.
         raise CacheEntryError(f"The entry is damaged and cannot be read ({type(error).__name__}).") from None
     usage = Usage(read, written, cached, reasoned)
-    return Entry(key, tuple(parts), data[start:], provider, model, created, expires, seconds, usage, attempts, steps)
+    origin = make_origin(provider, model, answered_by, namespace, response_model)
+    tagged = Tagged(tuple(tags.split("\n")), generation) if tags else None
+    return Entry(key, tuple(parts), data[start:], origin, created, expires, seconds, usage, attempts, steps, tagged)
 
 
-_PREFIX = 9
+CHECKSUM_SIZE = 9
 """The length of a checksum, eight hexadecimal digits and a space."""
 
 _CHECKSUM = b"%08x "
+
+
+def read_head(line: bytes) -> list[Any]:
+    """Read the first line of an entry, without its checksum, and check the type of every member.
+
+    Raises CacheEntryError for another format, and ValueError for what isn't JSON.
+    """
+    head: list[Any] = orjson.loads(line)
+    types = tuple(map(type, head))
+    if types not in _TYPES:
+        _check_types(types)
+    if head[0] != FORMAT:
+        raise CacheEntryError(f"The entry has format {head[0]}; this version of instructor reads format {FORMAT}.")
+    return head
 
 
 def _check_types(types: tuple[type, ...]) -> None:

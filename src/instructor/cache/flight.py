@@ -141,14 +141,9 @@ class Flight(Generic[T]):
         return self._loop is not None and not self._loop.is_running()
 
     def wait(self, seconds: float | None = None) -> Landed[T] | None:
-        """Wait in this thread.
+        """Wait in this thread, for so many seconds at most; return how the flight ended.
 
-        Args:
-            seconds: How long to wait at most; None for as long as the leader can land.
-
-        Returns:
-            How the flight ended. None if the caller should go on alone: its time is over, or waiting here could keep
-            the leader from ever landing.
+        None if the caller should go on alone: its time is over, or waiting here could keep the leader from ever landing.
         """
         event = threading.Event()
         if not self._can_wait(asynchronous=False):
@@ -294,16 +289,11 @@ class Flights(Generic[T]):
         reset_after_fork(self)
 
     def claim(self, key: str, source: object = None, past: Flight[T] | None = None) -> Lease[T] | Flight[T]:
-        """Lead the flight of `key` if nobody does, or nobody who can still land it.
+        """Lead the flight of `key` if nobody does, or nobody who can still land it; otherwise return the flight.
 
-        Args:
-            key: The key.
-            source: See `Lease.source`.
-            past: A flight that the caller has seen landing without an answer that it can use. Its leader may still be
-                storing the answer. The first such caller leads the next flight, and the others wait for that one.
-
-        Returns:
-            A `Lease` for the leader, who must end it, whatever happens. The flight for everybody else.
+        The leader must end its `Lease`, whatever happens. For `source`, see `Lease.source`. `past` is a flight that the
+        caller has seen landing without an answer that it can use. Its leader may still be storing the answer. The first
+        such caller leads the next flight, and the others wait for that one.
         """
         with self._lock:
             flight = self._flights.get(key)

@@ -6,12 +6,13 @@ import contextlib
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from instructor.cache.breaker import CircuitBreaker, next_moment
 from instructor.cache.counters import Counters
+from instructor.cache.entry import Generations
 from instructor.cache.flight import Flights
 from instructor.cache.runner import SKIPPED, Runner
 from instructor.cache.store import (
@@ -21,6 +22,7 @@ from instructor.cache.store import (
     CacheStats,
     LocalStore,
     SizedStore,
+    TaggingStore,
     Text,
     check_store,
 )
@@ -44,6 +46,7 @@ class StoreHandle:
 
     Attributes:
         local: The store, if it is memory of this process; None otherwise.
+        can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         flights: The calls under way against the store.
         turns: Whose turn it is among several answers to one call.
         attach: Counts the hits of one more path that reads the store.
@@ -59,6 +62,8 @@ class StoreHandle:
         self.flights: Flights[object] = Flights()
         self.turns = Turns()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
+        self.can_tag = "tagging" in abilities
+        self._numbering = cast("TaggingStore", store)
         self._sized = cast("SizedStore", store) if "sized" in abilities else None
         self._counters = Counters()
         self.attach, self.detach, self.count = self._counters.attach, self._counters.detach, self._counters.add
@@ -67,7 +72,7 @@ class StoreHandle:
         self._lock = make_lock()
         self._reads, self._writes = CircuitBreaker(), CircuitBreaker()
         # What must work for an operation to make sense, the operation's own breaker first.
-        self._needs = {"get": (self._reads,), "set": (self._writes, self._reads)}
+        self._needs = {"get": (self._reads,), "generations": (self._reads,), "set": (self._writes, self._reads)}
         self._outage = False  # whether a breaker is open; saves every operation of a healthy store a look at each
 
     def paused(self) -> bool:
@@ -80,13 +85,8 @@ class StoreHandle:
     def read(self, key: str) -> Text | None:
         """Read the store from a thread.
 
-        Returns:
-            What the store returned.
-
-        Raises:
-            CacheError: The store failed, or took longer than its ``timeout``.
-            CacheNotTriedError: The store was not asked.
-            CacheEntryError: The store returned neither text nor None.
+        Raises CacheError if the store failed or took longer than its ``timeout``, CacheNotTriedError if it wasn't asked,
+        CacheEntryError if it returned neither text nor None.
         """
         return self._check_found(self._run("get", partial(self.store.get, key)))
 
@@ -96,18 +96,10 @@ class StoreHandle:
         return self._check_found(await self._run_async("get", partial(self.store.get, key), native))
 
     def write(self, key: str, text: str, ttl: float | None) -> bool:
-        """Write to the store from a thread.
+        """Write to the store from a thread; return whether it was written. Errors are those of `read`.
 
-        Args:
-            key: The key.
-            text: The entry's text.
-            ttl: Seconds to keep it, None for ever. The store gets whole ones, rounded up, at most ten years of them.
-
-        Returns:
-            False if nothing was written because the store failed lately, or while this write waited for its turn.
-
-        Raises:
-            CacheError: As `read`.
+        Nothing is written if the store failed lately, or while this write waited for its turn. `ttl` is how many seconds
+        to keep it, None for ever; the store gets whole ones, rounded up, at most ten years of them.
         """
         if self._outage and self._blocks("set"):
             return False
@@ -125,6 +117,17 @@ class StoreHandle:
         native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
         operation = partial(self.store.set, key, text, ttl=seconds)
         return await self._run_async("set", operation, native, text) is not SKIPPED
+
+    def generations(self, tags: Sequence[str]) -> Generations:
+        """Read the numbers of a store's invalidations from a thread. As `read` otherwise."""
+        return self._check_numbers(self._run("generations", partial(self._numbering.generations, tags)))
+
+    async def generations_async(self, tags: Sequence[str]) -> Generations:
+        """As `generations`, from a task."""
+        native = getattr(self.store, "generations_async", None) if self._native is not None else None
+        operation = partial(self._numbering.generations, tags)
+        found = await self._run_async("generations", operation, None if native is None else partial(native, tags))
+        return self._check_numbers(found)
 
     def stats(self) -> CacheStats:
         """The store's counters, and its size if the store can say."""
@@ -174,10 +177,18 @@ class StoreHandle:
             "the same as bytes, or None."
         )
 
+    def _check_numbers(self, found: object) -> Generations:
+        if isinstance(found, Generations):
+            return found
+        name = type(self.store).__name__
+        if found is SKIPPED:
+            raise CacheNotTriedError(f"{name} was not asked: it failed while the call waited for its turn.")
+        raise CacheEntryError(f"{name}.generations returned a {type(found).__name__}. It must return a Generations.")
+
     def _fail(self, name: str, began: int, error: BaseException, written: str) -> CacheError:
         """Note a failed operation; return the error to raise."""
         if isinstance(error, CacheEntryError):
-            if name == "get":
+            if name != "set":
                 self._succeed(name, began)  # the store is up: it answered
             return error
         failure = error if isinstance(error, CacheError) else CacheError(_describe(self.store, name, error, written))

@@ -25,6 +25,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "cache_namespace",
         "cache_pace",
         "cache_salt",
+        "cache_tags",
         "cache_ttl",
         "hooks",
         "max_age",
@@ -38,6 +39,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "stale_while_revalidate",
         "timeout",
         "token_budget",
+        "validate_partial",
     }
 )
 """Arguments that change how an answer is fetched, not which one it is."""
@@ -127,26 +129,13 @@ class KeyBuilder:
         note: Callable[[object], None] = ignore,
         salt: str | None = None,
     ) -> tuple[str, bool]:
-        """Make the key of a call.
+        """Make the key of a call, and say whether the call holds plain JSON data only.
 
-        Args:
-            schema: The canonical text of the response model's schema.
-            shape: The canonical text of what else a request shows of the response model.
-            model: As for `make_cache_key`.
-            messages: As for `make_cache_key`.
-            context: The values that filled the templates in the messages.
-            strict: Whether the answer is validated strictly.
-            namespace: The partition of the cache.
-            arguments: The call's other arguments, of which `keyed_arguments` enter the key.
-            note: See `Form.note`.
-            salt: A text of the caller's that makes another key.
+        If so, equal encodings of two calls mean equal calls, and a `KeyMemo` may lead from the encoding to the key.
+        `schema` and `shape` are canonical texts: of the response model's schema, and of what else a request shows of it.
+        `context` holds what filled the templates in the messages, `arguments` what `keyed_arguments` chooses from; `salt` is a text of the caller's that makes another key.
 
-        Returns:
-            The key, and whether the call holds plain JSON data only: then equal encodings of two calls mean equal
-            calls, and a `KeyMemo` may lead from the encoding to the key.
-
-        Raises:
-            NoCanonicalFormError: A value in the call has no form that is the same in every process.
+        Raises NoCanonicalFormError if a value in the call has no form that is the same in every process.
         """
         frame, before, after, plain = self._find_frame(schema, shape, model, strict, namespace, salt)
         text = write_json(messages) if _is_flat(messages) else _member_text("messages", messages, note)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, cast
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.entry import Entry, Generations, decode_entry, encode_entry
+from instructor.cache.listing import MOST_NUMBERED, Listed, draw_generation
 from instructor.cache.store import Ability, BaseCache
 from instructor.describing import warn_caller
 from instructor.exceptions import ArgumentError, CacheEntryError
@@ -39,7 +40,7 @@ class AutoCache(BaseCache):
         ('1', 1)
     """
 
-    abilities: frozenset[Ability] = frozenset({"local", "sized"})
+    abilities: frozenset[Ability] = frozenset({"local", "sized", "listing", "deleting", "tagging"})
     honours_ttl: ClassVar[bool] = False
     timeout = None
 
@@ -54,6 +55,8 @@ class AutoCache(BaseCache):
         self._move_to_end = self._held.move_to_end
         self._lock = make_lock()
         self._warned = False
+        self._first = self._latest = draw_generation()
+        self._of_tags: dict[str, int] = {}
 
     def find(self, key: str) -> Entry | None:
         """Return the entry under `key`, as the one used last.
@@ -121,10 +124,39 @@ class AutoCache(BaseCache):
             held = self._held.pop(key, None) or self._held.pop((key,), None)
         return held is not None
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def delete_many(self, keys: Sequence[str]) -> int:
+        """Forget `keys`; return how many of them were there."""
+        return sum(map(self.delete, keys))
+
+    def clear(self) -> int:
+        """Forget everything; return how many answers there were."""
         with self._lock:
+            count = len(self._held)
             self._held.clear()
+        return count
+
+    def list_entries(self) -> Iterator[list[Listed]]:
+        """Describe all entries, in one batch."""
+        with self._lock:
+            held = list(self._held.items())
+        yield [_list(name if isinstance(name, str) else name[0], value) for name, value in held]
+
+    def generations(self, tags: Sequence[str]) -> Generations:
+        """Return the number of the latest invalidation of all, and of each of `tags`."""
+        with self._lock:
+            return Generations(self._first, self._latest, [self._of_tags.get(tag, 0) for tag in tags])
+
+    def invalidate_tag(self, tag: str) -> int:
+        """Stop serving the answers that have a tag; return how many there were. They go as any other."""
+        with self._lock:
+            since = range(self._of_tags.get(tag, self._first), self._latest + 1)
+            if len(self._of_tags) >= MOST_NUMBERED:
+                self._of_tags.clear()
+                self._first = self._latest = draw_generation()
+            self._latest += 1
+            self._of_tags[tag] = self._latest
+            tagged = [held.tagged for held in self._held.values() if isinstance(held, Entry) and held.tagged]
+        return sum(tag in tags and generation in since for tags, generation in tagged)
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""
@@ -155,6 +187,13 @@ class AutoCache(BaseCache):
     def __reduce__(self) -> tuple[type[AutoCache], tuple[int]]:
         # A copy, or the same store in a process that was spawned, begins empty.
         return type(self), (self.maxsize,)
+
+
+def _list(key: str, held: Entry | str | bytes) -> Listed:
+    if not isinstance(held, Entry):
+        return Listed(key, _count_bytes(held))
+    size = _count_bytes(held)
+    return Listed(key, size, held.created, held.expires, held.origin, held.tagged, held.seconds, held.usage)
 
 
 def _count_bytes(held: Entry | str | bytes) -> int:

@@ -1,4 +1,7 @@
-"""The store in Redis or Valkey, for many machines. It uses Redis's commands GET, SET with EX, UNLINK and SCAN."""
+"""The store in Redis or Valkey, for many machines.
+
+It uses Redis's commands GET, SET with EX, UNLINK and SCAN; for tags also two hashes and a script (`redis_steps`).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import asyncio
 import contextlib
 import inspect
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from itertools import islice
-from typing import Any, NamedTuple, Self
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
+from instructor.cache.entry import Generations
+from instructor.cache.listing import Listed, Which, read_tagged, select
 from instructor.cache.redis_pool import (
     Options,
     Sdk,
@@ -20,11 +25,11 @@ from instructor.cache.redis_pool import (
     wait_for_connection,
     wait_for_connection_async,
 )
+from instructor.cache.redis_steps import Steps, clear, list_some, number_tag, read_numbers, unlink, write_tagged
 from instructor.cache.store import Ability, BaseCache, Text, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 
-_BATCH = 1000
-"""How many keys `RedisCache.clear` asks for, and removes, at a time."""
+T = TypeVar("T")
 
 _RESERVED = frozenset("/?#[] ")
 """What ends the part of a URL before the host; in a user name or a password it has to be percent-encoded."""
@@ -65,7 +70,7 @@ class RedisCache(BaseCache):
         >>> client = instructor.from_provider("openai/gpt-6-luna", cache=cache)
     """
 
-    abilities: frozenset[Ability] = frozenset({"async", "bounded"})
+    abilities: frozenset[Ability] = frozenset({"async", "bounded", "listing", "deleting", "tagging"})
 
     def __init__(
         self,
@@ -92,7 +97,8 @@ class RedisCache(BaseCache):
         else:
             _check_clients(client, async_client, url, options)
             # We don't know whether a client of yours limits its own time, so tasks or worker threads wait for it.
-            self.abilities = frozenset({"async"} if async_client is not None else ())
+            unsure = {"bounded"} if async_client is not None else {"bounded", "async"}
+            self.abilities = type(self).abilities - unsure
         self.concurrency = pool_size(self._client if async_client is None else async_client)
 
     def get(self, key: str) -> Awaitable[Text | None] | Text | None:
@@ -149,15 +155,73 @@ class RedisCache(BaseCache):
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
-        return bool(self._get_client().unlink(self._name(key)))
+        return bool(self.delete_many([key]))
 
-    def clear(self) -> None:
-        """Remove all entries of this prefix. It scans the whole database, and touches nothing else in it."""
-        client = self._get_client()
-        pattern = "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in self.prefix) + "*"
-        names: Iterator[Sdk] = iter(client.scan_iter(match=pattern, count=_BATCH))
-        while batch := list(islice(names, _BATCH)):
-            client.unlink(*batch)
+    def delete_many(self, keys: Sequence[str]) -> int:
+        """Remove the entries under `keys`; return how many of them were there."""
+        return self._perform(unlink([self._name(key) for key in keys])) if keys else 0
+
+    def clear(self) -> int:
+        """Remove all entries of this prefix; return how many there were.
+
+        It scans the whole database, and touches nothing else in it.
+        """
+        return self._perform(clear(self.prefix))
+
+    def list_entries(self) -> Iterator[list[Listed]]:
+        """Describe all entries of this prefix, in batches. It scans the whole database."""
+        cursor, is_over = None, False
+        while not is_over:
+            batch, cursor = self._perform(list_some(self.prefix, cursor))
+            is_over = cursor is None
+            yield batch
+
+    def generations(self, tags: Sequence[str]) -> Generations:
+        """Return the number of the latest invalidation of all, and of each of `tags`, in one command."""
+        steps = read_numbers(self.prefix, tags)
+        if self._client is None:
+            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # awaited by the handle
+        return self._perform(steps)
+
+    def invalidate_tag(self, tag: str) -> int:
+        """Stop serving the answers that have a tag, in one command.
+
+        Returns how many answers were stored with it since it was last invalidated.
+        """
+        return self._perform(number_tag(self.prefix, tag))
+
+    async def delete_async(self, key: str) -> bool:
+        """As `delete`, without blocking the event loop, and without a timeout as `get_async`."""
+        return bool(await self._perform_here(unlink([self._name(key)])))
+
+    async def clear_async(self) -> int:
+        """As `clear`, likewise."""
+        return await self._perform_here(clear(self.prefix))
+
+    async def list_entries_async(self) -> AsyncIterator[list[Listed]]:
+        """As `list_entries`, likewise."""
+        cursor, is_over = None, False
+        while not is_over:
+            batch, cursor = await self._perform_here(list_some(self.prefix, cursor))
+            is_over = cursor is None
+            yield batch
+
+    async def generations_async(self, tags: Sequence[str]) -> Generations:
+        """As `generations`, likewise."""
+        return await self._perform_here(read_numbers(self.prefix, tags))
+
+    async def invalidate_async(self, **which: Unpack[Which]) -> int:
+        """As `invalidate`, likewise."""
+        selection = select(which, time.time)
+        if selection.only_tag is not None:
+            count = await self._perform_here(number_tag(self.prefix, selection.only_tag))
+            if not which.get("erase"):
+                return count
+        removed = 0
+        async for batch in self.list_entries_async():
+            names = [self._name(key) for key in selection.keys_of(batch)]
+            removed += await self._perform_here(unlink(names)) if names else 0
+        return removed
 
     def close(self) -> None:
         """Close the synchronous connections that this store made. Using it again opens them again."""
@@ -188,6 +252,9 @@ class RedisCache(BaseCache):
 
     def _setter(self, key: str, value: str | bytes, ttl: int | None) -> Callable[[Sdk], Sdk]:
         name, text, seconds = self._name(key), check_text("RedisCache", value), check_ttl("RedisCache", ttl)
+        tagged = read_tagged(text)
+        if tagged is not None:
+            return write_tagged(self.prefix, tagged.tags, name, text, seconds)
         return lambda client: client.set(name, text, ex=seconds)
 
     def _call(self, operate: Callable[[Sdk], Sdk]) -> Sdk:
@@ -200,6 +267,34 @@ class RedisCache(BaseCache):
         if self._own:
             return await operate(client)
         return await wait_for_connection_async(lambda: operate(client), self._patience)
+
+    def _perform(self, steps: Steps[T]) -> T:
+        """Perform steps in this thread."""
+        client = self._get_client()
+        try:
+            operate = next(steps)
+            while True:
+                operate = steps.send(operate(client) if self._own else self._call(operate))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _perform_async(self, client: Sdk, steps: Steps[T]) -> T:
+        """Perform steps in this task, by an asynchronous client."""
+        try:
+            operate = next(steps)
+            while True:
+                operate = steps.send(await self._call_async(client, operate))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _perform_here(self, steps: Steps[T]) -> T:
+        """Perform steps in this task, or in a thread if there is no asynchronous client."""
+        client = await self._get_async_client()
+        if client is None:
+            return await asyncio.to_thread(self._perform, steps)
+        return await self._perform_async(client, steps)
 
     def _get_client(self) -> Sdk:
         if self._client is None:

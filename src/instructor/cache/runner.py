@@ -62,19 +62,10 @@ class Runner:
         return self._workers.hung if self._workers is not None else 0
 
     def run(self, name: str, began: int, operation: Callable[[], object]) -> object:
-        """Run an operation for a thread, which waits here.
+        """Run an operation for a thread, which waits here; return what it returned, awaited if need be, or `SKIPPED`.
 
-        Args:
-            name: ``"get"`` or ``"set"``.
-            began: The moment at which it was asked for.
-            operation: Calls the store's method.
-
-        Returns:
-            What the method returned, awaited if need be; or `SKIPPED`.
-
-        Raises:
-            TimeoutError: It took longer than the store's timeout.
-            CacheNotTriedError: It could not be run at all.
+        `name` is ``"get"`` or ``"set"``, `began` the moment at which it was asked for. Raises TimeoutError if it took longer
+        than the store's timeout, CacheNotTriedError if it couldn't be run at all.
         """
         if self._local or name in self._coroutines:
             result = operation()

@@ -15,16 +15,28 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Self, TypeVar, cast
+from typing import Self, TypeVar
 
-from instructor.cache.sqlite_file import Connection, DatabaseFile, log
+from instructor.cache.entry import Generations
+from instructor.cache.listing import Listed, read_tagged
+from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log
 from instructor.cache.sqlite_pages import PAGE
-from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, error_code, hash_key
+from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
+from instructor.cache.sqlite_rows import (
+    advise,
+    fetch,
+    is_hidden,
+    list_rows,
+    note_written,
+    number_tag,
+    read_generations,
+    remove_all,
+)
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out, shrink, used_bytes
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
-from instructor.exceptions import ArgumentError, CacheEntryError, CacheError
+from instructor.exceptions import CacheEntryError, CacheError
 from instructor.locks import after_fork
 
 T = TypeVar("T")
@@ -84,7 +96,7 @@ class DiskCache(BaseCache):
         b'text'
     """
 
-    abilities: frozenset[Ability] = frozenset({"bounded", "sized"})
+    abilities: frozenset[Ability] = frozenset({"bounded", "sized", "listing", "deleting", "tagging"})
 
     def __init__(
         self,
@@ -92,7 +104,7 @@ class DiskCache(BaseCache):
         size_limit: int | None = 1 << 30,
         timeout: float = 5.0,
     ) -> None:
-        self.directory = Path(_check_directory(directory)).absolute()
+        self.directory = Path(check_directory(directory)).absolute()
         self.path = self.directory / "answers.sqlite3"
         self.size_limit = check_size_limit(size_limit)
         self._shares = share_out(self.size_limit)
@@ -118,7 +130,7 @@ class DiskCache(BaseCache):
         connection = self._local.connection
         if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
             try:
-                row = _fetch(connection.raw, key, now)
+                row = fetch(connection.raw, key, now)
             except FAILURES:
                 row = None
         if row is None:
@@ -142,14 +154,14 @@ class DiskCache(BaseCache):
         if len(data) > self._shares.entry:
             log(f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}.")
             return
-        now = time.time()
+        tagged, now = read_tagged(data), time.time()
         expires = None if seconds is None else now + seconds
         row = (check_key("DiskCache", key), data, len(data), expires, now, now, hash_key(key))
 
         def write(connection: sqlite3.Connection) -> bool:
             # Room is made before it is taken, so that the file does not grow beyond its share.
             enough = self._make_room(connection, len(data), now)
-            if enough:
+            if enough and (tagged is None or note_written(connection, tagged)):
                 connection.execute(_INSERT, row)
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
             return enough
@@ -165,11 +177,54 @@ class DiskCache(BaseCache):
         check_key("DiskCache", key)
         return self._change(lambda connection: connection.execute(_DELETE, (key,)).rowcount > 0)
 
-    def clear(self) -> None:
-        """Remove all entries, and give their space back."""
-        self._change(lambda connection: connection.execute("DELETE FROM entry"))
+    def delete_many(self, keys: Sequence[str]) -> int:
+        """Remove the entries under `keys`; return how many of them were there."""
+        rows, count = [(check_key("DiskCache", key),) for key in keys], 0
+        for start in range(0, len(rows), self._shares.rows_at_once):
+            some = rows[start : start + self._shares.rows_at_once]
+            count += self._change(lambda connection, some=some: connection.executemany(_DELETE, some).rowcount)  # type: ignore[misc]
+        return count
+
+    def list_entries(self) -> Iterator[list[Listed]]:
+        """Describe all entries that have not expired, in batches."""
+        last: int | None = 0
+        while last is not None:
+            batch, last = self._run(lambda connection, after=last: list_rows(connection, after, time.time()))  # type: ignore[misc]
+            yield batch
+
+    def generations(self, tags: Sequence[str]) -> Generations:
+        """Return the number of the latest invalidation of all, and of each of `tags`."""
+        return self._run(lambda connection: read_generations(connection, tags))
+
+    def invalidate_tag(self, tag: str) -> int:
+        """Stop serving the answers that have a tag; return how many were stored since it was last invalidated."""
+        return self._change(lambda connection: number_tag(connection, tag))
+
+    def compact(self) -> None:
+        """Write the file anew, so that nothing of what was removed is left in it or in the files beside it.
+
+        It takes as long as copying the file, and twice its space for that time. The files that were set aside because
+        they were damaged are deleted.
+
+        Raises:
+            CacheError: It could not be written; or another program reads the file, so that its WAL can't be emptied.
+        """
+        self._run(lambda connection: connection.execute("VACUUM"), writes=True)
+        (busy, *_) = self._run(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+        if busy:
+            raise CacheError(
+                f"DiskCache at {self.path} removed the entries, and something of them is left in {self._wal}, because "
+                "another program is reading the file. End that, and call compact() again."
+            )
+        for damaged in self.directory.glob(f"{self.path.name}.damaged-*"):
+            damaged.unlink(missing_ok=True)
+
+    def clear(self) -> int:
+        """Remove all entries, and give their space back; return how many there were."""
+        count = self._change(remove_all)
         # A page is freed with each step of this statement, and `execute` makes one step only.
         self._run(lambda connection: connection.executescript("PRAGMA incremental_vacuum;"))
+        return count
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""
@@ -191,8 +246,8 @@ class DiskCache(BaseCache):
         """
 
         def read(connection: sqlite3.Connection) -> tuple[bytes] | None:
-            row = _fetch(connection, key, now)
-            if row is None and connection.execute(_HIDDEN, (hash_key(key), key)).fetchone() is not None:
+            row = fetch(connection, key, now)
+            if row is None and is_hidden(connection, key):
                 raise DamagedFileError("the index does not lead to an entry that is there")
             return row
 
@@ -388,8 +443,7 @@ class DiskCache(BaseCache):
             log(f"DiskCache at {self.path} {message}")
 
     def _describe(self, error: Exception) -> str:
-        advice = _ADVICE.get(error_code(error), "Check that the directory exists, is writable and is on a local disk.")
-        return f"DiskCache at {self.path} failed: {error}. {advice}"
+        return f"DiskCache at {self.path} failed: {error}. {advise(error)}"
 
     def _forget_parent(self) -> None:
         """After a fork: the child must neither use nor close a connection of the parent."""
@@ -416,16 +470,6 @@ class DiskCache(BaseCache):
         return type(self), (str(self.directory), self.size_limit, self._patience)
 
 
-# A long value is left to `_fetch_large`.
-_SELECT = (
-    "SELECT CASE WHEN length(value) <= 65536 THEN value END, rowid FROM entry "
-    "WHERE key = ? AND (expires IS NULL OR expires > ?)"
-)
-# One statement, so that no other process can write between its two looks.
-_HIDDEN = """
-SELECT 1 FROM entry INDEXED BY entry_key_hash WHERE key_hash = ?1 AND key = ?2
-AND NOT EXISTS (SELECT 1 FROM entry AS other WHERE other.key = ?2)
-"""
 _INSERT = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)"
 _USE = "UPDATE entry SET used = max(used, ?) WHERE key = ?"
 _DELETE = "DELETE FROM entry WHERE key = ?"
@@ -433,42 +477,6 @@ _DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHE
 _DELETE_OLDEST = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry ORDER BY used LIMIT ?)"
 _YOUNGEST = "SELECT max(created) FROM entry WHERE rowid IN (SELECT rowid FROM entry ORDER BY used LIMIT ?)"
 _COUNT = "SELECT count(*), coalesce(sum(size), 0) FROM entry WHERE expires IS NULL OR expires > ?"
-_ADVICE = {
-    sqlite3.SQLITE_BUSY: "Another process held the file for too long; raise timeout=.",
-    sqlite3.SQLITE_FULL: "The disk is full. Free some space, or lower size_limit=.",
-    sqlite3.SQLITE_READONLY: "The file may not be written by this user.",
-    sqlite3.SQLITE_PERM: "The file may not be used by this user.",
-}
-
-
-def _fetch(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes] | None:
-    row: tuple[bytes | None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
-    if row is None:
-        return None
-    return _fetch_large(connection, key, now) if row[0] is None else (row[0],)
-
-
-def _fetch_large(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes] | None:
-    """Read a long value straight into its bytes: a column of a row is copied twice more on its way."""
-    connection.execute("BEGIN")  # no other process can replace the entry between the two steps
-    try:
-        row: tuple[None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
-        if row is None:
-            return None
-        with connection.blobopen("entry", "value", row[1], readonly=True) as value:
-            return (value.read(),)
-    finally:
-        connection.execute("COMMIT")
-
-
-def _check_directory(directory: object) -> str:
-    # A TypeError if it isn't a path; the other if it has a letter that no file system can take.
-    with contextlib.suppress(TypeError, UnicodeEncodeError):
-        path = os.fspath(cast("str", directory))
-        os.fsencode(path)
-        if isinstance(path, str) and path.strip() and "\0" not in path:
-            return path
-    raise ArgumentError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
 
 
 _stores: weakref.WeakSet[DiskCache] = weakref.WeakSet()

@@ -10,11 +10,12 @@ import stat
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import cast
 
 from instructor.cache.sqlite_layout import check_version, prepare
 from instructor.cache.sqlite_repair import DamagedFileError, error_code, is_damage, salvage, set_aside
 from instructor.cache.sqlite_size import file_size
-from instructor.exceptions import CacheError
+from instructor.exceptions import ArgumentError, CacheError
 from instructor.locks import make_lock
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -278,6 +279,17 @@ def _lock(descriptor: int) -> None:
         if error.errno not in {errno.EAGAIN, errno.EACCES}:
             return  # a file system without locks
         raise BlockingIOError(error.errno, "another process is opening the file") from error
+
+
+def check_directory(directory: object) -> str:
+    """Check the argument ``directory=``."""
+    # A TypeError if it isn't a path; the other if it has a letter that no file system can take.
+    with contextlib.suppress(TypeError, UnicodeEncodeError):
+        path = os.fspath(cast("str", directory))
+        os.fsencode(path)
+        if isinstance(path, str) and path.strip() and "\0" not in path:
+            return path
+    raise ArgumentError(f"DiskCache(directory=) takes a path, such as '.instructor_cache'; got {directory!r}.")
 
 
 def log(message: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+from instructor.cache.listing import draw_generation
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import DamagedFileError
 from instructor.exceptions import CacheError
@@ -34,7 +35,23 @@ def _add_second_way(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX entry_key_hash ON entry (key_hash) WHERE key_hash IS NOT NULL")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_entries, _add_age_and_limits, _add_second_way)
+def _add_tags(connection: sqlite3.Connection) -> None:
+    """The number of each tag's latest invalidation, and how many answers were stored with it since.
+
+    The row without a name has the number of the latest of all, and the first one (see `Generations`).
+    """
+    connection.execute(
+        "CREATE TABLE tag (name TEXT PRIMARY KEY, generation INTEGER NOT NULL, written INTEGER NOT NULL) WITHOUT ROWID"
+    )
+    connection.execute("INSERT INTO tag VALUES ('', ?1, ?1)", (draw_generation(),))
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _create_entries,
+    _add_age_and_limits,
+    _add_second_way,
+    _add_tags,
+)
 """Step number n brings a file from layout n to n + 1. ``PRAGMA user_version`` says which layout a file has."""
 
 FORMAT = len(MIGRATIONS)
@@ -42,7 +59,7 @@ FORMAT = len(MIGRATIONS)
 
 _FIRST_MARKED = 2
 
-_NAMES, _ENOUGH_NAMES = {b"entry", b"entry_used", b"entry_expires", b"entry_key_hash", b"size_limit"}, 2
+_NAMES, _ENOUGH_NAMES = {b"entry", b"entry_used", b"entry_expires", b"entry_key_hash", b"size_limit", b"tag"}, 2
 """Tables and indexes by which a file is known as ours though its header is damaged. Others may have an ``entry`` too."""
 
 

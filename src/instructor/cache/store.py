@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard
+from functools import partial
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
 
-from instructor.cache.entry import Entry
-from instructor.exceptions import ArgumentError
+from instructor.cache.entry import Entry, Generations
+from instructor.cache.listing import Listed, Which, select
+from instructor.exceptions import ArgumentError, ConfigurationError
+from instructor.tables import as_table
 
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
-Ability = Literal["local", "async", "bounded", "sized"]
+Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging"]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -70,8 +74,7 @@ class CacheStats:
 
     def _repr_html_(self) -> str:
         """A table, for notebooks."""
-        rows = (f"<tr><th>{name}</th><td>{value:,}</td></tr>" for name, value in self.__rich_repr__())
-        return f"<table>{''.join(rows)}</table>"
+        return as_table(self.__rich_repr__())
 
 
 class BaseCache(ABC):
@@ -95,7 +98,8 @@ class BaseCache(ABC):
             ``"local"``: it is memory of this process, with the methods of `LocalStore`;
             ``"async"``: it has the methods of `AsyncStore` beside plain ones;
             ``"bounded"``: plain `get` and `set` limit their own time, so the synchronous client calls them in the
-            caller's thread; ``"sized"``: it has the method of `SizedStore`.
+            caller's thread; ``"sized"``: it has the method of `SizedStore`; ``"listing"``, ``"deleting"`` and
+            ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs.
             The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
             again, or it has none of them.
         honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
@@ -145,11 +149,83 @@ class BaseCache(ABC):
     def note_ttl(self) -> None:  # noqa: B027 - a store that honours ttl has nothing to say
         """Called in place of passing a ttl on, where ``honours_ttl`` is False."""
 
+    def delete(self, key: str) -> Any:  # noqa: ARG002 - for those who override it
+        """Remove the entry under `key`; return whether it was there."""
+        raise cannot(self, "delete", "deleting")
+
+    def clear(self) -> Any:
+        """Remove all entries; return how many there were."""
+        raise cannot(self, "clear", "deleting")
+
+    def compact(self) -> None:  # noqa: B027 - a store that keeps nothing of what was removed has nothing to do
+        """Give the space of removed entries back, so that nothing is left of them."""
+
+    def invalidate(self, **which: Unpack[Which]) -> int:
+        """Stop serving the answers that fit all of the arguments.
+
+        A tag alone takes one operation, however many answers have it, and is about answers that are still being asked
+        for too: all processes that share the store stop serving them at once, and the answers themselves stay where
+        they are until they are overwritten, expire or are evicted. Anything else is looked for in all entries of the
+        store, and removed; an answer that is just being asked for is stored when it comes.
+
+        Args:
+            **which: `tag`: one of the answer's ``cache_tags``. `namespace`: its ``cache_namespace``; ``""`` for the one
+                without a name. `model`: the model that was asked, or that answered. `response_model`: the response
+                model, or its name. `older_than`: seconds, or a timedelta, since the answer came, by the clocks of who
+                stored it and who asks now. `erase`: whether the answers are removed as well, and nothing of them is
+                left, when this returns (see `compact`); default False.
+
+        Returns:
+            How many entries were removed. For a tag alone, without `erase`, how many answers were stored with it since
+            it was last invalidated, those included that have expired, were evicted or overwritten since.
+
+        Raises:
+            ArgumentError: There is no argument, or one is wrong.
+            ConfigurationError: The store can't do it: it lacks an ability.
+            CacheError: The store failed; or with `erase`, something of the answers is left.
+
+        Example:
+            >>> from instructor import AutoCache, from_provider
+            >>> cache = AutoCache()
+            >>> client = from_provider("offline/demo", cache=cache)
+            >>> messages = [{"role": "user", "content": "Anna is 25."}]
+            >>> client.create(response_model=int, messages=messages, cache_tags=["doc:7"])
+            25
+            >>> cache.invalidate(tag="doc:7")
+            1
+        """
+        selection, erase = select(which, time.time), which.get("erase", False)
+        if selection.only_tag is not None:
+            count = tagging(self).invalidate_tag(selection.only_tag)
+            if not erase:
+                return count
+        lists, deletes = listing(self), deleting(self)
+        removed = sum(deletes.delete_many(selection.keys_of(batch)) for batch in lists.list_entries())
+        if erase:
+            self.compact()
+        return removed
+
+    async def delete_async(self, key: str) -> bool:
+        """As `delete`, without blocking the event loop."""
+        return bool(await _in_thread(self.delete, key))
+
+    async def clear_async(self) -> int:
+        """As `clear`, without blocking the event loop."""
+        return cast("int", await _in_thread(self.clear))
+
+    async def invalidate_async(self, **which: Unpack[Which]) -> int:
+        """As `invalidate`, without blocking the event loop."""
+        return cast("int", await _in_thread(partial(self.invalidate, **which)))
+
     def stats(self) -> CacheStats:
         """Counters of this store since it was made, over all clients that use it."""
         from instructor.cache.handle import handle_of
 
         return handle_of(self).stats()
+
+    def _repr_html_(self) -> str:
+        """The store and its counters, for notebooks."""
+        return as_table(self.stats().__rich_repr__(), repr(self))
 
 
 class LocalStore(Protocol):
@@ -184,11 +260,58 @@ class SizedStore(Protocol):
         ...
 
 
+class ListingStore(Protocol):
+    """The ability ``"listing"``: the store can say what it holds."""
+
+    def list_entries(self) -> Iterator[list[Listed]]:
+        """Describe all entries, in batches, so that no more than one batch is in memory.
+
+        What is written or removed meanwhile may be listed or not. An entry whose tag was invalidated is listed too. In
+        a store that is asynchronous only, the method is an asynchronous generator.
+        """
+        ...
+
+
+class DeletingStore(Protocol):
+    """The ability ``"deleting"``: entries can be removed."""
+
+    def delete(self, key: str) -> bool:
+        """Remove the entry under `key`; return whether it was there."""
+        ...
+
+    def delete_many(self, keys: Sequence[str]) -> int:
+        """Remove the entries under `keys`; return how many of them were there."""
+        ...
+
+    def clear(self) -> int:
+        """Remove all entries; return how many there were."""
+        ...
+
+
+class TaggingStore(Protocol):
+    """The ability ``"tagging"``: the store numbers the invalidations of tags, for all processes that share it.
+
+    A number is read before a question is asked and kept in its answer, so no clock is compared with another. A store
+    that is ``"async"`` too has ``generations_async``, which its asynchronous callers use.
+    """
+
+    def generations(self, tags: Sequence[str]) -> Generations:
+        """Return the number of the latest invalidation of all, and of each of `tags`."""
+        ...
+
+    def invalidate_tag(self, tag: str) -> int:
+        """Make the next number that of `tag`; return how many answers were stored with it since its last one."""
+        ...
+
+
 _METHODS: dict[Ability, tuple[str, ...]] = {
     "local": ("find", "keep"),
     "async": ("get_async", "set_async"),
     "bounded": (),
     "sized": ("size",),
+    "listing": ("list_entries",),
+    "deleting": ("delete", "delete_many", "clear"),
+    "tagging": ("generations", "invalidate_tag"),
 }
 """The methods that each ability needs."""
 
@@ -223,13 +346,51 @@ def check_store(store: BaseCache) -> frozenset[Ability]:
             raise ArgumentError(f"{type(store).__name__}.{name} takes {description}; got {value!r}.")
     abilities = store.abilities if _declares_own(type(store)) else store.abilities - _OF_BOTH_METHODS
     for ability in abilities:
-        missing = [name for name in _METHODS[ability] if not hasattr(type(store), name)]
+        kind = type(store)
+        missing = [name for name in _METHODS[ability] if getattr(kind, name, None) is getattr(BaseCache, name, None)]
         if missing:
             raise ArgumentError(
                 f"{type(store).__name__}.abilities says {ability!r}, but there is no method {missing[0]}. Write it, "
                 "or leave the ability out."
             )
     return abilities
+
+
+def listing(store: BaseCache) -> ListingStore:
+    """The store as one that can list its entries."""
+    return cast("ListingStore", _require(store, "list its entries", "listing"))
+
+
+def deleting(store: BaseCache) -> DeletingStore:
+    """The store as one that can remove entries."""
+    return cast("DeletingStore", _require(store, "delete", "deleting"))
+
+
+def tagging(store: BaseCache) -> TaggingStore:
+    """The store as one that numbers invalidations."""
+    return cast("TaggingStore", _require(store, "invalidate tags", "tagging"))
+
+
+def _require(store: BaseCache, what: str, ability: Ability) -> BaseCache:
+    if ability not in check_store(store):
+        raise cannot(store, what, ability)
+    return store
+
+
+def cannot(store: BaseCache, what: str, ability: Ability) -> ConfigurationError:
+    """The error for an operation that a store isn't able to perform."""
+    return ConfigurationError(
+        f"{type(store).__name__} can't {what}: its abilities don't include {ability!r}. Write the methods "
+        f"{', '.join(_METHODS[ability])} and declare it, or use AutoCache, DiskCache or RedisCache."
+    )
+
+
+async def _in_thread(operation: Callable[..., Any], *arguments: object) -> Any:
+    import asyncio
+    import inspect
+
+    found = await asyncio.to_thread(operation, *arguments)
+    return await found if inspect.isawaitable(found) else found
 
 
 def check_key(kind: str, key: object) -> str:

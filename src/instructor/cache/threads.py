@@ -31,14 +31,18 @@ class Job(Generic[T]):
     """One operation on its way through a worker thread.
 
     Attributes:
-        began: When a thread began with it, by `time.monotonic`; None while it is queued.
+        clock: What its caller counts its time by.
+        began: When a thread began with it, by that clock; None while it is queued.
         ended: Whether it is over.
         abandoned: Whether its caller has stopped waiting for it.
     """
 
-    __slots__ = ("_context", "_error", "_operation", "_result", "abandoned", "began", "ended", "notify")
+    __slots__ = ("_context", "_error", "_operation", "_result", "abandoned", "began", "clock", "ended", "notify")
 
-    def __init__(self, operation: Callable[[], T], notify: Callable[[], object]) -> None:
+    def __init__(
+        self, operation: Callable[[], T], notify: Callable[[], object], clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.clock = clock
         self._context = copy_context()
         self._operation = operation
         self._result: T | None = None
@@ -79,7 +83,7 @@ class Job(Generic[T]):
 
     def seconds_left(self, limit: float) -> float:
         """How long it may still run: all of `limit` while it is queued."""
-        return limit if self.began is None else self.began + limit - monotonic()
+        return limit if self.began is None else self.began + limit - self.clock()
 
 
 class Workers:
@@ -107,16 +111,11 @@ class Workers:
         self.hung = 0
 
     def run(self, operation: Callable[[], T], seconds: float | None = None, *, keep: bool = False) -> T:
-        """Run `operation` in a worker thread and wait for it in this one.
+        """Run `operation` in a worker thread and wait for it in this one, for so many seconds of its own at most.
 
-        Args:
-            operation: What to run.
-            seconds: How long it may run; None for no limit. Waiting in the queue does not count.
-            keep: Whether to run it even if its caller is interrupted while it is in the queue.
-
-        Raises:
-            TimeoutError: It ran for longer than `seconds`. Its thread is left behind.
-            CacheNotTriedError: No thread could be started.
+        Waiting in the queue doesn't count. `keep` runs it even if its caller is interrupted while it is in the queue.
+        Raises TimeoutError if it ran for too long, and leaves its thread behind; CacheNotTriedError if no thread could be
+        started.
         """
         over = threading.Lock()
         over.acquire()
@@ -136,20 +135,20 @@ class Workers:
         """Run `operation` in a worker thread and await it. As `run` otherwise."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        job = Job(operation, lambda: loop.call_soon_threadsafe(_wake, future))
-        self._submit(job)
-        watch = None
-        if seconds is not None:
-            watch = watch_of(loop)
+        watch = watch_of(loop)
+        job = Job(operation, lambda: loop.call_soon_threadsafe(_wake, future), watch.now)
+        if (
+            seconds is not None
+        ):  # before a thread can begin with it, because the watch's clock may stand still until now
             watch.add(job, seconds, partial(_expire, job, future, seconds))
+        self._submit(job)
         try:
             await future
         except BaseException:
             self._abandon(job, keep=keep)
             raise
         finally:
-            if watch is not None:
-                watch.remove(job)
+            watch.remove(job)
         return job.outcome()
 
     def _submit(self, job: Job[T]) -> None:
@@ -210,7 +209,7 @@ class Workers:
             if job.abandoned:
                 self._spare += 1
                 return True
-            job.began = monotonic()
+            job.began = job.clock()
         job.perform()
         goes_on = self._end(job)
         job.wake_caller()  # only now, so that the caller's next operation finds this thread free

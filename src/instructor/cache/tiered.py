@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
-from instructor.cache.store import BaseCache, CacheStats
+from instructor.cache.listing import Which, select
+from instructor.cache.store import Ability, BaseCache, CacheStats, check_store, deleting, listing, tagging
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError, CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from instructor.cache.entry import Generations
     from instructor.cache.handle import StoreHandle
+    from instructor.cache.listing import Listed
     from instructor.cache.store import Text
+
+_OF_EACH: frozenset[Ability] = frozenset({"deleting"})
+_OF_THE_LAST: frozenset[Ability] = frozenset({"listing", "tagging"})
+"""Abilities that all of the stores need, and those that the last one needs, whose entries and numbers count."""
 
 _NO_STORE = "an instance of AutoCache, DiskCache, RedisCache or of your own subclass of instructor.cache.BaseCache"
 
@@ -49,6 +57,8 @@ class TieredCache(BaseCache):
 
     def __init__(self, *stores: BaseCache) -> None:
         self.tiers = _flatten(stores)
+        able = check_store(self.tiers[0]).intersection(*map(check_store, self.tiers))
+        self.abilities = (able & _OF_EACH) | (check_store(self.tiers[-1]) & _OF_THE_LAST)
 
     def get(self, key: str) -> Text | None:
         """Return what the first store that has the key holds, or None."""
@@ -63,6 +73,56 @@ class TieredCache(BaseCache):
         text = value if isinstance(value, str) else value.decode()
         for store in self.tiers:
             _attempt(store, lambda handle: handle.write(key, text, ttl))
+
+    def delete(self, key: str) -> bool:
+        """Remove the entry under `key` from every store; return whether it was in any."""
+        return bool(self.delete_many([key]))
+
+    def delete_many(self, keys: Sequence[str]) -> int:
+        """Remove the entries under `keys` from every store; return how many were in the one that had most of them."""
+        return max([deleting(store).delete_many(keys) for store in self._from_last])
+
+    def clear(self) -> int:
+        """Remove all entries from every store; return how many were in the one that had most."""
+        return max([deleting(store).clear() for store in self._from_last])
+
+    def list_entries(self) -> Iterator[list[Listed]]:
+        """Describe the entries of the last store, which has those of the others as a rule."""
+        return listing(self.tiers[-1]).list_entries()
+
+    def generations(self, tags: Sequence[str]) -> Generations:
+        """Return the numbers of the last store, which are those of answers in all of them."""
+        return tagging(self.tiers[-1]).generations(tags)
+
+    def invalidate_tag(self, tag: str) -> int:
+        """Stop serving the answers that have a tag, from any of the stores; return what the last one does."""
+        return tagging(self.tiers[-1]).invalidate_tag(tag)
+
+    def invalidate(self, **which: Unpack[Which]) -> int:
+        """As `BaseCache.invalidate`, in every store, the last one first; the number is that of the one with most."""
+        selection = select(which, time.time)
+        if selection.only_tag is not None and not which.get("erase"):
+            return self.invalidate_tag(selection.only_tag)
+        return max([store.invalidate(**which) for store in self._from_last])
+
+    async def delete_async(self, key: str) -> bool:
+        """As `delete`, without blocking the event loop."""
+        return any([await store.delete_async(key) for store in self._from_last])
+
+    async def clear_async(self) -> int:
+        """As `clear`, without blocking the event loop."""
+        return max([await store.clear_async() for store in self._from_last])
+
+    async def invalidate_async(self, **which: Unpack[Which]) -> int:
+        """As `invalidate`, without blocking the event loop."""
+        selection = select(which, time.time)
+        stores = self._from_last[:1] if selection.only_tag is not None and not which.get("erase") else self._from_last
+        return max([await store.invalidate_async(**which) for store in stores])
+
+    @property
+    def _from_last(self) -> tuple[BaseCache, ...]:
+        # So that no reader copies into a faster store what is still in a later one.
+        return self.tiers[::-1]
 
     def stats(self) -> CacheStats:
         """Counters over all stores, since this one was made: a hit in any of them is a hit, a miss is one in all.

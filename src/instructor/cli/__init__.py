@@ -8,14 +8,10 @@ from instructor.cli.signals import SIGNALLED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command ``instructor``.
+    """Run the command ``instructor`` with these words after its name; by default, those of the process.
 
-    Args:
-        arguments: The words after the command's name; those of the process by default.
-
-    Raises:
-        SystemExit: Always. 0: all went well; 1: some record failed; 2: the command can't be run as written;
-            129, 130, 143: stopped by a closed terminal, Ctrl-C, or a request to terminate.
+    Always raises SystemExit. 0: all went well; 1: some record failed; 2: the command can't be run as written; 129, 130,
+    143: stopped by a closed terminal, Ctrl-C, or a request to terminate.
     """
     try:
         from instructor.cli.app import make_app

@@ -21,13 +21,10 @@ _TEXT_FIELDS = frozenset({"text", "message", "content"})
 def make_prompt(template: str | None) -> Prompt:
     """Make the function that turns a record into the text of the user's message.
 
-    Args:
-        template: A Jinja2 template over the record's fields, such as ``"Classify: {{ text }}"``; a plain line has
-            the field ``text``, and ``record`` is the record as a whole. None to send the record's text: the line
-            itself, the one field named text, message or content, or else the record as JSON.
-
-    Raises:
-        ConfigurationError: The template is malformed, or names no field.
+    `template` is a Jinja2 template over the record's fields, such as ``"Classify: {{ text }}"``; a plain line has the field
+    ``text``, and ``record`` is the record as a whole. Without one the record's text is sent: the line itself, the one field
+    named text, message or content, or else the record as JSON. Raises ConfigurationError for a malformed template, or one
+    that names no field.
     """
     return show_record if template is None else _Template(template).render
 

@@ -50,15 +50,10 @@ class CitationMixin(BaseModel):
 
 
 def find_passage(quote: str, text: str, errors: int = MOST_ERRORS) -> tuple[int, int] | None:
-    """Find the passage that differs least from a quote, by inserted, left out and changed characters.
+    """Find where the passage starts and ends that differs least from a quote; None if there is none.
 
-    Args:
-        quote: The passage as it was quoted.
-        text: Where to look.
-        errors: How many differences are allowed; fewer for short quotes, of which little would be left.
-
-    Returns:
-        Where it starts and ends; None if there is none.
+    `errors` is how many characters may be inserted, left out or changed; fewer for short quotes, of which little would be
+    left.
 
     Example:
         >>> find_passage("Ana is", "Now Anna is here", 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 from pydantic import BaseModel, create_model
 
@@ -17,18 +17,27 @@ from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.openai_responses import OPENAI_RESPONSES
 from instructor.wires.wire import Wire
 
-_WIRES: tuple[Wire, ...] = (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, GENAI)
+T = TypeVar("T")
 
 
-class _ClassProperty:
-    """A property of a class."""
+class classproperty(Generic[T]):  # noqa: N801 - it stands where ``property`` does
+    """A property of a class.
 
-    def __init__(self, get: Callable[[type[BaseModel]], object]) -> None:
-        self._get = get
-        self.__doc__ = get.__doc__
+    Example:
+        >>> class User:
+        ...     @classproperty
+        ...     def title(cls):
+        ...         return cls.__name__.lower()
+        >>> User.title
+        'user'
+    """
 
-    def __get__(self, instance: object, owner: type[BaseModel]) -> object:
-        return self._get(owner)
+    def __init__(self, method: Callable[[Any], T]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, instance: object, owner: type) -> T:
+        return self._method(owner)
 
 
 def _tool_of(model: ResponseModel, wire: Wire) -> dict[str, Any]:
@@ -73,9 +82,9 @@ class ResponseSchema(BaseModel):
         ['name']
     """
 
-    openai_schema: ClassVar[Any] = _ClassProperty(generate_openai_schema)
-    anthropic_schema: ClassVar[Any] = _ClassProperty(generate_anthropic_schema)
-    gemini_schema: ClassVar[Any] = _ClassProperty(generate_gemini_schema)
+    openai_schema: ClassVar[Any] = classproperty(generate_openai_schema)
+    anthropic_schema: ClassVar[Any] = classproperty(generate_anthropic_schema)
+    gemini_schema: ClassVar[Any] = classproperty(generate_gemini_schema)
 
     @classmethod
     def from_response(

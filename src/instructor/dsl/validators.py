@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, Field
 
@@ -72,7 +72,7 @@ def llm_validator(
             {"role": "system", "content": _SYSTEM},
             {"role": "user", "content": f"Does the value fit the rule?\n\nRule: {statement}\n\nValue: {value}"},
         ]
-        verdict: Validator = client.create(Validator, messages, **chosen)
+        verdict = cast("Validator", client.create(Validator, messages, **chosen))  # for all that is known, a stream
         if verdict.is_valid:
             return value
         if allow_override and verdict.fixed_value is not None:

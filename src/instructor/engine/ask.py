@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
-from instructor.engine.judging import confirm, judge_async, under_way
+from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
 from instructor.exceptions import (
     ConfigurationError,
@@ -31,7 +31,7 @@ from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
-from instructor.wires.wire import is_paused
+from instructor.wires.wire import find_answering_model, is_paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,6 +53,7 @@ class Received(NamedTuple):
         value: What the response model made of the answer; the completion itself where there is none.
         parts: The answer as the wire read it.
         flaw: Why a raw completion must not be stored; None where it may.
+        answered_by: The model that answered, in the provider's words.
     """
 
     value: Value
@@ -60,6 +61,7 @@ class Received(NamedTuple):
     completion: Completion
     attempts: Attempts
     flaw: str | None
+    answered_by: str = ""
 
 
 def ask(call: Call[Any]) -> Flow[Received]:
@@ -102,7 +104,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 request = reasking.ask_again(call, prompt, completion, error)
             continue
         flaw = find_flaw(call, prompt, completion)
-        return Received(value, parts, completion, attempts, flaw)
+        return Received(value, parts, completion, attempts, flaw, find_answering_model(prompt.wire, completion))
 
 
 class Reasking:
@@ -128,7 +130,7 @@ class Reasking:
 
 def judge_answer(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Flow[Value]:
     """Make of an answer what the caller gets, once all validators have judged it."""
-    with under_way(call, attempts):
+    with UnderWay(call, attempts):
         value = make_value(call, parts, completion)
     return (yield from confirm(call, value, attempts)) if call.plan.awaits else value
 
@@ -225,25 +227,31 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     return completion
 
 
-def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open | Next) -> Flow[Any]:
-    """Send a request, or take a part of its answer, and count the time."""
+def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open) -> Flow[Any]:
+    """Send a request, and count the time."""
     started = time.perf_counter()
     try:
-        return (yield effect)  # its own iterator would cost as much again, for each chunk
+        return (yield effect)
     except Exception as error:
-        mask_error(error)
-        if call.adapter.is_unreadable(error):
-            attempts.answered = True  # the provider's fault, and perhaps paid for
-            raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
-        # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
-        if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
-            raise
-        raise ConfigurationError(
-            f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
-            f"{suggest(error)}"
-        ) from error
+        judge_failure(call, prompt, attempts, error)
+        raise
     finally:
         attempts.seconds += time.perf_counter() - started
+
+
+def judge_failure(call: Call[Any], prompt: Prompt, attempts: Attempts, error: Exception) -> None:
+    """Raise an error of ours in place of one of a request, where it says more."""
+    mask_error(error)
+    if call.adapter.is_unreadable(error):
+        attempts.answered = True  # the provider's fault, and perhaps paid for
+        raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
+    # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
+    if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
+        return
+    raise ConfigurationError(
+        f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
+        f"{suggest(error)}"
+    ) from error
 
 
 def limit_of(call: Call[Any]) -> Limit | None:
@@ -272,8 +280,16 @@ def receive(
     opening = Open(streaming.operation, as_sent(call, prompt, request), limit)
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
     fold, ours = streaming.fold(request, specs), None
+    clock, following = time.perf_counter, Next(stream)
     while True:
-        chunk = yield from exchange(call, prompt, attempts, Next(stream))
+        started = clock()
+        try:  # as in `exchange`, which would make a generator for each chunk
+            chunk = yield following
+        except Exception as error:
+            judge_failure(call, prompt, attempts, error)
+            raise
+        finally:
+            attempts.seconds += clock() - started
         if chunk is END:
             break
         if call.deadline is not None and time.monotonic() >= call.deadline:
@@ -286,7 +302,9 @@ def receive(
                 ours = delta.number
             if delta.number == ours and (delta.text or showing.takes_all):
                 attempts.shown.append(delta.text)
-                yield from show(call, showing, attempts, showing.add(delta))
+                values = showing.add(delta)
+                if values:  # most chunks make nothing new to show
+                    yield from show(call, showing, attempts, values)
     return call.adapter.assemble(*fold.finish())
 
 
@@ -299,9 +317,9 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
 
 def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable[Value]) -> Flow[None]:
     """Hand values out, each once its asynchronous validators have judged it."""
-    remaining, pace = iter(values), showing.pace
+    remaining, pace, judged = iter(values), showing.pace, UnderWay(call, attempts)
     while True:
-        with under_way(call, attempts):
+        with judged:
             value = next(remaining, END)
         if value is END:
             return

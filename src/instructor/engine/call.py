@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache_modes import USE, CacheMode
 from instructor.engine.freshness import PLAIN, Freshness, draw_chance
+from instructor.exceptions import CacheMiss
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
@@ -15,6 +16,7 @@ from instructor.wires.capabilities import Capabilities, adapt_arguments
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
+    from instructor.cache.listing import TagSource
     from instructor.engine.background import Background
     from instructor.engine.client_stats import ClientStats
     from instructor.engine.path import CachePath, Unserved
@@ -137,6 +139,8 @@ class Policy(NamedTuple):
         mode: Whether it looks, stores, sends and joins.
         freshness: How old an answer may be.
         draw: A random number above 0, at most 1.
+        namespace: The partition of the cache, for entries; it is in the key already.
+        tags: By what the answer can be invalidated, or what makes that of its value; None for nothing.
     """
 
     ttl: float | Callable[[object], float | None] | None = None
@@ -146,6 +150,8 @@ class Policy(NamedTuple):
     mode: CacheMode = USE
     freshness: Freshness = PLAIN
     draw: Callable[[], float] = draw_chance
+    namespace: str | None = None
+    tags: TagSource | None = None
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
@@ -166,6 +172,7 @@ class Live(NamedTuple, Generic[T]):
         seconds: How long the requests took, without imports, waits between attempts, and validation.
         attempts: How many requests it took.
         flaw: Why the answer must not be stored; None where it may.
+        answered_by: The model that answered, in the provider's words.
     """
 
     value: T
@@ -175,6 +182,7 @@ class Live(NamedTuple, Generic[T]):
     seconds: float = 0.0
     attempts: int = 1
     flaw: str | None = None
+    answered_by: str = ""
 
 
 class Call(NamedTuple, Generic[T]):
@@ -223,3 +231,14 @@ class Call(NamedTuple, Generic[T]):
     unserved: Unserved | None = None
     background: Background | None = None
     showing: Showing | None = None
+
+
+def describe_call(call: Call[Any]) -> str:
+    """Name the response model, and whom it is asked of."""
+    model = getattr(call.response_model, "__name__", None) or str(call.response_model)
+    return f"{model} from {call.adapter.provider}/{call.model}"
+
+
+def never_sent(call: Call[Any]) -> CacheMiss:
+    """The error for a call that isn't cached, in a mode that sends nothing."""
+    return CacheMiss(describe_call(call), reason=call.bypass or "the call has no cache")

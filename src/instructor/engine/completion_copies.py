@@ -20,7 +20,7 @@ _MOST_BYTES = 8 << 20
 _SAFE = (str, int, float, bool, type(None), bytes, enum.Enum, dt.date, dt.time, dt.timedelta, decimal.Decimal)
 """Types whose objects can't be changed, so that copies may share them."""
 
-Make: TypeAlias = Callable[[], Any]
+Make: TypeAlias = Callable[[], object]
 
 
 class CompletionCopies:
@@ -67,13 +67,13 @@ def copier(value: Value) -> Make | None:
     if isinstance(value, _SAFE):
         return lambda: value
     if type(value) is list:
-        return _copier_of_list(cast("list[Any]", value))
+        return _copier_of_list(cast("list[object]", value))
     if type(value) is dict:
-        return _copier_of_dict(cast("dict[Any, Any]", value))
+        return _copier_of_dict(cast("dict[object, object]", value))
     return _copier_of_model(value) if isinstance(value, BaseModel) else None
 
 
-def _copier_of_list(items: list[Any]) -> Make | None:
+def _copier_of_list(items: list[object]) -> Make | None:
     if all(isinstance(item, _SAFE) for item in items):
         return list(items).copy
     makers = [copier(item) for item in items]
@@ -83,18 +83,18 @@ def _copier_of_list(items: list[Any]) -> Make | None:
     return lambda: [make() for make in known]
 
 
-def _copier_of_dict(members: dict[Any, Any]) -> Make | None:
+def _copier_of_dict(members: dict[object, object]) -> Make | None:
     base = dict(members)  # keeps the order of its members, those that are replaced included
     makers = [(name, copier(member)) for name, member in members.items() if not isinstance(member, _SAFE)]
     if not makers:
         return base.copy
     if any(make is None for _, make in makers):
         return None
-    known = cast("list[tuple[Any, Make]]", makers)
+    known = cast("list[tuple[object, Make]]", makers)
     for name, _ in known:
         base[name] = None
 
-    def make_dict() -> dict[Any, Any]:
+    def make_dict() -> dict[object, object]:
         copy = base.copy()
         for name, make in known:
             copy[name] = make()

@@ -18,6 +18,7 @@ from instructor.engine.effects import (
     Open,
     Prepare,
     Read,
+    ReadGenerations,
     Send,
     Show,
     Sleep,
@@ -111,6 +112,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return send(effect, sender)
         case Write(handle, key, text, ttl):
             return handle.write(key, text, ttl)
+        case ReadGenerations(handle, tags):
+            return handle.generations(tags)
         case Claim(flights, key, source, past):
             return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):
@@ -142,6 +145,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await send(effect, sender)
         case Write(handle, key, text, ttl):
             return await handle.write_async(key, text, ttl)
+        case ReadGenerations(handle, tags):
+            return await handle.generations_async(tags)
         case Claim(flights, key, source, past):
             return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):

@@ -30,7 +30,8 @@ def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Value, None, Non
                 effect = flow.send(None)
                 continue
             try:
-                result = _perform(effect, sender, leases, streams)
+                # `Next` is what comes for each chunk.
+                result = effect.stream.next() if type(effect) is Next else _perform(effect, sender, leases, streams)
             except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
                 effect = flow.throw(error)
             else:
@@ -64,7 +65,10 @@ async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator
                 effect = flow.send(None)
                 continue
             try:
-                result = await _perform_async(effect, sender, leases, streams)
+                if type(effect) is Next:
+                    result = await effect.stream.next_async()
+                else:
+                    result = await _perform_async(effect, sender, leases, streams)
             except Exception as error:  # noqa: BLE001 - whatever an effect raises is the flow's to judge
                 effect = flow.throw(error)
             else:
@@ -94,8 +98,6 @@ def resume(leases: list[Lease[Value]]) -> None:
 
 
 def _perform(effect: Effect, sender: Sender, leases: list[Lease[Value]], streams: list[OpenStream]) -> Value:
-    if isinstance(effect, Next):
-        return effect.stream.next()
     if isinstance(effect, Open):
         while streams:  # that of an attempt that failed
             streams.pop().close()
@@ -107,8 +109,6 @@ def _perform(effect: Effect, sender: Sender, leases: list[Lease[Value]], streams
 async def _perform_async(
     effect: Effect, sender: Sender, leases: list[Lease[Value]], streams: list[OpenStream]
 ) -> Value:
-    if isinstance(effect, Next):
-        return await effect.stream.next_async()
     if isinstance(effect, Open):
         while streams:
             await streams.pop().close_async()

@@ -5,10 +5,11 @@ A flow is a generator that yields effects and is sent their results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from instructor.cache.entry import Generations
 from instructor.cache.flight import Flight, Flights, Landed, Lease
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class Write(Asking[bool]):
     key: str
     text: str
     ttl: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadGenerations(Asking[Generations]):
+    """Read the numbers of a store's invalidations. `CacheError` is raised in the flow if it failed."""
+
+    handle: StoreHandle
+    tags: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +189,9 @@ class Spawn(Asking[None]):
 
 
 Effect = (
-    Read | Write | Claim[Any] | Wait[Any] | Prepare | Fetch | Send | Open | Next | Show | Check | Sleep | Emit | Spawn
-)
+    Read | Write | ReadGenerations | Claim[Any] | Wait[Any]
+    | Prepare | Fetch | Send | Open | Next | Show | Check | Sleep | Emit | Spawn
+)  # fmt: skip
 
 Flow = Generator[Effect, Any, T]
 """A conversation: it yields effects, is sent their results, and returns a `T`."""

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from instructor import debug_log
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, Tagged
 from instructor.cache.hits import MOST_NOTED
+from instructor.cache.listing import are_tags
 from instructor.cache_modes import LOOKING, active, is_overruled
 from instructor.engine.freshness import Freshness
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
-from instructor.engine.path import FindLater, Unserved
+from instructor.engine.path import EXPIRED, INVALIDATED, FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
 from instructor.messages import Conversation, ResponseModel, Value
@@ -67,12 +68,14 @@ class Place(NamedTuple):
         hits: Where its hits are noted.
         name: The class names of the stores on the path, for events.
         tier: The class name of this store.
+        check: Whether an answer with tags may be served; None where only the flow can say. See `CachePath.check`.
     """
 
     find: Callable[[str], Entry | Unserved | Reading | None]
     hits: HitLog
     name: str
     tier: str
+    check: Callable[[Tagged], bool] | None = None
 
 
 class Asker(NamedTuple):
@@ -120,10 +123,9 @@ class Pending(NamedTuple):
 
 
 def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 - `lookup` is counted in
-    """Make the function that answers without a flow.
+    """Make the function that answers without a flow, for a client.
 
     It is a closure, because reading a variable of one takes half as long as an attribute.
-
     `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
@@ -148,7 +150,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
-            find, hits, _, _ = place  # taken apart at once: an attribute of a tuple takes longer
+            find, hits, _, _, _ = place  # taken apart at once: an attribute of a tuple takes longer
             if read is None:
                 call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
                 frozen = memo.freeze(call) if memo.sees_long else None
@@ -163,9 +165,9 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
-        _, parts, _, _, _, _, expires, seconds, usage, _, _ = entry
-        if expires is not None and expires <= now():
-            return Unserved("expired", _READ_AGAIN, None, encoding)
+        _, parts, _, _, _, expires, seconds, usage, _, _, tagged = entry
+        if (expires is not None and expires <= now()) or (tagged is not None and not is_covered(place, tagged)):
+            return refuse_stale(place, entry, now(), encoding)
         try:
             if plan.direct:
                 validator = model.__pydantic_validator__
@@ -184,6 +186,18 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         return value
 
     return lookup
+
+
+def is_covered(place: Place, tagged: Tagged) -> bool:
+    """Whether an answer with tags may be served, as far as can be seen here."""
+    return place.check is not None and place.check(tagged)
+
+
+def refuse_stale(place: Place, entry: Entry, now: float, encoding: Encoding) -> Any:
+    """What the flow begins with for an answer that has expired or was invalidated, or of which only the flow knows."""
+    if entry.expires is not None and entry.expires <= now:
+        return Unserved(EXPIRED, _READ_AGAIN, None, encoding)
+    return MISSING if place.check is None else Unserved(INVALIDATED, _READ_AGAIN, None, encoding)
 
 
 def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any:
@@ -216,6 +230,8 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
             return None, keywords, None, True, hooks
         if "cache" in keywords:
             place = asker.find_place(keywords["cache"])
+        if keywords.get("cache_tags") and place is not None and place.check is None:
+            return None, keywords, None, True, hooks
         added = keywords.get("hooks")
         if added is not None and HookName.CACHE_HIT in added.handlers:
             hooks = hooks + added
@@ -248,6 +264,7 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     return (
         _FOR_THE_FLOW.isdisjoint(keywords)
         and (mode is None or (type(mode) is str and mode in LOOKING))
+        and (not keywords.get("cache_tags") or are_tags(keywords["cache_tags"]))
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
         and (seconds is None or (type(seconds) in (int, float) and seconds > 0))

@@ -10,7 +10,8 @@ from instructor.cache.entry import Entry
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Emit, Flow
 from instructor.engine.freshness import PLAIN, Freshness, Verdict, draw_chance, weigh
-from instructor.engine.path import CachePath, Report, Tier, Unserved, judge_failure, name_of
+from instructor.engine.path import EXPIRED, CachePath, Report, Tier, Unserved, judge_failure, name_of
+from instructor.engine.tagging import check_tagged
 from instructor.exceptions import CacheError
 from instructor.hooks import HookName
 
@@ -31,8 +32,8 @@ class Question(Protocol[T]):
         """Ask for an answer until one is valid."""
         ...
 
-    def whole(self, live: Live[Any]) -> object:
-        """The whole value of an answer, for who decides how long it is served."""
+    def value_of(self, live: Live[Any]) -> object:
+        """The whole value of an answer, for ``cache_tags`` and ``cache_ttl``."""
         ...
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
@@ -127,7 +128,6 @@ class Missed(NamedTuple):
 
 
 ABSENT = Missed("absent")
-EXPIRED = "expired"
 
 
 def look_on(
@@ -168,6 +168,10 @@ def consider(path: CachePath, question: Question[T], policy: Policy, found: Foun
     """Serve what a tier holds, if it may be served."""
     entry, depth = found
     tier = path.tiers[depth]
+    if entry.tagged is not None:
+        invalid = yield from check_tagged(path, entry.tagged, reporter(question, path))
+        if invalid is not None:
+            return Missed(invalid)
     judged = judge(entry, policy.clock(), question.read, policy.freshness, policy.draw)
     if isinstance(judged, Verdict):
         return Missed(EXPIRED, found if judged is Verdict.FALLBACK else None)
@@ -243,6 +247,8 @@ def find_newer(path: CachePath, key: str, question: Question[Any], policy: Polic
     for depth, tier in enumerate(path.tiers[1:], 1):
         entry = yield from tier.find(key, report)
         if not isinstance(entry, Entry) or entry.created <= old.created:
+            continue
+        if entry.tagged is not None and (yield from check_tagged(path, entry.tagged, report)) is not None:
             continue
         if isinstance(judge(entry, policy.clock(), question.read, own), Served):
             yield from fill(path.tiers[:depth], entry, policy, report)

@@ -31,6 +31,7 @@ from instructor.engine.looking import (
     reporter,
 )
 from instructor.engine.path import CachePath, Unserved
+from instructor.engine.tagging import check_tagged, mark, note_generation
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
 
@@ -105,6 +106,7 @@ def ask_and_keep(
     fallback: Found | None = None,
 ) -> Flow[Served[T]]:
     """Ask for an answer, hand it to those who wait for it, and store it. If the provider fails, serve the fallback."""
+    generation = yield from note_generation(path, policy.tags, reporter(question, path))
     try:
         live = yield from question.ask()
     except Exception as error:
@@ -118,6 +120,9 @@ def ask_and_keep(
     ttl, flaw = lifetime(question, policy, live)
     entry = question.write(live, None if ttl is None else policy.clock() + ttl)
     reason = flaw or why_not_stored(live, entry, policy, ttl)
+    if entry is not None and policy.tags is not None:
+        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live))
+        reason = reason or flaw
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
     yield from keep(path, question, policy, entry, reason, ttl)
@@ -212,6 +217,10 @@ def share(
     if answer is None:
         return None
     live, entry = answer.live, answer.entry
+    if entry is not None and entry.tagged is not None:
+        stale = yield from check_tagged(path, entry.tagged, reporter(question, path))
+        if stale is not None:
+            return None
     verdict = Verdict.FRESH
     if not answer.is_live:
         verdict = Verdict.EXPIRED if entry is None else weigh(entry, policy.clock(), policy.freshness, policy.draw)
@@ -227,7 +236,8 @@ def share(
         return None
     served = Served(value, entry, verdict, source=Source.SHARED, live=live)
     yield from emit_event(question, HookName.CACHE_COALESCED, entry, served=served)
-    if entry is not None and not answer.is_kept:
+    untagged = entry is None or (policy.tags is not None and entry.tagged is None)
+    if entry is not None and not untagged and not answer.is_kept:
         # The leader stores nothing, as its `cache_ttl` or its mode asks, but this call has another one.
         ttl, flaw = lifetime(question, policy, live)
         own = entry._replace(expires=None if ttl is None else policy.clock() + ttl)
@@ -267,7 +277,7 @@ def lifetime(question: Question[Any], policy: Policy, live: Live[Any]) -> tuple[
     if not callable(policy.ttl):
         return policy.ttl, None
     try:
-        return policy.ttl(question.whole(live)), None
+        return policy.ttl(question.value_of(live)), None
     except Exception as error:  # noqa: BLE001 - the answer is paid for, and is returned whatever the function does
         return None, f"cache_ttl failed with {type(error).__name__}: {error}"
 

@@ -20,6 +20,7 @@ class OpenStream:
     def __init__(self, source: Any) -> None:
         self._source = source
         self._iterator: Any = aiter(source) if hasattr(source, "__aiter__") else iter(source)
+        self._is_asynchronous = hasattr(self._iterator, "__anext__")
 
     def next(self) -> Any:
         """The next chunk, for a thread; `END` after the last."""
@@ -27,7 +28,7 @@ class OpenStream:
 
     async def next_async(self) -> Any:
         """The next chunk, for a task. A plain iterator is read in a thread, so that it doesn't block the loop."""
-        if hasattr(self._iterator, "__anext__"):
+        if self._is_asynchronous:
             return await anext(self._iterator, END)
         import asyncio
 

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry
+from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
+from instructor.cache.store import tagging
 from instructor.cache.tiered import TieredCache
 from instructor.cache.turns import sample_key
 from instructor.engine.effects import Flow, Read, Write
@@ -125,25 +126,32 @@ class LocalTier:
 
 @dataclass(frozen=True, slots=True)
 class StoreTier:
-    """Any other store: it holds text, and reading it may wait, fail or bring back something else than was stored."""
+    """Any other store: it holds text, and reading it may wait, fail or bring back something else than was stored.
+
+    `numbers` is the store that numbers the invalidations of tags, the path's last; None for this one.
+    """
 
     handle: StoreHandle
     hits: HitLog
     flights: Flights[Any]  # of the path
+    numbers: StoreHandle | None = None
 
     @property
     def find_now(self) -> FindNow:
         """Read an entry here. Whatever goes wrong is returned to the flow, which counts and reports it."""
-        handle, flights = self.handle, self.flights
+        handle, flights, numbers = self.handle, self.flights, self.numbers or self.handle
 
         def find_now(key: str) -> Entry | Unserved:
             landed = flights.landed
             if handle.paused():
                 return Unserved("store paused", landed)
             try:
-                return _decode(handle.read(key), key, landed)
+                found = _decode(handle.read(key), key, landed)
+                if type(found) is Entry and found.tagged is not None:
+                    return _judge_tags(found, numbers.generations(found.tags), landed)
             except CacheError as error:
                 return _unserved(error, landed)
+            return found
 
         return find_now
 
@@ -157,9 +165,12 @@ class StoreTier:
         if self.handle.paused():
             return Unserved("store paused", landed)
         try:
-            return _decode(await self.handle.read_async(key), key, landed)
+            found = _decode(await self.handle.read_async(key), key, landed)
+            if type(found) is Entry and found.tagged is not None:
+                return _judge_tags(found, await (self.numbers or self.handle).generations_async(found.tags), landed)
         except CacheError as error:
             return _unserved(error, landed)
+        return found
 
     def find(self, key: str, report: Report) -> Flow[Lookup]:
         """Read an entry. A failure of the store, or an entry that is damaged, is a miss with a reason."""
@@ -184,6 +195,14 @@ class StoreTier:
 
 def _decode(data: Any, key: str, landed: int) -> Entry | Unserved:
     return Unserved("absent", landed) if data is None else decode_entry(data, key)
+
+
+EXPIRED, INVALIDATED = "expired", "invalidated"
+
+
+def _judge_tags(entry: Entry, numbers: Generations, landed: int) -> Entry | Unserved:
+    generation = 0 if entry.tagged is None else entry.tagged.generation
+    return entry if numbers.cover(generation) else Unserved(INVALIDATED, landed)
 
 
 def _unserved(error: CacheError, landed: int) -> Unserved:
@@ -231,6 +250,25 @@ class CachePath:
     def name(self) -> str:
         """The class names of the stores, for events."""
         return "+".join(name_of(tier) for tier in self.tiers)
+
+    @property
+    def can_tag(self) -> bool:
+        """Whether answers with tags can be kept: the last tier numbers the invalidations for all of them."""
+        return self.tiers[-1].handle.can_tag
+
+    @property
+    def check(self) -> Callable[[Tagged], bool] | None:
+        """Whether the fast path may serve an answer with tags that the first tier has found; None: the flow decides.
+
+        A tier that reads a store has asked for the numbers itself. Memory is asked here where it is the last tier.
+        """
+        first, last = self.tiers[0], self.tiers[-1].handle
+        if isinstance(first, StoreTier):
+            return (lambda _: True) if last.can_tag else None
+        if last.local is None or not last.can_tag:
+            return None
+        numbers = tagging(last.store)
+        return lambda tagged: numbers.generations(tagged.tags).cover(tagged.generation)
 
     def count_miss(self) -> None:
         """Count a call that none of the tiers could answer."""
@@ -281,7 +319,7 @@ def make_path(store: BaseCache) -> CachePath:
         if handle is not whole:
             whole.attach(hits)
         local = handle.local
-        tiers.append(StoreTier(handle, hits, flights) if local is None else LocalTier(handle, local, hits))
+        tiers.append(StoreTier(handle, hits, flights, handles[-1]) if local is None else LocalTier(handle, local, hits))
     return CachePath(tuple(tiers), flights, whole)
 
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from instructor.cache.entry import Entry, pack_completion
-from instructor.engine.ask import ask
-from instructor.engine.call import Call, Live
+from instructor.cache.entry import Entry, make_origin, pack_completion
+from instructor.describing import name_model
+from instructor.engine.ask import ask, open_raw
+from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
 from instructor.engine.looking import Question, Served, Source
 from instructor.engine.lookup import through_cache
 from instructor.exceptions import (
-    CacheMiss,
     IncompleteOutputException,
     InstructorRetryException,
     ProviderError,
@@ -55,9 +55,11 @@ _FAILURES = (InstructorRetryException, IncompleteOutputException, ProviderError)
 """What a provider's failure is raised as, after all attempts."""
 
 
-def never_sent(call: Call[Any]) -> CacheMiss:
-    """The error for a call that isn't cached, in a mode that sends nothing."""
-    return CacheMiss(CallQuestion(call).describe(), reason=call.bypass or "the call has no cache")
+def answer_raw(call: Call[Any]) -> Flow[Any]:
+    """Ask for the SDK's own stream, which no cache sees."""
+    if not call.policy.mode.sends:
+        raise never_sent(call)
+    return (yield from open_raw(call))
 
 
 class CallQuestion(Generic[T]):
@@ -99,12 +101,8 @@ class CallQuestion(Generic[T]):
             attempts.seconds,
             attempts.number,
             received.flaw,
+            received.answered_by,
         )
-
-    def whole(self, live: Live[Any]) -> object:
-        """The value as `create` returns it, made anew: that of a stream has been handed out."""
-        call = self._call
-        return call.plan.type.parse(live.parts, call.strict, call.context) if call.plan.type else live.completion
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""
@@ -117,8 +115,13 @@ class CallQuestion(Generic[T]):
             key=call.key or "",
             parts=live.parts,
             completion_data=pack_completion(completion),
-            provider=call.adapter.provider,
-            model=call.model,
+            origin=make_origin(
+                call.adapter.provider,
+                call.model,
+                live.answered_by,
+                call.policy.namespace or "",
+                name_model(call.response_model),
+            ),
             created=call.policy.clock(),
             expires=expires,
             seconds=live.seconds,
@@ -135,6 +138,13 @@ class CallQuestion(Generic[T]):
         """Make an own value; only a completion that can't be written down is shared as it is."""
         return self._value(live.parts, live.completion) if entry is None else self.read(entry)
 
+    def value_of(self, live: Live[T]) -> Value:
+        """The value of a live answer. That of a stream is made once more, because the caller takes it bit by bit."""
+        call, value = self._call, live.value
+        if call.showing is not None and call.plan.type is not None:
+            return call.plan.type.parse(live.parts, call.strict, call.context)
+        return value[0] if call.with_completion else value  # type: ignore[index] # a pair then
+
     def may_fall_back(self, error: Exception) -> bool:
         """Whether the provider failed. A refusal is an answer of its own, and a wrong setting is the caller's to mend."""
         return isinstance(error, _FAILURES) and not isinstance(error, RefusalError)
@@ -150,9 +160,7 @@ class CallQuestion(Generic[T]):
 
     def describe(self) -> str:
         """Name the response model, and whom it is asked of."""
-        call = self._call
-        model = getattr(call.response_model, "__name__", None) or str(call.response_model)
-        return f"{model} from {call.adapter.provider}/{call.model}"
+        return describe_call(self._call)
 
     def event(
         self, name: HookName, entry: Entry | None = None, reason: str | None = None, served: Served[Any] | None = None

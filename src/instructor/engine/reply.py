@@ -33,7 +33,8 @@ class Reply(Generic[T]):
         age: Seconds since it was asked for, for an answer from a store; None otherwise.
         tier: The class name of the store that had it; None if no store had.
         provider: The vendor.
-        model: The model that was asked. `answered_by` is the one that answered.
+        model: The model that was asked.
+        answered_by: The model that answered, by its own word: an alias or a router may lead to another than was asked.
         usage: The tokens of the requests that it took, all attempts together. For a cached one they are saved.
         seconds: How long these requests took.
         attempts: How many they were.
@@ -55,6 +56,7 @@ class Reply(Generic[T]):
     tier: str | None
     provider: str
     model: str
+    answered_by: str
     usage: Usage
     seconds: float
     attempts: int
@@ -65,15 +67,6 @@ class Reply(Generic[T]):
     def completion(self) -> Completion:
         """The SDK's completion; that of a cached answer is made again when it is first read, as on any hit."""
         return self._load()
-
-    @cached_property
-    def answered_by(self) -> str:
-        """The model that answered, by its own word: an alias or a router may lead to another than was asked.
-
-        It reads the completion.
-        """
-        names = (getattr(self.completion, name, None) for name in ("model", "model_version"))
-        return next((name for name in names if isinstance(name, str) and name), self.model)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
@@ -128,6 +121,7 @@ def make_reply(call: Call[T], served: Served[T]) -> Reply[T]:
         tier=served.tier or None,
         provider=call.adapter.provider,
         model=call.model,
+        answered_by=(entry.origin.answered_by if entry else cost.answered_by) or call.model,
         usage=cost.usage,
         seconds=cost.seconds,
         attempts=cost.attempts,

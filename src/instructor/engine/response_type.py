@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import functools
 import re
 import types
 import typing
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 import typing_extensions
 from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
-from pydantic_core import InitErrorDetails, PydanticCustomError, SchemaError
+from pydantic_core import SchemaError
 
 from instructor.cache.json_schema import StableJsonSchema
+from instructor.engine.early import restate
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Part, ResponseModel
+from instructor.messages import Part, ResponseModel, Value
 from instructor.wires.schema import expand_root
 from instructor.wires.spec import ToolSpec
 
@@ -59,7 +61,7 @@ class ResponseType(Protocol):
         """The tools, or forms of an answer, that the model may choose from."""
         ...
 
-    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Make a value of the parts of an answer, live or stored: both are parsed and validated alike.
 
         So a field that the answer leaves out gets its default anew on each hit. With a ``default_factory`` such as
@@ -79,7 +81,7 @@ class ModelType:
         self.schema = model.model_json_schema(schema_generator=StableJsonSchema)
         self.specs = (tool_spec_of(self.schema, model.__name__, model.__doc__),)
 
-    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Validate with the class's own validator, which `model_rebuild` may have replaced since."""
         model = self._model()
         assert model is not None, "a call holds the class that it parses into"
@@ -92,12 +94,12 @@ class AdapterType:
     holds_model: ClassVar[bool] = True
 
     def __init__(self, model: ResponseModel) -> None:
-        adapter: TypeAdapter[Any] = TypeAdapter(model)
+        adapter: TypeAdapter[Value] = TypeAdapter(model)
         self.schema = adapter.json_schema(schema_generator=StableJsonSchema)
         self.specs = (tool_spec_of(self.schema, model.__name__, _written_docstring(model)),)
         self._validator = adapter.validator
 
-    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Validate the object."""
         return self._validator.validate_json(parts[0].text, strict=strict, context=context)
 
@@ -108,21 +110,27 @@ class WrappedType:
     holds_model: ClassVar[bool] = True
 
     def __init__(self, model: ResponseModel, name: str = "Response") -> None:
-        wrapper: Any = typing_extensions.TypedDict(name, {CONTENT: model})  # type: ignore[misc]  # pyright: ignore - name and type are only known here
-        adapter: TypeAdapter[Any] = TypeAdapter(wrapper)
+        wrapper: ResponseModel = typing_extensions.TypedDict(name, {CONTENT: model})  # type: ignore[misc]  # pyright: ignore - name and type are only known here
+        adapter: TypeAdapter[Value] = TypeAdapter(wrapper)
         self.schema = TypeAdapter(model).json_schema(schema_generator=StableJsonSchema)
         self.specs = (tool_spec_of(adapter.json_schema(schema_generator=StableJsonSchema), name, None),)
         self._validator = adapter.validator
+        self._model = model
 
-    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+    @functools.cached_property
+    def item_validator(self) -> Callable[[str, bool, object], Value]:
+        """What validates one item of a list by itself: a function of its JSON, strictness, and context."""
+        return _make_item_validator(typing.get_args(self._model)[0])
+
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Validate the object and take its property."""
         return self._validator.validate_json(parts[0].text, strict=strict, context=context)[CONTENT]
 
 
-class Items(list[Any]):
+class Items(list[Value]):
     """The list that an ``Iterable[...]`` is answered with. ``async for`` takes it too, as programs for 1.x do."""
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    async def __aiter__(self) -> AsyncIterator[Value]:
         for item in self:
             yield item
 
@@ -130,7 +138,7 @@ class Items(list[Any]):
 class IterableType(WrappedType):
     """``Iterable[User]``: a list, see `Items`."""
 
-    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Validate the list."""
         return Items(super().parse(parts, strict, context))
 
@@ -140,7 +148,8 @@ class ParallelType:
 
     holds_model: ClassVar[bool] = True
 
-    def __init__(self, item: ResponseModel) -> None:
+    def __init__(self, item: ResponseModel, make_list: Callable[[list[Any]], list[Any]] = list) -> None:
+        self._make_list = make_list
         self.schema = TypeAdapter(list[item]).json_schema(schema_generator=StableJsonSchema)  # pyright: ignore - known only here
         self._members: dict[str, ResponseType] = {}
         specs: list[ToolSpec] = []
@@ -151,11 +160,11 @@ class ParallelType:
             self._members[name] = response_type
             specs.append(dataclasses.replace(spec, name=name, repeats=True))
         self.specs = tuple(specs)
-        self._text: TypeAdapter[Any] = TypeAdapter(item | list[item])  # pyright: ignore - known only here
+        self._text: TypeAdapter[Value] = TypeAdapter(item | list[item])  # pyright: ignore - known only here
 
-    def parse(self, parts: tuple[Part, ...], strict: bool, context: Any) -> Any:
+    def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Validate each call, and report the problems of all of them together, with the number of each call."""
-        values: list[Any] = []
+        values: list[Value] = []
         problems: dict[int, ValidationError] = {}
         for number, part in enumerate(parts):
             try:
@@ -164,9 +173,9 @@ class ParallelType:
                 problems[number] = error
         if problems:
             raise _number_problems(problems)
-        return values
+        return self._make_list(values)
 
-    def parse_call(self, part: Part, strict: bool, context: Any) -> list[Any]:
+    def parse_call(self, part: Part, strict: bool, context: object) -> list[Value]:
         """Validate one call; or what a model wrote as text, which may be all items."""
         if part.tool:
             return [self._members[part.tool].parse((part,), strict, context)]
@@ -178,7 +187,7 @@ def _members_of(item: ResponseModel) -> list[ResponseModel]:
     """The members of ``A | B``, also where it is annotated or has a name."""
     if isinstance(item, typing_extensions.TypeAliasType):
         return _members_of(item.__value__)
-    origin: Any = typing.get_origin(item)
+    origin: ResponseModel = typing.get_origin(item)
     arguments = typing.get_args(item)
     if origin in (typing.Union, types.UnionType):
         return [member for argument in arguments for member in _members_of(argument)]
@@ -192,16 +201,14 @@ def _find_free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _number_problems(problems: Mapping[int, ValidationError]) -> ValidationError:
-    details: list[InitErrorDetails] = [
-        {
-            "type": PydanticCustomError(cast("Any", problem["type"]), cast("Any", problem["msg"])),
-            "loc": (number, *problem["loc"]),
-            "input": problem["input"],
-        }
-        for number, error in problems.items()
-        for problem in error.errors(include_url=False, include_context=False)
-    ]
-    return ValidationError.from_exception_data("calls", details, input_type="json")
+    return restate(
+        "calls",
+        (
+            (problem, (number, *problem["loc"]))
+            for number, error in problems.items()
+            for problem in error.errors(include_url=False, include_context=False)
+        ),
+    )
 
 
 def make_parallel_type(response_model: ResponseModel) -> ResponseType:
@@ -215,7 +222,8 @@ def make_parallel_type(response_model: ResponseModel) -> ResponseType:
             f"list[{getattr(response_model, '__name__', 'User')}] or list[A | B], not {response_model!r}. Pass a list, or "
             "choose another mode."
         )
-    return ParallelType(typing.get_args(model)[0])
+    written: Any = typing.get_origin(response_model)
+    return ParallelType(typing.get_args(model)[0], list if written is list else Items)
 
 
 def make_response_type(response_model: ResponseModel) -> ResponseType:
@@ -226,7 +234,7 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
             return ModelType(model)
         if _is_record(model):
             return AdapterType(model)
-        origin: Any = typing.get_origin(response_model)
+        origin: ResponseModel = typing.get_origin(response_model)
         return IterableType(model) if origin is collections.abc.Iterable else WrappedType(model)
     except _UNREADABLE as error:
         reason = error.message if isinstance(error, PydanticUserError) else error  # without a link to pydantic's pages
@@ -236,15 +244,13 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
         ) from error
 
 
-def item_validator(item: ResponseModel) -> Callable[[str, bool, Any], Any]:
-    """Make what validates one item of a list by itself: a function of its JSON, strictness, and context."""
-    make_response_type(item)
+def _make_item_validator(item: ResponseModel) -> Callable[[str, bool, object], Value]:
     model: ResponseModel = _readable(item)
-    if isinstance(model, type) and issubclass(model, BaseModel):
+    if isinstance(model, type) and issubclass(model, BaseModel):  # with its own, as `ModelType` does
         return lambda text, strict, context: model.__pydantic_validator__.validate_json(
             text, strict=strict, context=context
         )
-    adapter: TypeAdapter[Any] = TypeAdapter(model)  # pyright: ignore - the type is known only here
+    adapter: TypeAdapter[Value] = TypeAdapter(model)  # pyright: ignore - the type is known only here
     validator = adapter.validator
     return lambda text, strict, context: validator.validate_json(text, strict=strict, context=context)
 
@@ -265,7 +271,7 @@ def complete_model(model: type[BaseModel]) -> None:
         model.model_rebuild()
 
 
-def _readable(model: ResponseModel) -> Any:
+def _readable(model: ResponseModel) -> ResponseModel:
     """Replace what pydantic can't read: an Iterable by a list, typing's TypedDict by that of typing_extensions."""
     if not isinstance(model, type) and (isinstance(model, (str, bytes, int, float)) or not _is_annotation(model)):
         raise ConfigurationError(
@@ -289,7 +295,7 @@ def _is_annotation(model: ResponseModel) -> bool:
     return type(model).__module__ in ("typing", "typing_extensions")
 
 
-def _readable_typed_dict(model: ResponseModel) -> Any:
+def _readable_typed_dict(model: ResponseModel) -> ResponseModel:
     """Before Python 3.12 pydantic reads only the TypedDict of typing_extensions. Values are plain dicts either way."""
     if type(model).__module__ == "typing_extensions" or typing_extensions.TypedDict is getattr(typing, "TypedDict", 0):
         return model
@@ -298,7 +304,7 @@ def _readable_typed_dict(model: ResponseModel) -> Any:
         name: hint if name in model.__required_keys__ else typing_extensions.NotRequired[hint]
         for name, hint in hints.items()
     }
-    twin: Any = typing_extensions.TypedDict(model.__name__, fields)  # type: ignore[misc]  # pyright: ignore - made at run time
+    twin: ResponseModel = typing_extensions.TypedDict(model.__name__, fields)  # type: ignore[misc]  # pyright: ignore - made at run time
     twin.__doc__ = model.__doc__
     return twin
 

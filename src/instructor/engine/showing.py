@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, pairwise
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Completion, Part, Value
@@ -13,6 +13,9 @@ from instructor.streaming.scanner import Scanner
 from instructor.streaming.shapes import ABSENT, Absent, Closed, Field, List, Object, Shape
 from instructor.usage import Usage
 from instructor.wires.folding import Delta
+
+if TYPE_CHECKING:
+    from instructor.engine.early import Judge
 
 CONTENT = "content"
 
@@ -110,7 +113,7 @@ class Showing(Protocol):
         ...
 
     def add(self, delta: Delta) -> Iterable[Value]:
-        """Take the next piece of the answer's JSON."""
+        """Take the next piece of the answer's JSON; return what there is to show now, an empty tuple for nothing."""
         ...
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
@@ -127,12 +130,9 @@ class Showing(Protocol):
         ...
 
     def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterable[Value]:
-        """Hand out a stored answer.
+        """Hand out a stored answer: its value, its parts, and what `steps` was when it was live.
 
-        Args:
-            value: What the response model made of it.
-            parts: Its parts.
-            steps: What `steps` was when it was live; empty where the answer came in one piece.
+        `steps` is empty where the answer came in one piece.
         """
         ...
 
@@ -143,8 +143,11 @@ class Partials:
     judges_each: ClassVar[bool] = False
     takes_all: ClassVar[bool] = False
 
-    def __init__(self, shape: Shape, *, is_wrapped: bool) -> None:
+    def __init__(self, shape: Shape, *, is_wrapped: bool, judge: Judge | None = None) -> None:
         self._shape = _wrap(shape) if is_wrapped else shape
+        self._judge = judge
+        self._pieces: list[str] = []  # what there is to judge
+        self._marks: list[int] = []
         self.has_shown = False
         self.flaw: str | None = None
         self.outcome = Outcome()
@@ -156,7 +159,9 @@ class Partials:
 
     def begin(self) -> Iterable[Value]:
         """Show an object in which nothing has come yet."""
-        self._scanner, self._lengths, self._is_replayable = Scanner(self._shape), [], True
+        self._pieces, self._marks = [], []
+        self._scanner = Scanner(self._shape, self._marks if self._judge else None)
+        self._lengths, self._is_replayable = [], True
         shape = self._shape
         blank = shape.make({}) if isinstance(shape, Object) and not self._has_begun else ABSENT
         self._has_begun = True
@@ -164,8 +169,23 @@ class Partials:
 
     def add(self, delta: Delta) -> Iterable[Value]:
         """Show the object again if enough has come."""
+        self._scanner.feed(delta.text)
+        return self._show() if self._judge is None else self._show_judged(self._judge, delta.text)
+
+    def _show_judged(self, judge: Judge, text: str) -> Iterator[Value]:
+        """Judge the fields that are complete now, and show them. A generator, so that validators know of the attempt."""
+        self._pieces.append(text)
+        if self._marks:
+            come = "".join(self._pieces)
+            self._pieces = [come]
+            begin = self._scanner.begin
+            complete = come[begin : begin + self._marks[-1] - 1]
+            self._marks.clear()
+            judge(complete + "}")
+        yield from self._show()
+
+    def _show(self) -> Iterable[Value]:
         scanner = self._scanner
-        scanner.feed(delta.text)
         if not scanner.is_due or not scanner.has_come:
             return ()
         value = scanner.snapshot()
@@ -248,12 +268,13 @@ class Items:
         self._count = 0
         return ()
 
-    def add(self, delta: Delta) -> Iterator[Value]:
+    def add(self, delta: Delta) -> Iterable[Value]:
         """Show the items that are complete now."""
         self._scanner.feed(delta.text)
+        if not self._texts:
+            return ()
         texts, self._texts = self._texts, []
-        for item in texts:
-            yield from self._show(Part("", item))
+        return (value for item in texts for value in self._show(Part("", item)))
 
     def _show(self, part: Part) -> Iterator[Value]:
         self._count += 1
@@ -329,10 +350,13 @@ class Calls(Items):
         self._open: dict[int, _OpenCall] = {}
         return super().begin()
 
-    def add(self, delta: Delta) -> Iterator[Value]:
+    def add(self, delta: Delta) -> Iterable[Value]:
         """Show the calls that are complete now."""
-        call = self._open.setdefault(delta.number, _OpenCall(delta.tool))
+        call = self._open.get(delta.number) or self._open.setdefault(delta.number, _OpenCall(delta.tool))
         call.feed(delta.text)
+        return self._show_complete() if call.texts else ()
+
+    def _show_complete(self) -> Iterator[Value]:
         while waiting := list(self._open.values())[self._count : self._count + 1]:
             if not waiting[0].texts:
                 return

@@ -16,12 +16,8 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from instructor.cache.canonical import ignore, write_json
-from instructor.cache.entry import Entry, pack_completion
-from instructor.cache.json_schema import StableJsonSchema
-from instructor.cache.key import FORMAT, digest
-from instructor.exceptions import ConfigurationError, NoCanonicalFormError
-from instructor.function.comparison import is_same
-from instructor.function.fingerprint import (
+from instructor.cache.entry import Entry, make_origin, pack_completion
+from instructor.cache.fingerprint import (
     Note,
     closed_over_by,
     code_of,
@@ -30,6 +26,11 @@ from instructor.function.fingerprint import (
     describe_closure,
     name_of,
 )
+from instructor.cache.json_schema import StableJsonSchema
+from instructor.cache.key import FORMAT, digest
+from instructor.describing import name_model
+from instructor.exceptions import ConfigurationError, NoCanonicalFormError
+from instructor.function.comparison import is_same
 from instructor.messages import Part
 
 PydanticOptions: TypeAlias = dict[str, Any]
@@ -124,8 +125,7 @@ class FunctionCodec:
                     key=key,
                     parts=(Part("", answer),),
                     completion_data=pack_completion(orjson.dumps(way).decode()),
-                    provider="function",
-                    model=self.name,
+                    origin=make_origin("function", self.name, "", "", name_model(self._type)),
                     created=time.time(),
                     expires=expires,
                     seconds=seconds,
@@ -151,6 +151,11 @@ class FunctionCodec:
         Raises whatever validators raise where the return type no longer accepts it.
         """
         return self._validate(orjson.loads(entry.completion), entry.answer)
+
+    def warn_of_tags(self, store: str) -> None:
+        """Log that results with tags can't be kept in a store."""
+        advice = "Use AutoCache, DiskCache or RedisCache, or leave tags= out."
+        self._warn("tags", f"Calls of {self.name} are not cached: {store} can't invalidate tags. {advice}")
 
     def warn_of(self, flaw: str) -> None:
         """Log why a result is not one of its key."""

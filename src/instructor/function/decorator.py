@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast, overload
 
+from instructor.cache.listing import check_tag_source
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
 from instructor.cache.tiered import TieredCache
@@ -27,8 +28,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 @overload
 def instructor_cache(function: F, /) -> F: ...
 @overload
-def instructor_cache(*, cache: object = None, ttl: Ttl = None) -> Callable[[F], F]: ...
-def instructor_cache(function: object = None, /, *, cache: object = None, ttl: Ttl = None) -> object:
+def instructor_cache(
+    *,
+    cache: object = None,
+    ttl: Ttl = None,
+    tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
+) -> Callable[[F], F]: ...
+def instructor_cache(
+    function: object = None,
+    /,
+    *,
+    cache: object = None,
+    ttl: Ttl = None,
+    tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
+) -> object:
     """Cache what a function returns, by its arguments. For functions and methods, plain and ``async``.
 
     Use it around a function that does more than one call of a client: that reads a page, asks twice and merges. Around
@@ -64,6 +77,7 @@ def instructor_cache(function: object = None, /, *, cache: object = None, ttl: T
             the fastest first. Default: an `AutoCache` of the function's own, found as its attribute ``cache``.
         ttl: Seconds, or a timedelta, after which the function is run again, or a function of the result that returns
             one. Default None: never. 0 stores nothing.
+        tags: By what results can be invalidated, such as ``["prices"]``, or a function that makes that of a result.
 
     Returns:
         The function, cached, with the store as attribute ``cache``.
@@ -81,29 +95,32 @@ def instructor_cache(function: object = None, /, *, cache: object = None, ttl: T
     """
     seconds = check_ttl(ttl, "instructor_cache(ttl=)")
 
+    source = check_tag_source(tags, "instructor_cache(tags=)")
+
     def decorate(target: object) -> object:
-        if cache is None:
-            return _decorate(target, AutoCache(), seconds, shared=False)
-        return _decorate(target, _store_of(cache), seconds, shared=True)
+        store = AutoCache() if cache is None else _store_of(cache)
+        return _decorate(target, store, Policy(ttl=seconds, tags=source), shared=cache is not None)
 
     return decorate if function is None else decorate(function)
 
 
-def _decorate(
-    target: object, store: BaseCache, ttl: float | Callable[[object], float | None] | None, *, shared: bool
-) -> object:
+def _decorate(target: object, store: BaseCache, policy: Policy, *, shared: bool) -> object:
     if isinstance(target, classmethod | staticmethod):
         descriptor = cast("Any", target)
-        return type(descriptor)(_decorate(descriptor.__func__, store, ttl, shared=shared))
+        return type(descriptor)(_decorate(descriptor.__func__, store, policy, shared=shared))
     codec = FunctionCodec(target, shared=shared)
     path = make_path(store)
     function = Function(codec, path)
     # What a function closes over may hold more than its key shows, so an error holds for callers of this one alone.
-    policy = Policy(ttl=path.lifetime(ttl) if shared and not callable(ttl) else ttl, source=Same(codec))
+    ttl = path.lifetime(policy.ttl) if shared and not callable(policy.ttl) else policy.ttl
+    policy = policy._replace(ttl=ttl, source=Same(codec))
 
     def ask(args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object] | None:
         mode = mode_of_block() or USE
         if not mode.is_cached:
+            return None
+        if policy.tags is not None and not path.can_tag:
+            codec.warn_of_tags(function.path.name)
             return None
         owners: list[object] = []
         key = codec.key_of(args, kwargs, owners.append)

@@ -61,10 +61,6 @@ class FunctionQuestion:
             self.function.codec.warn_of(flaw)
         return Live(result, completion=result, seconds=seconds, flaw=flaw)
 
-    def whole(self, live: Live[object]) -> object:
-        """The result itself."""
-        return live.value
-
     def write(self, live: Live[object], expires: float | None) -> Entry | None:
         """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
         return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)
@@ -95,6 +91,10 @@ class FunctionQuestion:
     def confirm(self) -> Flow[None]:
         """Judge nothing."""
         yield from ()
+
+    def value_of(self, live: Live[object]) -> object:
+        """The result."""
+        return live.value
 
     def may_fall_back(self, error: Exception) -> bool:  # noqa: ARG002 - as other questions do
         """Never: what the function raises is its own."""

@@ -14,6 +14,7 @@ from typing import Any, cast
 from instructor.locks import make_lock
 from instructor.mode import Mode
 from instructor.wires.capabilities import Capabilities
+from instructor.wires.responses_arguments import PLACES
 
 _REFUSALS = frozenset({400, 404, 422})
 """The HTTP statuses with which providers refuse an argument; a proxy that has no Responses API says 404."""
@@ -55,12 +56,24 @@ def correct(capabilities: Capabilities, mode: Mode, text: str) -> Capabilities |
         True
     """
     plain = _HUMP.sub("_", text)  # servers in other languages write maxCompletionTokens
+    if mode is Mode.RESPONSES_TOOLS:
+        plain = _name_as_chat(plain)
     for rule in _RULES:
         found = rule.find(plain) if mode in rule.modes else None
         if found is not None:
             corrected = rule.mend(capabilities, mode, found)
             return corrected if corrected != capabilities else None
     return None
+
+
+def _name_as_chat(text: str) -> str:
+    """Write the Responses API's names of arguments, such as ``reasoning.effort``, as the chat API has them.
+
+    The caller's arguments bear those names, and so do the rules.
+    """
+    for name, (place, member) in PLACES.items():
+        text = text.replace(f"{place}.{member}", name) if member else text
+    return text
 
 
 def read_refusal(error: BaseException) -> str | None:
@@ -215,7 +228,7 @@ def _omit_arguments(capabilities: Capabilities, _mode: Mode, found: re.Match[str
     return replace(capabilities, refused=capabilities.refused.union(names))
 
 
-_NOT = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
+_NOT = r"(?:n[o']t (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
 _HOSTED = r"\b(?:web_search|file_search|code_interpreter|computer_use|image_generation)"
 _IMAGES = r"\bimages\b|\bimage (?:urls?|inputs?)\b"
 """What only the caller can have sent, beside the tools and the format that modes need."""
@@ -250,7 +263,7 @@ _RULES: tuple[_Rule, ...] = (
     # Ollama: "... does not support tools". OpenRouter: "No endpoints found that support tool use."
     _Rule(
         rf"\b(?:tools?|functions?|tool use|tool calling|function calling)\b(?: [\w'`]+){{0,6}} {_NOT}"
-        r"|not support (?:tools?|functions?|tool use|tool calling|function calling)\b|no endpoints found that support tool",
+        r"|n[o']t support (?:tools?|functions?|tool use|tool calling|function calling)\b|no endpoints found that support tool",
         _drop_mode,
         _CALLING,
         unless=_HOSTED,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from instructor.exceptions import ConfigurationError
 from instructor.headers import describe_header, keyed_headers
@@ -35,6 +35,8 @@ _SECRET_QUERY = frozenset(
     }
 )
 """Members of a URL's query, in lower case, that are credentials."""
+
+_READABLE_QUERY = frozenset({"api-version"})
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -65,8 +67,8 @@ def read_url(names: Iterable[str], path: str = "", pattern: str = "") -> str | N
 def normalise_url(url: Any, name: str = "base_url") -> str:
     """Write a URL in the one form that stands for it in a key, without anything secret.
 
-    Scheme and host are in lower case; user, password, fragment, default port, trailing slash and credentials in the
-    query are left out (RFC 3986, section 6.2, as far as it holds for every server).
+    Scheme and host are in lower case; user, password, fragment, default port and trailing slash are left out (RFC 3986,
+    section 6.2, as far as it holds for every server). The query is that of `keyed_query`.
 
     Example:
         >>> normalise_url("HTTPS://me:secret@API.Example.com:443/v1/?key=secret")
@@ -82,17 +84,27 @@ def normalise_url(url: Any, name: str = "base_url") -> str:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
         host = f"{host}:{port}"
-    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), _public_query(parts.query), ""))
-
-
-def _public_query(query: str) -> str:
-    members = parse_qsl(query, keep_blank_values=True)
-    return urlencode(sorted((name, value) for name, value in members if name.lower() not in _SECRET_QUERY))
+    query = urlencode(sorted(keyed_query(parse_qs(parts.query, keep_blank_values=True)).items()), doseq=True)
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), query, ""))
 
 
 def keyed_query(query: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the members of a client's default query that belong in a cache key."""
-    return {name: value for name, value in query.items() if name.lower() not in _SECRET_QUERY}
+    """Describe the members of a query that belong in a cache key: all but known credentials.
+
+    Any other may be a credential too, under a gateway's own name, so that only the hash of its value is written.
+
+    Example:
+        >>> keyed_query({"key": "secret", "api-version": "v1", "pat": "secret"})
+        {'api-version': 'v1', 'pat': 'sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b'}
+    """
+    return {name: _describe_value(name, value) for name, value in query.items() if name.lower() not in _SECRET_QUERY}
+
+
+def _describe_value(name: str, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_describe_value(name, member) for member in cast("list[Any]", value)]
+    is_plain = isinstance(value, str | int | float) and name.lower() not in _READABLE_QUERY
+    return describe_header(name, str(value)) if is_plain else value
 
 
 def describe_headers(headers: Mapping[str, Any]) -> dict[str, str]:

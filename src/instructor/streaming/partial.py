@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from copy import copy
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, cast
 
 import typing_extensions
 from pydantic import AliasChoices, BaseModel, ConfigDict, RootModel, TypeAdapter, computed_field, create_model
@@ -54,25 +54,29 @@ def whole_of(model: ResponseModel) -> ResponseModel:
 T = TypeVar("T")
 
 
-class Partial(Generic[T]):
-    """``Partial[User]`` is the type of what `create_partial` shows before the answer is whole.
+if TYPE_CHECKING:
+    Partial: TypeAlias = Annotated[T, "partial"]  # a type checker sees the fields of the model itself
+else:
 
-    It is a subclass of ``User`` whose fields may all be None. Use it in annotations, and where programs written for 1.x
-    pass it as a response model.
+    class Partial(Generic[T]):
+        """``Partial[User]`` is the type of what `create_partial` shows before the answer is whole.
 
-    Example:
-        >>> class User(BaseModel):
-        ...     name: str
-        >>> Partial[User]()
-        PartialUser(name=None)
-    """
+        It is a subclass of ``User`` whose fields may all be None. Use it in annotations, and where programs written for 1.x
+        pass it as a response model.
 
-    @classmethod
-    def __class_getitem__(cls, model: ResponseModel) -> Any:
-        """Return the partial type of a pydantic model; of a type variable, as any generic does."""
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            return partial_of(model)
-        return super().__class_getitem__(model)  # type: ignore[misc]  # pyright: ignore - Generic has it at run time
+        Example:
+            >>> class User(BaseModel):
+            ...     name: str
+            >>> Partial[User]()
+            PartialUser(name=None)
+        """
+
+        @classmethod
+        def __class_getitem__(cls, model: ResponseModel) -> Any:
+            """Return the partial type of a pydantic model; of a type variable, as any generic does."""
+            if isinstance(model, type) and issubclass(model, BaseModel):
+                return partial_of(model)
+            return super().__class_getitem__(model)
 
 
 def shape_of(annotation: ResponseModel) -> Shape:

@@ -58,6 +58,7 @@ class Scanner:
 
     Attributes:
         is_over: Whether the value is complete.
+        begin: Where the JSON begins, after what stands before it.
         is_broken: Whether the text turned out not to be JSON. What was shown stays, and no more is shown.
 
     Example:
@@ -82,7 +83,7 @@ class Scanner:
         self._depth = 0  # of brackets in a value that is taken whole
         self._marks = marks
         self._base = 0  # where the text that is being read begins, from the first character of all
-        self._begin = 0  # where the JSON begins
+        self.begin = 0
         self._end: int | None = None  # where it ends
         self._at = 0  # where reading has come to
         self._version = self._shown_version = 0
@@ -91,7 +92,7 @@ class Scanner:
     @property
     def length(self) -> int:
         """How many characters of JSON have come. What stands around it doesn't count."""
-        return (self._at if self._end is None else self._end) - self._begin
+        return (self._at if self._end is None else self._end) - self.begin
 
     def feed(self, chunk: str) -> None:
         """Read the next chunk."""
@@ -118,7 +119,7 @@ class Scanner:
     def is_due(self) -> bool:
         """Whether enough has come since the last snapshot for another one."""
         new = self._at - self._shown_at
-        return self._version != self._shown_version and new * _SHOWN_PER_LENGTH >= self._at - self._begin
+        return self._version != self._shown_version and new * _SHOWN_PER_LENGTH >= self._at - self.begin
 
     def snapshot(self) -> Value:
         """What there is to show, in containers that nobody else holds; `ABSENT` if there is nothing yet.
@@ -156,7 +157,7 @@ class Scanner:
         if found[0] not in "{[":
             self._read = self._skip_reasoning
             return found.end()
-        self._begin = self._base + found.start()
+        self.begin = self._base + found.start()
         return self._read_value(text, found.start())
 
     def _skip_reasoning(self, text: str, at: int) -> int:
@@ -332,7 +333,7 @@ class Scanner:
             return at
         frame = self._stack[-1]
         if self._marks is not None and len(self._stack) == 1:
-            self._marks.append(self._base + at + 1 - self._begin)
+            self._marks.append(self._base + at + 1 - self.begin)
         if text[at] == ",":
             self._read = self._read_value if frame.is_list else self._read_name
             if isinstance(frame.shape, List):

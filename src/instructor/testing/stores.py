@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
-from instructor.cache.entry import Entry, decode_entry, encode_entry, pack_completion
+from instructor.cache.entry import Entry, Origin, Tagged, decode_entry, encode_entry, pack_completion
 from instructor.cache.handle import handle_of
-from instructor.cache.store import BaseCache, Text
+from instructor.cache.store import Ability, BaseCache, Text, deleting, listing
+from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 from instructor.usage import Usage
 
@@ -60,8 +62,7 @@ class StoreContract:
             KEY,
             (Part("User", '{"a": 1}'),),
             pack_completion('{"id": "é"}'),
-            "openai",
-            "gpt",
+            Origin("openai", "gpt", "gpt-2", "tenant", "User"),
             1.5,
             9.25,
             0.5,
@@ -140,7 +141,7 @@ class StoreContract:
         """Memory of this process returns the very entry that it keeps; a store that counts counts what is stored."""
         store = self.make()
         handle = handle_of(store)
-        entry = Entry(KEY, (Part("User", '{"a": 1}'),), pack_completion('{"id": "é"}'), "openai", "gpt", 1.5)
+        entry = Entry(KEY, (Part("User", '{"a": 1}'),), pack_completion('{"id": "é"}'), Origin("openai", "gpt"), 1.5)
         if handle.local is None:
             handle.write(KEY, encode_entry(entry), None)
         else:
@@ -153,6 +154,68 @@ class StoreContract:
             assert stats.entries == 1
             assert stats.bytes
 
+    def test_lists_its_entries(self) -> None:
+        """Each with its size and where it comes from; also one that describes itself at length, and what is no entry."""
+        store = self.make()
+        self._need(store, "listing")
+        handle, entries = handle_of(store), [_make_entry(key) for key in ("one", "two")]
+        entries.append(_make_entry("long")._replace(steps="7," * 2000))
+        for entry in entries:
+            handle.write(entry.key, encode_entry(entry), None)
+        handle.write("a text", "no entry", None)
+        listed = {each.key: each for batch in listing(store).list_entries() for each in batch}
+        assert set(listed) == {"one", "two", "long", "a text"}
+        assert all(each.size > 0 for each in listed.values())
+        for entry in entries:
+            assert listed[entry.key].origin == entry.origin
+            assert listed[entry.key].tagged == entry.tagged
+            assert listed[entry.key].usage == entry.usage
+
+    def test_removes_what_it_is_asked_to(self) -> None:
+        """And counts it."""
+        store = self.make()
+        self._need(store, "deleting")
+        handle = handle_of(store)
+        for number in range(6):
+            handle.write(f"key {number}", f"text {number}", None)
+        assert store.delete("key 0")
+        assert not store.delete("key 0")
+        assert deleting(store).delete_many(["key 1", "key 2", "unknown"]) == 2  # noqa: PLR2004
+        assert [_as_text(handle.read(f"key {number}")) for number in (0, 2, 3)] == [None, None, "text 3"]
+        assert store.clear() == 3  # noqa: PLR2004
+        assert handle.read("key 3") is None
+        assert store.clear() == 0
+
+    def test_numbers_the_invalidations_of_tags(self) -> None:
+        """An answer is stale once one of its tags has a higher number than it was asked under, and only then."""
+        store = self.make()
+        self._need(store, "tagging")
+        handle = handle_of(store)
+        before = handle.generations(()).latest
+        tagged = _make_entry("one", Tagged(("a", "b"), before))
+        handle.write("one", encode_entry(tagged), None)
+        assert store.invalidate(tag="c") == 0
+        assert handle.generations(("a", "b")).cover(before)
+        assert store.invalidate(tag="b") == 1
+        assert not handle.generations(("a", "b")).cover(before)
+        assert handle.generations(("a",)).cover(before)
+        assert handle.generations(("a", "b")).cover(handle.generations(()).latest)
+        assert not handle.generations(("a",)).cover(before - 1), "as after another beginning"
+        assert store.invalidate(tag="b") == 0, "there is no answer since"
+
+    def test_says_what_it_cannot_do(self) -> None:
+        """A store without an ability refuses what needs it, with what to do."""
+        store = self.make()
+        if "deleting" not in store.abilities:
+            with _expect(ConfigurationError):
+                store.delete(KEY)
+        if not {"listing", "deleting"} <= store.abilities:
+            with _expect(ConfigurationError):
+                store.invalidate(model="gpt")
+        if "tagging" not in store.abilities:
+            with _expect(ConfigurationError):
+                store.invalidate(tag="a")
+
     def test_never_fails_in_all_this(self) -> None:
         """A store that raises or hangs is left alone after the first time; a healthy one never is."""
         handle = handle_of(self.make())
@@ -161,9 +224,24 @@ class StoreContract:
         assert not handle.paused()
         assert handle.stats().errors == 0
 
+    def _need(self, store: BaseCache, ability: Ability) -> None:
+        if ability not in store.abilities:
+            _skip(f"the store doesn't declare {ability!r}")
+
     def _advance_or_skip(self, store: BaseCache, seconds: float) -> None:
         if not self.advance(store, seconds):
             _skip("time cannot be moved for this store; override advance()")
+
+
+def _make_entry(key: str, tagged: Tagged | None = None) -> Entry:
+    origin = Origin("openai", "gpt", "gpt-2", "tenant", "User")
+    return Entry(key, (Part("User", '{"a": "é"}'),), pack_completion("{}"), origin, 1.5, usage=Usage(3), tagged=tagged)
+
+
+def _expect(error: type[Exception]) -> AbstractContextManager[object]:
+    import pytest
+
+    return pytest.raises(error)
 
 
 def _skip(reason: str) -> None:

@@ -25,7 +25,7 @@ from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.anthropic_stream import MESSAGE_STREAMING
 from instructor.wires.arguments import name_message, read_list, read_mapping, read_parts
-from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
+from instructor.wires.calls import correct_names, read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import (
     SYSTEM_ROLES,
@@ -42,7 +42,7 @@ from instructor.wires.property_names import rename_properties, restore_names
 from instructor.wires.schema import anthropic_schema, expand_root
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_extra, get_list, get_path, get_text
-from instructor.wires.tool_choice import Choice, translate_choice
+from instructor.wires.tool_choice import Choice, move_choice, translate_choice
 from instructor.wires.tools import Function, instruct_call, limit_choice, translate_tools, weaker_choice
 
 Block = dict[str, Any]
@@ -52,7 +52,7 @@ DEFAULT_MAX_TOKENS = 4096
 DEFAULT_MAX_TOKENS_THINKING = 16384
 """The default for a model that thinks by default, because reasoning counts towards the limit."""
 
-_RENAMED = {"max_completion_tokens": "max_tokens", "stop": "stop_sequences"}
+_RENAMED = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "stop": "stop_sequences"}
 BODY_ONLY = frozenset({"temperature", "top_p", "top_k"})
 """Newer SDKs don't have keywords for these, because the API takes them under its first version only."""
 _NULLABLE = frozenset({"timeout"})
@@ -76,7 +76,7 @@ class AnthropicMessages:
     In `Mode.TOOLS` the answer is a tool's input, in `Mode.JSON` it is text, and in `Mode.JSON_SCHEMA` it is text that
     the API holds to the schema (``output_config.format``).
 
-    Besides the SDK's own keywords ``write`` takes ``stop`` and ``max_completion_tokens`` under OpenAI's names.
+    Besides the SDK's own keywords ``write`` takes ``stop`` and the output limit under OpenAI's names.
     ``temperature``, ``top_p`` and ``top_k`` are sent in ``extra_body``, because newer SDKs have no keyword for them. The
     adapter chooses a version of the API that takes them.
 
@@ -154,13 +154,9 @@ class AnthropicMessages:
     ) -> tuple[Part, ...]:
         """Take the input of every call of our tools, or the JSON in the text where no tool was called."""
         _check_message(completion, mode)
-        found, text = _calls_of(_blocks_of(completion)), _text_of(completion)
-        calls = found if mode is Mode.TOOLS else []
-        parts = _restore_parts(select_parts([*map(_read_call, calls)], text, names, specs), specs)
-        if not parts:
-            reason = say_uncalled(_names_of(found), names if calls else ()) if found else _say_what_came(completion)
-            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
-        return parts
+        calls, text = [*map(_read_call, _calls_of(_blocks_of(completion)))], _text_of(completion)
+        parts = read_answer(completion, calls, text, mode, names, specs, lambda: _say_what_came(completion))
+        return _restore_parts(parts, specs)
 
     def reask(
         self,
@@ -212,6 +208,7 @@ ANTHROPIC_MESSAGES = AnthropicMessages()
 
 
 def _name_arguments(arguments: Arguments) -> dict[str, Any]:
+    arguments = move_choice(arguments)
     sent = {name: value for name, value in arguments.items() if value is not None or name in _NULLABLE}
     named = {_RENAMED.get(name, name): value for name, value in sent.items() if name not in BODY_ONLY}
     if isinstance(named.get("stop_sequences"), str):

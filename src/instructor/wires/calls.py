@@ -6,14 +6,17 @@ A caller may offer tools of their own beside ours, and we may offer several tool
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
+from instructor.exceptions import ResponseParsingError
 from instructor.messages import Part
+from instructor.mode import Mode
 from instructor.wires.content import say_call_again
 from instructor.wires.reader import read_arguments, read_text_answer
-from instructor.wires.spec import ToolSpec
+from instructor.wires.spec import Completion, ToolSpec
 
+_CALLING = (Mode.TOOLS, Mode.RESPONSES_TOOLS)
 _COUNTER = re.compile(r"[-_:]\d+\Z")
 _PREFIX = re.compile(r".*[.:/]", re.DOTALL)
 _REFUSED = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -25,14 +28,8 @@ def select_parts(
 ) -> tuple[Part, ...]:
     """Select the parts of the answer: every call of our tools, or the JSON in the text where no tool was called.
 
-    Args:
-        calls: The calls in the completion, each with the name that the model wrote; empty in a text mode.
-        text: What the model wrote beside them. Local models write a call's arguments there.
-        names: The names of our tools.
-        specs: What the tools take, as far as it is known.
-
-    Returns:
-        The parts, with the names of our tools; empty where there is no answer.
+    `calls` have the names that the model wrote, and the parts those of our tools. Local models write a call's arguments in
+    the `text` beside the calls. No parts means no answer.
 
     Example:
         >>> select_parts([Part("weather", "{}"), Part("User", '{"name": "A"}')], "", ["User"])
@@ -45,6 +42,29 @@ def select_parts(
         return tuple(Part(name, read_arguments(call.text, known.get(name))) for name, call in pairs if name)
     found = read_text_answer(text, known.get(names[0]) if len(names) == 1 else None)
     return () if found is None else (Part("", found),)
+
+
+def read_answer(
+    completion: Completion,
+    found: Sequence[Part],
+    text: str,
+    mode: Mode,
+    names: Sequence[str],
+    specs: Sequence[ToolSpec],
+    explain: Callable[[], str],
+) -> tuple[Part, ...]:
+    """Select the parts of an answer, or raise ResponseParsingError; see `select_parts`.
+
+    `found` are all calls in the completion, which count in a mode with tools only. `explain` says what came where there
+    is no call either.
+    """
+    is_called = bool(found) and mode in _CALLING
+    parts = select_parts(found if is_called else (), text, names, specs)
+    if parts:
+        return parts
+    called = [call.tool for call in found]
+    reason = say_uncalled(called, names if is_called else ()) if called else explain()
+    raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
 
 
 def match_names(called: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -95,12 +115,9 @@ def say_uncalled(called: Sequence[str], names: Sequence[str]) -> str:
 def tell_calls(called: Sequence[str], names: Sequence[str], problem: str, *, repeats: bool = False) -> list[str]:
     """Write the result of every call in the model's turn, since the APIs want each call answered.
 
-    Args:
-        called: The names called, in order.
-        names: The names of our tools; empty where the answer is text.
-        problem: What was wrong with the answer. It is the result of the first call of ours, or of every call of ours
-            where we offered several tools. Where the model called none of ours, it is the result of every call.
-        repeats: Whether the answer is any number of calls. A problem then begins with the number of its call.
+    `problem` is what was wrong with the answer. It is the result of the first call of ours, or of every call of ours where
+    we offered several tools. Where the model called none of ours, it is the result of every call. With `repeats`, where
+    the answer is any number of calls, a problem begins with the number of its call.
     """
     ours = match_names(called, names)
     wanted = " or ".join(names)

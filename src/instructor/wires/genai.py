@@ -21,7 +21,7 @@ from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import read_list, read_tools
-from instructor.wires.calls import say_uncalled, select_parts, tell_calls
+from instructor.wires.calls import read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns, is_mapping, say_answer_again
 from instructor.wires.genai_config import gather_config, read_fields
@@ -75,6 +75,7 @@ class Genai:
 
     name = "genai"
     operation = "models.generate_content"
+    model_member = "model_version"
     streaming = GENAI_STREAMING
     modes = (Mode.TOOLS, Mode.JSON)
 
@@ -139,13 +140,8 @@ class Genai:
         first = get_list(completion, "candidates")[:1]
         _check_candidates(completion, first, mode)
         content = get_list(first[0], "content", "parts")
-        found = _calls_of(content)
-        calls = found if mode is Mode.TOOLS else []
-        parts = select_parts([*map(_read_call, calls)], _text_of(content), names, specs)
-        if not parts:
-            reason = say_uncalled(_names_of(found), names if calls else ()) if found else _say_what_came(first[0])
-            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
-        return parts
+        calls = [*map(_read_call, _calls_of(content))]
+        return read_answer(completion, calls, _text_of(content), mode, names, specs, lambda: _say_what_came(first[0]))
 
     def reask(
         self,

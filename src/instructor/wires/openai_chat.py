@@ -15,10 +15,11 @@ from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts
-from instructor.wires.calls import correct_names, match_names, say_uncalled, select_parts, tell_calls
+from instructor.wires.calls import correct_names, match_names, read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
 from instructor.wires.openai_chat_stream import CHAT_STREAMING
+from instructor.wires.responses_arguments import restore_arguments
 from instructor.wires.schema import expand_root, express_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import (
@@ -32,7 +33,7 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
-from instructor.wires.tool_choice import Choice, forbid_parallel_calls, translate_choice
+from instructor.wires.tool_choice import Choice, forbid_parallel_calls, move_choice, translate_choice
 from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
@@ -45,7 +46,7 @@ _BROKEN = frozenset({"malformed_function_call", "function_call_filter"})
 """Gemini's finish reasons for a function call that cannot be read."""
 _CONTENT = ("content", "tool_calls", "function_call", "audio", "images")
 """The members of a message that hold the answer; reasoning is in others."""
-_KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details")
+_KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details", "tool_plan")
 """Reasoning that models of other vendors require to be sent back with their tool calls."""
 _KEPT_OF_CALL = ("extra_content",)
 """Where Gemini keeps the signature without which it refuses to see its own tool call again."""
@@ -83,6 +84,7 @@ class OpenAIChat:
         A model that can't be forced to call our tool is asked to in the system prompt.
         """
         bound = binding or Binding()
+        arguments = restore_arguments(move_choice(arguments), capabilities.output_limit)
         request = {"model": model, "messages": messages, **bound.arguments, **arguments}
         tools = translate_tools(arguments, "chat", _write_tool)
         choice = translate_choice(arguments, "chat", _write_choice)
@@ -99,23 +101,18 @@ class OpenAIChat:
 
     def check(self, completion: Completion) -> None:
         """Make sure that a completion is whole and sound, in each of its choices."""
-        _check_choices(completion, get_list(completion, "choices"), None)
+        _check_choices(completion, self.choices(completion), None)
 
     def read(
         self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the answer out of the first choice: every call of our tools, or the JSON in its text."""
-        first = get_list(completion, "choices")[:1]
+        first = self.choices(completion)[:1]
         _check_choices(completion, first, mode)
         message = get_path(first[0], "message")
-        found = get_list(message, "tool_calls")
-        calls = found if mode is Mode.TOOLS else []
+        calls = [*map(_read_call, get_list(message, "tool_calls"))]
         text = read_text(get_path(message, "content"))
-        parts = select_parts([*map(_read_call, calls)], text, names, specs)
-        if not parts:
-            reason = say_uncalled(_names_of(found), names if calls else ()) if found else _say_what_came(first[0])
-            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
-        return parts
+        return read_answer(completion, calls, text, mode, names, specs, lambda: _say_what_came(first[0]))
 
     def reask(
         self,
@@ -127,7 +124,7 @@ class OpenAIChat:
         specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Write a new request that also holds the model's turn, and what was wrong with it."""
-        message = get_path(next(iter(get_list(completion, "choices")), None), "message")
+        message = get_path(next(iter(self.choices(completion)), None), "message")
         if mode is not Mode.TOOLS:
             names = ()
         elif not names:
@@ -140,6 +137,10 @@ class OpenAIChat:
             else _answer_text(message, problem, mode, names)
         )
         return {**request, "messages": [*request["messages"], *turns]}
+
+    def choices(self, completion: Completion) -> list[Any]:
+        """The answers in a completion, each with a ``message`` and a ``finish_reason``."""
+        return get_list(completion, "choices")
 
     def usage(self, completion: Completion) -> Usage:
         """Count the tokens. Hidden reasoning that a vendor has only in its total counts as output."""

@@ -15,6 +15,7 @@ _LOST = frozenset({"object", "obfuscation"})
 
 
 _PIECE = frozenset({"name", "arguments"})
+_PLACE = frozenset({"index", "function"})
 
 
 class ChatFold:
@@ -23,18 +24,24 @@ class ChatFold:
     def __init__(self, request: Request | None = None, specs: Sequence[ToolSpec] = ()) -> None:
         del request, specs  # chunks say all that is needed
         self._head: dict[str, Any] = {}
+        self._last_head: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, _Calls] = {}
 
     def add(self, chunk: Any) -> list[Delta]:
         """Take a chunk. Azure's first and the last, which counts tokens, have no choices."""
+        head = {**look_into(chunk)}
+        choices = head.pop("choices", None)
+        for name in _LOST:
+            head.pop(name, None)
+        if head != self._last_head:  # each chunk repeats it, so most add nothing
+            self._last_head = head
+            for name, value in head.items():
+                if value is not None:
+                    self._head[name] = value or self._head.get(name, value)
         deltas: list[Delta] = []
-        for name, value in look_into(chunk).items():
-            if name == "choices":
-                for choice in as_list(value):
-                    deltas += self._add_choice(choice)
-            elif value is not None and name not in _LOST:
-                self._head[name] = value or self._head.get(name, value)
+        for choice in as_list(choices):
+            deltas += self._add_choice(choice)
         return deltas
 
     def _add_choice(self, choice: Any) -> list[Delta]:
@@ -47,7 +54,7 @@ class ChatFold:
         for name, value in members.items():
             if value is None or name == "index":
                 continue
-            if name == "delta":
+            if name == "delta":  # in most chunks the only one
                 deltas = self._add_delta(index, known["message"], value)
             elif name == "logprobs":
                 merge(known, {name: value})
@@ -61,8 +68,10 @@ class ChatFold:
             if value is None:
                 continue
             if name == "tool_calls":
-                calls = self._calls.get(index) or self._calls.setdefault(index, _Calls())
-                deltas += map(calls.add, as_list(value))
+                calls = self._calls.get(index)
+                if calls is None:
+                    calls = self._calls[index] = _Calls()
+                deltas += [calls.add(call) for call in as_list(value)]
             elif name == "content":
                 text = read_text(value)
                 merge(message, {"content": text})
@@ -95,6 +104,7 @@ class _Calls:
 
     def __init__(self) -> None:
         self._calls: list[dict[str, Any]] = []
+        self._names: list[str] = []
         self._texts: list[list[str]] = []
         self._places: dict[Any, int] = {}
 
@@ -104,13 +114,16 @@ class _Calls:
         function = look_into(members.get("function") or {})
         index, identity, name = members.get("index"), members.get("id") or "", function.get("name") or ""
         at = self._find(index, identity, name)
-        others = {name: value for name, value in members.items() if value and name not in ("index", "function")}
+        others = [member for member, value in members.items() if value and member not in _PLACE]
         if others or name or not function.keys() <= _PIECE:  # more than another piece of the arguments
             parts = {name: value for name, value in function.items() if name != "arguments"}
-            merge(self._calls[at], {**others, "function": parts})
-        text = dump_arguments(function.get("arguments") or "")
+            merge(self._calls[at], {**{member: members[member] for member in others}, "function": parts})
+            self._names[at] = name or get_text(self._calls[at], "function", "name")
+        text = function.get("arguments") or ""
+        if not isinstance(text, str):
+            text = dump_arguments(text)
         self._texts[at].append(text)
-        return Delta(at, name or get_text(self._calls[at], "function", "name"), text)
+        return Delta(at, self._names[at], text)
 
     def settle(self) -> list[dict[str, Any]]:
         """The calls, as they come in an answer in one piece."""
@@ -128,6 +141,7 @@ class _Calls:
         if at is None or self._is_another(self._calls[at], index, identity, name):
             at = len(self._calls)
             self._calls.append({"type": "function"})
+            self._names.append("")
             self._texts.append([])
         self._places |= {index: at, None: at} | ({identity: at} if identity else {})
         return at

@@ -15,7 +15,7 @@ from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts
-from instructor.wires.calls import correct_names, say_uncalled, select_parts, tell_calls
+from instructor.wires.calls import correct_names, read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.openai_responses_stream import RESPONSES_STREAMING
@@ -31,7 +31,7 @@ from instructor.wires.text import (
     read_text,
     shorten,
 )
-from instructor.wires.tool_choice import Choice, forbid_parallel_calls, translate_choice
+from instructor.wires.tool_choice import Choice, forbid_parallel_calls, move_choice, translate_choice
 from instructor.wires.tools import Function, merge_tools, translate_tools
 from instructor.wires.wire import Wire
 
@@ -85,6 +85,7 @@ class OpenAIResponses:
         The chat API's arguments are sent under this API's names (`rename_arguments`). A model that can't be forced to
         call our tool is asked to in a developer message.
         """
+        arguments = move_choice(arguments)
         tools = translate_tools(arguments, "responses", _write_tool)
         choice = translate_choice(arguments, "responses", _write_choice)
         chosen = {"tools": tools, "tool_choice": choice}
@@ -105,12 +106,8 @@ class OpenAIResponses:
     ) -> tuple[Part, ...]:
         """Take the arguments of every call of our tools, or the JSON in the text where no tool was called."""
         output = _check_response(completion, mode)
-        calls = _calls_of(output)
-        parts = select_parts([*map(_read_call, calls)], _read_messages(output), names, specs)
-        if not parts:
-            reason = say_uncalled(_names_of(calls), names) if calls else _say_what_came(completion)
-            raise ResponseParsingError(reason, mode=mode.name, raw_response=completion)
-        return parts
+        calls, text = [*map(_read_call, _calls_of(output))], _read_messages(output)
+        return read_answer(completion, calls, text, mode, names, specs, lambda: _say_what_came(completion))
 
     def reask(
         self,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 
-_CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": r" \t\n\r"}
-_NEGATED = {"D": "0-9", "S": r" \t\n\r"}
+_SPACE = r" \t\n\r" + "\v\f"
+_CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": _SPACE}
+_NEGATED = {"D": "0-9", "S": _SPACE + "\x1c-\x1f"}  # which Python counts as space, and pydantic doesn't
 r"""``\W`` is not among them: a class of ASCII letters would let letters through that Python counts as words."""
 _CONTROLS = "tnr"
 _SPECIAL_IN_CLASS = frozenset("\\[]")

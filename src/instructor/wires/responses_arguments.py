@@ -57,6 +57,34 @@ def rename_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
+def restore_arguments(arguments: Mapping[str, Any], limit: str) -> Mapping[str, Any]:
+    """Write the Responses API's arguments as the chat API takes them, whose output limit is called `limit`.
+
+    What is not the Responses API's alone stays as it is.
+
+    Example:
+        >>> restore_arguments({"reasoning": {"effort": "low"}, "max_output_tokens": 9, "seed": 1}, "max_tokens")
+        {'max_tokens': 9, 'reasoning_effort': 'low', 'seed': 1}
+    """
+    if _NAMES.isdisjoint(arguments):
+        return arguments
+    others, restored = dict(arguments), dict[str, Any]()
+    if "max_output_tokens" in others:
+        restored[limit] = others.pop("max_output_tokens")
+    for place, _ in _MEMBERS:
+        members = others.get(place)
+        if is_mapping(members) and members and all((place, member) in _MEMBERS for member in members):
+            del others[place]
+            restored |= {_MEMBERS[place, member]: value for member, value in members.items()}
+    return {**restored, **others}
+
+
+_MEMBERS: Mapping[tuple[str, str], str] = {
+    place: name for name, place in PLACES.items() if place[1] and name != "response_format"
+}
+_NAMES = frozenset(place for place, _ in PLACES.values())
+
+
 def _flatten_format(form: Any) -> Any:
     """Write the form of a chat completion, which has the schema one level deeper."""
     schema = form.get("json_schema") if is_mapping(form) else None

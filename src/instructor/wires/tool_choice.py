@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+from pydantic import BaseModel
+
+from instructor.describing import refuse
 from instructor.wires.content import is_list, is_mapping
 from instructor.wires.text import get_text
 from instructor.wires.tools import ToolForm, read_member
@@ -31,6 +34,27 @@ class Choice(NamedTuple):
     strength: Strength
     names: tuple[str, ...] = ()
     is_alone: bool | None = None
+
+
+def move_choice(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put Google's ``tool_config`` where other APIs have the choice, unless the caller made one there too.
+
+    Example:
+        >>> move_choice({"tool_config": {"functionCallingConfig": {"mode": "ANY"}}, "top_p": 1})
+        {'top_p': 1, 'tool_choice': {'functionCallingConfig': {'mode': 'ANY'}}}
+    """
+    if "tool_config" not in arguments:
+        return arguments
+    others = {name: value for name, value in arguments.items() if name != "tool_config"}
+    config = arguments["tool_config"]
+    if isinstance(config, BaseModel):
+        config = config.model_dump(exclude_none=True)
+    if config is None or others.get("tool_choice") is not None:
+        return others
+    if not is_mapping(config) or set(config).difference(_CALLING):
+        held = f", with {', '.join(sorted(set(config).difference(_CALLING)))}" if is_mapping(config) else ""
+        raise refuse("tool_config", config, f"tool_choice instead: this provider has no such argument{held}")
+    return {**others, "tool_choice": config}
 
 
 def translate_choice(arguments: Mapping[str, Any], form: ToolForm, write: Callable[[Choice], Any]) -> Any:

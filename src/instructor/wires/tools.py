@@ -15,7 +15,7 @@ from instructor.wires.capabilities import Capabilities, ToolChoice
 from instructor.wires.content import is_list, is_mapping
 from instructor.wires.text import get_path
 
-ToolForm = Literal["chat", "responses", "anthropic", "genai"]
+ToolForm = Literal["chat", "responses", "anthropic", "genai", "converse"]
 
 _WEAKEST_FIRST: tuple[ToolChoice, ...] = ("omitted", "auto", "required", "named")
 _CALL_INSTRUCTION = "Give the final answer by calling the tool {name}, exactly once."
@@ -139,15 +139,9 @@ def merge_tools(
 ) -> tuple[Request, str]:
     """Offer the caller's tools beside ours, in the form of OpenAI's two APIs.
 
-    Args:
-        bound: The binding's arguments, with our ``tools`` and the ``tool_choice`` that forces ours: a name, or
-            ``"required"`` for any number of calls.
-        tools: The caller's own tools, in the API's form.
-        wanted: The caller's ``tool_choice``, which is kept; None where the caller did not say.
-        capabilities: What the model can be forced to do.
-
-    Returns:
-        The request's ``tools`` and ``tool_choice``, and a sentence that asks for the call where it isn't forced.
+    `bound` has our ``tools``, and the ``tool_choice`` that forces ours: a name, or ``"required"`` for any number of calls.
+    The caller's own choice is kept, if there is one. Returns the request's ``tools`` and ``tool_choice``, and a sentence
+    that asks for the call where it isn't forced.
     """
     forced, choice = bound["tool_choice"], wanted
     if choice is None:

@@ -12,6 +12,7 @@ from instructor.usage import Usage
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.folding import Streaming
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
+from instructor.wires.text import get_path
 
 
 class Wire(Protocol):
@@ -148,6 +149,12 @@ def is_paused(wire: Wire, completion: Completion) -> bool:
     """Whether a completion is a turn that the model has paused, and goes on with when it gets it back."""
     paused: Callable[[Completion], bool] | None = getattr(wire, "is_paused", None)
     return paused is not None and paused(completion)
+
+
+def find_answering_model(wire: Wire, completion: Completion) -> str:
+    """Find the model that answered, in the provider's words; empty if the completion doesn't say."""
+    model = get_path(completion, getattr(wire, "model_member", "model"))
+    return model if isinstance(model, str) else ""
 
 
 def lacks_of(wire: Wire) -> frozenset[str]:

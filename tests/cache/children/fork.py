@@ -13,7 +13,7 @@ import warnings
 
 from instructor.cache import AutoCache, BaseCache, DiskCache, handle
 from instructor.cache import sqlite_file as disks
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, Origin
 from instructor.cache.handle import handle_of
 
 
@@ -40,7 +40,7 @@ disk = DiskCache(tempfile.mkdtemp())
 
 
 def use_all(name: str) -> None:
-    memory.keep(Entry(name, (), b"", "", "", 1.0))
+    memory.keep(Entry(name, (), b"", Origin("", ""), 1.0))
     assert memory.find(name) is not None
     assert handle_of(plain).read("a") == "plain"
     assert handle_of(coroutine).read("a") == "coroutine"

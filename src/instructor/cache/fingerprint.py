@@ -27,6 +27,7 @@ from instructor.cache.canonical import (
     canonical,
     class_name,
     ignore,
+    is_known_by_name,
     place_of,
     refuse_form,
     write_json,
@@ -72,7 +73,7 @@ def _form(outer: Outer, note: Note = ignore) -> Form:
     """The form of values inside definitions that are being described."""
 
     def write_class(kind: type, path: str) -> Json:
-        return class_name(kind) if _is_known_by_name(kind) else _describe_class(kind, path, outer)
+        return class_name(kind) if is_known_by_name(kind) else describe_class(kind, path, outer)
 
     def write_other(value: object, path: str) -> Json:
         if isinstance(value, types.ModuleType):
@@ -80,7 +81,7 @@ def _form(outer: Outer, note: Note = ignore) -> Form:
         if isinstance(value, types.FunctionType):
             return {f"{MARK}function": _describe_function(value, path, outer)}
         if isinstance(value, type):
-            return {f"{MARK}class": _describe_class(value, path, outer)}
+            return {f"{MARK}class": describe_class(value, path, outer)}
         return _describe_callable(value, path, outer) or refuse_form(value, path)
 
     return ARGUMENT._replace(write_class=write_class, write_other=write_other, note=note)
@@ -102,14 +103,6 @@ def _describe_callable(value: object, path: str, outer: Outer) -> Json:
 
 
 _NATIVE = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
-
-
-def _is_known_by_name(kind: type) -> bool:
-    """Whether the name of a class leads to it, in this process and in any other. A local class's name does not."""
-    found: object = sys.modules.get(kind.__module__)
-    for part in kind.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is kind and place_of(kind.__module__) is not None
 
 
 def describe_closure(function: types.FunctionType, path: str = "", outer: Outer = ()) -> dict[str, Json]:
@@ -149,7 +142,8 @@ _descriptions: weakref.WeakKeyDictionary[type, Json] = weakref.WeakKeyDictionary
 """Descriptions of classes, which take long to make."""
 
 
-def _describe_class(kind: type, path: str, outer: Outer) -> Json:
+def describe_class(kind: type, path: str, outer: Outer = ()) -> Json:
+    """Describe a class by all that it and those it inherits from hold."""
     name = name_of(kind)
     if kind in outer or _is_of_library(kind):
         return [name]
@@ -257,13 +251,23 @@ def _describe_annotations(kind: type, path: str, outer: Outer) -> Json:
 
 
 def _methods_of(kind: type) -> dict[str, types.FunctionType]:
-    """The functions in a class's body; not those that `dataclasses` and the like have made from text."""
+    """The functions in a class's body; not those that `dataclasses` has made from text."""
     found: dict[str, types.FunctionType] = {}
     for name, member in vars(kind).items():
         function = next(filter(None, (getattr(member, inner, None) for inner in _INNER)), member)
-        if isinstance(function, types.FunctionType) and function.__code__.co_filename != "<string>":
+        if isinstance(function, types.FunctionType) and not _is_written_by_dataclasses(name, function):
             found[name] = function
     return found
+
+
+def _is_written_by_dataclasses(name: str, function: types.FunctionType) -> bool:
+    """Whether Python wrote a method. What the user runs by ``python -c`` or ``exec`` has the same file name."""
+    return name in _WRITTEN and function.__code__.co_filename == "<string>"
+
+
+_WRITTEN = frozenset(
+    f"__{name}__" for name in ["init", "eq", "lt", "le", "gt", "ge", "hash", "setattr", "delattr", "replace"]
+)
 
 
 _INNER = ("__func__", "fget", "func")

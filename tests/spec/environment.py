@@ -1,7 +1,6 @@
 """The environment of a documented snippet: what its names resolve to, and what time it is.
 
-Python runs this file at start when its folder is on PYTHONPATH. It stands for /etc/hosts and the system clock,
-which a test may not change.
+It is imported before the snippet, and stands for /etc/hosts and the system clock, which a test may not change.
 """
 
 import os

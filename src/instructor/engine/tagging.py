@@ -1,0 +1,64 @@
+"""Tags: whether a stored answer was invalidated, and what an answer that is to be stored is marked with.
+
+The numbers of invalidations are those of a path's last tier, the one that most callers share, for entries in any tier:
+a faster one may be memory of this process, which no other process reaches. So no clock is compared with another, and
+an entry that was stored by way of another path is asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from instructor.cache.entry import Entry, Tagged
+from instructor.cache.listing import TagSource, check_tags
+from instructor.engine.effects import Flow, ReadGenerations
+from instructor.engine.path import INVALIDATED, CachePath, Report, judge_failure
+from instructor.exceptions import CacheError
+from instructor.messages import Value
+
+NOT_NUMBERED = "the store could not be asked for the number of the latest invalidation"
+
+
+def check_tagged(path: CachePath, tagged: Tagged, report: Report) -> Flow[str | None]:
+    """Say why an answer with tags may not be served; None if it may."""
+    handle = path.tiers[-1].handle
+    if not handle.can_tag:
+        return INVALIDATED
+    if handle.paused():
+        return "store paused"
+    try:
+        numbers = yield from ReadGenerations(handle, tagged.tags)
+    except CacheError as error:
+        yield from judge_failure(handle, error, report)
+        return "store failed"
+    return None if numbers.cover(tagged.generation) else INVALIDATED
+
+
+def note_generation(path: CachePath, tags: TagSource | None, report: Report) -> Flow[int | None]:
+    """Read the number of the latest invalidation, before a question is asked; None where none is needed or to be had.
+
+    An invalidation that comes while the question is under way gets a higher number, so its answer is stale.
+    """
+    handle = path.tiers[-1].handle
+    if tags is None or handle.paused():
+        return None
+    try:
+        return (yield from ReadGenerations(handle, ())).latest
+    except CacheError as error:
+        yield from judge_failure(handle, error, report)
+        return None
+
+
+def mark(
+    entry: Entry, source: TagSource, generation: int | None, load: Callable[[], Value]
+) -> tuple[Entry, str | None]:
+    """Give an entry its tags; return it, and why it can't be stored, or None. `load` makes the answer's value."""
+    try:
+        tags = check_tags(source(load()) if callable(source) else source)
+    except Exception as error:  # noqa: BLE001 - the function is the user's, and the answer is paid for
+        return entry, f"cache_tags failed with {type(error).__name__}: {error}"
+    if not tags:
+        return entry, None
+    if generation is None:
+        return entry, NOT_NUMBERED
+    return entry._replace(tagged=Tagged(tags, generation)), None
