@@ -70,7 +70,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
-    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    attempts = Attempts(call.adapter, call.model)
     reasking = Reasking(request)
     if not call.adapter.ready:
         yield from Prepare()
@@ -347,7 +347,7 @@ def open_raw(call: Call[Any]) -> Flow[Any]:
         yield from Prepare()
     if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
         yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
-    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    attempts = Attempts(call.adapter, call.model)
     limit = None if call.deadline is None else limit_of(call)  # nobody else sends it again, so the SDK may
     return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request, limit)))
 
