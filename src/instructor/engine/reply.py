@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from instructor.engine.call import Live
 from instructor.engine.looking import Served, Source
 from instructor.engine.question import serve
 from instructor.messages import Completion
@@ -108,6 +109,7 @@ def make_reply(call: Call[T], served: Served[T]) -> Reply[T]:
     entry, live, is_live = served.entry, served.live, served.source is Source.LIVE
     cost = live if entry is None or is_live else entry
     assert cost is not None, "an answer was asked for, or has an entry"
+    answered_by = cost.answered_by if isinstance(cost, Live) else cost.origin.answered_by
     if live is not None and (is_live or entry is None):
         load: Callable[[], Completion] = partial(_keep, live.completion)
     else:
@@ -121,7 +123,7 @@ def make_reply(call: Call[T], served: Served[T]) -> Reply[T]:
         tier=served.tier or None,
         provider=call.adapter.provider,
         model=call.model,
-        answered_by=(entry.origin.answered_by if entry else cost.answered_by) or call.model,
+        answered_by=answered_by or call.model,
         usage=cost.usage,
         seconds=cost.seconds,
         attempts=cost.attempts,
