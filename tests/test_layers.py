@@ -21,13 +21,14 @@ FUNCTION_LINES = 60
 # these grants is used; the rooms of the ground may import only what stands here.
 GROUND = {
     *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
-    *("attempt", "failures", "retries"),
+    *("attempt", "cache_modes", "failures", "retries"),
     "tables",
     "usage",
     "vendor_names",
 }
 KNOWS: dict[str, set[str]] = {
     "attempt": set(),
+    "cache_modes": {"describing", "exceptions"},
     "credentials": set(),
     "debug_log": set(),
     "describing": {"exceptions"},
@@ -53,11 +54,12 @@ KNOWS: dict[str, set[str]] = {
     "providers": {"wires", "media", "providers.adapter"},
     "offline": {"wires", "providers", "providers.adapter"},
     "engine": {"wires", "cache", "media", "options", "providers.adapter", "streaming"},
-    "function": {"cache", "engine", "checks"},
+    "function": {"cache", "engine", "checks", "options"},
     "options": {"cache", "media"},
     "streams": {"checks", "engine", "streaming"},
     "paths": {"cache", "engine", "checks"},
-    "methods": {"cache", "media", "options", "streams"},
+    "policies": {"cache", "checks", "engine", "options"},
+    "methods": {"cache", "engine", "media", "options", "streams"},
     "checks": {"cache", "media", "engine", "options"},
     "base_client": {
         "wires",
@@ -71,10 +73,11 @@ KNOWS: dict[str, set[str]] = {
         "templating",
         "streams",
         "paths",
+        "policies",
         "old_attributes",
     },
     "client": {"cache", "engine", "methods", "base_client", "streams"},
-    "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client"},
+    "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
     "patching": {"client", "providers"},
     "dsl": {"cache", "client", "engine", "streaming", "wires"},
     "vendor_factories": {"client", "factory", "providers"},

@@ -17,6 +17,8 @@ from instructor.cache.carried import Load, put_carried
 from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache.listing import are_tags
+from instructor.cache_modes import LOOKING, active, is_overruled
+from instructor.engine.freshness import Freshness
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.parsing import parse_with
 from instructor.engine.path import EXPIRED, INVALIDATED, FindLater, Unserved
@@ -69,7 +71,7 @@ class Place(NamedTuple):
         note: Notes what a hit saved.
         noted: What was noted and isn't added up yet.
         hits: Adds it up.
-        name: The class name of the store, for events.
+        names: The class names of the stores on the path, and that of this store, for events.
         check: Whether an answer with tags may be served; None where only the flow can say. See `CachePath.check`.
     """
 
@@ -77,7 +79,7 @@ class Place(NamedTuple):
     note: Callable[[tuple[float, Usage]], None]
     noted: Sized
     hits: HitLog
-    name: str
+    names: tuple[str, str]
     check: Callable[[Tagged], bool] | None = None
 
 
@@ -137,7 +139,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     """
     _, _, plans, memo, own_hooks, own_context, own_strict, _, load, load_text, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find_served, own_hooks.handlers
-    own, dumps, now, debugging = exact(own_place), marshal.dumps, time.time, debug_log.enabled
+    own, dumps, now, debugging, blocks = exact(own_place), marshal.dumps, time.time, debug_log.enabled, active
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
         model: ResponseModel,
@@ -149,7 +151,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
     ) -> Any:
         """The caller's copy of a stored answer; `Unserved` or `MISSING`: then the flow goes on; or a `Reading`."""
         plan = by_class.get(id(model)) or find_plan(model)
-        if plan is None:
+        if plan is None or (blocks and is_overruled(keywords.get("cache_mode"))):
             return MISSING
         place, context, strict, hooks, entry = own, own_context, own_strict, own_hooks, read
         try:
@@ -157,7 +159,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
-            find, note, noted, hits, name, check = place  # taken apart at once: an attribute of a tuple takes longer
+            find, note, noted, hits, names, check = place  # taken apart at once: an attribute of a tuple takes longer
             if read is None:
                 call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
                 frozen = memo.freeze(call) if memo.sees_long else None
@@ -190,7 +192,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         if len(noted) >= MOST_NOTED:
             hits.totals()
         if debugging or ((own_handlers or hooks is not own_hooks) and HookName.CACHE_HIT in hooks.handlers):
-            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, name), value)
+            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, names), value)
         return value
 
     return lookup
@@ -254,14 +256,25 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
     )
 
 
+_FOR_THE_FLOW = frozenset(
+    {
+        "autodetect_images",  # which files the texts name, and what is in them, isn't known here
+        "cache_ttl",
+        "samples",
+        *Freshness._fields,
+    }
+)
+"""Keywords with which a call isn't served here."""
+
+
 def _is_simple(keywords: dict[str, Any]) -> bool:
     """Whether the settings of a call are right at first sight, so that a hit need not check them."""
     retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
-    seconds = keywords.get("max_seconds")
+    seconds, mode = keywords.get("max_seconds"), keywords.get("cache_mode")
     return (
-        keywords.get("cache_ttl") is None
+        _FOR_THE_FLOW.isdisjoint(keywords)
+        and (mode is None or (type(mode) is str and mode in LOOKING))
         and (not keywords.get("cache_tags") or are_tags(keywords["cache_tags"]))
-        and not keywords.get("autodetect_images")  # which files the texts name, and what is in them, isn't known here
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
         and (seconds is None or (type(seconds) in (int, float) and seconds > 0))
@@ -270,12 +283,15 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
     )
 
 
-def describe_hit(asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, store: str) -> CacheEvent:
+def describe_hit(
+    asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, names: tuple[str, str]
+) -> CacheEvent:
     """Make the record of a hit, by position: keywords would take as long as all the rest."""
     usage = entry.usage
+    stores, store = names
     return CacheEvent(
         HookName.CACHE_HIT,
-        store,
+        stores,
         asker.provider,
         keywords.get("model") or asker.model or "",
         model,
@@ -284,4 +300,6 @@ def describe_hit(asker: Asker, model: ResponseModel, keywords: dict[str, Any], e
         entry.seconds,
         usage.total_tokens,
         usage,
+        None,
+        store,
     )
