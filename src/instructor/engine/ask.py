@@ -7,11 +7,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
-from instructor.engine.attempts import Attempts
+from instructor.engine.attempts import Attempts, read_usage
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
+from instructor.engine.parsing import parse_with
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -26,7 +28,6 @@ from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import suggest_keyword
-from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from instructor.wires.folding import Streaming
 
 
-_MOST_TOKENS = 2**53
 _LEAST_SECONDS = 0.001
 """SDKs refuse a timeout of 0."""
 
@@ -70,7 +70,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
-    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    attempts = Attempts(call.adapter, call.model)
     reasking = Reasking(request)
     if not call.adapter.ready:
         yield from Prepare()
@@ -131,23 +131,22 @@ class Reasking:
 def judge_answer(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Flow[Value]:
     """Make of an answer what the caller gets, once all validators have judged it."""
     with UnderWay(call, attempts):
-        value = make_value(call, parts, completion)
+        value = make_value(call, parts, completion, attempts)
     return (yield from confirm(call, value, attempts)) if call.plan.awaits else value
 
 
-def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
+def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Value:
     """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
-    parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
+    parse = partial(parse_with, call.plan.type, keep_completion(completion, attempts.spent), call.strict, call.context)
     return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
 
 
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    same = capabilities is prompt.capabilities or capabilities == prompt.capabilities
-    return prompt if same else prompt.adapt(capabilities)
+    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
 
 
 def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
@@ -218,7 +217,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
-    attempts.spend(usage_of(prompt, completion))
+    attempts.spend(read_usage(prompt.wire, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
@@ -347,7 +346,7 @@ def open_raw(call: Call[Any]) -> Flow[Any]:
         yield from Prepare()
     if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
         yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
-    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    attempts = Attempts(call.adapter, call.model)
     limit = None if call.deadline is None else limit_of(call)  # nobody else sends it again, so the SDK may
     return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request, limit)))
 
@@ -477,21 +476,6 @@ def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | 
     except InstructorError as error:
         return f"the completion is not a whole answer: {error}"
     return None
-
-
-def usage_of(prompt: Prompt, completion: Completion) -> Usage:
-    """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
-    try:
-        usage = prompt.wire.usage(completion)
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        return Usage()
-    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
-    return Usage(*map(_check_count, counts))
-
-
-def _check_count(count: object) -> int:
-    """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
-    return int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0
 
 
 _REFUSED = (
