@@ -111,7 +111,7 @@ class ListResponse(list[Value]):
 
 
 put_carried: Callable[[BaseModel, Carried], None] = BaseModel.__dict__["__pydantic_extra__"].__set__
-"""Write an `Carried` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
+"""Write a `Carried` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
 
 
 def attach(value: object, carried: Carried) -> None:
