@@ -305,6 +305,7 @@ def receive(
                 values = showing.add(delta)
                 if values:  # most chunks make nothing new to show
                     yield from show(call, showing, attempts, values)
+    attempts.answered = True  # also by a stream without a chunk, which is an attempt that failed
     return call.adapter.assemble(*fold.finish())
 
 

@@ -255,7 +255,8 @@ def _ending_of(choice: Any) -> str:
 
 def _check_fault(fault: Any) -> None:
     if fault:
-        raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault))
+        code = get_path(fault, "code") or get_path(fault, "type") or ""
+        raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault), code=str(code))
 
 
 def _check_ending(completion: Completion, ending: str) -> None:
@@ -264,7 +265,8 @@ def _check_ending(completion: Completion, ending: str) -> None:
     if ending in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
     if ending in _FAILED:
-        raise ProviderError(OpenAIChat.name, f"The answer was broken off (finish_reason {ending!r}). Ask again.")
+        reason = f"The answer was broken off (finish_reason {ending!r}). Ask again."
+        raise ProviderError(OpenAIChat.name, reason, code="ended_early")
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:

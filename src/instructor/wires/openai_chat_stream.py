@@ -85,7 +85,9 @@ class ChatFold:
         """Put the ``ChatCompletion`` together."""
         first = self._choices.get(0)
         if first is None or not first["finish_reason"]:
-            raise ended_early("openai_chat", get_text(self._head.get("error"), "message"))
+            fault = self._head.get("error")
+            code = get_path(fault, "code") or get_path(fault, "type") or ""
+            raise ended_early("openai_chat", get_text(fault, "message"), str(code))
         choices = [self._complete(index, choice) for index, choice in sorted(self._choices.items())]
         body: dict[str, Any] = {}
         merge(body, {"usage": get_path(self._head.get("x_groq"), "usage"), **self._head})
