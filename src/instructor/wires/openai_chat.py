@@ -17,7 +17,7 @@ from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, match_names, read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
-from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
+from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns, name_system_role
 from instructor.wires.openai_chat_stream import CHAT_STREAMING
 from instructor.wires.responses_arguments import restore_arguments
 from instructor.wires.schema import expand_root, express_schema
@@ -96,7 +96,8 @@ class OpenAIChat:
         else:
             request |= {name: value for name, value in {"tools": tools, "tool_choice": choice}.items() if value}
         request |= forbid_parallel_calls(arguments)
-        request["messages"] = drop_empty_turns(add_instruction(messages, instruction))
+        turns = messages if capabilities.developer else [name_system_role(message) for message in messages]
+        request["messages"] = drop_empty_turns(add_instruction(turns, instruction))
         return request
 
     def check(self, completion: Completion) -> None:
