@@ -48,7 +48,7 @@ _BROKEN = frozenset({"malformed_function_call", "function_call_filter"})
 """Gemini's finish reasons for a function call that cannot be read."""
 _CONTENT = ("content", "tool_calls", "function_call", "audio", "images")
 """The members of a message that hold the answer; reasoning is in others."""
-KEPT_OF_MESSAGE = ("reasoning", "reasoning_content", "reasoning_details", "tool_plan")
+KEPT_OF_MESSAGE = ("reasoning", "reasoning_content", "reasoning_details", "encrypted_content", "tool_plan")
 """Reasoning that models of other vendors go on from, or require to be sent back with their tool calls."""
 _KEPT_OF_CALL = ("extra_content",)
 """Where Gemini keeps the signature without which it refuses to see its own tool call again."""
