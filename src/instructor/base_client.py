@@ -369,8 +369,10 @@ class BaseClient(OldAttributes):
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         merged = check.check_arguments(merged)
-        with watch_chance() as varies:
-            rendered = render_messages(check.check_messages(messages, merged), context or None)
+        rendered, varies = check.check_messages(messages, merged), []
+        if context:
+            with watch_chance() as varies:
+                rendered = render_messages(rendered, context)
         conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
@@ -441,7 +443,7 @@ class BaseClient(OldAttributes):
         timeout = arguments.get("timeout", self._defaults.get("timeout"))
         # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
         secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
-        private = hash(tuple(map(repr, secrets)))
+        private = 0 if secrets == (None,) else hash(tuple(map(repr, secrets)))
         source = (self._adapter, terms.plan, *limits, private)
         ttl, tags = keeping
         patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])

@@ -18,8 +18,10 @@ from instructor.failures import advise, is_invalid_answer
 from instructor.messages import Completion, Request
 from instructor.usage import Usage
 from instructor.wires.text import describe_error
+from instructor.wires.wire import Wire
 
 _NOTHING = Usage()
+_MOST_TOKENS = 2**53
 
 
 class Attempts:
@@ -120,6 +122,24 @@ class Attempts:
             "create_kwargs": request,
             "failed_attempts": self.failed,
         }
+
+
+def usage_of(wire: Wire, completion: Completion) -> Usage:
+    """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
+    try:
+        usage = wire.usage(completion)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        return Usage()
+    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    for count in counts:
+        if type(count) is not int or not 0 <= count <= _MOST_TOKENS:
+            return Usage(*map(_check_count, counts))
+    return usage
+
+
+def _check_count(count: object) -> int:
+    """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
+    return int(count) if isinstance(count, (int, float)) and 0 <= count <= _MOST_TOKENS else 0
 
 
 def _brief(error: Exception, limit: int = 500) -> str:
