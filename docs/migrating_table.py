@@ -39,18 +39,18 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "Provider": ("same", "members are also text; `GENAI`, `GEMINI` and `GENERATIVE_AI` are names of `GOOGLE`"),
     "apatch": ("same", "deprecated: `patch` takes asynchronous clients too"),
     "from_anyscale": (_OUT, _CALLED + "the service has ended"),
-    "from_bedrock": (_LATER, _CALLED + "use `from_anthropic(anthropic.AnthropicBedrock())` for Claude"),
+    "from_bedrock": (_BETTER, "also streams, and caches; clients of aiobotocore are awaited"),
     "from_cerebras": _VENDOR,
-    "from_cohere": (_LATER, _CALLED + 'use `from_provider("cohere/model")`'),
+    "from_cohere": _VENDOR,
     "from_fireworks": _VENDOR,
     "from_gemini": (_OUT, _CALLED + "its SDK has ended; use `from_genai`"),
     "from_groq": _VENDOR,
     "from_litellm": (_BETTER, "caches LiteLLM's own completions"),
-    "from_mistral": (_LATER, _CALLED + 'use `from_provider("mistral/model")`'),
+    "from_mistral": _VENDOR,
     "from_together": _VENDOR,
     "from_vertexai": (_OUT, _CALLED + 'use `from_provider("vertexai/model")` or `from_genai`'),
-    "from_writer": (_LATER, _CALLED + "use `from_openai` with the service's base URL"),
-    "from_xai": (_LATER, _CALLED + 'use `from_provider("xai/model")`'),
+    "from_writer": _VENDOR,
+    "from_xai": (_BETTER, "also retries, streams and caches; the completion is of OpenAI's class"),
     "v2": (_OUT, "the inside of another implementation; `register_provider` adds a vendor"),
     "KnownModelName": ("same", "any text: vendors bring out models faster than a list can follow"),
     "ParallelModel": ("same", "returns `list[A | B]`, which `create` takes as it is"),
@@ -92,8 +92,6 @@ NOTES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("Response", "AsyncResponse"), (_OUT, "`client.responses` is the client itself in `RESPONSES_TOOLS`")
     ),
-    "ListResponse": (_OUT, "a list is a plain list; `create_with_completion` has the completion"),
-    "ResponseList": (_OUT, "a list is a plain list"),
     **dict.fromkeys(
         (
             *("AdapterBase", "AnthropicParallelModel", "MakeFieldsOptional", "ModelAdapter", "ParallelBase"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from instructor.providers import vendors
 from instructor.providers.capabilities import capabilities_of
 from instructor.providers.table import VENDORS, find_vendor
 from instructor.wires.capabilities import Capabilities
@@ -68,9 +69,10 @@ def _quote(names: Iterable[str]) -> str:
 
 
 def _vendor_rows() -> Iterator[tuple[str, ...]]:
-    for vendor in VENDORS:
+    known = {vendor.name for vendor in VENDORS}
+    for vendor in (*VENDORS, *(find_vendor(name) for name in vendors.PLACES if name not in known)):
         if vendor.name != "offline":
-            key = " or ".join(f"`{name}`" for name in vendor.key_variables)
+            key = " or ".join(f"`{name}`" for name in vendor.key_variables) or "the cloud's own"
             place = vendor.base_url or _quote(vendor.base_url_variables[:1]) or "`base_url=`"
             yield f"[`{vendor.name}`]({vendor.docs})", _quote(vendor.aliases), key, place
 

@@ -73,6 +73,20 @@ def chat_events(body: Event, size: int = SIZE) -> Iterator[Event]:
     yield head | {"choices": [], "usage": body["usage"]}
 
 
+def mistral_events(body: Event, size: int = SIZE) -> Iterator[Event]:
+    """Cut a chat completion as Mistral does: calls come whole, and the last chunk counts the tokens."""
+    head = {name: body[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    [choice] = body["choices"]
+    message = choice["message"]
+    deltas: list[Event] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": text} for text in pieces_of(message["content"] or "", size)]
+    deltas += [{"content": "", "tool_calls": message["tool_calls"]}] if message.get("tool_calls") else []
+    for delta in deltas:
+        yield head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    last = {"index": 0, "delta": {"content": ""}, "finish_reason": choice["finish_reason"]}
+    yield head | {"choices": [last], "usage": body["usage"]}
+
+
 def responses_events(body: Event, size: int = SIZE) -> Iterator[Event]:
     """Cut a response into events."""
     begun = {**body, "status": "in_progress", "output": [], "usage": None}
@@ -165,7 +179,7 @@ class _StreamHandler(JsonHandler):
         if refusal:
             fault = {"message": refusal, "type": "invalid_request_error", "code": 400}
             self.answer(400, json.dumps({"error": fault}).encode(), {})
-        elif body.get("stream") or "streamGenerateContent" in self.path:
+        elif body.get("stream") or "stream" in self.path:
             self._stream(owner)
         else:
             self.answer(200, json.dumps(owner.plain).encode(), {})

@@ -28,15 +28,15 @@ LINES_OF_CODE = {
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 3200,
+    "engine": 3500,
     "function": 500,
-    "media": 775,
+    "media": 800,
     "offline": 600,
     "processing": 125,
-    "providers": 2900,
+    "providers": 3500,
     "streaming": 575,
     "testing": 700,
-    "wires": 3400,
+    "wires": 3900,
 }
 """Lines of code in each room, with room for the features under way: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""

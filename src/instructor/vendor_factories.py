@@ -7,23 +7,34 @@ from typing import Any
 
 from instructor.client import AsyncInstructor, Instructor
 from instructor.exceptions import ConfigurationError
-from instructor.factory import from_provider
+from instructor.factory import assemble, from_provider
 from instructor.mode import Mode
 from instructor.providers.callables import is_async, method_of
+from instructor.providers.handover import wrap_client
 
 AnyClient = Instructor | AsyncInstructor
 Factory = Callable[..., Any]
-"""``from_groq(client, mode=None, model=None, async_client=False, **kwargs)``"""
+"""``from_groq(client, mode=None, model=None, async_client=False, **kwargs)``; ``use_async`` is ``async_client``."""
 
 
 def _factory(vendor: str) -> Factory:
     def make(
-        client: Any, mode: Mode | str | None = None, model: str | None = None, async_client: bool = False, **kwargs: Any
+        client: Any,
+        mode: Mode | str | None = None,
+        model: str | None = None,
+        async_client: bool = False,
+        *,
+        use_async: bool = False,
+        **kwargs: Any,
     ) -> AnyClient:
+        is_async_wanted = async_client or use_async
         if isinstance(client, str):
-            return from_provider(f"{vendor}/{client}", async_client, mode=mode, **kwargs)
+            return from_provider(f"{vendor}/{client}", is_async_wanted, mode=mode, **kwargs)
+        wrapped = wrap_client(client, asynchronous=is_async_wanted, vendor=vendor)
+        if wrapped is not None:
+            return assemble(wrapped[1], wrapped[0], mode, model, kwargs)
         method = method_of(client)
-        kind = AsyncInstructor if async_client or is_async(method) else Instructor
+        kind = AsyncInstructor if is_async_wanted or is_async(method) else Instructor
         return kind(client, method, mode, vendor, model=model, **kwargs)
 
     return _named(make, vendor, f"Make a client from {vendor}'s SDK, or another whose method is like OpenAI's.")
@@ -43,20 +54,20 @@ def _named(function: Factory, vendor: str, purpose: str) -> Factory:
     return function
 
 
+from_bedrock = _factory("bedrock")
 from_cerebras = _factory("cerebras")
+from_cohere = _factory("cohere")
 from_databricks = _factory("databricks")
 from_deepseek = _factory("deepseek")
 from_fireworks = _factory("fireworks")
 from_groq = _factory("groq")
+from_mistral = _factory("mistral")
 from_openrouter = _factory("openrouter")
 from_perplexity = _factory("perplexity")
 from_together = _factory("together")
+from_writer = _factory("writer")
+from_xai = _factory("xai")
 
 from_anyscale = _refusal("anyscale", "from_openai(client) with a client of the service's successor")
-from_bedrock = _refusal("bedrock", "from_anthropic(anthropic.AnthropicBedrock()) for Claude")
-from_cohere = _refusal("cohere", 'from_provider("cohere/model")')
 from_gemini = _refusal("gemini", 'from_provider("google/model"), or from_genai(client) with the SDK google-genai')
-from_mistral = _refusal("mistral", 'from_provider("mistral/model")')
 from_vertexai = _refusal("vertexai", 'from_provider("vertexai/model"), or from_genai(client) with the SDK google-genai')
-from_writer = _refusal("writer", "from_openai(client) with the service's base URL")
-from_xai = _refusal("xai", 'from_provider("xai/model")')

@@ -19,6 +19,8 @@ import pytest
 import redis
 import redis.asyncio
 import redis.cluster
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from instructor import from_provider
 from instructor.cache import RedisCache
@@ -394,7 +396,7 @@ def test_no_password_is_shown() -> None:
     for cache in (
         RedisCache(url="redis://user:secret@localhost:1/0"),
         RedisCache(password="secret", port=1),
-        RedisCache(client=redis.Redis(password="secret", port=1)),
+        RedisCache(client=redis.Redis(password="secret", port=1, retry=Retry(NoBackoff(), 0))),
     ):
         with pytest.raises(CacheError) as failed:
             handle_of(cache).read("key")

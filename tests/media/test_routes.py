@@ -8,7 +8,15 @@ from instructor.media.routes import ROUTES, needs_load, write_medium
 from samples import MP3, PDF_BYTES, PNG
 
 MEDIA = [Image.from_bytes(PNG), Audio.from_bytes(MP3), PDF.from_bytes(PDF_BYTES)]
-WIRES = ["openai_chat", "openai_responses", "anthropic_messages", "genai"]
+WIRES = [
+    "openai_chat",
+    "openai_responses",
+    "anthropic_messages",
+    "genai",
+    "bedrock_converse",
+    "cohere_chat",
+    "mistral_chat",
+]
 
 
 def test_every_wire_has_its_routes():
@@ -36,5 +44,5 @@ def test_nothing_is_fetched_for_the_offline_provider(kind: type[Medium]):
 
 
 def test_an_error_names_the_wires_that_take_it():
-    with pytest.raises(MultimodalError, match=r"anthropic.* genai, openai_chat"):
+    with pytest.raises(MultimodalError, match=r"anthropic.* genai, .*openai_chat"):
         needs_load(Audio.from_bytes(MP3).frozen(), "anthropic_messages", "anthropic")

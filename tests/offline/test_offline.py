@@ -380,7 +380,7 @@ def test_the_answer_is_the_same_in_every_process():
         subprocess.run(
             words, capture_output=True, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": path}, timeout=60
         ).stdout
-        for seed in ("0", "1", "2")
+        for seed in ("0", "1")
     }
     assert len(answers) == 1
 

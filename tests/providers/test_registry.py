@@ -18,7 +18,7 @@ from instructor.cache import DiskCache
 from instructor.exceptions import CacheEntryError, ConfigurationError, ModeError
 from instructor.messages import Part
 from instructor.mode import Mode
-from instructor.providers import table
+from instructor.providers import handover, table
 from instructor.providers.function_adapter import FunctionAdapter
 from instructor.providers.identity import normalise_url
 from instructor.providers.sdk_adapter import find_key, require_key
@@ -311,9 +311,61 @@ def test_an_object_that_sends_nothing_is_not_an_adapter(registry: None) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"wires": {"TOOLS": AcmeWire()}}, {"wires": {Mode.TOOLS: AcmeWire()}}, {"make_adapter": 5}, {"options": "region"}],
+    [
+        {"wires": {"TOOLS": AcmeWire()}},
+        {"wires": {Mode.TOOLS: AcmeWire()}},
+        {"make_adapter": 5},
+        {"make_adapter": None},
+        {"options": "region"},
+    ],
 )
 def test_a_wrong_registration_is_refused_at_once(registry: None, wrong: dict[str, object]) -> None:
     right = {"wires": {Mode.JSON_SCHEMA: AcmeWire()}, "make_adapter": lambda vendor, **settings: None}
     with pytest.raises(ConfigurationError):
         instructor.register_provider("misregistered", **{**right, **wrong})
+
+
+class AcmeSdk:
+    """A client of a third party's SDK."""
+
+    def fill(self, **request):
+        return {"filled": '{"name": "Ada", "age": 36}'}
+
+
+def test_a_registered_vendor_takes_its_sdks_clients(registry: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "_HANDOVERS", dict(handover._HANDOVERS))
+
+    def wrap_client(vendor, client, *, asynchronous):
+        def send(operation, request):
+            return getattr(client, operation)(**request)
+
+        return FunctionAdapter(vendor, send, asynchronous=asynchronous, client=client)
+
+    wires = {Mode.JSON_SCHEMA: AcmeWire()}
+    sdk = AcmeSdk()
+    packages = [handover.package_of(sdk)]
+    instructor.register_provider("acme", wires=wires, wrap_client=wrap_client, packages=packages)
+    client = instructor.Instructor(sdk, model="small")
+    assert client.create(User, ASKED) == User(name="Ada", age=36)
+    assert (client.provider, client.client) == ("acme", sdk)
+    later = instructor.AsyncInstructor(sdk, model="small")
+    assert asyncio.run(later.create(User, ASKED)) == User(name="Ada", age=36)
+    with pytest.raises(ConfigurationError, match="No vendor is called"):
+        instructor.from_provider("acme/small")
+
+
+def test_clients_for_a_built_in_vendor_leave_its_row_alone(registry: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "_HANDOVERS", {})
+    seen: list[table.Vendor] = []
+
+    def wrap_client(vendor, client, *, asynchronous):
+        seen.append(vendor)
+        return FunctionAdapter(vendor, client.fill, asynchronous=asynchronous)
+
+    before = table.find_vendor("perplexity")
+    wires = {Mode.JSON_SCHEMA: AcmeWire()}
+    packages = [handover.package_of(AcmeSdk())]
+    instructor.register_provider("perplexity", wires=wires, wrap_client=wrap_client, packages=packages)
+    assert instructor.Instructor(AcmeSdk(), model="m").provider == "perplexity"
+    assert table.find_vendor("perplexity") is before
+    assert (seen[0].docs, seen[0].modes, seen[0].key_variables) == (before.docs, tuple(wires), before.key_variables)

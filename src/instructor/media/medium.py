@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from instructor.exceptions import MultimodalError
 from instructor.media.encoding import decode_base64, encode_base64, is_data_uri, read_data_uri
@@ -45,8 +45,6 @@ class Medium(BaseModel):
         media_type: Its type, such as ``"image/png"``; empty where it isn't known yet.
         data: Its bytes in base64; None where only its URL is known.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: ClassVar[Kind]
     is_upload: ClassVar[bool] = False
@@ -257,6 +255,13 @@ class Audio(Medium):
     """
 
     kind = AUDIO
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> Self:
+        """As `Image.from_path`, but the path is kept as a text: as in 1.x, so that a dump reads back equal."""
+        audio = super().from_path(path)
+        audio.source = str(path)
+        return audio
 
 
 class PDF(Medium):

@@ -5,6 +5,7 @@ What is written is the wire's own form, which wires leave as it is.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ Written = dict[str, Any]
 _WEB = ("https://", "http://")
 _ANY = (*_WEB, "gs://")
 _GOOGLE_FILES = "https://generativelanguage.googleapis.com/"
+_CONVERSE_NAME = "document"
 _FILE_NAME = "document.pdf"
 """OpenAI wants a name, and shows it to the model. The file's own would make a renamed file another question."""
 
@@ -82,6 +84,23 @@ def _genai_part(medium: FrozenMedium) -> Written:
     return {"inline_data": {**named, "data": medium.data}}
 
 
+def _mistral_audio(medium: FrozenMedium) -> Written:
+    return {"type": "input_audio", "input_audio": medium.data}
+
+
+def _mistral_pdf(medium: FrozenMedium) -> Written:
+    return {"type": "document_url", "document_url": _address(medium)}
+
+
+def _converse_block(kind: str) -> Callable[[FrozenMedium], Written]:
+    def write(medium: FrozenMedium) -> Written:
+        name = {"audio/mpeg": "mp3"}.get(medium.media_type, medium.media_type.partition("/")[2])
+        named = {"name": _CONVERSE_NAME} if kind == "document" else {}
+        return {kind: {"format": name, **named, "source": {"bytes": b64decode(medium.data)}}}
+
+    return write
+
+
 _APPLE = frozenset({"image/heic", "image/heif"})
 _OPENAI_SOUNDS = frozenset({"audio/wav", "audio/mpeg"})
 
@@ -101,6 +120,17 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
         "PDF": Route(_anthropic_block("document"), urls=_WEB),
     },
     "genai": dict.fromkeys(("image", "audio", "PDF"), Route(_genai_part, urls=(_GOOGLE_FILES,))),
+    "cohere_chat": {"image": Route(_chat_image, urls=_WEB, refused=_APPLE)},
+    "mistral_chat": {
+        "image": Route(_chat_image, urls=_WEB, refused=_APPLE),
+        "audio": Route(_mistral_audio, types=_OPENAI_SOUNDS),
+        "PDF": Route(_mistral_pdf, urls=_WEB),
+    },
+    "bedrock_converse": {
+        "image": Route(_converse_block("image"), refused=_APPLE),
+        "audio": Route(_converse_block("audio")),
+        "PDF": Route(_converse_block("document")),
+    },
 }
 """The routes of each wire, by its name. A wire of your own takes messages in the chat form."""
 

@@ -13,11 +13,13 @@ from typing import Any, cast
 from instructor.exceptions import CacheEntryError, ClientError, ConfigurationError
 from instructor.providers import anthropic, genai, openai
 from instructor.providers.adapter import Adapter
-from instructor.providers.completions import Codec, DataCodec, construct_members, is_plain
+from instructor.providers.completions import Codec, DataCodec, is_plain
 from instructor.providers.function_adapter import FunctionAdapter
+from instructor.providers.handover import package_of, wrap_client
 from instructor.providers.identity import read_client_url
 from instructor.providers.sdks import Wires, find_wires
 from instructor.providers.table import Vendor, find_vendor
+from instructor.providers.vendors.chat_clients import CHAT_SDKS
 from instructor.wires.members import write_object
 
 ORIGINAL = "__instructor_original__"
@@ -30,16 +32,7 @@ def _construct(model: Any, body: Any) -> Any:
 
 SDK_CODECS: Mapping[str, Codec] = {
     "litellm": Codec({"ModelResponse": "litellm.types.utils"}, write_object, _construct),
-    "groq": Codec({"ChatCompletion": "groq.types.chat"}, write_object, construct_members),
-    "cerebras": Codec(
-        {"ChatCompletionResponse": "cerebras.cloud.sdk.types.chat.chat_completion"}, write_object, construct_members
-    ),
-    "together": Codec({"ChatCompletion": "together.types.chat"}, write_object, construct_members),
-    "fireworks": Codec(
-        {"CompletionCreateResponse": "fireworks.types.chat.completion_create_response"},
-        write_object,
-        construct_members,
-    ),
+    **{sdk.package: sdk.codec for sdk in CHAT_SDKS.values()},
 }
 """The completions of SDKs whose method takes and returns what OpenAI's does, by the SDK's package."""
 
@@ -54,7 +47,7 @@ class ShapedCodec:
 
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON."""
-        package, name = _package_of(completion), _class_of(completion).__name__
+        package, name = package_of(completion), _class_of(completion).__name__
         if isinstance(completion, dict) and is_plain(cast("object", completion)):
             return _DATA.dump(completion)
         codec = _CODECS.get(package)
@@ -74,8 +67,7 @@ class ShapedCodec:
 
     def make(self, kind: str, body: Any) -> Any:
         """Make a completion of the data of a streamed answer."""
-        kinds = getattr(self._streams, "kinds", {kind: ""})
-        return self._streams.make(kind if kind in kinds else next(iter(kinds)), body)
+        return self._streams.make(kind, body)
 
 
 _CODECS: Mapping[str, Codec] = {"openai": openai.CODEC, "anthropic": anthropic.CODEC, **SDK_CODECS}
@@ -90,10 +82,10 @@ def adapt(client: Any, create: Callable[..., Any] | None, provider: str, asynchr
     """
     if create is None and client is None:
         raise ClientError("There is neither client= nor create=. Pass an SDK's client, or a function like its method.")
-    wrap = None if create is not None else _WRAPPERS.get(_package_of(client))
+    wrapped = None if create is not None else _wrap(client, asynchronous)
     operation = ""
-    if wrap is not None:
-        vendor, adapter = wrap(client, asynchronous)
+    if wrapped is not None:
+        vendor, adapter = wrapped
     else:
         function = original_of(method_of(client) if create is None else create)
         operation = _OPERATIONS.get(type(getattr(function, "__self__", None)).__name__, _CHAT)
@@ -118,7 +110,7 @@ def adapt_callable(
         raise ConfigurationError(f"create= is a {type(function).__name__}; pass a function such as litellm.completion.")
     asynchronous = is_async(function) if asynchronous is None else asynchronous
     owner = getattr(getattr(function, "__self__", None), "_client", None)
-    package = _package_of(owner)
+    package = package_of(owner)
     vendor = find_vendor(provider or "openai")
     endpoint: Mapping[str, Any] = identify(function)
     streams: Codec | DataCodec = openai.CODEC
@@ -160,10 +152,6 @@ def is_async(function: Any) -> bool:
     return is_coroutine or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _package_of(client: Any) -> str:
-    return str(_class_of(client).__module__).partition(".")[0]
-
-
 def _class_of(value: object) -> type:
     return value.__class__  # a mock with a spec names the class that it stands for
 
@@ -177,6 +165,12 @@ def method_of(client: Any) -> Callable[..., Any]:
             "returns what that method does."
         )
     return cast("Callable[..., Any]", method)
+
+
+def _wrap(client: Any, asynchronous: bool) -> tuple[Vendor, Adapter] | None:
+    """Make the adapter over a client of an SDK that is known; None for one of any other."""
+    wrap = _WRAPPERS.get(package_of(client))
+    return wrap_client(client, asynchronous=asynchronous) if wrap is None else wrap(client, asynchronous)
 
 
 def _wrap_google(client: Any, asynchronous: bool) -> tuple[Vendor, Adapter]:

@@ -65,7 +65,11 @@ class Codec:
             raise CacheEntryError(f"The installed {module.partition('.')[0]} cannot make it: {error}") from error
 
     def make(self, kind: str, body: Any) -> Any:
-        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed."""
+        """Make a completion of its class's name and its data; a ``SimpleNamespace`` where the SDK is not installed.
+
+        A stream is put together under the name of OpenAI's class, for which the SDK may have another.
+        """
+        kind = kind if kind in self.kinds else next(iter(self.kinds))
         try:
             model = getattr(import_module(self.kinds[kind]), kind)
         except (ImportError, AttributeError):

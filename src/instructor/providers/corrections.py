@@ -228,7 +228,7 @@ def _omit_arguments(capabilities: Capabilities, _mode: Mode, found: re.Match[str
     return replace(capabilities, refused=capabilities.refused.union(names))
 
 
-_NOT = r"(?:not (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
+_NOT = r"(?:n[o']t (?:be )?(?:support|compatib|allow|permit|availab)|unsupported|incompatib|unavailab)"
 _HOSTED = r"\b(?:web_search|file_search|code_interpreter|computer_use|image_generation)"
 _IMAGES = r"\bimages\b|\bimage (?:urls?|inputs?)\b"
 """What only the caller can have sent, beside the tools and the format that modes need."""
@@ -263,7 +263,7 @@ _RULES: tuple[_Rule, ...] = (
     # Ollama: "... does not support tools". OpenRouter: "No endpoints found that support tool use."
     _Rule(
         rf"\b(?:tools?|functions?|tool use|tool calling|function calling)\b(?: [\w'`]+){{0,6}} {_NOT}"
-        r"|not support (?:tools?|functions?|tool use|tool calling|function calling)\b|no endpoints found that support tool",
+        r"|n[o']t support (?:tools?|functions?|tool use|tool calling|function calling)\b|no endpoints found that support tool",
         _drop_mode,
         _CALLING,
         unless=_HOSTED,

@@ -19,7 +19,7 @@ from instructor.providers.completions import DataCodec
 from instructor.providers.corrections import CapabilityMemory
 from instructor.providers.table import Vendor
 
-_MAX_THREADS = 32
+MOST_THREADS = 32
 
 
 class CompletionCodec(Protocol):
@@ -89,9 +89,7 @@ class FunctionAdapter(NoClient, CapabilityMemory):
         """Call the function with `request`, or make an awaitable that does."""
         if self._awaits or not self.asynchronous:
             return self._function(operation, request)
-        # A thread pool of its own: all threads of the event loop's may be waiting for this very request.
-        call = partial(self._function, operation, request)
-        return asyncio.get_running_loop().run_in_executor(self._threads, _run, contextvars.copy_context(), call)
+        return self._threads.run(partial(self._function, operation, request))
 
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON."""
@@ -107,10 +105,24 @@ class FunctionAdapter(NoClient, CapabilityMemory):
         return body if make is None else make(kind, body)
 
     @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix=f"instructor-{self.provider}")
-        weakref.finalize(self, threads.shutdown, wait=False)
-        return threads
+    def _threads(self) -> Threads:
+        return Threads(self.provider)
+
+
+class Threads:
+    """Threads in which requests wait, so that an event loop doesn't. They end with this object.
+
+    All threads of the event loop's own pool may be waiting for the very request that is to be sent.
+    """
+
+    def __init__(self, provider: str) -> None:
+        self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=f"instructor-{provider}")
+        weakref.finalize(self, self._pool.shutdown, wait=False)
+
+    def run(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Call a function in a thread, in the context of the task that asks for it."""
+        context = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(self._pool, context.run, call)
 
 
 class CompletedAdapter:
@@ -136,8 +148,3 @@ class CompletedAdapter:
             return getattr(self._own, name)
         except AttributeError:
             return getattr(self._others, name)
-
-
-def _run(context: contextvars.Context, call: Callable[[], Any]) -> Any:
-    """Call a function in the context of the task that asked for it."""
-    return context.run(call)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from importlib import import_module
 from operator import methodcaller
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
 from instructor.providers.capabilities import capabilities_of
 from instructor.providers.clients import Close, LoopClients, Make, SharedClient
-from instructor.providers.completions import Codec
+from instructor.providers.completions import Codec, DataCodec
 from instructor.providers.corrections import CapabilityMemory
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
@@ -24,7 +24,12 @@ class SdkAdapter(CapabilityMemory):
 
     `describe` reads the endpoint off a client, where it isn't known without one. `root` names the attributes between
     the client and an operation's path, such as ``"beta"``.
+
+    Attributes:
+        once: What ``with_options`` takes to make a client that sends a request once.
     """
+
+    once: Mapping[str, Any] = MappingProxyType({"max_retries": 0})
 
     def __init__(
         self,
@@ -33,7 +38,7 @@ class SdkAdapter(CapabilityMemory):
         asynchronous: bool,
         clients: SharedClient | LoopClients,
         describe: Callable[[Any], Mapping[str, Any]],
-        codec: Codec,
+        codec: Codec | DataCodec,
         endpoint: Mapping[str, Any] | None = None,
         root: str = "",
     ) -> None:
@@ -93,7 +98,7 @@ class SdkAdapter(CapabilityMemory):
 
     def _limit(self, client: Any, request: Request, seconds: float | None) -> tuple[Any, Request]:
         """Make a client that doesn't retry, and bound the timeouts of the client and of the request."""
-        settings: dict[str, Any] = {"max_retries": 0}
+        settings: dict[str, Any] = {**self.once}
         if seconds is not None:
             settings["timeout"] = bound_timeout(getattr(client, "timeout", None), seconds)
             if "timeout" in request:

@@ -308,11 +308,13 @@ def add_vendor(vendor: Vendor, *, replace: bool = False) -> None:
 
 def find_vendor(name: str) -> Vendor:
     """Find a vendor's row by its name or an alias, in any case, with ``-`` for ``_``."""
+    from instructor.providers.vendors import PLACES, load_vendor  # here: those vendors need this table
+
     wanted = name.strip().lower()
     for spelling in (wanted, wanted.replace("-", "_")):
-        if spelling in _BY_NAME:
+        if spelling in _BY_NAME or (load_vendor(spelling) and spelling in _BY_NAME):
             return _BY_NAME[spelling]
-    near = difflib.get_close_matches(wanted, _BY_NAME, n=3)
+    near = difflib.get_close_matches(wanted, {**PLACES, **_BY_NAME}, n=3)
     advice = f"Did you mean {' or '.join(near)}?" if near else f"Use one of {', '.join(v.name for v in VENDORS)}."
     raise ConfigurationError(
         f"No vendor is called {name!r}. {advice} For any other OpenAI-compatible server, "

@@ -32,6 +32,12 @@ def is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
+def name_system_role(message: Any) -> Any:
+    """Write a message of the developer as one of the system, for APIs that know no such role."""
+    is_developer = is_mapping(message) and message.get("role") == "developer"
+    return {**message, "role": "system"} if is_developer else message
+
+
 def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
     """Leave out messages without content, and parts without text, which several APIs refuse.
 

@@ -46,7 +46,7 @@ _BROKEN = frozenset({"malformed_function_call", "function_call_filter"})
 """Gemini's finish reasons for a function call that cannot be read."""
 _CONTENT = ("content", "tool_calls", "function_call", "audio", "images")
 """The members of a message that hold the answer; reasoning is in others."""
-_KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details")
+_KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details", "tool_plan")
 """Reasoning that models of other vendors require to be sent back with their tool calls."""
 _KEPT_OF_CALL = ("extra_content",)
 """Where Gemini keeps the signature without which it refuses to see its own tool call again."""
@@ -101,13 +101,13 @@ class OpenAIChat:
 
     def check(self, completion: Completion) -> None:
         """Make sure that a completion is whole and sound, in each of its choices."""
-        _check_choices(completion, get_list(completion, "choices"), None)
+        _check_choices(completion, self.choices(completion), None)
 
     def read(
         self, completion: Completion, mode: Mode, names: Sequence[str], specs: Sequence[ToolSpec] = ()
     ) -> tuple[Part, ...]:
         """Take the answer out of the first choice: every call of our tools, or the JSON in its text."""
-        first = get_list(completion, "choices")[:1]
+        first = self.choices(completion)[:1]
         _check_choices(completion, first, mode)
         message = get_path(first[0], "message")
         calls = [*map(_read_call, get_list(message, "tool_calls"))]
@@ -124,7 +124,7 @@ class OpenAIChat:
         specs: Sequence[ToolSpec] = (),
     ) -> Request:
         """Write a new request that also holds the model's turn, and what was wrong with it."""
-        message = get_path(next(iter(get_list(completion, "choices")), None), "message")
+        message = get_path(next(iter(self.choices(completion)), None), "message")
         if mode is not Mode.TOOLS:
             names = ()
         elif not names:
@@ -137,6 +137,10 @@ class OpenAIChat:
             else _answer_text(message, problem, mode, names)
         )
         return {**request, "messages": [*request["messages"], *turns]}
+
+    def choices(self, completion: Completion) -> list[Any]:
+        """The answers in a completion, each with a ``message`` and a ``finish_reason``."""
+        return get_list(completion, "choices")
 
     def usage(self, completion: Completion) -> Usage:
         """Count the tokens. Hidden reasoning that a vendor has only in its total counts as output."""

@@ -15,7 +15,7 @@ from instructor.wires.capabilities import Capabilities, ToolChoice
 from instructor.wires.content import is_list, is_mapping
 from instructor.wires.text import get_path
 
-ToolForm = Literal["chat", "responses", "anthropic", "genai"]
+ToolForm = Literal["chat", "responses", "anthropic", "genai", "converse"]
 
 _WEAKEST_FIRST: tuple[ToolChoice, ...] = ("omitted", "auto", "required", "named")
 _CALL_INSTRUCTION = "Give the final answer by calling the tool {name}, exactly once."

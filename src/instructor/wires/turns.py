@@ -22,7 +22,7 @@ from instructor.wires.tools import names_of_tool
 
 _DONE = "Received."
 """The result of a call for which the program has none, such as one of a response model."""
-_KEPT = ("role", "content", "tool_calls", "reasoning_content", "reasoning_details", "audio")
+_KEPT = ("role", "content", "tool_calls", "reasoning_content", "reasoning_details", "tool_plan", "audio")
 """What a chat message may show of an answer."""
 
 
@@ -127,7 +127,8 @@ def _plain(value: Any) -> Any:
 
 
 def _turn_of_chat(completion: Completion) -> Messages:
-    message = _dump(get_path(next(iter(get_list(completion, "choices")), None), "message") or {})
+    choice = next(iter(get_list(completion, "choices")), completion)  # Cohere's answer has one, and no list
+    message = _dump(get_path(choice, "message") or {})
     turn: dict[str, Any] = {"role": "assistant", **{name: message[name] for name in _KEPT if message.get(name)}}
     found: list[dict[str, Any]] = turn.get("tool_calls") or []
     calls = [{"id": f"call_{index}", **call} for index, call in enumerate(found)]
@@ -191,10 +192,21 @@ def _read_arguments(arguments: Any) -> dict[str, Any]:
     return dict(found) if is_mapping(found) else {}
 
 
+def _turn_of_converse(completion: Completion) -> Messages:
+    return [{"role": "assistant", "content": [*get_list(completion, "output", "message", "content")]}]
+
+
+def _calls_of_converse(turn: Messages) -> list[ToolCall]:
+    calls = [block["toolUse"] for block in turn[0]["content"] if "toolUse" in block]
+    return [_read_call(call.get("toolUseId"), call, "input") for call in calls]
+
+
 _FORMS: Mapping[str, _Form] = {
+    "stopReason": _Form(_turn_of_converse, _calls_of_converse),
     "choices": _Form(_turn_of_chat, _calls_of_chat),
+    "message": _Form(_turn_of_chat, _calls_of_chat),
     "output": _Form(_turn_of_responses, _calls_of_responses),
     "candidates": _Form(_turn_of_genai, _calls_of_genai),
     "content": _Form(_turn_of_anthropic, _calls_of_anthropic),
 }
-"""By the member of a completion that holds the answer."""
+"""By the member of a completion that holds the answer; Converse's ``output`` is another than that of a response."""
