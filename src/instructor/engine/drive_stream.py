@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Generator
 
 from instructor.cache.flight import Lease, running_loop
@@ -39,7 +40,7 @@ def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Value, None, Non
     except StopIteration:
         return
     except Exception as error:
-        end(leases, error if flow.gi_frame is None else None)  # else the caller threw it into the stream, and so left
+        end(leases, error if is_over(flow) else None)  # else the caller threw it into the stream, and so left
         raise
     finally:
         flow.close()
@@ -76,13 +77,18 @@ async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator
     except StopIteration:
         return
     except Exception as error:
-        end(leases, error if flow.gi_frame is None else None)  # else the caller threw it into the stream, and so left
+        end(leases, error if is_over(flow) else None)  # else the caller threw it into the stream, and so left
         raise
     finally:
         flow.close()
         end(leases)
         for stream in streams:
             await stream.close_async()
+
+
+def is_over(flow: Flow[None]) -> bool:
+    """Whether a flow has come to its end, rather than standing where its caller took the last value."""
+    return inspect.getgeneratorstate(flow) == inspect.GEN_CLOSED
 
 
 def rest(leases: list[Lease[Value]]) -> None:

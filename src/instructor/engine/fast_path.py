@@ -220,8 +220,9 @@ def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any
 
 def with_encoding(found: Any, encoding: Encoding) -> Unserved | Reading:
     """Add the call's encoding to what came back in place of an entry."""
-    changed: Unserved | Reading = found._replace(encoding=encoding)
-    return changed
+    if type(found) is Reading:  # made anew, because `_replace` takes three times as long
+        return Reading(found.find, found.key, encoding)
+    return Unserved(found.reason, found.landed, found.error, encoding, found.entry)
 
 
 Settled = tuple[Place | None, dict[str, Any], Mapping[str, Any] | None, bool, Hooks]
