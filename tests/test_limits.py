@@ -23,7 +23,7 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3200,
+    "": 3250,
     "cache": 4000,
     "cli": 1350,
     "core": 50,

@@ -28,7 +28,6 @@ from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import suggest_keyword
-from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
@@ -412,7 +411,7 @@ def correct(
     request = write_request(call, corrected)
     if as_sent(call, corrected, request) in tried:
         return None
-    change = describe_change(prompt, corrected)
+    change = prompt.describe_change(corrected)
     if call.stats.is_news(call.model, change):
         yield from tell(call, _REFUSED, str(error), change)
     return corrected, request
@@ -440,23 +439,6 @@ def tell(call: Call[Any], message: str, reason: str, change: str) -> Flow[None]:
     logging.getLogger("instructor").warning(message, *event)
     if call.hooks.has_handlers(HookName.COMPLETION_ADAPTED):
         yield from Emit(call.hooks, HookName.COMPLETION_ADAPTED, (event,), {})
-
-
-def describe_change(before: Prompt, after: Prompt) -> str:
-    """Say what is different in the way of asking, such as ``"mode TOOLS -> JSON_SCHEMA, without temperature"``."""
-    was, becomes = before.capabilities, after.capabilities
-    changes = ["the developer's messages as the system's"] if was.developer != becomes.developer else []
-    if after.mode is not before.mode:
-        changes.append(f"mode {before.mode.name} -> {after.mode.name}")
-    if was.tool_choice != becomes.tool_choice:
-        changes.append(f"tool choice {was.tool_choice} -> {becomes.tool_choice}")
-    limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
-    if limits[0] != limits[1]:
-        changes.append(" -> ".join(map(str, limits)))
-    dropped = becomes.refused - was.refused  # a stream may have added one of these itself
-    if left_out := sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS}):
-        changes.append(f"without {', '.join(left_out)}")
-    return ", ".join(changes) or "other details of the request"
 
 
 def suggest(error: Exception) -> str:

@@ -75,7 +75,7 @@ class ChatFold:
                 deltas += [calls.add(call) for call in as_list(value)]
             elif name == "content":
                 text = read_text(value)
-                if index not in self._parts and isinstance(value, list) and not _is_text(value):
+                if index not in self._parts and not _is_text(value):
                     self._parts[index] = _as_parts(settle(message.get("content", "")))
                 if index in self._parts:
                     _add_parts(self._parts[index], value)
@@ -112,8 +112,8 @@ def _as_parts(content: Any) -> list[Any]:
     return ([{"type": "text", "text": content}] if content else []) if isinstance(content, str) else as_list(content)
 
 
-def _is_text(parts: Any) -> bool:
-    return all(get_text(part, "type") in ("", "text") for part in parts)
+def _is_text(content: Any) -> bool:
+    return all(get_text(part, "type") in ("", "text") for part in as_list(content))
 
 
 def _add_parts(parts: list[dict[str, Any]], content: Any) -> None:
@@ -126,8 +126,8 @@ def _add_parts(parts: list[dict[str, Any]], content: Any) -> None:
 
 def _join_texts(part: dict[str, Any]) -> dict[str, Any]:
     """Join the pieces of a part's thinking, which is a list of texts."""
-    pieces = part.get("thinking")
-    if not isinstance(pieces, list) or not _is_text(pieces):
+    pieces = as_list(part.get("thinking"))
+    if not pieces or not _is_text(pieces):
         return part
     return {**part, "thinking": [{"type": "text", "text": read_text(pieces)}]}
 
