@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from instructor.exceptions import AsyncValidationError, ResponseParsingError
+from instructor.exceptions import AsyncValidationError, ConfigurationError, ModeError, ResponseParsingError
 
 _NOT_REACHED = {"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "ServerTimeoutError"}
 """Base classes of the errors of openai, anthropic, httpx, aiohttp and Python for a request that got no answer."""
@@ -21,6 +21,8 @@ _SPENT = "insufficient_quota"
 """The code of a 429 that no waiting mends."""
 _UNKNOWN_KEY = {401, 403}
 _TIMES_OUT = ("Timeout", "timed out")
+_MISTAKES = (ConfigurationError, ModeError)
+"""What no model can mend, whatever it answers. Some of them are ValueErrors, as callers expect of a wrong argument."""
 
 
 def is_invalid_answer(error: Exception) -> bool:
@@ -28,6 +30,19 @@ def is_invalid_answer(error: Exception) -> bool:
     from pydantic import ValidationError
 
     return isinstance(error, (ValidationError, ResponseParsingError, AsyncValidationError))
+
+
+def find_mistake(error: Exception) -> Exception | None:
+    """The program's own mistake that a validator met, such as a wrong argument of the call that it makes.
+
+    Where it is a ValueError, pydantic takes it for an invalid answer, and the model would be asked again and again.
+    """
+    from pydantic import ValidationError
+
+    found = error.errors if isinstance(error, AsyncValidationError) else [error]
+    problems = (problem for part in found if isinstance(part, ValidationError) for problem in part.errors())
+    causes = (problem.get("ctx", {}).get("error") for problem in problems)
+    return next((cause for cause in causes if isinstance(cause, _MISTAKES)), None)
 
 
 def status_of(error: BaseException) -> int | None:

@@ -21,7 +21,7 @@ from instructor.exceptions import (
     ResponseParsingError,
     ToolCallsError,
 )
-from instructor.failures import is_invalid_answer
+from instructor.failures import find_mistake, is_invalid_answer
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
@@ -88,7 +88,8 @@ def ask(call: Call[Any]) -> Flow[Received]:
         except ToolCallsError as error:
             error.total_usage = attempts.spent
             raise
-        except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
+        except Exception as raised:  # noqa: BLE001 - `fail` raises what is not retried
+            error = find_mistake(raised) or raised
             sent = [*tried, as_sent(call, prompt, request)]
             corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
             if corrected is not None:
