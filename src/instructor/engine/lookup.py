@@ -58,6 +58,10 @@ class Question(Protocol[T]):
         """The value of a live answer, for ``cache_tags``."""
         ...
 
+    def warn(self, subject: str, message: str) -> None:
+        """Log what keeps answers from being stored, once for each subject."""
+        ...
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count something that happened between the call and its cache; return the flow that calls handlers, if any."""
         ...
@@ -124,7 +128,7 @@ def through_cache(
     entry = question.write(live, expires)
     reason = why_not_stored(live, entry, policy)
     if entry is not None and policy.tags is not None:
-        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live))
+        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live), question.warn)
         reason = reason or flaw
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))

@@ -117,6 +117,13 @@ class CallQuestion(Generic[T]):
             return call.plan.type.parse(live.parts, call.strict, call.context)
         return value[0] if call.with_completion else value  # type: ignore[index] # a pair then
 
+    def warn(self, subject: str, message: str) -> None:
+        """Log it, unless the client has done so."""
+        if self._call.stats.is_news(subject):
+            import logging
+
+            logging.getLogger("instructor.cache").warning(message)
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call

@@ -95,6 +95,10 @@ class FunctionQuestion:
         """The result."""
         return live.value
 
+    def warn(self, subject: str, message: str) -> None:
+        """Log it, unless the function has done so."""
+        self.function.codec.warn(subject, message)
+
     def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
         """Tell nobody: a function has no hooks, and its store counts for itself."""
         del name, entry, reason
