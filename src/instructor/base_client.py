@@ -228,6 +228,7 @@ class BaseClient(OldAttributes):
         *,
         with_completion: bool = False,
         unserved: Unserved | None = None,
+        has_items: bool = False,
     ) -> Call[Any]:
         """Freeze the messages and keywords, and sort them into a call.
 
@@ -251,8 +252,7 @@ class BaseClient(OldAttributes):
         ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
         tags = check_tag_source(settings.cache_tags if options.cache_tags is None else options.cache_tags)
         check.check_timeout(arguments.get("timeout"))
-        if path is None and isinstance(options.cache, NotGiven):
-            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
+        check.check_effects(options, has_cache=path is not None or options.cache is None, has_items=has_items)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
@@ -299,7 +299,7 @@ class BaseClient(OldAttributes):
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
-        call = self._call(wanted.response_model, messages, keywords)
+        call = self._call(wanted.response_model, messages, keywords, has_items=wanted.has_items)
         showing = wanted.show(call.plan.type, call.strict, call.context)
         showing.pace = check.check_pace(self._setting(keywords, "cache_pace"))
         return call._replace(showing=showing)

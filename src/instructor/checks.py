@@ -11,12 +11,12 @@ from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
 from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.retry import make_retry_policy
-from instructor.engine.showing import Pace
+from instructor.engine.showing import OnInvalid, Pace
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
-from instructor.options import find_misspelt, suggest_keyword
+from instructor.options import Options, find_misspelt, suggest_keyword
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
@@ -139,6 +139,9 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
         make_retry_policy(defaults["max_retries"])
     check_max_seconds(defaults.get("max_seconds"))
     check_timeout(defaults.get("timeout"))
+    check_on_invalid(defaults.get("on_invalid"))
+    check_pace(defaults.get("cache_pace"))
+    check_flag("validate_partial", defaults.get("validate_partial"))
     return copy_values(defaults)
 
 
@@ -164,6 +167,21 @@ def check_pace(pace: object) -> Pace | None:
     if pace != "recorded":
         raise refuse("cache_pace", pace, '"recorded", or leave it out')
     return Pace()
+
+
+def check_effects(options: Options, *, has_cache: bool, has_items: bool) -> None:
+    """Warn at the caller's line of keywords that have no effect in this call."""
+    if not has_cache:
+        check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
+    if check_on_invalid(options.on_invalid) != "raise" and not has_items:
+        warn_caller("on_invalid= has no effect in a call that hands out no items. Use create_iterable().")
+
+
+def check_on_invalid(on_invalid: object) -> OnInvalid:
+    """Return what becomes of a stream's invalid items."""
+    if on_invalid not in (None, "raise", "skip", "collect"):
+        raise refuse("on_invalid", on_invalid, '"raise", "skip" or "collect"')
+    return cast("OnInvalid", on_invalid or "raise")
 
 
 def check_arguments(arguments: Request) -> Request:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
-from instructor.exceptions import ConfigurationError
 from instructor.failures import find_mistake
 from instructor.messages import Completion, Part, Value
 from instructor.streaming.scanner import Scanner
@@ -240,8 +239,6 @@ class Items:
     takes_all: ClassVar[bool] = False
 
     def __init__(self, validate: Callable[[Part], Value], on_invalid: OnInvalid = "raise") -> None:
-        if on_invalid not in ("raise", "skip", "collect"):
-            raise ConfigurationError(f'on_invalid={on_invalid!r} is unknown. Use "raise", "skip" or "collect".')
         self._validate = validate
         self._on_invalid = on_invalid
         self.has_shown = False
