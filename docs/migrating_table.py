@@ -22,7 +22,7 @@ _CALLED = "can be imported; raises a `ConfigurationError` when it is called: "
 _GEMINI = (_OUT, "for an SDK that Google has ended; `from_genai` and `from_provider` speak google-genai")
 _ASYNC = (
     _BETTER,
-    "1.17 refuses models that have one; here they run. See [retries](retries.md#asynchronous-validators)",
+    "1.17 refuses models that have one; here they run. See [retries](retries.md)",
 )
 _VENDOR = (_BETTER, "also streams and caches; the completion is of the SDK's own class on a hit too")
 
@@ -57,7 +57,10 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "v2": (_OUT, "the inside of another implementation; `register_provider` adds a vendor"),
     "KnownModelName": ("same", "any text: vendors bring out models faster than a list can follow"),
     "ParallelModel": ("same", "returns `list[A | B]`, which `create` takes as it is"),
-    "llm_validator": ("same", "asks its client's model, not gpt-3.5-turbo; a client without one needs `model=`"),
+    "llm_validator": (
+        "same",
+        "asks its client's model, where 1.x has a default of its own; a client without one needs `model=`",
+    ),
     "retry_async": (_BETTER, "what `patch` does"),
     "retry_sync": (_BETTER, "what `patch` does"),
     "make_cache_key": (_BETTER, "covers all that can change the answer"),

@@ -241,4 +241,9 @@ def _read_message(message: object, index: int) -> Any:
 
     if not isinstance(message, BaseModel):
         raise refuse(f"messages[{index}]", message, 'a dict such as {"role": "user", "content": "..."}')
-    return message if "parts" in type(message).model_fields else message.model_dump(exclude_none=True, by_alias=True)
+    if "parts" in type(message).model_fields:
+        return message
+    members = message.model_dump(exclude_none=True, by_alias=True)
+    if "role" in members or "type" in members:
+        return members
+    raise refuse(f"messages[{index}]", message, 'a dict with a role, such as {"role": "user", "content": [...]}')

@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import pickle
 from base64 import b64encode
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,21 @@ def test_autodetect_safely_gives_back_what_is_no_medium(tmp_path: Path):
     (tmp_path / "a.txt").write_text("text")
     assert Image.autodetect_safely(tmp_path / "a.txt") == str(tmp_path / "a.txt")
     assert isinstance(Image.autodetect_safely(PNG), Image)
+
+
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (lambda: Image.from_bytes("iVBORw0KGgo="), r"got a str\. Pass bytes; .*from_base64\(\) a text"),
+        (lambda: Image.from_bytes(BytesIO(PNG)), r"got a BytesIO\. Pass bytes"),
+        (lambda: Image.autodetect("./missing/photo.png"), r"no file \./missing/photo\.png\. Correct the path"),
+        (lambda: Image.autodetect("no medium!"), "not valid base64"),
+    ],
+    ids=["text", "file", "path", "base64"],
+)
+def test_a_source_of_the_wrong_kind_is_answered_with_what_to_write(make: Callable[[], Image], advice: str):
+    with pytest.raises(MultimodalError, match=advice):
+        make()
 
 
 def test_autodetect_says_what_it_takes():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +24,7 @@ from instructor.failures import find_mistake, is_invalid_answer
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
-from instructor.options import suggest_keyword
+from instructor.options import advise_on_refusal
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
@@ -251,7 +250,7 @@ def judge_failure(call: Call[Any], prompt: Prompt, attempts: Attempts, error: Ex
         return
     raise ConfigurationError(
         f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
-        f"{suggest(error)}"
+        f"{advise_on_refusal(error)}"
     ) from error
 
 
@@ -455,13 +454,6 @@ def describe_change(before: Prompt, after: Prompt) -> str:
     if left_out:
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"
-
-
-def suggest(error: Exception) -> str:
-    """What to write in place of an argument that the SDK doesn't know, as far as it resembles one."""
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    meant = suggest_keyword(found[1]) if found else None
-    return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
 
 
 def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | None:

@@ -10,6 +10,7 @@ from typing import ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from instructor.describing import describe_value
 from instructor.exceptions import MultimodalError
 from instructor.media.encoding import decode_base64, encode_base64, is_data_uri, read_data_uri
 from instructor.media.frozen import FrozenMedium
@@ -79,7 +80,10 @@ class Medium(BaseModel):
         Raises:
             MultimodalError: They are something else, or there are none or too many.
         """
-        made = cls._make("", data, media_type, "from bytes")
+        if not isinstance(data, (bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass others
+            advice = "Pass bytes; from_path() takes a file, from_base64() a text."
+            raise MultimodalError(f"from_bytes() got {describe_value(data)}. {advice}")
+        made = cls._make("", bytes(data), media_type, "from bytes")
         return made.model_copy(update={"source": made.data})
 
     @classmethod
@@ -152,7 +156,14 @@ class Medium(BaseModel):
             raise MultimodalError(f"A {type(source).__name__} can't be a medium. Pass a path, a URL, base64 or bytes.")
         if is_data_uri(source) or is_url(source):
             return cls.from_url(source)
-        return cls.from_path(source) if is_file(source) else cls.from_base64(source)
+        if is_file(source):
+            return cls.from_path(source)
+        try:
+            return cls.from_base64(source)
+        except MultimodalError as error:
+            if guess_type(source):  # by its suffix, it names a file
+                raise MultimodalError(f"There is no file {source:.200}. Correct the path, or pass bytes.") from error
+            raise
 
     @classmethod
     def autodetect_safely(cls, source: Source) -> Self | str | bytes:
