@@ -94,8 +94,6 @@ NOTES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("Response", "AsyncResponse"), (_OUT, "`client.responses` is the client itself in `RESPONSES_TOOLS`")
     ),
-    "ListResponse": (_OUT, "a list is a plain list; `create_with_completion` has the completion"),
-    "ResponseList": (_OUT, "a list is a plain list"),
     **dict.fromkeys(
         (
             *("ASYNC_MODEL_VALIDATOR_KEY", "ASYNC_VALIDATOR_KEY"),

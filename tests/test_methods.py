@@ -13,7 +13,7 @@ from instructor.options import OPTION_NAMES
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-@pytest.mark.parametrize("name", ["create", "create_with_completion"])
+@pytest.mark.parametrize("name", ["create", "create_with_completion", "create_with_reply"])
 def test_help_shows_the_docstring_and_every_keyword(asynchronous: bool, name: str) -> None:
     client: Any = from_provider("offline/demo", async_client=asynchronous)
     method = getattr(client, name)

@@ -69,7 +69,9 @@ def _find_sent(error: Exception) -> list[str]:
     request: object = None
     with contextlib.suppress(RuntimeError):  # by httpx, for an error or a response that has no request
         response: object = getattr(error, "response", None)
-        request = getattr(error, "request", None) or getattr(response, "request", None)
+        # aiohttp, which google-genai uses where it is installed, has another name for it.
+        places = ((error, "request"), (response, "request"), (response, "request_info"), (error, "request_info"))
+        request = next((found for place, name in places if (found := getattr(place, name, None)) is not None), None)
     headers: object = getattr(request, "headers", None)
     sent: Mapping[str, str] = cast("Mapping[str, str]", headers) if isinstance(headers, Mapping) else {}
     values = [value.removeprefix("Bearer ") for name, value in sent.items() if _SECRET_HEADER.search(name)]

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from instructor.exceptions import AsyncValidationError, ConfigurationError, ModeError, ResponseParsingError
 
-_NOT_REACHED = {"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "ServerTimeoutError"}
+_NOT_REACHED = {"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "ClientConnectionError"}
 """Base classes of the errors of openai, anthropic, httpx, aiohttp and Python for a request that got no answer."""
 _PASSING = {408, 409, 429}
 """Statuses below 500 that another request may not meet; the SDKs go by the same list."""
@@ -86,8 +86,11 @@ def seconds_asked(error: BaseException, now: float) -> float | None:
     return None
 
 
-def advise(error: BaseException, key_variables: Sequence[str]) -> str:
-    """Say what to do about a failed request, for the end of a message; empty where nothing is known."""
+def advise(error: BaseException, key_variables: Sequence[str], base_url: str = "") -> str:
+    """Say what to do about a failed request, for the end of a message; empty where nothing is known.
+
+    `base_url` is named where the error doesn't say which URL was asked, as aiohttp's don't.
+    """
     status = status_of(error)
     if status in _UNKNOWN_KEY or (status == 400 and "API key" in str(error)):  # noqa: PLR2004 - Google's status for it
         names = " or ".join(key_variables)
@@ -95,7 +98,7 @@ def advise(error: BaseException, key_variables: Sequence[str]) -> str:
     if status is not None or not is_unreached(error):
         return _advise_wait(seconds_asked(error, time.time()) if may_recover(error) else None)
     cause = list(_causes(error))[-1]
-    url = _url_of(error)
+    url = _url_of(error) or base_url
     if any(sign in type(found).__name__ or sign in str(found) for found in _causes(error) for sign in _TIMES_OUT):
         return f" {url or 'The provider'} did not answer in time. Pass a longer timeout=, or try again later."
     is_refused = any(isinstance(found, ConnectionRefusedError) for found in _causes(error))

@@ -51,6 +51,11 @@ class _Opened:
         return self._outcome.is_cached
 
     @property
+    def is_stale(self) -> bool:
+        """Whether the answer is served though it isn't fresh any more; see ``stale_while_revalidate``."""
+        return self._outcome.is_stale
+
+    @property
     def invalid(self) -> list[InvalidItem]:
         """The items that did not validate, with ``on_invalid="collect"``."""
         return self._outcome.invalid

@@ -19,8 +19,9 @@ def test_each_is_served(name: str, call: Callable[..., Outcome], number: int, tm
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_a_thousand_tasks_are_served(name: str, tmp_path: Path, valkey: Valkey) -> None:
-    check(call_from_tasks, STORES[name](tmp_path, valkey.port), 1000)
+def test_hundreds_of_tasks_are_served(name: str, tmp_path: Path, valkey: Valkey) -> None:
+    """Thousands are served in the soak."""
+    check(call_from_tasks, STORES[name](tmp_path, valkey.port), 300)
 
 
 @pytest.mark.parametrize("name", STORES)

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from instructor.cache.refreshes import Refreshes
 from instructor.locks import make_lock, reset_after_fork
 
 if TYPE_CHECKING:
@@ -265,6 +266,7 @@ class Flights(Generic[T]):
     """The calls now under way against one store.
 
     Attributes:
+        refreshes: Which answers are being replaced in the background.
         landed: How many flights have ended. If it grew since the store was read, that reading may be out of date.
 
     Example:
@@ -281,6 +283,7 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self.landed = 0
+        self.refreshes = Refreshes()
         self._lock = make_lock()
         self._flights: dict[str, Flight[T]] = {}
         reset_after_fork(self)

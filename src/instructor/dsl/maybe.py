@@ -39,11 +39,12 @@ def Maybe(model: type[T]) -> type[MaybeBase[T]]:  # noqa: N802 - it stands where
         >>> bool(MaybeUser(error=True, message="no user is named")), bool(MaybeUser(result=User(name="Anna")))
         (False, True)
     """
-    return cast("type[MaybeBase[T]]", _make_maybe(model))
+    result: Any = model
+    return cast("type[MaybeBase[T]]", _make_maybe(result))
 
 
 @lru_cache(maxsize=256)
-def _make_maybe(model: type[Any]) -> object:
+def _make_maybe(model: Any) -> object:
     fields: dict[str, Any] = {
         "result": (model | None, Field(default=None, description="The correct result, if there is one, else null")),
         "error": (bool, Field(default=False, description="Whether there is no result")),

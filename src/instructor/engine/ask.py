@@ -6,11 +6,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
+from instructor.engine.parsing import parse_with
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -69,7 +71,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
     request = write_request(call, prompt)
     tried: list[Request] = []
     yield from tell_left_out(call, prompt)
-    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    attempts = Attempts(call.adapter, call.model)
     reasking = Reasking(request)
     if not call.adapter.ready:
         yield from Prepare()
@@ -87,8 +89,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
         except ToolCallsError as error:
             error.total_usage = attempts.spent
             raise
-        except Exception as raised:  # noqa: BLE001 - `fail` raises what is not retried
-            error = find_mistake(raised) or raised
+        except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
             sent = [*tried, as_sent(call, prompt, request)]
             corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
             if corrected is not None:
@@ -97,7 +98,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 prompt, request = corrected
                 reasking = Reasking(request)
                 continue
-            seconds = yield from fail(call, attempts, request, error, completion)
+            seconds = yield from fail(call, attempts, request, find_mistake(error) or error, completion)
             if seconds > 0:
                 yield from Sleep(seconds)
             if attempts.answered and is_invalid_answer(error):
@@ -131,23 +132,22 @@ class Reasking:
 def judge_answer(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Flow[Value]:
     """Make of an answer what the caller gets, once all validators have judged it."""
     with UnderWay(call, attempts):
-        value = make_value(call, parts, completion)
+        value = make_value(call, parts, completion, attempts)
     return (yield from confirm(call, value, attempts)) if call.plan.awaits else value
 
 
-def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion) -> Value:
+def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Value:
     """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
     if call.plan.type is None:
         return completion
-    parse = partial(call.plan.type.parse, strict=call.strict, context=call.context)
+    parse = partial(parse_with, call.plan.type, keep_completion(completion, attempts.spent), call.strict, call.context)
     return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
 
 
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    same = capabilities is prompt.capabilities or capabilities == prompt.capabilities
-    return prompt if same else prompt.adapt(capabilities)
+    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
 
 
 def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
@@ -347,7 +347,7 @@ def open_raw(call: Call[Any]) -> Flow[Any]:
         yield from Prepare()
     if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
         yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
-    attempts = Attempts(call.adapter.provider, call.model, call.adapter.key_variables)
+    attempts = Attempts(call.adapter, call.model)
     limit = None if call.deadline is None else limit_of(call)  # nobody else sends it again, so the SDK may
     return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request, limit)))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from instructor.exceptions import (
     FailedAttempt,
@@ -18,6 +17,9 @@ from instructor.failures import advise, is_invalid_answer
 from instructor.messages import Completion, Request
 from instructor.usage import Usage
 from instructor.wires.text import describe_error
+
+if TYPE_CHECKING:
+    from instructor.providers.adapter import Adapter
 
 _NOTHING = Usage()
 
@@ -35,8 +37,8 @@ class Attempts:
         shown: The text of the answer so far, where it is streamed.
     """
 
-    def __init__(self, provider: str, model: str, key_variables: Sequence[str] = ()) -> None:
-        self._key_variables = key_variables
+    def __init__(self, adapter: Adapter, model: str) -> None:
+        self._adapter = adapter
         self.number = 0
         self.answered = False
         self.spent = _NOTHING
@@ -44,7 +46,6 @@ class Attempts:
         self.failed: list[FailedAttempt] = []
         self.failed_requests = 0
         self.shown: list[str] = []
-        self._provider = provider
         self._model = model
 
     def begin(self) -> None:
@@ -65,9 +66,10 @@ class Attempts:
 
     def exhausted(self, error: Exception, request: Request) -> InstructorRetryException:
         """Make the error that tells the user there is no valid answer."""
-        advice = "" if self.answered else advise(error, self._key_variables)
+        asked = self._adapter
+        advice = "" if self.answered else advise(error, asked.key_variables, str(asked.endpoint.get("base_url") or ""))
         return InstructorRetryException(
-            f"{self._provider} gave no valid answer; {self._asked()}. Last error: {_brief(error)}{advice}",
+            f"{self._adapter.provider} gave no valid answer; {self._asked()}. Last error: {_brief(error)}{advice}",
             **self._details(request),
         )
 
@@ -75,7 +77,7 @@ class Attempts:
         """Make the error that tells the user the time for the call is over, or too short for the next attempt."""
         last = f" Last error: {_brief(self.failed[-1].exception)}" if self.failed else ""
         return InstructorRetryException(
-            f"{self._provider} gave no valid answer in max_seconds={seconds:g}; {self._asked()}.{last}",
+            f"{self._adapter.provider} gave no valid answer in max_seconds={seconds:g}; {self._asked()}.{last}",
             **self._details(request),
         )
 
@@ -97,7 +99,7 @@ class Attempts:
         details = self._details(request)
         if not self.spent.total_tokens:
             return TokenUsageUnavailableError(
-                f"{self._provider} does not say how many tokens {self._model} used, so token_budget={budget} cannot be "
+                f"{self._adapter.provider} does not say how many tokens {self._model} used, so token_budget={budget} cannot be "
                 "kept. Leave token_budget out.",
                 budget=budget,
                 **details,

@@ -22,6 +22,7 @@ from instructor.engine.effects import (
     Send,
     Show,
     Sleep,
+    Spawn,
     Wait,
     Write,
 )
@@ -125,6 +126,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return time.sleep(seconds)
         case Check(validate):
             return run_coroutine(validate())
+        case Spawn(background, flow, done):
+            return background.start(flow, sender, done)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
         case Fetch(media, policy):
@@ -158,6 +161,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await asyncio.sleep(seconds)
         case Check(validate):
             return await validate()
+        case Spawn(background, flow, done):
+            return background.start_async(flow, sender, done)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
         case Fetch(media, policy):

@@ -32,7 +32,7 @@ def make_judge(model: ResponseModel, shape: Object, validate: Callable[[str], Va
             validate(text)
         except ValidationError as error:
             if find_mistake(error) is not None:
-                return  # told in the end, when the whole is judged
+                return  # raised in the end, when the whole is judged
             complete = _complete_names(order, shape, cast("dict[str, Value]", from_json(text)))
             found = error.errors(include_url=False, include_context=False)
             problems = [problem for problem in found if _name_of(problem, shape) in complete]

@@ -15,6 +15,7 @@ from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
 from instructor.cache.store import tagging
 from instructor.cache.tiered import TieredCache
+from instructor.cache.turns import sample_key
 from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
@@ -37,12 +38,14 @@ class Unserved(NamedTuple):
         error: What the store raised.
         encoding: The call's encoding when the store was read; the caller may have changed its messages since. A call
             with long texts was copied for that, and is yet to be encoded. The flow's key is made of nothing else.
+        entry: What was found and isn't fresh; the flow decides whether it is served all the same.
     """
 
     reason: str
     landed: int | None = None
     error: CacheError | None = None
     encoding: bytes | Frozen | None = None
+    entry: Entry | None = None
 
 
 FindNow = Callable[[str], Entry | Unserved | None]
@@ -282,6 +285,12 @@ class CachePath:
         """Count for all tiers together what each of them has counted for itself."""
         if len(self.tiers) > 1:
             self.handle.count(misses=misses, writes=writes, errors=errors)
+
+    def take_sample(self, key: str | None, samples: int) -> str | None:
+        """The key of the sample whose turn it is, of a call that keeps several answers."""
+        if key is None:
+            return None
+        return sample_key(key, self.tiers[-1].handle.turns.take(key, samples))
 
     def lifetime(self, ttl: float | None) -> float | None:
         """Seconds for which an answer is served: no tier serves it longer, if only one of them honours a ttl.

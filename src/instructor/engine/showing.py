@@ -40,12 +40,13 @@ class Outcome:
     Attributes:
         usage: Tokens that the answer cost; zero for one from the cache.
         is_cached: Whether it came from the cache, or was shared with an identical call.
+        is_stale: Whether it is served though it isn't fresh any more.
         invalid: Items that were left out.
     """
 
     def __init__(self) -> None:
         self.usage = Usage()
-        self.is_cached = False
+        self.is_cached = self.is_stale = False
         self.invalid: list[InvalidItem] = []
         self.load: Callable[[], Completion] = lambda: None
 

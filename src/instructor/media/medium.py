@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from instructor.describing import describe_value
 from instructor.exceptions import MultimodalError
@@ -47,8 +47,6 @@ class Medium(BaseModel):
         data: Its bytes in base64; None where only its URL is known.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     kind: ClassVar[Kind]
     is_upload: ClassVar[bool] = False
     """Whether `source` is a copy of the data that the provider keeps."""
@@ -80,10 +78,11 @@ class Medium(BaseModel):
         Raises:
             MultimodalError: They are something else, or there are none or too many.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance] - users pass others
+        passed: object = data  # which may be a text, or an open file
+        if not isinstance(passed, (bytes, bytearray, memoryview)):
             advice = "Pass bytes; from_path() takes a file, from_base64() a text."
-            raise MultimodalError(f"from_bytes() got {describe_value(data)}. {advice}")
-        made = cls._make("", bytes(data), media_type, "from bytes")
+            raise MultimodalError(f"from_bytes() got {describe_value(passed)}. {advice}")
+        made = cls._make("", bytes(passed), media_type, "from bytes")
         return made.model_copy(update={"source": made.data})
 
     @classmethod
@@ -268,6 +267,13 @@ class Audio(Medium):
     """
 
     kind = AUDIO
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> Self:
+        """As `Image.from_path`, but the path is kept as a text: as in 1.x, so that a dump reads back equal."""
+        audio = super().from_path(path)
+        audio.source = str(path)
+        return audio
 
 
 class PDF(Medium):

@@ -80,7 +80,7 @@ def continue_messages(
 
 
 def _check_results(results: object, calls: Sequence[ToolCall]) -> Mapping[str, object]:
-    """Return the results by the calls' ids. One of an unknown call would be lost, and the model told that it's there."""
+    """Return the results by the calls' ids. One of an unknown call would be lost, and its own call get a short text."""
     if results is not None and not isinstance(results, Mapping):
         raise refuse("results", results, "a dict of the calls' ids and results: {call.id: result}")
     found = cast("Mapping[str, object]", results or {})
