@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
-from instructor.engine.attempts import Attempts
+from instructor.engine.attempts import Attempts, read_usage
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
@@ -27,7 +27,6 @@ from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import advise_on_refusal
-from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from instructor.wires.folding import Streaming
 
 
-_MOST_TOKENS = 2**53
 _LEAST_SECONDS = 0.001
 """SDKs refuse a timeout of 0."""
 
@@ -159,7 +157,7 @@ def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
     missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
     if not missing:
         return prompt
-    loaded = yield from Fetch(missing, prompt.media_policy)
+    loaded = yield from Fetch(missing, prompt.media_policy, call.deadline)
     return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
 
 
@@ -218,7 +216,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
-    attempts.spend(usage_of(prompt, completion))
+    attempts.spend(read_usage(prompt.wire, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
@@ -364,6 +362,7 @@ def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
     """Decide after an attempt that failed. Returns the seconds to wait before the next."""
+    mask_error(error, getattr(call.adapter, "credentials", ()))
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
@@ -469,21 +468,6 @@ def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | 
     except InstructorError as error:
         return f"the completion is not a whole answer: {error}"
     return None
-
-
-def usage_of(prompt: Prompt, completion: Completion) -> Usage:
-    """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
-    try:
-        usage = prompt.wire.usage(completion)
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        return Usage()
-    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
-    return Usage(*map(_check_count, counts))
-
-
-def _check_count(count: object) -> int:
-    """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
-    return int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0
 
 
 _REFUSED = (

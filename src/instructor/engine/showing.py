@@ -15,7 +15,7 @@ from instructor.usage import Usage
 from instructor.wires.folding import Delta
 
 if TYPE_CHECKING:
-    from instructor.engine.early import Judge
+    from instructor.engine.partial_validation import Judge
 
 CONTENT = "content"
 

@@ -10,7 +10,6 @@ from typing import ClassVar, Self, cast
 
 from pydantic import BaseModel, Field
 
-from instructor.describing import describe_value
 from instructor.exceptions import MultimodalError
 from instructor.media.encoding import decode_base64, encode_base64, is_data_uri, read_data_uri
 from instructor.media.frozen import FrozenMedium
@@ -78,11 +77,9 @@ class Medium(BaseModel):
         Raises:
             MultimodalError: They are something else, or there are none or too many.
         """
-        passed: object = data  # which may be a text, or an open file
-        if not isinstance(passed, (bytes, bytearray, memoryview)):
-            advice = "Pass bytes; from_path() takes a file, from_base64() a text."
-            raise MultimodalError(f"from_bytes() got {describe_value(passed)}. {advice}")
-        made = cls._make("", bytes(passed), media_type, "from bytes")
+        if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
+            raise MultimodalError(f"A {type(data).__name__} isn't bytes. autodetect() takes a path, a URL or base64.")
+        made = cls._make("", bytes(data), media_type, "from bytes")
         return made.model_copy(update={"source": made.data})
 
     @classmethod
@@ -147,22 +144,15 @@ class Medium(BaseModel):
         Raises:
             MultimodalError: It is none of them, or the medium can't be used.
         """
-        if isinstance(source, bytes):
-            return cls.from_bytes(source)
         if isinstance(source, Path):
             return cls.from_path(source)
         if not isinstance(source, str):
-            raise MultimodalError(f"A {type(source).__name__} can't be a medium. Pass a path, a URL, base64 or bytes.")
+            return cls.from_bytes(source)
         if is_data_uri(source) or is_url(source):
             return cls.from_url(source)
-        if is_file(source):
-            return cls.from_path(source)
-        try:
-            return cls.from_base64(source)
-        except MultimodalError as error:
-            if guess_type(source):  # by its suffix, it names a file
-                raise MultimodalError(f"There is no file {source:.200}. Correct the path, or pass bytes.") from error
-            raise
+        if guess_type(source) and not is_file(source):  # base64 has no suffix
+            raise MultimodalError(f"There is no file {source:.200}. Correct the path, or pass bytes.")
+        return cls.from_path(source) if is_file(source) else cls.from_base64(source)
 
     @classmethod
     def autodetect_safely(cls, source: Source) -> Self | str | bytes:
