@@ -303,6 +303,7 @@ def receive(
                 values = showing.add(delta)
                 if values:  # most chunks make nothing new to show
                     yield from show(call, showing, attempts, values)
+    attempts.answered = True  # also by a stream without a chunk, which is an attempt that failed
     return call.adapter.assemble(*fold.finish())
 
 
@@ -440,17 +441,17 @@ def tell(call: Call[Any], message: str, reason: str, change: str) -> Flow[None]:
 
 def describe_change(before: Prompt, after: Prompt) -> str:
     """Say what is different in the way of asking, such as ``"mode TOOLS -> JSON_SCHEMA, without temperature"``."""
-    changes: list[str] = []
+    was, becomes = before.capabilities, after.capabilities
+    changes = ["the developer's messages as the system's"] if was.developer != becomes.developer else []
     if after.mode is not before.mode:
         changes.append(f"mode {before.mode.name} -> {after.mode.name}")
-    if after.capabilities.tool_choice != before.capabilities.tool_choice:
-        changes.append(f"tool choice {before.capabilities.tool_choice} -> {after.capabilities.tool_choice}")
+    if was.tool_choice != becomes.tool_choice:
+        changes.append(f"tool choice {was.tool_choice} -> {becomes.tool_choice}")
     limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
     if limits[0] != limits[1]:
         changes.append(" -> ".join(map(str, limits)))
-    dropped = after.capabilities.refused - before.capabilities.refused  # a stream may have added one of these itself
-    left_out = sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS})
-    if left_out:
+    dropped = becomes.refused - was.refused  # a stream may have added one of these itself
+    if left_out := sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS}):
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"
 

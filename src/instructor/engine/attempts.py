@@ -63,8 +63,8 @@ class Attempts:
 
     def fail(self, error: Exception, completion: Completion) -> None:
         """Record that the attempt now under way gave no valid answer."""
-        is_broken = completion is None and not is_invalid_answer(error)  # a stream that ended early
-        self.failed_requests += is_broken or not self.answered
+        # Also a stream that ended early, and an answer that only says what went wrong with the provider.
+        self.failed_requests += not (self.answered and is_invalid_answer(error))
         self.failed.append(FailedAttempt(self.number, error, completion))
 
     def exhausted(self, error: Exception, request: Request) -> InstructorRetryException:
