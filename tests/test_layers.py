@@ -99,7 +99,7 @@ KNOWS: dict[str, set[str]] = {
     "core": {"client", "factory", "patching"},
     "processing": {"dsl", "engine", "wires", "media", "providers"},
     "multimodal": {"processing"},
-    "validation": {"dsl"},
+    "validation": {"dsl", "engine"},
     "utils": {"dsl", "providers", "wires"},
     "auto_client": {"factory"},
     "function_calls": {"dsl"},

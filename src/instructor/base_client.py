@@ -228,6 +228,7 @@ class BaseClient(OldAttributes):
         *,
         with_completion: bool = False,
         unserved: Unserved | None = None,
+        has_items: bool = False,
     ) -> Call[Any]:
         """Freeze the messages and keywords, and sort them into a call.
 
@@ -247,8 +248,7 @@ class BaseClient(OldAttributes):
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         check.check_timeout(arguments.get("timeout"))
-        if path is None and isinstance(options.cache, NotGiven):
-            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
+        check.check_effects(options, has_cache=path is not None or options.cache is None, has_items=has_items)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
@@ -298,7 +298,7 @@ class BaseClient(OldAttributes):
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
-        call = self._call(wanted.response_model, messages, keywords)
+        call = self._call(wanted.response_model, messages, keywords, has_items=wanted.has_items)
         showing = wanted.show(call.plan.type, call.strict, call.context)
         showing.pace = check.check_pace(self._setting(keywords, "cache_pace"))
         return call._replace(showing=showing)

@@ -59,12 +59,12 @@ def _factory(vendor: str) -> Factory:
     return _named(make, vendor, (make.__doc__ or "").replace("VENDOR", vendor))
 
 
-def _refusal(vendor: str, instead: str) -> Factory:
+def _refusal(vendor: str, ended: str, instead: str) -> Factory:
     def refuse(*args: object, **kwargs: object) -> AnyClient:
         del args, kwargs
-        raise ConfigurationError(f"from_{vendor}() is not here yet. Use {instead}.")
+        raise ConfigurationError(f"from_{vendor}() is not here, because its {ended} has ended. Use {instead}.")
 
-    return _named(refuse, vendor, f"Not here yet. Use {instead}.")
+    return _named(refuse, vendor, f"Not here, because its {ended} has ended. Use {instead}.")
 
 
 def _named(function: Factory, vendor: str, purpose: str) -> Factory:
@@ -87,6 +87,10 @@ from_together = _factory("together")
 from_writer = _factory("writer")
 from_xai = _factory("xai")
 
-from_anyscale = _refusal("anyscale", "from_openai(client) with a client of the service's successor")
-from_gemini = _refusal("gemini", 'from_provider("google/model"), or from_genai(client) with the SDK google-genai')
-from_vertexai = _refusal("vertexai", 'from_provider("vertexai/model"), or from_genai(client) with the SDK google-genai')
+from_anyscale = _refusal("anyscale", "service", "from_openai(client) with a client of the service's successor")
+from_gemini = _refusal(
+    "gemini", "SDK", 'from_provider("google/model"), or from_genai(client) with the SDK google-genai'
+)
+from_vertexai = _refusal(
+    "vertexai", "SDK", 'from_provider("vertexai/model"), or from_genai(client) with the SDK google-genai'
+)

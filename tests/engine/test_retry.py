@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,13 +15,14 @@ from instructor.engine.effects import Limit, Send, Sleep
 from instructor.engine.question import answer
 from instructor.engine.retry import make_retry_policy, within_budget
 from instructor.exceptions import (
+    ArgumentError,
     ConfigurationError,
     IncompleteOutputException,
     InstructorRetryException,
     ProviderError,
     ResponseParsingError,
 )
-from instructor.failures import seconds_asked
+from instructor.failures import advise, seconds_asked
 from instructor.retries import Retries
 from steps import Steps, completion, make_call
 
@@ -251,3 +253,30 @@ def test_the_model_is_shown_its_last_failures_only(shown: int, messages: list[in
     assert [len(said) for said in sent] == messages
     assert "wrong 2" in str(sent[-1])
     assert "wrong 0" not in str(sent[-1])
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (FailedError(429, Retry_After="99.5"), r"asks to wait 100 s\. .*Retries\(requests=2, longest_wait=100\)"),
+        (FailedError(429), ""),
+        (FailedError(400, Retry_After="100"), ""),
+        (FailedError(429, Retry_After="1e300"), ""),
+    ],
+)
+def test_a_wait_that_the_provider_asks_for_is_told(error: FailedError, advice: str) -> None:
+    told = advise(error, ())
+    assert re.search(advice, told) if advice else told == ""
+
+
+@pytest.mark.parametrize(
+    ("mistake", "advice"),
+    [
+        (Retries, r"max_retries is the class Retries\. Pass a number, Retries\(\.\.\.\)"),
+        ("3", r"max_retries is a str\. Pass a number"),
+        (-1, r"max_retries is -1\. Pass 0 or more"),
+    ],
+)
+def test_what_is_no_policy_is_answered_with_what_to_write(mistake: object, advice: str) -> None:
+    with pytest.raises(ArgumentError, match=advice):
+        make_retry_policy(mistake)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,11 +22,11 @@ from instructor.exceptions import (
     ResponseParsingError,
     ToolCallsError,
 )
-from instructor.failures import is_invalid_answer
+from instructor.failures import find_mistake, is_invalid_answer
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
-from instructor.options import suggest_keyword
+from instructor.options import advise_on_refusal
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
@@ -96,7 +95,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 prompt, request = corrected
                 reasking = Reasking(request)
                 continue
-            seconds = yield from fail(call, attempts, request, error, completion)
+            seconds = yield from fail(call, attempts, request, find_mistake(error) or error, completion)
             if seconds > 0:
                 yield from Sleep(seconds)
             if attempts.answered and is_invalid_answer(error):
@@ -248,7 +247,7 @@ def judge_failure(call: Call[Any], prompt: Prompt, attempts: Attempts, error: Ex
         return
     raise ConfigurationError(
         f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
-        f"{suggest(error)}"
+        f"{advise_on_refusal(error)}"
     ) from error
 
 
@@ -439,13 +438,6 @@ def tell(call: Call[Any], message: str, reason: str, change: str) -> Flow[None]:
     logging.getLogger("instructor").warning(message, *event)
     if call.hooks.has_handlers(HookName.COMPLETION_ADAPTED):
         yield from Emit(call.hooks, HookName.COMPLETION_ADAPTED, (event,), {})
-
-
-def suggest(error: Exception) -> str:
-    """What to write in place of an argument that the SDK doesn't know, as far as it resembles one."""
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    meant = suggest_keyword(found[1]) if found else None
-    return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
 
 
 def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | None:

@@ -121,7 +121,7 @@ def ask_and_keep(
     entry = question.write(live, None if ttl is None else policy.clock() + ttl)
     reason = flaw or why_not_stored(live, entry, policy, ttl)
     if entry is not None and policy.tags is not None:
-        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live))
+        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live), question.warn)
         reason = reason or flaw
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))

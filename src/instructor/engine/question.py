@@ -157,6 +157,13 @@ class CallQuestion(Generic[T]):
             return call.plan.type.parse(live.parts, call.strict, call.context)
         return value[0] if call.with_completion else value  # type: ignore[index] # a pair then
 
+    def warn(self, subject: str, message: str) -> None:
+        """Log it, unless the client has done so."""
+        if self._call.stats.is_news(subject):
+            import logging
+
+            logging.getLogger("instructor.cache").warning(message)
+
     def may_fall_back(self, error: Exception) -> bool:
         """Whether the provider failed. A refusal is an answer of its own, and a wrong setting is the caller's to mend."""
         return isinstance(error, _FAILURES) and not isinstance(error, RefusalError)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
-from instructor.exceptions import ConfigurationError
+from instructor.failures import find_mistake
 from instructor.messages import Completion, Part, Value
 from instructor.streaming.scanner import Scanner
 from instructor.streaming.shapes import ABSENT, Absent, Closed, Field, List, Object, Shape
@@ -240,8 +240,6 @@ class Items:
     takes_all: ClassVar[bool] = False
 
     def __init__(self, validate: Callable[[Part], Value], on_invalid: OnInvalid = "raise") -> None:
-        if on_invalid not in ("raise", "skip", "collect"):
-            raise ConfigurationError(f'on_invalid={on_invalid!r} is unknown. Use "raise", "skip" or "collect".')
         self._validate = validate
         self._on_invalid = on_invalid
         self.has_shown = False
@@ -296,12 +294,12 @@ class Items:
 
     def refuse(self, error: Exception) -> None:
         """Leave the last item out, or raise."""
-        if self._on_invalid == "raise":
+        if self._on_invalid == "raise" or find_mistake(error) is not None:
             raise error
         self._refused = error
 
     def _leave_out(self, text: str, error: Exception) -> None:
-        if self._on_invalid == "raise":
+        if self._on_invalid == "raise" or find_mistake(error) is not None:
             raise error
         self.flaw = "an item of the stream was not valid"
         if self._on_invalid == "collect":

@@ -36,6 +36,10 @@ class Question(Protocol[T]):
         """The whole value of an answer, for ``cache_tags`` and ``cache_ttl``."""
         ...
 
+    def warn(self, subject: str, message: str) -> None:
+        """Log what keeps answers from being stored, once for each subject."""
+        ...
+
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if other callers can't read it back."""
         ...

@@ -100,6 +100,10 @@ class FunctionQuestion:
         """The result."""
         return live.value
 
+    def warn(self, subject: str, message: str) -> None:
+        """Log it, unless the function has done so."""
+        self.function.codec.warn(subject, message)
+
     def may_fall_back(self, error: Exception) -> bool:  # noqa: ARG002 - as other questions do
         """Never: what the function raises is its own."""
         return False
