@@ -147,6 +147,30 @@ def test_a_replay_shows_what_was_shown(text: str) -> None:
     assert len(adapter.requests) == 1
 
 
+def test_an_answer_after_a_draft_is_replayed_field_by_field() -> None:
+    client, _ = make('Hm, {"name": "Ann"} </think>{"name": "Anna", "age": 3}')
+    assert list(client.create_partial(User, MESSAGES))[-1] == User(name="Anna", age=3)
+    again = list(client.create_partial(User, MESSAGES))
+    assert [(user.name, user.age) for user in again] == [(None, None), ("Anna", None), ("Anna", 3), ("Anna", 3)]
+
+
+@pytest.mark.parametrize("text", ['[{"name": "Anna"}, { {"name": "Ben"} "age": 3}]', '[{"name": "Anna"}], "more": @'])
+def test_items_of_what_is_not_json_are_refused_in_the_end_and_not_stored(text: str) -> None:
+    client, _ = make(f'{{"content": {text}}}')
+    stream = client.create_iterable(User, MESSAGES)
+    assert next(stream).name == "Anna"
+    with pytest.raises(InstructorRetryException, match="Invalid JSON"):
+        next(stream)
+    assert client.cache_stats().writes == 0
+
+
+def test_an_item_that_is_not_json_can_be_left_out() -> None:
+    client, _ = make('{"content": [{"name": "Anna"}, {"name": "B"e"n"}, {"name": "Cleo"}]}')
+    with client.create_iterable(User, MESSAGES, on_invalid="collect") as stream:
+        assert [user.name for user in stream] == ["Anna", "Cleo"]
+    assert [item.text for item in stream.invalid] == ['{"name": "B"e"n"}']
+
+
 @dataclasses.dataclass
 class Node:
     name: str

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, cast
+
+from pydantic_core import from_json
 
 from instructor.exceptions import ConfigurationError, ResponseParsingError
 from instructor.messages import Completion, Part, Value
@@ -13,7 +15,7 @@ from instructor.streaming.scanner import Scanner
 from instructor.streaming.shapes import ABSENT, Absent, Closed, Field, List, Object, Shape
 from instructor.usage import Usage
 from instructor.wires.folding import Delta
-from instructor.wires.reader import read_arguments
+from instructor.wires.reader import mend, read_arguments
 from instructor.wires.text import get_path, parse_json
 
 if TYPE_CHECKING:
@@ -161,12 +163,13 @@ class Partials:
         self._has_begun = False
         self._scanner = Scanner(self._shape)
         self._lengths: list[int] = []
+        self._is_replayable = True
 
     def begin(self) -> Iterable[Value]:
         """Show an object in which nothing has come yet."""
         self._pieces, self._marks = [], []
         self._scanner = Scanner(self._shape, self._marks if self._judge else None)
-        self._lengths = []
+        self._lengths, self._is_replayable = [], True
         shape = self._shape
         blank = shape.make({}) if isinstance(shape, Object) and not self._has_begun else ABSENT
         self._has_begun = True
@@ -207,13 +210,17 @@ class Partials:
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value], text: str) -> Iterable[Value]:
         """Show the validated object."""
         if not text.startswith(parts[0].text, self._scanner.begin):
-            self._lengths = []  # the answer was read in another way than it was shown
+            self._is_replayable = False  # the answer was read in another way than it was shown
         return (parse(parts),)
 
     @property
     def steps(self) -> str:
-        """The lengths of the text, each as the difference to the one before; 0 where nothing of the answer was shown."""
-        return ",".join(str(after - before) for before, after in pairwise((0, *self._lengths))) or "0"
+        """The lengths of the text, each as the difference to the one before; 0 where nothing of it was shown."""
+        if not self._lengths:
+            return "0"
+        if not self._is_replayable:
+            return ""
+        return ",".join(str(after - before) for before, after in pairwise((0, *self._lengths)))
 
     def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterator[Value]:
         """Show the steps of the live answer; one for each field where it wasn't streamed."""
@@ -298,7 +305,7 @@ class Items:
         try:
             return self._validate(part)
         except Exception:
-            mended = read_arguments(part.text)  # as an answer in one piece is, such as with a line break within a text
+            mended = mend(part.text)  # as an answer in one piece is, such as with a line break within a text
             if mended == part.text:
                 raise
             return self._validate(part._replace(text=mended))
@@ -321,13 +328,15 @@ class Items:
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value], text: str) -> Iterable[Value]:
         """Show what couldn't be read while it came, such as a list that the model wrote below another name."""
-        if self._count and self._scanner.is_over and self._scanner.cut(text) == parts[0].text:
+        is_whole = self._scanner.is_over and self._scanner.cut(text) == parts[0].text
+        if is_whole and self.flaw:
             return ()
-        whole: list[Value] | None = get_path(parse_json(parts[0].text), CONTENT)
-        if self._count and isinstance(whole, list):
-            self._make_scanner().feed(text)
-            shown, self._texts = self._texts[: self._count], []
-            check_shown([parse_json(read_arguments(item)) for item in shown], whole[: self._count])
+        whole = _read_list(parts[0].text) if self._count else None
+        if whole is not None:
+            if not is_whole:
+                self._make_scanner().feed(text)
+                shown, self._texts = self._texts[: self._count], []
+                check_shown([parse_json(mend(item)) for item in shown], whole[: self._count])
             if len(whole) == self._count:
                 return ()
         values: list[Value] = parse(parts)
@@ -399,6 +408,15 @@ class Calls(Items):
         rest = parts[self._count :]
         values: list[Value] = parse(rest) if rest else []
         return values
+
+
+def _read_list(text: str) -> list[Value] | None:
+    """The items in an answer, as pydantic reads JSON; None where it reads none."""
+    try:
+        value = get_path(from_json(text), CONTENT)
+    except ValueError:
+        return None
+    return cast("list[Value]", value) if isinstance(value, list) else None
 
 
 def check_shown(shown: list[Value], whole: list[Value]) -> None:

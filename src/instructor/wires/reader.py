@@ -165,7 +165,7 @@ def _choose(text: str, candidates: Sequence[_Candidate]) -> str | None:
 
 def _read(text: str, candidate: _Candidate) -> str:
     found = text[candidate.start : candidate.end]
-    return found if candidate.is_valid else _mend(found)
+    return found if candidate.is_valid else mend(found)
 
 
 def _meaning(text: str) -> str | None:
@@ -177,7 +177,7 @@ def _meaning(text: str) -> str | None:
         return text
 
 
-def _mend(text: str) -> str:
+def mend(text: str) -> str:
     """Escape control characters within strings and drop commas before a closing bracket.
 
     Returns the text unchanged if it isn't valid JSON even so.
