@@ -261,7 +261,7 @@ class BaseClient(OldAttributes):
         limits = (retries, budget, seconds)
         secrets = secrets_of(arguments, self._defaults)
         policy = make_policy(use, path, limits, (self._adapter, plan), secrets)
-        keyed = self._pass_by(keyed, policy, path)
+        keyed = self._bypass_untaggable(keyed, policy, path)
         return Call(
             plan=plan,
             adapter=self._adapter,
@@ -285,7 +285,7 @@ class BaseClient(OldAttributes):
             background=self._background,
         )
 
-    def _pass_by(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
+    def _bypass_untaggable(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
         """Leave the cache out for a call with tags whose store can't invalidate them. The first time it is a warning."""
         if path is None or policy.tags is None or path.can_tag:
             return keyed

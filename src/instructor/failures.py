@@ -16,7 +16,23 @@ _NOT_REACHED = {"APIConnectionError", "TransportError", "ConnectionError", "Time
 """Base classes of the errors of openai, anthropic, httpx, aiohttp and Python for a request that got no answer."""
 _PASSING = {408, 409, 429}
 """Statuses below 500 that another request may not meet; the SDKs go by the same list."""
+_LEAST_FAULT = 400
 _SERVER_ERROR = 500
+_STATUSES = {
+    "throttlingexception": 429,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "internalserverexception": 500,
+    "modelstreamerrorexception": 500,
+    "server_error": 500,
+    "ended_early": 502,
+    "serviceunavailableexception": 503,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""What the providers call a failure that they report within a stream, which began with a status of success, and the
+status that they answer with before one; `ended_early` is our own word."""
 _SPENT = "insufficient_quota"
 """The code of a 429 that no waiting mends."""
 _UNKNOWN_KEY = {401, 403}
@@ -33,7 +49,33 @@ def is_invalid_answer(error: Exception) -> bool:
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that a provider answered with; None for another error."""
     members = (getattr(error, name, None) for name in ("status_code", "code"))
-    return next((value for value in members if type(value) is int), None)
+    status = next((value for value in members if type(value) is int), None)
+    if status is not None and status >= _LEAST_FAULT:
+        return status
+    return next(filter(None, map(_read_word, _words_of(error))), status)
+
+
+def _words_of(error: BaseException) -> Iterator[object]:
+    """What a failure within a stream is called: by the SDK's error, or by what the provider sent."""
+    yield getattr(error, "code", None)
+    yield getattr(error, "type", None)
+    body: object = getattr(error, "body", None)
+    response: object = getattr(error, "response", None)  # botocore's is a dict
+    for holder in (body, _get(body, "error")):
+        yield from (_get(holder, name) for name in ("code", "type"))
+    yield _get(_get(response, "Error"), "Code")
+
+
+def _get(holder: object, name: str) -> object:
+    return cast("Mapping[str, object]", holder).get(name) if isinstance(holder, Mapping) else None
+
+
+def _read_word(word: object) -> int | None:
+    """The status that a provider's word stands for, or that it is, as it is of gateways."""
+    text = str(word).lower() if isinstance(word, (str, int)) else ""
+    if text.isdecimal() and len(text) == len("500"):
+        return int(text)
+    return _STATUSES.get(text)
 
 
 def is_unreached(error: BaseException) -> bool:

@@ -174,7 +174,7 @@ Setting = Callable[[str], object]
 
 def want_partial(response_model: ResponseModel, setting: Setting) -> Wanted:
     """Read what `create_partial` was asked for: a type, or ``Partial[...]`` of it."""
-    from instructor.engine.early import make_judge
+    from instructor.engine.partial_validation import make_judge
     from instructor.engine.response_type import ParallelType, WrappedType
 
     model = whole_of(response_model)

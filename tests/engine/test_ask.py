@@ -83,6 +83,15 @@ async def test_a_key_that_the_server_echoes_is_masked(
     assert KEY not in " ".join(shown)
 
 
+@pytest.mark.parametrize("vendor", ["openai", "anthropic"])
+def test_a_key_that_is_echoed_with_status_200_is_masked(vendor: str, reply_server: ReplyServer) -> None:
+    reply_server.script(Reply({"error": {"code": 401, "message": f"Incorrect API key provided: {KEY}."}}))
+    client = from_provider(f"{vendor}/m", base_url=reply_server.url, api_key=KEY)
+    with pytest.raises(InstructorRetryException, match=r"\*\*\*") as caught:
+        client.create(User, MESSAGES, max_retries=0)
+    assert KEY not in " ".join(traceback.format_exception(caught.value))
+
+
 def test_an_error_without_its_request_is_raised_as_it_is() -> None:
     error = httpx2.ConnectError("not reached")
     mask_error(error)

@@ -9,6 +9,7 @@ import pytest
 import tenacity
 from pydantic import BaseModel, ValidationError
 
+from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Limit, Send, Sleep
 from instructor.engine.question import answer
 from instructor.engine.retry import make_retry_policy, within_budget
@@ -16,6 +17,7 @@ from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
     InstructorRetryException,
+    ProviderError,
     ResponseParsingError,
 )
 from instructor.failures import seconds_asked
@@ -115,10 +117,41 @@ def test_requests_and_answers_are_counted_apart() -> None:
     assert [policy.is_last(number, 2) for number in (3, 4)] == [False, True]
 
 
+def test_an_answer_that_says_what_failed_counts_as_a_request() -> None:
+    attempts = Attempts(SimpleNamespace(), "m")  # type: ignore[arg-type]
+    for number in (1, 2):
+        attempts.begin()
+        attempts.answered = True
+        attempts.fail(ProviderError("p", "It failed.", code="server_error"), {"status": "failed"})
+        assert attempts.failed_requests == number
+
+
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 529])
 def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
     assert steady().wait_after(1, FailedError(status), 1) == 1.0
     assert Retries().wait_after(1, FailedError(status), 1) is None, "left to the SDK unless the caller says a number"
+
+
+@pytest.mark.parametrize(
+    ("members", "may_pass"),
+    [
+        ({"status_code": 200, "body": {"type": "error", "error": {"type": "overloaded_error"}}}, True),
+        ({"status_code": 200, "body": {"type": "error", "error": {"type": "invalid_request_error"}}}, False),
+        ({"code": "429", "type": None, "body": {"code": 429}}, True),
+        ({"code": "400"}, False),
+        ({"code": "rate_limit_exceeded"}, True),
+        ({"code": "insufficient_quota", "type": "insufficient_quota"}, False),
+        ({"code": "insufficient_quota", "type": "rate_limit_error"}, False),
+        ({"code": None, "type": "server_error"}, True),
+        ({"response": {"Error": {"Code": "throttlingException"}}}, True),
+        ({"response": {"Error": {"Code": "validationException"}}}, False),
+    ],
+    ids=str,
+)
+def test_a_fault_within_a_stream_counts_by_the_providers_word_for_it(members: dict[str, Any], may_pass: bool) -> None:
+    error = Exception("overloaded")
+    vars(error).update(members)
+    assert steady().wait_after(1, error, 1) == (1.0 if may_pass else None)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])

@@ -29,12 +29,9 @@ from instructor.cache.sqlite_rows import (
     fetch,
     is_hidden,
     list_rows,
-    note_written,
-    number_tag,
-    read_generations,
-    remove_all,
 )
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out, shrink, used_bytes
+from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import CacheEntryError, CacheError
 from instructor.locks import after_fork
@@ -161,7 +158,7 @@ class DiskCache(BaseCache):
         def write(connection: sqlite3.Connection) -> bool:
             # Room is made before it is taken, so that the file does not grow beyond its share.
             enough = self._make_room(connection, len(data), now)
-            if enough and (tagged is None or note_written(connection, tagged)):
+            if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, row)
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
             return enough
@@ -197,8 +194,11 @@ class DiskCache(BaseCache):
         return self._run(lambda connection: read_generations(connection, tags))
 
     def invalidate_tag(self, tag: str) -> int:
-        """Stop serving the answers that have a tag; return how many were stored since it was last invalidated."""
-        return self._change(lambda connection: number_tag(connection, tag))
+        """Stop serving the answers that have a tag; return how many were stored since it was last invalidated.
+
+        Where the answers have more tags than an eighth of the file can hold, those of the later tags aren't counted.
+        """
+        return self._change(lambda connection: number_tag(connection, tag, self._shares.tags))
 
     def compact(self) -> None:
         """Write the file anew, so that nothing of what was removed is left in it or in the files beside it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
-from instructor.engine.attempts import Attempts
+from instructor.engine.attempts import Attempts, read_usage
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
@@ -28,7 +28,6 @@ from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import suggest_keyword
-from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from instructor.wires.folding import Streaming
 
 
-_MOST_TOKENS = 2**53
 _LEAST_SECONDS = 0.001
 """SDKs refuse a timeout of 0."""
 
@@ -160,7 +158,7 @@ def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
     missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
     if not missing:
         return prompt
-    loaded = yield from Fetch(missing, prompt.media_policy)
+    loaded = yield from Fetch(missing, prompt.media_policy, call.deadline)
     return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
 
 
@@ -219,7 +217,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
-    attempts.spend(usage_of(prompt, completion))
+    attempts.spend(read_usage(prompt.wire, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
@@ -306,6 +304,7 @@ def receive(
                 values = showing.add(delta)
                 if values:  # most chunks make nothing new to show
                     yield from show(call, showing, attempts, values)
+    attempts.answered = True  # also by a stream without a chunk, which is an attempt that failed
     return call.adapter.assemble(*fold.finish())
 
 
@@ -365,6 +364,7 @@ def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
     """Decide after an attempt that failed. Returns the seconds to wait before the next."""
+    mask_error(error, getattr(call.adapter, "credentials", ()))
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
@@ -442,17 +442,17 @@ def tell(call: Call[Any], message: str, reason: str, change: str) -> Flow[None]:
 
 def describe_change(before: Prompt, after: Prompt) -> str:
     """Say what is different in the way of asking, such as ``"mode TOOLS -> JSON_SCHEMA, without temperature"``."""
-    changes: list[str] = []
+    was, becomes = before.capabilities, after.capabilities
+    changes = ["the developer's messages as the system's"] if was.developer != becomes.developer else []
     if after.mode is not before.mode:
         changes.append(f"mode {before.mode.name} -> {after.mode.name}")
-    if after.capabilities.tool_choice != before.capabilities.tool_choice:
-        changes.append(f"tool choice {before.capabilities.tool_choice} -> {after.capabilities.tool_choice}")
+    if was.tool_choice != becomes.tool_choice:
+        changes.append(f"tool choice {was.tool_choice} -> {becomes.tool_choice}")
     limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
     if limits[0] != limits[1]:
         changes.append(" -> ".join(map(str, limits)))
-    dropped = after.capabilities.refused - before.capabilities.refused  # a stream may have added one of these itself
-    left_out = sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS})
-    if left_out:
+    dropped = becomes.refused - was.refused  # a stream may have added one of these itself
+    if left_out := sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS}):
         changes.append(f"without {', '.join(left_out)}")
     return ", ".join(changes) or "other details of the request"
 
@@ -477,21 +477,6 @@ def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | 
     except InstructorError as error:
         return f"the completion is not a whole answer: {error}"
     return None
-
-
-def usage_of(prompt: Prompt, completion: Completion) -> Usage:
-    """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
-    try:
-        usage = prompt.wire.usage(completion)
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        return Usage()
-    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
-    return Usage(*map(_check_count, counts))
-
-
-def _check_count(count: object) -> int:
-    """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
-    return int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0
 
 
 _REFUSED = (

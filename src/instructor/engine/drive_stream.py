@@ -39,7 +39,7 @@ def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Value, None, Non
     except StopIteration:
         return
     except Exception as error:
-        end(leases, error)
+        end(leases, error if flow.gi_frame is None else None)  # else the caller threw it into the stream, and so left
         raise
     finally:
         flow.close()
@@ -76,7 +76,7 @@ async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator
     except StopIteration:
         return
     except Exception as error:
-        end(leases, error)
+        end(leases, error if flow.gi_frame is None else None)  # else the caller threw it into the stream, and so left
         raise
     finally:
         flow.close()

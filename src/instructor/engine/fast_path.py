@@ -1,6 +1,6 @@
 """The fast path: from the caller's words to a stored answer, without a call object and without a flow.
 
-It is `judge` of ``engine/lookup.py``, written out. It reads memory for everybody, and any other store for callers that
+It is `judge` of ``engine/tier_lookup.py``, written out. It reads memory for everybody, and any other store for callers that
 may be blocked. Whatever it can't serve goes on to the flow, with what was found.
 Everything here is measured (``make bench``): each line runs on every cache hit.
 """
@@ -60,7 +60,7 @@ class Reading(NamedTuple):
     encoding: bytes | Frozen | None = None
 
 
-Found = Entry | Unserved | Reading | None
+ReadResult = Entry | Unserved | Reading | None
 
 
 class Place(NamedTuple):
@@ -146,7 +146,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         messages: Conversation,
         keywords: Keywords,
         with_completion: bool,
-        read: Found = None,
+        read: ReadResult = None,
         encoding: Encoding = None,
     ) -> Any:
         """The caller's copy of a stored answer; `Unserved` or `MISSING`: then the flow goes on; or a `Reading`."""

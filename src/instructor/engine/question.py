@@ -14,9 +14,9 @@ from instructor.engine.ask import ask, open_raw
 from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
-from instructor.engine.looking import Question, Served, Source
 from instructor.engine.lookup import through_cache
 from instructor.engine.parsing import parse_with
+from instructor.engine.tier_lookup import Question, Served, Source
 from instructor.exceptions import (
     IncompleteOutputException,
     InstructorRetryException,

@@ -19,7 +19,7 @@ from pydantic_core import SchemaError
 
 from instructor.cache.carried import ListResponse
 from instructor.cache.json_schema import StableJsonSchema
-from instructor.engine.early import restate
+from instructor.engine.partial_validation import restate
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part, ResponseModel, Value
 from instructor.wires.schema import expand_root

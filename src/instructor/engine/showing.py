@@ -19,7 +19,7 @@ from instructor.wires.reader import mend, read_arguments
 from instructor.wires.text import get_path, parse_json
 
 if TYPE_CHECKING:
-    from instructor.engine.early import Judge
+    from instructor.engine.partial_validation import Judge
     from instructor.wires.spec import ToolSpec
 
 CONTENT = "content"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from instructor.cache.entry import Entry, Tagged
 from instructor.cache.listing import TagSource, check_tags
 from instructor.engine.effects import Flow, ReadGenerations
-from instructor.engine.path import INVALIDATED, CachePath, Report, judge_failure
+from instructor.engine.path import INVALIDATED, CachePath, Report, report_failure
 from instructor.exceptions import CacheError
 from instructor.messages import Value
 
@@ -29,7 +29,7 @@ def check_tagged(path: CachePath, tagged: Tagged, report: Report) -> Flow[str | 
     try:
         numbers = yield from ReadGenerations(handle, tagged.tags)
     except CacheError as error:
-        yield from judge_failure(handle, error, report)
+        yield from report_failure(handle, error, report)
         return "store failed"
     return None if numbers.cover(tagged.generation) else INVALIDATED
 
@@ -45,7 +45,7 @@ def note_generation(path: CachePath, tags: TagSource | None, report: Report) -> 
     try:
         return (yield from ReadGenerations(handle, ())).latest
     except CacheError as error:
-        yield from judge_failure(handle, error, report)
+        yield from report_failure(handle, error, report)
         return None
 
 

@@ -12,8 +12,8 @@ from instructor.engine.effects import Emit, Flow, Send
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
-    from instructor.engine.looking import Served
     from instructor.engine.path import CachePath
+    from instructor.engine.tier_lookup import Served
     from instructor.function.codec import FunctionCodec
     from instructor.hooks import HookName
     from instructor.messages import Request

@@ -38,6 +38,7 @@ class Capabilities:
         refused: Arguments that the model refuses whatever their value. They are left out of the request, except
             ``max_completion_tokens``, which is sent as ``max_tokens``.
         thinks: Whether it thinks by default. Its reasoning counts towards the output limit.
+        developer: Whether messages may be the developer's. Where not, they are sent as the system's.
     """
 
     modes: tuple[Mode, ...] = (Mode.TOOLS,)
@@ -46,6 +47,7 @@ class Capabilities:
     output_limit: str = "max_tokens"
     refused: frozenset[str] = frozenset()
     thinks: bool = False
+    developer: bool = True
 
 
 OUTPUT_LIMITS: tuple[str, ...] = ("max_tokens", "max_completion_tokens")

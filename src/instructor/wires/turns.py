@@ -17,12 +17,13 @@ from instructor.messages import Completion, Conversation, Messages, ToolCall
 from instructor.wires.arguments import read_tools
 from instructor.wires.content import is_list, is_mapping
 from instructor.wires.folding import members_of
+from instructor.wires.openai_chat import KEPT_OF_MESSAGE
 from instructor.wires.text import dump_json, get_list, get_path, get_text
 from instructor.wires.tools import names_of_tool
 
 _DONE = "Received."
 """The result of a call for which the program has none, such as one of a response model."""
-_KEPT = ("role", "content", "tool_calls", "reasoning_content", "reasoning_details", "tool_plan", "audio")
+_KEPT = ("role", "content", "tool_calls", "audio", *KEPT_OF_MESSAGE)
 """What a chat message may show of an answer."""
 
 
@@ -114,7 +115,8 @@ def _write_result(results: Mapping[str, object], identifier: str) -> str:
 def _dump(value: Any) -> dict[str, Any]:
     """Write an object of an SDK as the API sent it."""
     if isinstance(value, BaseModel):
-        members = value.model_dump(mode="json", exclude_unset=True, by_alias=False)
+        # A vendor of the chat API may send what OpenAI's class doesn't expect.
+        members = value.model_dump(mode="json", exclude_unset=True, by_alias=False, warnings=False)
     else:
         members = {name: _plain(member) for name, member in members_of(value)}
     return {name.removesuffix("_"): member for name, member in members.items() if member is not None}
