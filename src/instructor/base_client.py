@@ -369,8 +369,10 @@ class BaseClient(OldAttributes):
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         merged = check.check_arguments(merged)
-        with watch_chance() as varies:
-            rendered = render_messages(check.check_messages(messages, merged), context or None)
+        rendered, varies = check.check_messages(messages, merged), []
+        if context:
+            with watch_chance() as varies:
+                rendered = render_messages(rendered, context)
         conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)

@@ -17,27 +17,6 @@ Factory = Callable[..., Any]
 """``from_groq(client, mode=None, model=None, async_client=False, **kwargs)``; ``use_async`` is ``async_client``."""
 
 
-_PURPOSE = """Make a client from VENDOR's own, or from another whose method is like OpenAI's.
-
-    Args:
-        client: The SDK's client; or the name of a model, for which `from_provider` makes the client.
-        mode: How the model is asked for an answer of a type. Default: the best way for the model.
-        model: The model of calls that name none.
-        async_client: Whether the client is asynchronous, where it doesn't show that itself.
-        use_async: The same.
-        **kwargs: ``cache``, ``cache_ttl``, ``cache_namespace`` and ``hooks`` as in `from_provider`; any other keyword
-            is a default for each call.
-
-    Raises:
-        ClientError: It isn't a client that can be asked.
-        ModeError: The vendor doesn't speak the mode.
-
-    Example:
-        >>> instructor.from_VENDOR("some-model", cache=instructor.AutoCache())
-        <Instructor model=VENDOR/some-model ...>
-    """
-
-
 def _factory(vendor: str) -> Factory:
     def make(
         client: Any,
@@ -48,6 +27,25 @@ def _factory(vendor: str) -> Factory:
         use_async: bool = False,
         **kwargs: Any,
     ) -> AnyClient:
+        """Make a client from VENDOR's own, or from another whose method is like OpenAI's.
+
+        Args:
+            client: The SDK's client; or the name of a model, for which `from_provider` makes the client.
+            mode: How the model is asked for an answer of a type. Default: the best way for the model.
+            model: The model of calls that name none.
+            async_client: Whether the client is asynchronous, where it doesn't show that itself.
+            use_async: The same.
+            **kwargs: ``cache``, ``cache_ttl``, ``cache_namespace`` and ``hooks`` as in `from_provider`; any other keyword
+                is a default for each call.
+
+        Raises:
+            ClientError: It isn't a client that can be asked.
+            ModeError: The vendor doesn't speak the mode.
+
+        Example:
+            >>> instructor.from_VENDOR("some-model", cache=instructor.AutoCache())
+            <Instructor model=VENDOR/some-model ...>
+        """
         is_async_wanted = async_client or use_async
         if isinstance(client, str):
             return from_provider(f"{vendor}/{client}", is_async_wanted, mode=mode, **kwargs)
@@ -58,7 +56,7 @@ def _factory(vendor: str) -> Factory:
         kind = AsyncInstructor if is_async_wanted or is_async(method) else Instructor
         return kind(client, method, mode, vendor, model=model, **kwargs)
 
-    return _named(make, vendor, _PURPOSE.replace("VENDOR", vendor))
+    return _named(make, vendor, (make.__doc__ or "").replace("VENDOR", vendor))
 
 
 def _refusal(vendor: str, instead: str) -> Factory:

@@ -80,17 +80,29 @@ def check_size_limit(size: object) -> int | None:
     return min(size, NO_LIMIT)
 
 
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """Return what the pages in use take up."""
-    pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+class Counted(NamedTuple):
+    """How large a file is.
+
+    Attributes:
+        pages: Its pages, those that are free included.
+        used: The bytes of the others.
+    """
+
+    pages: int
+    used: int
+
+
+def count_pages(connection: sqlite3.Connection) -> Counted:
+    """Return how large the file is."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     if not 0 <= free < pages:  # with a wrong count every entry might be removed to make room
         raise DamagedFileError("the count of free pages in its header cannot be")
-    return int((pages - free) * PAGE)
+    return Counted(pages, (pages - free) * PAGE)
 
 
-def shrink(connection: sqlite3.Connection, shares: Shares) -> None:
+def shrink(connection: sqlite3.Connection, shares: Shares, pages: int) -> None:
     """Give some free pages back to the disk if the file is too large, as after its limit was lowered."""
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
     for _ in range(min(shares.rows_at_once, pages - shares.file // PAGE)):
         connection.execute("PRAGMA incremental_vacuum(1)")
 

@@ -420,6 +420,8 @@ def correct(
 
 def tell_left_out(call: Call[Any], prompt: Prompt) -> Flow[None]:
     """Tell the caller which of its arguments are not sent, once for each client, model and argument."""
+    if not prompt.arguments and not prompt.left_out:
+        return
     for names, reason in (
         (prompt.left_out, "the model refuses"),
         (prompt.lacking, f"{prompt.wire.operation} doesn't have"),

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from instructor.wires.wire import Wire
 
 _NOTHING = Usage()
-
 _MOST_TOKENS = 2**53
 
 
@@ -127,11 +126,6 @@ class Attempts:
         }
 
 
-def _brief(error: Exception, limit: int = 500) -> str:
-    text = f"{type(error).__name__}: {describe_error(error) if is_invalid_answer(error) else error}"
-    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
-
-
 def read_usage(wire: Wire, completion: Completion) -> Usage:
     """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
     try:
@@ -139,9 +133,17 @@ def read_usage(wire: Wire, completion: Completion) -> Usage:
     except (TypeError, ValueError, AttributeError, OverflowError):
         return Usage()
     counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
-    return Usage(*map(_check_count, counts))
+    for count in counts:
+        if type(count) is not int or not 0 <= count <= _MOST_TOKENS:
+            return Usage(*map(_check_count, counts))
+    return usage
 
 
 def _check_count(count: object) -> int:
     """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
-    return int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0
+    return int(count) if isinstance(count, (int, float)) and 0 <= count <= _MOST_TOKENS else 0
+
+
+def _brief(error: Exception, limit: int = 500) -> str:
+    text = f"{type(error).__name__}: {describe_error(error) if is_invalid_answer(error) else error}"
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."

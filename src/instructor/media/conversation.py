@@ -64,7 +64,7 @@ def write_media(messages: Messages, wire: str, vendor: str) -> Messages:
 
 
 def _is_mapping(value: Value) -> TypeGuard[Mapping[str, Value]]:
-    return isinstance(value, Mapping)
+    return type(value) is dict or isinstance(value, Mapping)  # the second is slow
 
 
 def _freeze_message(message: Value, detect: bool) -> Value:
@@ -103,6 +103,8 @@ def _list_media(messages: Messages) -> list[FrozenMedium]:
 def _map_content(message: Value, change: Callable[[Value], Value]) -> Value:
     """Change the members of a message's content, where it is more than text."""
     content = message.get("content") if _is_mapping(message) else None
+    if type(content) is str:  # as most are
+        return message
     if _is_mapping(content):
         return {**message, "content": [content]}
     if not isinstance(content, list):

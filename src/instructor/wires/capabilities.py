@@ -79,5 +79,7 @@ def refused_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) 
         >>> refused_arguments({"temperature": 0, "top_p": None}, Capabilities(refused=frozenset({"temperature", "top_p"})))
         ('temperature',)
     """
+    if not arguments:
+        return ()
     refused = capabilities.refused.intersection(arguments).difference(OUTPUT_LIMITS)
     return tuple(sorted(name for name in refused if arguments[name] is not None))

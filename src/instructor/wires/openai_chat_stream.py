@@ -112,7 +112,7 @@ def _as_parts(content: Any) -> list[Any]:
     return ([{"type": "text", "text": content}] if content else []) if isinstance(content, str) else as_list(content)
 
 
-def _is_text(parts: list[Any]) -> bool:
+def _is_text(parts: Any) -> bool:
     return all(get_text(part, "type") in ("", "text") for part in parts)
 
 

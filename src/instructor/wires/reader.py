@@ -132,7 +132,7 @@ def _peel(text: str) -> str:
 def _read_whole(text: str) -> str | None:
     """Read a text that is one JSON object or array, or a JSON string that holds one; None for any other text."""
     value = _parse(text)
-    if isinstance(value, dict | list):
+    if isinstance(value, (dict, list)):
         return text
     # Encoded twice. No answer is a string alone, since every schema asks for an object.
     return read_text_answer(value) if isinstance(value, str) else None
