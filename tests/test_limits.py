@@ -36,7 +36,7 @@ LINES_OF_CODE = {
     "providers": 3500,
     "streaming": 575,
     "testing": 700,
-    "wires": 3950,
+    "wires": 3965,
 }
 """Lines of code in each room, with room for the features under way: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""

@@ -58,11 +58,6 @@ class _Candidate(NamedTuple):
     start: int
     end: int
 
-    @property
-    def rank(self) -> tuple[bool, bool]:
-        """By what a candidate beats others, whether they can be read or not."""
-        return self[:2]
-
 
 def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
     r"""Read the answer in a text that a model wrote: the one value in it.
@@ -148,9 +143,11 @@ def _parse(text: str) -> Any:
 def _likeliest(text: str, candidates: Iterable[_Candidate]) -> list[_Candidate]:
     """Leave out what stands beside a code fence, arrays beside objects, and beside JSON what isn't, such as a blank form."""
     found = list(candidates)
-    best = max((one.rank for one in found), default=None)
-    found = [one for one in found if one.rank == best]
-    return found if len(found) < 2 else [one for one in found if _meaning(_read(text, one)) is not None] or found  # noqa: PLR2004 - a rival
+    best = max((one[:2] for one in found), default=None)
+    found = [one for one in found if one[:2] == best]
+    if len(found) == 1:
+        return found
+    return [one for one in found if _meaning(_read(text, one)) is not None] or found
 
 
 def _choose(text: str, candidates: Sequence[_Candidate]) -> str | None:
