@@ -301,7 +301,8 @@ class BaseClient(OldAttributes):
         call = self._call(wanted.response_model, messages, keywords, has_items=wanted.has_items)
         showing = wanted.show(call.plan.type, call.strict, call.context)
         showing.pace = check.check_pace(self._setting(keywords, "cache_pace"))
-        return call._replace(showing=showing)
+        # Its errors hold for it alone: what was handed out keeps it from asking again, as others would.
+        return call._replace(showing=showing, policy=call.policy.owned_by([showing]))
 
     def _setting(self, keywords: Mapping[str, object], name: str) -> object:
         """A keyword of ours, from the call or else from the client."""

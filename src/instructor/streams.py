@@ -207,7 +207,7 @@ def want_items(response_model: ResponseModel, setting: Setting) -> Wanted:
     def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
         choice = check_on_invalid(setting("on_invalid"))
         if isinstance(whole, ParallelType):
-            return Calls(lambda part: whole.parse_call(part, strict, context)[0], choice)
+            return Calls(lambda part: whole.parse_call(part, strict, context)[0], whole.specs, choice)
         assert isinstance(whole, WrappedType), "the type of a list"
         validate = whole.item_validator
         return Items(lambda part: validate(part.text, strict, context), choice)

@@ -138,7 +138,7 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion,
     if call.plan.type is None:
         return completion
     parse = partial(parse_with, call.plan.type, keep_completion(completion, attempts.spent), call.strict, call.context)
-    return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
+    return parse(parts) if call.showing is None else call.showing.finish(parts, parse, "".join(attempts.shown))
 
 
 def current(call: Call[Any], prompt: Prompt) -> Prompt:

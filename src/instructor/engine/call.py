@@ -170,7 +170,7 @@ class Policy(NamedTuple):
     tags: TagSource | None = None
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
-        """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
+        """The same for a call whose errors depend on objects that are its own, and of which a key shows too little.
 
         Another object with the same ``__cache_key__`` may have other credentials, or a connection that isn't broken.
         """
