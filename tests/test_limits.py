@@ -24,11 +24,11 @@ MOST_PRONOUNS = 0
 
 LINES_OF_CODE = {
     "": 3300,
-    "cache": 4000,
+    "cache": 4700,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 3500,
+    "engine": 3600,
     "function": 500,
     "media": 800,
     "offline": 600,
@@ -36,7 +36,7 @@ LINES_OF_CODE = {
     "providers": 3500,
     "streaming": 575,
     "testing": 700,
-    "wires": 3965,
+    "wires": 4000,
 }
 """Lines of code in each room, with room for the features under way: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""
