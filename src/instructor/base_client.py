@@ -83,7 +83,7 @@ class BaseClient(OldAttributes):
         check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        place = self._paths.place_of(self._path) if self._use.looks_first else None
+        place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
         if place is not None and place.check is None and self._use.tags:
             place = None  # only the flow can say what may be served
         self._lookup = make_lookup(self._make_asker(), place)
@@ -244,7 +244,7 @@ class BaseClient(OldAttributes):
         model = self._defaults.get("model") if model is None else model
         model = check.check_model(model, self._model, self._adapter.provider)
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
-        use = use_of_call(options, self._use, response_model)
+        use = use_of_call(options, self._use, response_model, plan.ttl)
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         check.check_timeout(arguments.get("timeout"))

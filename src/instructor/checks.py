@@ -11,7 +11,7 @@ from instructor.cache.listing import check_tag_source
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
 from instructor.describing import describe_value, refuse, warn_caller
-from instructor.engine.freshness import PLAIN, Freshness
+from instructor.engine.freshness import LONGEST_TTL, PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
 from instructor.engine.showing import OnInvalid, Pace
 from instructor.exceptions import ArgumentError, ConfigurationError
@@ -20,8 +20,6 @@ from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
 
-_LONGEST_TTL = 1e11
-"""Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
 _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream", "autodetect_images")
 """Keywords that belong to one call and can't be defaults."""
 _CLIENT_KEYWORDS = ("mode", "async_client")
@@ -51,7 +49,7 @@ def check_seconds(ttl: object, name: str = "cache_ttl") -> float | None:
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise refuse(name, ttl, "seconds as a number, or a timedelta")
-    if not 0 <= seconds <= _LONGEST_TTL:
+    if not 0 <= seconds <= LONGEST_TTL:
         raise refuse(name, seconds, "0 or more seconds: 0 stores nothing, None keeps the answer for ever")
     return float(seconds)
 

@@ -95,8 +95,11 @@ class Paths:
             self._forget(path)
 
 
+_LISTS = (list, tuple)  # a union would be made anew for each call
+
+
 def name_of(cache: object) -> Name:
     """What a store is known by: its address. A list may be made anew for each call, so its stores' addresses count."""
-    if isinstance(cache, list | tuple):
+    if isinstance(cache, _LISTS):
         return tuple(map(id, cast("list[object]", cache)))
     return id(cache)

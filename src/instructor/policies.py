@@ -47,9 +47,12 @@ def use_of_client(settings: Options, cache_ttl: object, cache_namespace: object)
     )
 
 
-def use_of_call(options: Options, client: CacheUse, response_model: object) -> CacheUse:
-    """What a call wants: its own keywords first, then the block around it, then its client's."""
-    own, by_model = options.cache_mode, getattr(response_model, "__cache_ttl__", None)
+def use_of_call(options: Options, client: CacheUse, response_model: object, by_model: object) -> CacheUse:
+    """What a call wants: its own keywords first, then the block around it, then `by_model`, then its client's.
+
+    `by_model` is the ``__cache_ttl__`` of the response model.
+    """
+    own = options.cache_mode
     if options is NO_OPTIONS and by_model is None and not active:
         return client
     ttl = client.ttl if by_model is None else check.check_ttl(by_model, f"{response_model!r}.__cache_ttl__")

@@ -495,6 +495,24 @@ def test_the_call_decides_about_the_ttl_before_the_model_and_the_model_before_th
     assert shelf.ttls == [100, 30, 5]
 
 
+def test_a_models_ttl_is_looked_up_once_and_not_for_each_call() -> None:
+    """Pydantic's own ``__getattr__`` takes longer than a cache hit for an attribute that a model hasn't got."""
+    asked: list[str] = []
+
+    class Meta(type(BaseModel)):  # type: ignore[misc]
+        def __getattr__(cls, name: str) -> Any:
+            asked.append(name)
+            return super().__getattr__(name)
+
+    class Watched(BaseModel, metaclass=Meta):
+        name: str
+
+    world = World(None)
+    for _ in range(3):
+        world.client.create(Watched, MESSAGES)
+    assert asked.count("__cache_ttl__") == 1
+
+
 def test_a_function_of_the_value_decides_how_long_it_is_served() -> None:
     shelf = Shelf()
     world = World(shelf)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Union
 
 import pytest
@@ -96,7 +98,7 @@ WORDS: dict[str, list[Any]] = {
     "strict": [None, True, False],
     "cache_namespace": [None, "a"],
     "cache": ["memory", "store", None],
-    "cache_ttl": [None, 0, 60],
+    "cache_ttl": [None, 0, 60, timedelta(minutes=1), lambda _: 60, -1, True, math.nan, 1e12, "1h"],
     "hooks": [None, "listening", "deaf"],
     "token_budget": [None, 10_000],
     "max_retries": [None, 0, 1, ONE_POLICY],
@@ -293,6 +295,14 @@ def test_the_property_is_about_something() -> None:
         for _ in range(2):
             fast.call(model, {}, with_completion=False)
         assert fast.served_fast == 1, model
+
+
+@pytest.mark.parametrize("ttl", [0, 60, 0.5, timedelta(hours=1)], ids=str)
+def test_a_hit_with_a_ttl_of_its_own_is_served_by_the_fast_path(ttl: Any) -> None:
+    fast = Side({"name": "Ann"}, {}, asks_fast=True, hears=False)
+    for keywords in ({}, {"cache_ttl": ttl}):
+        fast.call(User, keywords, with_completion=False)
+    assert fast.served_fast == 1
 
 
 def make_client(replies: Any, store: BaseCache) -> tuple[Instructor, ScriptedAdapter]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import marshal
 import time
 from collections.abc import Callable, Mapping, Sized
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
@@ -18,6 +19,7 @@ from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache.listing import are_tags
 from instructor.cache_modes import LOOKING, active, is_overruled
+from instructor.engine.freshness import LONGEST_TTL
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.parsing import parse_with
 from instructor.engine.path import EXPIRED, INVALIDATED, FindLater, Unserved
@@ -259,7 +261,7 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
 
 _SERVED = frozenset(
     {
-        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags"),
+        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl"),
         *("context", "hooks", "max_retries", "max_seconds", "strict", "token_budget"),
         *(
             "cache_pace",
@@ -278,18 +280,31 @@ what is in them, isn't known here."""
 
 def _is_simple(keywords: dict[str, Any]) -> bool:
     """Whether the settings of a call are right at first sight, so that a hit need not check them."""
-    retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
-    seconds, mode = keywords.get("max_seconds"), keywords.get("cache_mode")
-    return (
-        _FOR_THE_FLOW.isdisjoint(keywords)
-        and (mode is None or (type(mode) is str and mode in LOOKING))
-        and (not keywords.get("cache_tags") or are_tags(keywords["cache_tags"]))
-        and type(keywords.get("timeout")) is not str
-        and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
-        and (seconds is None or (type(seconds) in (int, float) and seconds > 0))
-        and (budget is None or (type(budget) is int and budget > 0))
-        and (hooks is None or type(hooks) is Hooks)
-    )
+    for name, value in keywords.items():
+        if value is not None:
+            fits = _FITS.get(name)
+            if fits is not None and not fits(value):
+                return False
+    return _FOR_THE_FLOW.isdisjoint(keywords)
+
+
+def _is_ttl(ttl: object) -> bool:
+    """A hit is served for as long as the call that stored it has said, so nothing but a mistake matters here."""
+    seconds = ttl.total_seconds() if type(ttl) is timedelta else ttl
+    return type(seconds) in (int, float) and 0 <= cast("float", seconds) <= LONGEST_TTL
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "cache_mode": lambda mode: type(mode) is str and mode in LOOKING,
+    "cache_tags": lambda tags: not tags or are_tags(tags),
+    "cache_ttl": _is_ttl,
+    "hooks": lambda hooks: type(hooks) is Hooks,
+    "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
+    "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,
+    "timeout": lambda timeout: type(timeout) is not str,
+    "token_budget": lambda budget: type(budget) is int and budget > 0,
+}
+"""Which values of a keyword are right at first sight, None aside. A keyword that isn't here may have any value."""
 
 
 def describe_hit(

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from instructor.cache.entry import Entry
 from instructor.engine.path import FindLater, FindNow, Unserved
 
+LONGEST_TTL = 1e11
+"""Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
+
 
 class Freshness(NamedTuple):
     """How old an answer may be.

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
 from instructor.cache.sample_turns import sample_key
-from instructor.cache.store import tagging
 from instructor.cache.tiered import TieredCache
 from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
 if TYPE_CHECKING:
     from instructor.cache.flight import Flights
-    from instructor.cache.store import BaseCache, LocalStore
+    from instructor.cache.store import BaseCache, LocalStore, TaggingStore
     from instructor.engine.key_memo import Frozen
 
 Held = Entry | str | None
@@ -267,7 +266,7 @@ class CachePath:
             return (lambda _: True) if last.can_tag else None
         if last.local is None or not last.can_tag:
             return None
-        numbers = tagging(last.store)
+        numbers = cast("TaggingStore", last.store)
         return lambda tagged: numbers.generations(tagged.tags).cover(tagged.generation)
 
     def count_miss(self) -> None:

@@ -36,20 +36,28 @@ class Plan:
         direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
             so without it.
         carries: Whether the fast path may write a `Carried` to each instance of the response model.
+        ttl: The response model's ``__cache_ttl__``; None where it has none. Asking pydantic for it takes as long as a hit.
         schema_text: The response model's schema in canonical form, for the key.
         shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
             which the canonical form does not keep though a model writes its answer in that order.
     """
 
-    __slots__ = ("_bindings", "awaits", "carries", "direct", "number", "schema_text", "shape_text", "type")
+    __slots__ = ("_bindings", "awaits", "carries", "direct", "number", "schema_text", "shape_text", "ttl", "type")
 
     def __init__(
-        self, number: int, response_type: ResponseType | None, *, awaits: bool = False, carries: bool = False
+        self,
+        number: int,
+        response_type: ResponseType | None,
+        *,
+        awaits: bool = False,
+        carries: bool = False,
+        ttl: object = None,
     ) -> None:
         self.number = number
         self.type = response_type
         self.awaits = awaits
         self.carries = carries
+        self.ttl = ttl
         self.direct = response_type is not None and not response_type.holds_model
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
         self.shape_text = _describe(response_type.specs) if response_type else "null"
@@ -131,7 +139,13 @@ class Plans:
             from instructor.engine.response_type import make_parallel_type, make_response_type
 
             make = make_parallel_type if self._parallel else make_response_type
-            return Plan(next(self._numbers), make(model), awaits=has_async_validators(model), carries=_can_carry(model))
+            return Plan(
+                next(self._numbers),
+                make(model),
+                awaits=has_async_validators(model),
+                carries=_can_carry(model),
+                ttl=getattr(model, "__cache_ttl__", None),
+            )
         return Plan(next(self._numbers), response_type)
 
     def _keep(self, model: ResponseModel, plan: Plan) -> None:

@@ -134,7 +134,7 @@ class ListType(WrappedType):
 
     def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Validate the list."""
-        return ListResponse(super().parse(parts, strict, context))
+        return ListResponse(self._validator.validate_json(parts[0].text, strict=strict, context=context)[CONTENT])
 
 
 class ParallelType:

@@ -194,7 +194,8 @@ def consider(path: CachePath, question: Question[T], policy: Policy, found: Foun
 
 def announce(question: Question[T], tier: Tier, served: Served[T], reason: str | None = None) -> Flow[Served[T]]:
     """Count and report that an answer of a tier is served."""
-    entry, served = served.entry, served._replace(tier=name_of(tier))
+    entry = served.entry
+    served = Served(served.value, entry, served.verdict, name_of(tier), served.source, served.live)
     assert entry is not None, "a tier holds entries"
     tier.hits.hit(entry)
     yield from emit_event(question, HookName.CACHE_HIT, entry, reason, served)
