@@ -129,6 +129,7 @@ def test_entries_of_one_origin_share_it() -> None:
     origin = Origin("openai", "gpt", "gpt-2026", "tenant", "User")
     one, other = (decode_entry(encode_entry(ENTRY._replace(origin=origin)), ENTRY.key) for _ in range(2))
     assert one.origin is other.origin
+    assert one.usage is other.usage
     assert len(Entry._fields) == 12
 
 

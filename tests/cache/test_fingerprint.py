@@ -24,6 +24,14 @@ from instructor.cache.fingerprint import code_of, describe, describe_closure, na
 from instructor.exceptions import NoCanonicalFormError
 
 
+def test_no_form_is_made_for_a_value_without_classes_or_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most arguments are texts and numbers, and a form takes longer than all else that is done with one."""
+    monkeypatch.delattr("instructor.cache.fingerprint._form")
+    assert [describe(value, "it") for value in ("text", 1, True, None)] == ["text", 1, True, None]
+    with pytest.raises(NameError):
+        describe(["text"], "it")
+
+
 def greet(name: str, *, loudly: bool = False) -> str:
     """Greet someone."""
     words = {"a", "b"} if name is None else [name, ..., 1.5, b"x", f"{name!r:>{10}}"]

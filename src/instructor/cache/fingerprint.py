@@ -66,7 +66,11 @@ def describe(value: object, path: str, outer: Outer = (), note: Note = ignore) -
     what they and those they inherit from hold and, if they are pydantic models, their schema. An instance is known by
     its data and its class. Anything else has its canonical form. `path` names the value in an error.
     """
-    return canonical(value, path, _form(outer, note))
+    return canonical(value, path, ARGUMENT if type(value) in _SCALARS else _form(outer, note))
+
+
+_SCALARS = (str, int, float, bool, type(None))
+"""What has no class or member to write, so that no form need be made for it."""
 
 
 def _form(outer: Outer, note: Note = ignore) -> Form:

@@ -188,7 +188,8 @@ def consider(path: CachePath, question: Question[T], policy: Policy, found: Foun
     if isinstance(judged, str):
         path.count_error(tier)
         return Missed(judged)
-    yield from fill(path.tiers[:depth], question.prepare(entry), policy, reporter(question, path))
+    if depth:
+        yield from fill(path.tiers[:depth], question.prepare(entry), policy, reporter(question, path))
     return (yield from announce(question, tier, judged))
 
 
