@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from instructor.cache.key import make_cache_key
     from instructor.cache.memory import AutoCache
+    from instructor.cache.memory_cache import MemoryCache
     from instructor.cache.redis import RedisCache
     from instructor.cache.sqlite import DiskCache
     from instructor.cache.store import BaseCache, CacheStats
@@ -28,6 +29,7 @@ else:
             "BaseCache": "instructor.cache.store",
             "CacheStats": "instructor.cache.store",
             "DiskCache": "instructor.cache.sqlite",
+            "MemoryCache": "instructor.cache.memory_cache",
             "RedisCache": "instructor.cache.redis",
             "TieredCache": "instructor.cache.tiered",
             "instructor_cache": "instructor.function.decorator",
@@ -40,6 +42,7 @@ __all__ = [
     "BaseCache",
     "CacheStats",
     "DiskCache",
+    "MemoryCache",
     "RedisCache",
     "TieredCache",
     "instructor_cache",
