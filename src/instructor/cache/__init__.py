@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from instructor.cache.memory import AutoCache
     from instructor.cache.memory_cache import MemoryCache
     from instructor.cache.redis import RedisCache
+    from instructor.cache.sealed import SealedCache
     from instructor.cache.sqlite import DiskCache
     from instructor.cache.store import BaseCache, CacheStats
     from instructor.cache.tiered import TieredCache
@@ -31,6 +32,7 @@ else:
             "DiskCache": "instructor.cache.sqlite",
             "MemoryCache": "instructor.cache.memory_cache",
             "RedisCache": "instructor.cache.redis",
+            "SealedCache": "instructor.cache.sealed",
             "TieredCache": "instructor.cache.tiered",
             "instructor_cache": "instructor.function.decorator",
             "make_cache_key": "instructor.cache.key",
@@ -44,6 +46,7 @@ __all__ = [
     "DiskCache",
     "MemoryCache",
     "RedisCache",
+    "SealedCache",
     "TieredCache",
     "instructor_cache",
     "make_cache_key",
