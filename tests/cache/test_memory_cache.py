@@ -103,12 +103,17 @@ def test_hits_count_for_the_order() -> None:
     assert [key for key in "abcd" if key in cache] == ["a", "b", "d"]
 
 
-def test_notes_of_hits_stay_few() -> None:
-    cache = MemoryCache()
-    cache.keep(make_entry("a"))
-    for _ in range(1000):
+def test_hits_are_noted_when_a_limit_is_near_and_the_notes_stay_few() -> None:
+    cache = MemoryCache(4)
+    for key in "abcd":
         cache.find("a")
-    assert len(cache._uses) <= 64
+        assert not cache._uses, "while there is room, no hit costs anything"
+        cache.keep(make_entry(key))
+    for _ in range(70):
+        cache.find("a")
+    assert 0 < len(cache._uses) < 64
+    cache.keep(make_entry("e"))
+    assert "a" in cache
 
 
 def test_a_ttl_of_the_store_bounds_that_of_the_call(clock: Any) -> None:

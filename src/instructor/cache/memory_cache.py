@@ -19,6 +19,9 @@ from instructor.describing import refuse
 MOST_NOTED = 64
 """Uses that are noted before the policy hears of them."""
 
+_CROWDED = 0.75
+"""From this share of a limit on, uses are noted."""
+
 OWN_BYTES = 520
 """What an entry takes beside its own objects, in dicts and in the policy. Python's dicts grow in steps, so it is what
 they take just after one."""
@@ -73,6 +76,7 @@ class MemoryCache(HeldInMemory):
         self._number = itertools.count()
         self._uses: deque[Name] = deque()
         self._note = self._uses.append
+        self._crowded = False  # whether a limit is near, so that it matters which entries are used
         super().__init__({})
 
     def find(self, key: str) -> Entry | None:
@@ -81,7 +85,7 @@ class MemoryCache(HeldInMemory):
         It takes no lock: the use is noted in a deque, and the policy hears of many at once.
         """
         entry = self._entry_of(key)
-        if entry is not None:
+        if entry is not None and self._crowded:
             self._note(key)
             # If another thread has the lock, it or a later use sees to the notes.
             if len(self._uses) >= MOST_NOTED and self._lock.acquire(blocking=False):
@@ -118,12 +122,14 @@ class MemoryCache(HeldInMemory):
         if until is not None:
             self._expires[name] = until
             heapq.heappush(self._due, (until, next(self._number), name))
+        if not self._crowded:
+            self._crowded = self._is_over(_CROWDED)
         if self._is_over():
             self._make_room(now)
 
-    def _is_over(self) -> bool:
-        return (self.max_entries is not None and len(self._held) > self.max_entries) or (
-            self.max_bytes is not None and self._bytes > self.max_bytes
+    def _is_over(self, share: float = 1.0) -> bool:
+        return (self.max_entries is not None and len(self._held) > self.max_entries * share) or (
+            self.max_bytes is not None and self._bytes > self.max_bytes * share
         )
 
     def _make_room(self, now: float) -> None:
@@ -146,7 +152,8 @@ class MemoryCache(HeldInMemory):
         return value
 
     def _note_use(self, name: Name) -> None:
-        self._note(name)
+        if self._crowded:
+            self._note(name)
 
     def _tell_policy(self) -> None:
         uses, use = self._uses, self._policy.use
