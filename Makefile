@@ -24,7 +24,7 @@ NODE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/node
 NPM := NODE_OPTIONS=--use-system-ca PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm
 PYRIGHT := $(NODE) node_modules/pyright/index.js --pythonpath $(BIN)/python
 
-.PHONY: help test-dropin
+.PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do \
 		printf '  make %-12s %s\n' "$${line%%:*}" "$${line##*## }"; done
@@ -63,10 +63,11 @@ bench: $(TOOLS) ## Measure; SHORT=1 takes two minutes
 picture: $(RUNTIME) ## Draw docs/demo.svg anew
 	$(BIN)/python docs/picture.py
 
-.PHONY: tables
-test-dropin: $(RUNTIME) ## Run packages built on 1.x with this one in its place; needs the package index
-	INSTRUCTOR_DROPIN=1 $(BIN)/python -m pytest -q -n 0 tests/dropin
+.PHONY: test-dropin
+test-dropin: $(DEV) ## Run packages built on 1.x with this one in its place; needs the package index
+	INSTRUCTOR_DROPIN=1 $(BIN)/python -m pytest -q -n 0 -m "" tests/dropin $(ARGS)
 
+.PHONY: tables
 tables: $(RUNTIME) ## Write the tables of docs/providers.md and docs/migrating.md anew
 	$(BIN)/python docs/provider_tables.py
 	$(BIN)/python docs/migrating_table.py
@@ -78,7 +79,7 @@ format: $(DEV) ## Put the code into the project's format
 
 .PHONY: clean
 clean: ## Remove everything that make made
-	rm -rf $(VENV) $(VENV_LOWEST) benchmarks/.upstream-venv node_modules build dist out htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV_LOWEST) benchmarks/.upstream node_modules build dist out htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):

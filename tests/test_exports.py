@@ -20,6 +20,7 @@ OURS_ALONE = {
     "ArgumentError",
     "CacheEntryError",
     "CacheError",
+    "CacheMiss",
     "ForeignError",
     "NoCanonicalFormError",
     "RefusalError",

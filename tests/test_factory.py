@@ -169,7 +169,7 @@ def test_cache_settings_and_hooks_reach_the_client_on_every_way():
         from_genai(genai.Client(api_key=KEY), model="m", **settings),
     ):
         assert client.cache is settings["cache"]
-        assert (client._ttl, client._namespace, client.model) == (60.0, "tenant", "m")
+        assert (client._use.ttl, client._use.namespace, client.model) == (60.0, "tenant", "m")
         assert client.hooks is settings["hooks"]
         assert client._defaults == {"temperature": 0}
 

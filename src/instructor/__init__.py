@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
+    from instructor.cache_modes import cache_mode
     from instructor.client import AsyncInstructor, Instructor
     from instructor.distil import FinetuneFormat, Instructions
     from instructor.dsl.citation import CitationMixin
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     )
     from instructor.dsl.validators import llm_validator, openai_moderation
     from instructor.engine.async_validation import AsyncValidationInfo, async_field_validator, async_model_validator
+    from instructor.engine.reply import Reply
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
@@ -101,12 +103,14 @@ else:
             "PDF": "instructor.media.medium",
             "Provider": "instructor.vendor_names",
             "RedisCache": "instructor.cache",
+            "Reply": "instructor.engine.reply",
             "ResponseSchema": "instructor.dsl.schema",
             "Retries": "instructor.retries",
             "apatch": "instructor.patching",
             "async_field_validator": "instructor.engine.async_validation",
             "async_model_validator": "instructor.engine.async_validation",
             "cache": "instructor.cache",
+            "cache_mode": "instructor.cache_modes",
             "continue_messages": "instructor.wires.turns",
             "current_attempt": "instructor.attempt",
             "exceptions": "instructor.exceptions",
@@ -176,12 +180,14 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Partial",
     "Provider",
     "RedisCache",
+    "Reply",
     "ResponseSchema",
     "Retries",
     "apatch",
     "async_field_validator",
     "async_model_validator",
     "cache",
+    "cache_mode",
     "continue_messages",
     "current_attempt",
     "exceptions",

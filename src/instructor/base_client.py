@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Any, Self, SupportsIndex
 
 from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
-from instructor.cache.listing import TagSource, check_tag_source
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.describing import warn_caller
+from instructor.engine.background import Background
 from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
@@ -27,8 +26,9 @@ from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Conversation, Messages, ResponseModel, copy_values
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
-from instructor.options import NotGiven, split_options
-from instructor.paths import Paths, place_of
+from instructor.options import NotGiven, Ttl, split_options
+from instructor.paths import Paths
+from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
 from instructor.tables import as_table
@@ -37,8 +37,6 @@ from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, choose_wires
-
-_NO_POLICY = Policy()
 
 
 class BaseClient(OldAttributes):
@@ -57,7 +55,7 @@ class BaseClient(OldAttributes):
         wires: Mapping[Mode, Wire] | None = None,
         model: str | None = None,
         cache: BaseCache | Sequence[BaseCache] | None = None,
-        cache_ttl: float | timedelta | None = None,
+        cache_ttl: Ttl = None,
         cache_namespace: str | None = None,
         defaults: Mapping[str, Any] | None = None,
         **keywords: Any,
@@ -74,19 +72,19 @@ class BaseClient(OldAttributes):
         self._model = model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._settings, self._defaults = split_options(check.check_defaults({**(defaults or {}), **keywords}))
-        self._ttl = check.check_seconds(cache_ttl)
-        self._namespace = check.check_namespace(cache_namespace)
+        self._use = use_of_client(self._settings, cache_ttl, cache_namespace)
         self._key_builders: dict[Mode, KeyBuilder] = {}
         self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
-        self._paths = Paths(self._stats, adapter.asynchronous)
+        self._background = Background()
+        self._paths = Paths(self._stats, adapter.asynchronous, self._use.freshness)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        place = place_of(adapter.asynchronous, self._path)
-        if place is not None and place.check is None and self._settings.cache_tags:
+        place = self._paths.place_of(self._path) if self._use.looks_first else None
+        if place is not None and place.check is None and self._use.tags:
             place = None  # only the flow can say what may be served
         self._lookup = make_lookup(self._make_asker(), place)
 
@@ -100,8 +98,9 @@ class BaseClient(OldAttributes):
             hooks=self._hooks,
             context=check.check_context(self._settings.context),
             strict=check.check_strict(self._settings.strict),
-            find_place=self._paths.find_place,
+            find_place=self._paths.find_place if self._use.looks_first else _find_nothing,
             load=CompletionCopies(adapter.load).load,
+            load_text=adapter.load,
             asynchronous=adapter.asynchronous,
         )
 
@@ -182,10 +181,11 @@ class BaseClient(OldAttributes):
         `instructor_cache` asks for it where a decorated function uses a client.
         """
         settings = self._settings
-        own = {"context": settings.context, "strict": settings.strict, "token_budget": settings.token_budget}
+        own: dict[str, Any] = {"context": settings.context, "strict": settings.strict, "salt": self._use.salt}
+        own["token_budget"] = settings.token_budget
         kept = keyed_arguments(self._defaults) | {name: value for name, value in own.items() if value is not None}
         modes = [mode.name for mode in (self._wires if self._mode is None else (self._mode,))]
-        return [self._adapter.provider, dict(self._adapter.endpoint), self._model, modes, self._namespace, kept]
+        return [self._adapter.provider, dict(self._adapter.endpoint), self._model, modes, self._use.namespace, kept]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -228,6 +228,7 @@ class BaseClient(OldAttributes):
         *,
         with_completion: bool = False,
         unserved: Unserved | None = None,
+        has_items: bool = False,
     ) -> Call[Any]:
         """Freeze the messages and keywords, and sort them into a call.
 
@@ -243,27 +244,24 @@ class BaseClient(OldAttributes):
         model = self._defaults.get("model") if model is None else model
         model = check.check_model(model, self._model, self._adapter.provider)
         path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
-        namespace = (
-            self._namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace)
-        )
+        use = use_of_call(options, self._use, response_model)
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
-        ttl = self._ttl if options.cache_ttl is None else check.check_seconds(options.cache_ttl)
-        tags = check_tag_source(settings.cache_tags if options.cache_tags is None else options.cache_tags)
         check.check_timeout(arguments.get("timeout"))
-        if path is None and isinstance(options.cache, NotGiven):
-            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
+        check.check_effects(options, has_cache=path is not None or options.cache is None, has_items=has_items)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
-        terms = Terms(plan, model, context, strict, namespace, is_cached=path is not None, media_policy=media_policy)
+        is_cached = path is not None and use.mode.is_cached
+        terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy)
         if check.check_flag("autodetect_images", options.autodetect_images):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
         limits = (retries, budget, seconds)
-        policy = _NO_POLICY if path is None else self._make_policy(terms, path, (ttl, tags), limits, arguments)
-        keyed = self._pass_by(keyed, policy, path)
+        secrets = secrets_of(arguments, self._defaults)
+        policy = make_policy(use, path, limits, (self._adapter, plan), secrets)
+        keyed = self._bypass_untaggable(keyed, policy, path)
         return Call(
             plan=plan,
             adapter=self._adapter,
@@ -280,13 +278,14 @@ class BaseClient(OldAttributes):
             deadline=None if seconds is None else time.monotonic() + seconds,
             max_seconds=seconds,
             path=path,
-            key=keyed.key,
-            bypass=keyed.bypass,
+            key=keyed.key if use.samples == 1 or path is None else path.take_sample(keyed.key, use.samples),
+            bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else keyed.bypass,
             policy=policy.owned_by(keyed.owners),
             unserved=unserved,
+            background=self._background,
         )
 
-    def _pass_by(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
+    def _bypass_untaggable(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
         """Leave the cache out for a call with tags whose store can't invalidate them. The first time it is a warning."""
         if path is None or policy.tags is None or path.can_tag:
             return keyed
@@ -299,10 +298,11 @@ class BaseClient(OldAttributes):
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
-        call = self._call(wanted.response_model, messages, keywords)
+        call = self._call(wanted.response_model, messages, keywords, has_items=wanted.has_items)
         showing = wanted.show(call.plan.type, call.strict, call.context)
         showing.pace = check.check_pace(self._setting(keywords, "cache_pace"))
-        return call._replace(showing=showing)
+        # Its errors hold for it alone: what was handed out keeps it from asking again, as others would.
+        return call._replace(showing=showing, policy=call.policy.owned_by([showing]))
 
     def _setting(self, keywords: Mapping[str, object], name: str) -> object:
         """A keyword of ours, from the call or else from the client."""
@@ -369,8 +369,10 @@ class BaseClient(OldAttributes):
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         merged = check.check_arguments(merged)
-        with watch_chance() as varies:
-            rendered = render_messages(check.check_messages(messages, merged), context or None)
+        rendered, varies = check.check_messages(messages, merged), []
+        if context:
+            with watch_chance() as varies:
+                rendered = render_messages(rendered, context)
         conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
@@ -412,6 +414,7 @@ class BaseClient(OldAttributes):
                 terms.namespace,
                 prompt.shown,
                 owners.append,
+                terms.salt,
             )
         except NoCanonicalFormError as error:
             return Keyed(load_prompt, bypass=str(error))
@@ -430,22 +433,9 @@ class BaseClient(OldAttributes):
         )
         return builder
 
-    def _make_policy(
-        self,
-        terms: Terms,
-        path: CachePath,
-        keeping: tuple[float | None, TagSource | None],
-        limits: tuple[Any, int | None, float | None],
-        arguments: Mapping[str, Any],
-    ) -> Policy:
-        timeout = arguments.get("timeout", self._defaults.get("timeout"))
-        # Credentials and timeouts aren't in the key, but decide about errors. As a hash, so that none is kept here.
-        secrets = (timeout, arguments.get("api_key"), arguments.get("extra_headers")) if arguments else (timeout,)
-        private = hash(tuple(map(repr, secrets)))
-        source = (self._adapter, terms.plan, *limits, private)
-        ttl, tags = keeping
-        patience = _shorter(None if timeout is None else _seconds_of(timeout), limits[-1])
-        return Policy(path.lifetime(ttl), patience, source, namespace=terms.namespace, tags=tags)
+
+def _find_nothing(cache: object) -> None:
+    """Where a client's calls don't look first, the fast path reads no store."""
 
 
 def _entries_of(store: BaseCache | None) -> int | None:
@@ -461,16 +451,3 @@ def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
         "share it as it is. For another process, make the client there: in the function that runs there, or in the "
         "initializer= of a ProcessPoolExecutor."
     )
-
-
-def _seconds_of(timeout: Any) -> float | None:
-    """How long a call may wait for another: its own timeout, as a number or an object of an HTTP library."""
-    seconds = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
-    return float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None
-
-
-def _shorter(one: float | None, other: float | None) -> float | None:
-    """The shorter of two times, where None is for ever."""
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -10,13 +11,14 @@ from instructor.cache.listing import check_tag_source
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
 from instructor.describing import describe_value, refuse, warn_caller
+from instructor.engine.freshness import PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
-from instructor.engine.showing import Pace
+from instructor.engine.showing import OnInvalid, Pace
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
-from instructor.options import find_misspelt, suggest_keyword
+from instructor.options import Options, find_misspelt, suggest_keyword
 
 _LONGEST_TTL = 1e11
 """Seconds, three thousand years. Larger numbers overflow when a store adds them to a date."""
@@ -54,11 +56,67 @@ def check_seconds(ttl: object, name: str = "cache_ttl") -> float | None:
     return float(seconds)
 
 
+def check_ttl(ttl: object, name: str = "cache_ttl") -> float | Callable[[object], float | None] | None:
+    """Return a time to live in seconds; None for ever. That of a function is a function whose result is checked."""
+    if not callable(ttl) or isinstance(ttl, type):
+        return check_seconds(ttl, name)
+    find = cast("Callable[[object], object]", ttl)
+    return lambda value: check_seconds(find(value), f"what {name} returned")
+
+
+def check_freshness(options: Options, client: Freshness) -> Freshness:
+    """Return how old an answer may be: what a call says, else what its client says."""
+    names = [name for name in Freshness._fields if getattr(options, name) is not None]
+    if not names:
+        return client
+    checked = {name: _FRESHNESS[name](getattr(options, name), name) for name in names}
+    made = client._replace(**checked)
+    return PLAIN if made == PLAIN else made
+
+
+def check_span(span: object, name: str) -> float:
+    """Return a span in seconds."""
+    seconds = check_seconds(span, name)
+    assert seconds is not None, "the caller leaves None out"
+    return seconds
+
+
+def check_eagerness(eagerness: object, name: str) -> float:
+    """Return how eagerly answers are refreshed; 0 for not at all."""
+    if isinstance(eagerness, (bool, int, float)) and 0 <= eagerness < math.inf:
+        return float(eagerness)
+    raise refuse(name, eagerness, "True, False, or a number of 0 or more")
+
+
+_FRESHNESS: dict[str, Callable[[object, str], float]] = {
+    "max_age": check_span,
+    "stale_while_revalidate": check_span,
+    "stale_if_error": check_span,
+    "refresh_early": check_eagerness,
+}
+
+
 def check_namespace(cache_namespace: object) -> str | None:
     """Return a namespace, or None for the one without a name."""
     if cache_namespace is None or (isinstance(cache_namespace, str) and cache_namespace):
         return cache_namespace
     raise refuse("cache_namespace", cache_namespace, "a text that is not empty, or leave it out")
+
+
+def check_salt(cache_salt: object) -> str | None:
+    """Return a salt; None for none."""
+    if cache_salt is None or (isinstance(cache_salt, str) and cache_salt):
+        return cache_salt
+    raise refuse("cache_salt", cache_salt, "a text that is not empty, or leave it out")
+
+
+def check_samples(samples: object) -> int:
+    """Return how many answers to a call are kept."""
+    if samples is None:
+        return 1
+    if isinstance(samples, int) and not isinstance(samples, bool) and samples > 0:
+        return samples
+    raise refuse("samples", samples, "a whole number above 0, or leave it out")
 
 
 def check_hooks(hooks: object) -> Hooks:
@@ -135,10 +193,15 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_strict(defaults.get("strict"))
     check_budget(defaults.get("token_budget"))
     check_media_policy(defaults.get("media_policy"))
+    check_salt(defaults.get("cache_salt"))
+    check_samples(defaults.get("samples"))
     if defaults.get("max_retries") is not None:
         make_retry_policy(defaults["max_retries"])
     check_max_seconds(defaults.get("max_seconds"))
     check_timeout(defaults.get("timeout"))
+    check_on_invalid(defaults.get("on_invalid"))
+    check_pace(defaults.get("cache_pace"))
+    check_flag("validate_partial", defaults.get("validate_partial"))
     return copy_values(defaults)
 
 
@@ -166,6 +229,21 @@ def check_pace(pace: object) -> Pace | None:
     return Pace()
 
 
+def check_effects(options: Options, *, has_cache: bool, has_items: bool) -> None:
+    """Warn at the caller's line of keywords that have no effect in this call."""
+    if not has_cache:
+        check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
+    if check_on_invalid(options.on_invalid) != "raise" and not has_items:
+        warn_caller("on_invalid= has no effect in a call that hands out no items. Use create_iterable().")
+
+
+def check_on_invalid(on_invalid: object) -> OnInvalid:
+    """Return what becomes of a stream's invalid items."""
+    if on_invalid not in (None, "raise", "skip", "collect"):
+        raise refuse("on_invalid", on_invalid, '"raise", "skip" or "collect"')
+    return on_invalid or "raise"
+
+
 def check_arguments(arguments: Request) -> Request:
     """Return the arguments for the provider."""
     check_names(arguments)
@@ -177,7 +255,7 @@ def check_arguments(arguments: Request) -> Request:
             )
     if arguments.get("stream"):
         raise ConfigurationError(
-            "create_with_completion() waits for the whole answer and takes no stream=True. Use create_partial() or "
+            "create_with_completion() and create_with_reply() wait for the whole answer and take no stream=True. Use create_partial() or "
             "create_iterable(): once their stream is at its end, its attribute `completion` has the completion."
         )
     arguments.pop("stream", None)
@@ -223,4 +301,9 @@ def _read_message(message: object, index: int) -> Any:
 
     if not isinstance(message, BaseModel):
         raise refuse(f"messages[{index}]", message, 'a dict such as {"role": "user", "content": "..."}')
-    return message if "parts" in type(message).model_fields else message.model_dump(exclude_none=True, by_alias=True)
+    if "parts" in type(message).model_fields:
+        return message
+    members = message.model_dump(exclude_none=True, by_alias=True)
+    if "role" in members or "type" in members:
+        return members
+    raise refuse(f"messages[{index}]", message, 'a dict with a role, such as {"role": "user", "content": [...]}')

@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from instructor.base_client import BaseClient
 from instructor.cache.flight import running_loop
-from instructor.engine.ask import open_raw
 from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
-from instructor.engine.question import answer
+from instructor.engine.question import answer, answer_raw
+from instructor.engine.reply import answer_with_reply
 from instructor.hooks import HookName
 from instructor.messages import Conversation, ResponseModel, Value, copy_values
 from instructor.methods import (
@@ -23,10 +23,12 @@ from instructor.methods import (
     typed_async_create_iterable,
     typed_async_create_partial,
     typed_async_create_with_completion,
+    typed_async_create_with_reply,
     typed_create,
     typed_create_iterable,
     typed_create_partial,
     typed_create_with_completion,
+    typed_create_with_reply,
 )
 from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
 
@@ -46,7 +48,8 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         wires: The wire for each mode that an adapter speaks.
         model: The model to ask unless a call names another.
         cache: Where answers are kept: a store, or a list of stores, the fastest first; None for nowhere.
-        cache_ttl: Seconds, or a timedelta, for which answers are served; None for ever.
+        cache_ttl: Seconds, or a timedelta, for which answers are served, or a function of the value that returns one;
+            None for ever.
         cache_namespace: A partition of the store that no answer crosses, such as a tenant's name.
         defaults: Keywords for every call that does not give them itself.
         **keywords: The same.
@@ -98,7 +101,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             return found
         if keywords.get("stream"):
             if response_model is None:
-                return drive(open_raw(self._call(None, messages, _uncached(keywords))), self._adapter)
+                return drive(answer_raw(self._call(None, messages, _uncached(keywords))), self._adapter)
             return self._stream(want_stream(response_model, partial(self._setting, keywords)), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
@@ -139,6 +142,32 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return drive(answer(call), self._adapter)
+
+    @typed_create_with_reply(call_keywords)
+    def create_with_reply(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """Ask as `create` does, and return where the answer came from too.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            A `Reply`: the value, the completion, whether it was cached or stale, its age, tier, model and tokens.
+
+        Raises:
+            InstructorError: As `create`.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo")
+            >>> messages = [{"role": "user", "content": "Anna is 25."}]
+            >>> reply = client.create_with_reply(response_model=User, messages=messages)
+            >>> reply.value, reply.cached, reply.model
+            (User(name='Anna', age=25), False, 'demo')
+        """
+        return drive(answer_with_reply(self._call(response_model, messages, keywords)), self._adapter)
 
     @typed_create_partial(call_keywords)
     def create_partial(
@@ -261,7 +290,7 @@ class AsyncInstructor(BaseClient):
         if keywords.get("stream"):
             if response_model is None:
                 call = await self._call_awaited(None, messages, _uncached(keywords))
-                return await drive_async(open_raw(call), self._adapter)
+                return await drive_async(answer_raw(call), self._adapter)
             return self._stream(want_stream(response_model, partial(self._setting, keywords)), messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
@@ -295,6 +324,26 @@ class AsyncInstructor(BaseClient):
         unserved = found if type(found) is Unserved else None
         call = await self._call_awaited(response_model, messages, keywords, with_completion=True, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
+
+    @typed_async_create_with_reply(call_keywords)
+    async def create_with_reply(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """Ask as `create` does, and return where the answer came from too; see `Instructor.create_with_reply`.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            A `Reply`.
+
+        Raises:
+            InstructorError: As `Instructor.create`.
+        """
+        call = await self._call_awaited(response_model, messages, keywords)
+        return await drive_async(answer_with_reply(call), self._adapter)
 
     @typed_async_create_partial(call_keywords)
     def create_partial(
@@ -330,7 +379,11 @@ class AsyncInstructor(BaseClient):
         return await asyncio.to_thread(self._call, response_model, kept, keywords, **details)
 
     async def aclose(self) -> None:
-        """Close the SDK's client of the running event loop, if this one made it. The store stays open."""
+        """Close the SDK's client of the running event loop, if this one made it. The store stays open.
+
+        Refreshes in the background are cancelled.
+        """
+        await self._background.aclose()
         await self._adapter.aclose()
 
     close = aclose  # the name that it has in the SDKs

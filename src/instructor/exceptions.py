@@ -16,6 +16,7 @@
     │   ├── CacheEntryError            what a store returned isn't an entry of this key
     │   ├── CacheNotTriedError         an operation of a store never began; that says nothing about the store
     │   └── NoCanonicalFormError       a value in a call cannot be part of a cache key
+    ├── CacheMiss                      ``cache_mode="replay"``, and no answer is stored
     ├── InstructorRetryException       no valid answer: attempts are used up, or the provider's call failed
     │   ├── RefusalError               the model, or the provider's filter, refused to answer
     │   └── TokenBudgetError           a token budget ended the attempts
@@ -50,6 +51,7 @@ __all__ = [
     "AsyncValidationError",
     "CacheEntryError",
     "CacheError",
+    "CacheMiss",
     "CacheNotTriedError",
     "ClientError",
     "ConfigurationError",
@@ -204,11 +206,15 @@ class ProviderError(InstructorError):
 
     Attributes:
         provider: The vendor.
+        code: The provider's own word for what went wrong, such as ``"rate_limit_exceeded"``; empty if there is none.
     """
 
-    def __init__(self, provider: str, message: str, *, failed_attempts: Sequence[FailedAttempt] | None = None) -> None:
+    def __init__(
+        self, provider: str, message: str, *, code: str = "", failed_attempts: Sequence[FailedAttempt] | None = None
+    ) -> None:
         self.provider = provider
         self.message = message
+        self.code = code
         super().__init__(f"{provider}: {message}", failed_attempts=failed_attempts)
 
 
@@ -234,6 +240,43 @@ class CacheNotTriedError(CacheError):
 
 class NoCanonicalFormError(CacheError):
     """A value in a call cannot be part of a cache key. The client then calls without the cache and says so."""
+
+
+class CacheMiss(InstructorError):
+    """No answer to a call is stored, and ``cache_mode="replay"`` keeps it from being sent.
+
+    Attributes:
+        looked_for: What was looked for, in words.
+        key: The call's key; None where it has none.
+        reason: Why no answer could be served, as in the event ``cache:miss``.
+        store: The class names of the stores that were looked into; empty where there is none.
+        explanation: What differs from a stored call, where that is known.
+    """
+
+    def __init__(
+        self,
+        looked_for: str = "the call",
+        *,
+        key: str | None = None,
+        reason: str = "absent",
+        store: str = "",
+        explanation: str | None = None,
+    ) -> None:
+        where = f" in {store}" if store else ""
+        under = f" under the key {key[:12]}..." if key else ""
+        super().__init__(
+            f"No answer is stored{where} for {looked_for}{under} ({reason}), and cache_mode is 'replay', which sends "
+            "nothing. Make the same call once with cache_mode='use', or check what differs from the call that was stored."
+        )
+        self.looked_for = looked_for
+        self.key = key
+        self.reason = reason
+        self.store = store
+        self.explanation = explanation
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}\n{self.explanation}" if self.explanation else text
 
 
 class InstructorRetryException(InstructorError):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
 from instructor.cache.store import BaseCache
+from instructor.cache_modes import ModeName
 from instructor.client import AsyncInstructor, Instructor
 from instructor.describing import refuse
 from instructor.exceptions import ConfigurationError
 from instructor.hooks import Hooks
 from instructor.mode import Mode, resolve_mode
+from instructor.options import Ttl
 from instructor.providers import anthropic, genai, openai
 from instructor.providers.identity import normalise_url
 from instructor.providers.options import check_flag, check_options
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["from_anthropic", "from_genai", "from_openai", "from_provider"]
 
 P = ParamSpec("P")
-
-Ttl = float | timedelta | None
-"""Seconds, or a span, for which an answer is served; None for ever, 0 for not at all."""
 
 ApiKey = str | Callable[[], str] | Callable[[], Awaitable[str]]
 """A key, or, where the openai SDK sends, a function that returns one before each request."""
@@ -73,6 +71,7 @@ def from_provider(
     api_key: ApiKey | None = None,
     cache_ttl: Ttl = None,
     cache_namespace: str | None = None,
+    cache_mode: ModeName | None = None,
     hooks: Hooks | None = None,
     **options: object,
 ) -> Instructor | AsyncInstructor:
@@ -92,8 +91,11 @@ def from_provider(
             by vendor and model.
         base_url: Where requests are sent instead of the vendor's own base URL: a proxy, a gateway, a test server.
         api_key: The API key. Default: the vendor's environment variable.
-        cache_ttl: How long an answer is served: seconds or a ``timedelta``. Default: for ever.
+        cache_ttl: How long an answer is served: seconds, a ``timedelta``, or a function of the value that returns one.
+            Default: for ever.
         cache_namespace: A partition of the cache that no other namespace's answers enter or leave.
+        cache_mode: How calls use the cache; see `instructor.cache_mode`. Default: what the environment variable
+            ``INSTRUCTOR_CACHE_MODE`` names now, else ``"use"``.
         hooks: Handlers of events. Default: none.
         **options: Keywords of the SDK's client (``timeout``, a number as ``max_retries`` for its own retries of
             failed requests, ``default_headers``, ``organization``, ``azure_endpoint``, ...) go there. Any other keyword,
@@ -124,6 +126,7 @@ def from_provider(
         "cache": cache,
         "cache_ttl": cache_ttl,
         "cache_namespace": cache_namespace,
+        "cache_mode": cache_mode,
         "hooks": hooks,
     }
     return assemble(adapter, vendor, mode, model_name, keywords)

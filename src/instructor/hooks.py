@@ -65,7 +65,7 @@ class AdaptedEvent(NamedTuple):
         provider: The vendor.
         model: The model asked.
         reason: What the model doesn't support, such as ``"temperature is not supported"``.
-        change: What was done, such as ``"left out temperature"`` or ``"asked in mode JSON_SCHEMA"``.
+        change: What was done, such as ``"without temperature"`` or ``"mode TOOLS -> JSON_SCHEMA"``.
     """
 
     provider: str
@@ -88,8 +88,11 @@ class CacheEvent(NamedTuple):
         seconds_saved: How long the request took whose answer is served; 0.0 otherwise.
         tokens_saved: What that request cost in tokens; 0 otherwise.
         usage: That request's tokens in full, for a hit, a coalesced call and a write.
+        tier: The class name of the very store that had the answer, for a hit.
+        stale: Whether the answer that is served isn't fresh any more; see ``stale_while_revalidate`` and
+            ``stale_if_error``.
         reason: Why: for a miss (``"absent"``, ``"expired"``, ``"invalidated"``, ``"refused: ..."``, ``"damaged: ..."``,
-            ``"store paused"``), a bypass and an error.
+            ``"store paused"``), a bypass, an error, and a stale hit in place of a failure.
     """
 
     # A named tuple, because making one takes a fifth of the time of a frozen dataclass, and a hit waits for it.
@@ -104,6 +107,8 @@ class CacheEvent(NamedTuple):
     tokens_saved: int = 0
     usage: Usage | None = None
     reason: str | None = None
+    tier: str | None = None
+    stale: bool = False
 
 
 _CacheNames = Literal[
@@ -340,6 +345,7 @@ def _describe_cache_event(event: CacheEvent) -> str:
     parts = [f"{model} from {event.provider}/{event.model} in {event.store}"]
     parts += [f"key {event.key[:12]}"] if event.key else []
     parts += [f"stored {event.age:.1f} s ago"] if event.age is not None else []
+    parts += ["stale"] if event.stale else []
     return ", ".join(parts + ([event.reason] if event.reason else []))
 
 

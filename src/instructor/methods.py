@@ -15,12 +15,14 @@ from pydantic import BaseModel
 
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
-from instructor.options import NOT_GIVEN, NotGiven
+from instructor.options import NOT_GIVEN, NotGiven, Ttl
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
     from typing_extensions import TypeForm
 
+    from instructor.cache_modes import ModeName
+    from instructor.engine.reply import Reply
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
@@ -46,7 +48,7 @@ def call_keywords(
     hooks: Hooks | None = None,
     *,
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN,
-    cache_ttl: float | timedelta | None = None,
+    cache_ttl: Ttl = None,
     cache_namespace: str | None = None,
     cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
     token_budget: int | None = None,
@@ -55,6 +57,13 @@ def call_keywords(
     autodetect_images: bool = False,
     media_policy: FetchPolicy | None = None,
     cache_pace: Literal["recorded"] | None = None,
+    cache_mode: ModeName | None = None,
+    cache_salt: str | None = None,
+    samples: int | None = None,
+    max_age: float | timedelta | None = None,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    refresh_early: float | bool | None = None,
     validate_partial: bool | None = None,
     **arguments: Any,
 ) -> None:
@@ -68,8 +77,9 @@ def call_keywords(
         strict: Whether validation refuses values of another type (``"5"`` for an int). Default True.
         hooks: Handlers for this call, beside the client's.
         cache: A store for this call in place of the client's, or a list of them; None for none.
-        cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing. It belongs to the
-            answer: a later call with a shorter one is still served an answer that was stored with a longer one.
+        cache_ttl: Seconds, or a timedelta, for which the answer is served; 0 stores nothing; or a function of the value
+            that returns one. It belongs to the answer: a later call with a shorter one is still served an answer that
+            was stored with a longer one. Default: the response model's attribute ``__cache_ttl__``, else the client's.
         cache_namespace: A partition for this call in place of the client's.
         cache_tags: By what the answer can be invalidated, such as ``["doc:42"]``; or a function that makes that of the
             answer. They belong to the answer, as ``cache_ttl`` does: see `BaseCache.invalidate`.
@@ -82,11 +92,22 @@ def call_keywords(
         media_policy: What may be fetched for a provider that doesn't fetch a medium itself.
         cache_pace: ``"recorded"`` for a stream that comes from the cache at the pace at which it came from the provider,
             where the live stream was asked for with it too: only then is the pace stored. Default: at once.
+        cache_mode: How this call uses its cache: ``"use"``, ``"refresh"``, ``"read_only"``, ``"write_only"``, ``"bypass"``
+            or ``"replay"``; see `instructor.cache_mode`. Default: that of the block around it, else the client's.
+        cache_salt: A text that belongs to the key: another one makes another answer to the same call.
+        samples: How many answers to this call are kept, and served in turn; each of the first calls asks for one.
+        max_age: Seconds, or a timedelta, after which a stored answer isn't fresh to this call, whatever its ttl.
+        stale_while_revalidate: Seconds, or a timedelta, for which an answer that isn't fresh any more is served at
+            once, while one new answer is asked for in the background.
+        stale_if_error: Seconds, or a timedelta, for which such an answer is served if the provider fails.
+        refresh_early: True, or a number: an answer that is still fresh is now and then replaced in the background, the
+            sooner the longer it took and the larger the number is; 1.0 is the same as True.
         validate_partial: Whether the fields of a partial object are validated as soon as they are complete, so that an
             invalid one ends the stream early. Default: False, the answer is validated when it is whole.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """
+    raise NotImplementedError
 
 
 class Create(Protocol[P]):
@@ -130,6 +151,19 @@ class CreateWithCompletion(Protocol[P]):
     def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, Any]: ...
     @overload
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]: ...
+
+
+class CreateWithReply(Protocol[P]):
+    """`Instructor.create_with_reply`."""
+
+    @overload
+    def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Reply[Any]: ...
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Reply[T]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Reply[T]: ...
+    @overload
+    def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Reply[Any]: ...
 
 
 class CreatePartial(Protocol[P]):
@@ -194,6 +228,19 @@ class AsyncCreateWithCompletion(Protocol[P]):
     def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Later[tuple[T, Any]]: ...
     @overload
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Later[tuple[Any, Any]]: ...
+
+
+class AsyncCreateWithReply(Protocol[P]):
+    """`AsyncInstructor.create_with_reply`."""
+
+    @overload
+    def __call__(self, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Later[Reply[Any]]: ...
+    @overload
+    def __call__(self, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Later[Reply[T]]: ...
+    @overload
+    def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Later[Reply[T]]: ...
+    @overload
+    def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Later[Reply[Any]]: ...
 
 
 class AsyncCreatePartial(Protocol[P]):
@@ -261,6 +308,18 @@ def typed_async_create_with_completion(
     keywords: Callable[P, None],
 ) -> Callable[[Callable[..., Any]], AsyncCreateWithCompletion[P]]:
     """Give a method the signature of `AsyncCreateWithCompletion` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_create_with_reply(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], CreateWithReply[P]]:
+    """Give a method the signature of `CreateWithReply` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_create_with_reply(
+    keywords: Callable[P, None],
+) -> Callable[[Callable[..., Any]], AsyncCreateWithReply[P]]:
+    """Give a method the signature of `AsyncCreateWithReply` with these keywords."""
     return _signed(keywords)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
 
     from instructor.cache.store import BaseCache
+    from instructor.cache_modes import ModeName
     from instructor.hooks import Hooks
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
@@ -28,6 +30,11 @@ class NotGiven:
 NOT_GIVEN: Final = NotGiven()
 
 
+Ttl = float | timedelta | Callable[..., float | timedelta | None] | None
+"""How long an answer is served: seconds, or a span, or a function of the value that returns one; None for ever, 0 for
+not at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The keywords of one call that are ours; every other keyword is the SDK's. `call_keywords` documents them."""
@@ -37,7 +44,7 @@ class Options:
     strict: bool | None = None
     hooks: Hooks | None = None
     cache: BaseCache | Sequence[BaseCache] | NotGiven | None = NOT_GIVEN
-    cache_ttl: float | timedelta | None = None
+    cache_ttl: Ttl = None
     cache_namespace: str | None = None
     cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None
     token_budget: int | None = None
@@ -46,17 +53,24 @@ class Options:
     autodetect_images: bool = False
     media_policy: FetchPolicy | None = None
     cache_pace: Literal["recorded"] | None = None
+    cache_mode: ModeName | None = None
+    cache_salt: str | None = None
+    samples: int | None = None
+    max_age: float | timedelta | None = None
+    stale_while_revalidate: float | timedelta | None = None
+    stale_if_error: float | timedelta | None = None
+    refresh_early: float | bool | None = None
     validate_partial: bool | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))
-_NONE = Options()
+NO_OPTIONS = Options()
 
 
 def split_options(keywords: Mapping[str, Any]) -> tuple[Options, dict[str, Any]]:
     """Take our own keywords out of a call's. Returns them, and the arguments for the SDK in a dict of their own."""
     if keywords.keys().isdisjoint(OPTION_NAMES):
-        return _NONE, dict(keywords)
+        return NO_OPTIONS, dict(keywords)
     own = {name: value for name, value in keywords.items() if name in OPTION_NAMES}
     return Options(**own), {name: value for name, value in keywords.items() if name not in OPTION_NAMES}
 
@@ -94,6 +108,15 @@ def suggest_keyword(name: str) -> str | None:
         return None
     close = difflib.get_close_matches(name, _KEYWORDS, 1, cutoff=0.8)
     return _OTHER_NAMES.get(name) or (close[0] if close else None)
+
+
+def advise_on_refusal(error: Exception) -> str:
+    """Say what to write in place of an argument that the SDK didn't take."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    meant = suggest_keyword(found[1]) if found else None
+    if "not JSON serializable" in str(error):
+        return "Pass bytes and files as media, such as Image.from_bytes(data), and anything else as plain data."
+    return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
 
 
 @lru_cache(maxsize=1024)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
 from instructor import checks as check
+from instructor.cache.entry import Entry
 from instructor.cache.store import BaseCache
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.fast_path import Place, Reading
-from instructor.engine.path import CachePath, leave_path, make_path
+from instructor.engine.freshness import PLAIN, Freshness, only_fresh, only_fresh_later
+from instructor.engine.path import CachePath, Unserved, leave_path, make_path
+from instructor.engine.path import name_of as name_of_tier
 from instructor.locks import make_lock
 
 _MOST_PATHS = 8
@@ -25,8 +29,9 @@ class Paths:
     A program may pass a new store to each call, so only a few are remembered; the counts of the others are kept.
     """
 
-    def __init__(self, stats: ClientStats, asynchronous: bool) -> None:
+    def __init__(self, stats: ClientStats, asynchronous: bool, freshness: Freshness = PLAIN) -> None:
         self._stats = stats
+        self._freshness = freshness
         self._asynchronous = asynchronous
         self._lock = make_lock()
         self._own: CachePath | None = None
@@ -49,7 +54,20 @@ class Paths:
 
     def find_place(self, cache: object) -> Place | None:
         """The first store of what `find` finds, as the fast path reads it."""
-        return self._places.get(name_of(cache)) or place_of(self._asynchronous, self.find(cache))
+        return self._places.get(name_of(cache)) or self.place_of(self.find(cache))
+
+    def place_of(self, path: CachePath | None) -> Place | None:
+        """The first store of a path, as the fast path reads it; None for no path."""
+        if path is None:
+            return None
+        tier, freshness = path.tiers[0], self._freshness
+        find: Callable[[str], Entry | Unserved | Reading | None] = tier.find_now
+        find_later = tier.find_later if self._asynchronous else None
+        if freshness is not PLAIN:
+            find = only_fresh(tier.find_now, freshness)
+        if find_later is not None:
+            find = partial(Reading, find_later if freshness is PLAIN else only_fresh_later(find_later, freshness))
+        return Place(find, tier.hits.note, tier.hits.noted, tier.hits, (path.name, name_of_tier(tier)), path.check)
 
     def _add(self, store: BaseCache, name: Name) -> CachePath:
         """Make the path of a store. It holds the store, so that its address stays its own."""
@@ -57,7 +75,7 @@ class Paths:
             path = self._known.get(name)
             if path is None:
                 path = self._known[name] = make_path(store)
-                self._places[name] = place_of(self._asynchronous, path)
+                self._places[name] = self.place_of(path)
                 for tier in path.tiers:
                     self._stats.attach(tier.hits)
             if len(self._known) > _MOST_PATHS:
@@ -82,13 +100,3 @@ def name_of(cache: object) -> Name:
     if isinstance(cache, list | tuple):
         return tuple(map(id, cast("list[object]", cache)))
     return id(cache)
-
-
-def place_of(asynchronous: bool, path: CachePath | None) -> Place | None:
-    """The first store of a path, as the fast path reads it; None for no path."""
-    if path is None:
-        return None
-    tier = path.tiers[0]
-    find_later = tier.find_later if asynchronous else None
-    find = tier.find_now if find_later is None else partial(Reading, find_later)
-    return Place(find, tier.hits, path.name, path.check)

@@ -36,6 +36,8 @@ ENTRIES = st.builds(
     seconds=st.floats(0, 1e4),
     usage=st.builds(Usage, *[st.integers(0, 10**9)] * 4),
     attempts=st.integers(1, 99),
+    steps=TEXT,
+    carried=st.none(),
     tagged=st.none()
     | st.builds(
         Tagged, st.lists(st.text("aé:/ 7", min_size=1), min_size=1, max_size=3).map(tuple), st.integers(0, 2**62)
@@ -127,7 +129,7 @@ def test_entries_of_one_origin_share_it() -> None:
     origin = Origin("openai", "gpt", "gpt-2026", "tenant", "User")
     one, other = (decode_entry(encode_entry(ENTRY._replace(origin=origin)), ENTRY.key) for _ in range(2))
     assert one.origin is other.origin
-    assert len(Entry._fields) == 11
+    assert len(Entry._fields) == 12
 
 
 @pytest.mark.parametrize(

@@ -72,11 +72,11 @@ def test_bytes_are_counted_honestly() -> None:
         cache = MemoryCache(max_bytes=None, ttl=60)
         for number in range(400):
             key = f"{number:064x}"
-            cache.keep(decode_entry(encode_entry(make_entry(key, f"{number}" + "é" * 300)), key))
+            cache.keep(decode_entry(encode_entry(make_entry(key, f"{number}" + "x" * 300)), key))
         allocated, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert allocated <= cache.size()[1] <= 1.8 * allocated
+    assert allocated <= cache.size()[1] <= 1.35 * allocated
 
 
 def test_an_evaluation_that_is_too_large_is_served_from_the_second_round_on() -> None:

@@ -21,7 +21,7 @@ from instructor.cache.sealed import Compression
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 from instructor.messages import Part
 
-KEY, OTHER = SealedCache.new_key(), SealedCache.new_key()
+KEY, OTHER = (base64.urlsafe_b64encode(letter * 32).decode() for letter in (b"k", b"o"))
 MODES = pytest.mark.parametrize("mode", ["encrypt", "sign"])
 
 
@@ -240,8 +240,10 @@ def test_keys_may_be_bytes_or_either_base64() -> None:
 
 
 def test_keys_show_up_nowhere() -> None:
-    cache = SealedCache(AutoCache(), [KEY])
-    assert KEY not in repr(cache)
+    made = SealedCache.new_key()
+    assert made != SealedCache.new_key()
+    cache = SealedCache(AutoCache(), [made])
+    assert made not in repr(cache)
     for copying in (pickle.dumps, copy.copy):
         with pytest.raises(ConfigurationError, match="cannot be pickled or copied"):
             copying(cache)

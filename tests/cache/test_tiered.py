@@ -7,85 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from instructor import AsyncInstructor, Instructor, Mode
 from instructor.cache import AutoCache, BaseCache, DiskCache, TieredCache, instructor_cache
 from instructor.cache.entry import decode_entry
 from instructor.exceptions import ArgumentError, CacheError
-from instructor.testing import ScriptedAdapter
 from instructor.testing.stores import StoreContract
-from instructor.wires.openai_chat import OPENAI_CHAT
-
-MESSAGES = [{"role": "user", "content": "hello"}]
-
-
-class User(BaseModel):
-    name: str
-
-
-class Shelf(BaseCache):
-    """A store of the test's own, which can be down."""
-
-    pause = 1000.0
-
-    def __init__(self) -> None:
-        self.data: dict[str, str] = {}
-        self.ttls: list[int | None] = []
-        self.reads = 0
-        self.is_down = False
-
-    def get(self, key: str) -> str | None:
-        self.reads += 1
-        if self.is_down:
-            raise OSError("down")
-        return self.data.get(key)
-
-    def set(self, key: str, value: Any, ttl: int | None = None) -> None:
-        if self.is_down:
-            raise OSError("down")
-        self.data[key] = value
-        self.ttls.append(ttl)
-
-
-class AsyncShelf(Shelf):
-    async def get(self, key: str) -> str | None:  # type: ignore[override]
-        return Shelf.get(self, key)
-
-    async def set(self, key: str, value: Any, ttl: int | None = None) -> None:  # type: ignore[override]
-        Shelf.set(self, key, value, ttl)
-
-
-class World:
-    """A client of either kind over scripted answers."""
-
-    def __init__(self, cache: Any, asynchronous: bool = False, **keywords: Any) -> None:
-        self.adapter = ScriptedAdapter(lambda _: {"name": f"answer {self.asked}"}, asynchronous=asynchronous)
-        kind: Any = AsyncInstructor if asynchronous else Instructor
-        self.client = kind(
-            self.adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=cache, **keywords
-        )
-
-    @property
-    def asked(self) -> int:
-        return len(self.adapter.requests)
-
-    def ask(self, **keywords: Any) -> str:
-        """The answer's name."""
-        answer = self.client.create(User, MESSAGES, **keywords)
-        return (asyncio.run(answer) if asyncio.iscoroutine(answer) else answer).name
-
-    def stream(self) -> list[str | None]:
-        stream = self.client.create_partial(User, MESSAGES)
-
-        async def collect() -> list[Any]:
-            return [user async for user in stream]
-
-        users = asyncio.run(collect()) if self.adapter.asynchronous else list(stream)
-        return [user.name for user in users]
-
-
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+from worlds import AsyncShelf, Shelf, World, both
 
 
 class TestTieredCache(StoreContract):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ValidationInfo, field_validator
 
 from instructor import AutoCache, BaseCache, Hooks, Instructor, Mode
 from instructor.cache.entry import decode_entry, encode_entry, pack_completion
+from instructor.engine.background import Background
+from instructor.engine.drive import drive
 from instructor.engine.fast_path import MISSING
 from instructor.exceptions import InstructorRetryException
 from instructor.hooks import HookName
@@ -99,11 +102,41 @@ WORDS: dict[str, list[Any]] = {
     "max_retries": [None, 0, 1, ONE_POLICY],
     "temperature": [None, 0, 0.0],
     "timeout": [None, 5.0],
+    "cache_mode": [None, "use", "refresh", "read_only", "write_only", "bypass", "replay", "no mode", []],
+    "cache_salt": [None, "a"],
+    "samples": [None, 1, 2],
+    "max_age": [None, 50, 500],
+    "stale_while_revalidate": [None, 0, 1e6],
+    "stale_if_error": [None, 1e6],
+    "refresh_early": [None, False, True],
 }
 """Keywords of a call. A store and hooks are made for each side; see `Side`."""
 
 CALLS = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in WORDS.items()})
-DAMAGES = ("none", "none", "expired", "expires later", "other type", "other text", "no parts", "completion")
+DAMAGES = (
+    "none",
+    "none",
+    "expired",
+    "expires later",
+    "aged",
+    "expired lately",
+    "other type",
+    "other text",
+    "no parts",
+    "completion",
+)
+
+
+class Inline(Background):
+    """Replaces answers at once, so that both sides see the same."""
+
+    def start(self, flow: Any, sender: Any, done: Any) -> None:
+        drive(flow, sender)
+        done(True)
+
+
+DEFAULTS = ("context", "strict", "max_age", "stale_while_revalidate", "stale_if_error", "refresh_early")
+"""Settings of a client with which its fast path still serves."""
 
 
 class Side:
@@ -128,6 +161,7 @@ class Side:
             cache=self.stores["own"],
             defaults=defaults,
         )
+        self.client._background = Inline()
         self.served_fast = 0
         fast = self.client._lookup
 
@@ -157,6 +191,8 @@ class Side:
         changes: dict[str, dict[str, Any]] = {
             "expired": {"expires": 1.0},
             "expires later": {"expires": 1e12},
+            "aged": {"created": time.time() - 100},
+            "expired lately": {"created": time.time() - 100, "expires": time.time() - 50},
             "other type": {"parts": (Part("", '{"name": 5}'),)},
             "other text": {"parts": (Part("", "no JSON"),)},
             "no parts": {"parts": ()},
@@ -195,12 +231,26 @@ class Side:
                 hooks.on(name, self._hear)
 
     def _hear(self, event: Any) -> None:
-        names = ("name", "store", "provider", "model", "response_model", "key", "tokens_saved", "usage", "reason")
+        names = (
+            "name",
+            "store",
+            "provider",
+            "model",
+            "response_model",
+            "key",
+            "tokens_saved",
+            "usage",
+            "reason",
+            "tier",
+            "stale",
+        )
         self.events.append([*(getattr(event, name) for name in names), event.age is None])
 
 
 @pytest.mark.filterwarnings("ignore:AutoCache ignores ttl")
-@pytest.mark.parametrize("defaults", [{}, {"strict": False}, {"context": {"refuse": True}}], ids=str)
+@pytest.mark.parametrize(
+    "defaults", [{}, {"strict": False}, {"context": {"refuse": True}}, {"max_age": 50, "refresh_early": True}], ids=str
+)
 @pytest.mark.parametrize("name", WORDS)
 def test_the_fast_path_and_the_flow_agree_on_every_keyword(name: str, defaults: dict[str, Any]) -> None:
     for model, answer in MODELS:
@@ -215,7 +265,7 @@ def test_the_fast_path_and_the_flow_agree_on_every_keyword(name: str, defaults: 
 @pytest.mark.filterwarnings("ignore:AutoCache ignores ttl")
 @given(
     case=st.sampled_from(MODELS),
-    defaults=st.fixed_dictionaries({}, optional={name: st.sampled_from(WORDS[name]) for name in ("context", "strict")}),
+    defaults=st.fixed_dictionaries({}, optional={name: st.sampled_from(WORDS[name]) for name in DEFAULTS}),
     calls=st.lists(st.tuples(CALLS, st.booleans()), min_size=1, max_size=4),
     damage=st.sampled_from(DAMAGES),
     hears=st.booleans(),

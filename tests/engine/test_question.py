@@ -138,6 +138,8 @@ def test_the_event_of_a_hit_has_what_it_saves() -> None:
         "tokens_saved": 15,
         "usage": Usage(10, 5),
         "reason": None,
+        "tier": "DeafCache",
+        "stale": False,
     }
     with pytest.raises(AttributeError):
         event.key = "other"

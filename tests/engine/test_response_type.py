@@ -34,11 +34,12 @@ from pydantic import (
     field_validator,
 )
 
+from instructor.cache.carried import ListResponse
 from instructor.cache.memory import AutoCache
 from instructor.cache.sqlite import DiskCache
 from instructor.client import Instructor
 from instructor.engine.plan import MOST_ANNOTATIONS, Plans
-from instructor.engine.response_type import Items, make_response_type
+from instructor.engine.response_type import make_response_type
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 from instructor.mode import Mode
@@ -202,9 +203,9 @@ KINDS: list[tuple[Any, Any, Any]] = [
     (Union[Cat, Dog], {"content": {"kind": "dog", "tricks": []}}, Dog(kind="dog", tricks=[])),
     (Optional[Plain], {"content": None}, None),
     (Plain | None, {"content": {"name": "x"}}, Plain(name="x")),
-    (list[Plain], {"content": [{"name": "x"}]}, [Plain(name="x")]),
-    (list[Plain], {"content": []}, []),
-    (Iterable[Plain], {"content": [{"name": "x"}]}, Items([Plain(name="x")])),
+    (list[Plain], {"content": [{"name": "x"}]}, ListResponse([Plain(name="x")])),
+    (list[Plain], {"content": []}, ListResponse()),
+    (Iterable[Plain], {"content": [{"name": "x"}]}, ListResponse([Plain(name="x")])),
     (dict[str, int], {"content": {"a": 1}}, {"a": 1}),
     (tuple[int, str], {"content": [1, "a"]}, (1, "a")),
     (set[int], {"content": [1, 2]}, {1, 2}),

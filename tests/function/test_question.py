@@ -12,7 +12,7 @@ from instructor.cache.flight import Landed
 from instructor.cache.memory import AutoCache
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Claim, Read, Send, Wait, Write
-from instructor.engine.lookup import Answer, through_cache
+from instructor.engine.lookup import Answer, value_through_cache
 from instructor.exceptions import CacheError
 from instructor.function.codec import FunctionCodec
 from instructor.function.question import Function, FunctionQuestion
@@ -34,7 +34,7 @@ def ask(ttl: float | None = None, memory: Any = None, **parts: Any) -> tuple[Ste
     handle: Any = HandHandle(**parts)
     path = make_path(handle, memory)
     question = FunctionQuestion(Function(CODEC, path), KEY, REQUEST)
-    return Steps(through_cache(path, KEY, question, Policy(ttl))), handle
+    return Steps(value_through_cache(path, KEY, question, Policy(ttl))), handle
 
 
 def test_a_hit_asks_for_nothing_but_the_store() -> None:
@@ -123,7 +123,7 @@ def test_an_argument_changed_while_the_store_is_read_is_neither_stored_nor_share
     key: Any = CODEC.key_of((argument,), {})
     path = make_path()
     question = FunctionQuestion(Function(CODEC, path), key, {"args": (argument,), "kwargs": {}})
-    steps, held = Steps(through_cache(path, key, question, Policy())), lease()
+    steps, held = Steps(value_through_cache(path, key, question, Policy())), lease()
     argument.append("b")
     steps.give(None)
     assert isinstance(steps.give(held), Send)

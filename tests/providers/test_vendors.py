@@ -357,3 +357,22 @@ async def test_claude_on_another_cloud_is_found_by_its_name(
         assert received.path == path
     places = {value for value in settings.values() if value != "t"}
     assert places <= set(client._adapter.endpoint.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "version"),
+    [
+        ("anthropic_vertex", {"region": "eu-west1", "project_id": "p"}, "vertex-2023-10-16"),
+        ("anthropic_bedrock", {"aws_region": "eu-west-1"}, "bedrock-2023-05-31"),
+    ],
+)
+def test_claude_is_sampled_under_the_first_version_where_the_body_names_it(
+    name: str, settings: Any, version: str, reply_server: ReplyServer
+):
+    reply_server.script(Reply(claude_body(ANNA)))
+    client = instructor.from_provider(f"{name}/claude-sonnet-4-6", base_url=reply_server.url, api_key="t", **settings)
+    client.create(User, ASKED, temperature=0)
+    client.create(User, ASKED, temperature=0, extra_body={"anthropic_version": "mine"})
+    client.close()
+    assert [received.body["anthropic_version"] for received in reply_server.requests] == [version, "mine"]
+    assert [received.body["temperature"] for received in reply_server.requests] == [0, 0]

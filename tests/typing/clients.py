@@ -11,8 +11,9 @@ import openai
 from pydantic import BaseModel
 
 import instructor
-from instructor import AsyncInstructor, Instructor, Mode, Partial, from_provider
+from instructor import AsyncInstructor, Instructor, Maybe, Mode, Partial, Reply, from_provider
 from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
+from instructor.dsl.maybe import MaybeBase
 from instructor.hooks import CacheEvent, HookName, Hooks
 from instructor.streams import AsyncStream, Stream
 from instructor.usage import Usage
@@ -52,6 +53,7 @@ def the_answer_has_the_type_of_the_response_model(client: Instructor) -> None:
     assert_type(client.create(response_model=list[User], messages=MESSAGES), list[User])
     assert_type(client.create(response_model=Point, messages=MESSAGES), Point)
     assert_type(client.create(response_model=Colour, messages=MESSAGES), Colour)
+    assert_type(client.create(response_model=Maybe(User), messages=MESSAGES), MaybeBase[User])
     assert_type(client.create(response_model=int, messages=MESSAGES), int)
     assert_type(client.create(response_model=None, messages=MESSAGES), Any)
     assert_type(client.chat.completions.create(response_model=User, messages=MESSAGES), User)
@@ -213,3 +215,16 @@ async def streams_of_tasks_are_typed(later: AsyncInstructor) -> None:
 
 def a_partial_object_has_the_fields_of_its_model(user: Partial[User]) -> str:
     return user.name
+
+
+def a_reply_has_the_type_of_its_value(client: Instructor, model: Any) -> None:
+    assert_type(client.create_with_reply(response_model=User, messages=MESSAGES), Reply[User])
+    assert_type(client.create_with_reply(User | None, MESSAGES).value, User | None)
+    assert_type(client.create_with_reply(None, MESSAGES), Reply[Any])
+    assert_type(client.create_with_reply(model, MESSAGES), Reply[Any])
+    assert_type(client.create_with_reply(User, MESSAGES).usage, Usage)
+
+
+async def a_reply_is_typed_when_awaited_too(client: AsyncInstructor) -> None:
+    assert_type(await client.create_with_reply(User, MESSAGES), Reply[User])
+    assert_type(await client.create_with_reply(Literal[1], MESSAGES), Reply[Literal[1]])

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
+from instructor.cache.carried import without_carried
 from instructor.exceptions import NoCanonicalFormError
 
 if TYPE_CHECKING:
@@ -206,6 +207,9 @@ def _canonical_set(value: AbstractSet[object], path: str, form: Form, depth: int
 
 def _canonical_object(value: object, path: str, form: Form, depth: int) -> Json:
     """The form of a value whose class isn't one of the built-in ones."""
+    data = without_carried(value)
+    if data is not value:
+        return canonical(data, path, form, depth)
     make: Callable[[object], object] | None = getattr(type(value), "__cache_key__", None)
     if make is not None:
         form.note(value)

@@ -18,6 +18,7 @@ from zlib import crc32
 
 import orjson
 
+from instructor.cache.carried import Carried, Load
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage
@@ -99,6 +100,7 @@ class Entry(NamedTuple):
         attempts: How many requests it took.
         steps: Where the text stood at each value that was handed out while it came; empty for an answer in one piece.
         tagged: The answer's tags; None if it has none.
+        carried: What answers made of this entry carry; None where that is yet to be made. It isn't stored.
 
     Example:
         >>> origin = make_origin("openai", "gpt-6-luna")
@@ -120,6 +122,7 @@ class Entry(NamedTuple):
     attempts: int = 1
     steps: str = ""
     tagged: Tagged | None = None
+    carried: Carried | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -134,20 +137,33 @@ class Entry(NamedTuple):
     @property
     def completion(self) -> str:
         """The SDK's completion as one line of JSON; empty if it could not be written."""
-        if not self.completion_data:
-            return ""
-        body = self.completion_data[CHECKSUM_SIZE:]
-        if self.completion_data[:CHECKSUM_SIZE] != _CHECKSUM % crc32(body):
-            raise CacheEntryError("The stored completion is damaged: its checksum does not fit.")
-        try:
-            return body.decode()
-        except UnicodeDecodeError:
-            raise CacheEntryError("The stored completion is damaged: it is not UTF-8.") from None
+        return unpack_completion(self.completion_data)
 
 
 def pack_completion(text: str) -> bytes:
     """Write a completion as an entry keeps it: a checksum and the text. Empty for an empty text."""
     return _seal(text.encode()) if text else b""
+
+
+def unpack_completion(data: bytes) -> str:
+    """Read what `pack_completion` wrote; `CacheEntryError` if it is damaged."""
+    if not data:
+        return ""
+    body = data[CHECKSUM_SIZE:]
+    if data[:CHECKSUM_SIZE] != _CHECKSUM % crc32(body):
+        raise CacheEntryError("The stored completion is damaged: its checksum does not fit.")
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise CacheEntryError("The stored completion is damaged: it is not UTF-8.") from None
+
+
+def make_carried(load: Load, entry: Entry) -> Carried:
+    """What the answers made of an entry carry: the completion's bytes, and not the entry.
+
+    `load` makes a completion of its text: an adapter's own method. A store may come to hold it.
+    """
+    return Carried(load, entry.completion_data, (entry.seconds, entry.usage))
 
 
 def encode_entry(entry: Entry) -> str:

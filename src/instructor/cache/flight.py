@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from instructor.cache.refreshes import Refreshes
 from instructor.locks import make_lock, reset_after_fork
 
 if TYPE_CHECKING:
@@ -88,7 +89,6 @@ class Flight(Generic[T]):
         "_loop",
         "_resting_since",
         "_thread",
-        "_token",
         "_waiters",
         "_waits_for",
     )
@@ -102,7 +102,7 @@ class Flight(Generic[T]):
         self._resting_since: float | None = None
         self._thread = threading.get_ident()
         self._loop = running_loop()
-        self._token = _led.set((*_led.get(), self))
+        _led.set((*_still_led(), self))
 
     @property
     def has_landed(self) -> bool:
@@ -117,11 +117,7 @@ class Flight(Generic[T]):
     def close(self) -> None:
         """Take the flight from its key."""
         self._flights.remove(self._key, self)
-        # The generator of a cancelled task may be closed in another context than the one that set the variable.
-        try:  # noqa: SIM105 - `suppress` takes longer than all else here, and every miss comes by
-            _led.reset(self._token)
-        except ValueError:
-            pass
+        _led.set(_still_led())
 
     def rest(self) -> None:
         """Note that the leader goes on only when its caller asks for the next part of a stream."""
@@ -265,6 +261,7 @@ class Flights(Generic[T]):
     """The calls now under way against one store.
 
     Attributes:
+        refreshes: Which answers are being replaced in the background.
         landed: How many flights have ended. If it grew since the store was read, that reading may be out of date.
 
     Example:
@@ -281,6 +278,7 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self.landed = 0
+        self.refreshes = Refreshes()
         self._lock = make_lock()
         self._flights: dict[str, Flight[T]] = {}
         reset_after_fork(self)
@@ -340,6 +338,15 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     """The event loop that runs in this thread. Importing asyncio takes longer than a cache hit, so it isn't imported."""
     module = sys.modules.get("asyncio")
     return module._get_running_loop() if module is not None else None  # noqa: SLF001 - public, in the docs, for this very use
+
+
+def _still_led() -> tuple[Flight[Any], ...]:
+    """The flights led here that have not landed.
+
+    Flights don't end in the order in which they began, where streams are read side by side. And a stream, or the
+    generator of a cancelled task, may end in another context than the one that it began in.
+    """
+    return tuple(flight for flight in _led.get() if not flight.has_landed)
 
 
 def _next_tick(deadline: float | None) -> float:

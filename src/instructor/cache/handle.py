@@ -15,6 +15,7 @@ from instructor.cache.counters import Counters
 from instructor.cache.entry import Generations
 from instructor.cache.flight import Flights
 from instructor.cache.runner import SKIPPED, Runner
+from instructor.cache.sample_turns import SampleTurns
 from instructor.cache.store import (
     LONGEST_TTL,
     AsyncStore,
@@ -47,6 +48,7 @@ class StoreHandle:
         local: The store, if it is memory of this process; None otherwise.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         flights: The calls under way against the store.
+        turns: Whose turn it is among several answers to one call.
         attach: Counts the hits of one more path that reads the store.
         detach: Removes the log of a path that is no longer used, and keeps its count.
         count: Adds to the counters. The store's own failures are counted already, so that `errors` is for entries that
@@ -58,6 +60,7 @@ class StoreHandle:
         self.store = store
         self.local = cast("LocalStore", store) if "local" in abilities else None
         self.flights: Flights[object] = Flights()
+        self.turns = SampleTurns()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self.can_tag = "tagging" in abilities
         self._numbering = cast("TaggingStore", store)

@@ -21,15 +21,22 @@ EXCLUDED_FROM_KEY = frozenset(
         "api_key",
         "autodetect_images",
         "cache",
+        "cache_mode",
         "cache_namespace",
         "cache_pace",
+        "cache_salt",
         "cache_tags",
         "cache_ttl",
         "hooks",
+        "max_age",
         "max_retries",
         "max_seconds",
         "on_invalid",
         "media_policy",
+        "refresh_early",
+        "samples",
+        "stale_if_error",
+        "stale_while_revalidate",
         "timeout",
         "token_budget",
         "validate_partial",
@@ -52,7 +59,7 @@ def make_cache_key(
         response_model: A pydantic model or any other type whose JSON Schema enters the key; None for none.
         mode: A `Mode` or its name, such as ``"TOOLS"``. Default: None.
         **rest: Whatever else makes a difference; None is the same as absent. The client adds ``provider``,
-            ``endpoint``, ``wire``, ``shape``, ``arguments``, ``context``, ``strict``, ``namespace`` and ``format``.
+            ``endpoint``, ``wire``, ``shape``, ``arguments``, ``context``, ``strict``, ``namespace``, ``salt`` and ``format``.
 
     Returns:
         64 hexadecimal digits.
@@ -93,13 +100,13 @@ class KeyBuilder:
         self._find_frame = functools.lru_cache(_MOST_FRAMES)(self._make_frame)
 
     def _make_frame(
-        self, schema: str, shape: str, model: str, strict: bool, namespace: str | None
+        self, schema: str, shape: str, model: str, strict: bool, namespace: str | None, salt: str | None
     ) -> tuple[dict[str, str], str, str, bool]:
         """Write the members that many calls have in common, each and as the texts before and after the messages.
 
         It also says whether they hold plain JSON data only.
         """
-        own = {"model": model, "namespace": namespace, "strict": None if strict else False}
+        own = {"model": model, "namespace": namespace, "salt": salt, "strict": None if strict else False}
         texts = {name: _member_text(name, value) for name, value in own.items() if value is not None}
         fixed = {name: _member_text(name, value) for name, value in self._members.items() if value is not None}
         members = {**fixed, "schema": schema, "shape": shape, **texts}
@@ -120,16 +127,17 @@ class KeyBuilder:
         namespace: str | None,
         arguments: Mapping[str, object],
         note: Callable[[object], None] = ignore,
+        salt: str | None = None,
     ) -> tuple[str, bool]:
         """Make the key of a call, and say whether the call holds plain JSON data only.
 
         If so, equal encodings of two calls mean equal calls, and a `KeyMemo` may lead from the encoding to the key.
         `schema` and `shape` are canonical texts: of the response model's schema, and of what else a request shows of it.
-        `context` holds what filled the templates in the messages, `arguments` what `keyed_arguments` chooses from.
+        `context` holds what filled the templates in the messages, `arguments` what `keyed_arguments` chooses from; `salt` is a text of the caller's that makes another key.
 
         Raises NoCanonicalFormError if a value in the call has no form that is the same in every process.
         """
-        frame, before, after, plain = self._find_frame(schema, shape, model, strict, namespace)
+        frame, before, after, plain = self._find_frame(schema, shape, model, strict, namespace, salt)
         text = write_json(messages) if _is_flat(messages) else _member_text("messages", messages, note)
         plain = plain and MARK_TEXT not in text
         if not arguments and context is None:  # as in most calls: the frame is in order

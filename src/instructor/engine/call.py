@@ -6,14 +6,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from instructor.cache_modes import USE, CacheMode
+from instructor.engine.freshness import PLAIN, Freshness, draw_chance
+from instructor.exceptions import CacheMiss
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
-from instructor.wires.capabilities import Capabilities, adapt_arguments
+from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arguments
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
     from instructor.cache.listing import TagSource
+    from instructor.engine.background import Background
     from instructor.engine.client_stats import ClientStats
     from instructor.engine.path import CachePath, Unserved
     from instructor.engine.plan import Plan
@@ -74,6 +78,22 @@ class Prompt(NamedTuple):
             return self.arguments
         return {name: value for name, value in self.arguments.items() if name not in lacking}
 
+    def describe_change(self, after: Prompt) -> str:
+        """Say what another way of asking changes, such as ``"mode TOOLS -> JSON_SCHEMA, without temperature"``."""
+        was, becomes = self.capabilities, after.capabilities
+        changes = ["the developer's messages as the system's"] if was.developer != becomes.developer else []
+        if after.mode is not self.mode:
+            changes.append(f"mode {self.mode.name} -> {after.mode.name}")
+        if was.tool_choice != becomes.tool_choice:
+            changes.append(f"tool choice {was.tool_choice} -> {becomes.tool_choice}")
+        limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (self, after)]
+        if limits[0] != limits[1]:
+            changes.append(" -> ".join(map(str, limits)))
+        dropped = becomes.refused - was.refused  # a stream may have added one of these itself
+        if left_out := sorted((self.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS}):
+            changes.append(f"without {', '.join(left_out)}")
+        return ", ".join(changes) or "other details of the request"
+
 
 class Terms(NamedTuple):
     """What decides about a call's key and prompt beside its messages and keywords.
@@ -84,6 +104,7 @@ class Terms(NamedTuple):
         context: For templates and validators.
         strict: Whether validation is strict.
         namespace: The partition of the store.
+        salt: What makes another key of the same call.
         is_cached: Whether there is a store, so that a key is needed.
         media_policy: What may be fetched, where there are media in the messages.
     """
@@ -93,6 +114,7 @@ class Terms(NamedTuple):
     context: Mapping[str, Any] | None
     strict: bool
     namespace: str | None
+    salt: str | None
     is_cached: bool
     media_policy: FetchPolicy | None = None
 
@@ -125,23 +147,30 @@ class Policy(NamedTuple):
     """How a call uses its cache.
 
     Attributes:
-        ttl: Seconds for which the answer may be served; None for ever, 0 to store nothing.
+        ttl: Seconds for which the answer is fresh, None for ever, 0 to store nothing; or a function of the value that
+            returns them.
         patience: Seconds to wait for an identical call under way; None for as long as that can end.
         source: Whose errors this call shares; see `Lease.source`.
         clock: Unix time in seconds.
+        mode: Whether it looks, stores, sends and joins.
+        freshness: How old an answer may be.
+        draw: A random number above 0, at most 1.
         namespace: The partition of the cache, for entries; it is in the key already.
         tags: By what the answer can be invalidated, or what makes that of its value; None for nothing.
     """
 
-    ttl: float | None = None
+    ttl: float | Callable[[object], float | None] | None = None
     patience: float | None = None
     source: object = None
     clock: Callable[[], float] = unix_time
+    mode: CacheMode = USE
+    freshness: Freshness = PLAIN
+    draw: Callable[[], float] = draw_chance
     namespace: str | None = None
     tags: TagSource | None = None
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
-        """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
+        """The same for a call whose errors depend on objects that are its own, and of which a key shows too little.
 
         Another object with the same ``__cache_key__`` may have other credentials, or a connection that isn't broken.
         """
@@ -193,6 +222,7 @@ class Call(NamedTuple, Generic[T]):
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
         unserved: What the fast path has found out about the store; then it isn't read again.
+        background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
     """
 
@@ -215,4 +245,16 @@ class Call(NamedTuple, Generic[T]):
     bypass: str | None = None
     policy: Policy = Policy()
     unserved: Unserved | None = None
+    background: Background | None = None
     showing: Showing | None = None
+
+
+def describe_call(call: Call[Any]) -> str:
+    """Name the response model, and whom it is asked of."""
+    model = getattr(call.response_model, "__name__", None) or str(call.response_model)
+    return f"{model} from {call.adapter.provider}/{call.model}"
+
+
+def never_sent(call: Call[Any]) -> CacheMiss:
+    """The error for a call that isn't cached, in a mode that sends nothing."""
+    return CacheMiss(describe_call(call), reason=call.bypass or "the call has no cache")

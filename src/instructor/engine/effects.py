@@ -14,6 +14,7 @@ from instructor.cache.flight import Flight, Flights, Landed, Lease
 
 if TYPE_CHECKING:
     from instructor.cache.handle import StoreHandle
+    from instructor.engine.background import Background
     from instructor.engine.open_stream import OpenStream
     from instructor.hooks import HookName, Hooks
     from instructor.media.frozen import FrozenMedium
@@ -96,13 +97,14 @@ class Prepare(Asking[None]):
 
 @dataclass(frozen=True, slots=True)
 class Fetch(Asking[list["FrozenMedium"]]):
-    """Fetch media that the provider doesn't fetch itself. The result is the media with their data.
+    """Fetch media that the provider doesn't fetch itself, until `deadline`. The result is the media with their data.
 
     `MultimodalError` is raised in the flow if one can't be fetched.
     """
 
     media: list[FrozenMedium]
     policy: FetchPolicy
+    deadline: float | None = None
 
 
 class Limit(NamedTuple):
@@ -174,9 +176,22 @@ class Emit(Asking[None]):
     details: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Spawn(Asking[None]):
+    """Run another flow in the background, with the same sender.
+
+    Attributes:
+        done: Called at its end, with whether all went well.
+    """
+
+    background: Background
+    flow: Flow[None]
+    done: Callable[[bool], None]
+
+
 Effect = (
     Read | Write | ReadGenerations | Claim[Any] | Wait[Any]
-    | Prepare | Fetch | Send | Open | Next | Show | Check | Sleep | Emit
+    | Prepare | Fetch | Send | Open | Next | Show | Check | Sleep | Emit | Spawn
 )  # fmt: skip
 
 Flow = Generator[Effect, Any, T]

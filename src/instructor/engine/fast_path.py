@@ -1,6 +1,6 @@
 """The fast path: from the caller's words to a stored answer, without a call object and without a flow.
 
-It is `judge` of ``engine/lookup.py``, written out. It reads memory for everybody, and any other store for callers that
+It is `judge` of ``engine/tier_lookup.py``, written out. It reads memory for everybody, and any other store for callers that
 may be blocked. Whatever it can't serve goes on to the flow, with what was found.
 Everything here is measured (``make bench``): each line runs on every cache hit.
 """
@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import marshal
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sized
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
-from instructor.cache.entry import Entry, Tagged
+from instructor.cache.carried import Load, put_carried
+from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache.listing import are_tags
+from instructor.cache_modes import LOOKING, active, is_overruled
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
+from instructor.engine.parsing import parse_with
 from instructor.engine.path import EXPIRED, INVALIDATED, FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
 from instructor.messages import Conversation, ResponseModel, Value
+from instructor.options import OPTION_NAMES
 
 if TYPE_CHECKING:
     from instructor.cache.hits import HitLog
     from instructor.engine.key_memo import KeyMemo
     from instructor.engine.plan import Plans
+    from instructor.usage import Usage
 
 
 class Missing:
@@ -55,7 +60,7 @@ class Reading(NamedTuple):
     encoding: bytes | Frozen | None = None
 
 
-Found = Entry | Unserved | Reading | None
+ReadResult = Entry | Unserved | Reading | None
 
 
 class Place(NamedTuple):
@@ -63,14 +68,18 @@ class Place(NamedTuple):
 
     Attributes:
         find: Looks a key up. For a task that must not be blocked it returns how to do so, as a `Reading`.
-        hits: Where its hits are noted.
-        name: The class name of the store, for events.
+        note: Notes what a hit saved.
+        noted: What was noted and isn't added up yet.
+        hits: Adds it up.
+        names: The class names of the stores on the path, and that of this store, for events.
         check: Whether an answer with tags may be served; None where only the flow can say. See `CachePath.check`.
     """
 
     find: Callable[[str], Entry | Unserved | Reading | None]
+    note: Callable[[tuple[float, Usage]], None]
+    noted: Sized
     hits: HitLog
-    name: str
+    names: tuple[str, str]
     check: Callable[[Tagged], bool] | None = None
 
 
@@ -85,6 +94,7 @@ class Asker(NamedTuple):
         strict: Whether validation is strict, where a call doesn't say.
         find_place: Finds what to read for a call with ``cache=``; None where the fast path may not read it.
         load: Makes an entry's completion.
+        load_text: Makes a completion of its text, for answers to carry.
         asynchronous: Whether handlers may have to be awaited.
     """
 
@@ -97,6 +107,7 @@ class Asker(NamedTuple):
     strict: bool
     find_place: Callable[[Any], Place | None]
     load: Callable[[Entry], Any]
+    load_text: Load
     asynchronous: bool
 
 
@@ -121,32 +132,34 @@ class Pending(NamedTuple):
 def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 - `lookup` is counted in
     """Make the function that answers without a flow, for a client.
 
-    It is a closure, because reading a variable of one takes half as long as an attribute.
+    It is a closure, because reading a variable of one takes half as long as an attribute, and takes the place apart as an
+    exact tuple, which takes a third of a named one's time.
+
     `own_place` is the first store of the client's own path; None if the fast path may not read it.
     """
-    _, _, plans, memo, own_hooks, own_context, own_strict, _, load, _ = asker
+    _, _, plans, memo, own_hooks, own_context, own_strict, _, load, load_text, _ = asker
     by_class, find_plan, own_handlers = plans.by_class, plans.find_served, own_hooks.handlers
-    dumps, now, hit_name, debugging = marshal.dumps, time.time, HookName.CACHE_HIT, debug_log.enabled
+    own, dumps, now, debugging, blocks = exact(own_place), marshal.dumps, time.time, debug_log.enabled, active
 
     def lookup(  # noqa: C901, PLR0911, PLR0912 - calls cost more than branches here
         model: ResponseModel,
         messages: Conversation,
         keywords: Keywords,
         with_completion: bool,
-        read: Found = None,
+        read: ReadResult = None,
         encoding: Encoding = None,
     ) -> Any:
         """The caller's copy of a stored answer; `Unserved` or `MISSING`: then the flow goes on; or a `Reading`."""
         plan = by_class.get(id(model)) or find_plan(model)
-        if plan is None:
+        if plan is None or (blocks and is_overruled(keywords.get("cache_mode"))):
             return MISSING
-        place, context, strict, hooks, entry = own_place, own_context, own_strict, own_hooks, read
+        place, context, strict, hooks, entry = own, own_context, own_strict, own_hooks, read
         try:
             if keywords:
                 place, keywords, context, strict, hooks = settle(asker, own_place, keywords)
             if place is None:
                 return MISSING
-            find, hits, _, _ = place  # taken apart at once: an attribute of a tuple takes longer
+            find, note, noted, hits, names, check = place  # taken apart at once: an attribute of a tuple takes longer
             if read is None:
                 call = (plan.number, messages, keywords) if keywords else (plan.number, messages)
                 frozen = memo.freeze(call) if memo.sees_long else None
@@ -155,45 +168,46 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 if key is None:
                     return MISSING
                 entry = find(key)
-                if frozen is not None:
-                    encoding = frozen  # the name holds a hash in place of a long text
+                encoding = encoding if frozen is None else frozen  # the name holds a hash in place of a long text
         except (ValueError, RuntimeError):  # not plain data, nested too deeply, or changed by another thread
             return MISSING
         if type(entry) is not Entry:
             return MISSING if entry is None else with_encoding(entry, encoding)
-        _, parts, _, _, _, expires, seconds, usage, _, _, tagged = entry
-        if (expires is not None and expires <= now()) or (tagged is not None and not is_covered(place, tagged)):
-            return refuse_stale(place, entry, now(), encoding)
+        expires, tagged, carried = entry.expires, entry.tagged, entry.carried
+        if (expires is not None and expires <= now()) or (tagged is not None and (check is None or not check(tagged))):
+            return refuse_stale(check, entry, now(), encoding)
+        carried = make_carried(load_text, entry) if carried is None else carried  # None: from a store that holds text
         try:
             if plan.direct:
-                validator = model.__pydantic_validator__
-                value = validator.validate_json(parts[0].text, strict=strict, context=context)
+                value = model.__pydantic_validator__.validate_json(entry.parts[0].text, strict=strict, context=context)
+                if plan.carries and type(value) is model:  # a validator may return anything
+                    put_carried(value, carried)
             else:
-                value = load(entry) if plan.type is None else plan.type.parse(parts, strict, context)
+                value = parse_with(plan.type, carried, strict, context, entry.parts) if plan.type else load(entry)
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
-        hits.note((seconds, usage))
-        if len(hits.noted) >= MOST_NOTED:
+        note(carried.saved)
+        if len(noted) >= MOST_NOTED:
             hits.totals()
-        if debugging or ((own_handlers or hooks is not own_hooks) and hit_name in hooks.handlers):
-            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, place), value)
+        if debugging or ((own_handlers or hooks is not own_hooks) and HookName.CACHE_HIT in hooks.handlers):
+            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, names), value)
         return value
 
     return lookup
 
 
-def is_covered(place: Place, tagged: Tagged) -> bool:
-    """Whether an answer with tags may be served, as far as can be seen here."""
-    return place.check is not None and place.check(tagged)
+def exact(place: Place | None) -> Place | None:
+    """Make a plain tuple of a named one. A type checker need not know."""
+    return place and cast("Place", tuple(place))
 
 
-def refuse_stale(place: Place, entry: Entry, now: float, encoding: Encoding) -> Any:
+def refuse_stale(check: Callable[[Tagged], bool] | None, entry: Entry, now: float, encoding: Encoding) -> Any:
     """What the flow begins with for an answer that has expired or was invalidated, or of which only the flow knows."""
     if entry.expires is not None and entry.expires <= now:
         return Unserved(EXPIRED, _READ_AGAIN, None, encoding)
-    return MISSING if place.check is None else Unserved(INVALIDATED, _READ_AGAIN, None, encoding)
+    return MISSING if check is None else Unserved(INVALIDATED, _READ_AGAIN, None, encoding)
 
 
 def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any:
@@ -206,8 +220,9 @@ def announce(asker: Asker, hooks: Hooks, event: CacheEvent, value: Value) -> Any
 
 def with_encoding(found: Any, encoding: Encoding) -> Unserved | Reading:
     """Add the call's encoding to what came back in place of an entry."""
-    changed: Unserved | Reading = found._replace(encoding=encoding)
-    return changed
+    if type(found) is Reading:  # made anew, because `_replace` takes three times as long
+        return Reading(found.find, found.key, encoding)
+    return Unserved(found.reason, found.landed, found.error, encoding, found.entry)
 
 
 Settled = tuple[Place | None, dict[str, Any], Mapping[str, Any] | None, bool, Hooks]
@@ -242,14 +257,33 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
     )
 
 
+_SERVED = frozenset(
+    {
+        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags"),
+        *("context", "hooks", "max_retries", "max_seconds", "strict", "token_budget"),
+        *(
+            "cache_pace",
+            "media_policy",
+            "on_invalid",
+            "validate_partial",
+        ),  # nothing to do with a hit that isn't streamed
+    }
+)
+"""Keywords of ours with which a call may be served here."""
+
+_FOR_THE_FLOW = OPTION_NAMES - _SERVED
+"""All others, a new one among them until it's known here; such as `autodetect_images`: which files the texts name, and
+what is in them, isn't known here."""
+
+
 def _is_simple(keywords: dict[str, Any]) -> bool:
     """Whether the settings of a call are right at first sight, so that a hit need not check them."""
     retries, budget, hooks = keywords.get("max_retries"), keywords.get("token_budget"), keywords.get("hooks")
-    seconds = keywords.get("max_seconds")
+    seconds, mode = keywords.get("max_seconds"), keywords.get("cache_mode")
     return (
-        keywords.get("cache_ttl") is None
+        _FOR_THE_FLOW.isdisjoint(keywords)
+        and (mode is None or (type(mode) is str and mode in LOOKING))
         and (not keywords.get("cache_tags") or are_tags(keywords["cache_tags"]))
-        and not keywords.get("autodetect_images")  # which files the texts name, and what is in them, isn't known here
         and type(keywords.get("timeout")) is not str
         and (retries is None or (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES)
         and (seconds is None or (type(seconds) in (int, float) and seconds > 0))
@@ -259,13 +293,14 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
 
 
 def describe_hit(
-    asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, place: Place
+    asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, names: tuple[str, str]
 ) -> CacheEvent:
     """Make the record of a hit, by position: keywords would take as long as all the rest."""
     usage = entry.usage
+    stores, store = names
     return CacheEvent(
         HookName.CACHE_HIT,
-        place.name,
+        stores,
         asker.provider,
         keywords.get("model") or asker.model or "",
         model,
@@ -274,4 +309,6 @@ def describe_hit(
         entry.seconds,
         usage.total_tokens,
         usage,
+        None,
+        store,
     )

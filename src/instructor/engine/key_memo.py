@@ -15,8 +15,8 @@ from instructor.messages import Conversation, Value
 EXACT = 2
 """The version of marshal's format that depends on nothing but the value: no reference counts, no interning."""
 
-NOT_KEYED = EXCLUDED_FROM_KEY - {"cache_namespace"}
-"""Keywords that are not part of an encoding. The namespace is, because the key has it as a member of its own."""
+NOT_KEYED = EXCLUDED_FROM_KEY - {"cache_namespace", "cache_salt"}
+"""Keywords that are not part of an encoding. These two are, because the key has each as a member of its own."""
 
 LONG = 262_144
 """Characters from which a text stands in an encoding by its SHA-256: it is hashed in pieces, which touches less memory

@@ -1,78 +1,41 @@
 """The one conversation with the cache: look, claim, wait, look again, ask, keep.
 
 Read `through_cache` from the top down. The client and the decorator each bring a small `Question`; nothing else knows
-when a store is read or written, who may serve an answer, and what may be stored.
+when a store is read or written, who may serve an answer, and what may be stored. How the tiers are looked through
+stands in ``engine/tier_lookup.py``.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.engine.call import Live, Policy
-from instructor.engine.effects import Claim, Emit, Flow, Wait
-from instructor.engine.path import EXPIRED, CachePath, Report, Tier, Unserved, judge_failure
+from instructor.engine.effects import Claim, Flow, Spawn, Wait
+from instructor.engine.freshness import Verdict, weigh
+from instructor.engine.path import CachePath, Unserved
 from instructor.engine.tagging import check_tagged, mark, note_generation
-from instructor.exceptions import CacheError
+from instructor.engine.tier_lookup import (
+    Found,
+    Missed,
+    Question,
+    Served,
+    Source,
+    announce,
+    confirm,
+    emit_event,
+    find_newer,
+    look_on,
+    look_up,
+    read_entry,
+    reporter,
+)
+from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
 
 T = TypeVar("T")
-
-
-class Question(Protocol[T]):
-    """What is looked up, and asked if need be."""
-
-    def read(self, entry: Entry) -> T:
-        """Make the caller's own value of a stored answer, by the same path as of a live one."""
-        ...
-
-    def ask(self) -> Flow[Live[T]]:
-        """Ask for an answer until one is valid."""
-        ...
-
-    def write(self, live: Live[T], expires: float | None) -> Entry | None:
-        """Describe a live answer; None if other callers can't read it back."""
-        ...
-
-    def share(self, live: Live[T], entry: Entry | None) -> Live[T]:
-        """Make of an own answer what waiters may copy, before the caller gets the answer and may change it."""
-        ...
-
-    def copy(self, live: Live[Any], entry: Entry | None) -> T:
-        """Make this caller's own value of an answer that another call has just received."""
-        ...
-
-    @property
-    def awaits(self) -> bool:
-        """Whether asynchronous validators judge an answer as well."""
-        ...
-
-    def confirm(self) -> Flow[None]:
-        """Let them judge what `read` or `copy` has just made, and raise if they refuse it."""
-        ...
-
-    def value_of(self, live: Live[T]) -> Any:
-        """The value of a live answer, for ``cache_tags``."""
-        ...
-
-    def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
-        """Count something that happened between the call and its cache; return the flow that calls handlers, if any."""
-        ...
-
-
-class Served(NamedTuple, Generic[T]):
-    """An answer that may be served without asking.
-
-    Attributes:
-        value: The caller's own value.
-        entry: What it was read from; None for one that another call shared and that can't be written down.
-    """
-
-    value: T
-    entry: Entry | None
 
 
 class Answer(NamedTuple, Generic[T]):
@@ -82,107 +45,132 @@ class Answer(NamedTuple, Generic[T]):
         live: The answer.
         entry: The answer as others may read it; None if it can't be written down.
         is_kept: Whether the leader stores it, so that no waiter has to.
+        is_live: Whether it was just asked for; otherwise the leader has found it in a store meanwhile.
+        error: Why the leader could not ask; then the answer is a stale one, which not every waiter wants.
     """
 
     live: Live[T]
     entry: Entry | None
     is_kept: bool
+    is_live: bool = True
+    error: Exception | None = None
 
 
 def through_cache(
     path: CachePath, key: str, question: Question[T], policy: Policy, unserved: Unserved | None = None
-) -> Flow[T]:
+) -> Flow[Served[T]]:
     """Answer a question: from a store, from an identical call under way, or by asking.
 
     `unserved` is what the fast path has found out about the first tier already.
     """
-    landed_before: int | None = path.flights.landed
-    if unserved is None:
+    landed_before = path.flights.landed if unserved is None else unserved.landed
+    if not policy.mode.looks:
+        found: Served[T] | Missed = Missed(f"cache_mode is {policy.mode.name}")
+    elif unserved is None:
         found = yield from look_up(path, key, question, policy)
     else:
-        landed_before = unserved.landed
         found = yield from look_on(path, key, question, policy, unserved)
-    if not isinstance(found, str):
-        return found.value
-    lease = yield from take_turn(path, key, question, policy)
-    if lease is not None and not isinstance(lease, Lease):
-        return lease.value
-    if landed_before is not None and path.flights.landed != landed_before:
+    if isinstance(found, Served):
+        if found.verdict is not Verdict.FRESH and found.entry is not None:
+            yield from refresh(path, key, question, policy, found.entry)
+        return found
+    lease = (yield from take_turn(path, key, question, policy)) if policy.mode.joins else None
+    if isinstance(lease, Served):
+        return lease
+    if policy.mode.looks and landed_before is not None and path.flights.landed != landed_before:
         # Another flight landed since the store was read, so its answer may be there by now.
         again = yield from look_up(path, key, question, policy)
-        if not isinstance(again, str):
-            if lease is not None:
-                lease.offer(Answer(Live(again.value), again.entry, is_kept=True))
-            return again.value
+        if isinstance(again, Served):
+            offer_stored(lease, again)
+            return again
     path.count_miss()
-    missed = question.event(HookName.CACHE_MISS, None, found)
-    if missed is not None:
-        yield missed
+    yield from emit_event(question, HookName.CACHE_MISS, None, found.reason)
+    if policy.mode.sends:
+        return (yield from ask_and_keep(path, question, policy, lease, found.fallback))
+    served = yield from fall_back(path, question, found.fallback, "cache_mode is replay")
+    if served is None:
+        raise CacheMiss(question.describe(), key=key, reason=found.reason, store=path.name)
+    return served
+
+
+def value_through_cache(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[T]:
+    """As `through_cache`, for callers that only want the value."""
+    return (yield from through_cache(path, key, question, policy)).value
+
+
+def ask_and_keep(
+    path: CachePath,
+    question: Question[T],
+    policy: Policy,
+    lease: Lease[Any] | None,
+    fallback: Found | None = None,
+) -> Flow[Served[T]]:
+    """Ask for an answer, hand it to those who wait for it, and store it. If the provider fails, serve the fallback."""
     generation = yield from note_generation(path, policy.tags, reporter(question, path))
-    live = yield from question.ask()
-    expires = None if policy.ttl is None else policy.clock() + policy.ttl
-    entry = question.write(live, expires)
-    reason = why_not_stored(live, entry, policy)
+    try:
+        live = yield from question.ask()
+    except Exception as error:
+        served = None
+        if question.may_fall_back(error):
+            served = yield from fall_back(path, question, fallback, f"the provider failed: {type(error).__name__}")
+        if served is None:
+            raise
+        offer_stored(lease, served, error)
+        return served
+    ttl, flaw = lifetime(question, policy, live)
+    entry = question.write(live, None if ttl is None else policy.clock() + ttl)
+    reason = flaw or why_not_stored(live, entry, policy, ttl)
     if entry is not None and policy.tags is not None:
-        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live))
+        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live), question.warn)
         reason = reason or flaw
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
-    yield from keep(path, question, policy, entry, reason)
-    return live.value
+    yield from keep(path, question, policy, entry, reason, ttl)
+    return Served(live.value, entry, source=Source.LIVE, live=live)
 
 
-def look_on(
-    path: CachePath, key: str, question: Question[T], policy: Policy, unserved: Unserved
-) -> Flow[Served[T] | str]:
-    """Go on where the fast path left off: report what its store raised, and look through the other tiers."""
-    if unserved.error is not None:
-        yield from judge_failure(path.tiers[0].handle, unserved.error, reporter(question, path))
-    elif unserved.landed is None:
-        path.count_error(path.tiers[0])  # today's validators refuse the entry
-    return (yield from look_up(path, key, question, policy, 1, unserved.reason))
+def fall_back(path: CachePath, question: Question[T], fallback: Found | None, reason: str) -> Flow[Served[T] | None]:
+    """Serve a stale answer in place of a new one; None if there is none, or today's validators refuse it."""
+    if fallback is None:
+        return None
+    tier = path.tiers[fallback.depth]
+    served = read_entry(fallback.entry, question.read, Verdict.FALLBACK)
+    if question.awaits and isinstance(served, Served):
+        served = yield from confirm(question, served)
+    if isinstance(served, str):
+        path.count_error(tier)
+        return None
+    return (yield from announce(question, tier, served, reason))
 
 
-def look_up(
-    path: CachePath, key: str, question: Question[T], policy: Policy, first: int = 0, reason: str = "absent"
-) -> Flow[Served[T] | str]:
-    """Look through the tiers, from the first one that was not looked into yet.
-
-    Returns what may be served, or why nothing may.
-    """
-    report = reporter(question, path)
-    for depth, tier in enumerate(path.tiers[first:], first):
-        entry = yield from tier.find(key, report)
-        if entry is None:
-            continue
-        if isinstance(entry, Entry) and entry.tagged is not None:
-            entry = (yield from check_tagged(path, entry.tagged, report)) or entry
-        judged = entry if isinstance(entry, str) else judge(entry, policy.clock(), question.read)
-        if question.awaits and not isinstance(judged, str):
-            judged = yield from confirm(question, judged)
-        if isinstance(entry, str) or isinstance(judged, str):
-            if not isinstance(entry, str) and judged != EXPIRED:
-                path.count_error(tier)
-            reason = str(judged)
-            continue
-        tier.hits.hit(entry)
-        yield from fill(path.tiers[:depth], entry, policy, report)
-        yield from emit_event(question, HookName.CACHE_HIT, entry)
-        return judged
-    return reason
+def offer_stored(lease: Lease[Any] | None, served: Served[Any], error: Exception | None = None) -> None:
+    """Hand an answer from a store to those who wait for a new one."""
+    if lease is not None and served.entry is not None:
+        live = Live(served.value, served.entry.parts)
+        lease.offer(Answer(live, served.entry, is_kept=True, is_live=False, error=error))
 
 
-def fill(tiers: Sequence[Tier], entry: Entry, policy: Policy, report: Report) -> Flow[None]:
-    """Copy an entry into faster tiers, for as long as it may still be served."""
-    seconds = remaining(entry, policy)
-    if seconds == 0:
+def refresh(path: CachePath, key: str, question: Question[Any], policy: Policy, old: Entry) -> Flow[None]:
+    """Have an answer replaced in the background, once, however many callers are served the stale one."""
+    again = question.again() if policy.mode.sends and policy.mode.stores else None
+    refreshes = path.flights.refreshes
+    if again is None or not refreshes.begin(key, policy.clock()):
         return
-    for tier in tiers:
-        try:
-            stored = yield from tier.keep(entry, seconds, report)
-        except ValueError:  # it was stored without a completion, by somebody else
-            return
-        tier.handle.count(misses=1, writes=int(stored))
+    asker, background = again
+
+    def done(well: bool) -> None:
+        refreshes.end(key, policy.clock(), well=well)
+
+    yield Spawn(background, replace(path, key, asker, policy, old), done)
+
+
+def replace(path: CachePath, key: str, question: Question[Any], policy: Policy, old: Entry) -> Flow[None]:
+    """Replace a stored answer: by what a later tier has meanwhile, or by a new one."""
+    if (yield from find_newer(path, key, question, policy, old)):
+        return
+    lease = yield from take_turn(path, key, question, policy)
+    if not isinstance(lease, Served):
+        yield from ask_and_keep(path, question, policy, lease)
 
 
 def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[Served[T] | Lease[Any] | None]:
@@ -233,33 +221,43 @@ def share(
         stale = yield from check_tagged(path, entry.tagged, reporter(question, path))
         if stale is not None:
             return None
+    verdict = Verdict.FRESH
+    if not answer.is_live:
+        verdict = Verdict.EXPIRED if entry is None else weigh(entry, policy.clock(), policy.freshness, policy.draw)
+        if not policy.mode.looks or verdict is Verdict.EXPIRED:
+            if answer.error is not None and landed.source == policy.source:
+                raise own_copy(answer.error)
+            return None
     try:
         value = question.copy(live, entry)
         if question.awaits:
             yield from question.confirm()
     except Exception:  # noqa: BLE001 - whatever today's validators raise, asking again judges anew
         return None
-    yield from emit_event(question, HookName.CACHE_COALESCED, entry)
+    served = Served(value, entry, verdict, source=Source.SHARED, live=live)
+    yield from emit_event(question, HookName.CACHE_COALESCED, entry, served=served)
     untagged = entry is None or (policy.tags is not None and entry.tagged is None)
-    if entry is not None and not untagged and not answer.is_kept and policy.ttl != 0:
-        # The leader stores nothing, as its `cache_ttl` asks, but this call has another one.
-        expires = None if policy.ttl is None else policy.clock() + policy.ttl
-        own = entry._replace(expires=expires)
-        yield from keep(path, question, policy, own, why_not_stored(live, own, policy))
-    return Served(value, entry)
+    if entry is not None and not untagged and not answer.is_kept:
+        # The leader stores nothing, as its `cache_ttl` or its mode asks, but this call has another one.
+        ttl, flaw = lifetime(question, policy, live)
+        own = entry._replace(expires=None if ttl is None else policy.clock() + ttl)
+        yield from keep(path, question, policy, own, flaw or why_not_stored(live, own, policy, ttl), ttl)
+    return served
 
 
-def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | None, reason: str | None) -> Flow[None]:
+def keep(
+    path: CachePath, question: Question[T], policy: Policy, entry: Entry | None, reason: str | None, ttl: float | None
+) -> Flow[None]:
     """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned."""
     if entry is None or reason is not None:
-        if reason and reason != NOT_WANTED:
+        if reason and reason != NOT_WANTED and policy.mode.stores:
             yield from emit_event(question, HookName.CACHE_BYPASS, reason=reason)
         return
     report = reporter(question, path)
-    written = False
+    written, seconds = False, None if ttl is None else ttl + policy.freshness.grace
     try:
         for tier in path.tiers:
-            stored = yield from tier.keep(entry, policy.ttl, report)
+            stored = yield from tier.keep(entry, seconds, report)
             if stored:
                 tier.handle.count(writes=1)
             written = written or stored
@@ -271,64 +269,28 @@ def keep(path: CachePath, question: Question[T], policy: Policy, entry: Entry | 
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 
-NOT_WANTED = "cache_ttl is 0"
+NOT_WANTED = "cache_ttl is 0, or the mode stores nothing"
 
 
-def judge(entry: Entry, now: float, read: Callable[[Entry], T]) -> Served[T] | str:
-    """Decide whether an entry may be served. The fast path is this function, written out for entries in memory.
-
-    Returns the caller's own value, or why there is none.
-    """
-    if entry.expires is not None and entry.expires <= now:
-        return EXPIRED
+def lifetime(question: Question[Any], policy: Policy, live: Live[Any]) -> tuple[float | None, str | None]:
+    """Seconds for which an answer is fresh, None for ever; and why that isn't known, where the user's function fails."""
+    if not callable(policy.ttl):
+        return policy.ttl, None
     try:
-        return Served(read(entry), entry)
-    except Exception as error:  # noqa: BLE001 - whatever today's validators raise: a live answer is judged by them too
-        return f"refused: {type(error).__name__}"
+        return policy.ttl(question.value_of(live)), None
+    except Exception as error:  # noqa: BLE001 - the answer is paid for, and is returned whatever the function does
+        return None, f"cache_ttl failed with {type(error).__name__}: {error}"
 
 
-def confirm(question: Question[T], served: Served[T]) -> Flow[Served[T] | str]:
-    """Let the asynchronous validators judge an answer that may be served otherwise."""
-    try:
-        yield from question.confirm()
-    except Exception as error:  # noqa: BLE001 - as in `judge`
-        return f"refused: {type(error).__name__}"
-    return served
-
-
-def why_not_stored(live: Live[Any], entry: Entry | None, policy: Policy) -> str | None:
+def why_not_stored(live: Live[Any], entry: Entry | None, policy: Policy, ttl: float | None) -> str | None:
     """Decide whether a valid answer may be stored; None if it may, else the reason."""
-    if policy.ttl == 0:
+    if ttl == 0 or not policy.mode.stores:
         return NOT_WANTED
     if live.flaw is not None:
         return live.flaw
     if entry is None:
         return "the answer cannot be written as text"
     return None
-
-
-def remaining(entry: Entry, policy: Policy) -> float | None:
-    """Seconds until an entry expires; None for never."""
-    return None if entry.expires is None else max(0.0, entry.expires - policy.clock())
-
-
-def emit_event(
-    question: Question[Any], name: HookName, entry: Entry | None = None, reason: str | None = None
-) -> Flow[None]:
-    """Count an event, and call its handlers."""
-    event = question.event(name, entry, reason)
-    if event is not None:
-        yield event
-
-
-def reporter(question: Question[Any], path: CachePath) -> Report:
-    """What tiers report failures of their stores to."""
-
-    def report(error: CacheError) -> Flow[None]:
-        path.count_together(errors=1)
-        yield from emit_event(question, HookName.CACHE_ERROR, reason=str(error))
-
-    return report
 
 
 def own_copy(error: Exception) -> Exception:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
+from instructor.cache.sample_turns import sample_key
 from instructor.cache.store import tagging
 from instructor.cache.tiered import TieredCache
 from instructor.engine.effects import Flow, Read, Write
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from instructor.cache.store import BaseCache, LocalStore
     from instructor.engine.key_memo import Frozen
 
-Lookup = Entry | str | None
+Held = Entry | str | None
 """What a tier holds under a key: an entry, why it has none that can be used, or None for nothing."""
 
 
@@ -37,12 +38,14 @@ class Unserved(NamedTuple):
         error: What the store raised.
         encoding: The call's encoding when the store was read; the caller may have changed its messages since. A call
             with long texts was copied for that, and is yet to be encoded. The flow's key is made of nothing else.
+        entry: What was found and isn't fresh; the flow decides whether it is served all the same.
     """
 
     reason: str
     landed: int | None = None
     error: CacheError | None = None
     encoding: bytes | Frozen | None = None
+    entry: Entry | None = None
 
 
 FindNow = Callable[[str], Entry | Unserved | None]
@@ -78,7 +81,7 @@ class Tier(Protocol):
         """As `find_now`, for a task that must not be blocked; None if `find_now` never blocks."""
         ...
 
-    def find(self, key: str, report: Report) -> Flow[Lookup]:
+    def find(self, key: str, report: Report) -> Flow[Held]:
         """Look a key up."""
         ...
 
@@ -107,7 +110,7 @@ class LocalTier:
         """The store's own method."""
         return self.store.find
 
-    def find(self, key: str, report: Report) -> Flow[Lookup]:  # noqa: ARG002 - memory doesn't fail
+    def find(self, key: str, report: Report) -> Flow[Held]:  # noqa: ARG002 - memory doesn't fail
         """Look a key up."""
         yield from ()
         return self.store.find(key)
@@ -169,7 +172,7 @@ class StoreTier:
             return _unserved(error, landed)
         return found
 
-    def find(self, key: str, report: Report) -> Flow[Lookup]:
+    def find(self, key: str, report: Report) -> Flow[Held]:
         """Read an entry. A failure of the store, or an entry that is damaged, is a miss with a reason."""
         if self.handle.paused():
             return "store paused"
@@ -177,7 +180,7 @@ class StoreTier:
             data = yield from Read(self.handle, key)
             return decode_entry(data, key) if data is not None else None
         except CacheError as error:
-            yield from judge_failure(self.handle, error, report)
+            yield from report_failure(self.handle, error, report)
             return _reason_of(error)
 
     def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
@@ -210,7 +213,7 @@ def _reason_of(error: CacheError) -> str:
     return f"damaged: {error}" if isinstance(error, CacheEntryError) else "store failed"
 
 
-def judge_failure(handle: StoreHandle, error: CacheError, report: Report) -> Flow[None]:
+def report_failure(handle: StoreHandle, error: CacheError, report: Report) -> Flow[None]:
     """Report that a store could not be read."""
     damaged = isinstance(error, CacheEntryError)
     if damaged:
@@ -282,6 +285,12 @@ class CachePath:
         """Count for all tiers together what each of them has counted for itself."""
         if len(self.tiers) > 1:
             self.handle.count(misses=misses, writes=writes, errors=errors)
+
+    def take_sample(self, key: str | None, samples: int) -> str | None:
+        """The key of the sample whose turn it is, of a call that keeps several answers."""
+        if key is None:
+            return None
+        return sample_key(key, self.tiers[-1].handle.turns.take(key, samples))
 
     def lifetime(self, ttl: float | None) -> float | None:
         """Seconds for which an answer is served: no tier serves it longer, if only one of them honours a ttl.

@@ -35,17 +35,21 @@ class Plan:
         awaits: Whether asynchronous validators judge the value that `type` makes. Then the fast path doesn't serve it.
         direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
             so without it.
+        carries: Whether the fast path may write a `Carried` to each instance of the response model.
         schema_text: The response model's schema in canonical form, for the key.
         shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
             which the canonical form does not keep though a model writes its answer in that order.
     """
 
-    __slots__ = ("_bindings", "awaits", "direct", "number", "schema_text", "shape_text", "type")
+    __slots__ = ("_bindings", "awaits", "carries", "direct", "number", "schema_text", "shape_text", "type")
 
-    def __init__(self, number: int, response_type: ResponseType | None, *, awaits: bool = False) -> None:
+    def __init__(
+        self, number: int, response_type: ResponseType | None, *, awaits: bool = False, carries: bool = False
+    ) -> None:
         self.number = number
         self.type = response_type
         self.awaits = awaits
+        self.carries = carries
         self.direct = response_type is not None and not response_type.holds_model
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
         self.shape_text = _describe(response_type.specs) if response_type else "null"
@@ -127,7 +131,7 @@ class Plans:
             from instructor.engine.response_type import make_parallel_type, make_response_type
 
             make = make_parallel_type if self._parallel else make_response_type
-            return Plan(next(self._numbers), make(model), awaits=has_async_validators(model))
+            return Plan(next(self._numbers), make(model), awaits=has_async_validators(model), carries=_can_carry(model))
         return Plan(next(self._numbers), response_type)
 
     def _keep(self, model: ResponseModel, plan: Plan) -> None:
@@ -160,6 +164,12 @@ class Plans:
         self.by_class.pop(address, None)
         self._awaiting.pop(address, None)
         self._references.pop(address, None)
+
+
+def _can_carry(model: ResponseModel) -> bool:
+    """Whether a response model has no use of its own for the place of extra fields."""
+    config: dict[str, object] = getattr(model, "model_config", {})
+    return config.get("extra") != "allow"
 
 
 def _is_of_classes(annotation: ResponseModel) -> bool:

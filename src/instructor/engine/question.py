@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from instructor.cache.entry import Entry, make_origin, pack_completion
+from instructor.cache.carried import Carried, keep_completion
+from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
 from instructor.describing import name_model
-from instructor.engine.ask import ask
-from instructor.engine.call import Call, Live
+from instructor.engine.ask import ask, open_raw
+from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
+from instructor.engine.parsing import parse_with
+from instructor.engine.tier_lookup import Question, Served, Source
+from instructor.exceptions import (
+    IncompleteOutputException,
+    InstructorRetryException,
+    ProviderError,
+    RefusalError,
+)
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
 
 if TYPE_CHECKING:
+    from instructor.engine.background import Background
     from instructor.engine.showing import Showing
 
 T = TypeVar("T")
 
 
 def answer(call: Call[T]) -> Flow[T]:
+    """Answer a call, with the value alone."""
+    return (yield from serve(call)).value
+
+
+def serve(call: Call[T]) -> Flow[Served[T]]:
     """Answer a call: from its cache, from an identical call under way, or from the provider."""
     question: CallQuestion[T] = CallQuestion(call) if call.showing is None else StreamQuestion(call)
     if call.path is None or call.key is None:
@@ -30,8 +46,22 @@ def answer(call: Call[T]) -> Flow[T]:
             event = question.event(HookName.CACHE_BYPASS, reason=call.bypass)
             if event is not None:
                 yield event
-        return (yield from question.ask()).value
+        if not call.policy.mode.sends:
+            raise never_sent(call)
+        live = yield from question.ask()
+        return Served(live.value, None, source=Source.LIVE, live=live)
     return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved))
+
+
+_FAILURES = (InstructorRetryException, IncompleteOutputException, ProviderError)
+"""What a provider's failure is raised as, after all attempts."""
+
+
+def answer_raw(call: Call[Any]) -> Flow[Any]:
+    """Ask for the SDK's own stream, which no cache sees."""
+    if not call.policy.mode.sends:
+        raise never_sent(call)
+    return (yield from open_raw(call))
 
 
 class CallQuestion(Generic[T]):
@@ -56,8 +86,15 @@ class CallQuestion(Generic[T]):
         """Validate a stored answer, and make the completion again where the caller wants it."""
         call = self._call
         if call.plan.type is None or call.with_completion:
-            return self._value(entry.parts, call.adapter.load(entry.completion))
-        return self._value(entry.parts, None)
+            return self._value(entry.parts, call.adapter.load(entry.completion), self._carried_of(entry))
+        return self._value(entry.parts, None, self._carried_of(entry))
+
+    def prepare(self, entry: Entry) -> Entry:
+        """Add what answers carry, so that no hit in memory has to make it."""
+        return entry._replace(carried=self._carried_of(entry))
+
+    def _carried_of(self, entry: Entry) -> Carried:
+        return make_carried(self._call.adapter.load, entry) if entry.carried is None else entry.carried
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider."""
@@ -83,7 +120,7 @@ class CallQuestion(Generic[T]):
             completion = call.adapter.dump(live.completion)
         except Exception:  # noqa: BLE001 - whatever is wrong with a completion, the answer is paid for and returned
             return None
-        return Entry(
+        entry = Entry(
             key=call.key or "",
             parts=live.parts,
             completion_data=pack_completion(completion),
@@ -101,6 +138,7 @@ class CallQuestion(Generic[T]):
             attempts=live.attempts,
             steps="" if call.showing is None else describe_steps(call.showing),
         )
+        return self.prepare(entry)
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
         """Share an answer as it is: every caller reads its own value from the parts, which nobody changes."""
@@ -108,7 +146,9 @@ class CallQuestion(Generic[T]):
 
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Make an own value; only a completion that can't be written down is shared as it is."""
-        return self._value(live.parts, live.completion) if entry is None else self.read(entry)
+        if entry is not None:
+            return self.read(entry)
+        return self._value(live.parts, live.completion, keep_completion(live.completion, live.usage))
 
     def value_of(self, live: Live[T]) -> Value:
         """The value of a live answer. That of a stream is made once more, because the caller takes it bit by bit."""
@@ -117,21 +157,51 @@ class CallQuestion(Generic[T]):
             return call.plan.type.parse(live.parts, call.strict, call.context)
         return value[0] if call.with_completion else value  # type: ignore[index] # a pair then
 
-    def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
+    def warn(self, subject: str, message: str) -> None:
+        """Log it, unless the client has done so."""
+        if self._call.stats.is_news(subject):
+            import logging
+
+            logging.getLogger("instructor.cache").warning(message)
+
+    def may_fall_back(self, error: Exception) -> bool:
+        """Whether the provider failed. A refusal is an answer of its own, and a wrong setting is the caller's to mend."""
+        return isinstance(error, _FAILURES) and not isinstance(error, RefusalError)
+
+    def again(self) -> tuple[Question[Any], Background] | None:
+        """The plain call, with its time beginning anew."""
+        call = self._call
+        if call.background is None:
+            return None
+        deadline = None if call.max_seconds is None else time.monotonic() + call.max_seconds
+        plain = call._replace(showing=None, with_completion=False, unserved=None, deadline=deadline)
+        return CallQuestion(plain), call.background
+
+    def describe(self) -> str:
+        """Name the response model, and whom it is asked of."""
+        return describe_call(self._call)
+
+    def event(
+        self, name: HookName, entry: Entry | None = None, reason: str | None = None, served: Served[Any] | None = None
+    ) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
         if not call.hooks.has_handlers(name):
             return None
-        return Emit(call.hooks, name, (self._event(name, entry, reason),), {})
+        return Emit(call.hooks, name, (self._event(name, entry, reason, served),), {})
 
-    def _value(self, parts: tuple[Part, ...], completion: Completion) -> T:
+    def _value(self, parts: tuple[Part, ...], completion: Completion, carried: Carried) -> T:
         call = self._call
-        made: Any = call.plan.type.parse(parts, call.strict, call.context) if call.plan.type else completion
+        made, plan = completion, call.plan
+        if plan.type is not None:
+            made = parse_with(plan.type, carried, call.strict, call.context, parts)
         self._made = made
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 
-    def _event(self, name: HookName, entry: Entry | None, reason: str | None) -> CacheEvent:
+    def _event(
+        self, name: HookName, entry: Entry | None, reason: str | None, answered: Served[Any] | None
+    ) -> CacheEvent:
         call = self._call
         served = name in (HookName.CACHE_HIT, HookName.CACHE_COALESCED)
         return CacheEvent(
@@ -146,6 +216,8 @@ class CallQuestion(Generic[T]):
             tokens_saved=entry.usage.total_tokens if entry and served else 0,
             usage=entry.usage if entry else None,
             reason=reason,
+            tier=(answered.tier or None) if answered else None,
+            stale=answered is not None and answered.is_stale,
         )
 
 
@@ -156,7 +228,9 @@ class StreamQuestion(CallQuestion[T]):
 
     def read(self, entry: Entry) -> T:
         """Validate a stored answer as a whole, and replay it."""
-        return self._replay(entry.parts, entry.steps, partial(self._call.adapter.load, entry.completion))
+        return self._replay(
+            entry.parts, entry.steps, partial(self._call.adapter.load, entry.completion), self._carried_of(entry)
+        )
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider, and hand out what comes."""
@@ -167,16 +241,21 @@ class StreamQuestion(CallQuestion[T]):
 
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Replay the answer of another call."""
-        steps = "" if entry is None else entry.steps
-        return self._replay(live.parts, steps, lambda: live.completion)
+        if entry is not None:
+            return self.read(entry)
+        return self._replay(live.parts, "", lambda: live.completion, keep_completion(live.completion, live.usage))
+
+    def may_fall_back(self, error: Exception) -> bool:
+        """As for a plain call, as long as nothing was shown."""
+        return not self._showing.has_shown and super().may_fall_back(error)
 
     @property
     def _showing(self) -> Showing:
         assert self._call.showing is not None, "the question of a streamed call"
         return self._call.showing
 
-    def _replay(self, parts: tuple[Part, ...], steps: str, load: Callable[[], Completion]) -> T:
-        value: Value = self._value(parts, None)
+    def _replay(self, parts: tuple[Part, ...], steps: str, load: Callable[[], Completion], carried: Carried) -> T:
+        value: Value = self._value(parts, None, carried)
         outcome = self._showing.outcome
         outcome.is_cached, outcome.load = True, load
         if self._showing.pace is not None:
@@ -187,8 +266,10 @@ class StreamQuestion(CallQuestion[T]):
 
 def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
     """Answer a streamed call: hand out what the provider sends, or what the cache has."""
-    rest = yield from answer(call)
-    showing = call.showing
+    served = yield from serve(call)
+    rest, showing = served.value, call.showing
+    if showing is not None:
+        showing.outcome.is_stale = served.is_stale
     pace = showing.pace if showing is not None and showing.outcome.is_cached else None
     pauses = iter(pace.pauses if pace is not None else ())
     for value in rest:

@@ -9,7 +9,7 @@ import re
 import types
 import typing
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Protocol
 
 import typing_extensions
@@ -17,9 +17,11 @@ from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, Valid
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import SchemaError
 
+from instructor.cache.carried import ListResponse
 from instructor.cache.json_schema import StableJsonSchema
-from instructor.engine.early import restate
+from instructor.engine.partial_validation import restate
 from instructor.exceptions import ConfigurationError
+from instructor.failures import find_mistake
 from instructor.messages import Part, ResponseModel, Value
 from instructor.wires.schema import expand_root
 from instructor.wires.spec import ToolSpec
@@ -127,20 +129,12 @@ class WrappedType:
         return self._validator.validate_json(parts[0].text, strict=strict, context=context)[CONTENT]
 
 
-class Items(list[Value]):
-    """The list that an ``Iterable[...]`` is answered with. ``async for`` takes it too, as programs for 1.x do."""
-
-    async def __aiter__(self) -> AsyncIterator[Value]:
-        for item in self:
-            yield item
-
-
-class IterableType(WrappedType):
-    """``Iterable[User]``: a list, see `Items`."""
+class ListType(WrappedType):
+    """``Iterable[...]`` or a list of models: answered with a `ListResponse`, as in 1.x."""
 
     def parse(self, parts: tuple[Part, ...], strict: bool, context: object) -> Value:
         """Validate the list."""
-        return Items(super().parse(parts, strict, context))
+        return ListResponse(super().parse(parts, strict, context))
 
 
 class ParallelType:
@@ -172,7 +166,8 @@ class ParallelType:
             except ValidationError as error:
                 problems[number] = error
         if problems:
-            raise _number_problems(problems)
+            mistakes = filter(None, map(find_mistake, problems.values()))
+            raise next(mistakes, None) or _number_problems(problems)
         return self._make_list(values)
 
     def parse_call(self, part: Part, strict: bool, context: object) -> list[Value]:
@@ -223,7 +218,7 @@ def make_parallel_type(response_model: ResponseModel) -> ResponseType:
             "choose another mode."
         )
     written: Any = typing.get_origin(response_model)
-    return ParallelType(typing.get_args(model)[0], list if written is list else Items)
+    return ParallelType(typing.get_args(model)[0], list if written is list else ListResponse)
 
 
 def make_response_type(response_model: ResponseModel) -> ResponseType:
@@ -234,8 +229,7 @@ def make_response_type(response_model: ResponseModel) -> ResponseType:
             return ModelType(model)
         if _is_record(model):
             return AdapterType(model)
-        origin: ResponseModel = typing.get_origin(response_model)
-        return IterableType(model) if origin is collections.abc.Iterable else WrappedType(model)
+        return ListType(model) if _is_list_of_models(response_model) else WrappedType(model)
     except _UNREADABLE as error:
         reason = error.message if isinstance(error, PydanticUserError) else error  # without a link to pydantic's pages
         raise ConfigurationError(
@@ -253,6 +247,13 @@ def _make_item_validator(item: ResponseModel) -> Callable[[str, bool, object], V
     adapter: TypeAdapter[Value] = TypeAdapter(model)  # pyright: ignore - the type is known only here
     validator = adapter.validator
     return lambda text, strict, context: validator.validate_json(text, strict=strict, context=context)
+
+
+def _is_list_of_models(model: ResponseModel) -> bool:
+    origin: Any = typing.get_origin(model)
+    if origin is not list:
+        return origin is collections.abc.Iterable
+    return all(isinstance(member, type) and issubclass(member, BaseModel) for member in _members_of(model.__args__[0]))
 
 
 def _is_record(model: ResponseModel) -> bool:

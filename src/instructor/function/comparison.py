@@ -11,6 +11,8 @@ from typing import Any, TypeAlias, cast
 
 from pydantic_core import TzInfo
 
+from instructor.cache.carried import without_carried
+
 
 def is_same(one: object, other: object) -> bool:
     """Compare two values deeply and strictly, where ``==`` is too lax: it ignores types, private data and more.
@@ -28,6 +30,7 @@ def is_same(one: object, other: object) -> bool:
     """
     if one is other:
         return True
+    one, other = without_carried(one), without_carried(other)
     if type(one) is not type(other):
         return _is_same_zone(one, other)
     return _COMPARISONS.get(type(one), _has_same_state)(one, other)

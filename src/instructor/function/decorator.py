@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import Any, TypeVar, cast, overload
 
 from instructor.cache.listing import check_tag_source
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import Ability, BaseCache
 from instructor.cache.tiered import TieredCache
-from instructor.checks import check_seconds
+from instructor.cache_modes import READ_ONLY, USE, mode_of_block
+from instructor.checks import check_ttl
 from instructor.describing import refuse
 from instructor.engine.call import Policy, Same
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.effects import Flow
-from instructor.engine.lookup import through_cache
+from instructor.engine.lookup import value_through_cache
 from instructor.engine.path import make_path
 from instructor.function.codec import FunctionCodec
 from instructor.function.question import Function, FunctionQuestion
+from instructor.options import Ttl
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +31,7 @@ def instructor_cache(function: F, /) -> F: ...
 def instructor_cache(
     *,
     cache: object = None,
-    ttl: float | timedelta | None = None,
+    ttl: Ttl = None,
     tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
 ) -> Callable[[F], F]: ...
 def instructor_cache(
@@ -38,7 +39,7 @@ def instructor_cache(
     /,
     *,
     cache: object = None,
-    ttl: float | timedelta | None = None,
+    ttl: Ttl = None,
     tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
 ) -> object:
     """Cache what a function returns, by its arguments. For functions and methods, plain and ``async``.
@@ -74,7 +75,8 @@ def instructor_cache(
             pydantic can validate: a model, ``list[Model]``, ``Model | None``, ``int``.
         cache: Any `BaseCache`, or a ``diskcache.Cache``, ``redis.Redis`` or ``redis.asyncio.Redis``; or a list of them,
             the fastest first. Default: an `AutoCache` of the function's own, found as its attribute ``cache``.
-        ttl: Seconds, or a timedelta, after which the function is run again. Default None: never. 0 stores nothing.
+        ttl: Seconds, or a timedelta, after which the function is run again, or a function of the result that returns
+            one. Default None: never. 0 stores nothing.
         tags: By what results can be invalidated, such as ``["prices"]``, or a function that makes that of a result.
 
     Returns:
@@ -91,7 +93,7 @@ def instructor_cache(
         >>> double(2), double(x=2), double.cache.stats().hits
         (4, 4, 1)
     """
-    seconds = check_seconds(ttl, "instructor_cache(ttl=)")
+    seconds = check_ttl(ttl, "instructor_cache(ttl=)")
 
     source = check_tag_source(tags, "instructor_cache(tags=)")
 
@@ -110,10 +112,13 @@ def _decorate(target: object, store: BaseCache, policy: Policy, *, shared: bool)
     path = make_path(store)
     function = Function(codec, path)
     # What a function closes over may hold more than its key shows, so an error holds for callers of this one alone.
-    ttl = path.lifetime(policy.ttl) if shared else policy.ttl
+    ttl = path.lifetime(policy.ttl) if shared and not callable(policy.ttl) else policy.ttl
     policy = policy._replace(ttl=ttl, source=Same(codec))
 
     def ask(args: tuple[object, ...], kwargs: dict[str, object]) -> Flow[object] | None:
+        mode = mode_of_block() or USE
+        if not mode.is_cached:
+            return None
         if policy.tags is not None and not path.can_tag:
             codec.warn_of_tags(function.path.name)
             return None
@@ -121,8 +126,10 @@ def _decorate(target: object, store: BaseCache, policy: Policy, *, shared: bool)
         key = codec.key_of(args, kwargs, owners.append)
         if key is None:
             return None
+        # It isn't a request: what it asks is replayed, and it may run.
+        used = policy if mode is USE else policy._replace(mode=mode if mode.sends else READ_ONLY)
         question = FunctionQuestion(function, key, {"args": args, "kwargs": kwargs})
-        return through_cache(function.path, key, question, policy.owned_by(owners))
+        return value_through_cache(function.path, key, question, used.owned_by(owners))
 
     @functools.wraps(codec.function)
     def call(*args: object, **kwargs: object) -> object:

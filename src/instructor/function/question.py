@@ -13,6 +13,7 @@ from instructor.engine.effects import Emit, Flow, Send
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
     from instructor.engine.path import CachePath
+    from instructor.engine.tier_lookup import Served
     from instructor.function.codec import FunctionCodec
     from instructor.hooks import HookName
     from instructor.messages import Request
@@ -64,6 +65,10 @@ class FunctionQuestion:
         """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
         return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)
 
+    def prepare(self, entry: Entry) -> Entry:
+        """Nothing: results carry nothing."""
+        return entry
+
     def share(self, live: Live[object], entry: Entry | None) -> Live[object]:
         """Copy a result that isn't in writing: a waiter may wake only after the caller has changed its own."""
         if entry is not None or live.flaw:
@@ -95,9 +100,30 @@ class FunctionQuestion:
         """The result."""
         return live.value
 
-    def event(self, name: HookName, entry: Entry | None = None, reason: str | None = None) -> Emit | None:
+    def warn(self, subject: str, message: str) -> None:
+        """Log it, unless the function has done so."""
+        self.function.codec.warn(subject, message)
+
+    def may_fall_back(self, error: Exception) -> bool:  # noqa: ARG002 - as other questions do
+        """Never: what the function raises is its own."""
+        return False
+
+    def again(self) -> None:
+        """Nothing is stale."""
+
+    def describe(self) -> str:
+        """Name the function."""
+        return f"a result of {self.function.codec.name}"
+
+    def event(
+        self,
+        name: HookName,
+        entry: Entry | None = None,
+        reason: str | None = None,
+        served: Served[object] | None = None,
+    ) -> Emit | None:
         """Tell nobody: a function has no hooks, and its store counts for itself."""
-        del name, entry, reason
+        del name, entry, reason, served
         return None
 
     def _flaw(self, when: str) -> str | None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from instructor.exceptions import MultimodalError
 from instructor.media.encoding import decode_base64, encode_base64, is_data_uri, read_data_uri
@@ -46,8 +46,6 @@ class Medium(BaseModel):
         data: Its bytes in base64; None where only its URL is known.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     kind: ClassVar[Kind]
     is_upload: ClassVar[bool] = False
     """Whether `source` is a copy of the data that the provider keeps."""
@@ -79,7 +77,9 @@ class Medium(BaseModel):
         Raises:
             MultimodalError: They are something else, or there are none or too many.
         """
-        made = cls._make("", data, media_type, "from bytes")
+        if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
+            raise MultimodalError(f"A {type(data).__name__} isn't bytes. autodetect() takes a path, a URL or base64.")
+        made = cls._make("", bytes(data), media_type, "from bytes")
         return made.model_copy(update={"source": made.data})
 
     @classmethod
@@ -144,14 +144,14 @@ class Medium(BaseModel):
         Raises:
             MultimodalError: It is none of them, or the medium can't be used.
         """
-        if isinstance(source, bytes):
-            return cls.from_bytes(source)
         if isinstance(source, Path):
             return cls.from_path(source)
         if not isinstance(source, str):
-            raise MultimodalError(f"A {type(source).__name__} can't be a medium. Pass a path, a URL, base64 or bytes.")
+            return cls.from_bytes(source)
         if is_data_uri(source) or is_url(source):
             return cls.from_url(source)
+        if guess_type(source) and not is_file(source):  # base64 has no suffix
+            raise MultimodalError(f"There is no file {source:.200}. Correct the path, or pass bytes.")
         return cls.from_path(source) if is_file(source) else cls.from_base64(source)
 
     @classmethod
@@ -257,6 +257,13 @@ class Audio(Medium):
     """
 
     kind = AUDIO
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> Self:
+        """As `Image.from_path`, but the path is kept as a text: as in 1.x, so that a dump reads back equal."""
+        audio = super().from_path(path)
+        audio.source = str(path)
+        return audio
 
 
 class PDF(Medium):

@@ -1,0 +1,134 @@
+"""What an answer carries of its completion, for programs of 1.x: ``user._raw_response`` and ``user._total_usage``.
+
+A pydantic model has a place for attributes that aren't fields, ``__pydantic_extra__``, which stays empty unless the model
+allows extra fields. A `Carried` in that place answers to its two names and holds nothing otherwise, so that it changes
+neither equality nor what is printed, dumped, iterated or pickled. One write puts it there: that is all a cache hit pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeAlias
+
+from pydantic import BaseModel
+
+from instructor.messages import Completion, Value
+from instructor.usage import Usage
+
+RAW_RESPONSE: Final = "_raw_response"
+TOTAL_USAGE: Final = "_total_usage"
+
+Load: TypeAlias = Callable[[str], Completion]
+
+
+class Carried(dict[str, object]):
+    """The completion behind an answer, and what the answer cost. It is an empty dict in all other respects.
+
+    It is shared by all answers that are made of one entry, and never changed. `load` makes the completion of
+    the text in `stored`; None where `stored` is the completion.
+    """
+
+    __slots__ = ("_load", "_stored", "saved")
+
+    def __init__(self, load: Load | None, stored: Completion, saved: tuple[float, Usage]) -> None:
+        self._load = load
+        self._stored = stored
+        self.saved = saved
+
+    def __bool__(self) -> bool:
+        return True  # pydantic asks an extra that is false for nothing
+
+    def __contains__(self, name: object) -> bool:
+        return name in (RAW_RESPONSE, TOTAL_USAGE)
+
+    def __getitem__(self, name: str) -> Completion:
+        if name == RAW_RESPONSE:
+            if self._load is None:
+                return self._stored
+            from instructor.cache.entry import unpack_completion  # which knows this file
+
+            return self._load(unpack_completion(self._stored))
+        if name == TOTAL_USAGE:
+            return self.saved[1]
+        raise KeyError(name)
+
+    def __setitem__(self, name: str, value: object) -> None:
+        raise TypeError("The response model does not allow extra fields.")
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or (isinstance(other, dict) and len(other) == 0)  # pyright: ignore[reportUnknownArgumentType] - any dict
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # as any dict
+
+    def __copy__(self) -> Carried:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Carried:
+        return self
+
+    def copy(self) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - as pydantic has it elsewhere
+        """What pydantic's deprecated ``model.copy()`` puts in its place: nothing, as in any other model."""
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return type(None), ()  # an answer that was pickled is without it
+
+
+class ListResponse(list[Value]):
+    """A list of answers that carries its completion. Copied and pickled it is a plain list.
+
+    ``async for`` takes it too, as programs for 1.x do.
+    """
+
+    __slots__ = ("carried",)
+
+    carried: Carried
+
+    @property
+    def _raw_response(self) -> Completion:
+        return self.carried[RAW_RESPONSE]
+
+    @property
+    def _total_usage(self) -> Usage:
+        return self.carried.saved[1]
+
+    def get_raw_response(self) -> Completion:
+        """Return the SDK's completion; from the cache, a new copy each time."""
+        return self._raw_response
+
+    def get_total_usage(self) -> Usage:
+        """Return the tokens that the list cost, all attempts together."""
+        return self._total_usage
+
+    async def __aiter__(self) -> AsyncIterator[Value]:
+        for item in self:
+            yield item
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return list, (list(self),)
+
+
+put_carried: Callable[[BaseModel, Carried], None] = BaseModel.__dict__["__pydantic_extra__"].__set__
+"""Write a `Carried` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
+
+
+def attach(value: object, carried: Carried) -> None:
+    """Let an answer carry its completion, if it is of a kind that can."""
+    if isinstance(value, ListResponse):
+        value.carried = carried
+    elif isinstance(value, BaseModel) and value.__pydantic_extra__ is None:
+        put_carried(value, carried)
+
+
+def without_carried(value: object) -> object:
+    """What keys and comparisons see of an answer that is passed on: its data."""
+    if type(value) is ListResponse:
+        return list(value)
+    return None if type(value) is Carried else value
+
+
+def keep_completion(completion: Completion, usage: Usage) -> Carried:
+    """Make the carried of a live answer, whose completion is at hand."""
+    return Carried(None, completion, (0.0, usage))
