@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from instructor.cache.cassette import CassetteCache
+    from instructor.cache.copying import copy_entries
     from instructor.cache.key import make_cache_key
     from instructor.cache.memory import AutoCache
     from instructor.cache.redis import RedisCache
@@ -27,9 +29,11 @@ else:
             "AutoCache": "instructor.cache.memory",
             "BaseCache": "instructor.cache.store",
             "CacheStats": "instructor.cache.store",
+            "CassetteCache": "instructor.cache.cassette",
             "DiskCache": "instructor.cache.sqlite",
             "RedisCache": "instructor.cache.redis",
             "TieredCache": "instructor.cache.tiered",
+            "copy_entries": "instructor.cache.copying",
             "instructor_cache": "instructor.function.decorator",
             "make_cache_key": "instructor.cache.key",
         },
@@ -39,9 +43,11 @@ __all__ = [
     "AutoCache",
     "BaseCache",
     "CacheStats",
+    "CassetteCache",
     "DiskCache",
     "RedisCache",
     "TieredCache",
+    "copy_entries",
     "instructor_cache",
     "make_cache_key",
 ]
