@@ -22,7 +22,9 @@ from instructor.cache.entry import Entry, Origin, decode_entry, encode_entry, pa
 from instructor.cache.redaction import KINDS, Redactor
 from instructor.exceptions import ArgumentError, CacheError, CacheMiss
 from instructor.messages import Part
+from instructor.testing import ScriptedReply
 from instructor.testing.stores import KEY, StoreContract
+from instructor.usage import Usage
 from streams import CUTS, JASON, TOOL_WIRES, StreamServer, answer_of, connect, dumped, encode, settle, take, wire_of
 from worlds import MESSAGES, User, World, both
 
@@ -106,9 +108,9 @@ def test_a_changed_prompt_is_a_difference_of_two_lines(path: Path) -> None:
 
 
 def test_recording_the_same_answer_again_changes_nothing(path: Path) -> None:
-    """Though the provider gives every completion another id."""
+    """Though the provider gives every completion another id, and counts other tokens."""
     world = World(CassetteCache(path))
-    world.reply = lambda: {"name": "same"}
+    world.reply = lambda: ScriptedReply({"name": "same"}, usage=Usage(world.asked))
     world.ask()
     before = path.read_bytes()
     assert world.ask(cache_mode="refresh") == "same"
@@ -300,6 +302,7 @@ async def test_secrets_cut_at_every_chunk_boundary_are_not_in_the_file(
     assert live[-1].tags == value["tags"]
     written = await asyncio.to_thread(path.read_text)
     assert not [kind for kind, (secret, _) in CANARIES.items() if leaks(secret, written)]
+    assert '"steps"' not in written, "they are places in a text that isn't the same any more"
     asked = len(stream_server.requests)
     for is_async in (False, True):
         async with connect(
@@ -321,6 +324,26 @@ def test_secrets_of_your_own_are_replaced(path: Path) -> None:
     for wrong in ("ACME", ["("], [3]):
         with pytest.raises(ArgumentError, match="redact"):
             CassetteCache(path, redact=wrong)  # type: ignore[arg-type]
+
+
+def test_a_client_may_use_a_cassette_for_some_calls_only(path: Path) -> None:
+    """What it remembers of the same call elsewhere doesn't lead past the redaction."""
+    prompts = [[{"role": "user", "content": CANARIES[kind][1]}] for kind in ("OpenAI key", "Groq key")]
+    world = World(AutoCache())
+    for _ in range(2):
+        for messages in prompts:
+            world.client.create(User, messages)
+            world.client.create(User, messages, cache=CassetteCache(path))
+    assert world.asked == 4
+
+
+def test_json_in_texts_is_read_as_json() -> None:
+    """However deep: the quotes and escapes in a password don't end it."""
+    secret = 'ab"cd\\efgh\nijkl'
+    text = json.dumps({"login": json.dumps([{"password": secret, "user": "ann"}])})
+    redacted = Redactor()(text)
+    assert json.loads(json.loads(redacted)["login"]) == [{"password": "[REDACTED secret]", "user": "ann"}]
+    assert Redactor()(redacted) == redacted
 
 
 @pytest.mark.parametrize(
@@ -448,19 +471,15 @@ def test_a_cassette_fills_another_cache_and_back(path: Path, tmp_path: Path) -> 
     assert ask(again, "Ben is 30.", mode="replay") == Person(name="Ben", age=30)
 
 
-def test_what_may_not_be_served_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_not_be_served_is_not_copied(tmp_path: Path) -> None:
     source, target = DiskCache(tmp_path / "one"), DiskCache(tmp_path / "two")
-    for text, settings in (
-        ("Anna is 25.", {"cache_tags": ["gone"]}),
-        ("Ben is 30.", {"cache_tags": ["kept"], "cache_ttl": 100}),
-        ("Cleo is 3.", {"cache_ttl": 10}),
-    ):
-        ask(source, text, **settings)
+    ask(source, "Anna is 25.", cache_tags=["gone"])
+    ask(source, "Ben is 30.", cache_tags=["kept"], cache_ttl=100)
     source.set("a text", "no entry")
     source.invalidate(tag="gone")
-    later = time.time() + 50
-    monkeypatch.setattr("instructor.cache.copying.time.time", lambda: later)
-    assert copy_entries(source, target) == 1
+    memory = AutoCache()  # which keeps what has expired
+    memory.keep(Entry(KEY, (), b"", Origin("p", "m"), 1.0, expires=time.time() - 1))
+    assert (copy_entries(source, target), copy_entries(memory, target)) == (1, 0)
     assert ask(target, "Ben is 30.", mode="replay", cache_tags=["kept"]).name == "Ben"
     target.invalidate(tag="kept")
     with pytest.raises(CacheMiss):
@@ -479,12 +498,14 @@ def test_a_block_gives_every_client_its_cache(asynchronous: bool) -> None:
         AutoCache(),
         AutoCache(),
     )
+    own.reply = lambda: {"name": "its own"}
+    own.ask()
     with instructor.use_cache(store):
         inside = World(None, asynchronous)
         assert before.ask() == "answer 1"
         assert own.ask() == inside.ask() == "answer 1"
         own.ask(cache=calls_own)
-    assert (before.asked, own.asked, inside.asked) == (1, 1, 0)
+    assert (before.asked, own.asked, inside.asked) == (1, 2, 0)
     assert (len(store), len(calls_own)) == (1, 1)
     assert before.ask() == "answer 2"
     with pytest.raises(ArgumentError, match="CassetteCache"), instructor.use_cache(None):

@@ -36,7 +36,7 @@ _STYLES: Final[dict[str, Callable[[Any], str]]] = {
     "json": json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode,
     "spaced": json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode,
 }
-"""How the JSON of an answer may be written, so that its text can be told from its data."""
+"""How the JSON of an answer may be written, so that its text follows from its data."""
 
 
 class Line(NamedTuple):
