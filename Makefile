@@ -79,7 +79,7 @@ format: $(DEV) ## Put the code into the project's format
 
 .PHONY: clean
 clean: ## Remove everything that make made
-	rm -rf $(VENV) $(VENV_LOWEST) benchmarks/.upstream-venv node_modules build dist out htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV_LOWEST) benchmarks/.upstream node_modules build dist out htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):

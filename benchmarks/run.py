@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -19,27 +18,31 @@ from typing import Any
 
 from cases import CASES, Case
 from report import Row, describe_machine, print_report, show
-from sides import OURS, ROOT, SOURCE, BrokenRunError, Installation, Server, Side, WorkerError
-from upstream import find_upstream
+from sides import OURS, ROOT, SOURCE, BrokenRunError, Installation, Server, Side, WorkerError, find_upstream
 
+START = """
+import json, sys
+from pydantic import BaseModel
+import instructor
+from instructor.cache import DiskCache
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much to measure: rounds of each row, new processes, entries of the large store."""
+class User(BaseModel):
+    name: str
 
-    rounds: int
-    processes: int
-    entries: int
-
-
-EFFORTS = {True: Effort(5, 5, 30_000), False: Effort(50, 15, 1_000_000)}
+url, directory, name = sys.argv[1:]
+options = {"cache": DiskCache(directory=directory), "cache_namespace": name, "base_url": url, "api_key": "none"}
+client = instructor.from_provider("openai/gpt-4.1-mini", **options)
+user = client.create(messages=[{"role": "user", "content": "Hi."}], response_model=User)
+print(json.dumps({"name": user.name, "imported": "openai" in sys.modules}))
+"""
+"""What a new process runs, on either side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What every measurement uses; the second side is upstream's, if it could be installed."""
 
-    effort: Effort
+    short: bool
     server: Server
     sides: list[Side]
     redis_port: int
@@ -80,9 +83,9 @@ def measure_case(bench: Bench, case: Case) -> Iterator[Row]:
             row.note = f"beside {show(base / case.scale, case.unit)} of the SDK's own"
         return (call - base) / case.scale
 
-    count = case.count_prompts(bench.effort is EFFORTS[True])
+    count = case.count_prompts(bench.short)
     row = Row(case.name, case.title.format(count=count), case.unit, case.bar)
-    yield bench.take_turns(row, min(case.rounds, bench.effort.rounds), measure, both=case.upstream)
+    yield bench.take_turns(row, min(case.rounds, 5 if bench.short else 50), measure, both=case.upstream)
     if case.threads:
         yield Row(f"{case.name}-cpu", "... of the processor's time", case.unit, 1.05, processor)
     for test, count in requests.items():
@@ -92,7 +95,7 @@ def measure_case(bench: Bench, case: Case) -> Iterator[Row]:
 
 def measure_large(bench: Bench) -> Iterator[Row]:
     """An AutoCache with many entries: how long a hit takes, and what an entry costs beside its texts."""
-    entries = bench.effort.entries
+    entries = 30_000 if bench.short else 1_000_000
     side = Side(OURS, bench.server.address, short=False)  # a new process, whose memory holds nothing else
     try:
         found = side.tell("weigh", entries=entries, calls=10_000)
@@ -109,12 +112,13 @@ def measure_large(bench: Bench) -> Iterator[Row]:
 def measure_process(bench: Bench) -> Iterator[Row]:
     """New processes: from start to an answer of the disk, and to a bare ``import instructor``."""
     asked: set[str] = set()
+    processes = 5 if bench.short else 15
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
 
         def start(side: Side) -> float:
             test = f"{side.name}-start"
             arguments = (f"{bench.server.address}/{test}/v1", f"{folder}/{test}", "bench")
-            seconds, printed = side.installation.time_process("start.py", *arguments)
+            seconds, printed = side.installation.time_process("-c", START, *arguments)
             answer = json.loads(printed)
             is_late = side is bench.sides[0] and answer["imported"] and test in asked
             if answer["name"] != "Anna" or bench.server.count(test) != 1 or is_late:
@@ -124,13 +128,13 @@ def measure_process(bench: Bench) -> Iterator[Row]:
 
         bench.take_turns(Row("", "", ""), 1, start, both=True)  # the miss that fills the store
         row = Row("start", "New process: import, client, DiskCache hit", "s", 0.17)
-        yield bench.take_turns(row, bench.effort.processes, start, both=True)
+        yield bench.take_turns(row, processes, start, both=True)
 
     def load(side: Side) -> float:
         bare, full = (side.installation.time_process("-c", code)[0] for code in ("pass", "import instructor"))
         return 1000 * (full - bare)
 
-    yield bench.take_turns(Row("import", "import instructor", "ms", 30.0), bench.effort.processes, load, both=True)
+    yield bench.take_turns(Row("import", "import instructor", "ms", 30.0), processes, load, both=True)
 
 
 MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
@@ -142,12 +146,11 @@ MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure this package and the newest upstream side by side.")
-    parser.add_argument("--short", action="store_true", help="a minute or two, once upstream is installed (or SHORT=1)")
+    parser.add_argument("--short", action="store_true", help="a minute or two, once upstream is installed")
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="some rows")
     parser.add_argument("--ours-only", action="store_true", help="leave upstream out")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "bench.json", help="where to save the figures")
     options = parser.parse_args()
-    options.short = options.short or os.environ.get("SHORT", "") not in {"", "0"}
     upstream, reason = (None, "upstream was left out") if options.ours_only else find_upstream()
     if upstream is None:
         print(f"{reason}. Only our own figures follow.", flush=True)
@@ -174,7 +177,7 @@ def measure(options: argparse.Namespace, upstream: Installation | None) -> None:
         for side in sides:
             stack.callback(side.close)
         described: dict[str, Any] = {side.name: describe(side) for side in sides}
-        bench = Bench(EFFORTS[options.short], server, sides, valkey.port)
+        bench = Bench(options.short, server, sides, valkey.port)
         rows: list[Row] = []
         for name in options.only:
             for row in MEASUREMENTS[name](bench):

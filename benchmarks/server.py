@@ -24,6 +24,15 @@ COMPLETION = {
     "usage": {"prompt_tokens": 60, "completion_tokens": 10, "total_tokens": 70},
 }
 
+ARTICLE = {
+    "id": 1234567,
+    "name": "Garden chair",
+    "price": 49.9,
+    "tags": ["wood", "red"],
+    "is_sold": False,
+    "rating": None,
+}
+
 
 def make_response(data: object) -> bytes:
     return write_response(json.dumps(data).encode(), "application/json")
@@ -37,8 +46,11 @@ def write_response(body: bytes, kind: str) -> bytes:
 def make_stream(tool: str, properties: tuple[str, ...], wanted: str) -> bytes:
     """Call a tool in chunks; `wanted` is the prompt, such as ``"90000 12"``: the characters of all and of a chunk."""
     characters, size = map(int, wanted.split())
-    frame = len(json.dumps(dict.fromkeys(properties, "")))
-    text = json.dumps(dict.fromkeys(properties, "x" * ((characters - frame) // len(properties))))
+    if properties == ("items",):
+        text = json.dumps({"items": [ARTICLE] * (characters // len(json.dumps(ARTICLE)))})
+    else:
+        frame = len(json.dumps(dict.fromkeys(properties, "")))
+        text = json.dumps(dict.fromkeys(properties, "x" * ((characters - frame) // len(properties))))
     begun = {"index": 0, **CALL, "function": {"name": tool, "arguments": ""}}
     pieces = ({"index": 0, "function": {"arguments": text[at : at + size]}} for at in range(0, len(text), size))
     deltas = [{"role": "assistant", "tool_calls": [begun]}, *({"tool_calls": [piece]} for piece in pieces), {}]

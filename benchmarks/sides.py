@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -29,17 +30,16 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """An interpreter that can import one side's package, ``"ours"`` or ``"upstream"``, and its environment variables."""
+    """The environment variables by which Python imports one side's package, ``"ours"`` or ``"upstream"``."""
 
     name: str
-    python: Path
     environment: Mapping[str, str]
 
     def time_process(self, *arguments: str) -> tuple[float, str]:
         """Run a new process to its end; return its seconds and what it printed."""
         started = time.perf_counter()
         done = subprocess.run(
-            [self.python, *arguments], env=self.environment, capture_output=True, text=True, cwd=FOLDER, check=False
+            [sys.executable, *arguments], env=self.environment, capture_output=True, text=True, cwd=FOLDER, check=False
         )
         seconds = time.perf_counter() - started
         if done.returncode:
@@ -47,16 +47,31 @@ class Installation:
         return seconds, done.stdout
 
 
-def make_installation(name: str, python: Path, source: Path | None = None) -> Installation:
+def make_installation(name: str, source: Path) -> Installation:
     """Describe a side. Keys, proxies and module paths of the caller's environment do not reach it."""
     kept = {"PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT"}
     environment = {key: value for key, value in os.environ.items() if key in kept}
-    if source is not None:
-        environment["PYTHONPATH"] = str(source)
-    return Installation(name, python, {**environment, "NO_PROXY": "127.0.0.1", "PYTHONWARNINGS": "ignore"})
+    own = {"PYTHONPATH": str(source), "NO_PROXY": "127.0.0.1", "PYTHONWARNINGS": "ignore"}
+    return Installation(name, {**environment, **own})
 
 
-OURS = make_installation("ours", Path(sys.executable), SOURCE)
+OURS = make_installation("ours", SOURCE)
+REQUIREMENTS = ("instructor<1.99", "diskcache")
+
+
+def find_upstream() -> tuple[Installation | None, str]:
+    """Return upstream with all that it needs, installed in a folder if it's missing; or None, and why there is none."""
+    folder = FOLDER / ".upstream"
+    stamp = folder / ".complete"
+    if not stamp.exists():
+        print(f"Installing {' and '.join(REQUIREMENTS)} into {folder} ...", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]
+        done = subprocess.run([*command, str(folder), *REQUIREMENTS], capture_output=True, text=True, check=False)
+        if done.returncode:
+            return None, f"upstream could not be installed: {done.stderr.strip().splitlines()[-1]}"
+        stamp.touch()
+    return make_installation("upstream", folder), ""
 
 
 class Side:
@@ -64,7 +79,7 @@ class Side:
 
     def __init__(self, installation: Installation, address: str, short: bool) -> None:
         self.installation, self.name = installation, installation.name
-        command = [str(installation.python), "worker.py", address, installation.name, str(int(short))]
+        command = [sys.executable, "worker.py", address, installation.name, str(int(short))]
         self._process = start_process(command, installation.environment)
 
     def tell(self, do: str, **arguments: Any) -> Any:

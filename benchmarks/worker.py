@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from cases import CASES, B, Case, User, Wide
+from cases import CASES, B, Case, Stock, User, Wide
 
 import instructor
 from instructor.cache import AutoCache, DiskCache
@@ -56,7 +56,7 @@ class Setup:
             prompts = [f"{case.answer} {case.chunk}"]  # the server streams what the prompt asks for
         numbers = (f"new {number}" for number in itertools.count())
         self.names: dict[str, Any] = {
-            "User": User, "B": B, "Wide": Wide, "Literal": Literal, "instructor": instructor, "client": self.client,
+            "User": User, "B": B, "Wide": Wide, "Stock": Stock, "Literal": Literal, "instructor": instructor, "client": self.client,
             "create": self.client.create, "make_store": self.make_store, "spy_on_sdk": self.spy_on_sdk,
             "make_client": self.make_client, "find_redis_key": self.find_redis_key, "drain_canned": drain_canned,
             "repeat": itertools.repeat,

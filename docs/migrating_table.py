@@ -20,7 +20,10 @@ _INSIDE = (_OUT, "an inner step of its engine, which this package doesn't have; 
 _BATCH = (_LATER, "batches come in a later version; use `create` in threads or tasks, or `instructor extract`")
 _CALLED = "can be imported; raises a `ConfigurationError` when it is called: "
 _GEMINI = (_OUT, "for an SDK that Google has ended; `from_genai` and `from_provider` speak google-genai")
-_ASYNC = (_LATER, "pydantic's own validators run; asynchronous ones come in a later version")
+_ASYNC = (
+    _BETTER,
+    "1.17 refuses models that have one; here they run. See [retries](retries.md)",
+)
 _VENDOR = (_BETTER, "also streams and caches; the completion is of the SDK's own class on a hit too")
 
 NOTES: Mapping[str, tuple[str, str]] = {
@@ -54,6 +57,10 @@ NOTES: Mapping[str, tuple[str, str]] = {
     "v2": (_OUT, "the inside of another implementation; `register_provider` adds a vendor"),
     "KnownModelName": ("same", "any text: vendors bring out models faster than a list can follow"),
     "ParallelModel": ("same", "returns `list[A | B]`, which `create` takes as it is"),
+    "llm_validator": (
+        "same",
+        "asks its client's model, where 1.x has a default of its own; a client without one needs `model=`",
+    ),
     "retry_async": (_BETTER, "what `patch` does"),
     "retry_sync": (_BETTER, "what `patch` does"),
     "make_cache_key": (_BETTER, "covers all that can change the answer"),
@@ -65,13 +72,8 @@ NOTES: Mapping[str, tuple[str, str]] = {
         ),
         _BATCH,
     ),
-    **dict.fromkeys(
-        (
-            *("ASYNC_MODEL_VALIDATOR_KEY", "ASYNC_VALIDATOR_KEY", "AsyncValidationContext"),
-            *("async_field_validator", "async_model_validator"),
-        ),
-        _ASYNC,
-    ),
+    "AsyncValidationContext": (_OUT, "such a validator gets an `instructor.AsyncValidationInfo`"),
+    **dict.fromkeys(("async_field_validator", "async_model_validator"), _ASYNC),
     **dict.fromkeys(
         (
             *("convert_to_genai_messages", "extract_genai_multimodal_content", "extract_genai_system_message"),
@@ -94,6 +96,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
     ),
     **dict.fromkeys(
         (
+            *("ASYNC_MODEL_VALIDATOR_KEY", "ASYNC_VALIDATOR_KEY"),
             *("AdapterBase", "AnthropicParallelModel", "MakeFieldsOptional", "ModelAdapter", "ParallelBase"),
             *("SystemMessage", "combine_system_messages", "extract_json_from_stream", "extract_json_from_stream_async"),
             *("extract_messages", "extract_system_messages", "format_function", "get_message_content"),

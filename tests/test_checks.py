@@ -11,7 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from instructor import AutoCache, DiskCache, RedisCache
+from instructor import AutoCache, DiskCache, Image, RedisCache, Retries, from_provider
 from instructor.checks import check_cache, check_cache_settings
 from instructor.describing import describe_value, refuse, warn_caller
 from instructor.exceptions import ArgumentError, ConfigurationError
@@ -95,3 +95,17 @@ def test_an_error_does_not_quote_what_may_be_a_secret():
     error = refuse("strict", {}, "True or False")
     assert isinstance(error, ArgumentError)
     assert str(error) == "strict is a dict. Pass True or False."
+
+
+@pytest.mark.parametrize("message", [Image.from_url("https://example.com/a.png"), Retries])
+def test_a_message_is_something_with_a_role(message: Any):
+    with pytest.raises(ArgumentError, match=r"messages\[0\] is (an Image|the class Retries)\. Pass a dict.*role"):
+        from_provider("offline/demo").create(str, [message])
+
+
+def test_bytes_in_a_message_are_answered_with_how_to_send_them():
+    client = from_provider("openai/m", api_key="sk-test")
+    with pytest.raises(
+        ConfigurationError, match=r"not JSON serializable\. Pass bytes and files as media, such as Image"
+    ):
+        client.create(str, [{"role": "user", "content": ["What is this?", b"bytes"]}])

@@ -110,18 +110,20 @@ def test_every_command_line_of_a_page_runs(page: Path, tmp_path: Path, monkeypat
             assert (tmp_path / "tickets.jsonl").read_text()
 
 
+def headings(page: Path) -> set[str]:
+    """The names under which the headings of a page are linked to."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pages
 def test_every_link_of_a_page_leads_somewhere(page: Path):
-    text = page.read_text(encoding="utf-8")
-    headings = {
-        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    }
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in headings
-        elif not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            name, _, heading = target.partition("#")
+            other = page.parent / name if name else page
+            assert other.exists(), target
+            assert not heading or heading in headings(other), target
 
 
 def is_there(name: str, page: Path) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import enum
 import importlib
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ import instructor
 from settings import clear_environment
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+NOT_HERE = {"BatchJob", "BatchProcessor", "BatchRequest", "from_anyscale", "from_gemini", "from_vertexai"}
+"""Names of 1.x that only say what to use instead."""
 MOST_SKIPPED = 0
 """Examples that are skipped because they need a server. Every one runs today; raise this for a good reason only."""
 
@@ -65,3 +69,25 @@ def test_no_example_is_skipped():
 
 def test_there_are_examples():
     assert len(EXAMPLES) > 50
+
+
+def users_call(value: object) -> bool:
+    """Whether users call a function or make an instance of a class: they only receive errors and records."""
+    if isinstance(value, type):
+        return not issubclass(value, BaseException | enum.Enum | tuple)
+    return callable(value)
+
+
+@pytest.mark.parametrize("face", ["", ".cache", ".testing", ".factory", ".hooks"])
+def test_what_users_call_has_an_example(face: str):
+    module = importlib.import_module(f"instructor{face}")
+    called = {name: value for name, value in vars_of(module) if users_call(value) and name not in NOT_HERE}
+    assert not [name for name, value in called.items() if "Example:" not in (value.__doc__ or "")]
+
+
+def vars_of(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """What users import from a module, and what is of this package."""
+    for name in module.__all__:
+        value = getattr(module, name)
+        if getattr(value, "__module__", "").startswith("instructor"):
+            yield name, value

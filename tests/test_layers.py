@@ -20,8 +20,19 @@ FUNCTION_LINES = 60
 # The ground is for every room above it. In KNOWS stands what a room may import beside that and itself, and each of
 # these grants is used; the rooms of the ground may import only what stands here.
 GROUND = {
-    *("credentials", "debug_log", "describing", "exceptions", "headers", "hooks", "lazy", "locks", "messages", "mode"),
-    *("attempt", "cache_modes", "failures", "retries"),
+    *(
+        "credentials",
+        "daemon",
+        "debug_log",
+        "describing",
+        "exceptions",
+        "headers",
+        "hooks",
+        "lazy",
+        "locks",
+        "messages",
+    ),
+    *("attempt", "cache_modes", "failures", "mode", "retries"),
     "tables",
     "usage",
     "vendor_names",
@@ -30,6 +41,7 @@ KNOWS: dict[str, set[str]] = {
     "attempt": set(),
     "cache_modes": {"describing", "exceptions"},
     "credentials": set(),
+    "daemon": set(),
     "debug_log": set(),
     "describing": {"exceptions"},
     "exceptions": {"credentials", "messages", "usage"},
@@ -87,7 +99,7 @@ KNOWS: dict[str, set[str]] = {
     "core": {"client", "factory", "patching"},
     "processing": {"dsl", "engine", "wires", "media", "providers"},
     "multimodal": {"processing"},
-    "validation": {"dsl"},
+    "validation": {"dsl", "engine"},
     "utils": {"dsl", "providers", "wires"},
     "auto_client": {"factory"},
     "function_calls": {"dsl"},

@@ -23,12 +23,12 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3200,
-    "cache": 4600,
+    "": 3350,
+    "cache": 4800,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 3500,
+    "engine": 3600,
     "function": 500,
     "media": 800,
     "offline": 600,
@@ -36,7 +36,7 @@ LINES_OF_CODE = {
     "providers": 3500,
     "streaming": 575,
     "testing": 700,
-    "wires": 3900,
+    "wires": 4000,
 }
 """Lines of code in each room, with room for the features under way: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""

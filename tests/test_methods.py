@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from instructor import from_provider
+from instructor.cache.key import EXCLUDED_FROM_KEY
 from instructor.options import OPTION_NAMES
 
 
@@ -24,3 +25,12 @@ def test_help_shows_the_docstring_and_every_keyword(asynchronous: bool, name: st
         assert keyword in inspect.signature(method).parameters
         assert f"{keyword}: " in inspect.getdoc(method)
     assert "Raises:" in shown
+
+
+def test_every_keyword_of_ours_is_decided_about_in_the_key():
+    """A keyword that is neither part of the key nor left out by name would be served answers that it wasn't asked for."""
+    in_the_key = {
+        "context",
+        "strict",
+    }  # the others of ours change how an answer is fetched, or have a member of their own
+    assert in_the_key == OPTION_NAMES - EXCLUDED_FROM_KEY

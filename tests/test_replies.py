@@ -13,8 +13,8 @@ from instructor import AutoCache, Reply
 from instructor.cache.entry import Entry, Origin
 from instructor.engine.call import Live
 from instructor.engine.freshness import Verdict
-from instructor.engine.looking import Served, Source
 from instructor.engine.reply import make_reply
+from instructor.engine.tier_lookup import Served, Source
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 from instructor.usage import Usage

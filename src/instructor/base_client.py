@@ -229,6 +229,7 @@ class BaseClient(OldAttributes):
         *,
         with_completion: bool = False,
         unserved: Unserved | None = None,
+        has_items: bool = False,
     ) -> Call[Any]:
         """Freeze the messages and keywords, and sort them into a call.
 
@@ -248,8 +249,7 @@ class BaseClient(OldAttributes):
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
         check.check_timeout(arguments.get("timeout"))
-        if path is None and isinstance(options.cache, NotGiven):
-            check.check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
+        check.check_effects(options, has_cache=path is not None or options.cache is None, has_items=has_items)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
@@ -263,7 +263,7 @@ class BaseClient(OldAttributes):
         limits = (retries, budget, seconds)
         secrets = secrets_of(arguments, self._defaults)
         policy = make_policy(use, path, limits, (self._adapter, plan), secrets)
-        keyed = self._pass_by(keyed, policy, path)
+        keyed = self._bypass_untaggable(keyed, policy, path)
         return Call(
             plan=plan,
             adapter=self._adapter,
@@ -294,7 +294,7 @@ class BaseClient(OldAttributes):
             return self._path if cache is None else self._paths.find(cache)
         return self._paths.find(cache)
 
-    def _pass_by(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
+    def _bypass_untaggable(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
         """Leave the cache out for a call with tags whose store can't invalidate them. The first time it is a warning."""
         if path is None or policy.tags is None or path.can_tag:
             return keyed
@@ -307,10 +307,11 @@ class BaseClient(OldAttributes):
     def _stream_call(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Call[Any]:
         """Freeze a call whose answer is handed out bit by bit. It shares its key with the plain call."""
         keywords.pop("stream", None)
-        call = self._call(wanted.response_model, messages, keywords)
+        call = self._call(wanted.response_model, messages, keywords, has_items=wanted.has_items)
         showing = wanted.show(call.plan.type, call.strict, call.context)
         showing.pace = check.check_pace(self._setting(keywords, "cache_pace"))
-        return call._replace(showing=showing)
+        # Its errors hold for it alone: what was handed out keeps it from asking again, as others would.
+        return call._replace(showing=showing, policy=call.policy.owned_by([showing]))
 
     def _setting(self, keywords: Mapping[str, object], name: str) -> object:
         """A keyword of ours, from the call or else from the client."""
@@ -379,8 +380,10 @@ class BaseClient(OldAttributes):
         merged = {**self._defaults, **arguments}
         merged.pop("model", None)
         merged = check.check_arguments(merged)
-        with watch_chance() as varies:
-            rendered = render_messages(check.check_messages(messages, merged), context or None)
+        rendered, varies = check.check_messages(messages, merged), []
+        if context:
+            with watch_chance() as varies:
+                rendered = render_messages(rendered, context)
         conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)

@@ -13,7 +13,7 @@ from instructor.cache.tiered import require_store
 from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.freshness import PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
-from instructor.engine.showing import Pace
+from instructor.engine.showing import OnInvalid, Pace
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
@@ -199,6 +199,9 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
         make_retry_policy(defaults["max_retries"])
     check_max_seconds(defaults.get("max_seconds"))
     check_timeout(defaults.get("timeout"))
+    check_on_invalid(defaults.get("on_invalid"))
+    check_pace(defaults.get("cache_pace"))
+    check_flag("validate_partial", defaults.get("validate_partial"))
     return copy_values(defaults)
 
 
@@ -224,6 +227,21 @@ def check_pace(pace: object) -> Pace | None:
     if pace != "recorded":
         raise refuse("cache_pace", pace, '"recorded", or leave it out')
     return Pace()
+
+
+def check_effects(options: Options, *, has_cache: bool, has_items: bool) -> None:
+    """Warn at the caller's line of keywords that have no effect in this call."""
+    if not has_cache:
+        check_cache_settings(None, options.cache_ttl, options.cache_namespace, options.cache_tags)
+    if check_on_invalid(options.on_invalid) != "raise" and not has_items:
+        warn_caller("on_invalid= has no effect in a call that hands out no items. Use create_iterable().")
+
+
+def check_on_invalid(on_invalid: object) -> OnInvalid:
+    """Return what becomes of a stream's invalid items."""
+    if on_invalid not in (None, "raise", "skip", "collect"):
+        raise refuse("on_invalid", on_invalid, '"raise", "skip" or "collect"')
+    return on_invalid or "raise"
 
 
 def check_arguments(arguments: Request) -> Request:
@@ -283,4 +301,9 @@ def _read_message(message: object, index: int) -> Any:
 
     if not isinstance(message, BaseModel):
         raise refuse(f"messages[{index}]", message, 'a dict such as {"role": "user", "content": "..."}')
-    return message if "parts" in type(message).model_fields else message.model_dump(exclude_none=True, by_alias=True)
+    if "parts" in type(message).model_fields:
+        return message
+    members = message.model_dump(exclude_none=True, by_alias=True)
+    if "role" in members or "type" in members:
+        return members
+    raise refuse(f"messages[{index}]", message, 'a dict with a role, such as {"role": "user", "content": [...]}')

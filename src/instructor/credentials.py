@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 from urllib.parse import unquote_plus
 
@@ -49,12 +49,14 @@ _SHORTEST = 8
 """A shorter text isn't taken for a credential, because it may stand anywhere by chance."""
 
 
-def mask_error(error: Exception) -> None:
-    """Replace, in the texts of an SDK's error, the credentials of the request that it is about: some servers echo them.
+def mask_error(error: Exception, known: Iterable[str] = ()) -> None:
+    """Replace, in the texts of an error, the credentials of the request that it is about: some servers echo them.
 
-    The error stays the same object, because users catch and read the SDK's own.
+    An SDK's error has its request. `known` are those of the client, for an error that has none, such as one about an
+    answer of status 200. The error stays the same object, because users catch and read the SDK's own.
     """
-    secrets = _find_sent(error)
+    long_enough = {value for value in (*known, *_find_sent(error)) if len(value) >= _SHORTEST}
+    secrets = sorted(long_enough, key=len, reverse=True)
     if not secrets:
         return
     error.args = tuple(_replace(value, secrets) for value in error.args)
@@ -65,7 +67,7 @@ def mask_error(error: Exception) -> None:
 
 
 def _find_sent(error: Exception) -> list[str]:
-    """Return the credentials in the headers and the URL that were sent, the longest first."""
+    """Return the credentials in the headers and the URL that were sent."""
     request: object = None
     with contextlib.suppress(RuntimeError):  # by httpx, for an error or a response that has no request
         response: object = getattr(error, "response", None)
@@ -75,8 +77,7 @@ def _find_sent(error: Exception) -> list[str]:
     headers: object = getattr(request, "headers", None)
     sent: Mapping[str, str] = cast("Mapping[str, str]", headers) if isinstance(headers, Mapping) else {}
     values = [value.removeprefix("Bearer ") for name, value in sent.items() if _SECRET_HEADER.search(name)]
-    values += _find_in_url(str(getattr(request, "url", "")))
-    return sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
+    return values + _find_in_url(str(getattr(request, "url", "")))
 
 
 def _find_in_url(url: str) -> list[str]:

@@ -206,11 +206,15 @@ class ProviderError(InstructorError):
 
     Attributes:
         provider: The vendor.
+        code: The provider's own word for what went wrong, such as ``"rate_limit_exceeded"``; empty if there is none.
     """
 
-    def __init__(self, provider: str, message: str, *, failed_attempts: Sequence[FailedAttempt] | None = None) -> None:
+    def __init__(
+        self, provider: str, message: str, *, code: str = "", failed_attempts: Sequence[FailedAttempt] | None = None
+    ) -> None:
         self.provider = provider
         self.message = message
+        self.code = code
         super().__init__(f"{provider}: {message}", failed_attempts=failed_attempts)
 
 

@@ -6,21 +6,42 @@ The SDKs' errors are distinguished by what they carry, so that no SDK is importe
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from instructor.exceptions import AsyncValidationError, ResponseParsingError
+from instructor.exceptions import AsyncValidationError, ConfigurationError, ModeError, ResponseParsingError
 
 _NOT_REACHED = {"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "ClientConnectionError"}
 """Base classes of the errors of openai, anthropic, httpx, aiohttp and Python for a request that got no answer."""
 _PASSING = {408, 409, 429}
 """Statuses below 500 that another request may not meet; the SDKs go by the same list."""
+_LEAST_FAULT = 400
 _SERVER_ERROR = 500
+_STATUSES = {
+    "throttlingexception": 429,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "internalserverexception": 500,
+    "modelstreamerrorexception": 500,
+    "server_error": 500,
+    "ended_early": 502,
+    "serviceunavailableexception": 503,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""What the providers call a failure that they report within a stream, which began with a status of success, and the
+status that they answer with before one; `ended_early` is our own word."""
 _SPENT = "insufficient_quota"
 """The code of a 429 that no waiting mends."""
 _UNKNOWN_KEY = {401, 403}
+_DAY = 86_400
 _TIMES_OUT = ("Timeout", "timed out")
+_MISTAKES = (ConfigurationError, ModeError)
+"""What no model can mend, whatever it answers. Some of them are ValueErrors, as callers expect of a wrong argument."""
 
 
 def is_invalid_answer(error: Exception) -> bool:
@@ -30,10 +51,49 @@ def is_invalid_answer(error: Exception) -> bool:
     return isinstance(error, (ValidationError, ResponseParsingError, AsyncValidationError))
 
 
+def find_mistake(error: Exception) -> Exception | None:
+    """The program's own mistake that a validator met, such as a wrong argument of the call that it makes.
+
+    Where it is a ValueError, pydantic takes it for an invalid answer, and the model would be asked again and again.
+    """
+    from pydantic import ValidationError
+
+    found = error.errors if isinstance(error, AsyncValidationError) else [error]
+    problems = (problem for part in found if isinstance(part, ValidationError) for problem in part.errors())
+    causes = (problem.get("ctx", {}).get("error") for problem in problems)
+    return next((cause for cause in causes if isinstance(cause, _MISTAKES)), None)
+
+
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that a provider answered with; None for another error."""
     members = (getattr(error, name, None) for name in ("status_code", "code"))
-    return next((value for value in members if type(value) is int), None)
+    status = next((value for value in members if type(value) is int), None)
+    if status is not None and status >= _LEAST_FAULT:
+        return status
+    return next(filter(None, map(_read_word, _words_of(error))), status)
+
+
+def _words_of(error: BaseException) -> Iterator[object]:
+    """What a failure within a stream is called: by the SDK's error, or by what the provider sent."""
+    yield getattr(error, "code", None)
+    yield getattr(error, "type", None)
+    body: object = getattr(error, "body", None)
+    response: object = getattr(error, "response", None)  # botocore's is a dict
+    for holder in (body, _get(body, "error")):
+        yield from (_get(holder, name) for name in ("code", "type"))
+    yield _get(_get(response, "Error"), "Code")
+
+
+def _get(holder: object, name: str) -> object:
+    return cast("Mapping[str, object]", holder).get(name) if isinstance(holder, Mapping) else None
+
+
+def _read_word(word: object) -> int | None:
+    """The status that a provider's word stands for, or that it is, as it is of gateways."""
+    text = str(word).lower() if isinstance(word, (str, int)) else ""
+    if text.isdecimal() and len(text) == len("500"):
+        return int(text)
+    return _STATUSES.get(text)
 
 
 def is_unreached(error: BaseException) -> bool:
@@ -78,7 +138,7 @@ def advise(error: BaseException, key_variables: Sequence[str], base_url: str = "
         names = " or ".join(key_variables)
         return f" Check the key: api_key=, or the environment variable {names}." if names else " Check the key."
     if status is not None or not is_unreached(error):
-        return ""
+        return _advise_wait(seconds_asked(error, time.time()) if may_recover(error) else None)
     cause = list(_causes(error))[-1]
     url = _url_of(error) or base_url
     if any(sign in type(found).__name__ or sign in str(found) for found in _causes(error) for sign in _TIMES_OUT):
@@ -86,6 +146,16 @@ def advise(error: BaseException, key_variables: Sequence[str], base_url: str = "
     is_refused = any(isinstance(found, ConnectionRefusedError) for found in _causes(error))
     why = "the connection was refused" if is_refused else str(cause) or type(cause).__name__
     return f" Nothing answers at {url or 'the provider'}: {why}. Check base_url= and the network."
+
+
+def _advise_wait(asked: float | None) -> str:
+    """Say how to obey a ``Retry-After``: a wait that is longer than what the caller allows ends the call."""
+    if not asked or asked > _DAY:
+        return ""
+    seconds = math.ceil(asked)
+    return (
+        f" The provider asks to wait {seconds} s. Pass max_retries=Retries(requests=2, longest_wait={seconds}) to wait."
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -65,7 +65,7 @@ class AdaptedEvent(NamedTuple):
         provider: The vendor.
         model: The model asked.
         reason: What the model doesn't support, such as ``"temperature is not supported"``.
-        change: What was done, such as ``"left out temperature"`` or ``"asked in mode JSON_SCHEMA"``.
+        change: What was done, such as ``"without temperature"`` or ``"mode TOOLS -> JSON_SCHEMA"``.
     """
 
     provider: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -107,6 +108,15 @@ def suggest_keyword(name: str) -> str | None:
         return None
     close = difflib.get_close_matches(name, _KEYWORDS, 1, cutoff=0.8)
     return _OTHER_NAMES.get(name) or (close[0] if close else None)
+
+
+def advise_on_refusal(error: Exception) -> str:
+    """Say what to write in place of an argument that the SDK didn't take."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    meant = suggest_keyword(found[1]) if found else None
+    if "not JSON serializable" in str(error):
+        return "Pass bytes and files as media, such as Image.from_bytes(data), and anything else as plain data."
+    return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
 
 
 @lru_cache(maxsize=1024)

@@ -81,6 +81,13 @@ def patch(
 
     Raises:
         ClientError: There is neither a client nor a function.
+
+    Example:
+        >>> def complete(**request):
+        ...     return {"choices": [{"finish_reason": "stop", "message": {"content": '{"content": 25}'}}]}
+        >>> ask = instructor.patch(create=complete, mode="json")
+        >>> ask(response_model=int, messages=[{"role": "user", "content": "Anna is 25."}], model="any")
+        25
     """
     if create is None:
         if client is None:
@@ -95,7 +102,18 @@ def patch(
 
 @deprecated("patch() takes asynchronous clients too.")
 def apatch(client: Any, mode: Mode | str | None = None) -> Completion:
-    """`patch` for an asynchronous client, under its name of 0.x."""
+    """`patch` for an asynchronous client, under its name of 0.x.
+
+    Args:
+        client: A client of the openai SDK. Its method is replaced, and the client returned.
+        mode: As in `patch`.
+
+    Example:
+        >>> import openai
+        >>> sdk = openai.AsyncOpenAI(api_key="...")
+        >>> instructor.patch(sdk) is sdk  # instructor.apatch does the same, with a DeprecationWarning
+        True
+    """
     return patch(client, mode=mode)
 
 

@@ -75,7 +75,7 @@ def make_policy(
     if path is None:
         return Policy(mode=use.mode)
     timeout, seconds = secrets[0], limits[-1]
-    private = hash(tuple(map(repr, secrets)))  # as a hash, so that none is kept here
+    private = 0 if secrets == (None,) else hash(tuple(map(repr, secrets)))  # as a hash, so that none is kept here
     patience = _shorter(None if timeout is None else _seconds_of(timeout), seconds)
     ttl = use.ttl
     if not callable(ttl):

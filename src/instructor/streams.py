@@ -7,14 +7,14 @@ import typing
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-from instructor.checks import check_flag
+from instructor.checks import check_flag, check_on_invalid
 from instructor.engine.call import Call
 from instructor.engine.drive import Sender
 from instructor.engine.drive_stream import drive_stream, drive_stream_async
 from instructor.engine.question import stream_answer
-from instructor.engine.showing import Calls, InvalidItem, Items, OnInvalid, Outcome, Partials, Showing
+from instructor.engine.showing import Calls, InvalidItem, Items, Outcome, Partials, Showing
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Completion, Part, ResponseModel, Value
 from instructor.streaming.partial import shape_of, whole_of
@@ -162,10 +162,12 @@ class Wanted(NamedTuple):
         response_model: The response model of the whole answer.
         show: Makes what hands it out, of how the whole answer becomes a value, whether validation is strict, and its
             context.
+        has_items: Whether that is the items of a list, one by one.
     """
 
     response_model: ResponseModel
     show: Callable[[ResponseType | None, bool, Mapping[str, Any] | None], Showing]
+    has_items: bool = False
 
 
 Setting = Callable[[str], object]
@@ -174,7 +176,7 @@ Setting = Callable[[str], object]
 
 def want_partial(response_model: ResponseModel, setting: Setting) -> Wanted:
     """Read what `create_partial` was asked for: a type, or ``Partial[...]`` of it."""
-    from instructor.engine.early import make_judge
+    from instructor.engine.partial_validation import make_judge
     from instructor.engine.response_type import ParallelType, WrappedType
 
     model = whole_of(response_model)
@@ -203,15 +205,15 @@ def want_items(response_model: ResponseModel, setting: Setting) -> Wanted:
         raise ConfigurationError("create_iterable needs a response_model. Pass the class of one item.")
 
     def show(whole: ResponseType | None, strict: bool, context: Mapping[str, Any] | None) -> Showing:
-        choice = cast("OnInvalid", setting("on_invalid") or "raise")
+        choice = check_on_invalid(setting("on_invalid"))
         if isinstance(whole, ParallelType):
-            return Calls(lambda part: whole.parse_call(part, strict, context)[0], choice)
+            return Calls(lambda part: whole.parse_call(part, strict, context)[0], whole.specs, choice)
         assert isinstance(whole, WrappedType), "the type of a list"
         validate = whole.item_validator
         return Items(lambda part: validate(part.text, strict, context), choice)
 
     items: ResponseModel = list[item]  # type: ignore[valid-type]  # pyright: ignore - known only here
-    return Wanted(items, show)
+    return Wanted(items, show, has_items=True)
 
 
 def want_stream(response_model: ResponseModel, setting: Setting) -> Wanted:

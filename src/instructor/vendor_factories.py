@@ -27,6 +27,25 @@ def _factory(vendor: str) -> Factory:
         use_async: bool = False,
         **kwargs: Any,
     ) -> AnyClient:
+        """Make a client from VENDOR's own, or from another whose method is like OpenAI's.
+
+        Args:
+            client: The SDK's client; or the name of a model, for which `from_provider` makes the client.
+            mode: How the model is asked for an answer of a type. Default: the best way for the model.
+            model: The model of calls that name none.
+            async_client: Whether the client is asynchronous, where it doesn't show that itself.
+            use_async: The same.
+            **kwargs: ``cache``, ``cache_ttl``, ``cache_namespace`` and ``hooks`` as in `from_provider`; any other keyword
+                is a default for each call.
+
+        Raises:
+            ClientError: It isn't a client that can be asked.
+            ModeError: The vendor doesn't speak the mode.
+
+        Example:
+            >>> instructor.from_VENDOR("some-model", cache=instructor.AutoCache())
+            <Instructor model=VENDOR/some-model ...>
+        """
         is_async_wanted = async_client or use_async
         if isinstance(client, str):
             return from_provider(f"{vendor}/{client}", is_async_wanted, mode=mode, **kwargs)
@@ -37,15 +56,15 @@ def _factory(vendor: str) -> Factory:
         kind = AsyncInstructor if is_async_wanted or is_async(method) else Instructor
         return kind(client, method, mode, vendor, model=model, **kwargs)
 
-    return _named(make, vendor, f"Make a client from {vendor}'s SDK, or another whose method is like OpenAI's.")
+    return _named(make, vendor, (make.__doc__ or "").replace("VENDOR", vendor))
 
 
-def _refusal(vendor: str, instead: str) -> Factory:
+def _refusal(vendor: str, ended: str, instead: str) -> Factory:
     def refuse(*args: object, **kwargs: object) -> AnyClient:
         del args, kwargs
-        raise ConfigurationError(f"from_{vendor}() is not here yet. Use {instead}.")
+        raise ConfigurationError(f"from_{vendor}() is not here, because its {ended} has ended. Use {instead}.")
 
-    return _named(refuse, vendor, f"Not here yet. Use {instead}.")
+    return _named(refuse, vendor, f"Not here, because its {ended} has ended. Use {instead}.")
 
 
 def _named(function: Factory, vendor: str, purpose: str) -> Factory:
@@ -68,6 +87,10 @@ from_together = _factory("together")
 from_writer = _factory("writer")
 from_xai = _factory("xai")
 
-from_anyscale = _refusal("anyscale", "from_openai(client) with a client of the service's successor")
-from_gemini = _refusal("gemini", 'from_provider("google/model"), or from_genai(client) with the SDK google-genai')
-from_vertexai = _refusal("vertexai", 'from_provider("vertexai/model"), or from_genai(client) with the SDK google-genai')
+from_anyscale = _refusal("anyscale", "service", "from_openai(client) with a client of the service's successor")
+from_gemini = _refusal(
+    "gemini", "SDK", 'from_provider("google/model"), or from_genai(client) with the SDK google-genai'
+)
+from_vertexai = _refusal(
+    "vertexai", "SDK", 'from_provider("vertexai/model"), or from_genai(client) with the SDK google-genai'
+)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from contextvars import Context
 from typing import Any
 
 import pytest
 
-from instructor.cache.flight import Flight, Flights, Landed, Lease
+from instructor.cache.flight import Flight, Flights, Landed, Lease, _led
 
 
 def in_thread(function, *arguments):
@@ -29,6 +30,22 @@ def lead(flights: Flights[Any], key: str = "a") -> Lease[Any]:
     lease = flights.claim(key, "me")
     assert isinstance(lease, Lease)
     return lease
+
+
+@pytest.mark.parametrize("ends", ["ab", "ba"])
+def test_what_has_landed_is_not_kept_in_whatever_order_flights_end(ends: str):
+    flights: Flights[Any] = Flights()
+
+    def fly() -> None:
+        leases = {key: lead(flights, key) for key in "ab"}
+        for key in ends:
+            leases[key].end()
+        assert _led.get() == ()
+        in_thread(lead(flights).end)()  # a stream that another thread reads to its end
+        lead(flights).end()
+        assert _led.get() == ()
+
+    Context().run(fly)
 
 
 def lead_elsewhere(flights: Flights[Any]) -> Lease[Any]:

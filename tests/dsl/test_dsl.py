@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Annotated, Any
 
+import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +137,13 @@ def test_only_a_client_that_is_not_awaited_can_judge() -> None:
     client: Any = instructor.from_provider("offline/demo", async_client=True)
     with pytest.raises(ConfigurationError, match="synchronous client"):
         llm_validator("it is polite", client)
+
+
+def test_a_validator_without_a_model_to_ask_is_refused_when_it_is_made() -> None:
+    client = instructor.from_openai(openai.OpenAI(api_key="sk-test"))
+    with pytest.raises(ConfigurationError, match=r"no model to ask.* Pass model="):
+        llm_validator("it is polite", client)
+    assert callable(llm_validator("it is polite", client, model="m"))
 
 
 def test_what_moderation_flags_is_refused() -> None:

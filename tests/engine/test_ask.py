@@ -44,8 +44,8 @@ def test_an_answer_is_stored_whatever_its_counts_of_tokens_and_its_price(
     reply_server.script(Reply(body.replace(b"987", count).replace(b"654", count).replace(b"1641", count)))
     with DiskCache(tmp_path) as cache:
         for _ in range(2):
-            client = from_provider("openai/m", base_url=reply_server.url, api_key=KEY, cache=cache)
-            user, completion = client.create_with_completion(User, MESSAGES)
+            with from_provider("openai/m", base_url=reply_server.url, api_key=KEY, cache=cache) as client:
+                user, completion = client.create_with_completion(User, MESSAGES)
             assert user == User(name="Ann", age=3)
             assert completion.usage is not None
     assert len(reply_server.requests) == 1
@@ -58,8 +58,8 @@ def test_an_answer_with_half_a_character_is_asked_for_again(
     vendor: str, text: str, reply_server: ReplyServer, tmp_path: Path
 ) -> None:
     reply_server.script(Reply(answer(vendor, text)), Reply(answer(vendor, '{"name": "Ann", "age": 3}')))
-    client = from_provider(f"{vendor}/m", base_url=reply_server.url, api_key=KEY)
-    assert client.create(User, MESSAGES, max_retries=1) == User(name="Ann", age=3)
+    with from_provider(f"{vendor}/m", base_url=reply_server.url, api_key=KEY) as client:
+        assert client.create(User, MESSAGES, max_retries=1) == User(name="Ann", age=3)
     assert len(reply_server.requests) == 2
 
 
@@ -77,10 +77,20 @@ async def test_a_key_that_the_server_echoes_is_masked(
     with caplog.at_level(logging.INFO), pytest.raises(InstructorRetryException, match=r"\*\*\*") as caught:
         result = client.create(User, MESSAGES)
         await result if async_client else None
+    await client.aclose() if async_client else client.close()
     shown += traceback.format_exception(caught.value)
     shown += [repr(caught.value), repr(caught.value.failed_attempts), str(caught.value.create_kwargs), caplog.text]
     assert len(shown) > 5
     assert KEY not in " ".join(shown)
+
+
+@pytest.mark.parametrize("vendor", ["openai", "anthropic"])
+def test_a_key_that_is_echoed_with_status_200_is_masked(vendor: str, reply_server: ReplyServer) -> None:
+    reply_server.script(Reply({"error": {"code": 401, "message": f"Incorrect API key provided: {KEY}."}}))
+    client = from_provider(f"{vendor}/m", base_url=reply_server.url, api_key=KEY)
+    with pytest.raises(InstructorRetryException, match=r"\*\*\*") as caught:
+        client.create(User, MESSAGES, max_retries=0)
+    assert KEY not in " ".join(traceback.format_exception(caught.value))
 
 
 def test_an_error_without_its_request_is_raised_as_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,16 +10,19 @@ import pytest
 import tenacity
 from pydantic import BaseModel, ValidationError
 
+from instructor.engine.attempts import Attempts
 from instructor.engine.effects import Limit, Send, Sleep
 from instructor.engine.question import answer
 from instructor.engine.retry import make_retry_policy, within_budget
 from instructor.exceptions import (
+    ArgumentError,
     ConfigurationError,
     IncompleteOutputException,
     InstructorRetryException,
+    ProviderError,
     ResponseParsingError,
 )
-from instructor.failures import seconds_asked
+from instructor.failures import advise, seconds_asked
 from instructor.retries import Retries
 from steps import Steps, completion, make_call
 
@@ -115,10 +119,41 @@ def test_requests_and_answers_are_counted_apart() -> None:
     assert [policy.is_last(number, 2) for number in (3, 4)] == [False, True]
 
 
+def test_an_answer_that_says_what_failed_counts_as_a_request() -> None:
+    attempts = Attempts(SimpleNamespace(), "m")  # type: ignore[arg-type]
+    for number in (1, 2):
+        attempts.begin()
+        attempts.answered = True
+        attempts.fail(ProviderError("p", "It failed.", code="server_error"), {"status": "failed"})
+        assert attempts.failed_requests == number
+
+
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 529])
 def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
     assert steady().wait_after(1, FailedError(status), 1) == 1.0
     assert Retries().wait_after(1, FailedError(status), 1) is None, "left to the SDK unless the caller says a number"
+
+
+@pytest.mark.parametrize(
+    ("members", "may_pass"),
+    [
+        ({"status_code": 200, "body": {"type": "error", "error": {"type": "overloaded_error"}}}, True),
+        ({"status_code": 200, "body": {"type": "error", "error": {"type": "invalid_request_error"}}}, False),
+        ({"code": "429", "type": None, "body": {"code": 429}}, True),
+        ({"code": "400"}, False),
+        ({"code": "rate_limit_exceeded"}, True),
+        ({"code": "insufficient_quota", "type": "insufficient_quota"}, False),
+        ({"code": "insufficient_quota", "type": "rate_limit_error"}, False),
+        ({"code": None, "type": "server_error"}, True),
+        ({"response": {"Error": {"Code": "throttlingException"}}}, True),
+        ({"response": {"Error": {"Code": "validationException"}}}, False),
+    ],
+    ids=str,
+)
+def test_a_fault_within_a_stream_counts_by_the_providers_word_for_it(members: dict[str, Any], may_pass: bool) -> None:
+    error = Exception("overloaded")
+    vars(error).update(members)
+    assert steady().wait_after(1, error, 1) == (1.0 if may_pass else None)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -218,3 +253,30 @@ def test_the_model_is_shown_its_last_failures_only(shown: int, messages: list[in
     assert [len(said) for said in sent] == messages
     assert "wrong 2" in str(sent[-1])
     assert "wrong 0" not in str(sent[-1])
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (FailedError(429, Retry_After="99.5"), r"asks to wait 100 s\. .*Retries\(requests=2, longest_wait=100\)"),
+        (FailedError(429), ""),
+        (FailedError(400, Retry_After="100"), ""),
+        (FailedError(429, Retry_After="1e300"), ""),
+    ],
+)
+def test_a_wait_that_the_provider_asks_for_is_told(error: FailedError, advice: str) -> None:
+    told = advise(error, ())
+    assert re.search(advice, told) if advice else told == ""
+
+
+@pytest.mark.parametrize(
+    ("mistake", "advice"),
+    [
+        (Retries, r"max_retries is the class Retries\. Pass a number, Retries\(\.\.\.\)"),
+        ("3", r"max_retries is a str\. Pass a number"),
+        (-1, r"max_retries is -1\. Pass 0 or more"),
+    ],
+)
+def test_what_is_no_policy_is_answered_with_what_to_write(mistake: object, advice: str) -> None:
+    with pytest.raises(ArgumentError, match=advice):
+        make_retry_policy(mistake)

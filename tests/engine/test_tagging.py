@@ -148,15 +148,31 @@ def test_a_waiter_is_not_served_an_answer_that_was_invalidated_before_it_came() 
     ("tags", "reason"),
     [
         (lambda user: [user.nothing], "AttributeError"),
+        (lambda user: {}[user.name], "KeyError"),
         (lambda user: "doc", "a str"),
         (lambda user: ["a\nb"], "one line"),
     ],
 )
-def test_an_answer_whose_tags_cannot_be_made_is_returned_and_not_stored(tags: Any, reason: str) -> None:
+def test_an_answer_whose_tags_cannot_be_made_is_returned_and_not_stored(
+    tags: Any, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     client, reasons = make(JASON, AutoCache())
-    assert client.create(User, HELLO, cache_tags=tags) == User(**JASON)
+    for _ in range(2):
+        assert client.create(User, HELLO, cache_tags=tags) == User(**JASON)
     assert reason in str(reasons[-1])
     assert client.cache_stats().writes == 0
+    [logged] = caplog.messages
+    assert reason in logged
+    assert "Jason" not in logged
+
+
+def test_a_function_whose_tags_cannot_be_made_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    @instructor_cache(cache=AutoCache(), tags=lambda result: result)
+    def count(text: str) -> int:
+        return len(text)
+
+    assert [count("ab"), count("ab")] == [2, 2]
+    assert ["makes their tags fails" in message for message in caplog.messages] == [True]
 
 
 @pytest.mark.parametrize("tags", ["doc:1", 5, [""], ["a\nb"], ["x" * 257], [5], [f"{n}" for n in range(65)]])
@@ -314,8 +330,10 @@ def test_an_entry_says_where_its_answer_comes_from(store: BaseCache) -> None:
 
 def test_a_store_that_remembers_too_many_tags_begins_anew(store: BaseCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that was tagged before is served then, so the tags that were forgotten do no harm."""
-    for module in ("memory", "sqlite_rows", "redis_steps"):
+    for module in ("memory", "redis_steps"):
         monkeypatch.setattr(f"instructor.cache.{module}.MOST_NUMBERED", 4)
+    if isinstance(store, DiskCache):
+        monkeypatch.setattr(store, "_shares", store._shares._replace(tags=4))
     client, reasons = make(JASON, store, cache_tags=["a"])
     client.create(User, HELLO)
     first = handle_of(store).generations(()).first

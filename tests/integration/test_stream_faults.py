@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from instructor import AutoCache, Mode
+from instructor import AutoCache, Mode, Retries
 from instructor.exceptions import IncompleteOutputException, InstructorError, InstructorRetryException, RefusalError
 from replies import chat_completion, function_call, generated, message, response, tool_use
 from streams import (
@@ -83,6 +83,26 @@ async def test_an_error_in_the_middle_is_told(stream_server: StreamServer, model
     error = await fail(stream_server, model, mode, [pieces[0], encode(FAULTS[wire_of(model, mode)])])
     assert isinstance(error, InstructorRetryException)
     assert "overloaded" in str(error)
+
+
+@pytest.mark.newest_sdks  # openai 2.0 asks again on the connection that the server has just closed, and doesn't retry
+@pytest.mark.parametrize(("model", "mode"), TOOL_WIRES, ids=str)
+async def test_a_fault_before_anything_is_shown_is_a_request_that_failed(
+    stream_server: StreamServer, model: str, mode: Mode
+) -> None:
+    whole = script_of(model, mode, answer_of(model, mode, JASON))
+    stream_server.script([encode(FAULTS[wire_of(model, mode)])], [b": nothing\n\n"] * (model != GEMINI), whole)
+    sturdy = Retries(answers=0, requests=2, wait=0)
+    async with connect(stream_server, model, mode=mode) as client:
+        shown = await take(client.create_partial(response_model=User, messages=ASK, max_retries=sturdy))
+    assert shown[-1] == User(**JASON)
+    assert len(stream_server.requests) == 3
+
+
+async def test_a_stream_without_a_chunk_is_an_attempt(stream_server: StreamServer) -> None:
+    error = await fail(stream_server, OPENAI, Mode.TOOLS, [])
+    assert isinstance(error, InstructorRetryException)
+    assert error.n_attempts == 1
 
 
 @pytest.mark.parametrize(("model", "mode"), WIRES, ids=str)

@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from calls import MODELS, RESPONSES, answer_of, both, events_of, models
-from instructor import AutoCache, Mode, continue_messages
-from instructor.exceptions import ConfigurationError, ToolCallsError
+from instructor import AutoCache, Mode, continue_messages, from_provider
+from instructor.exceptions import ArgumentError, ConfigurationError, ToolCallsError
 from streams import CLAUDE, GEMINI, OPENAI, StreamServer, connect, settle, take
 
 
@@ -124,6 +124,28 @@ async def test_the_error_can_be_copied_and_pickled(stream_server: StreamServer) 
         assert again.calls == caught.value.calls
         assert again.messages == ASK
         assert str(again) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("results", "advice"),
+    [
+        ({"call_9": "21"}, r"'call_9', which is the id of no call in the completion\. It has: \w+"),
+        (["21"], "results is a list"),
+    ],
+    ids=["id", "list"],
+)
+def test_a_result_that_would_be_lost_is_refused(results: Any, advice: str) -> None:
+    _, completion = from_provider("offline/demo", mode="tools").create_with_completion(Answer, ASK)
+    with pytest.raises(ArgumentError, match=advice):
+        continue_messages(ASK, completion, results)
+
+
+def test_a_question_in_one_text_can_go_on() -> None:
+    client = from_provider("offline/demo", mode="tools")
+    _, completion = client.create_with_completion(Answer, "How warm is it?")
+    going_on = continue_messages("How warm is it?", completion)
+    assert going_on == continue_messages([{"role": "user", "content": "How warm is it?"}], completion)
+    client.create(Answer, going_on)
 
 
 def test_a_completion_of_no_known_provider_is_named() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructor import PDF, Audio, Image, Instructor, Mode
+from instructor import PDF, Audio, Image, Instructor, Mode, from_provider
+from instructor.exceptions import MultimodalError
 from instructor.media import FetchPolicy
 from instructor.media.conversation import freeze_media, list_media_to_load, load_media, replace_media, write_media
 from instructor.media.frozen import FrozenMedium
@@ -72,6 +75,49 @@ def test_each_loaded_medium_takes_its_own_place(monkeypatch: pytest.MonkeyPatch)
     missing = list_media_to_load(frozen, "openai_chat", "openai")
     loaded = replace_media(frozen, missing, load_media(missing, FetchPolicy()))
     assert [item.data for one in loaded for item in one["content"] if item != "a"] == urls
+
+
+def test_what_is_left_of_a_call_bounds_each_fetch(monkeypatch: pytest.MonkeyPatch):
+    allowed: list[float] = []
+
+    def load(medium: FrozenMedium, policy: FetchPolicy) -> FrozenMedium:
+        allowed.append(policy.seconds)
+        raise MultimodalError("it is slow")
+
+    monkeypatch.setattr(FrozenMedium, "load", load)
+    client = from_provider("google/gemini-2.5-flash", api_key="test")
+    for limits in ({"max_seconds": 5}, {"max_seconds": 60}, {}):
+        with pytest.raises(MultimodalError):
+            client.create(int, [message([PDF.from_url("https://example.com/a.pdf")])], **limits)
+    assert 0 < allowed[0] <= 5
+    assert allowed[1:] == [30, 30]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_cancelled_call_leaves_its_fetch_behind(count: int, monkeypatch: pytest.MonkeyPatch):
+    """The end of an event loop waits for the threads of its executor."""
+    begun, go = threading.Event(), threading.Event()
+    ended: list[FrozenMedium] = []
+
+    def load(medium: FrozenMedium, policy: FetchPolicy) -> FrozenMedium:
+        begun.set()
+        go.wait(2)
+        ended.append(medium)
+        return medium
+
+    async def cancel() -> None:
+        client = from_provider("google/gemini-2.5-flash", api_key="test", async_client=True)
+        urls = [PDF.from_url(f"https://example.com/{number}.pdf") for number in range(count)]
+        call = asyncio.create_task(client.create(int, [message(urls)]))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    monkeypatch.setattr(FrozenMedium, "load", load)
+    asyncio.run(cancel())
+    assert not ended
+    go.set()
 
 
 class Refusing(ScriptedAdapter):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import pickle
 from base64 import b64encode
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -110,8 +112,23 @@ def test_autodetect_safely_gives_back_what_is_no_medium(tmp_path: Path):
     assert isinstance(Image.autodetect_safely(PNG), Image)
 
 
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (lambda: Image.from_bytes("iVBORw0KGgo="), r"A str isn't bytes\. autodetect.. takes a path"),
+        (lambda: Image.from_bytes(BytesIO(PNG)), r"A BytesIO isn't bytes\. autodetect.. takes"),
+        (lambda: Image.autodetect("./missing/photo.png"), r"no file \./missing/photo\.png\. Correct the path"),
+        (lambda: Image.autodetect("no medium!"), "not valid base64"),
+    ],
+    ids=["text", "file", "path", "base64"],
+)
+def test_a_source_of_the_wrong_kind_is_answered_with_what_to_write(make: Callable[[], Image], advice: str):
+    with pytest.raises(MultimodalError, match=advice):
+        make()
+
+
 def test_autodetect_says_what_it_takes():
-    with pytest.raises(MultimodalError, match="A int can't be a medium"):
+    with pytest.raises(MultimodalError, match="A int isn't bytes"):
         Image.autodetect(5)  # type: ignore[arg-type]
 
 

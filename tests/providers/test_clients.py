@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import anthropic
 import httpx2
@@ -236,7 +237,8 @@ def test_credentials_of_the_caller_are_not_closed_with_a_loop(reply_server: Repl
 async def test_a_default_executor_that_is_full_does_not_hold_up_the_first_request(model, reply_server: ReplyServer):
     """Its threads may be waiting for this very call, as those of synchronous callers of the same question do."""
     # With aiohttp, google-genai looks proxies up in the default executor, which is aiohttp's own affair.
-    port = make_adapter(model, reply_server, **({"http_client": httpx2.AsyncClient()} if "google" in model else {}))
+    by_httpx = {"http_client": httpx2.AsyncClient()} if "google" in model and find_spec("aiohttp") else {}
+    port = make_adapter(model, reply_server, **by_httpx)
     answered = threading.Event()
     loop = asyncio.get_running_loop()
     executor = ThreadPoolExecutor(1)

@@ -12,7 +12,7 @@ from instructor.mode import Mode
 from instructor.providers.corrections import CapabilityMemory, correct, read_refusal
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.responses_arguments import PLACES
-from replies import Reply, ReplyServer
+from replies import Reply, ReplyServer, chat_completion
 
 ALL = Capabilities((Mode.TOOLS, Mode.JSON_SCHEMA, Mode.JSON, Mode.MD_JSON, Mode.RESPONSES_TOOLS))
 FUNCTIONS = "Function tools with reasoning_effort are not supported for gpt-6-luna in /v1/chat/completions. Please use /v1/responses instead."
@@ -250,3 +250,30 @@ def test_the_errors_of_a_real_sdk_are_understood(reply_server: ReplyServer):
     assert adapter.published("gpt-4.1").modes[0] is Mode.TOOLS
     assert adapter.learn("gpt-4.1", Mode.TOOLS, caught.value).modes == (Mode.RESPONSES_TOOLS,)
     adapter.client.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ("422 messages[0].role: unknown variant `developer`, expected one of `system`, `user`, `assistant`", False),
+        ("Unsupported value: 'messages[0].role' does not support 'developer' with this model.", False),
+        ("A developer must set a role for this key.", True),
+    ],
+)
+def test_the_role_of_the_developer_is_left_out_where_it_is_refused(words, known):
+    corrected = correct(ALL, Mode.TOOLS, words)
+    assert (corrected or ALL).developer is known
+
+
+@pytest.mark.parametrize(
+    ("model", "roles"),
+    [("openai/m", ["developer", "user"]), ("deepseek/m", ["system", "user"]), ("groq/m", ["system", "user"])],
+)
+def test_a_message_of_the_developer_is_the_systems_where_the_vendor_has_no_such_role(
+    model, roles, reply_server: ReplyServer
+):
+    reply_server.script(Reply(chat_completion(content="5")))
+    client = from_provider(model, base_url=reply_server.url, api_key="k", mode=Mode.MD_JSON)
+    client.create(None, [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "2 + 3?"}])
+    client.close()
+    assert [message["role"] for message in reply_server.requests[0].body["messages"]] == roles

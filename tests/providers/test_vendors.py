@@ -161,6 +161,7 @@ def claude_on_bedrock_stream(value: Any) -> list[bytes]:
     return [encode_event("chunk", {"bytes": base64.b64encode(text).decode()}) for text in texts]
 
 
+NEWEST = pytest.mark.newest_sdks  # anthropic 0.60 has no client for Foundry, and none for Bedrock that takes a key
 CLAUDE = {
     "vertex": (connect_claude("AnthropicVertex", region="eu-west1", project_id="p", access_token="t"), claude_stream),
     "bedrock": (
@@ -198,6 +199,7 @@ CASES = [
             Case(f"anthropic on {cloud}", connect, claude_body, events, "claude-sonnet-4-6"),
             is_later,
             id=f"claude on {cloud} {is_later}",
+            marks=NEWEST if cloud == "foundry" else (),
         )
         for cloud, (connect, events) in CLAUDE.items()
         for is_later in (False, True)
@@ -333,14 +335,18 @@ def test_a_client_is_known_without_its_vendors_factory(package: str, name: str):
             "/v1/projects/p/locations/eu-west1/publishers/anthropic/models/claude-sonnet-4-6:rawPredict",
             ("Authorization", "Bearer t"),
         ),
-        (
+        pytest.param(
             "anthropic_bedrock",
             {"aws_region": "eu-west-1", "api_key": "t"},
             claude_on_bedrock_stream,
             "/v1/model/claude-sonnet-4-6/invoke",
             ("Authorization", "Bearer t"),
+            marks=NEWEST,
         ),
-        ("anthropic_foundry", {"api_key": "t"}, claude_stream, "/v1/v1/messages", ("X-Api-Key", "t")),
+        pytest.param(
+            *("anthropic_foundry", {"api_key": "t"}, claude_stream, "/v1/v1/messages", ("X-Api-Key", "t")),
+            marks=NEWEST,
+        ),
     ],
 )
 async def test_claude_on_another_cloud_is_found_by_its_name(
@@ -357,3 +363,22 @@ async def test_claude_on_another_cloud_is_found_by_its_name(
         assert received.path == path
     places = {value for value in settings.values() if value != "t"}
     assert places <= set(client._adapter.endpoint.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "version"),
+    [
+        ("anthropic_vertex", {"region": "eu-west1", "project_id": "p"}, "vertex-2023-10-16"),
+        pytest.param("anthropic_bedrock", {"aws_region": "eu-west-1"}, "bedrock-2023-05-31", marks=NEWEST),
+    ],
+)
+def test_claude_is_sampled_under_the_first_version_where_the_body_names_it(
+    name: str, settings: Any, version: str, reply_server: ReplyServer
+):
+    reply_server.script(Reply(claude_body(ANNA)))
+    client = instructor.from_provider(f"{name}/claude-sonnet-4-6", base_url=reply_server.url, api_key="t", **settings)
+    client.create(User, ASKED, temperature=0)
+    client.create(User, ASKED, temperature=0, extra_body={"anthropic_version": "mine"})
+    client.close()
+    assert [received.body["anthropic_version"] for received in reply_server.requests] == [version, "mine"]
+    assert [received.body["temperature"] for received in reply_server.requests] == [0, 0]

@@ -71,7 +71,8 @@ def message(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         return {"role": "ROLE_ASSISTANT", "content": value}
     call = {"id": "c1", "type": 1, "function": {"name": "User", "arguments": json.dumps(value)}}
-    return {"role": "ROLE_ASSISTANT", "reasoning_content": "Who is it?", "tool_calls": [call]}
+    thought = {"reasoning_content": "Who is it?", "encrypted_content": "c2ln"}
+    return {"role": "ROLE_ASSISTANT", **thought, "tool_calls": [call]}
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,7 @@ async def test_an_answer_comes_through_the_sdk_and_is_kept_with_its_completion(a
         "ROLE_TOOL",
     ]
     assert second.messages[2].reasoning_content == "Who is it?"
+    assert second.messages[2].encrypted_content == "c2ln"
     assert "greater than 0" in second.messages[3].content[0].text
 
 
@@ -160,11 +162,13 @@ async def test_answers_of_one_host_are_not_served_for_another(asynchronous, serv
 
 
 def test_images_are_sent_and_other_media_refused():
-    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    url = "https://example.com/a.png"
+    image = {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
     sound = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
     [written] = write_request({"messages": [{"role": "user", "content": [{"type": "text", "text": "See."}, image]}]})[
         "messages"
     ]
-    assert (written.content[0].text, written.content[1].image_url.image_url) == ("See.", "https://example.com/a.png")
+    assert (written.content[0].text, written.content[1].image_url.image_url) == ("See.", url)
+    assert written.content[1].image_url.detail == proto.image_pb2.ImageDetail.DETAIL_HIGH
     with pytest.raises(MultimodalError, match="input_audio"):
         write_request({"messages": [{"role": "user", "content": [sound]}]})

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Self
 import pytest
 from pydantic import BaseModel, ValidationInfo, field_validator, model_validator
 
-from instructor import AsyncInstructor, AutoCache, Instructor, Mode, Partial, current_attempt
-from instructor.exceptions import ConfigurationError, InstructorRetryException
+from instructor import AsyncInstructor, AutoCache, Instructor, Mode, Partial, current_attempt, from_provider
+from instructor.exceptions import ArgumentError, ConfigurationError, InstructorRetryException
 from instructor.media import detection
 from instructor.streaming import done
 from instructor.testing import ScriptedAdapter
@@ -87,6 +87,25 @@ def test_items_come_one_by_one_and_are_shared_with_the_plain_call() -> None:
     assert live == [User(**user) for user in users]
     assert list(client.create_iterable(User, MESSAGES)) == client.create(list[User], MESSAGES) == live
     assert len(adapter.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"on_invalid": "ignore"}, {"cache_pace": 1}, {"validate_partial": "yes"}], ids=str
+)
+def test_a_wrong_setting_of_streams_is_refused_where_it_is_made(settings: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=f"{next(iter(settings))} is .* Pass "):
+        from_provider("offline/demo", **settings)
+
+
+def test_invalid_items_are_not_left_out_of_a_call_without_items() -> None:
+    client = from_provider("offline/demo", on_invalid="skip")  # for the calls that have items
+    client.create(list[User], MESSAGES)
+    for ask in (client.create, client.create_partial):
+        with pytest.warns(UserWarning, match=r"no effect.* Use create_iterable\(\)") as told:
+            ask(list[User], MESSAGES, on_invalid="skip")
+        assert told[0].filename == __file__
+        with pytest.raises(ArgumentError, match="on_invalid is a str"):
+            ask(list[User], MESSAGES, on_invalid="ignore")
 
 
 @pytest.mark.parametrize(("on_invalid", "kept"), [("skip", 0), ("collect", 1)])

@@ -20,6 +20,7 @@ from instructor.streaming import done, not_null
 from instructor.testing import ScriptedAdapter, ScriptedReply
 from instructor.usage import Usage
 from instructor.wires.openai_chat import OPENAI_CHAT
+from streams import settle
 
 MESSAGES = [{"role": "user", "content": "Who?"}]
 ANNA = {"name": "Anna Maria Luisa", "age": 25}
@@ -248,6 +249,20 @@ def test_a_waiter_goes_on_alone_where_the_leaders_caller_pauses(monkeypatch: pyt
     thread.join(30)
     assert found == [User(**ANNA)]
     assert list(stream)[-1] == found[0]
+    assert len(adapter.requests) == 2
+
+
+@pytest.mark.parametrize("kind", [Instructor, AsyncInstructor])
+async def test_an_error_that_the_caller_throws_into_a_stream_is_no_waiters(kind: Any) -> None:
+    client, adapter = make(ANNA, ANNA, kind=kind, cache=AutoCache())
+    leader = client.create_partial(User, MESSAGES)
+    await settle(next(leader) if kind is Instructor else anext(leader))
+    (under_way,) = client._path.flights._flights.values()
+    with pytest.raises(KeyError):
+        await settle(leader.throw(KeyError()) if kind is Instructor else leader.athrow(KeyError()))
+    assert under_way._landed is not None
+    assert under_way._landed.error is None, "one of those who wait leads next"
+    assert await settle(client.create(User, MESSAGES)) == User(**ANNA)
     assert len(adapter.requests) == 2
 
 

@@ -11,8 +11,9 @@ import openai
 from pydantic import BaseModel
 
 import instructor
-from instructor import AsyncInstructor, Instructor, Mode, Partial, Reply, from_provider
+from instructor import AsyncInstructor, Instructor, Maybe, Mode, Partial, Reply, from_provider
 from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
+from instructor.dsl.maybe import MaybeBase
 from instructor.hooks import CacheEvent, HookName, Hooks
 from instructor.streams import AsyncStream, Stream
 from instructor.usage import Usage
@@ -52,6 +53,7 @@ def the_answer_has_the_type_of_the_response_model(client: Instructor) -> None:
     assert_type(client.create(response_model=list[User], messages=MESSAGES), list[User])
     assert_type(client.create(response_model=Point, messages=MESSAGES), Point)
     assert_type(client.create(response_model=Colour, messages=MESSAGES), Colour)
+    assert_type(client.create(response_model=Maybe(User), messages=MESSAGES), MaybeBase[User])
     assert_type(client.create(response_model=int, messages=MESSAGES), int)
     assert_type(client.create(response_model=None, messages=MESSAGES), Any)
     assert_type(client.chat.completions.create(response_model=User, messages=MESSAGES), User)

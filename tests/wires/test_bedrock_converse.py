@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from converse import check_request, converse, read, read_events, tool_use
+from converse import check_request, converse, read, read_events, service, tool_use
 from instructor.exceptions import MultimodalError, ProviderError, RefusalError
 from instructor.media.medium import PDF, Image
 from instructor.mode import Mode
 from instructor.testing.wires import WireContract
 from instructor.usage import Usage
-from instructor.wires.bedrock_converse import BEDROCK_CONVERSE, join_turns
+from instructor.wires.bedrock_converse import _FORMATS, BEDROCK_CONVERSE, join_turns
 from instructor.wires.bedrock_converse_stream import ConverseFold
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.spec import ToolSpec
@@ -143,6 +144,32 @@ def test_media_are_sent_as_bytes_and_documents_have_names_of_their_own():
     for url in ("https://example.com/a.png", "s3://bucket/a.png"):
         with pytest.raises(MultimodalError, match="from_url"):
             write(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": url}]}])
+
+
+@pytest.mark.parametrize(
+    ("media_type", "kind", "called"),
+    [
+        ("image/jpg", "image", "jpeg"),
+        ("text/plain", "document", "txt"),
+        ("text/markdown", "document", "md"),
+        ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "document", "docx"),
+        ("image/svg+xml", "image", None),
+        ("application/zip", "document", None),
+    ],
+)
+def test_a_media_type_has_converses_own_name(media_type: str, kind: str, called: str | None):
+    url = f"data:{media_type};base64,aGk="
+    part = {"type": "file", "file": {"file_data": url}}
+    part = {"type": "image_url", "image_url": {"url": url}} if kind == "image" else part
+    messages = [{"role": "user", "content": ["See.", part]}]
+    if called is None:
+        with pytest.raises(MultimodalError, match=f"{re.escape(media_type)}.* takes"):
+            write(messages=messages)
+        return
+    block = write(messages=messages)["messages"][0]["content"][1][kind]
+    assert block["format"] == called
+    enum = service().shape_for("ImageFormat" if kind == "image" else "DocumentFormat").enum
+    assert set(_FORMATS["An image" if kind == "image" else "A document"].values()) == set(enum)
 
 
 def test_a_schema_that_cannot_be_enforced_goes_into_the_prompt():

@@ -345,6 +345,16 @@ class TestContents:
             {"text": "Yours."},
         ]
 
+    @pytest.mark.newest_sdks  # older ones know no media in results
+    def test_media_in_the_result_of_a_tool_are_sent(self):
+        parts = ["Here: ", {"type": "text", "text": "it is"}, {"text": "."}]
+        picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+        result = {"role": "tool", "tool_call_id": "c", "name": "draw", "content": [*parts, picture]}
+        _, body = send(write([*ASK, result]))
+        (part,) = body["contents"][-1]["parts"]
+        assert part["functionResponse"]["response"] == {"output": "Here: it is."}
+        assert "aGk=" in json.dumps(part["functionResponse"]["parts"])
+
     def test_tool_calls_and_their_results_are_written_as_parts(self):
         messages = [
             {

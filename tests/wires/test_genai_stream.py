@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructor.exceptions import ProviderError
+from instructor.wires import genai_stream
 from instructor.wires.genai_partial_args import PartialArgs
 from instructor.wires.genai_stream import ResponseFold
 
@@ -134,3 +136,39 @@ def paths_of(value: Any, path: str = "$") -> Any:
 def test_any_arguments_are_written_as_the_json_that_they_are(value: dict[str, Any]) -> None:
     args = PartialArgs("User")
     assert json.loads("".join([*map(args.add, paths_of(value)), args.close()])) == value
+
+
+@pytest.mark.newest_sdks
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_pieces_joined_some_at_a_time_make_the_same_completion(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(*pieces: Any, goes_on: bool = True) -> Any:
+        return chunk({"function_call": {"partial_args": list(pieces), "will_continue": goes_on}})
+
+    name = {"json_path": "$.name", "string_value": "An", "will_continue": True}
+    cited = chunk({"text": "e"}, usage_metadata={"prompt_token_count": 5})
+    cited.candidates[0].citation_metadata = types.CitationMetadata.model_validate({"citations": [{"uri": "a"}]})
+    chunks = [
+        *(chunk({"text": text, "thought": True}) for text in "abc"),
+        *(chunk({"text": text}) for text in "dxyz"),
+        chunk({"text": "!"}, {"text": "?", "thought_signature": b"sig"}),
+        *(cited, cited, cited),
+        chunk({"function_call": {"name": "User", "will_continue": True}}),
+        *(call(name), call(name), call(name), call(goes_on=False)),
+        *(chunk({"function_call": {"name": "Other", "args": {"b": number}}}) for number in range(3)),
+        chunk(reason="STOP", usage_metadata={"total_token_count": 9}),
+    ]
+    _, whole = fold(*chunks)
+    monkeypatch.setattr(genai_stream, "_AT_ONCE", at_once)
+    assert fold(*chunks)[1] == whole
+
+
+def test_a_long_answer_is_kept_as_its_text() -> None:
+    taker, count = ResponseFold({}), 5_000
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(count):
+        taker.add(chunk({"text": str(number)}))
+    gc.collect()
+    assert len(gc.get_objects()) - before < count / 2
+    taker.add(chunk({"text": "."}, reason="STOP"))
+    assert parts_of(taker.finish().body) == [{"text": "".join(map(str, range(count))) + "."}]

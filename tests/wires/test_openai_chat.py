@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from instructor.usage import Usage
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.spec import Binding, ToolSpec
+from instructor.wires.turns import continue_messages
 from streams import chat_events
 
 USAGE = {
@@ -362,11 +364,25 @@ def test_a_name_that_the_api_would_refuse_is_shown_to_the_model_as_it_should_be(
     assert said["tool_calls"][0]["function"]["name"] == shown
 
 
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+
+
+@pytest.mark.parametrize("mode", [Mode.TOOLS, Mode.JSON])
+def test_mistrals_thinking_goes_back_with_the_models_turn(mode):
+    parts = [THOUGHT, {"type": "text", "text": "{}"}]
+    message = (call_message("{}") if mode is Mode.TOOLS else text_message("")) | {"content": parts}
+    completion = complete(message)
+    assert reask(completion, mode)[0]["content"] == parts
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert continue_messages([], completion)[0]["content"] == parts
+
+
 def test_the_models_turn_is_written_without_junk_but_with_what_vendors_need():
     message = call_message("{}", extra_content={"google": {"thought_signature": "sig"}})
-    message |= {"audio": None, "annotations": [], "reasoning_content": "Hm."}
+    message |= {"audio": None, "annotations": [], "reasoning_content": "Hm.", "reasoning": "So."}
     said = reask(complete(message))[0]
-    assert said.keys() == {"role", "tool_calls", "reasoning_content"}
+    assert said.keys() == {"role", "tool_calls", "reasoning_content", "reasoning"}
     assert said["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "sig"}}
 
 

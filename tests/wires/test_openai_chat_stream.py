@@ -98,6 +98,18 @@ def test_reasoning_is_kept() -> None:
     assert message["reasoning_details"] == [{"type": "reasoning.text", "index": 0, "text": "Let me see."}]
 
 
+def test_mistrals_thinking_is_kept_among_the_parts_of_the_content() -> None:
+    thought = [[{"type": "thinking", "thinking": [{"type": "text", "text": text}]}] for text in ("Let me ", "think.")]
+    contents = ["Hm. ", "So: ", *thought, [{"type": "text", "text": '{"a"'}], ":1}"]
+    deltas, body = fold(*(chunk({"content": content}) for content in contents), chunk({}, finish_reason="stop"))
+    assert "".join(delta.text for delta in deltas) == 'Hm. So: {"a":1}'
+    assert body["choices"][0]["message"]["content"] == [
+        {"type": "text", "text": "Hm. So: "},
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Let me think."}]},
+        {"type": "text", "text": '{"a":1}'},
+    ]
+
+
 def test_groqs_usage_counts_and_what_hides_the_length_is_dropped() -> None:
     counts = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     end = {**chunk({}, finish_reason="stop"), "x_groq": {"id": "r", "usage": counts}, "obfuscation": "aBc"}

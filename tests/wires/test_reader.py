@@ -211,10 +211,51 @@ def test_what_could_mean_two_things_or_nothing_stays_as_it_came(read, text):
     assert read(text, USER) in (text, None)
 
 
-def test_arguments_that_hold_two_values_are_not_chosen_from():
-    text = '{"name": "A"} {"name": "B"}'
+TWO = '{"name": "A"} {"name": "B"}'
+ONE = '{"name": "C"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (TWO, TWO),
+        (f"First {TWO} last", TWO),
+        (fence(TWO), TWO),
+        (f"{fence(ONE)} or {fence(TWO)}", f"{ONE}\n{TICKS} or {TICKS}json\n{TWO}"),
+        ('{"name": "A",} no, {"name": "B"}', '{"name": "A",} no, {"name": "B"}'),
+        ('{"name": 1} {"name": true}', '{"name": 1} {"name": true}'),
+        ('{"name": "A"} hm </think> {"name": "B"}', '{"name": "A"} hm </think> {"name": "B"}'),
+    ],
+)
+@pytest.mark.parametrize("read", READERS)
+def test_of_values_that_differ_none_is_chosen(read, text, found):
+    assert not is_json(read(text, USER))
+    assert read_text_answer(text, USER) == found
+
+
+@pytest.mark.parametrize("text", [f'{ONE}\n{{ "name" : "C" }}', f'So: {ONE} or {{"name": "C",}}', f"{ONE}{ONE}{ONE}"])
+@pytest.mark.parametrize("read", READERS)
+def test_of_equal_values_the_first_is_read(read, text):
+    assert read(text, USER) == ONE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{TWO} So:\n{fence(ONE)}",
+        f"{fence(ONE)}\nunlike {TWO}",
+        f"As [1] says, {ONE} [2]",
+        f'Not {{"name": ...}} but {ONE}',
+        f"Perhaps {TWO}. </think> {ONE}",
+    ],
+)
+def test_a_value_in_a_fence_beats_others_and_an_object_an_array_and_json_a_form(text):
+    assert read_text_answer(text, USER) == ONE
+
+
+def test_arguments_with_a_second_value_that_is_cut_off_are_refused():
+    text = f'{ONE} {{"name": "D'
     assert read_arguments(text, USER) == text
-    assert read_text_answer(text, USER) == '{"name": "B"}'
 
 
 @pytest.mark.parametrize(

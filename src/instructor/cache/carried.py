@@ -1,7 +1,7 @@
 """What an answer carries of its completion, for programs of 1.x: ``user._raw_response`` and ``user._total_usage``.
 
 A pydantic model has a place for attributes that aren't fields, ``__pydantic_extra__``, which stays empty unless the model
-allows extra fields. An `Carried` in that place answers to its two names and holds nothing otherwise, so that it changes
+allows extra fields. A `Carried` in that place answers to its two names and holds nothing otherwise, so that it changes
 neither equality nor what is printed, dumped, iterated or pickled. One write puts it there: that is all a cache hit pays.
 """
 
@@ -111,7 +111,7 @@ class ListResponse(list[Value]):
 
 
 put_carried: Callable[[BaseModel, Carried], None] = BaseModel.__dict__["__pydantic_extra__"].__set__
-"""Write an `Carried` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
+"""Write a `Carried` to a model that doesn't allow extra fields. The slot's own method takes half as long as ``setattr``."""
 
 
 def attach(value: object, carried: Carried) -> None:

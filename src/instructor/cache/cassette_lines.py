@@ -17,7 +17,7 @@ from instructor.cache.canonical import write_json
 from instructor.cache.entry import Entry, make_origin, pack_completion
 from instructor.cache.key import FORMAT, digest
 from instructor.cache.redaction import write_compact
-from instructor.cache.turns import sample_key
+from instructor.cache.sample_turns import sample_key
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage

@@ -89,7 +89,6 @@ class Flight(Generic[T]):
         "_loop",
         "_resting_since",
         "_thread",
-        "_token",
         "_waiters",
         "_waits_for",
     )
@@ -103,7 +102,7 @@ class Flight(Generic[T]):
         self._resting_since: float | None = None
         self._thread = threading.get_ident()
         self._loop = running_loop()
-        self._token = _led.set((*_led.get(), self))
+        _led.set((*_still_led(), self))
 
     @property
     def has_landed(self) -> bool:
@@ -118,11 +117,7 @@ class Flight(Generic[T]):
     def close(self) -> None:
         """Take the flight from its key."""
         self._flights.remove(self._key, self)
-        # The generator of a cancelled task may be closed in another context than the one that set the variable.
-        try:  # noqa: SIM105 - `suppress` takes longer than all else here, and every miss comes by
-            _led.reset(self._token)
-        except ValueError:
-            pass
+        _led.set(_still_led())
 
     def rest(self) -> None:
         """Note that the leader goes on only when its caller asks for the next part of a stream."""
@@ -343,6 +338,15 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     """The event loop that runs in this thread. Importing asyncio takes longer than a cache hit, so it isn't imported."""
     module = sys.modules.get("asyncio")
     return module._get_running_loop() if module is not None else None  # noqa: SLF001 - public, in the docs, for this very use
+
+
+def _still_led() -> tuple[Flight[Any], ...]:
+    """The flights led here that have not landed.
+
+    Flights don't end in the order in which they began, where streams are read side by side. And a stream, or the
+    generator of a cancelled task, may end in another context than the one that it began in.
+    """
+    return tuple(flight for flight in _led.get() if not flight.has_landed)
 
 
 def _next_tick(deadline: float | None) -> float:

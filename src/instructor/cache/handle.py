@@ -15,6 +15,7 @@ from instructor.cache.counters import Counters
 from instructor.cache.entry import Generations
 from instructor.cache.flight import Flights
 from instructor.cache.runner import SKIPPED, Runner
+from instructor.cache.sample_turns import SampleTurns
 from instructor.cache.store import (
     LONGEST_TTL,
     AsyncStore,
@@ -27,7 +28,6 @@ from instructor.cache.store import (
     Text,
     check_store,
 )
-from instructor.cache.turns import Turns
 from instructor.exceptions import ArgumentError, CacheEntryError, CacheError, CacheNotTriedError
 from instructor.locks import make_lock
 
@@ -63,7 +63,7 @@ class StoreHandle:
         self.local = cast("LocalStore", store) if "local" in abilities else None
         self.recorder = cast("RecordingStore", store) if "recording" in abilities else None
         self.flights: Flights[object] = Flights()
-        self.turns = Turns()
+        self.turns = SampleTurns()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self.can_tag = "tagging" in abilities
         self._numbering = cast("TaggingStore", store)

@@ -68,8 +68,12 @@ def list_text(key: str, start: bytes, size: int) -> Listed | None:
 def read_tagged(text: str | bytes) -> Tagged | None:
     """The tags of an entry's text; None if it has none, or isn't an entry."""
     data = text if isinstance(text, bytes) else text[: text.find("\n") + 1].encode(errors="replace")
-    listed = list_text("", data[: data.find(b"\n") + 1], 0)
-    return None if listed is None else listed.tagged
+    try:
+        head = read_head(data[CHECKSUM_SIZE : data.find(b"\n")])
+    except (ValueError, CacheEntryError):
+        return None
+    generation, tags = head[17:19]
+    return Tagged(tuple(tags.split("\n")), generation) if tags else None
 
 
 class Selection(NamedTuple):

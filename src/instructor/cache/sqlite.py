@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import math
 import os
 import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
 from instructor.cache.entry import Generations
 from instructor.cache.listing import Listed, read_tagged
-from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log
+from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import (
@@ -29,12 +28,9 @@ from instructor.cache.sqlite_rows import (
     fetch,
     is_hidden,
     list_rows,
-    note_written,
-    number_tag,
-    read_generations,
-    remove_all,
 )
-from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out, shrink, used_bytes
+from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, count_pages, file_size, share_out, shrink
+from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import CacheEntryError, CacheError
 from instructor.locks import after_fork
@@ -131,6 +127,8 @@ class DiskCache(BaseCache):
         if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
             try:
                 row = fetch(connection.raw, key, now)
+                if row is None and self._is_absent(connection, key, now):
+                    return None
             except FAILURES:
                 row = None
         if row is None:
@@ -161,7 +159,7 @@ class DiskCache(BaseCache):
         def write(connection: sqlite3.Connection) -> bool:
             # Room is made before it is taken, so that the file does not grow beyond its share.
             enough = self._make_room(connection, len(data), now)
-            if enough and (tagged is None or note_written(connection, tagged)):
+            if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, row)
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
             return enough
@@ -197,8 +195,11 @@ class DiskCache(BaseCache):
         return self._run(lambda connection: read_generations(connection, tags))
 
     def invalidate_tag(self, tag: str) -> int:
-        """Stop serving the answers that have a tag; return how many were stored since it was last invalidated."""
-        return self._change(lambda connection: number_tag(connection, tag))
+        """Stop serving the answers that have a tag; return how many were stored since it was last invalidated.
+
+        Where the answers have more tags than an eighth of the file can hold, those of the later tags aren't counted.
+        """
+        return self._change(lambda connection: number_tag(connection, tag, self._shares.tags))
 
     def compact(self) -> None:
         """Write the file anew, so that nothing of what was removed is left in it or in the files beside it.
@@ -237,6 +238,12 @@ class DiskCache(BaseCache):
             self._flush(time.time())
         # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
         self._local = _Local()
+
+    def _is_absent(self, connection: Connection, key: str, now: float) -> bool:
+        """Whether there is no entry for sure, so that `_read_with_care` would find none, and has no notes to write."""
+        if now - self._flushed >= FLUSH_SECONDS or not self._file.is_current(connection):
+            return False
+        return not is_hidden(connection.raw, key)
 
     def _read_with_care(self, key: str, now: float) -> tuple[bytes] | None:
         """Read after a look whether the file is still there; mend it if it is damaged.
@@ -332,7 +339,7 @@ class DiskCache(BaseCache):
             return
         raw = connection.raw
         try:
-            with self._waiting(raw, 0):
+            with waiting(raw, 0, self._patience):
                 for _ in range(0, len(self._uses), self._shares.rows_at_once):
                     raw.execute("BEGIN IMMEDIATE")
                     with raw:
@@ -342,15 +349,6 @@ class DiskCache(BaseCache):
             self._flush_at += MOST_USES
             if self._flush_at > 16 * MOST_USES:
                 self._begin()
-
-    @contextlib.contextmanager
-    def _waiting(self, raw: sqlite3.Connection, seconds: float) -> Generator[None, None, None]:
-        """Wait no longer than this for another process, instead of `timeout`."""
-        raw.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
-        try:
-            yield
-        finally:
-            raw.execute(f"PRAGMA busy_timeout = {math.ceil(self._patience * 1000)}")
 
     def _write_notes(self, connection: sqlite3.Connection, now: float) -> None:
         """Write down what was used since the last time, and now and then which limit this process goes by."""
@@ -377,18 +375,19 @@ class DiskCache(BaseCache):
         if self.size_limit is None:
             return True
         shares, number = self._shares, 1
-        if used_bytes(connection) + size <= shares.file:
-            shrink(connection, shares)
+        pages, used = count_pages(connection)
+        if used + size <= shares.file:
+            shrink(connection, shares, pages)
             return True
         shares = share_out(self._find_limit(connection, now))
-        while used_bytes(connection) + size > shares.file:
+        while (counted := count_pages(connection)).used + size > shares.file:
             if number > self._shares.rows_at_once:
                 return False
             self._warn_of_young(connection, number, now)
             if connection.execute(_DELETE_OLDEST, (number,)).rowcount < 1:
                 break
             number *= 2
-        shrink(connection, shares)
+        shrink(connection, shares, counted.pages)
         return True
 
     def _find_limit(self, connection: sqlite3.Connection, now: float) -> int:
@@ -413,7 +412,7 @@ class DiskCache(BaseCache):
             shares = share_out(self._find_limit(connection, time.time()))
             if max(file_size(self.path), shares.file) + wal + size <= (shares.limit or 0):
                 return True
-            with self._waiting(connection, _WAIT_FOR_READERS):
+            with waiting(connection, _WAIT_FOR_READERS, self._patience):
                 busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             return not busy
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import sqlite3
 import stat
@@ -279,6 +280,16 @@ def _lock(descriptor: int) -> None:
         if error.errno not in {errno.EAGAIN, errno.EACCES}:
             return  # a file system without locks
         raise BlockingIOError(error.errno, "another process is opening the file") from error
+
+
+@contextlib.contextmanager
+def waiting(raw: sqlite3.Connection, seconds: float, otherwise: float) -> Generator[None, None, None]:
+    """Wait no longer than this for another process, instead of as long as otherwise."""
+    raw.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
+    try:
+        yield
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {math.ceil(otherwise * 1000)}")
 
 
 def check_directory(directory: object) -> str:

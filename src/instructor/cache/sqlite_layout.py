@@ -14,6 +14,10 @@ from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import DamagedFileError
 from instructor.exceptions import CacheError
 
+LATEST, COUNT = "", "#"
+"""Names of rows beside those of tags, none of which has such a name: the number of the latest invalidation of all and
+the first one (see `Generations`), and how many tags there are."""
+
 
 def _create_entries(connection: sqlite3.Connection) -> None:
     connection.execute(
@@ -36,14 +40,17 @@ def _add_second_way(connection: sqlite3.Connection) -> None:
 
 
 def _add_tags(connection: sqlite3.Connection) -> None:
-    """The number of each tag's latest invalidation, and how many answers were stored with it since.
-
-    The row without a name has the number of the latest of all, and the first one (see `Generations`).
-    """
+    """The number of each tag's latest invalidation, and how many answers were stored with it since."""
     connection.execute(
         "CREATE TABLE tag (name TEXT PRIMARY KEY, generation INTEGER NOT NULL, written INTEGER NOT NULL) WITHOUT ROWID"
     )
-    connection.execute("INSERT INTO tag VALUES ('', ?1, ?1)", (draw_generation(),))
+    connection.execute("INSERT INTO tag VALUES (?2, ?1, ?1)", (draw_generation(), LATEST))
+
+
+def _add_second_way_to_tags(connection: sqlite3.Connection) -> None:
+    """A second way to each tag, with its number, and how many tags there are (see `sqlite_tags`)."""
+    connection.execute("CREATE INDEX tag_again ON tag (name, generation)")
+    connection.execute("INSERT INTO tag SELECT ?, 0, count(*) - 1 FROM tag", (COUNT,))
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
@@ -51,6 +58,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_age_and_limits,
     _add_second_way,
     _add_tags,
+    _add_second_way_to_tags,
 )
 """Step number n brings a file from layout n to n + 1. ``PRAGMA user_version`` says which layout a file has."""
 
@@ -59,7 +67,10 @@ FORMAT = len(MIGRATIONS)
 
 _FIRST_MARKED = 2
 
-_NAMES, _ENOUGH_NAMES = {b"entry", b"entry_used", b"entry_expires", b"entry_key_hash", b"size_limit", b"tag"}, 2
+_NAMES, _ENOUGH_NAMES = (
+    {b"entry", b"entry_used", b"entry_expires", b"entry_key_hash", b"size_limit", b"tag", b"tag_again"},
+    2,
+)
 """Tables and indexes by which a file is known as ours though its header is damaged. Others may have an ``entry`` too."""
 
 
@@ -109,6 +120,11 @@ def check_version(connection: sqlite3.Connection) -> int:
             "Update instructor, give DiskCache another directory, or delete the file."
         )
     return version
+
+
+def is_older(connection: sqlite3.Connection) -> bool:
+    """Whether the file has an older layout, because it can't be written: it lacks some tables and indexes."""
+    return _read_version(connection) < FORMAT
 
 
 def _read_version(connection: sqlite3.Connection) -> int:

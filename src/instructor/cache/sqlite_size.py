@@ -12,6 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
+from instructor.cache.listing import MOST_NUMBERED
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import DamagedFileError
 from instructor.exceptions import ArgumentError
@@ -29,6 +30,9 @@ and the lists of free and used pages. Those of a long value come on top."""
 
 _FEWEST_ROWS = 16
 
+_TAG_SIZE = 128
+"""Bytes of a tag's row, in the table and in its index, whose pages are about two thirds full."""
+
 
 class Shares(NamedTuple):
     """How a limit is shared out, in bytes.
@@ -39,6 +43,7 @@ class Shares(NamedTuple):
         entry: The largest entry that is stored.
         file: What the file may take up.
         rows_at_once: How many rows a transaction changes beside the one that it writes.
+        tags: How many tags are remembered, in an eighth of what the file may take up.
     """
 
     limit: int | None
@@ -46,19 +51,22 @@ class Shares(NamedTuple):
     entry: int
     file: int
     rows_at_once: int
+    tags: int
 
 
 def share_out(limit: int | None) -> Shares:
     """Share out a limit. Without one, an entry and the file are as large as they come."""
     if limit is None:
-        return Shares(None, _MOST_WAL_PAGES * PAGE, NO_LIMIT, NO_LIMIT, _MOST_WAL_PAGES // _PAGES_OF_A_ROW)
+        return Shares(
+            None, _MOST_WAL_PAGES * PAGE, NO_LIMIT, NO_LIMIT, _MOST_WAL_PAGES // _PAGES_OF_A_ROW, MOST_NUMBERED
+        )
     wal = min(_MOST_WAL_PAGES, limit // 8 // PAGE)
     entry = limit // 8
     rows = max(_FEWEST_ROWS, wal // _PAGES_OF_A_ROW)
     left = limit // PAGE - wal - entry // PAGE - _PAGES_OF_A_WRITE
     # A transaction writes each page of the file once at most.
     file = max(left - 2 * rows * _PAGES_OF_A_ROW, left // 2)
-    return Shares(limit, wal * PAGE, entry, file * PAGE, rows)
+    return Shares(limit, wal * PAGE, entry, file * PAGE, rows, min(MOST_NUMBERED, file * PAGE // 8 // _TAG_SIZE))
 
 
 def check_size_limit(size: object) -> int | None:
@@ -72,17 +80,29 @@ def check_size_limit(size: object) -> int | None:
     return min(size, NO_LIMIT)
 
 
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """Return what the pages in use take up."""
-    pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+class Counted(NamedTuple):
+    """How large a file is.
+
+    Attributes:
+        pages: Its pages, those that are free included.
+        used: The bytes of the others.
+    """
+
+    pages: int
+    used: int
+
+
+def count_pages(connection: sqlite3.Connection) -> Counted:
+    """Return how large the file is."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     if not 0 <= free < pages:  # with a wrong count every entry might be removed to make room
         raise DamagedFileError("the count of free pages in its header cannot be")
-    return int((pages - free) * PAGE)
+    return Counted(pages, (pages - free) * PAGE)
 
 
-def shrink(connection: sqlite3.Connection, shares: Shares) -> None:
+def shrink(connection: sqlite3.Connection, shares: Shares, pages: int) -> None:
     """Give some free pages back to the disk if the file is too large, as after its limit was lowered."""
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
     for _ in range(min(shares.rows_at_once, pages - shares.file // PAGE)):
         connection.execute("PRAGMA incremental_vacuum(1)")
 

@@ -44,6 +44,12 @@ class CacheStats:
         bytes: Their size in bytes; None if the store can't say. Only a store counts these.
         tokens_saved: Tokens that hits did not have to pay again.
         seconds_saved: Seconds that the live calls behind the hits took.
+
+    Example:
+        >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())
+        >>> answers = [client.create(User, messages) for _ in range(4)]
+        >>> client.cache_stats().hits, client.cache_stats().hit_rate
+        (3, 0.75)
     """
 
     hits: int = 0

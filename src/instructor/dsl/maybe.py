@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, Field, create_model
 
@@ -21,7 +21,6 @@ class MaybeBase(BaseModel, Generic[T]):
         return self.result is not None
 
 
-@lru_cache(maxsize=256)
 def Maybe(model: type[T]) -> type[MaybeBase[T]]:  # noqa: N802 - it stands where a type is expected
     """Make a response model for an answer that the text may not hold.
 
@@ -40,10 +39,15 @@ def Maybe(model: type[T]) -> type[MaybeBase[T]]:  # noqa: N802 - it stands where
         >>> bool(MaybeUser(error=True, message="no user is named")), bool(MaybeUser(result=User(name="Anna")))
         (False, True)
     """
+    result: Any = model
+    return cast("type[MaybeBase[T]]", _make_maybe(result))
+
+
+@lru_cache(maxsize=256)
+def _make_maybe(model: Any) -> object:
     fields: dict[str, Any] = {
         "result": (model | None, Field(default=None, description="The correct result, if there is one, else null")),
         "error": (bool, Field(default=False, description="Whether there is no result")),
         "message": (str | None, Field(default=None, description="Why there is no result, in a few words")),
     }
-    made: type[MaybeBase[T]] = create_model(f"Maybe{model.__name__}", __base__=MaybeBase, **fields)
-    return made
+    return create_model(f"Maybe{model.__name__}", __base__=MaybeBase, **fields)

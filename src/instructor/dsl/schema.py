@@ -59,12 +59,26 @@ def generate_openai_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def generate_anthropic_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The tool that a response model is sent as, in Anthropic's form."""
+    """The tool that a response model is sent as, in Anthropic's form.
+
+    Example:
+        >>> class User(BaseModel):
+        ...     name: str
+        >>> generate_anthropic_schema(User)["input_schema"]["required"]
+        ['name']
+    """
     return _tool_of(model, ANTHROPIC_MESSAGES)
 
 
 def generate_gemini_schema(model: type[BaseModel]) -> Any:
-    """The function declaration that a response model is sent as, in Google's form."""
+    """The function declaration that a response model is sent as, in Google's form.
+
+    Example:
+        >>> class User(BaseModel):
+        ...     name: str
+        >>> generate_gemini_schema(User)["name"]
+        'User'
+    """
     [spec] = make_response_type(model).specs
     config = GENAI.bind(spec, Mode.TOOLS, strict=False).arguments["config"]
     return config["tools"][0]["function_declarations"][0]

@@ -44,14 +44,14 @@ def llm_validator(
         statement: The rule, such as ``"it is polite"``.
         client: Whom to ask. Field validators of pydantic are plain functions, so it is a synchronous one.
         allow_override: Whether a value that doesn't fit is replaced by the corrected one, where there is one.
-        model: The model to ask. Default: the client's.
+        model: The model to ask. Default: the client's, which it needs then.
         temperature: As for `Instructor.create`; None to leave it out, for models that take none. Default 0.
 
     Returns:
         A function that returns its text, or the corrected one.
 
     Raises:
-        ConfigurationError: The client is not a synchronous one.
+        ConfigurationError: The client is not a synchronous one, or there is no model to ask.
 
     Example:
         >>> from typing import Annotated
@@ -63,6 +63,11 @@ def llm_validator(
         raise ConfigurationError(
             "llm_validator needs a synchronous client, because pydantic does not await validators. Pass one from "
             "from_provider(...) without async_client=True."
+        )
+    if not (model or client.default_model):
+        raise ConfigurationError(
+            "llm_validator has no model to ask: its client has none of its own. Pass model=, or make the client with "
+            'from_provider("vendor/model").'
         )
     options: dict[str, Any] = {"model": model, "temperature": temperature}
     chosen = {name: value for name, value in options.items() if value is not None}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
-from instructor.engine.attempts import Attempts
+from instructor.engine.attempts import Attempts, read_usage
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
@@ -23,13 +22,11 @@ from instructor.exceptions import (
     ResponseParsingError,
     ToolCallsError,
 )
-from instructor.failures import is_invalid_answer
+from instructor.failures import find_mistake, is_invalid_answer
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
-from instructor.options import suggest_keyword
-from instructor.usage import Usage
-from instructor.wires.capabilities import OUTPUT_LIMITS
+from instructor.options import advise_on_refusal
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
@@ -43,7 +40,6 @@ if TYPE_CHECKING:
     from instructor.wires.folding import Streaming
 
 
-_MOST_TOKENS = 2**53
 _LEAST_SECONDS = 0.001
 """SDKs refuse a timeout of 0."""
 
@@ -99,7 +95,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 prompt, request = corrected
                 reasking = Reasking(request)
                 continue
-            seconds = yield from fail(call, attempts, request, error, completion)
+            seconds = yield from fail(call, attempts, request, find_mistake(error) or error, completion)
             if seconds > 0:
                 yield from Sleep(seconds)
             if attempts.answered and is_invalid_answer(error):
@@ -142,7 +138,7 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion,
     if call.plan.type is None:
         return completion
     parse = partial(parse_with, call.plan.type, keep_completion(completion, attempts.spent), call.strict, call.context)
-    return parse(parts) if call.showing is None else call.showing.finish(parts, parse)
+    return parse(parts) if call.showing is None else call.showing.finish(parts, parse, "".join(attempts.shown))
 
 
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
@@ -160,7 +156,7 @@ def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
     missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
     if not missing:
         return prompt
-    loaded = yield from Fetch(missing, prompt.media_policy)
+    loaded = yield from Fetch(missing, prompt.media_policy, call.deadline)
     return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
 
 
@@ -219,7 +215,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
-    attempts.spend(usage_of(prompt, completion))
+    attempts.spend(read_usage(prompt.wire, completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
@@ -251,7 +247,7 @@ def judge_failure(call: Call[Any], prompt: Prompt, attempts: Attempts, error: Ex
         return
     raise ConfigurationError(
         f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
-        f"{suggest(error)}"
+        f"{advise_on_refusal(error)}"
     ) from error
 
 
@@ -306,6 +302,7 @@ def receive(
                 values = showing.add(delta)
                 if values:  # most chunks make nothing new to show
                     yield from show(call, showing, attempts, values)
+    attempts.answered = True  # also by a stream without a chunk, which is an attempt that failed
     return call.adapter.assemble(*fold.finish())
 
 
@@ -365,6 +362,7 @@ def fail(
     call: Call[Any], attempts: Attempts, request: Request, error: Exception, completion: Completion
 ) -> Flow[float]:
     """Decide after an attempt that failed. Returns the seconds to wait before the next."""
+    mask_error(error, getattr(call.adapter, "credentials", ()))
     if not attempts.answered and isinstance(error, InstructorError):
         raise error
     attempts.fail(error, completion)
@@ -412,7 +410,7 @@ def correct(
     request = write_request(call, corrected)
     if as_sent(call, corrected, request) in tried:
         return None
-    change = describe_change(prompt, corrected)
+    change = prompt.describe_change(corrected)
     if call.stats.is_news(call.model, change):
         yield from tell(call, _REFUSED, str(error), change)
     return corrected, request
@@ -420,6 +418,8 @@ def correct(
 
 def tell_left_out(call: Call[Any], prompt: Prompt) -> Flow[None]:
     """Tell the caller which of its arguments are not sent, once for each client, model and argument."""
+    if not prompt.arguments and not prompt.left_out:
+        return
     for names, reason in (
         (prompt.left_out, "the model refuses"),
         (prompt.lacking, f"{prompt.wire.operation} doesn't have"),
@@ -440,30 +440,6 @@ def tell(call: Call[Any], message: str, reason: str, change: str) -> Flow[None]:
         yield from Emit(call.hooks, HookName.COMPLETION_ADAPTED, (event,), {})
 
 
-def describe_change(before: Prompt, after: Prompt) -> str:
-    """Say what is different in the way of asking, such as ``"mode TOOLS -> JSON_SCHEMA, without temperature"``."""
-    changes: list[str] = []
-    if after.mode is not before.mode:
-        changes.append(f"mode {before.mode.name} -> {after.mode.name}")
-    if after.capabilities.tool_choice != before.capabilities.tool_choice:
-        changes.append(f"tool choice {before.capabilities.tool_choice} -> {after.capabilities.tool_choice}")
-    limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (before, after)]
-    if limits[0] != limits[1]:
-        changes.append(" -> ".join(map(str, limits)))
-    dropped = after.capabilities.refused - before.capabilities.refused  # a stream may have added one of these itself
-    left_out = sorted((before.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS})
-    if left_out:
-        changes.append(f"without {', '.join(left_out)}")
-    return ", ".join(changes) or "other details of the request"
-
-
-def suggest(error: Exception) -> str:
-    """What to write in place of an argument that the SDK doesn't know, as far as it resembles one."""
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    meant = suggest_keyword(found[1]) if found else None
-    return f"Did you mean {meant}=?" if meant else "Check the arguments of the call and of the factory."
-
-
 def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | None:
     """Why an answer must not be stored, although the caller gets it.
 
@@ -477,21 +453,6 @@ def find_flaw(call: Call[Any], prompt: Prompt, completion: Completion) -> str | 
     except InstructorError as error:
         return f"the completion is not a whole answer: {error}"
     return None
-
-
-def usage_of(prompt: Prompt, completion: Completion) -> Usage:
-    """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
-    try:
-        usage = prompt.wire.usage(completion)
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        return Usage()
-    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
-    return Usage(*map(_check_count, counts))
-
-
-def _check_count(count: object) -> int:
-    """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
-    return int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0
 
 
 _REFUSED = (

@@ -89,6 +89,19 @@ def async_model_validator() -> Callable[[F], F]:
 
     Raises:
         ConfigurationError: The method isn't ``async def``.
+
+    Example:
+        >>> from pydantic import BaseModel
+        >>> class Range(BaseModel):
+        ...     low: int
+        ...     high: int
+        ...     @instructor.async_model_validator()
+        ...     async def is_ordered(self) -> None:
+        ...         if self.low > self.high:
+        ...             raise ValueError("low must not be greater than high")
+        >>> client = instructor.from_provider("offline/demo")
+        >>> client.create(Range, [{"role": "user", "content": "The low is 1, the high is 2."}])
+        Range(low=1, high=2)
     """
 
     def mark(method: F) -> F:

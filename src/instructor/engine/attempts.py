@@ -20,8 +20,10 @@ from instructor.wires.text import describe_error
 
 if TYPE_CHECKING:
     from instructor.providers.adapter import Adapter
+    from instructor.wires.wire import Wire
 
 _NOTHING = Usage()
+_MOST_TOKENS = 2**53
 
 
 class Attempts:
@@ -60,8 +62,8 @@ class Attempts:
 
     def fail(self, error: Exception, completion: Completion) -> None:
         """Record that the attempt now under way gave no valid answer."""
-        is_broken = completion is None and not is_invalid_answer(error)  # a stream that ended early
-        self.failed_requests += is_broken or not self.answered
+        # Also a stream that ended early, and an answer that only says what went wrong with the provider.
+        self.failed_requests += not (self.answered and is_invalid_answer(error))
         self.failed.append(FailedAttempt(self.number, error, completion))
 
     def exhausted(self, error: Exception, request: Request) -> InstructorRetryException:
@@ -122,6 +124,24 @@ class Attempts:
             "create_kwargs": request,
             "failed_attempts": self.failed,
         }
+
+
+def read_usage(wire: Wire, completion: Completion) -> Usage:
+    """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
+    try:
+        usage = wire.usage(completion)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        return Usage()
+    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    for count in counts:
+        if type(count) is not int or not 0 <= count <= _MOST_TOKENS:
+            return Usage(*map(_check_count, counts))
+    return usage
+
+
+def _check_count(count: object) -> int:
+    """Return a count of tokens, 0 if it isn't a number or beyond all that JSON writers agree on."""
+    return int(count) if isinstance(count, (int, float)) and 0 <= count <= _MOST_TOKENS else 0
 
 
 def _brief(error: Exception, limit: int = 500) -> str:

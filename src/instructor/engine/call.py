@@ -12,7 +12,7 @@ from instructor.exceptions import CacheMiss
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
-from instructor.wires.capabilities import Capabilities, adapt_arguments
+from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arguments
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
@@ -77,6 +77,22 @@ class Prompt(NamedTuple):
         if not lacking:
             return self.arguments
         return {name: value for name, value in self.arguments.items() if name not in lacking}
+
+    def describe_change(self, after: Prompt) -> str:
+        """Say what another way of asking changes, such as ``"mode TOOLS -> JSON_SCHEMA, without temperature"``."""
+        was, becomes = self.capabilities, after.capabilities
+        changes = ["the developer's messages as the system's"] if was.developer != becomes.developer else []
+        if after.mode is not self.mode:
+            changes.append(f"mode {self.mode.name} -> {after.mode.name}")
+        if was.tool_choice != becomes.tool_choice:
+            changes.append(f"tool choice {was.tool_choice} -> {becomes.tool_choice}")
+        limits = [next((name for name in OUTPUT_LIMITS if name in way.arguments), None) for way in (self, after)]
+        if limits[0] != limits[1]:
+            changes.append(" -> ".join(map(str, limits)))
+        dropped = becomes.refused - was.refused  # a stream may have added one of these itself
+        if left_out := sorted((self.shown.keys() - after.shown.keys() | dropped) - {*OUTPUT_LIMITS}):
+            changes.append(f"without {', '.join(left_out)}")
+        return ", ".join(changes) or "other details of the request"
 
 
 class Terms(NamedTuple):
@@ -156,7 +172,7 @@ class Policy(NamedTuple):
     tags: TagSource | None = None
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
-        """The same for a call that uses objects of the caller's own, which hold more than a key shows of them.
+        """The same for a call whose errors depend on objects that are its own, and of which a key shows too little.
 
         Another object with the same ``__cache_key__`` may have other credentials, or a connection that isn't broken.
         """

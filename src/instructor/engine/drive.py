@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
@@ -31,7 +32,6 @@ from instructor.messages import Request
 
 if TYPE_CHECKING:
     from instructor.media.frozen import FrozenMedium
-    from instructor.media.policy import FetchPolicy
 
 T = TypeVar("T")
 
@@ -130,8 +130,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return background.start(flow, sender, done)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
-        case Fetch(media, policy):
-            return fetch_media(media, policy)
+        case Fetch():
+            return fetch_media(effect)
         case _:
             assert_never(effect)
 
@@ -165,10 +165,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return background.start_async(flow, sender, done)
         case Open() | Next() | Show():
             raise AssertionError(_STREAMS_ONLY)
-        case Fetch(media, policy):
-            import asyncio
-
-            return await asyncio.to_thread(fetch_media, media, policy)
+        case Fetch():
+            return await fetch_media_async(effect)
         case _:
             assert_never(effect)
 
@@ -194,11 +192,20 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
         return threads.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()
 
 
-def fetch_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:
+def fetch_media(effect: Fetch) -> list[FrozenMedium]:
     """Fetch media in this thread; what that takes is imported when it is needed."""
     from instructor.media.conversation import load_media
 
-    return load_media(media, policy)
+    return load_media(effect.media, effect.policy, effect.deadline)
+
+
+async def fetch_media_async(effect: Fetch) -> list[FrozenMedium]:
+    """Fetch media in a thread, which is left behind if the task is cancelled."""
+    import asyncio
+
+    from instructor.daemon import start_daemon
+
+    return await asyncio.wrap_future(start_daemon(partial(fetch_media, effect)))
 
 
 def note(claimed: Lease[Any] | Flight[Any], leases: list[Lease[Any]]) -> Lease[Any] | Flight[Any]:

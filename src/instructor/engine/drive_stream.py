@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from inspect import GEN_CLOSED, getgeneratorstate
 
 from instructor.cache.flight import Lease, running_loop
 from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async, send
@@ -39,7 +40,7 @@ def drive_stream(flow: Flow[None], sender: Sender) -> Generator[Value, None, Non
     except StopIteration:
         return
     except Exception as error:
-        end(leases, error)
+        end(leases, failure_of(flow, error))
         raise
     finally:
         flow.close()
@@ -76,13 +77,18 @@ async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator
     except StopIteration:
         return
     except Exception as error:
-        end(leases, error)
+        end(leases, failure_of(flow, error))
         raise
     finally:
         flow.close()
         end(leases)
         for stream in streams:
             await stream.close_async()
+
+
+def failure_of(flow: Flow[None], error: Exception) -> Exception | None:
+    """The error by which a flow ended; None for one that the caller threw into the stream, and so left it."""
+    return error if getgeneratorstate(flow) == GEN_CLOSED else None
 
 
 def rest(leases: list[Lease[Value]]) -> None:

@@ -97,13 +97,14 @@ class Prepare(Asking[None]):
 
 @dataclass(frozen=True, slots=True)
 class Fetch(Asking[list["FrozenMedium"]]):
-    """Fetch media that the provider doesn't fetch itself. The result is the media with their data.
+    """Fetch media that the provider doesn't fetch itself, until `deadline`. The result is the media with their data.
 
     `MultimodalError` is raised in the flow if one can't be fetched.
     """
 
     media: list[FrozenMedium]
     policy: FetchPolicy
+    deadline: float | None = None
 
 
 class Limit(NamedTuple):

@@ -2,7 +2,7 @@
 
 Read `through_cache` from the top down. The client and the decorator each bring a small `Question`; nothing else knows
 when a store is read or written, who may serve an answer, and what may be stored. How the tiers are looked through
-stands in ``engine/looking.py``.
+stands in ``engine/tier_lookup.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from instructor.cache.flight import Flight, Landed, Lease
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Claim, Flow, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
-from instructor.engine.looking import (
+from instructor.engine.path import CachePath, Unserved
+from instructor.engine.tagging import check_tagged, mark, note_generation
+from instructor.engine.tier_lookup import (
     Found,
     Missed,
     Question,
@@ -30,8 +32,6 @@ from instructor.engine.looking import (
     read_entry,
     reporter,
 )
-from instructor.engine.path import CachePath, Unserved
-from instructor.engine.tagging import check_tagged, mark, note_generation
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
 
@@ -122,7 +122,7 @@ def ask_and_keep(
     entry = question.write(live, None if ttl is None else policy.clock() + ttl)
     reason = flaw or why_not_stored(live, entry, policy, ttl)
     if entry is not None and policy.tags is not None:
-        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live))
+        entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live), question.warn)
         reason = reason or flaw
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))

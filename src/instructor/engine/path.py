@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
+from instructor.cache.sample_turns import sample_key
 from instructor.cache.store import tagging
 from instructor.cache.tiered import TieredCache
-from instructor.cache.turns import sample_key
 from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore
     from instructor.engine.key_memo import Frozen
 
-Lookup = Entry | str | None
+Held = Entry | str | None
 """What a tier holds under a key: an entry, why it has none that can be used, or None for nothing."""
 
 
@@ -81,7 +81,7 @@ class Tier(Protocol):
         """As `find_now`, for a task that must not be blocked; None if `find_now` never blocks."""
         ...
 
-    def find(self, key: str, report: Report) -> Flow[Lookup]:
+    def find(self, key: str, report: Report) -> Flow[Held]:
         """Look a key up."""
         ...
 
@@ -110,7 +110,7 @@ class LocalTier:
         """The store's own method."""
         return self.store.find
 
-    def find(self, key: str, report: Report) -> Flow[Lookup]:  # noqa: ARG002 - memory doesn't fail
+    def find(self, key: str, report: Report) -> Flow[Held]:  # noqa: ARG002 - memory doesn't fail
         """Look a key up."""
         yield from ()
         return self.store.find(key)
@@ -172,7 +172,7 @@ class StoreTier:
             return _unserved(error, landed)
         return found
 
-    def find(self, key: str, report: Report) -> Flow[Lookup]:
+    def find(self, key: str, report: Report) -> Flow[Held]:
         """Read an entry. A failure of the store, or an entry that is damaged, is a miss with a reason."""
         if self.handle.paused():
             return "store paused"
@@ -180,7 +180,7 @@ class StoreTier:
             data = yield from Read(self.handle, key)
             return decode_entry(data, key) if data is not None else None
         except CacheError as error:
-            yield from judge_failure(self.handle, error, report)
+            yield from report_failure(self.handle, error, report)
             return _reason_of(error)
 
     def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
@@ -213,7 +213,7 @@ def _reason_of(error: CacheError) -> str:
     return f"damaged: {error}" if isinstance(error, CacheEntryError) else "store failed"
 
 
-def judge_failure(handle: StoreHandle, error: CacheError, report: Report) -> Flow[None]:
+def report_failure(handle: StoreHandle, error: CacheError, report: Report) -> Flow[None]:
     """Report that a store could not be read."""
     damaged = isinstance(error, CacheEntryError)
     if damaged:

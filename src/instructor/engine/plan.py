@@ -35,7 +35,7 @@ class Plan:
         awaits: Whether asynchronous validators judge the value that `type` makes. Then the fast path doesn't serve it.
         direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
             so without it.
-        carries: Whether the fast path may write an `Carried` to each instance of the response model.
+        carries: Whether the fast path may write a `Carried` to each instance of the response model.
         schema_text: The response model's schema in canonical form, for the key.
         shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
             which the canonical form does not keep though a model writes its answer in that order.

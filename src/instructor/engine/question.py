@@ -14,9 +14,9 @@ from instructor.engine.ask import ask, open_raw
 from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
-from instructor.engine.looking import Question, Served, Source
 from instructor.engine.lookup import through_cache
 from instructor.engine.parsing import parse_with
+from instructor.engine.tier_lookup import Question, Served, Source
 from instructor.exceptions import (
     IncompleteOutputException,
     InstructorRetryException,
@@ -156,6 +156,13 @@ class CallQuestion(Generic[T]):
         if call.showing is not None and call.plan.type is not None:
             return call.plan.type.parse(live.parts, call.strict, call.context)
         return value[0] if call.with_completion else value  # type: ignore[index] # a pair then
+
+    def warn(self, subject: str, message: str) -> None:
+        """Log it, unless the client has done so."""
+        if self._call.stats.is_news(subject):
+            import logging
+
+            logging.getLogger("instructor.cache").warning(message)
 
     def may_fall_back(self, error: Exception) -> bool:
         """Whether the provider failed. A refusal is an answer of its own, and a wrong setting is the caller's to mend."""

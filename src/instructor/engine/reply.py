@@ -9,8 +9,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from instructor.engine.call import Live
-from instructor.engine.looking import Served, Source
 from instructor.engine.question import serve
+from instructor.engine.tier_lookup import Served, Source
 from instructor.messages import Completion
 from instructor.usage import Usage
 

@@ -19,8 +19,9 @@ from pydantic_core import SchemaError
 
 from instructor.cache.carried import ListResponse
 from instructor.cache.json_schema import StableJsonSchema
-from instructor.engine.early import restate
+from instructor.engine.partial_validation import restate
 from instructor.exceptions import ConfigurationError
+from instructor.failures import find_mistake
 from instructor.messages import Part, ResponseModel, Value
 from instructor.wires.schema import expand_root
 from instructor.wires.spec import ToolSpec
@@ -165,7 +166,8 @@ class ParallelType:
             except ValidationError as error:
                 problems[number] = error
         if problems:
-            raise _number_problems(problems)
+            mistakes = filter(None, map(find_mistake, problems.values()))
+            raise next(mistakes, None) or _number_problems(problems)
         return self._make_list(values)
 
     def parse_call(self, part: Part, strict: bool, context: object) -> list[Value]:

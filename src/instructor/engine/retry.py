@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from instructor.describing import refuse
 from instructor.exceptions import ConfigurationError
 from instructor.retries import Retries
 
@@ -114,7 +115,7 @@ def make_retry_policy(max_retries: Any) -> RetryPolicy:
     """
     if isinstance(max_retries, int) and not isinstance(max_retries, bool):
         if max_retries < 0:
-            raise ConfigurationError(f"max_retries is {max_retries}; give 0 or more (0 makes one request).")
+            raise refuse("max_retries", max_retries, "0 or more: 0 makes one request")
         return Retries(max_retries)
     if isinstance(max_retries, Retries):
         return max_retries
@@ -125,9 +126,7 @@ def make_retry_policy(max_retries: Any) -> RetryPolicy:
             policy = TenacityRetries(_checked(max_retries))
             KNOWN_POLICIES.add(type(max_retries))
             return policy
-    raise ConfigurationError(
-        f"max_retries is a {type(max_retries).__name__}; give an int, Retries(...), or a tenacity Retrying or AsyncRetrying."
-    )
+    raise refuse("max_retries", max_retries, "a number, Retries(...), or a tenacity Retrying or AsyncRetrying")
 
 
 def _checked(policy: tenacity.BaseRetrying) -> tenacity.BaseRetrying:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, cast
 
-from instructor.exceptions import ConfigurationError
+from pydantic_core import from_json
+
+from instructor.exceptions import ResponseParsingError
+from instructor.failures import find_mistake
 from instructor.messages import Completion, Part, Value
 from instructor.streaming.scanner import Scanner
 from instructor.streaming.shapes import ABSENT, Absent, Closed, Field, List, Object, Shape
 from instructor.usage import Usage
 from instructor.wires.folding import Delta
+from instructor.wires.reader import mend, read_arguments
+from instructor.wires.text import get_path, parse_json
 
 if TYPE_CHECKING:
-    from instructor.engine.early import Judge
+    from instructor.engine.partial_validation import Judge
+    from instructor.wires.spec import ToolSpec
 
 CONTENT = "content"
 
@@ -116,8 +122,11 @@ class Showing(Protocol):
         """Take the next piece of the answer's JSON; return what there is to show now, an empty tuple for nothing."""
         ...
 
-    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
-        """Take the complete answer; return what is left to hand out."""
+    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value], text: str) -> Iterable[Value]:
+        """Take the complete answer, and all text that was added; return what is left to hand out.
+
+        Raises whatever is wrong with the answer, and ResponseParsingError where what was handed out isn't of it.
+        """
         ...
 
     def refuse(self, error: Exception) -> None:
@@ -199,15 +208,17 @@ class Partials:
         """Raise: no object of a partial type has asynchronous validators."""
         raise error
 
-    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
+    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value], text: str) -> Iterable[Value]:
         """Show the validated object."""
-        if not self._scanner.is_over or self._scanner.length != len(parts[0].text):
+        if not text.startswith(parts[0].text, self._scanner.begin):
             self._is_replayable = False  # the answer was read in another way than it was shown
         return (parse(parts),)
 
     @property
     def steps(self) -> str:
-        """The lengths of the text, each as the difference to the one before."""
+        """The lengths of the text, each as the difference to the one before; 0 where nothing of it was shown."""
+        if not self._lengths:
+            return "0"
         if not self._is_replayable:
             return ""
         return ",".join(str(after - before) for before, after in pairwise((0, *self._lengths)))
@@ -240,8 +251,6 @@ class Items:
     takes_all: ClassVar[bool] = False
 
     def __init__(self, validate: Callable[[Part], Value], on_invalid: OnInvalid = "raise") -> None:
-        if on_invalid not in ("raise", "skip", "collect"):
-            raise ConfigurationError(f'on_invalid={on_invalid!r} is unknown. Use "raise", "skip" or "collect".')
         self._validate = validate
         self._on_invalid = on_invalid
         self.has_shown = False
@@ -279,7 +288,7 @@ class Items:
     def _show(self, part: Part) -> Iterator[Value]:
         self._count += 1
         try:
-            value = self._validate(part)
+            value = self._make(part)
         except Exception as error:  # noqa: BLE001 - raised again unless invalid items are left out
             self._leave_out(part.text, error)
             return
@@ -291,28 +300,46 @@ class Items:
             return
         self.has_shown = True
 
+    def _make(self, part: Part) -> Value:
+        try:
+            return self._validate(part)
+        except Exception:
+            mended = mend(part.text)  # as an answer in one piece is, such as with a line break within a text
+            if mended == part.text:
+                raise
+            return self._validate(part._replace(text=mended))
+
     def _find_refusal(self) -> Exception | None:
         return self._refused
 
     def refuse(self, error: Exception) -> None:
         """Leave the last item out, or raise."""
-        if self._on_invalid == "raise":
+        if self._on_invalid == "raise" or find_mistake(error) is not None:
             raise error
         self._refused = error
 
     def _leave_out(self, text: str, error: Exception) -> None:
-        if self._on_invalid == "raise":
+        if self._on_invalid == "raise" or find_mistake(error) is not None:
             raise error
         self.flaw = "an item of the stream was not valid"
         if self._on_invalid == "collect":
             self.outcome.invalid.append(InvalidItem(text, error))
 
-    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
+    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value], text: str) -> Iterable[Value]:
         """Show what couldn't be read while it came, such as a list that the model wrote below another name."""
-        if self._scanner.is_over and not self._scanner.is_broken and (self._count or self.flaw):
+        is_whole = self._scanner.is_over and self._scanner.cut(text) == parts[0].text
+        if is_whole and self.flaw:
             return ()
-        rest: list[Value] = parse(parts)[self._count :]
-        return rest
+        whole = _read_list(parts[0].text) if self._count else None
+        if whole is not None:
+            if not is_whole:
+                self._make_scanner().feed(text)
+                shown, self._texts = self._texts[: self._count], []
+                check_shown([parse_json(mend(item)) for item in shown], whole[: self._count])
+            if len(whole) == self._count:
+                return ()
+        values: list[Value] = parse(parts)
+        return values[self._count :]
 
     def replay(self, value: Value, parts: tuple[Part, ...], steps: str) -> Iterable[Value]:
         """Show the same items in the same order."""
@@ -345,6 +372,12 @@ class Calls(Items):
 
     takes_all: ClassVar[bool] = True
 
+    def __init__(
+        self, validate: Callable[[Part], Value], specs: Sequence[ToolSpec], on_invalid: OnInvalid = "raise"
+    ) -> None:
+        super().__init__(validate, on_invalid)
+        self._specs = {spec.name: spec for spec in specs}
+
     def begin(self) -> Iterable[Value]:
         """Show nothing yet."""
         self._open: dict[int, _OpenCall] = {}
@@ -360,13 +393,38 @@ class Calls(Items):
         while waiting := list(self._open.values())[self._count : self._count + 1]:
             if not waiting[0].texts:
                 return
-            yield from self._show(Part(waiting[0].tool, waiting[0].texts[0]))
+            yield from self._show(self._read(waiting[0]))
 
-    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value]) -> Iterable[Value]:
+    def _read(self, call: _OpenCall) -> Part:
+        return Part(call.tool, read_arguments(call.texts[0], self._specs.get(call.tool)))
+
+    def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value], text: str) -> Iterable[Value]:
         """Show the calls that couldn't be read while they came, such as those without arguments."""
+        del text  # each call has its own
+        if self._count:
+            shown = [self._read(call) for call in [*self._open.values()][: self._count]]
+            check_shown(*([parse_json(part.text) for part in some] for some in (shown, parts[: self._count])))
         rest = parts[self._count :]
         values: list[Value] = parse(rest) if rest else []
         return values
+
+
+def _read_list(text: str) -> list[Value] | None:
+    """The items in an answer, as pydantic reads JSON; None where it reads none."""
+    try:
+        value = get_path(from_json(text), CONTENT)
+    except ValueError:
+        return None
+    return cast("list[Value]", value) if isinstance(value, list) else None
+
+
+def check_shown(shown: list[Value], whole: list[Value]) -> None:
+    """Raise where what was handed out isn't what the whole answer begins with, such as the model's first draft."""
+    if shown != whole:
+        raise ResponseParsingError(
+            "What was handed out isn't part of the whole answer, which the model wrote after it. Ask again, without a "
+            "stream if it does so often."
+        )
 
 
 def _wrap(shape: Shape) -> Object:

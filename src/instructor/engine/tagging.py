@@ -12,8 +12,8 @@ from collections.abc import Callable
 from instructor.cache.entry import Entry, Tagged
 from instructor.cache.listing import TagSource, check_tags
 from instructor.engine.effects import Flow, ReadGenerations
-from instructor.engine.path import INVALIDATED, CachePath, Report, judge_failure
-from instructor.exceptions import CacheError
+from instructor.engine.path import INVALIDATED, CachePath, Report, report_failure
+from instructor.exceptions import ArgumentError, CacheError
 from instructor.messages import Value
 
 NOT_NUMBERED = "the store could not be asked for the number of the latest invalidation"
@@ -29,7 +29,7 @@ def check_tagged(path: CachePath, tagged: Tagged, report: Report) -> Flow[str | 
     try:
         numbers = yield from ReadGenerations(handle, tagged.tags)
     except CacheError as error:
-        yield from judge_failure(handle, error, report)
+        yield from report_failure(handle, error, report)
         return "store failed"
     return None if numbers.cover(tagged.generation) else INVALIDATED
 
@@ -45,17 +45,27 @@ def note_generation(path: CachePath, tags: TagSource | None, report: Report) -> 
     try:
         return (yield from ReadGenerations(handle, ())).latest
     except CacheError as error:
-        yield from judge_failure(handle, error, report)
+        yield from report_failure(handle, error, report)
         return None
 
 
 def mark(
-    entry: Entry, source: TagSource, generation: int | None, load: Callable[[], Value]
+    entry: Entry,
+    source: TagSource,
+    generation: int | None,
+    load: Callable[[], Value],
+    warn: Callable[[str, str], None],
 ) -> tuple[Entry, str | None]:
     """Give an entry its tags; return it, and why it can't be stored, or None. `load` makes the answer's value."""
     try:
         tags = check_tags(source(load()) if callable(source) else source)
     except Exception as error:  # noqa: BLE001 - the function is the user's, and the answer is paid for
+        # Only our own texts may be logged: another's, such as a KeyError's, may quote the answer.
+        found = str(error) if isinstance(error, ArgumentError) else f"it raised {type(error).__name__}."
+        warn(
+            "cache_tags",
+            f"Answers are not cached, because the function that makes their tags fails: {found} Correct it.",
+        )
         return entry, f"cache_tags failed with {type(error).__name__}: {error}"
     if not tags:
         return entry, None

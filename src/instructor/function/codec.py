@@ -112,7 +112,7 @@ class FunctionCodec:
                 texts[f"argument {name}"] = write_json(describe(value, f"argument {name}", (), note))
         except Exception as error:  # noqa: BLE001 - to describe a value may run code of the user's
             reason = str(error) if isinstance(error, NoCanonicalFormError) else f"{type(error).__name__} was raised"
-            self._warn(reason.partition(" is a ")[0], f"A call of {self.name} is not cached: {reason}")
+            self.warn(reason.partition(" is a ")[0], f"A call of {self.name} is not cached: {reason}")
             return None
         return f"function:{digest(texts)}"
 
@@ -131,17 +131,17 @@ class FunctionCodec:
                     seconds=seconds,
                 )
         if result is None:
-            self._warn(
+            self.warn(
                 "None",
                 f"A result of {self.name} is not cached: the function returned None, which its return type does not "
                 "allow. Return an answer, or write `-> ... | None` to keep None too.",
             )
             return None
-        self._warn(
+        self.warn(
             "return",
             f"A result of {self.name} is not cached: written as JSON and read back it would be another value. Common "
-            "reasons are secret, excluded or NaN fields, a member whose class the return type does not name, and a "
-            "default_factory that returns another value each time.",
+            "reasons are a result that is not of the return type, secret, excluded or NaN fields, a member whose class "
+            "the return type does not name, and a default_factory that returns another value each time.",
         )
         return None
 
@@ -155,11 +155,11 @@ class FunctionCodec:
     def warn_of_tags(self, store: str) -> None:
         """Log that results with tags can't be kept in a store."""
         advice = "Use AutoCache, DiskCache or RedisCache, or leave tags= out."
-        self._warn("tags", f"Calls of {self.name} are not cached: {store} can't invalidate tags. {advice}")
+        self.warn("tags", f"Calls of {self.name} are not cached: {store} can't invalidate tags. {advice}")
 
     def warn_of(self, flaw: str) -> None:
         """Log why a result is not one of its key."""
-        self._warn(flaw, f"A result of {self.name} is not cached: {flaw}. Change a copy of it instead.")
+        self.warn(flaw, f"A result of {self.name} is not cached: {flaw}. Change a copy of it instead.")
 
     @functools.cached_property
     def _fixed_texts(self) -> dict[str, str]:
@@ -190,7 +190,7 @@ class FunctionCodec:
         except Exception:  # noqa: BLE001 - serializers and validators are the user's code; a failure means "not this way"
             return None
 
-    def _warn(self, subject: str, message: str) -> None:
+    def warn(self, subject: str, message: str) -> None:
         """Log a warning, once for each subject."""
         if subject in self._warned:
             return

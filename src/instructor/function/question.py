@@ -12,8 +12,8 @@ from instructor.engine.effects import Emit, Flow, Send
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
-    from instructor.engine.looking import Served
     from instructor.engine.path import CachePath
+    from instructor.engine.tier_lookup import Served
     from instructor.function.codec import FunctionCodec
     from instructor.hooks import HookName
     from instructor.messages import Request
@@ -99,6 +99,10 @@ class FunctionQuestion:
     def value_of(self, live: Live[object]) -> object:
         """The result."""
         return live.value
+
+    def warn(self, subject: str, message: str) -> None:
+        """Log it, unless the function has done so."""
+        self.function.codec.warn(subject, message)
 
     def may_fall_back(self, error: Exception) -> bool:  # noqa: ARG002 - as other questions do
         """Never: what the function raises is its own."""

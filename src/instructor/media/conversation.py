@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeGuard, cast
 
 from instructor.media.frozen import FrozenMedium
@@ -27,18 +30,20 @@ def list_media_to_load(messages: Messages, wire: str, vendor: str) -> list[Froze
     return [medium for medium in _list_media(messages) if needs_load(medium, wire, vendor)]
 
 
-def load_media(media: Sequence[FrozenMedium], policy: FetchPolicy) -> list[FrozenMedium]:
-    """Fetch media, several at once. Blocks until all are there."""
+def load_media(media: Sequence[FrozenMedium], policy: FetchPolicy, deadline: float | None = None) -> list[FrozenMedium]:
+    """Fetch media, several at once, until `deadline` by ``time.monotonic``. Blocks until all are there or one failed."""
+    turns = threading.Semaphore(_MOST_AT_ONCE)
 
     def load(medium: FrozenMedium) -> FrozenMedium:
-        return medium.load(policy)
+        with turns:
+            return medium.load(policy if deadline is None else policy.within(deadline - time.monotonic()))
 
     if len(media) == 1:
         return [load(media[0])]
-    from concurrent.futures import ThreadPoolExecutor
+    from instructor.daemon import start_daemon
 
-    with ThreadPoolExecutor(_MOST_AT_ONCE) as threads:
-        return list(threads.map(load, media))
+    loading = [start_daemon(partial(load, medium)) for medium in media]
+    return [loaded.result() for loaded in loading]
 
 
 def replace_media(messages: Messages, old: Sequence[FrozenMedium], new: Sequence[FrozenMedium]) -> Messages:
@@ -59,7 +64,7 @@ def write_media(messages: Messages, wire: str, vendor: str) -> Messages:
 
 
 def _is_mapping(value: Value) -> TypeGuard[Mapping[str, Value]]:
-    return isinstance(value, Mapping)
+    return type(value) is dict or isinstance(value, Mapping)  # the second is slow
 
 
 def _freeze_message(message: Value, detect: bool) -> Value:
@@ -98,6 +103,8 @@ def _list_media(messages: Messages) -> list[FrozenMedium]:
 def _map_content(message: Value, change: Callable[[Value], Value]) -> Value:
     """Change the members of a message's content, where it is more than text."""
     content = message.get("content") if _is_mapping(message) else None
+    if type(content) is str:  # as most are
+        return message
     if _is_mapping(content):
         return {**message, "content": [content]}
     if not isinstance(content, list):

@@ -11,7 +11,6 @@ import io
 import re
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from instructor.daemon import start_daemon
 from instructor.exceptions import MultimodalError
 from instructor.media.address import is_public
 from instructor.media.policy import FetchPolicy
@@ -118,17 +118,12 @@ def _resolve(target: SplitResult, limits: _Limits) -> list[str]:
 
 def _look_up(host: str, port: int) -> Future[list[str]]:
     """Look a name up in a thread, which is left behind where the name server takes too long."""
-    found: Future[list[str]] = Future()
 
-    def look_up() -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.set_result(list(dict.fromkeys(str(address[0]) for *_, address in answers)))
-        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
-            found.set_exception(error)
+    def look_up() -> list[str]:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in answers))
 
-    threading.Thread(target=look_up, daemon=True).start()
-    return found
+    return start_daemon(look_up)
 
 
 @contextmanager

@@ -77,7 +77,9 @@ class Medium(BaseModel):
         Raises:
             MultimodalError: They are something else, or there are none or too many.
         """
-        made = cls._make("", data, media_type, "from bytes")
+        if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
+            raise MultimodalError(f"A {type(data).__name__} isn't bytes. autodetect() takes a path, a URL or base64.")
+        made = cls._make("", bytes(data), media_type, "from bytes")
         return made.model_copy(update={"source": made.data})
 
     @classmethod
@@ -142,14 +144,14 @@ class Medium(BaseModel):
         Raises:
             MultimodalError: It is none of them, or the medium can't be used.
         """
-        if isinstance(source, bytes):
-            return cls.from_bytes(source)
         if isinstance(source, Path):
             return cls.from_path(source)
         if not isinstance(source, str):
-            raise MultimodalError(f"A {type(source).__name__} can't be a medium. Pass a path, a URL, base64 or bytes.")
+            return cls.from_bytes(source)
         if is_data_uri(source) or is_url(source):
             return cls.from_url(source)
+        if guess_type(source) and not is_file(source):  # base64 has no suffix
+            raise MultimodalError(f"There is no file {source:.200}. Correct the path, or pass bytes.")
         return cls.from_path(source) if is_file(source) else cls.from_base64(source)
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from instructor.describing import refuse
@@ -49,6 +49,10 @@ class FetchPolicy:
         for name, value, least in limits:
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= cast("int", least):
                 raise refuse(name, value, f"a number, {least} or more")
+
+    def within(self, seconds: float) -> FetchPolicy:
+        """The same policy, for a call that has only so many seconds left."""
+        return replace(self, seconds=min(self.seconds, max(seconds, 0.0)))
 
 
 def _check_hosts(hosts: object) -> frozenset[str] | None:

@@ -74,6 +74,9 @@ CODEC = Codec(
 _VERSION_HEADER = "anthropic-version"
 _SAMPLING_VERSION = "2023-06-01"
 """The only version of the API that takes sampling arguments."""
+_VERSION_MEMBER = "anthropic_version"
+_BODY_VERSIONS = {"AnthropicBedrock": "bedrock-2023-05-31", "AnthropicVertex": "vertex-2023-10-16"}
+"""Clients for other clouds that name the version in the body, and how the first one is called there."""
 
 
 class AnthropicAdapter(SdkAdapter):
@@ -98,8 +101,13 @@ class AnthropicAdapter(SdkAdapter):
 def _choose_version(client: Any, request: Request) -> Request:
     from instructor.wires.anthropic import BODY_ONLY  # here, so that clients of other vendors don't load this wire
 
-    if BODY_ONLY.isdisjoint(request.get("extra_body") or ()):
+    body: Mapping[str, Any] = request.get("extra_body") or {}
+    if BODY_ONLY.isdisjoint(body):
         return request
+    kinds = [kind.__name__.removeprefix("Async") for kind in type(client).__mro__]
+    named = next((_BODY_VERSIONS[name] for name in kinds if name in _BODY_VERSIONS), None)
+    if named is not None:
+        return {**request, "extra_body": {_VERSION_MEMBER: named, **body}}
     # In lower case, because older SDKs send a header in two spellings twice.
     extra: Mapping[str, Any] = request.get("extra_headers") or {}
     headers = {_VERSION_HEADER if name.lower() == _VERSION_HEADER else name: value for name, value in extra.items()}

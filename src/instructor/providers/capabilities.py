@@ -33,6 +33,8 @@ _CLAUDE_5_0 = rf"{_CLAUDE}5(?!\d)"
 _CLAUDE_4_7 = rf"{_CLAUDE}4[.-][7-9](?!\d)"
 _CLAUDE_4_5 = rf"{_CLAUDE}4[.-][56](?!\d)"
 _ON_BEDROCK = r"(?=anthropic\.)"
+_KNOWS_DEVELOPER = frozenset({"openai", "azure_openai"})
+"""Vendors whose chat API has the developer's role. DeepSeek, Groq, Mistral and others refuse it, and nobody the system's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +303,13 @@ def capabilities_of(vendor: Vendor, model: str) -> Capabilities:
         >>> capabilities_of(find_vendor("openrouter"), "anthropic/claude-opus-5.5").tool_choice
         'auto'
     """
-    found = vendor.capabilities(model) if vendor.capabilities is not None else _find_family(vendor, plain_name(model))
-    modes = tuple(mode for mode in found.modes if mode in vendor.modes) if found is not None else ()
-    return replace(found or Capabilities(schema=_STRICT), modes=modes or vendor.modes)
+    if vendor.capabilities is not None:
+        found = vendor.capabilities(model)
+    else:
+        row = _find_family(vendor, plain_name(model)) or Capabilities(modes=(), schema=_STRICT)
+        found = replace(row, developer=vendor.name in _KNOWS_DEVELOPER)
+    modes = tuple(mode for mode in found.modes if mode in vendor.modes)
+    return replace(found, modes=modes or vendor.modes)
 
 
 def plain_name(model: str) -> str:

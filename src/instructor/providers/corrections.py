@@ -223,6 +223,10 @@ def _limit_tokens(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> 
     return replace(capabilities, output_limit="max_tokens", refused=refused)
 
 
+def _name_system(capabilities: Capabilities, _mode: Mode, _: re.Match[str]) -> Capabilities:
+    return replace(capabilities, developer=False)
+
+
 def _omit_arguments(capabilities: Capabilities, _mode: Mode, found: re.Match[str]) -> Capabilities:
     names = re.findall(rf"\b(?:{_NAMES})\b", found[0].lower())
     return replace(capabilities, refused=capabilities.refused.union(names))
@@ -243,6 +247,9 @@ _REFUSED_VALUE = (
 )
 """How vendors refuse one value of an argument, or a combination, and take others."""
 _RULES: tuple[_Rule, ...] = (
+    # DeepSeek: "messages[0].role: unknown variant `developer`, expected one of `system`, ..." Others: "Unsupported value:
+    # 'messages[0].role' does not support 'developer' with this model."
+    _Rule(r"\A(?=.*\broles?\b).*(?<![\w-])['\"`]developer['\"`]", _name_system),
     # OpenAI, pro and codex models on chat: "This model is only supported in v1/responses and not in
     # v1/chat/completions."
     _Rule(r"only (?:\w+ ){0,3}(?:in|on|through|with) (?:the )?/?v1/responses|not a chat model", _use_responses),

@@ -69,6 +69,13 @@ class SdkAdapter(CapabilityMemory):
         return self._clients.get()
 
     @property
+    def credentials(self) -> list[str]:
+        """The keys that the client sends, which no error must show."""
+        holders = (self._client, getattr(self._client, "_api_client", None))  # the second is google-genai's
+        found = [getattr(holder, name, None) for holder in holders for name in ("api_key", "auth_token")]
+        return [value for value in found if isinstance(value, str)]
+
+    @property
     def ready(self) -> bool:
         """Whether the client is made."""
         return self._client is not None

@@ -6,6 +6,7 @@ that hasn't come has no value yet. Its objects are made without validators, beca
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import json
 import re
@@ -24,6 +25,8 @@ from instructor.messages import ResponseModel, Value
 from instructor.streaming.rules import Rule
 from instructor.streaming.shapes import ABSENT, Closed, Field, List, Object, Shape, Text
 
+LISTS = (list, collections.abc.Sequence, collections.abc.Iterable)
+"""Types whose values show as lists while they come."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _PARTIAL, _SHAPE, _WHOLE = "__instructor_partial__", "__instructor_shape__", "__instructor_whole__"
 """Attributes of a user's class, so that what is made for it lives as long as it does."""
@@ -90,7 +93,7 @@ def shape_of(annotation: ResponseModel) -> Shape:
         return _share(_shape_of_record(plain), nullable)
     origin: Any = typing.get_origin(plain)
     arguments = typing.get_args(plain)
-    if origin is list:
+    if origin in LISTS and arguments:
         return List(shape_of(arguments[0]), nullable)
     if origin is dict and arguments[0] is str:
         return Object({}, _keep, shape_of(arguments[1]), nullable)
@@ -277,7 +280,7 @@ def _partial_annotation(annotation: ResponseModel) -> ResponseModel:
         return Any if plain.__dict__.get(_PARTIAL) is plain else partial_of(plain)
     origin: Any = typing.get_origin(plain)
     arguments = typing.get_args(plain)
-    if origin is list:
+    if origin in LISTS and arguments:
         return list[_partial_annotation(arguments[0])]  # type: ignore[misc]  # pyright: ignore - known only here
     if origin is dict and arguments[0] is str:
         return dict[str, _partial_annotation(arguments[1])]  # type: ignore[misc]  # pyright: ignore - as above
@@ -286,12 +289,27 @@ def _partial_annotation(annotation: ResponseModel) -> ResponseModel:
 
 def _shape_of_record(record: ResponseModel) -> Object:
     """The shape of a dataclass, or of a TypedDict, which shows as a plain dict of what has come."""
-    hints = typing_extensions.get_type_hints(record, include_extras=True)
-    rules = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
-    fields = {name: Field(name, shape_of(hint), Rule.DONE in rules[name]) for name, hint in hints.items()}
-    needed = tuple(name for name in hints if Rule.NOT_NULL in rules[name])
+    found = record.__dict__.get(_SHAPE)
+    if found is not None:
+        return cast("Object", found)
+    fields: dict[str, Field] = {}
+    shape = Object(fields, _keep)
+    setattr(record, _SHAPE, shape)  # before its fields, because a record may hold itself
+    try:
+        hints = typing_extensions.get_type_hints(record, include_extras=True)
+        rules = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+        shape.make = _record_maker(record, tuple(name for name in hints if Rule.NOT_NULL in rules[name]))
+        fields.update({name: Field(name, shape_of(hint), Rule.DONE in rules[name]) for name, hint in hints.items()})
+    except BaseException:
+        delattr(record, _SHAPE)
+        raise
+    return shape
+
+
+def _record_maker(record: ResponseModel, needed: tuple[str, ...]) -> Callable[[dict[str, Value]], Value]:
+    """Make what makes a TypedDict, or objects of a dataclass's partial type, without running the dataclass's code."""
     if typing_extensions.is_typeddict(record):
-        return Object(fields, lambda values: ABSENT if any(values.get(name) is None for name in needed) else values)
+        return lambda values: ABSENT if any(values.get(name) is None for name in needed) else values
     partial: Any = cast("type", type(f"Partial{record.__name__}", (record,), {"__module__": record.__module__}))
     blank: dict[str, Value] = {field.name: None for field in dataclasses.fields(record)}
 
@@ -303,7 +321,7 @@ def _shape_of_record(record: ResponseModel) -> Object:
             object.__setattr__(made, name, value)
         return made
 
-    return Object(fields, make)
+    return make
 
 
 # Values that show once they are complete

@@ -94,6 +94,10 @@ class Scanner:
         """How many characters of JSON have come. What stands around it doesn't count."""
         return (self._at if self._end is None else self._end) - self.begin
 
+    def cut(self, text: str) -> str:
+        """Cut what was read as JSON out of all the text that was fed."""
+        return text[self.begin : self.begin + self.length]
+
     def feed(self, chunk: str) -> None:
         """Read the next chunk."""
         text = self._rest + chunk

@@ -145,7 +145,9 @@ class MessageFold:
 
     def fail(self, event: Any) -> list[Delta]:
         """Take ``error``."""
-        raise ProviderError(_NAME, get_text(event, "error", "message") or "The provider sent an error. Ask again.")
+        fault = get_path(event, "error")
+        reason = get_text(fault, "message") or "The provider sent an error. Ask again."
+        raise ProviderError(_NAME, reason, code=get_text(fault, "type"))
 
     def _show(self, index: int, block: _Block, text: str) -> list[Delta]:
         if block.tool not in self._renamed:

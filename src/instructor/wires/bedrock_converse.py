@@ -73,6 +73,21 @@ _REFUSED = {
 }
 _BROKEN = frozenset({"malformed_model_output", "malformed_tool_use"})
 _NAMELESS = "document"
+_FORMATS: Mapping[str, Mapping[str, str]] = {
+    "An image": {"gif": "gif", "jpeg": "jpeg", "jpg": "jpeg", "png": "png", "webp": "webp"},
+    "A document": {
+        "csv": "csv",
+        "html": "html",
+        "markdown": "md",
+        "msword": "doc",
+        "pdf": "pdf",
+        "plain": "txt",
+        "vnd.ms-excel": "xls",
+        "vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+        "vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    },
+}
+"""What Converse calls the media types that it takes, by the second half of their names."""
 
 
 class BedrockConverse:
@@ -327,7 +342,14 @@ def _write_source(url: str, what: str) -> Block:
             f"{what} is at a URL, which Bedrock's Converse API doesn't fetch. Use instructor.Image or PDF, whose "
             "from_url() fetches it for such an API."
         )
-    return {"format": data[0].partition("/")[2], "source": {"bytes": base64.b64decode(data[1])}}
+    kind = _FORMATS[what].get(data[0].partition("/")[2].lower())
+    if kind is None:
+        taken = ", ".join(sorted({*_FORMATS[what].values()}))
+        raise MultimodalError(
+            f"{what} is of the type {data[0]}. Bedrock's Converse API takes {taken}. Convert it to one of these.",
+            content_type=data[0],
+        )
+    return {"format": kind, "source": {"bytes": base64.b64decode(data[1])}}
 
 
 _PARTS: Mapping[str, Callable[[Mapping[str, Any]], Block]] = {

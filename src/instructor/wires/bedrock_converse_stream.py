@@ -71,7 +71,8 @@ class ConverseFold:
             if take is not None:
                 deltas += take(self, event)
             elif kind.endswith("Exception"):
-                raise ProviderError(_NAME, get_text(event, "message") or f"The provider sent a {kind}. Ask again.")
+                reason = get_text(event, "message") or f"The provider sent a {kind}. Ask again."
+                raise ProviderError(_NAME, reason, code=kind)
         return deltas
 
     def finish(self) -> Assembled:

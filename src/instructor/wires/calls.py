@@ -35,11 +35,12 @@ def select_parts(
         >>> select_parts([Part("weather", "{}"), Part("User", '{"name": "A"}')], "", ["User"])
         (Part(tool='User', text='{"name": "A"}'),)
     """
+    if len(calls) == len(specs) == 1 and calls[0].tool == specs[0].name in names:  # as in most answers
+        return (Part(calls[0].tool, read_arguments(calls[0].text, specs[0])),)
     known = {spec.name: spec for spec in specs}
     if calls:
-        ours = match_names([call.tool for call in calls], names)
-        pairs = zip(ours, calls, strict=True)
-        return tuple(Part(name, read_arguments(call.text, known.get(name))) for name, call in pairs if name)
+        ours = zip(match_names([call.tool for call in calls], names), calls, strict=True)
+        return tuple([Part(name, read_arguments(call.text, known.get(name))) for name, call in ours if name])
     found = read_text_answer(text, known.get(names[0]) if len(names) == 1 else None)
     return () if found is None else (Part("", found),)
 

@@ -38,6 +38,7 @@ class Capabilities:
         refused: Arguments that the model refuses whatever their value. They are left out of the request, except
             ``max_completion_tokens``, which is sent as ``max_tokens``.
         thinks: Whether it thinks by default. Its reasoning counts towards the output limit.
+        developer: Whether messages may be the developer's. Where not, they are sent as the system's.
     """
 
     modes: tuple[Mode, ...] = (Mode.TOOLS,)
@@ -46,6 +47,7 @@ class Capabilities:
     output_limit: str = "max_tokens"
     refused: frozenset[str] = frozenset()
     thinks: bool = False
+    developer: bool = True
 
 
 OUTPUT_LIMITS: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
@@ -77,5 +79,7 @@ def refused_arguments(arguments: Mapping[str, Any], capabilities: Capabilities) 
         >>> refused_arguments({"temperature": 0, "top_p": None}, Capabilities(refused=frozenset({"temperature", "top_p"})))
         ('temperature',)
     """
+    if not arguments:
+        return ()
     refused = capabilities.refused.intersection(arguments).difference(OUTPUT_LIMITS)
     return tuple(sorted(name for name in refused if arguments[name] is not None))

@@ -85,11 +85,13 @@ def _add(ours: Any, theirs: Any) -> Any:
     return {**cast("Mapping[str, Any]", ours), **cast("Mapping[str, Any]", theirs)}
 
 
-def ended_early(wire: str, reason: str = "") -> ProviderError:
-    """The error of a stream that ended, or went wrong, before the answer was whole."""
-    return ProviderError(
-        wire, f"The stream ended early: {reason or 'the provider did not say that the answer is complete'}. Ask again."
-    )
+def ended_early(wire: str, reason: str = "", code: str = "") -> ProviderError:
+    """The error of a stream that ended, or went wrong, before the answer was whole.
+
+    `code` is the provider's word for the reason, where it sent one.
+    """
+    why = reason or "the provider did not say that the answer is complete"
+    return ProviderError(wire, f"The stream ended early: {why}. Ask again.", code=code or "ended_early")
 
 
 class _Pieces(list[str]):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from instructor.describing import refuse
 from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.content import SYSTEM_ROLES, is_list, is_mapping, read_call, read_url, split_data_url
-from instructor.wires.text import get_path
+from instructor.wires.text import get_path, get_text
 
 Part = dict[str, Any]
 
@@ -147,7 +147,9 @@ def _write_call(call: Mapping[str, Any], *, is_first: bool) -> Part:
 def _write_result(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:
     identifier = message.get("tool_call_id") or ""
     identified = {"id": identifier} if identifier else {}
-    parts = _write_parts(message.get("content") or "")
-    output = "".join(part for part in parts if isinstance(part, str))
+    parts = [_as_part(part) for part in _write_parts(message.get("content") or "")]
+    output = "".join(get_text(part, "text") for part in parts)
+    media = [part for part in parts if get_path(part, "text") is None]
     name = names.get(identifier) or message.get("name") or identifier
-    return {"function_response": {**identified, "name": name, "response": {"output": output}}}
+    response = {**identified, "name": name, "response": {"output": output}}
+    return {"function_response": {**response, "parts": media} if media else response}

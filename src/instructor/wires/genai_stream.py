@@ -16,6 +16,7 @@ from instructor.wires.text import dump_json, get_list, get_path, get_text, parse
 _NAME = "genai"
 _LISTS = {"citation_metadata": ("citations",), "logprobs_result": ("chosen_candidates", "top_candidates")}
 """Lists of a candidate that grow; of its other members the last one counts."""
+_AT_ONCE = 256
 
 
 class ResponseFold:
@@ -25,15 +26,26 @@ class ResponseFold:
         del specs
         config: Any = get_path(request, "config")
         self._is_parsed = get_path(config, "response_json_schema") is not None
-        self._chunks: list[Any] = []
+        self._body: dict[str, Any] = {}
+        self._candidates: dict[int, _Candidate] = {}
         self._calls = 0
         self._open: PartialArgs | None = None
 
     def add(self, chunk: Any) -> list[Delta]:
         """Take a chunk."""
-        self._chunks.append(chunk)
+        self._keep(_members(chunk))
         first = next((one for one in get_list(chunk, "candidates") if not get_path(one, "index")), None)
         return [delta for part in get_list(first, "content", "parts") for delta in self._read_part(part)]
+
+    def _keep(self, members: dict[str, Any]) -> None:
+        for piece in members.pop("candidates", None) or ():
+            index = piece.get("index") or 0
+            known = self._candidates.get(index)
+            if known is None:
+                known = self._candidates[index] = _Candidate()
+            known.add(piece)
+        usage: dict[str, Any] = {**(self._body.get("usage_metadata") or {}), **(members.get("usage_metadata") or {})}
+        self._body |= {**members, **({"usage_metadata": usage} if usage else {})}
 
     def _read_part(self, part: Any) -> Iterator[Delta]:
         call, text = get_path(part, "function_call"), get_text(part, "text")
@@ -60,23 +72,35 @@ class ResponseFold:
 
     def finish(self) -> Assembled:
         """Put the ``GenerateContentResponse`` together."""
-        body: dict[str, Any] = {}
-        pieces: dict[int, list[dict[str, Any]]] = {}
-        for chunk in map(_members, self._chunks):
-            for candidate in chunk.pop("candidates", None) or ():
-                pieces.setdefault(candidate.get("index") or 0, []).append(candidate)
-            usage: dict[str, Any] = {**(body.get("usage_metadata") or {}), **(chunk.get("usage_metadata") or {})}
-            body |= {**chunk, **({"usage_metadata": usage} if usage else {})}
-        candidates = [_join_candidates(pieces[index]) for index in sorted(pieces)]
-        if not (candidates and candidates[0].get("finish_reason")) and not body.get("prompt_feedback"):
+        candidates = [candidate.join() for _, candidate in sorted(self._candidates.items())]
+        if not (candidates and candidates[0].get("finish_reason")) and not self._body.get("prompt_feedback"):
             raise ended_early(_NAME)
-        return Assembled("GenerateContentResponse", body | self._describe(candidates))
+        return Assembled("GenerateContentResponse", self._body | self._describe(candidates))
 
     def _describe(self, candidates: list[dict[str, Any]]) -> dict[str, Any]:
         parts = get_list(candidates[0], "content", "parts") if candidates else []
         text = "".join(get_text(part, "text") for part in parts if not get_path(part, "thought"))
         parsed = parse_json(text) if self._is_parsed else None  # as the SDK does for an answer in one piece
         return ({"candidates": candidates} if candidates else {}) | ({} if parsed is None else {"parsed": parsed})
+
+
+class _Candidate:
+    """The pieces of one candidate. Some hundred are joined at a time, because each takes far more memory than its text."""
+
+    def __init__(self) -> None:
+        self._joined: list[dict[str, Any]] = []
+        self._latest: list[dict[str, Any]] = []
+
+    def add(self, piece: dict[str, Any]) -> None:
+        """Take a piece."""
+        self._latest.append(piece)
+        if len(self._latest) % _AT_ONCE == 0 and not _ends_open(self._latest):
+            self._joined.append(_join_candidates(self._latest))
+            self._latest = []
+
+    def join(self) -> dict[str, Any]:
+        """Put the candidate together."""
+        return _join_candidates([*self._joined, *self._latest])
 
 
 def _members(chunk: Any) -> dict[str, Any]:
@@ -125,6 +149,12 @@ def _goes_on(before: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
 
 def _is_text(part: Mapping[str, Any]) -> bool:
     return isinstance(part.get("text"), str) and part.keys() <= {"text", "thought", "thought_signature"}
+
+
+def _ends_open(pieces: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last part is a piece of a call that goes on, so that it can't be joined yet."""
+    parts = [part for piece in pieces for part in get_list(piece, "content", "parts")]
+    return bool(parts) and _is_open(parts[-1])
 
 
 def _is_open(part: Mapping[str, Any]) -> bool:

@@ -17,12 +17,14 @@ from instructor.usage import Usage
 from instructor.wires.arguments import name_message, read_parts
 from instructor.wires.calls import correct_names, match_names, read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
-from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns
+from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns, name_system_role
+from instructor.wires.members import write_members
 from instructor.wires.openai_chat_stream import CHAT_STREAMING
 from instructor.wires.responses_arguments import restore_arguments
 from instructor.wires.schema import expand_root, express_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import (
+    as_list,
     ask_for_json,
     describe_error,
     dump_arguments,
@@ -46,8 +48,8 @@ _BROKEN = frozenset({"malformed_function_call", "function_call_filter"})
 """Gemini's finish reasons for a function call that cannot be read."""
 _CONTENT = ("content", "tool_calls", "function_call", "audio", "images")
 """The members of a message that hold the answer; reasoning is in others."""
-_KEPT_OF_MESSAGE = ("reasoning_content", "reasoning_details", "tool_plan")
-"""Reasoning that models of other vendors require to be sent back with their tool calls."""
+KEPT_OF_MESSAGE = ("reasoning", "reasoning_content", "reasoning_details", "encrypted_content", "tool_plan")
+"""Reasoning that models of other vendors go on from, or require to be sent back with their tool calls."""
 _KEPT_OF_CALL = ("extra_content",)
 """Where Gemini keeps the signature without which it refuses to see its own tool call again."""
 
@@ -96,7 +98,8 @@ class OpenAIChat:
         else:
             request |= {name: value for name, value in {"tools": tools, "tool_choice": choice}.items() if value}
         request |= forbid_parallel_calls(arguments)
-        request["messages"] = drop_empty_turns(add_instruction(messages, instruction))
+        turns = messages if capabilities.developer else [name_system_role(message) for message in messages]
+        request["messages"] = drop_empty_turns(add_instruction(turns, instruction))
         return request
 
     def check(self, completion: Completion) -> None:
@@ -255,7 +258,8 @@ def _ending_of(choice: Any) -> str:
 
 def _check_fault(fault: Any) -> None:
     if fault:
-        raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault))
+        code = get_path(fault, "code") or get_path(fault, "type") or ""
+        raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault), code=str(code))
 
 
 def _check_ending(completion: Completion, ending: str) -> None:
@@ -264,7 +268,8 @@ def _check_ending(completion: Completion, ending: str) -> None:
     if ending in _CUT_OFF:
         raise IncompleteOutputException(last_completion=completion)
     if ending in _FAILED:
-        raise ProviderError(OpenAIChat.name, f"The answer was broken off (finish_reason {ending!r}). Ask again.")
+        reason = f"The answer was broken off (finish_reason {ending!r}). Ask again."
+        raise ProviderError(OpenAIChat.name, reason, code="ended_early")
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:
@@ -328,9 +333,9 @@ def _answer_calls(
     message: Any, calls: list[dict[str, Any]], names: Sequence[str], problem: str, repeats: bool
 ) -> Messages:
     """Answer every call, as the format demands."""
-    turn = {"role": "assistant", "tool_calls": calls, **_pick(message, _KEPT_OF_MESSAGE)}
-    if text := read_text(get_path(message, "content")):
-        turn["content"] = text
+    turn = {"role": "assistant", "tool_calls": calls, **_pick(message, KEPT_OF_MESSAGE)}
+    if content := _keep_content(message):
+        turn["content"] = content
     texts = tell_calls(_names_of(calls), names, problem, repeats=repeats)
     results = [
         {"role": "tool", "tool_call_id": call["id"], "content": text} for call, text in zip(calls, texts, strict=True)
@@ -338,9 +343,16 @@ def _answer_calls(
     return [turn, *results]
 
 
+def _keep_content(message: Any) -> Any:
+    """The content for a request: text, unless Mistral's thinking is among its parts."""
+    content = get_path(message, "content")
+    is_text = isinstance(content, str) or all(get_path(part, "type") in (None, "text") for part in as_list(content))
+    return read_text(content) if is_text else write_members(content)
+
+
 def _answer_text(message: Any, problem: str, mode: Mode, names: Sequence[str]) -> Messages:
-    text = read_text(get_path(message, "content")) or _read_broken_call(message, names)
-    turns: Messages = [{"role": "assistant", "content": text}] if text else []
+    content = _keep_content(message) or _read_broken_call(message, names)
+    turns: Messages = [{"role": "assistant", "content": content}] if content else []
     again = f"The answer is not valid:\n{problem}\n{_AGAIN.get(mode, 'Answer again with the corrected JSON only.')}"
     return [*turns, {"role": "user", "content": again}]
 

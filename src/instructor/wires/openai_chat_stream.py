@@ -27,6 +27,7 @@ class ChatFold:
         self._last_head: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, _Calls] = {}
+        self._parts: dict[int, list[dict[str, Any]]] = {}
 
     def add(self, chunk: Any) -> list[Delta]:
         """Take a chunk. Azure's first and the last, which counts tokens, have no choices."""
@@ -74,6 +75,10 @@ class ChatFold:
                 deltas += [calls.add(call) for call in as_list(value)]
             elif name == "content":
                 text = read_text(value)
+                if index not in self._parts and not _is_text(value):
+                    self._parts[index] = _as_parts(settle(message.get("content", "")))
+                if index in self._parts:
+                    _add_parts(self._parts[index], value)
                 merge(message, {"content": text})
                 if text:
                     deltas.append(Delta(TEXT, "", text))
@@ -85,7 +90,9 @@ class ChatFold:
         """Put the ``ChatCompletion`` together."""
         first = self._choices.get(0)
         if first is None or not first["finish_reason"]:
-            raise ended_early("openai_chat", get_text(self._head.get("error"), "message"))
+            fault = self._head.get("error")
+            code = get_path(fault, "code") or get_path(fault, "type") or ""
+            raise ended_early("openai_chat", get_text(fault, "message"), str(code))
         choices = [self._complete(index, choice) for index, choice in sorted(self._choices.items())]
         body: dict[str, Any] = {}
         merge(body, {"usage": get_path(self._head.get("x_groq"), "usage"), **self._head})
@@ -93,10 +100,36 @@ class ChatFold:
 
     def _complete(self, index: int, choice: dict[str, Any]) -> dict[str, Any]:
         message = {"role": "assistant", "content": None, **choice["message"]}
+        if index in self._parts:
+            message["content"] = [_join_texts(part) for part in settle(self._parts[index])]
         if index in self._calls:
             # Beside tool calls, an empty text stands for none, as in an answer that isn't streamed.
             message |= {"content": message["content"] or None, "tool_calls": self._calls[index].settle()}
         return {**choice, "message": message}
+
+
+def _as_parts(content: Any) -> list[Any]:
+    return ([{"type": "text", "text": content}] if content else []) if isinstance(content, str) else as_list(content)
+
+
+def _is_text(content: Any) -> bool:
+    return all(get_text(part, "type") in ("", "text") for part in as_list(content))
+
+
+def _add_parts(parts: list[dict[str, Any]], content: Any) -> None:
+    """Add the parts of a chunk. Mistral sends its thinking so: a part goes on with the one before of the same type."""
+    for part in _as_parts(content):
+        if not parts or parts[-1].get("type") != get_text(part, "type"):
+            parts.append({})
+        merge(parts[-1], part)
+
+
+def _join_texts(part: dict[str, Any]) -> dict[str, Any]:
+    """Join the pieces of a part's thinking, which is a list of texts."""
+    pieces = as_list(part.get("thinking"))
+    if not pieces or not _is_text(pieces):
+        return part
+    return {**part, "thinking": [{"type": "text", "text": read_text(pieces)}]}
 
 
 class _Calls:

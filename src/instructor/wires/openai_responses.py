@@ -264,7 +264,7 @@ def _check_status(completion: Completion) -> None:
     if fault:
         code = get_path(fault, "code")
         reason = get_path(fault, "message") or fault
-        raise ProviderError(OpenAIResponses.name, f"{code}: {reason}" if code else str(reason))
+        raise ProviderError(OpenAIResponses.name, f"{code}: {reason}" if code else str(reason), code=str(code or ""))
     status = _status_of(completion)
     if status in _FAILED:
         raise ProviderError(OpenAIResponses.name, f"The response has status {status!r}. Send the request again.")

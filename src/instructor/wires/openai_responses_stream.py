@@ -97,7 +97,7 @@ class ResponseFold:
     def fail(self, event: Any) -> list[Delta]:
         """Take ``error``."""
         code, reason = get_text(event, "code"), get_text(event, "message") or "The provider sent an error."
-        raise ProviderError(_NAME, f"{code}: {reason}" if code else reason)
+        raise ProviderError(_NAME, f"{code}: {reason}" if code else reason, code=code)
 
     def _grow(self, index: int, text: str) -> Delta:
         if index not in self._calls:

@@ -2,15 +2,15 @@
 
 Models wrap JSON in code fences, write line breaks inside strings, encode it twice or put it below the tool's name.
 Asking again costs a paid request that a stubborn model answers in the same way, so that such text is read at once, but
-only where it can mean one thing. Where two readings are possible the text stays as it is, and validation tells the
-model what is wrong with it. Text that is valid JSON is always returned character by character.
+only where it can mean one thing. Where two readings are possible they stay as they are, which isn't JSON, and validation
+tells the model so. Text that is valid JSON is always returned character by character.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -50,7 +50,7 @@ _WRAPPERS = ("properties", "parameters", "arguments")
 
 
 class _Candidate(NamedTuple):
-    """A part of a text that may be the answer. The greatest one is chosen."""
+    """A part of a text that may be the answer. A greater one is more likely to be."""
 
     is_fenced: bool
     is_object: bool
@@ -60,7 +60,12 @@ class _Candidate(NamedTuple):
 
 
 def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
-    r"""Read the answer in a text that a model wrote: the JSON in it, as `find_json` finds it.
+    r"""Read the answer in a text that a model wrote: the one value in it.
+
+    What a reasoning model thought aloud (``<think>...</think>``) does not count. A value in a code fence beats one
+    beside it, and an object beats an array. Where several of the best differ, which one is meant is anybody's guess, and
+    the first one is what a stream has shown by then. So all of them are returned, with what stands between them, for
+    validation to refuse.
 
     Returns JSON that can't be read as the model wrote it; None if there is none. Without `spec` nothing is taken out of
     a wrapper.
@@ -72,15 +77,15 @@ def read_text_answer(text: str, spec: ToolSpec | None = None) -> str | None:
     body = _read_whole(text.strip(_BLANK))
     if body is None:
         answer = _peel(text)
-        body = _read_whole(answer) or _choose(answer, list(_candidates(answer)))
+        body = _read_whole(answer) or _choose(answer, _likeliest(answer, _candidates(answer)))
     return None if body is None else _unwrap(body, spec)
 
 
 def read_arguments(text: str, spec: ToolSpec | None = None) -> str:
     r"""Read the arguments of a tool call. Unlike text they should hold one value and nothing else.
 
-    Returns them as they came where they can't be read, or where two values are in them. Without `spec` nothing is taken
-    out of a wrapper.
+    Returns them as they came where they can't be read, or where values that differ are in them. Without `spec` nothing is
+    taken out of a wrapper.
 
     Example:
         >>> read_arguments(r'"{\"a\": 1}"')
@@ -89,8 +94,7 @@ def read_arguments(text: str, spec: ToolSpec | None = None) -> str:
     body = _read_whole(text.strip(_BLANK))
     if body is None:
         answer = _peel(text)
-        candidates = list(_candidates(answer))
-        body = _read_whole(answer) or (_choose(answer, candidates) if len(candidates) == 1 else None)
+        body = _read_whole(answer) or _choose(answer, list(_candidates(answer)))
     return _unwrap(text if body is None else body, spec)
 
 
@@ -123,7 +127,7 @@ def _peel(text: str) -> str:
 def _read_whole(text: str) -> str | None:
     """Read a text that is one JSON object or array, or a JSON string that holds one; None for any other text."""
     value = _parse(text)
-    if isinstance(value, dict | list):
+    if isinstance(value, (dict, list)):
         return text
     # Encoded twice. No answer is a string alone, since every schema asks for an object.
     return read_text_answer(value) if isinstance(value, str) else None
@@ -136,16 +140,41 @@ def _parse(text: str) -> Any:
         return parse_json(text)
 
 
-def _choose(text: str, candidates: list[_Candidate]) -> str | None:
-    """Return the best candidate; mended, if it is broken, where nothing else in the text could be the answer."""
-    best = max(candidates, default=None)
-    if best is None:
+def _likeliest(text: str, candidates: Iterable[_Candidate]) -> list[_Candidate]:
+    """Leave out what stands beside a code fence, arrays beside objects, and beside JSON what isn't, such as a blank form."""
+    found = list(candidates)
+    best = max((one[:2] for one in found), default=None)
+    found = [one for one in found if one[:2] == best]
+    if len(found) == 1:
+        return found
+    return [one for one in found if _meaning(_read(text, one)) is not None] or found
+
+
+def _choose(text: str, candidates: Sequence[_Candidate]) -> str | None:
+    """Return the value that the candidates agree on; all of them where they differ."""
+    if not candidates:
         return None
-    found = text[best.start : best.end]
-    return found if best.is_valid or len(candidates) > 1 else _mend(found)
+    found = [_read(text, one) for one in candidates]
+    if len(found) == 1 or len({_meaning(one) or one for one in found}) == 1:
+        return found[0]
+    return text[candidates[0].start : candidates[-1].end]
 
 
-def _mend(text: str) -> str:
+def _read(text: str, candidate: _Candidate) -> str:
+    found = text[candidate.start : candidate.end]
+    return found if candidate.is_valid else mend(found)
+
+
+def _meaning(text: str) -> str | None:
+    """What two texts with the same data have in common; None for what isn't JSON."""
+    try:
+        value = parse_json(text)
+        return None if value is None else json.dumps(value, sort_keys=True)
+    except RecursionError:
+        return text
+
+
+def mend(text: str) -> str:
     """Escape control characters within strings and drop commas before a closing bracket.
 
     Returns the text unchanged if it isn't valid JSON even so.
@@ -223,7 +252,7 @@ def _skip_reasoning(text: str) -> str:
 
 
 def _candidates(text: str) -> Iterator[_Candidate]:
-    position = 0
+    position, before, is_fenced = 0, 0, False
     while opener := _OPENER.search(text, position):
         start = opener.start()
         end = _decode(text, start)
@@ -231,7 +260,9 @@ def _candidates(text: str) -> Iterator[_Candidate]:
         if not is_valid and _JSON_LIKE.match(text, start):
             end = _balance(text, start)
         if end > start:
-            is_fenced = _FENCE.search(text, max(0, start - _FENCE_REACH), start) is not None
+            begins = _FENCE.search(text, max(0, start - _FENCE_REACH), start) is not None
+            is_fenced = begins or (is_fenced and "```" not in text[before:start])
+            before = end
             yield _Candidate(is_fenced, text[start] == "{", is_valid, start, end)
         position = max(end, start + 1)
 

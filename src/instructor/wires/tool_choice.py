@@ -67,6 +67,8 @@ def translate_choice(arguments: Mapping[str, Any], form: ToolForm, write: Callab
         'required'
     """
     wanted = arguments.get("tool_choice")
+    if wanted is None:  # as in most calls
+        return None
     is_own = wanted in _WORDS.get(form, ()) if isinstance(wanted, str) else _find_form(wanted) == form
     choice = None if is_own else read_choice(wanted)
     return wanted if choice is None else write(choice)
@@ -74,7 +76,8 @@ def translate_choice(arguments: Mapping[str, Any], form: ToolForm, write: Callab
 
 def forbid_parallel_calls(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Write as OpenAI's APIs have it that a choice in Anthropic's form allows one call only."""
-    choice = read_choice(arguments.get("tool_choice"))
+    wanted = arguments.get("tool_choice")
+    choice = None if wanted is None else read_choice(wanted)
     if choice is None or choice.is_alone is None or "parallel_tool_calls" in arguments:
         return {}
     return {"parallel_tool_calls": not choice.is_alone}

@@ -131,7 +131,7 @@ def limit_choice(capabilities: Capabilities, tools: Sequence[Any], *, is_hosted:
 
 def weaker_choice(one: ToolChoice, other: ToolChoice) -> ToolChoice:
     """Return the weaker of two ways to ask for a call."""
-    return next(choice for choice in _WEAKEST_FIRST if choice in (one, other))
+    return one if one == other else next(choice for choice in _WEAKEST_FIRST if choice in (one, other))
 
 
 def merge_tools(
@@ -149,9 +149,12 @@ def merge_tools(
         choice = {"named": forced, "omitted": None}.get(strength, strength)
     repeats = forced == "required"
     is_sure = (choice == forced and not repeats) or (choice == "required" and not tools)
-    names = [get_path(tool, "function", "name") or get_path(tool, "name") for tool in bound["tools"]]
     chosen = {} if choice is None else {"tool_choice": choice}
-    return {"tools": [*tools, *bound["tools"]], **chosen}, "" if is_sure else instruct_call(names, repeats=repeats)
+    request = {"tools": [*tools, *bound["tools"]], **chosen}
+    if is_sure:
+        return request, ""
+    names = [get_path(tool, "function", "name") or get_path(tool, "name") for tool in bound["tools"]]
+    return request, instruct_call(names, repeats=repeats)
 
 
 def _is_hosted(tool: Any) -> bool:

@@ -6,23 +6,25 @@ of its calls are in OpenAI's chat form, which each wire translates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import orjson
 from pydantic import BaseModel
 
-from instructor.exceptions import ConfigurationError
+from instructor.describing import refuse
+from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.messages import Completion, Conversation, Messages, ToolCall
 from instructor.wires.arguments import read_tools
 from instructor.wires.content import is_list, is_mapping
 from instructor.wires.folding import members_of
+from instructor.wires.openai_chat import KEPT_OF_MESSAGE
 from instructor.wires.text import dump_json, get_list, get_path, get_text
 from instructor.wires.tools import names_of_tool
 
 _DONE = "Received."
 """The result of a call for which the program has none, such as one of a response model."""
-_KEPT = ("role", "content", "tool_calls", "reasoning_content", "reasoning_details", "tool_plan", "audio")
+_KEPT = ("role", "content", "tool_calls", "audio", *KEPT_OF_MESSAGE)
 """What a chat message may show of an answer."""
 
 
@@ -56,7 +58,7 @@ def continue_messages(
         A new list of messages.
 
     Raises:
-        ConfigurationError: The completion is of no provider that is built in.
+        ConfigurationError: The completion is of no provider that is built in, or a result is of no call in it.
 
     Example:
         >>> client = instructor.from_provider("offline/demo")
@@ -68,12 +70,27 @@ def continue_messages(
     """
     form = _form_of(completion)
     turn = form.turn(completion)
-    found = results or {}
+    calls = form.calls(turn)
+    found = _check_results(results, calls)
     answers = [
         {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": _write_result(found, call.id)}
-        for call in form.calls(turn)
+        for call in calls
     ]
-    return [*messages, *turn, *answers]
+    asked: Messages = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages or []
+    return [*asked, *turn, *answers]
+
+
+def _check_results(results: object, calls: Sequence[ToolCall]) -> Mapping[str, object]:
+    """Return the results by the calls' ids. One of an unknown call would be lost, and its own call get a short text."""
+    if results is not None and not isinstance(results, Mapping):
+        raise refuse("results", results, "a dict of the calls' ids and results: {call.id: result}")
+    found = cast("Mapping[str, object]", results or {})
+    known = [call.id for call in calls]
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        there = f"It has: {', '.join(known)}." if known else "It has none."
+        raise ArgumentError(f"results has {unknown[0]!r}, which is the id of no call in the completion. {there}")
+    return found
 
 
 def read_calls(completion: Completion) -> list[ToolCall]:
@@ -114,7 +131,8 @@ def _write_result(results: Mapping[str, object], identifier: str) -> str:
 def _dump(value: Any) -> dict[str, Any]:
     """Write an object of an SDK as the API sent it."""
     if isinstance(value, BaseModel):
-        members = value.model_dump(mode="json", exclude_unset=True, by_alias=False)
+        # A vendor of the chat API may send what OpenAI's class doesn't expect.
+        members = value.model_dump(mode="json", exclude_unset=True, by_alias=False, warnings=False)
     else:
         members = {name: _plain(member) for name, member in members_of(value)}
     return {name.removesuffix("_"): member for name, member in members.items() if member is not None}

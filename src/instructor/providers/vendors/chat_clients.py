@@ -85,7 +85,7 @@ CHAT_SDKS: Mapping[str, ChatSdk] = {
 _NEWER = ("stream_options", "parallel_tool_calls")
 """Arguments that wires write, and that some of these SDKs don't name although their APIs take them."""
 _OPTIONS = ("default_headers", "default_query", "http_client", "max_retries", "timeout")
-_WRITER = Capabilities((Mode.TOOLS, Mode.JSON_SCHEMA, Mode.MD_JSON), tool_choice="auto")
+_WRITER = Capabilities((Mode.TOOLS, Mode.JSON_SCHEMA, Mode.MD_JSON), tool_choice="auto", developer=False)
 """https://dev.writer.com/home/tool-calling (2026-11): each example lets the model choose, and JSON without a schema isn't
 offered."""
 

@@ -22,11 +22,13 @@ from instructor.providers.sdk_adapter import SdkAdapter, check_client, hold_clie
 from instructor.providers.table import Vendor
 from instructor.wires.content import is_mapping, read_url
 from instructor.wires.openai_chat import OPENAI_CHAT
-from instructor.wires.text import dump_json
+from instructor.wires.text import dump_json, get_text
 
 _MODES = (Mode.TOOLS, Mode.JSON_SCHEMA, Mode.JSON, Mode.MD_JSON)
 _CHAT_ONLY = ("stream", "stream_options")
 _ENDINGS = {"MAX_LEN": "length", "MAX_CONTEXT": "length", "TIME_LIMIT": "error"}
+_REASONING = ("reasoning_content", "encrypted_content")
+"""The second is sent with ``use_encrypted_content=True``, to be sent back."""
 _CLIENT_SIDE = "TOOL_CALL_TYPE_CLIENT_SIDE_TOOL"
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
@@ -190,7 +192,7 @@ def _write_tool(tool: Any) -> Any:
 def _write_message(message: Mapping[str, Any]) -> dict[str, Any]:
     content = message.get("content") or ""
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    kept = {name: message[name] for name in ("tool_call_id", "reasoning_content") if message.get(name)}
+    kept = {name: message[name] for name in ("tool_call_id", *_REASONING) if message.get(name)}
     calls = [
         {"id": call.get("id") or "", "type": _CLIENT_SIDE, "function": dict(call["function"])}
         for call in message.get("tool_calls") or ()
@@ -207,7 +209,8 @@ def _write_part(part: Mapping[str, Any]) -> dict[str, Any]:
     if part["type"] == "text":
         return {"text": part["text"]}
     if part["type"] == "image_url":
-        return {"image_url": {"image_url": read_url(part), "detail": "DETAIL_AUTO"}}
+        detail = get_text(part["image_url"], "detail") or "auto"
+        return {"image_url": {"image_url": read_url(part), "detail": f"DETAIL_{detail.upper()}"}}
     raise MultimodalError(f"xAI's SDK takes texts and images, not a part of the type {part['type']!r}.")
 
 
@@ -258,7 +261,7 @@ def _read_rest(message: Any) -> dict[str, Any]:
         for call in message.tool_calls
         if call.type in (0, 1)  # of the caller's side; xAI runs the others itself
     ]
-    thought = {"reasoning_content": message.reasoning_content} if message.reasoning_content else {}
+    thought = {name: text for name in _REASONING if (text := getattr(message, name, ""))}
     return {**thought, **({"tool_calls": calls} if calls else {})}
 
 

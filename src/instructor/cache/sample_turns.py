@@ -9,11 +9,11 @@ from instructor.locks import make_lock
 _MOST_TURNS = 65_536
 
 
-class Turns:
+class SampleTurns:
     """Counts the calls of each key, over all clients of one store in this process.
 
     Example:
-        >>> turns = Turns()
+        >>> turns = SampleTurns()
         >>> [turns.take("key", 2) for _ in range(3)]
         [0, 1, 0]
     """

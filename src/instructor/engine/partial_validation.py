@@ -12,6 +12,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, from_json
 
+from instructor.failures import find_mistake
 from instructor.messages import ResponseModel, Value
 from instructor.streaming.shapes import Object
 
@@ -30,6 +31,8 @@ def make_judge(model: ResponseModel, shape: Object, validate: Callable[[str], Va
         try:
             validate(text)
         except ValidationError as error:
+            if find_mistake(error) is not None:
+                return  # raised in the end, when the whole is judged
             complete = _complete_names(order, shape, cast("dict[str, Value]", from_json(text)))
             found = error.errors(include_url=False, include_context=False)
             problems = [problem for problem in found if _name_of(problem, shape) in complete]

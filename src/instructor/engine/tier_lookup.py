@@ -10,7 +10,7 @@ from instructor.cache.entry import Entry
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Emit, Flow
 from instructor.engine.freshness import PLAIN, Freshness, Verdict, draw_chance, weigh
-from instructor.engine.path import EXPIRED, CachePath, Report, Tier, Unserved, judge_failure, name_of
+from instructor.engine.path import EXPIRED, CachePath, Report, Tier, Unserved, name_of, report_failure
 from instructor.engine.tagging import check_tagged
 from instructor.exceptions import CacheError
 from instructor.hooks import HookName
@@ -34,6 +34,10 @@ class Question(Protocol[T]):
 
     def value_of(self, live: Live[Any]) -> object:
         """The whole value of an answer, for ``cache_tags`` and ``cache_ttl``."""
+        ...
+
+    def warn(self, subject: str, message: str) -> None:
+        """Log what keeps answers from being stored, once for each subject."""
         ...
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
@@ -140,7 +144,7 @@ def look_on(
     """Go on where the fast path left off: report what its store raised, and look through the other tiers."""
     missed = Missed(unserved.reason)
     if unserved.error is not None:
-        yield from judge_failure(path.tiers[0].handle, unserved.error, reporter(question, path))
+        yield from report_failure(path.tiers[0].handle, unserved.error, reporter(question, path))
     elif unserved.landed is None:
         path.count_error(path.tiers[0])  # today's validators refuse the entry
     elif unserved.entry is not None:
