@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from instructor.cache.cassette import CassetteCache
+    from instructor.cache.copying import copy_entries
     from instructor.cache.key import make_cache_key
     from instructor.cache.memory import AutoCache
     from instructor.cache.memory_cache import MemoryCache
@@ -29,11 +31,13 @@ else:
             "AutoCache": "instructor.cache.memory",
             "BaseCache": "instructor.cache.store",
             "CacheStats": "instructor.cache.store",
+            "CassetteCache": "instructor.cache.cassette",
             "DiskCache": "instructor.cache.sqlite",
             "MemoryCache": "instructor.cache.memory_cache",
             "RedisCache": "instructor.cache.redis",
             "SealedCache": "instructor.cache.sealed",
             "TieredCache": "instructor.cache.tiered",
+            "copy_entries": "instructor.cache.copying",
             "instructor_cache": "instructor.function.decorator",
             "make_cache_key": "instructor.cache.key",
         },
@@ -43,11 +47,13 @@ __all__ = [
     "AutoCache",
     "BaseCache",
     "CacheStats",
+    "CassetteCache",
     "DiskCache",
     "MemoryCache",
     "RedisCache",
     "SealedCache",
     "TieredCache",
+    "copy_entries",
     "instructor_cache",
     "make_cache_key",
 ]
