@@ -49,6 +49,7 @@ class HandHandle:
     store: BaseCache = field(default_factory=DeafCache)
     flights: Flights[Any] = field(default_factory=Flights)
     is_paused: bool = False
+    recorder: None = None
     counted: dict[str, int] = field(default_factory=dict)
 
     def paused(self) -> bool:

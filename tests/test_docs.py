@@ -35,6 +35,7 @@ PAGES = [
         "docs/retries.md",
         "docs/streaming.md",
         "docs/structured.md",
+        "docs/testing.md",
         "docs/migrating.md",
         "examples/README.md",
         "benchmarks/README.md",

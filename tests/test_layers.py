@@ -107,7 +107,7 @@ KNOWS: dict[str, set[str]] = {
     "v2": set(),
     "__main__": {"cli"},
     "cli": {"cache", "client", "factory", ""},
-    # Scripted replies answer as the offline provider does; the contracts look at what they test.
+    # Recorded answers are a store. Scripted replies answer as the offline provider does; the contracts look at what they test.
     "testing": {"wires", "cache", "offline"},
 }
 # Public faces, which resolve their names when they are asked for: the package's, and the cache's, where users look for
@@ -117,7 +117,7 @@ EXEMPT = {PACKAGE / "__init__.py", PACKAGE / "cache" / "__init__.py"}
 STANDARD = frozenset(sys.stdlib_module_names) | {"instructor"}
 AT_IMPORT = STANDARD | {"pydantic", "pydantic_core", "orjson", "typing_extensions", "annotated_types"}
 # Rooms that are themselves loaded on first use may say at the top what they need.
-ALSO_AT_IMPORT = {"cli": {"typer", "click", "rich"}, "templating": {"jinja2"}}
+ALSO_AT_IMPORT = {"cli": {"typer", "click", "rich"}, "templating": {"jinja2"}, "testing": {"pytest"}}
 SDKS = {
     "openai",
     "anthropic",

@@ -23,8 +23,8 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3300,
-    "cache": 4400,
+    "": 3350,
+    "cache": 5300,
     "cli": 1350,
     "core": 50,
     "dsl": 275,

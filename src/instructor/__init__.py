@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
-    from instructor.cache_modes import cache_mode
+    from instructor.cache_modes import cache_mode, use_cache
     from instructor.client import AsyncInstructor, Instructor
     from instructor.distil import FinetuneFormat, Instructions
     from instructor.dsl.citation import CitationMixin
@@ -147,6 +147,7 @@ else:
             "patch": "instructor.patching",
             "register_provider": "instructor.providers.registry",
             "response_schema": "instructor.dsl.schema",
+            "use_cache": "instructor.cache_modes",
         },
         {"v2": 'instructor.v2 is not here; use the names of the package itself, or pin "instructor<1.99".'},
     )
@@ -224,4 +225,5 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "patch",
     "register_provider",
     "response_schema",
+    "use_cache",
 ]

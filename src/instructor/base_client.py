@@ -11,7 +11,8 @@ from typing import Any, Self, SupportsIndex
 from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
-from instructor.describing import warn_caller
+from instructor.cache_modes import active, cache_of_block
+from instructor.describing import name_model, warn_caller
 from instructor.engine.background import Background
 from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
 from instructor.engine.client_stats import ClientStats
@@ -243,7 +244,7 @@ class BaseClient(OldAttributes):
         model = arguments.pop("model", None) if arguments else None
         model = self._defaults.get("model") if model is None else model
         model = check.check_model(model, self._model, self._adapter.provider)
-        path = self._path if isinstance(options.cache, NotGiven) else self._paths.find(options.cache)
+        path = self._find_path(options.cache)
         use = use_of_call(options, self._use, response_model, plan.ttl)
         retries = settings.max_retries if options.max_retries is None else options.max_retries
         budget = settings.token_budget if options.token_budget is None else options.token_budget
@@ -253,7 +254,8 @@ class BaseClient(OldAttributes):
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
-        terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy)
+        name_call = _find_namer(path, response_model) if is_cached else None
+        terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy, name_call)
         if check.check_flag("autodetect_images", options.autodetect_images):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
@@ -284,6 +286,13 @@ class BaseClient(OldAttributes):
             unserved=unserved,
             background=self._background,
         )
+
+    def _find_path(self, cache: object) -> CachePath | None:
+        """Where a call's answers are kept: in its own cache first, then in that of a block around it, then the client's."""
+        if isinstance(cache, NotGiven):
+            cache = cache_of_block() if active else None
+            return self._path if cache is None else self._paths.find(cache)
+        return self._paths.find(cache)
 
     def _bypass_untaggable(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
         """Leave the cache out for a call with tags whose store can't invalidate them. The first time it is a warning."""
@@ -318,6 +327,8 @@ class BaseClient(OldAttributes):
         frozen: bytes | Frozen | None,
     ) -> Keyed:
         """Make a call's key, and the means to make its prompt from a copy of its messages and keywords."""
+        if terms.name_call is not None:
+            return self._copy(terms, messages, arguments)
         keyed = {name: value for name, value in keywords.items() if name not in NOT_KEYED} if keywords else {}
         free = {name: value for name, value in arguments.items() if name in NOT_KEYED} if arguments else {}
         encoding = encode(terms.plan.number, messages, keyed) if frozen is None else encode_frozen(frozen)
@@ -403,19 +414,22 @@ class BaseClient(OldAttributes):
             return Keyed(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         owners: list[object] = []
+        members = (
+            terms.plan.schema_text,
+            terms.plan.shape_text,
+            terms.model,
+            prompt.messages,
+            terms.context,
+            terms.strict,
+            terms.namespace,
+            prompt.shown,
+            owners.append,
+            terms.salt,
+        )
         try:
-            key, plain = builder.key(
-                terms.plan.schema_text,
-                terms.plan.shape_text,
-                terms.model,
-                prompt.messages,
-                terms.context,
-                terms.strict,
-                terms.namespace,
-                prompt.shown,
-                owners.append,
-                terms.salt,
-            )
+            if terms.name_call is not None:
+                return Keyed(load_prompt, terms.name_call(builder.describe(*members)), owners=owners)
+            key, plain = builder.key(*members)
         except NoCanonicalFormError as error:
             return Keyed(load_prompt, bypass=str(error))
         if name is not None and plain and not prompt.varies:
@@ -432,6 +446,12 @@ class BaseClient(OldAttributes):
             }
         )
         return builder
+
+
+def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:
+    """What makes the keys of a path that keeps what was asked."""
+    recorder = None if path is None else path.recorder
+    return None if recorder is None else partial(recorder.name_call, response_model=name_model(response_model))
 
 
 def _find_nothing(cache: object) -> None:

@@ -57,8 +57,8 @@ class Paths:
         return self._places.get(name_of(cache)) or self.place_of(self.find(cache))
 
     def place_of(self, path: CachePath | None) -> Place | None:
-        """The first store of a path, as the fast path reads it; None for no path."""
-        if path is None:
+        """The first store of a path, as the fast path reads it; None for no path, and for one that makes keys itself."""
+        if path is None or path.recorder is not None:
             return None
         tier, freshness = path.tiers[0], self._freshness
         find: Callable[[str], Entry | Unserved | Reading | None] = tier.find_now

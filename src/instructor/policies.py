@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from instructor import checks as check
 from instructor.cache.listing import TagSource, check_tag_source
-from instructor.cache_modes import CacheMode, active, mode_of_block, mode_of_environment, read_mode
+from instructor.cache_modes import CacheMode, active, mode_of_call, mode_of_environment, read_mode
 from instructor.engine.call import Policy
 from instructor.engine.freshness import PLAIN, Freshness
 from instructor.engine.path import CachePath
@@ -57,7 +57,7 @@ def use_of_call(options: Options, client: CacheUse, response_model: object, by_m
         return client
     ttl = client.ttl if by_model is None else check.check_ttl(by_model, f"{response_model!r}.__cache_ttl__")
     return CacheUse(
-        read_mode(own) if own is not None else mode_of_block() or client.mode,
+        mode_of_call(own) or client.mode,
         ttl if options.cache_ttl is None else check.check_ttl(options.cache_ttl),
         client.namespace if options.cache_namespace is None else check.check_namespace(options.cache_namespace),
         client.salt if options.cache_salt is None else check.check_salt(options.cache_salt),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
+from instructor.cache import AutoCache, BaseCache, DiskCache, MemoryCache, RedisCache, SealedCache
 from instructor.testing.stores import StoreContract
 from servers import Valkey
 
@@ -18,6 +18,26 @@ from servers import Valkey
 class TestAutoCache(StoreContract):
     def make(self) -> BaseCache:
         return AutoCache(maxsize=1000)
+
+
+class TestMemoryCache(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _prepare(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.now = time.time()
+
+    def make(self) -> BaseCache:
+        return MemoryCache()
+
+    def advance(self, store: BaseCache, seconds: float) -> bool:
+        self.now += seconds
+        self.monkeypatch.setattr("instructor.cache.memory_cache.time.time", lambda: self.now)
+        return True
+
+
+class TestSealedMemory(TestMemoryCache):
+    def make(self) -> BaseCache:
+        return SealedCache(MemoryCache(), keys=[b"k" * 32])
 
 
 class TestDiskCache(StoreContract):
@@ -57,6 +77,11 @@ class OnRedis(StoreContract):
 class TestRedisCache(OnRedis):
     def make(self) -> BaseCache:
         return RedisCache(port=self.port, timeout=30.0)  # on a busy machine too
+
+
+class TestSealedRedis(OnRedis):
+    def make(self) -> BaseCache:
+        return SealedCache(RedisCache(port=self.port, timeout=30.0), keys=[b"k" * 32], mode="sign")
 
 
 class TestRedisCacheOverAClient(OnRedis):

@@ -11,9 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from instructor.cache.cassette import CassetteCache
+    from instructor.cache.copying import copy_entries
     from instructor.cache.key import make_cache_key
     from instructor.cache.memory import AutoCache
+    from instructor.cache.memory_cache import MemoryCache
     from instructor.cache.redis import RedisCache
+    from instructor.cache.sealed import SealedCache
     from instructor.cache.sqlite import DiskCache
     from instructor.cache.store import BaseCache, CacheStats
     from instructor.cache.tiered import TieredCache
@@ -27,9 +31,13 @@ else:
             "AutoCache": "instructor.cache.memory",
             "BaseCache": "instructor.cache.store",
             "CacheStats": "instructor.cache.store",
+            "CassetteCache": "instructor.cache.cassette",
             "DiskCache": "instructor.cache.sqlite",
+            "MemoryCache": "instructor.cache.memory_cache",
             "RedisCache": "instructor.cache.redis",
+            "SealedCache": "instructor.cache.sealed",
             "TieredCache": "instructor.cache.tiered",
+            "copy_entries": "instructor.cache.copying",
             "instructor_cache": "instructor.function.decorator",
             "make_cache_key": "instructor.cache.key",
         },
@@ -39,9 +47,13 @@ __all__ = [
     "AutoCache",
     "BaseCache",
     "CacheStats",
+    "CassetteCache",
     "DiskCache",
+    "MemoryCache",
     "RedisCache",
+    "SealedCache",
     "TieredCache",
+    "copy_entries",
     "instructor_cache",
     "make_cache_key",
 ]

@@ -22,6 +22,7 @@ from instructor.cache.store import (
     BaseCache,
     CacheStats,
     LocalStore,
+    RecordingStore,
     SizedStore,
     TaggingStore,
     Text,
@@ -46,6 +47,7 @@ class StoreHandle:
 
     Attributes:
         local: The store, if it is memory of this process; None otherwise.
+        recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         flights: The calls under way against the store.
         turns: Whose turn it is among several answers to one call.
@@ -59,6 +61,7 @@ class StoreHandle:
         abilities = check_store(store)
         self.store = store
         self.local = cast("LocalStore", store) if "local" in abilities else None
+        self.recorder = cast("RecordingStore", store) if "recording" in abilities else None
         self.flights: Flights[object] = Flights()
         self.turns = SampleTurns()
         self._native = cast("AsyncStore", store) if "async" in abilities else None

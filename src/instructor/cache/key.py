@@ -142,14 +142,40 @@ class KeyBuilder:
         plain = plain and MARK_TEXT not in text
         if not arguments and context is None:  # as in most calls: the frame is in order
             return _hash_text(f'{before}"messages": {text}{after}'), plain
-        members = {**frame, "messages": f'"messages": {text}'}
-        more = {"arguments": keyed_arguments(arguments) or None if arguments else None, "context": context}
-        for name, value in more.items():
-            if value is not None:
-                text = _member_text(name, value, note)
-                members[name] = _write_member(name, text)
-                plain = plain and MARK_TEXT not in text
-        return _hash_members(members), plain
+        members, more = _join(frame, text, arguments, context, note)
+        return _hash_members(members), plain and not any(MARK_TEXT in text for text in more)
+
+    def describe(
+        self,
+        schema: str,
+        shape: str,
+        model: str,
+        messages: object,
+        context: Mapping[str, object] | None,
+        strict: bool,
+        namespace: str | None,
+        arguments: Mapping[str, object],
+        note: Callable[[object], None] = ignore,
+        salt: str | None = None,
+    ) -> dict[str, str]:
+        """The canonical texts of what is in a call's key, without ``format``. The arguments and errors are those of `key`."""
+        frame, *_ = self._find_frame(schema, shape, model, strict, namespace, salt)
+        members, _ = _join(frame, _member_text("messages", messages, note), arguments, context, note)
+        return {name: text[len(_write_member(name, "")) :] for name, text in members.items() if name != "format"}
+
+
+def _join(
+    frame: Mapping[str, str],
+    messages: str,
+    arguments: Mapping[str, object],
+    context: Mapping[str, object] | None,
+    note: Callable[[object], None],
+) -> tuple[dict[str, str], list[str]]:
+    """Write the members of a key that has more than a frame and messages; also, as texts, those that were added."""
+    members = {**frame, "messages": _write_member("messages", messages)}
+    more = {"arguments": keyed_arguments(arguments) or None if arguments else None, "context": context}
+    texts = {name: _member_text(name, value, note) for name, value in more.items() if value is not None}
+    return members | {name: _write_member(name, text) for name, text in texts.items()}, list(texts.values())
 
 
 _MOST_FRAMES = 256

@@ -1,8 +1,10 @@
-"""The store in this process's memory."""
+"""The stores in this process's memory: what they have in common, and the smallest of them."""
 
 from __future__ import annotations
 
 import sys
+import time
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, cast
@@ -18,71 +20,37 @@ FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether threads run in parallel in this Python, so that a dict's own methods may be interrupted by one another."""
 
 
-class AutoCache(BaseCache):
-    """The fastest store: it keeps the latest answers in memory and forgets the least recently used one when full.
+Name = str | tuple[str]
+"""What something is held under: the key of an entry, or the tuple of the key of a text that isn't an entry.
 
-    Use it in one long-running process, or while you develop. Nothing outlives the process, and a forked child goes on
-    with its own copy. Any number of threads and tasks may use it. An answer takes about 800 bytes besides its texts.
+So all is of one order, and a dict's own ``get`` with a key, which every hit goes through, sees only entries."""
 
-    Entries do not expire: a ttl is ignored, and the first one costs a warning. `get` returns the ``str`` that was
-    stored.
 
-    Args:
-        maxsize: How many answers to hold, at least 1. Default 128.
+class HeldInMemory(BaseCache):
+    """What stores in this process's memory have in common: all but which entry goes when they are full.
 
-    Raises:
-        ArgumentError: `maxsize` is not a positive int.
-
-    Example:
-        >>> cache = AutoCache(maxsize=2)
-        >>> cache.set("a", "1")
-        >>> cache.get("a"), len(cache)
-        ('1', 1)
+    A subclass says in `_hold`, `_drop` and `_note_use` what it does when something comes, goes or
+    is used. Each of the three is called under the lock.
     """
 
     abilities: frozenset[Ability] = frozenset({"local", "sized", "listing", "deleting", "tagging"})
-    honours_ttl: ClassVar[bool] = False
     timeout = None
 
-    def __init__(self, maxsize: int = 128) -> None:
-        if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
-            raise ArgumentError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
-        self.maxsize = maxsize
-        # Entries are under their key. A text that isn't an entry is under the tuple of its key: both age in one order,
-        # and `find`, which every hit goes through, sees only entries.
-        self._held: OrderedDict[str | tuple[str], Entry | str | bytes] = OrderedDict()
-        self._entry_of = cast("Callable[[str], Entry | None]", self._held.get)
-        self._move_to_end = self._held.move_to_end
+    def __init__(self, held: dict[Name, Entry | str | bytes]) -> None:
+        self._held = held
         self._lock = make_lock()
-        self._warned = False
+        self._entry_of = cast("Callable[[str], Entry | None]", self._held.get)
         self._first = self._latest = draw_generation()
         self._of_tags: dict[str, int] = {}
 
+    @abstractmethod
     def find(self, key: str) -> Entry | None:
-        """Return the entry under `key`, as the one used last.
-
-        Where Python has a global lock, this takes none: each step is one uninterrupted call into C, and threads that
-        wait for a lock here would cost more than all the rest of a cache hit.
-        """
-        if FREE_THREADED:
-            return self._find_locked(key)
-        entry = self._entry_of(key)
-        if entry is not None:
-            try:  # noqa: SIM105 - `suppress` would cost as much as all the rest
-                self._move_to_end(key)
-            except KeyError:  # another thread evicted the entry since; it is as good an answer as a moment ago
-                pass
-        return entry
-
-    def _find_locked(self, key: str) -> Entry | None:
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-            return self._entry_of(key)
+        """Return the entry under `key`, as the one used last."""
 
     def keep(self, entry: Entry) -> None:
         """Hold `entry` under its key."""
-        self._hold(entry.key, (entry.key,), entry)
+        with self._lock:
+            self._replace(entry.key, (entry.key,), entry, entry.expires)
 
     def get(self, key: str) -> str | bytes | None:
         """Return the text under `key`, or None. It counts neither as a hit nor as a miss."""
@@ -91,37 +59,32 @@ class AutoCache(BaseCache):
             held = self._held.get(name)
             if held is None:
                 return None
-            self._held.move_to_end(name)
+            self._note_use(name)
         return encode_entry(held) if isinstance(held, Entry) else held
 
     def set(self, key: str, value: str | bytes, ttl: int | None = None) -> None:
-        """Hold a text under `key`; `ttl` is ignored.
+        """Hold a text under `key`.
 
         Raises:
             ConfigurationError: `value` is neither str nor bytes.
         """
         if not isinstance(value, str | bytes):
-            raise ArgumentError(f"AutoCache.set takes a str or bytes as value; got {type(value).__name__}.")
+            raise ArgumentError(f"{type(self).__name__}.set takes a str or bytes as value; got {type(value).__name__}.")
         try:
-            self._hold(key, (key,), decode_entry(value, key))
+            entry = decode_entry(value, key)
         except CacheEntryError:
-            self._hold((key,), key, value)
-        if ttl is not None:
-            self.note_ttl()
-
-    def note_ttl(self) -> None:
-        """Warn, once for this store, that a ttl has no effect on it."""
-        if not self._warned:
-            self._warned = True
-            warn_caller(
-                "AutoCache ignores ttl: its entries stay until they are the least recently used. "
-                "Use DiskCache or RedisCache for answers that expire."
-            )
+            entry = None
+        until = None if ttl is None else time.time() + ttl
+        with self._lock:
+            if entry is not None:
+                self._replace(key, (key,), entry, until)
+            else:
+                self._replace((key,), key, value, until)
 
     def delete(self, key: str) -> bool:
         """Forget `key`; return whether it was there."""
         with self._lock:
-            held = self._held.pop(key, None) or self._held.pop((key,), None)
+            held = self._drop(key) or self._drop((key,))
         return held is not None
 
     def delete_many(self, keys: Sequence[str]) -> int:
@@ -131,15 +94,18 @@ class AutoCache(BaseCache):
     def clear(self) -> int:
         """Forget everything; return how many answers there were."""
         with self._lock:
-            count = len(self._held)
-            self._held.clear()
-        return count
+            names = list(self._held)
+            for name in names:
+                self._drop(name)
+        return len(names)
 
     def list_entries(self) -> Iterator[list[Listed]]:
-        """Describe all entries, in one batch."""
+        """Describe all entries, in batches."""
         with self._lock:
             held = list(self._held.items())
-        yield [_list(name if isinstance(name, str) else name[0], value) for name, value in held]
+        for start in range(0, len(held), _BATCH):
+            batch = held[start : start + _BATCH]
+            yield [_list(name if isinstance(name, str) else name[0], value) for name, value in batch]
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Return the number of the latest invalidation of all, and of each of `tags`."""
@@ -162,15 +128,21 @@ class AutoCache(BaseCache):
         """Return the number of entries, and the bytes of text in them."""
         with self._lock:
             held = list(self._held.values())
-        return len(held), sum(map(_count_bytes, held))
+        return len(held), sum(map(count_bytes, held))
 
-    def _hold(self, name: str | tuple[str], other_name: str | tuple[str], value: Entry | str | bytes) -> None:
-        with self._lock:
-            self._held.pop(other_name, None)
-            self._held[name] = value
-            self._held.move_to_end(name)
-            while len(self._held) > self.maxsize:
-                self._held.popitem(last=False)
+    def _replace(self, name: Name, other_name: Name, value: Entry | str | bytes, until: float | None) -> None:
+        """Hold something in place of what is there under either name."""
+        self._drop(other_name)
+        self._hold(name, value, until)
+
+    @abstractmethod
+    def _hold(self, name: Name, value: Entry | str | bytes, until: float | None) -> None: ...
+
+    @abstractmethod
+    def _drop(self, name: Name) -> Entry | str | bytes | None: ...
+
+    @abstractmethod
+    def _note_use(self, name: Name) -> None: ...
 
     def __len__(self) -> int:
         return len(self._held)
@@ -180,6 +152,93 @@ class AutoCache(BaseCache):
 
     def __contains__(self, key: str) -> bool:
         return key in self._held or (key,) in self._held
+
+
+_BATCH = 1000
+
+
+class AutoCache(HeldInMemory):
+    """The fastest store: it keeps the latest answers in memory and forgets the least recently used one when full.
+
+    Use it in one long-running process, or while you develop. Nothing outlives the process, and a forked child goes on
+    with its own copy. Any number of threads and tasks may use it. An answer takes about 800 bytes besides its texts.
+
+    Entries do not expire: a ttl is ignored, and the first one costs a warning. `get` returns the ``str`` that was
+    stored. For entries that expire, a limit in bytes, or loops over more data than fit, see `MemoryCache`.
+
+    Args:
+        maxsize: How many answers to hold, at least 1. Default 128.
+
+    Raises:
+        ArgumentError: `maxsize` is not a positive int.
+
+    Example:
+        >>> cache = AutoCache(maxsize=2)
+        >>> cache.set("a", "1")
+        >>> cache.get("a"), len(cache)
+        ('1', 1)
+    """
+
+    abilities: frozenset[Ability] = HeldInMemory.abilities
+    honours_ttl: ClassVar[bool] = False
+
+    def __init__(self, maxsize: int = 128) -> None:
+        if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
+            raise ArgumentError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
+        self.maxsize = maxsize
+        self._order: OrderedDict[Name, Entry | str | bytes] = OrderedDict()  # all that is held, by its last use
+        self._move_to_end = self._order.move_to_end
+        self._warned = False
+        super().__init__(self._order)
+
+    def find(self, key: str) -> Entry | None:
+        """Return the entry under `key`, as the one used last.
+
+        Where Python has a global lock, this takes none: each step is one uninterrupted call into C, and threads that
+        wait for a lock here would cost more than all the rest of a cache hit.
+        """
+        if FREE_THREADED:
+            return self._find_locked(key)
+        entry = self._entry_of(key)
+        if entry is not None:
+            try:  # noqa: SIM105 - `suppress` would cost as much as all the rest
+                self._move_to_end(key)
+            except KeyError:  # another thread evicted the entry since; it is as good an answer as a moment ago
+                pass
+        return entry
+
+    def _find_locked(self, key: str) -> Entry | None:
+        with self._lock:
+            if key in self._held:
+                self._order.move_to_end(key)
+            return self._entry_of(key)
+
+    def set(self, key: str, value: str | bytes, ttl: int | None = None) -> None:
+        """As `HeldInMemory.set`; `ttl` is ignored."""
+        super().set(key, value)
+        if ttl is not None:
+            self.note_ttl()
+
+    def note_ttl(self) -> None:
+        """Warn, once for this store, that a ttl has no effect on it."""
+        if not self._warned:
+            self._warned = True
+            warn_caller(
+                "AutoCache ignores ttl: its entries stay until they are the least recently used. "
+                "Use MemoryCache, DiskCache or RedisCache for answers that expire."
+            )
+
+    def _hold(self, name: Name, value: Entry | str | bytes, until: float | None) -> None:  # noqa: ARG002 - as it says
+        self._held[name] = value
+        self._order.move_to_end(name)
+        while len(self._held) > self.maxsize:
+            self._order.popitem(last=False)
+
+    def _drop(self, name: Name) -> Entry | str | bytes | None:
+        return self._held.pop(name, None)
+
+    def _note_use(self, name: Name) -> None:
+        self._order.move_to_end(name)
 
     def __repr__(self) -> str:
         return f"AutoCache(maxsize={self.maxsize})"
@@ -191,12 +250,13 @@ class AutoCache(BaseCache):
 
 def _list(key: str, held: Entry | str | bytes) -> Listed:
     if not isinstance(held, Entry):
-        return Listed(key, _count_bytes(held))
-    size = _count_bytes(held)
+        return Listed(key, count_bytes(held))
+    size = count_bytes(held)
     return Listed(key, size, held.created, held.expires, held.origin, held.tagged, held.seconds, held.usage)
 
 
-def _count_bytes(held: Entry | str | bytes) -> int:
+def count_bytes(held: Entry | str | bytes) -> int:
+    """The bytes of the texts in what is held."""
     if isinstance(held, Entry):
-        return sum(_count_bytes(part.text) for part in held.parts) + len(held.completion_data)
+        return sum(count_bytes(part.text) for part in held.parts) + len(held.completion_data)
     return len(held) if isinstance(held, bytes) or held.isascii() else len(held.encode(errors="surrogatepass"))

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
@@ -19,7 +19,7 @@ from instructor.tables import as_table
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
-Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging"]
+Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging", "recording"]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -105,7 +105,8 @@ class BaseCache(ABC):
             ``"async"``: it has the methods of `AsyncStore` beside plain ones;
             ``"bounded"``: plain `get` and `set` limit their own time, so the synchronous client calls them in the
             caller's thread; ``"sized"``: it has the method of `SizedStore`; ``"listing"``, ``"deleting"`` and
-            ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs.
+            ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs;
+            ``"recording"``: those of `RecordingStore`.
             The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
             again, or it has none of them.
         honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
@@ -310,6 +311,25 @@ class TaggingStore(Protocol):
         ...
 
 
+class RecordingStore(Protocol):
+    """The ability ``"recording"``: the store keeps what was asked beside the answer, and makes the keys of calls itself.
+
+    Its methods run in the caller's thread, before the store is read, so they must not wait for anything.
+    """
+
+    def name_call(self, members: Mapping[str, str], response_model: str) -> str:
+        """Return the key of a call. `members` are those of the client's own key, each as canonical JSON."""
+        ...
+
+    def name_sample(self, key: str, number: int) -> str:
+        """Return the key of one of several answers to a call, counted from 0."""
+        ...
+
+    def explain(self, key: str) -> str | None:
+        """Say why there is no answer under a key; None if that isn't known."""
+        ...
+
+
 _METHODS: dict[Ability, tuple[str, ...]] = {
     "local": ("find", "keep"),
     "async": ("get_async", "set_async"),
@@ -318,6 +338,7 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
     "listing": ("list_entries",),
     "deleting": ("delete", "delete_many", "clear"),
     "tagging": ("generations", "invalidate_tag"),
+    "recording": ("name_call", "name_sample", "explain"),
 }
 """The methods that each ability needs."""
 

@@ -107,6 +107,7 @@ class Terms(NamedTuple):
         salt: What makes another key of the same call.
         is_cached: Whether there is a store, so that a key is needed.
         media_policy: What may be fetched, where there are media in the messages.
+        name_call: Makes the key of a call of what is in its usual one, for a store that records; None for others.
     """
 
     plan: Plan
@@ -117,6 +118,7 @@ class Terms(NamedTuple):
     salt: str | None
     is_cached: bool
     media_policy: FetchPolicy | None = None
+    name_call: Callable[[Mapping[str, str]], str] | None = None
 
 
 class Keyed(NamedTuple):

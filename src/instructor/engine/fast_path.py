@@ -289,7 +289,7 @@ def _is_simple(keywords: dict[str, Any]) -> bool:
 
 
 def _is_ttl(ttl: object) -> bool:
-    """A hit is served for as long as the call that stored it has said, so nothing but a mistake matters here."""
+    """Whether it is a time. A hit goes by the ttl it was stored with, so no more than that matters here."""
     seconds = ttl.total_seconds() if type(ttl) is timedelta else ttl
     return type(seconds) in (int, float) and 0 <= cast("float", seconds) <= LONGEST_TTL
 

@@ -89,7 +89,8 @@ def through_cache(
         return (yield from ask_and_keep(path, question, policy, lease, found.fallback))
     served = yield from fall_back(path, question, found.fallback, "cache_mode is replay")
     if served is None:
-        raise CacheMiss(question.describe(), key=key, reason=found.reason, store=path.name)
+        known = path.explain(key)
+        raise CacheMiss(question.describe(), key=key, reason=found.reason, store=path.name, explanation=known)
     return served
 
 

@@ -20,7 +20,7 @@ from instructor.exceptions import CacheEntryError, CacheError
 
 if TYPE_CHECKING:
     from instructor.cache.flight import Flights
-    from instructor.cache.store import BaseCache, LocalStore, TaggingStore
+    from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
     from instructor.engine.key_memo import Frozen
 
 Held = Entry | str | None
@@ -269,6 +269,16 @@ class CachePath:
         numbers = cast("TaggingStore", last.store)
         return lambda tagged: numbers.generations(tagged.tags).cover(tagged.generation)
 
+    @property
+    def recorder(self) -> RecordingStore | None:
+        """The store that makes the keys of all calls here, because it keeps what was asked; None where none does."""
+        return next((tier.handle.recorder for tier in self.tiers if tier.handle.recorder is not None), None)
+
+    def explain(self, key: str) -> str | None:
+        """Say why there is no answer under a key, where a store knows."""
+        recorder = self.recorder
+        return None if recorder is None else recorder.explain(key)
+
     def count_miss(self) -> None:
         """Count a call that none of the tiers could answer."""
         for tier in self.tiers:
@@ -289,7 +299,8 @@ class CachePath:
         """The key of the sample whose turn it is, of a call that keeps several answers."""
         if key is None:
             return None
-        return sample_key(key, self.tiers[-1].handle.turns.take(key, samples))
+        number, recorder = self.tiers[-1].handle.turns.take(key, samples), self.recorder
+        return sample_key(key, number) if recorder is None else recorder.name_sample(key, number)
 
     def lifetime(self, ttl: float | None) -> float | None:
         """Seconds for which an answer is served: no tier serves it longer, if only one of them honours a ttl.
