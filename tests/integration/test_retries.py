@@ -43,8 +43,12 @@ def failure(status: int, **headers: str) -> Reply:
 
 async def ask(vendor: str, url: str, async_client: bool, **keywords: Any) -> Any:
     client = from_provider(f"{vendor}/m", base_url=url, api_key="k", async_client=async_client)
-    result = client.create(User, MESSAGES, **keywords)
-    return await result if async_client else result
+    try:
+        result = client.create(User, MESSAGES, **keywords)
+        return await result if async_client else result
+    finally:
+        closed = client.close()
+        await closed if async_client else None
 
 
 @vendors
@@ -127,7 +131,7 @@ def test_a_policy_of_the_client_holds_for_its_calls_and_a_number_is_the_sdks(
     if vendor == "google" and retries == 1:
         pytest.skip("its SDK waits a second at least")
     client = from_provider(f"{vendor}/m", max_retries=retries, base_url=reply_server.url, api_key="k")
-    with pytest.raises(InstructorRetryException) as caught:
+    with client, pytest.raises(InstructorRetryException) as caught:
         client.create(User, MESSAGES)
     assert len(reply_server.requests) == requests
     assert len(caught.value.failed_attempts) == (requests if isinstance(retries, Retries) else 1)
@@ -137,9 +141,10 @@ def test_a_tenacity_object_of_the_client_holds_for_its_calls(reply_server: Reply
     reply_server.script(failure(400))
     policy = tenacity.Retrying(stop=tenacity.stop_after_attempt(4))
     client = from_provider("openai/m", max_retries=policy, base_url=reply_server.url, api_key="k")
-    for _ in range(2):
-        with pytest.raises(InstructorRetryException, match="asked 4 times"):
-            client.create(User, MESSAGES)
+    with client:
+        for _ in range(2):
+            with pytest.raises(InstructorRetryException, match="asked 4 times"):
+                client.create(User, MESSAGES)
 
 
 def test_a_name_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +154,7 @@ def test_a_name_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(socket, "getaddrinfo", find_nothing)
     client = from_provider("openai/m", base_url="http://nowhere.invalid/v1", api_key="k")
-    with pytest.raises(InstructorRetryException, match=r"Nothing answers at http://nowhere\.invalid/v1/chat"):
+    with client, pytest.raises(InstructorRetryException, match=r"Nothing answers at http://nowhere\.invalid/v1/chat"):
         client.create(User, MESSAGES, max_retries=instructor.Retries(requests=0))
 
 
@@ -161,7 +166,7 @@ def test_a_stream_that_breaks_before_its_first_value_counts_as_a_failed_request(
     reply_server.script(broken, broken, Reply("no more", status=400))
     before = len(reply_server.requests)
     client = from_provider("openai/m", base_url=reply_server.url, api_key="k")
-    with pytest.raises(InstructorRetryException, match="asked 2 times"):
+    with client, pytest.raises(InstructorRetryException, match="asked 2 times"):
         list(client.create_partial(User, MESSAGES, max_retries=Retries(requests=1, wait=0)))
     assert len(reply_server.requests) - before == 2
 
@@ -169,9 +174,10 @@ def test_a_stream_that_breaks_before_its_first_value_counts_as_a_failed_request(
 def test_no_limit_changes_the_key(reply_server: ReplyServer) -> None:
     reply_server.script(Reply(answered("openai")))
     client = from_provider("openai/m", base_url=reply_server.url, api_key="k", cache=instructor.AutoCache())
-    for keywords in ({}, {"max_seconds": 5}, {"max_retries": Retries(requests=1)}, {"max_seconds": 9.5}):
-        client.create(User, MESSAGES, **keywords)
-    assert client.cache_stats().hits == 3
+    with client:
+        for keywords in ({}, {"max_seconds": 5}, {"max_retries": Retries(requests=1)}, {"max_seconds": 9.5}):
+            client.create(User, MESSAGES, **keywords)
+        assert client.cache_stats().hits == 3
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "5", True, float("nan")])
