@@ -185,9 +185,11 @@ class _StreamHandler(JsonHandler):
             self.answer(200, json.dumps(owner.plain).encode(), {})
 
     def _stream(self, owner: StreamServer) -> None:
-        self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
+        self.send_header(
+            "Connection", "close"
+        )  # announced, so that no client sends its next request on this connection
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         owner.sent = 0

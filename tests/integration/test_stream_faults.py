@@ -85,7 +85,6 @@ async def test_an_error_in_the_middle_is_told(stream_server: StreamServer, model
     assert "overloaded" in str(error)
 
 
-@pytest.mark.newest_sdks  # openai 2.0 asks again on the connection that the server has just closed, and doesn't retry
 @pytest.mark.parametrize(("model", "mode"), TOOL_WIRES, ids=str)
 async def test_a_fault_before_anything_is_shown_is_a_request_that_failed(
     stream_server: StreamServer, model: str, mode: Mode
