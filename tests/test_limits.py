@@ -38,7 +38,7 @@ LINES_OF_CODE = {
     "testing": 700,
     "wires": 4000,
 }
-"""Lines of code in each room, with room for the features under way: without docstrings, comments and blank lines; "" for the files
+"""Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""
 
 FACES = ("", ".cache", ".testing", ".exceptions", ".hooks", ".factory")
@@ -86,7 +86,7 @@ def test_a_room_grows_by_features_only():
         room = path.relative_to(PACKAGE).parent.parts[:1]
         lines["".join(room)] = lines.get("".join(room), 0) + count_code(path)
     assert {room: count for room, count in lines.items() if count > LINES_OF_CODE.get(room, 0)} == {}
-    slack = {room: most for room, most in LINES_OF_CODE.items() if most - lines.get(room, 0) >= 500}
+    slack = {room: most for room, most in LINES_OF_CODE.items() if most - lines.get(room, 0) >= 100}
     assert slack == {}, "these rooms have shrunk: lower their numbers"
 
 

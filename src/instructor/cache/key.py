@@ -133,7 +133,8 @@ class KeyBuilder:
 
         If so, equal encodings of two calls mean equal calls, and a `KeyMemo` may lead from the encoding to the key.
         `schema` and `shape` are canonical texts: of the response model's schema, and of what else a request shows of it.
-        `context` holds what filled the templates in the messages, `arguments` what `keyed_arguments` chooses from; `salt` is a text of the caller's that makes another key.
+        `context` holds what filled the templates in the messages, `arguments` what `keyed_arguments` chooses from, and
+        `salt` a text of the caller's that makes another key.
 
         Raises NoCanonicalFormError if a value in the call has no form that is the same in every process.
         """
