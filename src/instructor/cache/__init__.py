@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from instructor.cache.cassette import CassetteCache
     from instructor.cache.copying import copy_entries
     from instructor.cache.key import make_cache_key
+    from instructor.cache.key_log import KeyLog
     from instructor.cache.memory import AutoCache
     from instructor.cache.memory_cache import MemoryCache
     from instructor.cache.redis import RedisCache
@@ -33,6 +34,7 @@ else:
             "CacheStats": "instructor.cache.store",
             "CassetteCache": "instructor.cache.cassette",
             "DiskCache": "instructor.cache.sqlite",
+            "KeyLog": "instructor.cache.key_log",
             "MemoryCache": "instructor.cache.memory_cache",
             "RedisCache": "instructor.cache.redis",
             "SealedCache": "instructor.cache.sealed",
@@ -49,6 +51,7 @@ __all__ = [
     "CacheStats",
     "CassetteCache",
     "DiskCache",
+    "KeyLog",
     "MemoryCache",
     "RedisCache",
     "SealedCache",

@@ -23,12 +23,7 @@ from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
-from instructor.cache.sqlite_rows import (
-    advise,
-    fetch,
-    is_hidden,
-    list_rows,
-)
+from instructor.cache.sqlite_rows import advise, fetch, is_hidden, list_rows
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, count_pages, file_size, share_out, shrink
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
@@ -139,6 +134,11 @@ class DiskCache(BaseCache):
         if len(self._uses) >= self._flush_at:
             self._flush(now)
         return row[0]
+
+    def peek(self, key: str) -> bytes | None:
+        """As `get`, without counting as a use: who looks through all entries doesn't change which goes next."""
+        row = self._read_with_care(check_key("DiskCache", key), time.time())
+        return None if row is None else row[0]
 
     def set(self, key: str, value: str | bytes, ttl: int | None = None) -> None:
         """Store a text under `key`, and make room for it if need be.
