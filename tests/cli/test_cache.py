@@ -143,11 +143,11 @@ def test_no_limit_of_other_processes_is_changed_by_looking_after_a_cache(run: Co
         assert cache._run(lambda connection: cache._find_limit(connection, time.time())) == 1 << 30
 
 
-def damage(place: Path, key: str) -> None:
+def damage(place: Path, key: str, old: bytes = b'"name"', new: bytes = b'"nome"') -> None:
     with DiskCache(place) as cache:
         text = cache.peek(key)
         assert text is not None
-        cache.set(key, text.replace(b'"name"', b'"nome"'))
+        cache.set(key, text.replace(old, new))
 
 
 def test_verify_reads_every_checksum(run: Command, place: Path) -> None:
@@ -157,6 +157,8 @@ def test_verify_reads_every_checksum(run: Command, place: Path) -> None:
     (row,) = run.rows("verify", place, status=1)
     assert row["key"] == KEYS[0]
     assert "checksum" in row["problem"]
+    damage(place, KEYS[1], b'"id"', b'"di"')
+    assert {row["key"] for row in run.rows("verify", place, status=1)} == {*KEYS[:2]}
 
 
 def test_purge_removes_what_cannot_be_served_and_nothing_else(run: Command, place: Path) -> None:

@@ -70,7 +70,10 @@ def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Gene
     """
     shown = show_place(text)
     try:
-        yield Place(_open(text, prefix, create=create), shown)
+        store = _open(text, prefix, create=create)
+        yield Place(store, shown)
+        if hasattr(store, "close"):
+            store.close()
     except OSError as error:
         raise CacheError(f"{shown} can't be used: {error.strerror or error}.") from None
     except Exception as error:
@@ -103,7 +106,12 @@ def show_place(text: str) -> str:
 
 
 def hide_secrets(message: str, url: str) -> str:
-    """Take the password and the query of a URL out of a message."""
+    """Take the password and the query of a URL out of a message.
+
+    Example:
+        >>> hide_secrets("Connecting with tiger/2 failed.", "redis://ann:tiger%2F2@localhost")
+        'Connecting with *** failed.'
+    """
     rest = url.partition("://")[2]
     login = rest.rpartition("@")[0]
     password = login.partition(":")[2]
