@@ -140,7 +140,7 @@ def test_no_limit_of_other_processes_is_changed_by_looking_after_a_cache(run: Co
     run("rm", place, "aaaa")
     with DiskCache(place, size_limit=1 << 18) as cache:
         cache.set("key", "text")
-        assert cache._run(lambda connection: cache._find_limit(connection, time.time())) == 1 << 30
+        assert cache._run(lambda connection: cache._eviction.find_limit(connection, time.time())) == 1 << 30
 
 
 def damage(place: Path, key: str, old: bytes = b'"name"', new: bytes = b'"nome"') -> None:

@@ -72,8 +72,9 @@ def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Gene
     try:
         store = _open(text, prefix, create=create)
         yield Place(store, shown)
-        if hasattr(store, "close"):
-            store.close()
+        close: Callable[[], object] | None = getattr(store, "close", None)
+        if close is not None:
+            close()
     except OSError as error:
         raise CacheError(f"{shown} can't be used: {error.strerror or error}.") from None
     except Exception as error:
