@@ -103,6 +103,17 @@ def test_what_is_asked_for_anew_keeps_its_place(tmp_path: Path) -> None:
         assert cache.get(there) == b"refreshed"
 
 
+def test_what_the_policy_saw_last_is_in_the_file_when_the_store_is_closed(tmp_path: Path) -> None:
+    with DiskCache(tmp_path, max_entries=60) as cache:
+        loop_until_lost(cache)
+        for number in range(3):  # fewer than make it write by itself
+            cache.set(f"new {number}", TEXT)
+        seen = [*cache._eviction._duel.recent]
+    with DiskCache(tmp_path, max_entries=60) as cache:
+        cache._change(cache._eviction._takes_part)
+        assert [*cache._eviction._duel.recent] == seen
+
+
 @pytest.mark.parametrize("state", [b"", b"1234567", b"\xff" * 80, b"\x01" * 16])
 def test_a_damaged_memory_of_the_policy_is_no_memory(tmp_path: Path, state: bytes) -> None:
     with DiskCache(tmp_path, max_entries=60) as cache:
@@ -118,7 +129,7 @@ def test_a_damaged_memory_of_the_policy_is_no_memory(tmp_path: Path, state: byte
 def test_the_policy_watches_a_sample_of_a_large_store(tmp_path: Path) -> None:
     """It begins with those of the entries that are there, found by their checksums."""
     with DiskCache(tmp_path, max_entries=2000) as cache:
-        rows = [(str(number), b"x", 1, number, number, number << 21) for number in range(2000)]
+        rows = [(str(number), b"x", 1, number, number, number * ((1 << 21) + 1)) for number in range(2000)]
         insert = "INSERT INTO entry (key, value, size, used, created, key_hash) VALUES (?, ?, ?, ?, ?, ?)"
         cache._change(lambda raw: raw.executemany(insert, rows))
         cache.set("new", TEXT)
