@@ -238,6 +238,17 @@ def test_a_server_is_a_place(run: Command, valkey: Any, tmp_path: Path) -> None:
         cache.clear()
 
 
+@pytest.mark.parametrize("url", ["file://{}/folder", "sqlite:///{}/answers.db"])
+def test_object_stores_and_databases_are_places(run: Command, place: Path, tmp_path: Path, url: str) -> None:
+    url = url.format(tmp_path)
+    with DiskCache(place) as cache:
+        cache.delete(KEYS[2])  # its tag needs a store that numbers tags
+    assert run.rows("export", place, url)[0]["copied"] == 2
+    assert run.rows("stats", url)[0]["entries"] == 2
+    assert run.rows("show", url, "aaaa")[0]["verdict"] == "served"
+    assert run.rows("rm", url, "--model", "gpt-a")[0]["removed"] == 1
+
+
 @pytest.mark.parametrize("url", ["redis://ann:tiger@localhost:1/0", "redis://:tiger@localhost:1/0?password=tiger"])
 def test_the_password_of_a_server_is_never_shown(run: Command, url: str) -> None:
     shown = run("stats", url, status=2)

@@ -84,7 +84,7 @@ def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Gene
         raise CacheError(f"{shown} can't be used: {type(error).__name__}: {reason}") from None
 
 
-_FOREIGN = frozenset({"redis"})
+_FOREIGN = frozenset({"redis", "sqlalchemy", "fsspec", "botocore", "aiobotocore", "gcsfs", "google", "azure", "adlfs"})
 """Packages whose errors are about a place, and not about this program."""
 
 
@@ -123,8 +123,9 @@ def hide_secrets(message: str, url: str) -> str:
 
 def _open(text: str, prefix: str, *, create: bool) -> BaseCache:
     scheme = text.partition("://")[0] if "://" in text else ""
-    if scheme in _SCHEMES:
-        return _SCHEMES[scheme](text, prefix)
+    kind = scheme.partition("+")[0]  # of postgresql+psycopg://
+    if kind in _SCHEMES:
+        return _SCHEMES[kind](text, prefix)
     if scheme:
         raise ConfigurationError(f"{show_place(text)}: there is no store for {scheme}:// URLs. {_KINDS}")
     path = Path(text)
@@ -143,11 +144,24 @@ def _open_redis(url: str, prefix: str) -> BaseCache:
     return store
 
 
+def _open_files(url: str, _: str) -> BaseCache:
+    from instructor.cache.objects import FileSystemCache
+
+    return FileSystemCache(url)
+
+
+def _open_table(url: str, _: str) -> BaseCache:
+    from instructor.cache.sql import SqlCache
+
+    return SqlCache(url)
+
+
 _SCHEMES: Final[dict[str, Callable[[str, str], BaseCache]]] = {
-    "redis": _open_redis,
-    "rediss": _open_redis,
-    "unix": _open_redis,
+    **dict.fromkeys(("redis", "rediss", "unix"), _open_redis),
+    **dict.fromkeys(("s3", "gs", "gcs", "az", "abfs", "abfss", "sftp", "file", "memory"), _open_files),
+    **dict.fromkeys(("postgresql", "mysql", "mariadb", "sqlite", "oracle", "mssql"), _open_table),
 }
+"""Who opens the URLs of each scheme."""
 
 
 def _open_cassette(path: Path, *, create: bool) -> BaseCache:
