@@ -123,7 +123,7 @@ class CallQuestion(Generic[T]):
         entry = Entry(
             key=call.key or "",
             parts=live.parts,
-            completion_data=pack_completion(completion),
+            completion_data=pack_completion(completion, live.parts),
             origin=make_origin(
                 call.adapter.provider,
                 call.model,
