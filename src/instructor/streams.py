@@ -128,6 +128,9 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
             async for value in values:
                 yield value
 
+    async def __anext__(self) -> T:
+        return await anext(self._values)
+
     async def asend(self, value: None, /) -> T:
         """Return the next value, as any asynchronous generator."""
         return await self._values.asend(value)
