@@ -276,7 +276,7 @@ def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
         seconds = next(pauses, 0)
         if seconds > 0:
             yield from Sleep(seconds)
-        yield from Show(value)
+        yield Show(value)
 
 
 def describe_steps(showing: Showing) -> str:
