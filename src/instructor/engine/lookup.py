@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
+from instructor.cache.misses import Cause
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Claim, Flow, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
@@ -65,7 +66,7 @@ def through_cache(
     """
     landed_before = path.flights.landed if unserved is None else unserved.landed
     if not policy.mode.looks:
-        found: Served[T] | Missed = Missed(f"cache_mode is {policy.mode.name}")
+        found: Served[T] | Missed = Missed(Cause("not_looked_up", f"cache_mode is {policy.mode.name}"))
     elif unserved is None:
         found = yield from look_up(path, key, question, policy)
     else:
@@ -84,13 +85,13 @@ def through_cache(
             offer_stored(lease, again)
             return again
     path.count_miss()
-    yield from emit_event(question, HookName.CACHE_MISS, None, found.reason)
+    yield from emit_event(question, HookName.CACHE_MISS, None, found.cause)
     if policy.mode.sends:
         return (yield from ask_and_keep(path, question, policy, lease, found.fallback))
     served = yield from fall_back(path, question, found.fallback, "cache_mode is replay")
     if served is None:
         known = path.explain(key)
-        raise CacheMiss(question.describe(), key=key, reason=found.reason, store=path.name, explanation=known)
+        raise CacheMiss(question.describe(), key=key, reason=found.cause.reason, store=path.name, explanation=known)
     return served
 
 
@@ -138,7 +139,7 @@ def fall_back(path: CachePath, question: Question[T], fallback: Found | None, re
     served = read_entry(fallback.entry, question.read, Verdict.FALLBACK)
     if question.awaits and isinstance(served, Served):
         served = yield from confirm(question, served)
-    if isinstance(served, str):
+    if isinstance(served, Cause):
         path.count_error(tier)
         return None
     return (yield from announce(question, tier, served, reason))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.carried import Carried, keep_completion
 from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
+from instructor.cache.misses import Cause
 from instructor.describing import name_model
 from instructor.engine.ask import ask, open_raw
 from instructor.engine.call import Call, Live, describe_call, never_sent
@@ -182,7 +183,11 @@ class CallQuestion(Generic[T]):
         return describe_call(self._call)
 
     def event(
-        self, name: HookName, entry: Entry | None = None, reason: str | None = None, served: Served[Any] | None = None
+        self,
+        name: HookName,
+        entry: Entry | None = None,
+        reason: Cause | str | None = None,
+        served: Served[Any] | None = None,
     ) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
@@ -200,7 +205,7 @@ class CallQuestion(Generic[T]):
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 
     def _event(
-        self, name: HookName, entry: Entry | None, reason: str | None, answered: Served[Any] | None
+        self, name: HookName, entry: Entry | None, reason: Cause | str | None, answered: Served[Any] | None
     ) -> CacheEvent:
         call = self._call
         served = name in (HookName.CACHE_HIT, HookName.CACHE_COALESCED)
@@ -215,7 +220,8 @@ class CallQuestion(Generic[T]):
             seconds_saved=entry.seconds if entry and name is HookName.CACHE_HIT else 0.0,
             tokens_saved=entry.usage.total_tokens if entry and served else 0,
             usage=entry.usage if entry else None,
-            reason=reason,
+            reason=reason.reason if isinstance(reason, Cause) else reason,
+            detail=reason.detail if isinstance(reason, Cause) else None,
             tier=(answered.tier or None) if answered else None,
             stale=answered is not None and answered.is_stale,
         )

@@ -12,6 +12,7 @@ from instructor.engine.effects import Emit, Flow, Send
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
+    from instructor.cache.misses import Cause
     from instructor.engine.path import CachePath
     from instructor.engine.tier_lookup import Served
     from instructor.function.codec import FunctionCodec
@@ -119,7 +120,7 @@ class FunctionQuestion:
         self,
         name: HookName,
         entry: Entry | None = None,
-        reason: str | None = None,
+        reason: Cause | str | None = None,
         served: Served[object] | None = None,
     ) -> Emit | None:
         """Tell nobody: a function has no hooks, and its store counts for itself."""
