@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
+
+from instructor.cache.differing import Difference
 
 MissReason = Literal[
     "cold",
@@ -60,3 +63,59 @@ FAILED = Cause("unavailable", "the store failed")
 def refused(error: BaseException) -> Cause:
     """The cause where validators refuse a stored answer. The error's text may quote the answer, so its name must do."""
     return Cause("refused_by_validator", type(error).__name__)
+
+
+_REASON_OF: Final[dict[str, MissReason]] = {
+    "namespace": "namespace",
+    "messages": "prompt_changed",
+    "schema": "schema_changed",
+    "shape": "schema_changed",
+    "response_model": "schema_changed",
+}
+"""What it is called when a member of a key differs; ``"params_changed"`` for all that aren't here."""
+
+_FIRST: Final[tuple[MissReason, ...]] = ("namespace", "schema_changed", "params_changed")
+"""Which reason counts where several members differ, but not the messages."""
+
+
+def name_cause(differing: Iterable[str]) -> Cause:
+    """Name the cause by the members in which a call differs from the nearest stored one.
+
+    A call with other messages *and* another member that differs is like nothing that is stored.
+
+    Example:
+        >>> name_cause(["schema", "shape"]).reason, name_cause(["messages"]).reason, name_cause(["model", "messages"]).reason
+        ('schema_changed', 'prompt_changed', 'cold')
+    """
+    names = list(differing)
+    reasons = {_REASON_OF.get(name.partition(".")[0], "params_changed") for name in names}
+    if not reasons or (len(reasons) > 1 and "prompt_changed" in reasons):
+        return COLD
+    reason: MissReason = next((reason for reason in _FIRST if reason in reasons), "prompt_changed")
+    return Cause(reason, None if reason == "namespace" else ", ".join(names))
+
+
+class Diagnosis(NamedTuple):
+    """Why a call missed, and by what that is known.
+
+    Attributes:
+        cause: Why.
+        nearest: The key of the nearest stored call; None where none is known.
+        where: Where that is, in words.
+        difference: Where the two differ first, if both texts are known.
+        advice: What to do, in words.
+    """
+
+    cause: Cause
+    nearest: str | None = None
+    where: str = ""
+    difference: Difference | None = None
+    advice: str = ""
+
+    def __str__(self) -> str:
+        sentences = [f"The nearest stored call is {self.where}."] if self.where else []
+        if self.difference is not None:
+            sentences.append(f"The first difference: {self.difference}.")
+        elif self.where and self.cause.detail:
+            sentences.append(f"It differs in: {self.cause.detail}.")
+        return " ".join([*sentences, self.advice]).strip()

@@ -16,6 +16,7 @@ from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arg
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
+    from instructor.cache.call_notes import Sketch
     from instructor.cache.listing import TagSource
     from instructor.engine.background import Background
     from instructor.engine.client_stats import ClientStats
@@ -226,6 +227,7 @@ class Call(NamedTuple, Generic[T]):
         unserved: What the fast path has found out about the store; then it isn't read again.
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
+        sketch: Makes what the call is compared with others by; None where it isn't compared.
     """
 
     plan: Plan
@@ -249,6 +251,7 @@ class Call(NamedTuple, Generic[T]):
     unserved: Unserved | None = None
     background: Background | None = None
     showing: Showing | None = None
+    sketch: Callable[[], Sketch] | None = None
 
 
 def describe_call(call: Call[Any]) -> str:

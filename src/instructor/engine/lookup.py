@@ -14,6 +14,7 @@ from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.cache.misses import Cause
 from instructor.engine.call import Live, Policy
+from instructor.engine.diagnosis import diagnose
 from instructor.engine.effects import Claim, Flow, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
 from instructor.engine.path import CachePath, Unserved
@@ -85,13 +86,14 @@ def through_cache(
             offer_stored(lease, again)
             return again
     path.count_miss()
-    yield from emit_event(question, HookName.CACHE_MISS, None, found.cause)
+    diagnosis = diagnose(path, key, question, policy, found.cause)
+    yield from emit_event(question, HookName.CACHE_MISS, None, diagnosis.cause)
     if policy.mode.sends:
         return (yield from ask_and_keep(path, question, policy, lease, found.fallback))
     served = yield from fall_back(path, question, found.fallback, "cache_mode is replay")
     if served is None:
-        known = path.explain(key)
-        raise CacheMiss(question.describe(), key=key, reason=found.cause.reason, store=path.name, explanation=known)
+        reason, known = diagnosis.cause.reason, str(diagnosis) or None
+        raise CacheMiss(question.describe(), key=key, reason=reason, store=path.name, explanation=known)
     return served
 
 
@@ -268,6 +270,7 @@ def keep(
         return
     if written:
         path.count_together(writes=1)
+        path.notes.note(entry.key, entry.expires, question.sketch)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 

@@ -20,6 +20,7 @@ from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
 if TYPE_CHECKING:
+    from instructor.cache.call_notes import CallNotes
     from instructor.cache.flight import Flights
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
     from instructor.engine.key_memo import Frozen
@@ -272,10 +273,10 @@ class CachePath:
         """The store that makes the keys of all calls here, because it keeps what was asked; None where none does."""
         return next((tier.handle.recorder for tier in self.tiers if tier.handle.recorder is not None), None)
 
-    def explain(self, key: str) -> str | None:
-        """Say why there is no answer under a key, where a store knows."""
-        recorder = self.recorder
-        return None if recorder is None else recorder.explain(key)
+    @property
+    def notes(self) -> CallNotes:
+        """What is known of the calls whose answers are stored. It belongs to the last tier, as flights do."""
+        return self.tiers[-1].handle.notes
 
     def count_miss(self) -> None:
         """Count a call that none of the tiers could answer."""

@@ -28,6 +28,7 @@ from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
 
 if TYPE_CHECKING:
+    from instructor.cache.call_notes import Sketch
     from instructor.engine.background import Background
     from instructor.engine.showing import Showing
 
@@ -68,11 +69,12 @@ def answer_raw(call: Call[Any]) -> Flow[Any]:
 class CallQuestion(Generic[T]):
     """A `Question` about one call."""
 
-    __slots__ = ("_call", "_made")
+    __slots__ = ("_call", "_made", "_sketch")
 
     def __init__(self, call: Call[T]) -> None:
         self._call = call
         self._made: Value = None
+        self._sketch: Sketch | None = None
 
     @property
     def awaits(self) -> bool:
@@ -82,6 +84,16 @@ class CallQuestion(Generic[T]):
     def confirm(self) -> Flow[None]:
         """Let them judge the value that was made last."""
         return judge_async(self._call, self._made)
+
+    def sketch(self) -> Sketch | None:
+        """What the call is compared with others by."""
+        if self._sketch is None and self._call.sketch is not None:
+            self._sketch = self._call.sketch()
+        return self._sketch
+
+    def wants(self, name: HookName) -> bool:
+        """Whether there is a handler, or the debug log is on."""
+        return self._call.hooks.has_handlers(name)
 
     def read(self, entry: Entry) -> T:
         """Validate a stored answer, and make the completion again where the caller wants it."""
@@ -192,7 +204,7 @@ class CallQuestion(Generic[T]):
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
-        if not call.hooks.has_handlers(name):
+        if not self.wants(name):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason, served),), {})
 

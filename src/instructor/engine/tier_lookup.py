@@ -17,6 +17,7 @@ from instructor.exceptions import CacheError
 from instructor.hooks import HookName
 
 if TYPE_CHECKING:
+    from instructor.cache.call_notes import Sketch
     from instructor.engine.background import Background
 
 T = TypeVar("T")
@@ -39,6 +40,14 @@ class Question(Protocol[T]):
 
     def warn(self, subject: str, message: str) -> None:
         """Log what keeps answers from being stored, once for each subject."""
+        ...
+
+    def sketch(self) -> Sketch | None:
+        """What it is compared with others by, if it misses; None where it isn't compared."""
+        ...
+
+    def wants(self, name: HookName) -> bool:
+        """Whether anybody wants an event."""
         ...
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
@@ -188,6 +197,7 @@ def consider(path: CachePath, question: Question[T], policy: Policy, found: Foun
         return judged
     if depth:
         yield from fill(path.tiers[:depth], question.prepare(entry), policy, reporter(question, path))
+    path.notes.note(entry.key, entry.expires, question.sketch)
     return (yield from announce(question, tier, judged))
 
 

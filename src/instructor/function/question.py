@@ -97,6 +97,13 @@ class FunctionQuestion:
         """Judge nothing."""
         yield from ()
 
+    def sketch(self) -> None:
+        """Nothing: a function's calls aren't compared."""
+
+    def wants(self, name: HookName) -> bool:  # noqa: ARG002 - as other questions do
+        """Nobody does."""
+        return False
+
     def value_of(self, live: Live[object]) -> object:
         """The result."""
         return live.value
