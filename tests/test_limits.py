@@ -28,7 +28,7 @@ LINES_OF_CODE = {
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 3600,
+    "engine": 3800,
     "function": 500,
     "media": 800,
     "offline": 600,

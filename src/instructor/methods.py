@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from instructor.cache_modes import ModeName
+    from instructor.engine.explanation import Explanation
     from instructor.engine.reply import Reply
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
@@ -166,6 +167,22 @@ class CreateWithReply(Protocol[P]):
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Reply[Any]: ...
 
 
+class Explain(Protocol[P]):
+    """`Instructor.explain`."""
+
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Explain a call."""
+        ...
+
+
+class AsyncExplain(Protocol[P]):
+    """`AsyncInstructor.explain`."""
+
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> Later[Explanation]:
+        """Explain a call."""
+        ...
+
+
 class CreatePartial(Protocol[P]):
     """`Instructor.create_partial`."""
 
@@ -301,6 +318,16 @@ def typed_async_create_iterable(keywords: Callable[P, None]) -> Callable[[Callab
 
 def typed_async_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreate[P]]:
     """Give a method the signature of `AsyncCreate` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_explain(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Explain[P]]:
+    """Give a method the signature of `Explain` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_explain(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncExplain[P]]:
+    """Give a method the signature of `AsyncExplain` with these keywords."""
     return _signed(keywords)
 
 

@@ -138,7 +138,9 @@ def test_no_detail_quotes_what_was_asked() -> None:
 def test_a_replay_explains_itself() -> None:
     client, _ = watch()
     client.create(User, ANNA)
-    with pytest.raises(CacheMiss, match=r"properties\.age\.type, character 0: stored 'integer', asked 'number'") as caught:
+    with pytest.raises(
+        CacheMiss, match=r"properties\.age\.type, character 0: stored 'integer', asked 'number'"
+    ) as caught:
         client.create(WIDER, ANNA, cache_mode="replay")
     assert caught.value.reason == "schema_changed"
 

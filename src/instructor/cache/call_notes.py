@@ -154,6 +154,11 @@ class CallNotes:
             if noted.response_model == sketch.response_model and {*names} <= {"schema", "shape"}
         ]
 
+    def with_settings(self, sketch: Sketch) -> list[str]:
+        """The keys of calls that differ in nothing but their messages, the latest first."""
+        with self._lock:
+            return [key for key, noted in reversed(self._calls.items()) if noted.settings == sketch.settings]
+
     def _alike(self, asked: Sketch) -> Iterator[tuple[Noted, list[str]]]:
         """Calls with the same messages, and in which other members they differ."""
         for noted in self._by_prompt.get(asked.prompt, ())[:]:
