@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from pydantic import BaseModel, create_model
@@ -155,3 +156,19 @@ def test_a_long_text_is_not_compared_by_its_hash() -> None:
         client.create(str, say(f"{long}1"))
     found = client.explain(str, say(f"{long}2"))
     assert (found.reason, found.difference) == ("prompt_changed", None)
+
+
+def test_it_takes_no_turn_among_samples() -> None:
+    client = from_provider("offline/demo", cache=AutoCache())
+    keys = {client.explain(User, ANNA, samples=3).key for _ in range(2)}
+    assert keys == {client.create_with_reply(User, ANNA, samples=3).key}
+
+
+def test_a_store_that_fails_is_not_reported(tmp_path: Path) -> None:
+    disk, events = DiskCache(tmp_path), list[Any]()
+    client = from_provider("offline/demo", cache=[AutoCache(), disk])
+    client.on("cache:error", events.append)
+    client.create(User, ANNA, cache_tags=["a"])
+    with mock.patch.object(DiskCache, "generations", side_effect=OSError("lost")):
+        assert client.explain(User, ANNA).reason == "unavailable"
+    assert events == []
