@@ -95,6 +95,8 @@ class CacheEvent(NamedTuple):
             ``"prompt_changed"``; in words for a bypass, an error, and a stale hit in place of a failure.
         detail: What is known of a miss beyond its reason, such as ``"arguments.temperature"`` for
             ``"params_changed"``. With ``explain_misses`` it quotes what was asked.
+        compatible: Whether the answer that is served was stored for another schema of the response model; see
+            ``schema_match``.
     """
 
     # A named tuple, because making one takes a fifth of the time of a frozen dataclass, and a hit waits for it.
@@ -112,6 +114,7 @@ class CacheEvent(NamedTuple):
     tier: str | None = None
     stale: bool = False
     detail: str | None = None
+    compatible: bool = False
 
 
 _CacheNames = Literal[

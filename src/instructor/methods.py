@@ -61,6 +61,7 @@ def call_keywords(
     cache_mode: ModeName | None = None,
     cache_salt: str | None = None,
     samples: int | None = None,
+    schema_match: Literal["exact", "compatible"] | None = None,
     max_age: float | timedelta | None = None,
     stale_while_revalidate: float | timedelta | None = None,
     stale_if_error: float | timedelta | None = None,
@@ -97,6 +98,8 @@ def call_keywords(
             or ``"replay"``; see `instructor.cache_mode`. Default: that of the block around it, else the client's.
         cache_salt: A text that belongs to the key: another one makes another answer to the same call.
         samples: How many answers to this call are kept, and served in turn; each of the first calls asks for one.
+        schema_match: ``"compatible"`` serves an answer that was stored for another schema of the response model, if it is
+            valid for this one; both calls must say so, or their client. Default: ``"exact"``.
         max_age: Seconds, or a timedelta, after which a stored answer isn't fresh to this call, whatever its ttl.
         stale_while_revalidate: Seconds, or a timedelta, for which an answer that isn't fresh any more is served at
             once, while one new answer is asked for in the background.

@@ -141,6 +141,7 @@ def test_the_event_of_a_hit_has_what_it_saves() -> None:
         "tier": "DeafCache",
         "stale": False,
         "detail": None,
+        "compatible": False,
     }
     with pytest.raises(AttributeError):
         event.key = "other"

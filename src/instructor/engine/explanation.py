@@ -16,6 +16,7 @@ from instructor.engine.key_memo import NOT_KEYED
 from instructor.engine.path import name_of
 from instructor.engine.question import CallQuestion
 from instructor.engine.tier_lookup import Found, Missed, Served, assess
+from instructor.engine.versions import find_version
 from instructor.hooks import Hooks
 from instructor.tables import as_table
 
@@ -49,6 +50,7 @@ class Explanation:
         age: Seconds since it was asked for.
         expires_in: Seconds for which it's fresh; negative for a stale one, None for ever.
         stale: Whether it isn't fresh any more, and would be served all the same.
+        compatible: Whether it was stored for another schema of the response model; see ``schema_match``.
         tags: Its tags.
         answered_by: The model that answered.
         advice: What to do, in words.
@@ -77,6 +79,7 @@ class Explanation:
     age: float | None = None
     expires_in: float | None = None
     stale: bool = False
+    compatible: bool = False
     tags: tuple[str, ...] = ()
     answered_by: str = ""
     advice: str = ""
@@ -96,20 +99,9 @@ class Explanation:
         yield "verdict", self.verdict
         yield "call", self.looked_for
         meaning = None if self.reason is None else f"{self.reason} ({MISS_REASONS[self.reason]})"
-        named = (
-            "uncacheable",
-            "reason",
-            "detail",
-            "nearest",
-            "difference",
-            "tier",
-            "age",
-            "expires_in",
-            "stale",
-            "tags",
-        )
+        named = "uncacheable reason detail nearest difference tier age expires_in stale compatible tags answered_by"
         shown = {
-            **{name: getattr(self, name) for name in (*named, "answered_by", "store", "key", "advice")},
+            **{name: getattr(self, name) for name in f"{named} store key advice".split()},
             "reason": meaning,
             "tags": ", ".join(self.tags),
             "age": None if self.age is None else f"{self.age:.1f} s",
@@ -158,7 +150,11 @@ def _look(path: CachePath, key: str, question: CallQuestion[Any], call: Call[Any
             if isinstance(judged, Served):
                 return judged._replace(tier=name_of(tier))
             cause = judged.cause
-    return cause
+    version = None if cause is not COLD else (yield from find_version(path, question, call.policy, _ignore))
+    if version is None:
+        return cause
+    (_, depth), served = version
+    return served._replace(tier=name_of(path.tiers[depth]))
 
 
 def _ignore(error: CacheError) -> Flow[None]:
@@ -176,6 +172,7 @@ def _hit(known: Explanation, served: Served[Any], now: float) -> Explanation:
         age=max(0.0, now - entry.created),
         expires_in=None if entry.expires is None else entry.expires - now,
         stale=served.is_stale,
+        compatible=entry.key != known.key,
         tags=entry.tags,
         answered_by=entry.origin.answered_by or entry.origin.model,
     )

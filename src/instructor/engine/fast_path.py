@@ -262,7 +262,7 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
 
 _SERVED = frozenset(
     {
-        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl"),
+        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl", "schema_match"),
         *("context", "hooks", "max_retries", "max_seconds", "strict", "token_budget"),
         *(
             "cache_pace",
@@ -302,6 +302,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "hooks": lambda hooks: type(hooks) is Hooks,
     "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
     "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,
+    "schema_match": lambda match: match in ("exact", "compatible"),
     "timeout": lambda timeout: type(timeout) is not str,
     "token_budget": lambda budget: type(budget) is int and budget > 0,
 }

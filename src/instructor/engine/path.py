@@ -93,6 +93,10 @@ class Tier(Protocol):
         """
         ...
 
+    def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:
+        """Keep what leads to another entry, if other processes read this store."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LocalTier:
@@ -123,6 +127,10 @@ class LocalTier:
             raise ValueError("the completion cannot be written as text")
         self.store.keep(entry)
         return True
+
+    def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:  # noqa: ARG002 - as above
+        """Keep nothing: `CallNotes` knows as much of the calls of this process."""
+        yield from ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +200,10 @@ class StoreTier:
         except CacheError as error:
             yield from report(error)
             return False
+
+    def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:
+        """Write what leads to an entry, for other processes."""
+        yield from self.keep(entry, ttl, report)
 
 
 def _decode(data: Any, key: str, landed: int) -> Entry | Unserved:

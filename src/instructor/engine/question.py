@@ -236,6 +236,7 @@ class CallQuestion(Generic[T]):
             detail=reason.detail if isinstance(reason, Cause) else None,
             tier=(answered.tier or None) if answered else None,
             stale=answered is not None and answered.is_stale,
+            compatible=served and entry is not None and entry.key != call.key,
         )
 
 
