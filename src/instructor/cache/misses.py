@@ -54,6 +54,8 @@ class Cause(NamedTuple):
 
 
 COLD = Cause("cold")
+NEW: Final[frozenset[MissReason]] = frozenset({"cold", "prompt_changed"})
+"""The reasons of calls whose prompts weren't asked before."""
 EXPIRED = Cause("expired")
 INVALIDATED = Cause("invalidated")
 PAUSED = Cause("unavailable", "the store is paused")

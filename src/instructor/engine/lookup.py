@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
-from instructor.cache.misses import COLD, Cause
+from instructor.cache.misses import COLD, NEW, Cause
 from instructor.engine.call import Live, Policy
 from instructor.engine.diagnosis import diagnose
 from instructor.engine.effects import Claim, Flow, Spawn, Wait
@@ -85,6 +85,8 @@ def through_cache(
     diagnosis = diagnose(path, key, question, policy, found.cause)
     yield from emit_event(question, HookName.CACHE_MISS, None, diagnosis.cause)
     if policy.mode.sends:
+        if diagnosis.cause.reason in NEW:
+            question.examine()
         return (yield from ask_and_keep(path, question, policy, lease, found.fallback))
     served = yield from fall_back(path, question, found.fallback, "cache_mode is replay")
     if served is None:

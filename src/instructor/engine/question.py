@@ -29,6 +29,7 @@ from instructor.messages import Completion, Part, Value
 
 if TYPE_CHECKING:
     from instructor.cache.call_notes import Sketch
+    from instructor.cache.volatile import Span
     from instructor.engine.background import Background
     from instructor.engine.showing import Showing
 
@@ -90,6 +91,14 @@ class CallQuestion(Generic[T]):
         if self._sketch is None and self._call.sketch is not None:
             self._sketch = self._call.sketch()
         return self._sketch
+
+    def examine(self) -> None:
+        """Warn, once for each kind, of a span that keeps a prompt from ever being found."""
+        sketch = self.sketch()
+        if sketch is None:
+            return
+        for span in self._call.stats.spans.examine(sketch.settings, sketch.messages):
+            self.warn(f"volatile prompt: {span.kind.name}", describe_span(span, describe_call(self._call)))
 
     def wants(self, name: HookName) -> bool:
         """Whether there is a handler, or the debug log is on."""
@@ -296,6 +305,17 @@ def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
         if seconds > 0:
             yield from Sleep(seconds)
         yield from Show(value)
+
+
+def describe_span(span: Span, asked: str) -> str:
+    """Say what keeps calls from being answered from the cache, and what to do about it."""
+    from instructor.cache.redaction import Redactor  # one warning needs it
+
+    redact = Redactor().text
+    return (
+        f"Calls for {asked} miss the cache though they differ in nothing but {span.kind.name}: "
+        f"{redact(str(span))}. {span.kind.advice}. If the answer depends on it, leave it as it is."
+    )
 
 
 def describe_steps(showing: Showing) -> str:

@@ -46,6 +46,10 @@ class Question(Protocol[T]):
         """What it is compared with others by, if it misses; None where it isn't compared."""
         ...
 
+    def examine(self) -> None:
+        """Warn of what makes a question that missed new with each call."""
+        ...
+
     def wants(self, name: HookName) -> bool:
         """Whether anybody wants an event."""
         ...

@@ -100,6 +100,9 @@ class FunctionQuestion:
     def sketch(self) -> None:
         """Nothing: a function's calls aren't compared."""
 
+    def examine(self) -> None:
+        """Nothing: a function has no prompt."""
+
     def wants(self, name: HookName) -> bool:  # noqa: ARG002 - as other questions do
         """Nobody does."""
         return False
