@@ -361,7 +361,8 @@ class DiskCache(BaseCache):
         uses, self._uses = self._uses, {}
         try:
             rows = sorted((used, key) for key, used in uses.copy().items())
-            connection.executemany(_USE, rows[: self._shares.rows_at_once])
+            if rows:
+                connection.executemany(_USE, rows[: self._shares.rows_at_once])
             later = {key: used for used, key in rows[self._shares.rows_at_once :]}
             self._eviction.note_uses(connection, (key for _, key in rows[: self._shares.rows_at_once]))
             if not 0 <= now - self._limit_noted < DAY / 24:
