@@ -249,7 +249,7 @@ class User(BaseModel):
 client = from_provider(sys.argv[1], cache=DiskCache(directory=sys.argv[2]))
 print(client.create(response_model=User, messages=[{"role": "user", "content": "Extract: Jason is 25 years old"}]))
 heavy = ["openai", "anthropic", "google.genai", "tenacity", "jinja2", "typer", "rich", "redis", "asyncio", "httpx2"]
-heavy += ["instructor.engine.ask", "instructor.engine.showing", "instructor.streams", "instructor.wires.turns"]
+heavy += ["instructor.engine.ask", "instructor.engine.showing", "instructor.streams", "instructor.streaming", "instructor.wires.turns"]
 print([name for name in heavy if name in sys.modules])
 print(sum(f"instructor.providers.{name}" in sys.modules for name in ("openai", "anthropic", "genai")))
 """
