@@ -48,6 +48,12 @@ def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
         >>> drop_empty_turns([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": ""}])
         [{'role': 'user', 'content': 'Hi.'}]
     """
+    for message in messages:
+        content = cast("dict[str, Any]", message).get("content") if type(message) is dict else None
+        if not isinstance(content, str) or not content.strip() or "parts" in message:
+            break
+    else:  # every message has a text and nothing else, as in most conversations
+        return list(messages)
     filled = map(_drop_empty_parts, messages)
     return [message for message in filled if not _is_empty(message)] or list(messages)
 
@@ -70,14 +76,6 @@ def _is_empty_part(part: Any) -> bool:
 
 
 def _is_empty(message: Any) -> bool:
-    if type(message) is dict:  # as most are
-        content = cast("dict[str, Any]", message).get("content")
-        if isinstance(content, str) and content.strip():
-            return False
-    return _lacks_content(message)
-
-
-def _lacks_content(message: Any) -> bool:
     if not is_mapping(message) or message.get("role") not in _TURNS:
         return False
     content = message.get("content")
