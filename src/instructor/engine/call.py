@@ -11,8 +11,10 @@ from instructor.engine.freshness import PLAIN, Freshness, draw_chance
 from instructor.exceptions import CacheMiss
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
+from instructor.retries import Retries
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arguments
+from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
@@ -58,6 +60,11 @@ class Prompt(NamedTuple):
     varies: bool = False
     media_policy: FetchPolicy | None = None
 
+    def fill(self, messages: Messages, *, varies: bool = False) -> Prompt:
+        """Ask a conversation in this way. No wire sends empty turns, so no key may show them."""
+        filled = drop_empty_turns(messages)
+        return self._replace(messages=filled, varies=True) if varies else self._replace(messages=filled)
+
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
         mode = next((mode for mode in capabilities.modes if mode in self.wires), self.mode)
@@ -67,7 +74,7 @@ class Prompt(NamedTuple):
     @property
     def lacking(self) -> tuple[str, ...]:
         """The caller's arguments that the API itself doesn't have, so that its wire leaves them out."""
-        lacks = lacks_of(self.wire)
+        lacks = lacks_of(self.wire) if self.arguments else None
         return tuple(sorted(lacks.intersection(self.arguments))) if lacks else ()
 
     @property
@@ -108,6 +115,7 @@ class Terms(NamedTuple):
         is_cached: Whether there is a store, so that a key is needed.
         media_policy: What may be fetched, where there are media in the messages.
         name_call: Makes the key of a call of what is in its usual one, for a store that records; None for others.
+        way: The prompt without its messages, of a call without keywords; None for others.
     """
 
     plan: Plan
@@ -119,6 +127,7 @@ class Terms(NamedTuple):
     is_cached: bool
     media_policy: FetchPolicy | None = None
     name_call: Callable[[Mapping[str, str]], str] | None = None
+    way: Prompt | None = None
 
 
 class Keyed(NamedTuple):
@@ -177,6 +186,35 @@ class Policy(NamedTuple):
         Another object with the same ``__cache_key__`` may have other credentials, or a connection that isn't broken.
         """
         return self._replace(source=(self.source, *map(Same, objects))) if objects else self
+
+
+class Settled(NamedTuple):
+    """All about a call that its messages don't decide. Calls without keywords have it in common; see `Plan.settled`.
+
+    The members are those of `Call` with these names, and:
+
+    Attributes:
+        arguments: What else the caller wants sent, in the SDK's keywords.
+        detects: Whether texts may stand for media.
+        samples: How many answers to such a call are kept.
+    """
+
+    terms: Terms
+    path: CachePath | None
+    policy: Policy
+    hooks: Hooks
+    retries: RetryPolicy
+    token_budget: int | None
+    max_seconds: float | None
+    arguments: dict[str, Any]
+    detects: bool
+    samples: int
+    bypass: str | None
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it holds for later calls too: what tenacity's objects note does not."""
+        return isinstance(self.retries, Retries)
 
 
 class Live(NamedTuple, Generic[T]):

@@ -20,6 +20,7 @@ from instructor.wires.spec import Binding, ToolSpec, join_bindings
 from instructor.wires.wire import Wire
 
 if typing.TYPE_CHECKING:
+    from instructor.engine.call import Settled
     from instructor.engine.response_type import ResponseType
 
 MOST_ANNOTATIONS = 256
@@ -36,13 +37,25 @@ class Plan:
         direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
             so without it.
         carries: Whether the fast path may write a `Carried` to each instance of the response model.
+        settled: What all calls without keywords have in common, once there was one; the client's to set.
         ttl: The response model's ``__cache_ttl__``; None where it has none. Asking pydantic for it takes as long as a hit.
         schema_text: The response model's schema in canonical form, for the key.
         shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
             which the canonical form does not keep though a model writes its answer in that order.
     """
 
-    __slots__ = ("_bindings", "awaits", "carries", "direct", "number", "schema_text", "shape_text", "ttl", "type")
+    __slots__ = (
+        "_bindings",
+        "awaits",
+        "carries",
+        "direct",
+        "number",
+        "schema_text",
+        "settled",
+        "shape_text",
+        "ttl",
+        "type",
+    )
 
     def __init__(
         self,
@@ -61,6 +74,7 @@ class Plan:
         self.direct = response_type is not None and not response_type.holds_model
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
         self.shape_text = _describe(response_type.specs) if response_type else "null"
+        self.settled: Settled | None = None
         self._bindings: dict[tuple[str, Mode, bool, Capabilities], Binding] = {}
 
     def binding(self, wire: Wire, mode: Mode, strict: bool, capabilities: Capabilities) -> Binding | None:

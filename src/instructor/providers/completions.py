@@ -124,8 +124,7 @@ def construct_members(model: Any, body: Any) -> Any:
     return model.construct(**body)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=write_object).encode
-_encode_escaped = json.JSONEncoder(separators=(",", ":"), default=write_object).encode
+_encode = json.JSONEncoder(separators=(",", ":"), default=write_object).encode
 
 
 def write_json(data: Any) -> str:
@@ -137,14 +136,7 @@ def write_json(data: Any) -> str:
     try:
         return orjson.dumps(write_plain(data)).decode()
     except TypeError:
-        text = _encode(data)
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _encode_escaped(data)
-    return text
+        return _encode(data)
 
 
 def _make_namespace(body: Any) -> Any:

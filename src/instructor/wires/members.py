@@ -48,9 +48,9 @@ def write_plain(value: object) -> Any:
         return [item if type(item) in _PLAIN else write_plain(item) for item in cast("list[object]", value)]
     if kind in _PLAIN or (kind is float and math.isfinite(cast("float", value))):
         return value
-    if kind is not dict and not isinstance(value, BaseModel):
-        raise TypeError(f"a {kind.__name__} is not plain data")
-    data: dict[str, object] = dict(cast("dict[str, object]", value)) if kind is dict else write_object(value)
+    data: Any = write_object(value) if kind is not dict else dict(cast("dict[str, object]", value))
+    if isinstance(data, str):  # a date
+        return data
     for name, member in data.items():
         if type(member) not in _PLAIN:
             data[name] = write_plain(member)

@@ -6,17 +6,12 @@ The format is that of https://platform.openai.com/docs/api-reference/chat, as ``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import orjson
 
-from instructor.exceptions import (
-    IncompleteOutputException,
-    InstructorError,
-    ProviderError,
-    RefusalError,
-    ResponseParsingError,
-)
+from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
@@ -56,13 +51,7 @@ _BROKEN = frozenset({"malformed_function_call", "function_call_filter"})
 """Gemini's finish reasons for a function call that cannot be read."""
 _CONTENT = ("content", "tool_calls", "function_call", "audio", "images")
 """The members of a message that hold the answer; reasoning is in others."""
-_COUNTS = (
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "prompt_tokens_details",
-    "completion_tokens_details",
-)
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
 KEPT_OF_MESSAGE = ("reasoning", "reasoning_content", "reasoning_details", "encrypted_content", "tool_plan")
 """Reasoning that models of other vendors go on from, or require to be sent back with their tool calls."""
 _KEPT_OF_CALL = ("extra_content",)
@@ -101,8 +90,7 @@ class OpenAIChat:
         A model that can't be forced to call our tool is asked to in the system prompt.
         """
         bound = binding or Binding()
-        tools: list[Any] = []
-        choice: Any = None
+        tools, choice = list[Any](), None
         if arguments:  # most calls have none
             arguments = restore_arguments(move_choice(arguments), capabilities.output_limit)
             tools = translate_tools(arguments, "chat", _write_tool)
@@ -115,8 +103,7 @@ class OpenAIChat:
             request |= merged
         else:
             request |= {name: value for name, value in {"tools": tools, "tool_choice": choice}.items() if value}
-        if choice is not None:
-            request |= forbid_parallel_calls(arguments)
+        request |= forbid_parallel_calls(arguments) if arguments else {}
         turns = messages if capabilities.developer else [name_system_role(message) for message in messages]
         request["messages"] = drop_empty_turns(add_instruction(turns, instruction))
         return request
@@ -267,10 +254,7 @@ def _check_choices(completion: Completion, choices: Sequence[Any], mode: Mode | 
 
 
 def _holds_content(message: Any) -> bool:
-    for name in _CONTENT:  # noqa: SIM110 - `any` would make a generator for each answer
-        if get_path(message, name):
-            return True
-    return False
+    return any(map(get_path, repeat(message), _CONTENT))
 
 
 def _ending_of(choice: Any) -> str:
@@ -282,7 +266,7 @@ def _fault_of(fault: Any) -> ProviderError:
     return ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault), code=str(code))
 
 
-def _error_of_ending(completion: Completion, ending: str) -> InstructorError:
+def _error_of_ending(completion: Completion, ending: str) -> Exception:
     if ending in _FILTERED:
         return RefusalError(f"The provider's filter stopped the answer ({ending}).", last_completion=completion)
     if ending in _CUT_OFF:

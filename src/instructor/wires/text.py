@@ -120,8 +120,7 @@ def get_text(value: Any, *names: str) -> str:
 
 def get_list(value: Any, *names: str) -> list[Any]:
     """Follow names as `get_path` does to a list; empty where there is none, or something else in its place."""
-    found = get_path(value, *names)
-    return cast("list[Any]", found) if isinstance(found, list) else []
+    return as_list(get_path(value, *names))
 
 
 def as_list(value: Any) -> list[Any]:
