@@ -62,8 +62,17 @@ class Prompt(NamedTuple):
 
     def fill(self, messages: Messages, *, varies: bool = False) -> Prompt:
         """Ask a conversation in this way. No wire sends empty turns, so no key may show them."""
-        filled = drop_empty_turns(messages)
-        return self._replace(messages=filled, varies=True) if varies else self._replace(messages=filled)
+        return Prompt(
+            drop_empty_turns(messages),
+            self.arguments,
+            self.wire,
+            self.mode,
+            self.capabilities,
+            self.wires,
+            self.left_out,
+            varies,
+            self.media_policy,
+        )
 
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
@@ -74,13 +83,13 @@ class Prompt(NamedTuple):
     @property
     def lacking(self) -> tuple[str, ...]:
         """The caller's arguments that the API itself doesn't have, so that its wire leaves them out."""
-        lacks = lacks_of(self.wire) if self.arguments else None
+        lacks = lacks_of(self.wire)
         return tuple(sorted(lacks.intersection(self.arguments))) if lacks else ()
 
     @property
     def shown(self) -> Mapping[str, Any]:
         """The arguments that the request shows, for the cache key."""
-        lacking = self.lacking
+        lacking = self.lacking if self.arguments else ()
         if not lacking:
             return self.arguments
         return {name: value for name, value in self.arguments.items() if name not in lacking}

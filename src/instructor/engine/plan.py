@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from instructor.cache.canonical import canonical_text
+from instructor.describing import name_model
 from instructor.locks import make_lock
 from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
@@ -31,6 +32,7 @@ class Plan:
     """A response model, compiled: all that is known of it before a call says how and whom to ask.
 
     Attributes:
+        name: The response model's name, for entries.
         number: Tells the plan apart from all others of its client.
         type: How answers become values; None for ``response_model=None``.
         awaits: Whether asynchronous validators judge the value that `type` makes. Then the fast path doesn't serve it.
@@ -49,6 +51,7 @@ class Plan:
         "awaits",
         "carries",
         "direct",
+        "name",
         "number",
         "schema_text",
         "settled",
@@ -65,12 +68,14 @@ class Plan:
         awaits: bool = False,
         carries: bool = False,
         ttl: object = None,
+        name: str = "",
     ) -> None:
         self.number = number
         self.type = response_type
         self.awaits = awaits
         self.carries = carries
         self.ttl = ttl
+        self.name = name
         self.direct = response_type is not None and not response_type.holds_model
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
         self.shape_text = _describe(response_type.specs) if response_type else "null"
@@ -159,6 +164,7 @@ class Plans:
                 awaits=has_async_validators(model),
                 carries=_can_carry(model),
                 ttl=getattr(model, "__cache_ttl__", None),
+                name=name_model(model),
             )
         return Plan(next(self._numbers), response_type)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.carried import Carried, keep_completion
 from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
-from instructor.describing import name_model
 from instructor.engine.ask import ask, open_raw
 from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
@@ -120,16 +119,17 @@ class CallQuestion(Generic[T]):
             completion = call.adapter.dump(live.completion)
         except Exception:  # noqa: BLE001 - whatever is wrong with a completion, the answer is paid for and returned
             return None
-        entry = Entry(
+        packed = pack_completion(completion)
+        return Entry(
             key=call.key or "",
             parts=live.parts,
-            completion_data=pack_completion(completion),
+            completion_data=packed,
             origin=make_origin(
                 call.adapter.provider,
                 call.model,
                 live.answered_by,
                 call.policy.namespace or "",
-                name_model(call.response_model),
+                call.plan.name,
             ),
             created=call.policy.clock(),
             expires=expires,
@@ -137,8 +137,8 @@ class CallQuestion(Generic[T]):
             usage=live.usage,
             attempts=live.attempts,
             steps="" if call.showing is None else describe_steps(call.showing),
+            carried=Carried(call.adapter.load, packed, (live.seconds, live.usage)),
         )
-        return self.prepare(entry)
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
         """Share an answer as it is: every caller reads its own value from the parts, which nobody changes."""

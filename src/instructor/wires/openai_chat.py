@@ -249,8 +249,7 @@ def _check_choices(completion: Completion, choices: Sequence[Any], mode: Mode | 
         if ending in _UNSOUND:
             raise _error_of_ending(completion, ending)
         if ending in _BROKEN or not _holds_content(message):
-            name = mode.name if mode else None
-            raise ResponseParsingError(_say_what_came(choice), mode=name, raw_response=completion)
+            raise ResponseParsingError(_say_what_came(choice), mode=mode and mode.name, raw_response=completion)
 
 
 def _holds_content(message: Any) -> bool:
