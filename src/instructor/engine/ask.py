@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts, read_usage
+from instructor.engine.call import Live
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
@@ -41,29 +42,13 @@ if TYPE_CHECKING:
     from instructor.wires.folding import Streaming
 
 
+T = TypeVar("T")
+
 _LEAST_SECONDS = 0.001
 """SDKs refuse a timeout of 0."""
 
 
-class Received(NamedTuple):
-    """A valid answer, and what it took to get it.
-
-    Attributes:
-        value: What the response model made of the answer; the completion itself where there is none.
-        parts: The answer as the wire read it.
-        flaw: Why a raw completion must not be stored; None where it may.
-        answered_by: The model that answered, in the provider's words.
-    """
-
-    value: Value
-    parts: tuple[Part, ...]
-    completion: Completion
-    attempts: Attempts
-    flaw: str | None
-    answered_by: str = ""
-
-
-def ask(call: Call[Any]) -> Flow[Received]:  # noqa: C901 - each `if` saves most calls a generator
+def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901 - each `if` saves most calls a generator
     """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
     prompt = current(call, call.load_prompt())
     if prompt.media_policy is not None:
@@ -109,7 +94,9 @@ def ask(call: Call[Any]) -> Flow[Received]:  # noqa: C901 - each `if` saves most
                 request = reasking.ask_again(call, prompt, completion, error)
             continue
         flaw = find_flaw(call, prompt, completion)
-        return Received(value, parts, completion, attempts, flaw, find_answering_model(prompt.wire, completion))
+        answered_by = find_answering_model(prompt.wire, completion)
+        own: T = (value, completion) if call.with_completion else value  # type: ignore[assignment] # as the caller asked
+        return Live(own, parts, completion, attempts.spent, attempts.seconds, attempts.number, flaw, answered_by)
 
 
 class Reasking:

@@ -97,20 +97,7 @@ class CallQuestion(Generic[T]):
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider."""
-        call = self._call
-        received = yield from ask(call)
-        value: Value = (received.value, received.completion) if call.with_completion else received.value
-        attempts = received.attempts
-        return Live(
-            value,
-            received.parts,
-            received.completion,
-            attempts.spent,
-            attempts.seconds,
-            attempts.number,
-            received.flaw,
-            received.answered_by,
-        )
+        return ask(self._call)
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""
