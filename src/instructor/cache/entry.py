@@ -142,8 +142,7 @@ class Entry(NamedTuple):
 
 def pack_completion(text: str) -> bytes:
     """Write a completion as an entry keeps it: a checksum and the text. Empty for an empty text."""
-    body = text.encode()
-    return _CHECKSUM % crc32(body) + body if body else b""
+    return _seal(text.encode()) if text else b""
 
 
 def unpack_completion(data: bytes) -> str:

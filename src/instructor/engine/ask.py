@@ -191,8 +191,10 @@ def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]
 
     What was shown can be shown again from the cache only at the same places of the same text.
     """
+    if not pieces or len(parts) != 1:
+        return parts
     text = "".join(pieces)
-    if len(parts) != 1 or not text or text == parts[0].text:
+    if not text or text == parts[0].text:
         return parts
     value = parse_json(text)
     return (Part(parts[0].tool, text),) if value is not None and value == parse_json(parts[0].text) else parts
