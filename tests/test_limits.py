@@ -23,20 +23,20 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3350,
-    "cache": 5300,
+    "": 3400,
+    "cache": 5600,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 3600,
+    "engine": 3900,
     "function": 500,
     "media": 800,
     "offline": 600,
     "processing": 125,
-    "providers": 3500,
-    "streaming": 575,
+    "providers": 3600,
+    "streaming": 600,
     "testing": 700,
-    "wires": 4000,
+    "wires": 4100,
 }
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""

@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any, Self, SupportsIndex
 
 from instructor import checks as check
+from instructor.cache.call_notes import Sketch
+from instructor.cache.canonical import ignore
 from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.cache_modes import active, cache_of_block
@@ -31,6 +33,7 @@ from instructor.options import NotGiven, Ttl, split_options
 from instructor.paths import Paths
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
+from instructor.retries import Retries
 from instructor.streams import Wanted
 from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
@@ -239,7 +242,7 @@ class BaseClient(OldAttributes):
         settled: Settled | None = plan.settled if is_plain else None
         if settled is None:
             settled = self._settle(plan, response_model, keywords, has_items)
-            if is_plain and settled.is_lasting:
+            if is_plain and isinstance(settled.retries, Retries):  # what a tenacity object notes is about one call
                 plan.settled = settled
         terms, path = settled.terms, settled.path
         if settled.detects:
@@ -270,6 +273,7 @@ class BaseClient(OldAttributes):
             policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
             unserved=unserved,
             background=self._background,
+            sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt, response_model),
         )
 
     def _settle(
@@ -441,18 +445,7 @@ class BaseClient(OldAttributes):
             return Keyed(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         owners: list[object] = []
-        members = (
-            terms.plan.schema_text,
-            terms.plan.shape_text,
-            terms.model,
-            prompt.messages,
-            terms.context,
-            terms.strict,
-            terms.namespace,
-            prompt.shown,
-            owners.append,
-            terms.salt,
-        )
+        members = terms.members(prompt, owners.append)
         try:
             if terms.name_call is not None:
                 return Keyed(load_prompt, terms.name_call(builder.describe(*members)), owners=owners)
@@ -462,6 +455,12 @@ class BaseClient(OldAttributes):
         if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
         return Keyed(load_prompt, key, owners=owners)
+
+    def _sketch(self, terms: Terms, load_prompt: Callable[[], Prompt], response_model: ResponseModel) -> Sketch:
+        """What a call is compared with others by. It is made for a miss, and for the first hit of a call."""
+        prompt = load_prompt()
+        builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
+        return builder.sketch(*terms.members(prompt, ignore), response_model=name_model(response_model))
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(

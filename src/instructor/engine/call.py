@@ -11,13 +11,14 @@ from instructor.engine.freshness import PLAIN, Freshness, draw_chance
 from instructor.exceptions import CacheMiss
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
-from instructor.retries import Retries
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arguments
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
+    from instructor.cache.call_notes import Sketch
+    from instructor.cache.key import KeyMembers
     from instructor.cache.listing import TagSource
     from instructor.engine.background import Background
     from instructor.engine.client_stats import ClientStats
@@ -138,6 +139,21 @@ class Terms(NamedTuple):
     name_call: Callable[[Mapping[str, str]], str] | None = None
     way: Prompt | None = None
 
+    def members(self, prompt: Prompt, note: Callable[[object], None]) -> KeyMembers:
+        """What a call's key is made of, as `KeyBuilder` takes it."""
+        return (
+            self.plan.schema_text,
+            self.plan.shape_text,
+            self.model,
+            prompt.messages,
+            self.context,
+            self.strict,
+            self.namespace,
+            prompt.shown,
+            note,
+            self.salt,
+        )
+
 
 class Keyed(NamedTuple):
     """A call's messages and keywords, frozen, and its key; as the members of `Call` with these names, and `owners` of its `Policy`."""
@@ -177,6 +193,7 @@ class Policy(NamedTuple):
         draw: A random number above 0, at most 1.
         namespace: The partition of the cache, for entries; it is in the key already.
         tags: By what the answer can be invalidated, or what makes that of its value; None for nothing.
+        compatible: Whether an answer for another schema of the response model is served, if it is valid for this one.
     """
 
     ttl: float | Callable[[object], float | None] | None = None
@@ -188,6 +205,7 @@ class Policy(NamedTuple):
     draw: Callable[[], float] = draw_chance
     namespace: str | None = None
     tags: TagSource | None = None
+    compatible: bool = False
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call whose errors depend on objects that are its own, and of which a key shows too little.
@@ -219,11 +237,6 @@ class Settled(NamedTuple):
     detects: bool
     samples: int
     bypass: str | None
-
-    @property
-    def is_lasting(self) -> bool:
-        """Whether it holds for later calls too: what tenacity's objects note does not."""
-        return isinstance(self.retries, Retries)
 
 
 class Live(NamedTuple, Generic[T]):
@@ -273,6 +286,7 @@ class Call(NamedTuple, Generic[T]):
         unserved: What the fast path has found out about the store; then it isn't read again.
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
+        sketch: Makes what the call is compared with others by; None where it isn't compared.
     """
 
     plan: Plan
@@ -296,6 +310,7 @@ class Call(NamedTuple, Generic[T]):
     unserved: Unserved | None = None
     background: Background | None = None
     showing: Showing | None = None
+    sketch: Callable[[], Sketch] | None = None
 
 
 def describe_call(call: Call[Any]) -> str:
