@@ -395,7 +395,7 @@ class BaseClient(OldAttributes):
         The templates are filled from the encoding's context as well: the caller may have changed its own one since.
         """
         messages, keywords = decode(encoding)
-        if terms.way is not None and not terms.context and type(messages) is list:
+        if terms.way is not None and not terms.context and messages is not None:
             return terms.way.fill(check.check_messages(messages, {}))
         options, arguments = split_options(keywords)
         context = terms.context if options.context is None else options.context

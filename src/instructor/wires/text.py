@@ -98,8 +98,8 @@ def get_path(value: Any, *names: str) -> Any:
 
 def get_members(value: Any, *names: str) -> list[Any]:
     """Read several members of one object, each as `get_path` would, in a fraction of the time."""
+    members: dict[str, Any] = value
     if type(value) is dict:
-        members: dict[str, Any] = value
         return [*map(members.get, names)]
     return [*map(getattr, repeat(value), names, repeat(None))]
 
