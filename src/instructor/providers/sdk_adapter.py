@@ -166,7 +166,7 @@ def _is_watched(stream: Any) -> bool:
     looks at the chunks from the body of the response.
     """
     kind = type(stream)
-    sdk = sys.modules.get(kind.__module__.partition(".")[0])
+    sdk = sys.modules.get(kind.__module__)  # these SDKs say of what they export that it is defined there
     if kind not in (getattr(sdk, "Stream", None), getattr(sdk, "AsyncStream", None)):
         return True
     iterator = vars(stream).get("_iterator")  # anthropic's SDK makes it at the first chunk
