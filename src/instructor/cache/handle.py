@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from instructor.cache.breaker import CircuitBreaker, next_moment
+from instructor.cache.call_notes import CallNotes
 from instructor.cache.counters import Counters
 from instructor.cache.entry import Generations
 from instructor.cache.flight import Flights
@@ -50,6 +51,7 @@ class StoreHandle:
         recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         flights: The calls under way against the store.
+        notes: What is known of the calls whose answers are stored, to say why another one missed.
         turns: Whose turn it is among several answers to one call.
         attach: Counts the hits of one more path that reads the store.
         detach: Removes the log of a path that is no longer used, and keeps its count.
@@ -64,6 +66,7 @@ class StoreHandle:
         self.recorder = cast("RecordingStore", store) if "recording" in abilities else None
         self.flights: Flights[object] = Flights()
         self.turns = SampleTurns()
+        self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self.can_tag = "tagging" in abilities
         self._numbering = cast("TaggingStore", store)
