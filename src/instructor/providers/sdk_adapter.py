@@ -8,7 +8,7 @@ from functools import partial, reduce
 from importlib import import_module
 from operator import methodcaller
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
@@ -156,7 +156,8 @@ def as_data(stream: Any, client: Any) -> Any:
     """
     if getattr(client, "_strict_response_validation", True) or _is_watched(stream):
         return stream
-    return type(stream)(cast_to=object, response=stream.response, client=client)
+    kind = cast("Any", type(stream))
+    return kind(cast_to=object, response=stream.response, client=client)
 
 
 def _is_watched(stream: Any) -> bool:
@@ -165,11 +166,11 @@ def _is_watched(stream: Any) -> bool:
     A tool may put another object in its place or, as Sentry does, another iterator into it; anthropic's own tracing
     looks at the chunks from the body of the response.
     """
-    kind = type(stream)
+    kind = cast("Any", type(stream))
     sdk = sys.modules.get(kind.__module__)  # these SDKs say of what they export that it is defined there
-    if kind not in (getattr(sdk, "Stream", None), getattr(sdk, "AsyncStream", None)):
+    if not any(kind is getattr(sdk, name, None) for name in ("Stream", "AsyncStream")):
         return True
-    iterator = vars(stream).get("_iterator")  # anthropic's SDK makes it at the first chunk
+    iterator = stream.__dict__.get("_iterator")  # anthropic's SDK makes it at the first chunk
     code = getattr(iterator, "gi_code", getattr(iterator, "ag_code", None))
     body = getattr(stream.response, "stream", None)
     return (iterator is not None and code is not kind.__stream__.__code__) or hasattr(body, "stream_observer")
