@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import gc
 import importlib.metadata
 import itertools
@@ -59,7 +60,7 @@ class Setup:
             "User": User, "B": B, "Wide": Wide, "Stock": Stock, "Literal": Literal, "instructor": instructor, "client": self.client,
             "create": self.client.create, "make_store": self.make_store, "spy_on_sdk": self.spy_on_sdk,
             "make_client": self.make_client, "find_redis_key": self.find_redis_key, "drain_canned": drain_canned,
-            "repeat": itertools.repeat,
+            "read_data": read_data, "repeat": itertools.repeat,
             "prompt": prompts[0], "prompts": numbers if case.misses else itertools.cycle(prompts),
         }  # fmt: skip
         exec(case.prepare, self.names)
@@ -211,6 +212,19 @@ def make_scripted_client(content: Any, store: Any) -> Any:
     model, data = (list[User], {"content": content}) if isinstance(content, list) else (User, content)
     _, completion = make(lambda _: data, None).create_with_completion(model, [{"role": "user", "content": "Hi."}])
     return make(lambda _: completion, store)
+
+
+def read_data(stream: Any) -> Any:
+    """Let a stream of the SDK hand out the data of its chunks, and make no object of them."""
+    return type(stream)(cast_to=object, response=stream.response, client=make_sdk_client())
+
+
+@functools.cache
+def make_sdk_client() -> Any:
+    """A client of the SDK, which a stream needs to read chunks."""
+    import openai
+
+    return openai.OpenAI(api_key="none")
 
 
 def drain_canned(characters: int) -> Callable[[], None]:
