@@ -246,14 +246,13 @@ class BaseClient(OldAttributes):
             settled = self._settle(plan, response_model, keywords, has_items)
             if is_plain and isinstance(settled.retries, Retries):  # what a tenacity object notes is about one call
                 plan.settled = settled
-        terms, path = settled.terms, settled.path
+        terms, path, seconds = settled.terms, settled.path, settled.max_seconds
         if settled.detects:
             keyed = self._copy(terms, messages, settled.arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, settled.arguments, unserved and unserved.encoding)
         if settled.policy.tags is not None:
             keyed = self._bypass_untaggable(keyed, path)
-        seconds = settled.max_seconds
         return Call(
             plan=plan,
             adapter=self._adapter,
