@@ -36,7 +36,7 @@ LINES_OF_CODE = {
     "providers": 3600,
     "streaming": 600,
     "testing": 700,
-    "wires": 4000,
+    "wires": 4100,
 }
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""
