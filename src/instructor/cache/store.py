@@ -9,17 +9,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
 
 from instructor.cache.entry import Entry, Generations
 from instructor.cache.listing import Listed, Which, select
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.tables import as_table
 
+if TYPE_CHECKING:
+    from instructor.cache.tracking import Memory, NamesOf, Watch
+
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
-Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging", "recording"]
+Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging", "tracking", "recording"]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -106,6 +109,7 @@ class BaseCache(ABC):
             ``"bounded"``: plain `get` and `set` limit their own time, so the synchronous client calls them in the
             caller's thread; ``"sized"``: it has the method of `SizedStore`; ``"listing"``, ``"deleting"`` and
             ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs;
+            ``"tracking"``: those of `TrackingStore`, which keeps memory right that stands before the store;
             ``"recording"``: those of `RecordingStore`.
             The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
             again, or it has none of them.
@@ -311,6 +315,18 @@ class TaggingStore(Protocol):
         ...
 
 
+class TrackingStore(Protocol):
+    """The ability ``"tracking"``: the store hears at once what other processes change in it."""
+
+    def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
+        """Keep a store in memory right from now on; return what fills it. It loses what it holds.
+
+        `names_of` says by which keys this store may have an entry; None for the entry's own key. Calling it again with
+        the same arguments returns the same.
+        """
+        ...
+
+
 class RecordingStore(Protocol):
     """The ability ``"recording"``: the store keeps what was asked beside the answer, and makes the keys of calls itself.
 
@@ -338,6 +354,7 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
     "listing": ("list_entries",),
     "deleting": ("delete", "delete_many", "clear"),
     "tagging": ("generations", "invalidate_tag"),
+    "tracking": ("watch",),
     "recording": ("name_call", "name_sample", "explain"),
 }
 """The methods that each ability needs."""

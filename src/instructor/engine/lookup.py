@@ -266,6 +266,7 @@ def keep(
         yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
     if written:
+        path.forget(entry.key)
         path.count_together(writes=1)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
