@@ -400,4 +400,5 @@ def test_a_cluster_serves_lists_removes_and_invalidates(cluster: Cluster, closin
     assert one.ask(cache_tags=["doc"]) == "answer 2"
     for number in range(20):
         store.set(f"key {number}", "text")
+    assert store.get_many([f"key {number}" for number in range(19, 22)]) == [b"text", None, None]
     assert store.clear() == 21

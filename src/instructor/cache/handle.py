@@ -26,7 +26,6 @@ from instructor.cache.store import (
     SizedStore,
     TaggingStore,
     Text,
-    TrackingStore,
     check_store,
 )
 from instructor.exceptions import ArgumentError, CacheEntryError, CacheError, CacheNotTriedError
@@ -34,6 +33,8 @@ from instructor.locks import make_lock
 
 if TYPE_CHECKING:
     import logging
+
+    from instructor.cache.tracking import TrackingStore
 
 _TEXT = (str, bytes, bytearray, memoryview)
 

@@ -27,7 +27,16 @@ from instructor.cache.redis_pool import (
     wait_for_connection,
     wait_for_connection_async,
 )
-from instructor.cache.redis_steps import Steps, clear, list_some, number_tag, read_numbers, unlink, write_tagged
+from instructor.cache.redis_steps import (
+    Steps,
+    clear,
+    list_some,
+    number_tag,
+    read_many,
+    read_numbers,
+    unlink,
+    write_tagged,
+)
 from instructor.cache.store import Ability, BaseCache, Text, check_key, check_text, check_timeout, check_ttl
 from instructor.cache.tracking import Memory, NamesOf, Tracker, Watch
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
@@ -162,6 +171,17 @@ class RedisCache(BaseCache):
             await asyncio.to_thread(self.set, key, value, ttl)
         else:
             await self._call_async(client, self._setter(key, value, ttl))
+
+    def get_many(self, keys: Sequence[str]) -> list[Text | None]:
+        """Return the text under each of `keys`, in one command for a thousand of them; on a cluster, one for each slot.
+
+        What holds another type than a string counts as absent.
+        """
+        return self._perform(read_many([self._name(key) for key in keys]))
+
+    async def get_many_async(self, keys: Sequence[str]) -> list[Text | None]:
+        """As `get_many`, without blocking the event loop, and without a timeout as `get_async`."""
+        return await self._perform_here(read_many([self._name(key) for key in keys]))
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""

@@ -266,7 +266,7 @@ def _ask_sentinels(manager: Sdk, service: str, opener: _Opener) -> tuple[RedisLi
 def _link_cluster(client: Sdk, nodes: Sdk, opener: _Opener, prefix: str) -> list[RedisLink]:
     if getattr(client, "read_from_replicas", False) or getattr(client, "load_balancing_strategy", None):
         raise TrackingRefusedError(f"a client that reads from replicas may read what is old. {ADVICE}")
-    remap = getattr(nodes, "address_remap", None) or (lambda address: address)
+    remap: Sdk = getattr(nodes, "address_remap", None)
     for node in [*client.get_nodes(), *_startup_nodes(nodes)]:
         with contextlib.suppress(LinkLostError, *_list_errors()):
             address = (node.host, int(node.port))
@@ -276,7 +276,7 @@ def _link_cluster(client: Sdk, nodes: Sdk, opener: _Opener, prefix: str) -> list
         raise LinkLostError("no node of the cluster answers")
     links: list[RedisLink] = []
     for primary in {address for *_, address in slots}:
-        link = opener.open(remap(primary))
+        link = opener.open(primary if remap is None else remap(primary))
         link.track(prefix)
         if link.watch(partial(_read_slots, host=primary[0]), "CLUSTER", "SLOTS") != slots:
             raise LinkLostError("the nodes of the cluster don't agree yet")

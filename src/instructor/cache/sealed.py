@@ -27,7 +27,6 @@ from instructor.cache.store import (
     BaseCache,
     SizedStore,
     Text,
-    TrackingStore,
     check_key,
     check_store,
     check_text,
@@ -36,7 +35,7 @@ from instructor.cache.store import (
     tagging,
 )
 from instructor.cache.tiered import require_store
-from instructor.cache.tracking import Memory, NamesOf, Watch
+from instructor.cache.tracking import Memory, NamesOf, TrackingStore, Watch
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 from instructor.messages import Part

@@ -9,15 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
 
 from instructor.cache.entry import Entry, Generations
 from instructor.cache.listing import Listed, Which, select
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.tables import as_table
-
-if TYPE_CHECKING:
-    from instructor.cache.tracking import Memory, NamesOf, Watch
 
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
@@ -159,6 +156,17 @@ class BaseCache(ABC):
 
     def note_ttl(self) -> None:  # noqa: B027 - a store that honours ttl has nothing to say
         """Called in place of passing a ttl on, where ``honours_ttl`` is False."""
+
+    def get_many(self, keys: Sequence[str]) -> list[Any]:
+        """Return what `get` returns for each of `keys`. A store that can read many at once overrides it."""
+        return [self.get(key) for key in keys]
+
+    async def get_many_async(self, keys: Sequence[str]) -> list[Any]:
+        """As `get_many`, without blocking the event loop."""
+        import inspect
+
+        found = cast("list[Any]", await _in_thread(self.get_many, keys))
+        return [await text if inspect.isawaitable(text) else text for text in found]
 
     def delete(self, key: str) -> Any:  # noqa: ARG002 - for those who override it
         """Remove the entry under `key`; return whether it was there."""
@@ -312,18 +320,6 @@ class TaggingStore(Protocol):
 
     def invalidate_tag(self, tag: str) -> int:
         """Make the next number that of `tag`; return how many answers were stored with it since its last one."""
-        ...
-
-
-class TrackingStore(Protocol):
-    """The ability ``"tracking"``: the store hears at once what other processes change in it."""
-
-    def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
-        """Keep a store in memory right from now on; return what fills it. It loses what it holds.
-
-        `names_of` says by which keys this store may have an entry; None for the entry's own key. Calling it again with
-        the same arguments returns the same.
-        """
         ...
 
 

@@ -133,6 +133,18 @@ class Watch:
         return (key,) if self._names_of is None else self._names_of(key)
 
 
+class TrackingStore(Protocol):
+    """The ability ``"tracking"``: the store hears at once what other processes change in it."""
+
+    def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
+        """Keep a store in memory right from now on; return what fills it. It loses what it holds.
+
+        `names_of` says by which keys this store may have an entry; None for the entry's own key. Calling it again with
+        the same arguments returns the same.
+        """
+        ...
+
+
 class Session:
     """One thread of a tracker, and the links that it has. What it hears counts until it is closed."""
 
