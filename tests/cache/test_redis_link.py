@@ -145,6 +145,23 @@ def test_a_client_with_a_password_on_a_unix_socket_is_linked(tmp_path: Path, clo
     until(lambda: tracker_of(store).is_on)
 
 
+def test_the_account_that_the_page_on_teams_names_may_do_all_that_is_needed(
+    valkey: Valkey, closing: contextlib.ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "teams.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"It needs `([^`]+)`", page)
+    valkey.command("ACL", "SETUSER", "crm", "reset", "on", ">secret", "~crm:*", *commands.split())
+    closing.callback(valkey.command, "ACL", "DELUSER", "crm")
+    one = Process(open_store(valkey, closing, prefix="crm:", username="crm", password="secret"))
+    assert one.warm(cache_tags=["doc"]) == "answer 1"
+    assert one.store.invalidate(tag="doc") == 1
+    assert one.store.invalidate(model="m") == 1
+    assert one.store.get_many(["a"]) == [None]
+    one.warm()
+    assert one.world.client.cache.clear() == 1
+    assert caplog.records == []
+
+
 def count_links(valkey: Valkey) -> int:
     return len(re.findall(rb" flags=\w*B", valkey.command("CLIENT", "LIST")))  # BCAST
 
