@@ -277,17 +277,23 @@ def test_a_forked_child_has_an_empty_memory_and_a_link_of_its_own(
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(f"""
+import os
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-import os
 from instructor.cache import RedisCache
 from worlds import Process, until
 store = RedisCache(port={valkey.port})
 one = Process(store)
 one.warm()
+ours = one.tracker._session._links[0].socket.fileno()
 child = os.fork()
 if child == 0:
     assert len(one.memory) == 0 and not one.tracker.is_on
+    try:
+        os.fstat(ours)  # a server that is waiting for the parent's link to be read would wait for the child too
+        os._exit(7)
+    except OSError:
+        pass
     one.warm()
     store.set(next(iter(one.memory._held)), "changed")
     until(lambda: len(one.memory) == 0)

@@ -265,8 +265,9 @@ def keep(
     except ValueError as error:
         yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
-    if written:
+    finally:
         path.forget(entry.key)
+    if written:
         path.count_together(writes=1)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 

@@ -134,18 +134,9 @@ class LocalTier:
 
 @dataclass(frozen=True, slots=True)
 class TrackedTier(LocalTier):
-    """Memory that is kept right by the server behind it.
-
-    It takes in what was read there. A new answer is written there alone, since that counts as a change, and would go from
-    here at once; while the server is down, it is kept here.
-    """
+    """Memory that is kept right by the server behind it, and so holds what was read there (see `CachePath.forget`)."""
 
     watch: Watch
-    server: StoreHandle
-
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
-        """Hold a new answer if the server can't."""
-        return (yield from LocalTier.keep(self, entry, ttl, report)) if self.server.is_down else False
 
     def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:  # noqa: ARG002 - as above
         """Hold what the server had, unless it was changed there since."""
@@ -315,7 +306,11 @@ class CachePath:
         return self.watches[0].note() if self.watches else 0
 
     def forget(self, key: str) -> None:
-        """Have memory lose what this process has just written to the server behind it."""
+        """Have memory lose what this process has just written to the server behind it, until it is read there.
+
+        The server tells it as a change anyway, and nobody knows which came first, this one or another's. If the server is
+        down, memory alone has the answer, and keeps it.
+        """
         if self.watches and not self.tiers[-1].handle.is_down:
             for watch in self.watches:
                 watch.forget(key)
@@ -379,7 +374,7 @@ def make_path(store: BaseCache) -> CachePath:
         if local is None:
             tiers.append(StoreTier(handle, hits, last.flights, last))
         elif watches:
-            tiers.append(TrackedTier(handle, local, hits, watches[number], last))
+            tiers.append(TrackedTier(handle, local, hits, watches[number]))
         else:
             tiers.append(LocalTier(handle, local, hits))
     return CachePath(tuple(tiers), last.flights, whole, watches)
