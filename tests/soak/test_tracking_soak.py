@@ -9,16 +9,18 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.sentinel
 
 from forks import Template
 from instructor.cache import RedisCache
 from instructor.exceptions import InstructorRetryException
-from servers import Relay, Valkey
-from worlds import MESSAGES, Process, User, both
+from servers import Relay, Sentinel, Valkey
+from worlds import MESSAGES, Process, User, both, until
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -79,6 +81,49 @@ def test_no_read_is_stale_for_a_second_while_links_are_cut(asynchronous: bool, v
     lags = sorted(truth.lag_of(began, number) for began, number in reads)
     assert lags[-1] < LONGEST_LAG
     assert reader.memory.stats().hits > len(reads) / 4
+
+
+def write(writer: Process, before: int) -> bool:
+    """Write anew; return whether the server took it."""
+    writer.ask(cache_mode="refresh")
+    return writer.store.stats().writes > before
+
+
+def test_no_read_is_stale_for_a_second_while_a_sentinel_fails_over(valkey: Valkey) -> None:
+    with contextlib.ExitStack() as stack:
+        servers = [Valkey(), Valkey()]
+        sentinel = Sentinel(servers[0])
+        sentinel.command("SENTINEL", "SET", "mymaster", "down-after-milliseconds", "300", "failover-timeout", "2000")
+        for server in (*servers, sentinel):
+            stack.callback(server.close)
+        servers[1].command("REPLICAOF", "127.0.0.1", str(servers[0].port))
+        until(lambda: b"slave0" in servers[0].command("INFO", "replication"))
+
+        def make() -> Process:
+            address = [("127.0.0.1", sentinel.port)]
+            client = redis.sentinel.Sentinel(address).master_for("mymaster", socket_timeout=1.0)
+            stack.callback(client.close)
+            store = stack.enter_context(RedisCache(client=client))
+            store.pause = 0.05
+            return Process(store)
+
+        reader, writer = make(), make()
+        truth = Truth()
+        writer.world.reply = lambda: {"name": str(truth.number)}
+        reader.world.reply = refuse
+        writer.warm()
+        reader.warm()
+        until(lambda: b"num-slaves\r\n$1\r\n1" in sentinel.command("SENTINEL", "MASTER", "mymaster"))
+        servers[0].stop()
+        where = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
+        until(lambda: str(servers[1].port).encode() in sentinel.command(*where))
+        for _ in range(5):
+            truth.number += 1
+            before = writer.store.stats().writes
+            until(partial(write, writer, before))
+            time.sleep(LONGEST_LAG)
+            assert {reader.ask() for _ in range(20) if not time.sleep(0.01)} == {str(truth.number)}
+        until(lambda: len(reader.memory) == 1)
 
 
 READER = """
