@@ -162,6 +162,19 @@ CASES = (
         "tiered", "Tiered hit in memory, over an AutoCache hit", f"tiered.{HIT}", 1.2, unit="x", compare="over",
         base=HIT, prepare="tiered = make_client([make_store('memory'), make_store('disk')])",
     ),
+    Case(
+        "tracked", "... before Redis, which keeps it right, over an AutoCache hit", f"tracked.{HIT}", 1.2, unit="x", compare="over",
+        base=HIT, prepare=f"tracked = make_client([make_store('memory'), make_store('redis')])\nfill(lambda: tracked.{HIT}, tracked.cache.tiers[0])",
+    ),
+    Case(
+        "heard", "Changed by another, until it is gone from memory", "change(prompt)", 50_000.0, calls=1, batches=50,
+        prepare="change = make_change()",
+    ),
+    Case(
+        "get-many", "RedisCache.get_many(100), over a bare GET", "many.get_many(keys)", 3.0, unit="x", calls=5,
+        base="bare(key)", compare="over", store="redis",
+        prepare="bare, key = find_redis_key()\nmany, keys = fill_redis(100)",
+    ),
     Case("disk-1mb", "DiskCache hit, answer of 1 MB", bar=400.0, calls=1, store="disk", provider="scripted", answer=1_000_000),
     Case(
         "redis", "RedisCache hit, over a bare GET of the same bytes", bar=1.3, unit="x", calls=10,

@@ -90,7 +90,7 @@ def name_cause(differing: Iterable[str]) -> Cause:
         ('schema_changed', 'prompt_changed', 'cold')
     """
     names = list(differing)
-    reasons = {_REASON_OF.get(name.partition(".")[0], "params_changed") for name in names}
+    reasons: set[MissReason] = {_REASON_OF.get(name.partition(".")[0], "params_changed") for name in names}
     if not reasons or (len(reasons) > 1 and "prompt_changed" in reasons):
         return COLD
     reason = next(reason for reason in _FIRST if reason in reasons)
