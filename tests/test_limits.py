@@ -28,7 +28,7 @@ LINES_OF_CODE = {
     "cli": 2000,
     "core": 50,
     "dsl": 275,
-    "engine": 3900,
+    "engine": 4000,
     "function": 500,
     "media": 800,
     "offline": 600,

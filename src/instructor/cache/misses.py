@@ -93,8 +93,8 @@ def name_cause(differing: Iterable[str]) -> Cause:
     reasons: set[MissReason] = {_REASON_OF.get(name.partition(".")[0], "params_changed") for name in names}
     if not reasons or (len(reasons) > 1 and "prompt_changed" in reasons):
         return COLD
-    reason = next(reason for reason in _FIRST if reason in reasons)
-    return Cause(reason, None if reason == "namespace" else ", ".join(names))
+    first = min(reasons, key=_FIRST.index)
+    return Cause(first, None if first == "namespace" else ", ".join(names))
 
 
 class Diagnosis(NamedTuple):
