@@ -128,10 +128,12 @@ class VolatileSpans:
         if sum(len(text) for _, text in texts) > _LONGEST:
             return []
         spans: list[Span] = []
-        form = hash((settings, *(_reduce(field, text, spans) for field, text in texts)))
+        texts = [(field, _reduce(field, text, spans)) for field, text in texts]
+        form = hash((settings, *texts, *(span.kind.name for span in spans)))
         values = [_value_of(span) for span in spans]
         known = self._forms.get(form)
-        changed = [number for number, value in enumerate(values) if known is not None and known.values[number] != value]
+        pairs = zip(values, known.values if known is not None else values, strict=False)
+        changed = [number for number, (value, before) in enumerate(pairs) if value != before]
         if known is None or not changed:
             self._forms[form] = known or _Form(1, values)
             return []
