@@ -54,6 +54,7 @@ class Cause(NamedTuple):
 
 
 COLD = Cause("cold")
+GONE = Cause("cold", "its answer was stored, and is gone: it was evicted, deleted or cleared")
 NEW: Final[frozenset[MissReason]] = frozenset({"cold", "prompt_changed"})
 """The reasons of calls whose prompts weren't asked before."""
 EXPIRED = Cause("expired")

@@ -157,6 +157,11 @@ def _reduce(field: str, text: str, spans: list[Span]) -> str:
     return text
 
 
+def reduce_text(text: str) -> str:
+    """The form of a text; itself where that is too long to be looked at."""
+    return text if len(text) > _LONGEST else _reduce("", text, [])
+
+
 def _value_of(span: Span) -> int:
     return int(span.text) if span.kind is _COUNTER and len(span.text) < 18 else hash(span.text)  # noqa: PLR2004 - an int
 

@@ -134,7 +134,8 @@ def explain(call: Call[Any], asked: Asked) -> Flow[Explanation]:
     found = yield from _look(path, key, question, call)
     if not isinstance(found, Cause):
         return _hit(known, found, call.policy.clock())
-    diagnosis = diagnose(path, key, question, call.policy._replace(mode=call.policy.mode._replace(sends=False)), found)
+    policy = call.policy._replace(mode=call.policy.mode._replace(sends=False), explains=True)
+    diagnosis = yield from diagnose(path, key, question, policy, found, _ignore)
     return _miss(known, _compare(path, diagnosis, question, asked))
 
 
