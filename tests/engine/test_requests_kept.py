@@ -62,12 +62,18 @@ def test_a_miss_in_another_process_names_the_place(
 def test_the_nearest_is_the_one_that_differs_in_no_more_than_a_date(tmp_path: Path) -> None:
     first, _ = start(tmp_path)
     for text in ("Anna is 25.", "Ben is 30.", "Zoe is 41."):
-        first.create(User, say(text, "It is 2026-11-20."))
+        first.create(User, say(f"{text} It is 2026-11-20."))
     client, events = start(tmp_path)
-    client.create(User, say("Anna is 25.", "It is 2026-11-21."))
-    assert events[0].detail == (
-        "messages[0].content, character 15: stored 'It is 2026-11-20.', asked 'It is 2026-11-21.'"
-    )
+    client.create(User, say("Anna is 25. It is 2026-11-21."))
+    assert events[0].detail.startswith("messages[1].content, character 27: stored '...")
+
+
+def test_nothing_else_is_shown_of_another_namespace(tmp_path: Path) -> None:
+    start(tmp_path, cache_namespace="a")[0].create(User, ANNA, user="anna@example.com")
+    found = start(tmp_path, cache_namespace="b")[0].explain(User, ANNA, user="ben@example.com")
+    assert found.reason == "namespace"
+    assert str(found.difference) == "namespace, character 0: stored 'a', asked 'b'"
+    assert "anna" not in str(found)
 
 
 def test_a_replay_and_an_explanation_show_it_though_their_client_keeps_nothing(tmp_path: Path) -> None:
