@@ -194,6 +194,9 @@ def _compare(path: CachePath, diagnosis: Diagnosis, question: CallQuestion[Any],
     redact = Redactor()
     keywords = {name: value for name, value in asked.keywords.items() if name not in NOT_KEYED}
     own: dict[str, Any] = redact({"messages": asked.messages, **keywords})
+    if diagnosis.cause.reason == "namespace":
+        own = {name: own[name] for name in own if name == "cache_namespace"}
+        calls = {key: {name: call[name] for name in call if name == "cache_namespace"} for key, call in calls.items()}
     nearest = find_nearest(own, [((key, one), one) for key, known in calls.items() for one in [redact(known)]])
     if nearest is None:
         return diagnosis
