@@ -33,8 +33,8 @@ LINES_OF_CODE = {
     "media": 800,
     "offline": 600,
     "processing": 125,
-    "providers": 3500,
-    "streaming": 575,
+    "providers": 3600,
+    "streaming": 600,
     "testing": 700,
     "wires": 4000,
 }

@@ -145,7 +145,7 @@ class CallQuestion(Generic[T]):
         entry = Entry(
             key=call.key or "",
             parts=live.parts,
-            completion_data=pack_completion(completion),
+            completion_data=pack_completion(completion, live.parts),
             origin=make_origin(
                 call.adapter.provider,
                 call.model,
@@ -304,7 +304,7 @@ def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
         seconds = next(pauses, 0)
         if seconds > 0:
             yield from Sleep(seconds)
-        yield from Show(value)
+        yield Show(value)
 
 
 def describe_span(span: Span, asked: str) -> str:
