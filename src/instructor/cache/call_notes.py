@@ -199,5 +199,5 @@ def _find(stored: str | None, asked: str | None) -> Difference | None:
     from instructor.cache.redaction import Redactor  # few misses need it
 
     redact = Redactor()
-    one, other = ({} if text is None else redact(json.loads(f"{{{text}}}")) for text in (stored, asked))
+    one, other = (redact(json.loads(f"{{{text or ''}}}")) for text in (stored, asked))
     return find_difference(one, other)
