@@ -11,6 +11,7 @@ from pydantic import BaseModel, create_model
 from canaries import CANARIES
 from instructor import AutoCache, DiskCache, Instructor, from_provider
 from instructor.cache import SealedCache
+from instructor.cache.rows import compare_requests, read_request
 from instructor.exceptions import CacheMiss
 from worlds import Shelf
 
@@ -134,3 +135,17 @@ def test_memory_of_this_process_keeps_no_rows() -> None:
     client.create(User, ANNA)
     assert client.cache is not None
     assert client.cache.stats().entries == 1
+
+
+def test_what_was_asked_for_two_keys_can_be_compared_by_hand(tmp_path: Path) -> None:
+    client, _ = start(tmp_path)
+    keys = [str(client.create_with_reply(User, say(text)).key) for text in ("Anna is 25.", "Anna is 26.")]
+    store = DiskCache(tmp_path)
+    one, other = (read_request(store, key) for key in keys)
+    assert one is not None
+    assert other is not None
+    assert one["messages"] == say("Anna is 25.")
+    found = compare_requests(one, other, keys[0])
+    assert (found.cause.reason, found.nearest) == ("prompt_changed", keys[0])
+    assert str(found.difference).startswith("messages[1].content, character 9")
+    assert read_request(store, "a" * 64) is None

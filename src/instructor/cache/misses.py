@@ -91,12 +91,15 @@ def name_cause(differing: Iterable[str]) -> Cause:
         ('schema_changed', 'prompt_changed', 'cold')
     """
     names = list(differing)
-    others: MissReason = "params_changed"
-    reasons = {_REASON_OF.get(name.partition(".")[0], others) for name in names}
+    reasons = {_reason_of(name) for name in names}
     if not reasons or (len(reasons) > 1 and "prompt_changed" in reasons):
         return COLD
     reason = next(reason for reason in _FIRST if reason in reasons)
     return Cause(reason, None if reason == "namespace" else ", ".join(names))
+
+
+def _reason_of(name: str) -> MissReason:
+    return _REASON_OF.get(name.partition(".")[0], "params_changed")
 
 
 class Diagnosis(NamedTuple):

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from instructor.cache.canonical import write_json
-from instructor.cache.entry import Entry, pack_completion
+from instructor.cache.differing import find_difference
+from instructor.cache.entry import Entry, decode_entry, pack_completion
 from instructor.cache.key import digest
+from instructor.cache.misses import GONE, Diagnosis, name_cause
 from instructor.cache.volatile import reduce_text
 from instructor.messages import Part
 from instructor.usage import Usage
+
+if TYPE_CHECKING:
+    from instructor.cache.store import BaseCache
 
 View = Literal["version", "prompt", "form", "settings"]
 Members = Mapping[str, str]
@@ -108,3 +113,22 @@ def _read(held: object, kind: str) -> str | None:
     if not isinstance(held, Entry) or not held.parts or held.parts[0].tool != kind:
         return None
     return held.parts[0].text
+
+
+def read_request(store: BaseCache, key: str) -> dict[str, Any] | None:
+    """What was asked for the answer under a key, as data; None if the store, which isn't asynchronous, doesn't know."""
+    name = record_key(key)
+    found = store.get(name)
+    return None if found is None else read_record(decode_entry(cast("str", found), name))
+
+
+def compare_requests(stored: Mapping[str, Any], asked: Mapping[str, Any], nearest: str) -> Diagnosis:
+    """Say why a call isn't answered by that of a stored one, whose key is `nearest`."""
+    names = [name for name in dict.fromkeys((*asked, *stored)) if stored.get(name) != asked.get(name)]
+    if "namespace" in names:
+        names = ["namespace"]  # of what is stored in another one, nothing else is shown
+    cause = name_cause(names) if names else GONE
+    one, other = ({name: call[name] for name in names if name in call} for call in (stored, asked))
+    difference = find_difference(one, other)
+    detail = cause.detail if difference is None else str(difference)
+    return Diagnosis(cause._replace(detail=detail), nearest, f"under the key {nearest[:12]}", difference)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from instructor.cache.differing import find_difference
-from instructor.cache.misses import COLD, GONE, Cause, Diagnosis, name_cause
-from instructor.cache.rows import NEAREST, read_pointer, read_record, record_key, redact_members, view_key
+from instructor.cache.misses import COLD, Cause, Diagnosis
+from instructor.cache.rows import (
+    NEAREST,
+    compare_requests,
+    read_pointer,
+    read_record,
+    record_key,
+    redact_members,
+    view_key,
+)
 from instructor.hooks import HookName
 
 if TYPE_CHECKING:
@@ -51,16 +57,5 @@ def _compare_stored(path: CachePath, sketch: Sketch, diagnosis: Diagnosis, repor
         for tier in path.tiers:
             stored = read_record((yield from tier.find(record_key(nearest), report)))
             if stored is not None:
-                return _describe(stored, own, nearest)
+                return compare_requests(stored, own, nearest)
     return diagnosis
-
-
-def _describe(stored: Mapping[str, Any], asked: Mapping[str, Any], nearest: str) -> Diagnosis:
-    names = [name for name in dict.fromkeys((*asked, *stored)) if stored.get(name) != asked.get(name)]
-    if "namespace" in names:
-        names = ["namespace"]  # of what is stored in another one, nothing else is shown
-    cause = name_cause(names) if names else GONE
-    one, other = ({name: call[name] for name in names if name in call} for call in (stored, asked))
-    difference = find_difference(one, other)
-    detail = cause.detail if difference is None else str(difference)
-    return Diagnosis(cause._replace(detail=detail), nearest, f"under the key {nearest[:12]}", difference)
