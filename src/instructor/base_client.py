@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from instructor import checks as check
 from instructor.cache.call_notes import Sketch
@@ -33,13 +33,15 @@ from instructor.options import NotGiven, Ttl, split_options
 from instructor.paths import Paths
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
-from instructor.streams import Wanted
 from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, choose_wires
+
+if TYPE_CHECKING:
+    from instructor.streams import Wanted
 
 
 class BaseClient(OldAttributes):

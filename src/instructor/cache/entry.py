@@ -262,7 +262,8 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
     try:
         if not isinstance(data, bytes):
             data = data.encode() if isinstance(data, str) else bytes(memoryview(data))
-        view = memoryview(data)  # a slice of it copies nothing, however long the answer is
+        # A slice of a view copies nothing, however long the answer is; to copy a short one takes less time.
+        view = data if len(data) < _SHORT else memoryview(data)
         line_end = data.find(b"\n")
         head = read_head(data[CHECKSUM_SIZE:line_end])
         (_, stored_key, provider, model, created, expires, seconds,
@@ -286,6 +287,9 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
     tagged = Tagged(tuple(tags.split("\n")), generation) if tags else None
     return Entry(key, tuple(parts), data[start:], origin, created, expires, seconds, usage, attempts, steps, tagged)
 
+
+_SHORT = 16384
+"""Bytes of an entry from which it is looked at through a view."""
 
 CHECKSUM_SIZE = 9
 """The length of a checksum, eight hexadecimal digits and a space."""

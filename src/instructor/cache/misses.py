@@ -94,7 +94,7 @@ def name_cause(differing: Iterable[str]) -> Cause:
     reasons = {_reason_of(name) for name in names}
     if not reasons or (len(reasons) > 1 and "prompt_changed" in reasons):
         return COLD
-    reason = next(reason for reason in _FIRST if reason in reasons)
+    reason = min(reasons, key=_FIRST.index)
     return Cause(reason, None if reason == "namespace" else ", ".join(names))
 
 

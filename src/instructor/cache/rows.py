@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from instructor.cache.canonical import write_json
 from instructor.cache.differing import find_difference
-from instructor.cache.entry import Entry, decode_entry, pack_completion
+from instructor.cache.entry import Entry, decode_entry, make_origin, pack_completion
 from instructor.cache.key import digest
 from instructor.cache.misses import GONE, Diagnosis, name_cause
 from instructor.cache.volatile import reduce_text
+from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
-from instructor.usage import Usage
 
 if TYPE_CHECKING:
     from instructor.cache.store import BaseCache
@@ -27,6 +27,9 @@ Members = Mapping[str, str]
 
 MOST_RECORDED = 100_000
 """Characters of a request that is kept."""
+
+ROW = "row"
+"""What stands where the origin of an answer names its provider."""
 
 _LEADS, _ASKED = "leads to", "was asked"
 """Stand where an entry has the name of a tool."""
@@ -84,7 +87,7 @@ def make_record(entry: Entry, members: Members) -> Entry | None:
 
 def _make_row(entry: Entry, name: str, kind: str, text: str) -> Entry:
     return Entry(
-        name, (Part(kind, text),), pack_completion("{}"), entry.origin, entry.created, entry.expires, usage=Usage(),
+        name, (Part(kind, text),), pack_completion("{}"), make_origin(ROW, *entry.origin[1:]), entry.created, entry.expires,
         tagged=entry.tagged,
     )  # fmt: skip
 
@@ -118,8 +121,11 @@ def _read(held: object, kind: str) -> str | None:
 def read_request(store: BaseCache, key: str) -> dict[str, Any] | None:
     """What was asked for the answer under a key, as data; None if the store, which isn't asynchronous, doesn't know."""
     name = record_key(key)
-    found = store.get(name)
-    return None if found is None else read_record(decode_entry(cast("str", found), name))
+    found = store.peek(name)
+    try:
+        return None if found is None else read_record(decode_entry(cast("str", found), name))
+    except CacheEntryError:
+        return None
 
 
 def compare_requests(stored: Mapping[str, Any], asked: Mapping[str, Any], nearest: str) -> Diagnosis:

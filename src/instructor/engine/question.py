@@ -11,7 +11,6 @@ from instructor.cache.carried import Carried, keep_completion
 from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
 from instructor.cache.misses import Cause
 from instructor.describing import name_model
-from instructor.engine.ask import ask, open_raw
 from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
@@ -64,6 +63,8 @@ def answer_raw(call: Call[Any]) -> Flow[Any]:
     """Ask for the SDK's own stream, which no cache sees."""
     if not call.policy.mode.sends:
         raise never_sent(call)
+    from instructor.engine.ask import open_raw
+
     return (yield from open_raw(call))
 
 
@@ -120,6 +121,8 @@ class CallQuestion(Generic[T]):
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider."""
+        from instructor.engine.ask import ask  # a hit needs none of it
+
         call = self._call
         received = yield from ask(call)
         value: Value = (received.value, received.completion) if call.with_completion else received.value
