@@ -91,7 +91,7 @@ def name_cause(differing: Iterable[str]) -> Cause:
         ('schema_changed', 'prompt_changed', 'cold')
     """
     names = list(differing)
-    reasons = {_reason_of(name) for name in names}
+    reasons: set[MissReason] = {_reason_of(name) for name in names}
     if not reasons or (len(reasons) > 1 and "prompt_changed" in reasons):
         return COLD
     reason = min(reasons, key=_FIRST.index)
