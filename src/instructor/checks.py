@@ -287,7 +287,10 @@ def check_messages(messages: object, arguments: Request) -> Messages:
     if not messages:
         raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")
     items = list(cast("Sequence[object]", messages))
-    return [_read_message(message, index) for index, message in enumerate(items)]
+    for message in items:
+        if type(message) is not dict or "role" not in message:
+            return [_read_message(message, index) for index, message in enumerate(items)]
+    return cast("Messages", items)  # dicts with a role, as most are
 
 
 def _missing_messages(arguments: Request) -> ArgumentError:
@@ -299,8 +302,6 @@ def _missing_messages(arguments: Request) -> ArgumentError:
 
 def _read_message(message: object, index: int) -> Any:
     """Return a message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
-    if type(message) is dict and "role" in message:  # most are
-        return cast("dict[str, object]", message)
     if isinstance(message, Mapping):
         members = cast("Mapping[str, object]", message)
         if "role" in message or "type" in message or "parts" in message:

@@ -23,7 +23,7 @@ import orjson
 from instructor.cache.carried import Carried, Load
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
-from instructor.usage import Usage
+from instructor.usage import Usage, make_usage
 
 FORMAT = 6
 """Raised whenever the text changes its meaning."""
@@ -55,9 +55,6 @@ MOST_ORIGINS = 512
 
 make_origin = lru_cache(MOST_ORIGINS)(Origin)
 """Make an `Origin`, or return the one that was made before."""
-
-_make_usage = lru_cache(4096)(Usage)
-"""As `make_origin`: to make a frozen dataclass anew takes a tenth of reading an entry."""
 
 
 class Tagged(NamedTuple):
@@ -282,7 +279,7 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
     except (ValueError, TypeError, OverflowError) as error:
         # Its message, and the error itself as a cause, would hold some of the text.
         raise CacheEntryError(f"The entry is damaged and cannot be read ({type(error).__name__}).") from None
-    usage = _make_usage(read, written, cached, reasoned)
+    usage = make_usage(read, written, cached, reasoned)
     origin = make_origin(provider, model, answered_by, namespace, response_model)
     tagged = Tagged(tuple(tags.split("\n")), generation) if tags else None
     return Entry(key, tuple(parts), data[start:], origin, created, expires, seconds, usage, attempts, steps, tagged)

@@ -109,8 +109,8 @@ def look(
     if isinstance(found, Missed) and found.cause is COLD and policy.compatible:
         version = yield from find_version(path, question, policy, reporter(question, path))
         if version is not None:
-            (_, depth), served = version
-            return (yield from announce(question, path.tiers[depth], served))
+            place, served = version
+            return (yield from announce(question, path.tiers[place.depth], served))
     return found
 
 
@@ -127,7 +127,9 @@ def ask_and_keep(
     fallback: Found | None = None,
 ) -> Flow[Served[T]]:
     """Ask for an answer, hand it to those who wait for it, and store it. If the provider fails, serve the fallback."""
-    generation = yield from note_generation(path, policy.tags, reporter(question, path))
+    generation: int | None = None
+    if policy.tags is not None:
+        generation = yield from note_generation(path, reporter(question, path))
     try:
         live = yield from question.ask()
     except Exception as error:
@@ -285,6 +287,8 @@ def keep(
     except ValueError as error:
         yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
+    finally:
+        path.forget(entry.key)
     if written:
         path.count_together(writes=1)
         path.notes.note(entry.key, entry.expires, question.sketch)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from instructor.cache.carried import Carried, keep_completion
 from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
 from instructor.cache.misses import Cause
-from instructor.describing import name_model
 from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
@@ -123,20 +122,7 @@ class CallQuestion(Generic[T]):
         """Ask the provider."""
         from instructor.engine.ask import ask  # a hit needs none of it
 
-        call = self._call
-        received = yield from ask(call)
-        value: Value = (received.value, received.completion) if call.with_completion else received.value
-        attempts = received.attempts
-        return Live(
-            value,
-            received.parts,
-            received.completion,
-            attempts.spent,
-            attempts.seconds,
-            attempts.number,
-            received.flaw,
-            received.answered_by,
-        )
+        return ask(self._call)
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""
@@ -154,7 +140,7 @@ class CallQuestion(Generic[T]):
                 call.model,
                 live.answered_by,
                 call.policy.namespace or "",
-                name_model(call.response_model),
+                call.plan.name,
             ),
             created=call.policy.clock(),
             expires=expires,
