@@ -23,8 +23,8 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3400,
-    "cache": 6800,
+    "": 3500,
+    "cache": 6900,
     "cli": 2000,
     "core": 50,
     "dsl": 275,
