@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import os
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +18,13 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from instructor.cache.entry import Generations
+from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
-from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
+from instructor.cache.sqlite_file import Connection, DatabaseFile, Local, check_directory, empty_wal, log, waiting
+from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
-from instructor.cache.sqlite_rows import (
-    advise,
-    fetch,
-    is_hidden,
-    list_rows,
-)
+from instructor.cache.sqlite_rows import advise, fetch, is_hidden, list_rows
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, count_pages, file_size, share_out, shrink
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
@@ -50,12 +46,6 @@ _WAIT_FOR_READERS = 0.02
 """How long a write waits, in seconds, for those who keep the WAL from being emptied."""
 
 DAY = 24 * 60 * 60.0
-
-
-class _Local(threading.local):
-    """What belongs to one thread."""
-
-    connection: Connection | None = None
 
 
 class DiskCache(BaseCache):
@@ -80,6 +70,8 @@ class DiskCache(BaseCache):
             1 GiB. A single answer of more than an eighth of it isn't stored. Nothing new is stored while another
             program keeps the WAL from being emptied, by a transaction that it doesn't end, and the limit is reached.
         timeout: Seconds to wait for another process that writes, at most a day. Default 5.0.
+        lease: Seconds for which a process that was killed while it asked keeps others waiting that make the same call.
+            Default 5.0, at most 60; None so that each process asks for itself.
 
     Raises:
         ArgumentError: An argument is of the wrong type or out of its range.
@@ -92,22 +84,25 @@ class DiskCache(BaseCache):
         b'text'
     """
 
-    abilities: frozenset[Ability] = frozenset({"bounded", "sized", "listing", "deleting", "tagging"})
+    abilities: frozenset[Ability] = frozenset({"bounded", "sized", "listing", "deleting", "tagging", "leasing"})
 
     def __init__(
         self,
         directory: str | os.PathLike[str] = ".instructor_cache",
         size_limit: int | None = 1 << 30,
         timeout: float = 5.0,
+        lease: float | None = LEASE_SECONDS,
     ) -> None:
         self.directory = Path(check_directory(directory)).absolute()
         self.path = self.directory / "answers.sqlite3"
         self.size_limit = check_size_limit(size_limit)
         self._shares = share_out(self.size_limit)
         self.timeout = self._patience = check_timeout("DiskCache", timeout)
+        self._lease = check_lease("DiskCache", lease)
+        self.abilities = type(self).abilities - (frozenset() if lease else {"leasing"})
         self._file = DatabaseFile(self.path, self._patience, self._shares.wal // PAGE)
         self._wal = f"{self.path}-wal"
-        self._local = _Local()
+        self._local = Local()
         self._warned: set[str] = set()
         self._begin()
         _stores.add(self)
@@ -147,18 +142,27 @@ class DiskCache(BaseCache):
             CacheError: It cannot be written; the message says why.
             ConfigurationError: `key` is not a str, `value` is not text, or `ttl` not a number of whole seconds above 0.
         """
+        self._write(key, value, ttl)
+
+    @property
+    def leases(self) -> SqliteLeases:
+        """Which of several processes asks for an answer."""
+        return SqliteLeases(self._run, self._write, self._lease or LEASE_SECONDS)
+
+    def _write(self, key: str, value: str | bytes, ttl: int | None, token: str | None = None) -> bool:
+        """Store a text, for the holder of a lease if there is a token; return whether there was room for it."""
         text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
         if len(data) > self._shares.entry:
             log(f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}.")
-            return
+            return False
         tagged, now = read_tagged(data), time.time()
         expires = None if seconds is None else now + seconds
         row = (check_key("DiskCache", key), data, len(data), expires, now, now, hash_key(key))
 
         def write(connection: sqlite3.Connection) -> bool:
             # Room is made before it is taken, so that the file does not grow beyond its share.
-            enough = self._make_room(connection, len(data), now)
+            enough = self._make_room(connection, len(data), now) and end_with_answer(connection, key, token)
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, row)
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
@@ -166,14 +170,15 @@ class DiskCache(BaseCache):
 
         if len(self._uses) > self._shares.rows_at_once:
             self._flush(now)
-        if self._shorten_wal(len(data)):
-            while not self._change(write):
-                """What is removed in one transaction wasn't enough."""
+        if not self._shorten_wal(len(data)):
+            return False
+        while not self._change(write):
+            """What is removed in one transaction wasn't enough."""
+        return True
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
-        check_key("DiskCache", key)
-        return self._change(lambda connection: connection.execute(_DELETE, (key,)).rowcount > 0)
+        return self.delete_many([key]) > 0
 
     def delete_many(self, keys: Sequence[str]) -> int:
         """Remove the entries under `keys`; return how many of them were there."""
@@ -211,8 +216,7 @@ class DiskCache(BaseCache):
             CacheError: It could not be written; or another program reads the file, so that its WAL can't be emptied.
         """
         self._run(lambda connection: connection.execute("VACUUM"), writes=True)
-        (busy, *_) = self._run(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
-        if busy:
+        if not self._run(empty_wal):
             raise CacheError(
                 f"DiskCache at {self.path} removed the entries, and something of them is left in {self._wal}, because "
                 "another program is reading the file. End that, and call compact() again."
@@ -237,13 +241,12 @@ class DiskCache(BaseCache):
         if self._uses:
             self._flush(time.time())
         # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
-        self._local = _Local()
+        self._local = Local()
 
     def _is_absent(self, connection: Connection, key: str, now: float) -> bool:
         """Whether there is no entry for sure, so that `_read_with_care` would find none, and has no notes to write."""
-        if now - self._flushed >= FLUSH_SECONDS or not self._file.is_current(connection):
-            return False
-        return not is_hidden(connection.raw, key)
+        is_noted = now - self._flushed < FLUSH_SECONDS
+        return is_noted and self._file.is_current(connection) and not is_hidden(connection.raw, key)
 
     def _read_with_care(self, key: str, now: float) -> tuple[bytes] | None:
         """Read after a look whether the file is still there; mend it if it is damaged.
@@ -413,8 +416,7 @@ class DiskCache(BaseCache):
             if max(file_size(self.path), shares.file) + wal + size <= (shares.limit or 0):
                 return True
             with waiting(connection, _WAIT_FOR_READERS, self._patience):
-                busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            return not busy
+                return empty_wal(connection)
 
         if self._run(shorten):
             return True
@@ -447,7 +449,7 @@ class DiskCache(BaseCache):
     def _forget_parent(self) -> None:
         """After a fork: the child must neither use nor close a connection of the parent."""
         _inherited.append(self._local)
-        self._local = _Local()
+        self._local = Local()
         self._begin()
 
     def __len__(self) -> int:
@@ -466,7 +468,7 @@ class DiskCache(BaseCache):
         return f"DiskCache(directory={str(self.directory)!r}, size_limit={self.size_limit})"
 
     def __reduce__(self) -> tuple[type[DiskCache], tuple[object, ...]]:
-        return type(self), (str(self.directory), self.size_limit, self._patience)
+        return type(self), (str(self.directory), self.size_limit, self._patience, self._lease)
 
 
 _INSERT = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -479,7 +481,7 @@ _COUNT = "SELECT count(*), coalesce(sum(size), 0) FROM entry WHERE expires IS NU
 
 
 _stores: weakref.WeakSet[DiskCache] = weakref.WeakSet()
-_inherited: list[_Local] = []
+_inherited: list[Local] = []
 
 
 def _close_all() -> None:

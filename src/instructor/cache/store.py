@@ -9,17 +9,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
 
 from instructor.cache.entry import Entry, Generations
 from instructor.cache.listing import Listed, Which, select
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.tables import as_table
 
+if TYPE_CHECKING:
+    from instructor.cache.lease import LeaseTable
+
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
-Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging", "recording"]
+Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging", "recording", "leasing"]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -106,9 +109,9 @@ class BaseCache(ABC):
             ``"bounded"``: plain `get` and `set` limit their own time, so the synchronous client calls them in the
             caller's thread; ``"sized"``: it has the method of `SizedStore`; ``"listing"``, ``"deleting"`` and
             ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs;
-            ``"recording"``: those of `RecordingStore`.
-            The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
-            again, or it has none of them.
+            ``"recording"``: those of `RecordingStore`; ``"leasing"``: the attribute of `LeasingStore`.
+            The first three and the last are about `get` and `set`. A subclass that overrides either must declare its
+            abilities again, or it has none of them.
         honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
 
     If one of these has a wrong value, the first use of the store raises `ArgumentError`.
@@ -330,6 +333,15 @@ class RecordingStore(Protocol):
         ...
 
 
+class LeasingStore(Protocol):
+    """The ability ``"leasing"``: of the processes that share the store, one asks for an answer while the others wait."""
+
+    @property
+    def leases(self) -> LeaseTable:
+        """The leases of the store."""
+        ...
+
+
 _METHODS: dict[Ability, tuple[str, ...]] = {
     "local": ("find", "keep"),
     "async": ("get_async", "set_async"),
@@ -339,10 +351,11 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
     "deleting": ("delete", "delete_many", "clear"),
     "tagging": ("generations", "invalidate_tag"),
     "recording": ("name_call", "name_sample", "explain"),
+    "leasing": ("leases",),
 }
 """The methods that each ability needs."""
 
-_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded"})
+_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded", "leasing"})
 """The abilities that are about `get` and `set`."""
 
 _ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {

@@ -20,6 +20,7 @@ from instructor.exceptions import CacheEntryError, CacheError
 
 if TYPE_CHECKING:
     from instructor.cache.flight import Flights
+    from instructor.cache.lease import HeldLease
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
     from instructor.engine.key_memo import Frozen
 
@@ -84,8 +85,10 @@ class Tier(Protocol):
         """Look a key up."""
         ...
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
+    def keep(self, entry: Entry, ttl: float | None, report: Report, held: HeldLease | None = None) -> Flow[bool]:
         """Store an entry; return whether it was stored. A store's failure is reported: the answer is paid for.
+
+        `held` is the store's lease, which ends with it.
 
         Raises ValueError if the entry can't be written as text.
         """
@@ -114,7 +117,13 @@ class LocalTier:
         yield from ()
         return self.store.find(key)
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:  # noqa: ARG002 - as above
+    def keep(
+        self,
+        entry: Entry,
+        ttl: float | None,  # noqa: ARG002 - as above
+        report: Report,  # noqa: ARG002
+        held: HeldLease | None = None,  # noqa: ARG002
+    ) -> Flow[bool]:
         """Hold an entry."""
         yield from ()
         if not entry.completion_data:
@@ -182,11 +191,11 @@ class StoreTier:
             yield from report_failure(self.handle, error, report)
             return _reason_of(error)
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
+    def keep(self, entry: Entry, ttl: float | None, report: Report, held: HeldLease | None = None) -> Flow[bool]:
         """Write an entry."""
         text = _encode(entry)
         try:
-            return (yield from Write(self.handle, entry.key, text, ttl))
+            return (yield from Write(self.handle, entry.key, text, ttl, held))
         except CacheError as error:
             yield from report(error)
             return False
@@ -239,11 +248,13 @@ class CachePath:
         tiers: The tiers, fastest first; at least one.
         flights: The calls under way. They belong to the last tier, the one that most callers share.
         handle: Counts for all tiers together; the tier's own handle where there is only one.
+        lender: The tier whose store has leases, the last of several; None where none has.
     """
 
     tiers: tuple[Tier, ...]
     flights: Flights[Any]
     handle: StoreHandle
+    lender: Tier | None = None
 
     @property
     def name(self) -> str:
@@ -330,7 +341,8 @@ def make_path(store: BaseCache) -> CachePath:
             whole.attach(hits)
         local = handle.local
         tiers.append(StoreTier(handle, hits, flights, handles[-1]) if local is None else LocalTier(handle, local, hits))
-    return CachePath(tuple(tiers), flights, whole)
+    lender = next((tier for tier in reversed(tiers) if tier.handle.can_lease), None)
+    return CachePath(tuple(tiers), flights, whole, lender)
 
 
 def leave_path(path: CachePath) -> None:
