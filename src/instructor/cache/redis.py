@@ -15,12 +15,15 @@ from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from instructor.cache.entry import Generations
+from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, Which, read_tagged, select
+from instructor.cache.redis_leases import RedisLeases
 from instructor.cache.redis_pool import (
     Options,
     Sdk,
     make_async_client,
     make_client,
+    make_listening_client,
     pool_size,
     wait_for_connection,
     wait_for_connection_async,
@@ -58,6 +61,8 @@ class RedisCache(BaseCache):
         prefix: Begins every key, and limits what `clear` removes. Default ``"instructor:"``.
         timeout: Seconds for a whole operation, connecting included, at most a day. Default 2.0. Waiting for a free
             connection does not count.
+        lease: Seconds for which a process that was killed while it asked keeps others waiting that make the same call.
+            Default 5.0, at most 60; None so that each process asks for itself, as it does with an `async_client` only.
         **options: Further arguments of ``redis.Redis``, such as ``password``, ``username``, ``db`` and ``ssl``.
             ``max_connections`` (default 50) limits the connections that serve threads, and those that serve the tasks
             of each event loop. It is also the store's `concurrency`: further operations wait for their turn.
@@ -70,7 +75,7 @@ class RedisCache(BaseCache):
         >>> client = instructor.from_provider("openai/gpt-6-luna", cache=cache)
     """
 
-    abilities: frozenset[Ability] = frozenset({"async", "bounded", "listing", "deleting", "tagging"})
+    abilities: frozenset[Ability] = frozenset({"async", "bounded", "listing", "deleting", "tagging", "leasing"})
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class RedisCache(BaseCache):
         async_client: Sdk = None,
         prefix: str = "instructor:",
         timeout: float = 2.0,
+        lease: float | None = LEASE_SECONDS,
         **options: Any,
     ) -> None:
         self._own = client is None and async_client is None
@@ -99,6 +105,9 @@ class RedisCache(BaseCache):
             # We don't know whether a client of yours limits its own time, so tasks or worker threads wait for it.
             unsure = {"bounded"} if async_client is not None else {"bounded", "async"}
             self.abilities = type(self).abilities - unsure
+        self._lease = check_lease("RedisCache", lease)
+        if lease is None or not hasattr(self._client, "eval"):
+            self.abilities = self.abilities - {"leasing"}
         self.concurrency = pool_size(self._client if async_client is None else async_client)
 
     def get(self, key: str) -> Awaitable[Text | None] | Text | None:
@@ -223,6 +232,17 @@ class RedisCache(BaseCache):
             removed += await self._perform_here(unlink(names)) if names else 0
         return removed
 
+    @property
+    def leases(self) -> RedisLeases:
+        """Which of several processes asks for an answer."""
+        host, port, url = self._target
+
+        def connect() -> Sdk:
+            return make_listening_client(url, host, port, self._patience, self._options)
+
+        seconds = self._lease or LEASE_SECONDS
+        return RedisLeases(self.prefix, seconds, self._perform, self._perform_here, connect if self._own else None)
+
     def close(self) -> None:
         """Close the synchronous connections that this store made. Using it again opens them again."""
         if self._own:
@@ -340,7 +360,7 @@ class RedisCache(BaseCache):
     def __reduce__(self) -> tuple[Callable[..., RedisCache], tuple[object, ...]]:
         if not self._own:
             raise TypeError("A RedisCache over a client of yours cannot be copied or sent to another process.")
-        arguments = {**self._options, "prefix": self.prefix, "timeout": self._patience}
+        arguments = {**self._options, "prefix": self.prefix, "timeout": self._patience, "lease": self._lease}
         return _rebuild, (*self._target, arguments)
 
 

@@ -15,8 +15,8 @@ import importlib
 import inspect
 import os
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, NoReturn, Protocol, cast, get_args
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Protocol, cast, get_args
 
 from instructor.cache.entry import Entry, Generations, Origin, Tagged, decode_entry, encode_entry
 from instructor.cache.listing import FIRST_BYTES, Listed, list_text, read_tagged
@@ -24,6 +24,7 @@ from instructor.cache.store import (
     Ability,
     AsyncStore,
     BaseCache,
+    LeasingStore,
     SizedStore,
     Text,
     check_key,
@@ -37,6 +38,9 @@ from instructor.cache.tiered import require_store
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 from instructor.messages import Part
+
+if TYPE_CHECKING:
+    from instructor.cache.lease import Ending, LeaseTable, Taken
 
 SealMode = Literal["encrypt", "sign"]
 
@@ -235,6 +239,11 @@ class SealedCache(BaseCache):
         """Stop serving the answers that have a tag; return how many were stored with it since it was last invalidated."""
         return sum([tagging(self.inner).invalidate_tag(name) for name in self._name_tags([tag])])
 
+    @property
+    def leases(self) -> SealedLeases:
+        """Those of the inner store."""
+        return SealedLeases(cast("LeasingStore", self.inner).leases, self._seals[0].name_key, self._close)
+
     def _name_tags(self, tags: Sequence[str]) -> list[str]:
         return [seal.name_tag(tag) for seal in self._seals for tag in tags]
 
@@ -302,6 +311,48 @@ class SealedCache(BaseCache):
             "SealedCache cannot be pickled or copied: its keys would go along. Make it in the other process, of keys "
             "that are read there."
         )
+
+
+class SealedLeases(NamedTuple):
+    """The leases of an inner store, by its names of the keys."""
+
+    inner: LeaseTable
+    name: Callable[[str], str]
+    seal: Callable[[str, str], tuple[str, str]]
+
+    @property
+    def seconds(self) -> float:
+        """As the inner store."""
+        return self.inner.seconds
+
+    @property
+    def pauses(self) -> tuple[float, float]:
+        """As the inner store."""
+        return self.inner.pauses
+
+    def take(self, key: str, token: str) -> Taken | None:
+        """Take a lease that nobody has."""
+        return self.inner.take(self.name(key), token)
+
+    def publish(self, key: str, text: str, ttl: int | None, token: str) -> bool:
+        """Seal a text, store it, and end the lease."""
+        return self.inner.publish(*self.seal(key, text), ttl, token)
+
+    def renew(self, tokens: Mapping[str, str]) -> None:
+        """Let leases last longer."""
+        self.inner.renew({self.name(key): token for key, token in tokens.items()})
+
+    def release(self, key: str, token: str, ending: Ending) -> None:
+        """End a lease without an answer."""
+        self.inner.release(self.name(key), token, ending)
+
+    def look(self, waited: Sequence[tuple[str, str]]) -> list[Ending | None]:
+        """How leases of others ended."""
+        return self.inner.look([(self.name(key), token) for key, token in waited])
+
+    def listen(self, nudge: Callable[[], None]) -> Callable[[], None] | None:
+        """As the inner store."""
+        return self.inner.listen(nudge)
 
 
 class Compression(NamedTuple):
