@@ -35,7 +35,7 @@ LINES_OF_CODE = {
     "processing": 125,
     "providers": 3500,
     "streaming": 575,
-    "testing": 700,
+    "testing": 800,
     "wires": 4000,
 }
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files
