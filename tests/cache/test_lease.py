@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -263,6 +264,22 @@ def test_a_redis_server_pushes_the_end_of_a_lease(valkey: Valkey) -> None:
         waiting.join(10)
         assert ended == [Ending.ENDED]
         keeper._listen(wanted=False)
+
+
+@both
+def test_a_lease_costs_a_miss_one_command(valkey: Valkey, asynchronous: bool) -> None:
+    def count_commands(lease: float | None) -> int:
+        with RedisCache(port=valkey.port, lease=lease, prefix=f"{lease}:") as cache:
+            world = World(cache, asynchronous)
+            world.ask(cache_salt="to connect")
+            valkey.command("CONFIG", "RESETSTAT")
+            world.ask()
+            stats = valkey.command("INFO", "commandstats").decode()
+        sent = re.findall(r"cmdstat_(get|set|eval):calls=(\d+)", stats)
+        inside = {"get": 2, "set": 3} if lease else {}  # what the two scripts do
+        return sum(int(calls) - inside.get(name, 0) for name, calls in sent)
+
+    assert count_commands(5.0) == count_commands(None) + 1
 
 
 class Refusing:

@@ -246,6 +246,7 @@ class LeaseKeeper:
                 if self._must_leave(deadline):
                     return None
         finally:
+            ending.cancel()  # so that nobody calls into a loop that is closed by then
             self._remove_waiter(waiter)
 
     def _add_waiter(self, key: str, holder: str) -> _Waiter:
@@ -270,8 +271,10 @@ class LeaseKeeper:
         return (deadline is not None and now >= deadline) or now - self._looked > self.table.seconds + _CHECK
 
     def _ensure_thread(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="instructor-leases", daemon=True)
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._thread = threading.Thread(target=self._run, name="instructor-leases", daemon=True)
+        with contextlib.suppress(RuntimeError):  # there are too many, or the program ends: then leases run out
             self._thread.start()
 
     def _run(self) -> None:
