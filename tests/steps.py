@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from instructor.cache.call_notes import CallNotes
 from instructor.cache.flight import Flights, Lease
 from instructor.cache.hits import HitLog
 from instructor.cache.memory import AutoCache
@@ -50,6 +51,7 @@ class HandHandle:
     flights: Flights[Any] = field(default_factory=Flights)
     is_paused: bool = False
     recorder: None = None
+    notes: CallNotes = field(default_factory=CallNotes)
     counted: dict[str, int] = field(default_factory=dict)
 
     def paused(self) -> bool:

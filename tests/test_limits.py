@@ -23,18 +23,18 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3350,
-    "cache": 5900,
+    "": 3400,
+    "cache": 6300,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 3700,
+    "engine": 4000,
     "function": 500,
     "media": 800,
     "offline": 600,
     "processing": 125,
-    "providers": 3500,
-    "streaming": 575,
+    "providers": 3600,
+    "streaming": 600,
     "testing": 800,
     "wires": 4000,
 }

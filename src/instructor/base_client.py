@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any, Self, SupportsIndex
 
 from instructor import checks as check
-from instructor.cache.key import KeyBuilder, keyed_arguments
+from instructor.cache.call_notes import Sketch
+from instructor.cache.canonical import ignore
+from instructor.cache.key import KeyBuilder, KeyMembers, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.cache_modes import active, cache_of_block
 from instructor.describing import name_model, warn_caller
@@ -261,8 +263,7 @@ class BaseClient(OldAttributes):
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
         limits = (retries, budget, seconds)
-        secrets = secrets_of(arguments, self._defaults)
-        policy = make_policy(use, path, limits, (self._adapter, plan), secrets)
+        policy = make_policy(use, path, limits, (self._adapter, plan), secrets_of(arguments, self._defaults))
         keyed = self._bypass_untaggable(keyed, policy, path)
         return Call(
             plan=plan,
@@ -285,6 +286,7 @@ class BaseClient(OldAttributes):
             policy=policy.owned_by(keyed.owners),
             unserved=unserved,
             background=self._background,
+            sketch=None if name_call is not None else partial(self._sketch, terms, keyed.load_prompt, response_model),
         )
 
     def _find_path(self, cache: object) -> CachePath | None:
@@ -414,18 +416,7 @@ class BaseClient(OldAttributes):
             return Keyed(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         owners: list[object] = []
-        members = (
-            terms.plan.schema_text,
-            terms.plan.shape_text,
-            terms.model,
-            prompt.messages,
-            terms.context,
-            terms.strict,
-            terms.namespace,
-            prompt.shown,
-            owners.append,
-            terms.salt,
-        )
+        members = _members_of(terms, prompt, owners.append)
         try:
             if terms.name_call is not None:
                 return Keyed(load_prompt, terms.name_call(builder.describe(*members)), owners=owners)
@@ -435,6 +426,12 @@ class BaseClient(OldAttributes):
         if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
         return Keyed(load_prompt, key, owners=owners)
+
+    def _sketch(self, terms: Terms, load_prompt: Callable[[], Prompt], response_model: ResponseModel) -> Sketch:
+        """What a call is compared with others by. It is made for a miss, and for the first hit of a call."""
+        prompt = load_prompt()
+        builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
+        return builder.sketch(*_members_of(terms, prompt, ignore), response_model=name_model(response_model))
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
@@ -446,6 +443,22 @@ class BaseClient(OldAttributes):
             }
         )
         return builder
+
+
+def _members_of(terms: Terms, prompt: Prompt, note: Callable[[object], None]) -> KeyMembers:
+    """What a call's key is made of, as `KeyBuilder` takes it."""
+    return (
+        terms.plan.schema_text,
+        terms.plan.shape_text,
+        terms.model,
+        prompt.messages,
+        terms.context,
+        terms.strict,
+        terms.namespace,
+        prompt.shown,
+        note,
+        terms.salt,
+    )
 
 
 def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:

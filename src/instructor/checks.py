@@ -156,6 +156,13 @@ def check_max_seconds(max_seconds: object) -> float | None:
     raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
 
 
+def check_schema_match(match: object) -> bool:
+    """Return whether answers for another schema are served; None is the same as ``"exact"``."""
+    if match not in (None, "exact", "compatible"):
+        raise refuse("schema_match", match, '"exact" or "compatible"')
+    return match == "compatible"
+
+
 def check_flag(name: str, flag: object) -> bool:
     """Return what a keyword switches, which is off by default."""
     if isinstance(flag, bool) or flag is None:

@@ -14,7 +14,7 @@ import pytest
 
 from instructor.cache import AutoCache, DiskCache, RedisCache, TieredCache, sqlite_leases
 from instructor.cache import lease as lease_room
-from instructor.cache.flight import Flight, Flights, Lease
+from instructor.cache.flight import Flight, Flights, Lease, _led
 from instructor.cache.handle import handle_of
 from instructor.cache.lease import Ending, HeldLease, LeaseKeeper, Taken
 from instructor.exceptions import ArgumentError, CacheError
@@ -22,6 +22,12 @@ from servers import Valkey
 from worlds import MESSAGES, User, World, both
 
 KEY = "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def outermost() -> None:
+    """No test counts as nested in the flights that another one has left."""
+    _led.set(())
 
 
 class Table:

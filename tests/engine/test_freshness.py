@@ -392,7 +392,7 @@ def test_a_clients_own_freshness_holds_in_the_fast_path_too(asynchronous: bool) 
         assert [world.ask() for _ in range(2)] == ["answer 1"] * 2
         age(store, 100) if isinstance(store, Shelf) else age_memory(world, 100)
         assert [world.ask() for _ in range(2)] == ["answer 2"] * 2
-        assert [event.reason for event in events] == ["absent", "expired"]
+        assert [event.reason for event in events] == ["cold", "expired"]
         assert world.ask(max_age=0) == "answer 3"
 
 

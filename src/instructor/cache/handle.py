@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from instructor.cache.breaker import CircuitBreaker, next_moment
+from instructor.cache.call_notes import CallNotes
 from instructor.cache.counters import Counters
 from instructor.cache.entry import Generations
 from instructor.cache.flight import Flights
@@ -55,6 +56,7 @@ class StoreHandle:
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         can_lease: Whether the store says which of several processes asks for an answer.
         flights: The calls under way against the store.
+        notes: What is known of the calls whose answers are stored, to say why another one missed.
         turns: Whose turn it is among several answers to one call.
         attach: Counts the hits of one more path that reads the store.
         detach: Removes the log of a path that is no longer used, and keeps its count.
@@ -69,6 +71,7 @@ class StoreHandle:
         self.recorder = cast("RecordingStore", store) if "recording" in abilities else None
         self.flights: Flights[object] = Flights()
         self.turns = SampleTurns()
+        self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self.can_tag = "tagging" in abilities
         self.can_lease = "leasing" in abilities

@@ -294,8 +294,8 @@ class LeaseKeeper:
         with self._lock:
             ended, self._ended = self._ended, []
             held, waiters = list(self._held.values()), list(self._waiters)
-        for lease, ending in ended:
-            with contextlib.suppress(Exception):  # then it runs out
+        with contextlib.suppress(Exception):  # then they run out
+            for lease, ending in ended:
                 self.table.release(lease.key, lease.token, ending)
         self._renew(held)
         if waiters:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, T
 
 from instructor.cache.entry import Entry, Generations
 from instructor.cache.listing import Listed, Which, select
+from instructor.cache.misses import Diagnosis
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.tables import as_table
 
@@ -328,7 +329,7 @@ class RecordingStore(Protocol):
         """Return the key of one of several answers to a call, counted from 0."""
         ...
 
-    def explain(self, key: str) -> str | None:
+    def explain(self, key: str) -> Diagnosis | None:
         """Say why there is no answer under a key; None if that isn't known."""
         ...
 

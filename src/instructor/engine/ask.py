@@ -33,7 +33,7 @@ from instructor.wires.turns import find_own_calls
 from instructor.wires.wire import find_answering_model, is_paused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from instructor.engine.call import Call, Prompt
     from instructor.engine.showing import Showing
@@ -315,12 +315,9 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
 
 def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable[Value]) -> Flow[None]:
     """Hand values out, each once its asynchronous validators have judged it."""
-    remaining, pace, judged = iter(values), showing.pace, UnderWay(call, attempts)
-    while True:
-        with judged:
-            value = next(remaining, END)
-        if value is END:
-            return
+    pace = showing.pace
+    # A tuple holds values that are made; any other iterable makes them, and so may run validators.
+    for value in values if isinstance(values, tuple) else make_each(values, UnderWay(call, attempts)):
         if call.plan.awaits and showing.judges_each:
             try:
                 yield from judge_async(call, value, attempts)
@@ -329,9 +326,20 @@ def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable
                 continue
         if pace is not None:
             pace.note()
-        yield from Show(value)
+        yield Show(value)  # without the generator that `yield from` makes: this runs for most chunks
         if pace is not None:
             pace.go_on()
+
+
+def make_each(values: Iterable[Value], judged: UnderWay) -> Iterator[Value]:
+    """Make values whose validators see the attempt, while each is made and no longer."""
+    remaining = iter(values)
+    while True:
+        with judged:
+            value = next(remaining, END)
+        if value is END:
+            return
+        yield value
 
 
 def open_raw(call: Call[Any]) -> Flow[Any]:

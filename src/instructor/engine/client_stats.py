@@ -7,6 +7,7 @@ import functools
 from instructor.cache.entry import Entry
 from instructor.cache.hits import HitLog
 from instructor.cache.store import CacheStats
+from instructor.cache.volatile import VolatileSpans
 from instructor.hooks import HookName
 from instructor.locks import make_lock
 
@@ -15,7 +16,11 @@ _MOST_NOTICES = 1024
 
 
 class ClientStats:
-    """A client's counters. Its hits stand in the logs of its paths; everything else is counted here."""
+    """A client's counters. Its hits stand in the logs of its paths; everything else is counted here.
+
+    Attributes:
+        spans: Finds prompts that are new with each call.
+    """
 
     def __init__(self) -> None:
         self._lock = make_lock()
@@ -23,6 +28,7 @@ class ClientStats:
         self._tokens_shared = 0
         self._logs: list[HitLog] = []
         self._detached = (0, 0, 0.0)
+        self.spans = VolatileSpans()
         self._notices: set[tuple[str, ...]] = set()
 
     def is_news(self, *notice: str) -> bool:
