@@ -84,7 +84,7 @@ class RedisLeases:
     @property
     def pauses(self) -> tuple[float, float]:
         """Short, until the server tells."""
-        return 0.005, _LISTEN_SECONDS if self._is_listening.is_set() else 0.02
+        return 0.005, _LISTEN_SECONDS if self._is_listening.is_set() else 0.015
 
     def take(self, key: str, token: str) -> Taken | None:
         """Take a lease that nobody has; None if the server doesn't let this user."""

@@ -41,7 +41,7 @@ class Run(Protocol):
 class SqliteLeases:
     """The leases of one `DiskCache`. `write` stores an entry for a token; it returns whether there was room."""
 
-    pauses = (0.005, 0.02)
+    pauses = (0.005, 0.015)
 
     def __init__(self, run: Run, write: Callable[[str, str, int | None, str], bool], seconds: float) -> None:
         self.seconds = seconds
