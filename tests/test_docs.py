@@ -16,6 +16,7 @@ from types import ModuleType
 
 import pytest
 
+from instructor.cli import main
 from instructor.media.routes import ROUTES
 from instructor.providers import table
 from instructor.providers.capabilities import FAMILIES, Family, plain_name
@@ -30,6 +31,7 @@ PAGES = [
         "CONTRIBUTING.md",
         "docs/architecture.md",
         "docs/caching.md",
+        "docs/cli.md",
         "docs/media.md",
         "docs/providers.md",
         "docs/retries.md",
@@ -99,7 +101,9 @@ def test_every_command_line_of_a_page_runs(page: Path, tmp_path: Path, monkeypat
     clear_environment(monkeypatch, str(tmp_path))
     (tmp_path / "models.py").write_text("from pydantic import BaseModel\nclass Ticket(BaseModel):\n    name: str\n")
     (tmp_path / "tickets.csv").write_text("text\nAnna is 25.\n")
+    (tmp_path / "keys.log").write_text("a\nb\na\n")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
     for command in commands(page):
         words = shlex.split(MODEL.sub("offline/demo", command))
         if words[:2] == ["instructor", "extract"]:
@@ -108,6 +112,10 @@ def test_every_command_line_of_a_page_runs(page: Path, tmp_path: Path, monkeypat
             )
             assert done.returncode == 0, done.stderr
             assert (tmp_path / "tickets.jsonl").read_text()
+        elif words[:2] == ["instructor", "cache"]:
+            with pytest.raises(SystemExit) as ended:
+                main(words[1:])
+            assert ended.value.code == 0, command
 
 
 def headings(page: Path) -> set[str]:
@@ -133,7 +141,7 @@ def is_there(name: str, page: Path) -> bool:
 
 @pages
 def test_every_file_that_a_page_names_exists(page: Path):
-    made_by_the_user = {"models.py", "tickets.csv", "tickets.jsonl", "out/bench.json", "ticket.py"}
+    made_by_the_user = {"models.py", "tickets.csv", "tickets.jsonl", "answers.jsonl", "out/bench.json", "ticket.py"}
     written = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:py|md|toml|txt|json|csv|svg)|[\w.-]+(?:/[\w.-]+)*/")
     named = {text for text in quoted(page) if written.fullmatch(text)} - made_by_the_user
     assert not [name for name in sorted(named) if not is_there(name, page)]

@@ -6,40 +6,42 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from instructor import checks as check
 from instructor.cache.call_notes import Sketch
 from instructor.cache.canonical import ignore
-from instructor.cache.key import KeyBuilder, KeyMembers, keyed_arguments
+from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.store import BaseCache, CacheStats
 from instructor.cache_modes import active, cache_of_block
 from instructor.describing import name_model, warn_caller
 from instructor.engine.background import Background
-from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
+from instructor.engine.call import Call, Keyed, Prompt, Settled, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved
-from instructor.engine.plan import Plans
+from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
-from instructor.messages import Conversation, Messages, ResponseModel, copy_values
+from instructor.messages import Conversation, ResponseModel, copy_values
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, Ttl, split_options
 from instructor.paths import Paths
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
-from instructor.streams import Wanted
+from instructor.retries import Retries
 from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
-from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, choose_wires
+
+if TYPE_CHECKING:
+    from instructor.streams import Wanted
 
 
 class BaseClient(OldAttributes):
@@ -233,14 +235,55 @@ class BaseClient(OldAttributes):
         unserved: Unserved | None = None,
         has_items: bool = False,
     ) -> Call[Any]:
-        """Freeze the messages and keywords, and sort them into a call.
+        """Freeze the messages and keywords, and sort them into a call: key, request and entry derive from one copy.
 
-        Key, request and entry all derive from one copy of what the caller passed. Where the key is remembered, the
-        encoding that led to it is that copy, and a hit never unpacks it.
+        Where the key is remembered, the encoding that led to it is that copy, and a hit never unpacks it.
         """
+        plan = self._plans.find(response_model) or self._plans.make(response_model)
+        is_plain = not keywords and not active
+        settled: Settled | None = plan.settled if is_plain else None
+        if settled is None:
+            settled = self._settle(plan, response_model, keywords, has_items)
+            if is_plain and isinstance(settled.retries, Retries):  # what a tenacity object notes is about one call
+                plan.settled = settled
+        terms, path = settled.terms, settled.path
+        if settled.detects:
+            keyed = self._copy(terms, messages, settled.arguments, detect=True)
+        else:
+            keyed = self._freeze(terms, messages, keywords, settled.arguments, unserved and unserved.encoding)
+        if settled.policy.tags is not None:
+            keyed = self._bypass_untaggable(keyed, path)
+        seconds = settled.max_seconds
+        return Call(
+            plan=plan,
+            adapter=self._adapter,
+            model=terms.model,
+            load_prompt=keyed.load_prompt,
+            response_model=response_model,
+            with_completion=with_completion,
+            retries=settled.retries,
+            hooks=settled.hooks,
+            stats=self._stats,
+            context=terms.context,
+            strict=terms.strict,
+            token_budget=settled.token_budget,
+            deadline=None if seconds is None else time.monotonic() + seconds,
+            max_seconds=seconds,
+            path=path,
+            key=keyed.key if settled.samples == 1 or path is None else path.take_sample(keyed.key, settled.samples),
+            bypass=settled.bypass or keyed.bypass,
+            policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
+            unserved=unserved,
+            background=self._background,
+            sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt, response_model),
+        )
+
+    def _settle(
+        self, plan: Plan, response_model: ResponseModel, keywords: Mapping[str, Any], has_items: bool
+    ) -> Settled:
+        """Decide all about a call that its messages don't: by its keywords, the block around it, and its client's settings."""
         options, arguments = split_options(keywords)
         settings = self._settings
-        plan = self._plans.find(response_model) or self._plans.make(response_model)
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
         model = arguments.pop("model", None) if arguments else None
@@ -257,36 +300,21 @@ class BaseClient(OldAttributes):
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
         name_call = _find_namer(path, response_model) if is_cached else None
-        terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy, name_call)
-        if check.check_flag("autodetect_images", options.autodetect_images):
-            keyed = self._copy(terms, messages, arguments, detect=True)
-        else:
-            keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
+        way = None if keywords else self._choose_way(model, {**self._defaults})
+        terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy, name_call, way)
         limits = (retries, budget, seconds)
-        policy = make_policy(use, path, limits, (self._adapter, plan), secrets_of(arguments, self._defaults))
-        keyed = self._bypass_untaggable(keyed, policy, path)
-        return Call(
-            plan=plan,
-            adapter=self._adapter,
-            model=model,
-            load_prompt=keyed.load_prompt,
-            response_model=response_model,
-            with_completion=with_completion,
-            retries=attempts if seconds is None else within_budget(attempts),
-            hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
-            stats=self._stats,
-            context=context,
-            strict=strict,
-            token_budget=check.check_budget(budget),
-            deadline=None if seconds is None else time.monotonic() + seconds,
-            max_seconds=seconds,
+        return Settled(
+            terms=terms,
             path=path,
-            key=keyed.key if use.samples == 1 or path is None else path.take_sample(keyed.key, use.samples),
-            bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else keyed.bypass,
-            policy=policy.owned_by(keyed.owners),
-            unserved=unserved,
-            background=self._background,
-            sketch=None if name_call is not None else partial(self._sketch, terms, keyed.load_prompt, response_model),
+            policy=make_policy(use, path, limits, (self._adapter, plan), secrets_of(arguments, self._defaults)),
+            hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
+            retries=attempts if seconds is None else within_budget(attempts),
+            token_budget=check.check_budget(budget),
+            max_seconds=seconds,
+            arguments=arguments,
+            detects=check.check_flag("autodetect_images", options.autodetect_images),
+            samples=use.samples,
+            bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else None,
         )
 
     def _find_path(self, cache: object) -> CachePath | None:
@@ -296,9 +324,9 @@ class BaseClient(OldAttributes):
             return self._path if cache is None else self._paths.find(cache)
         return self._paths.find(cache)
 
-    def _bypass_untaggable(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
+    def _bypass_untaggable(self, keyed: Keyed, path: CachePath | None) -> Keyed:
         """Leave the cache out for a call with tags whose store can't invalidate them. The first time it is a warning."""
-        if path is None or policy.tags is None or path.can_tag:
+        if path is None or path.can_tag:
             return keyed
         reason = f"{path.name} can't invalidate tags, and the call has cache_tags"
         if self._stats.is_news("tags", path.name):
@@ -369,8 +397,8 @@ class BaseClient(OldAttributes):
         The templates are filled from the encoding's context as well: the caller may have changed its own one since.
         """
         messages, keywords = decode(encoding)
-        if not keywords and not free:
-            return self._make_prompt(terms.model, messages, {}, terms.context)
+        if terms.way is not None and not terms.context and messages is not None:
+            return terms.way.fill(check.check_messages(messages, {}))
         options, arguments = split_options(keywords)
         context = terms.context if options.context is None else options.context
         return self._make_prompt(terms.model, messages, {**arguments, **free}, context)
@@ -380,24 +408,27 @@ class BaseClient(OldAttributes):
     ) -> Prompt:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
-        merged.pop("model", None)
-        merged = check.check_arguments(merged)
         rendered, varies = check.check_messages(messages, merged), []
+        way = self._choose_way(model, merged)
         if context:
             with watch_chance() as varies:
                 rendered = render_messages(rendered, context)
-        conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
+        return way.fill(rendered, varies=bool(varies))
+
+    def _choose_way(self, model: str, arguments: dict[str, Any]) -> Prompt:
+        """Decide in which way a call with such arguments is asked: its prompt, still without messages."""
+        arguments.pop("model", None)
+        arguments = check.check_arguments(arguments)
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
         return Prompt(
-            conversation,
-            adapt_arguments(merged, capabilities) if merged else merged,
+            [],
+            adapt_arguments(arguments, capabilities) if arguments else arguments,
             self._wires[mode],
             mode,
             capabilities,
             self._wires,
-            left_out=refused_arguments(merged, capabilities),
-            varies=bool(varies),
+            left_out=refused_arguments(arguments, capabilities),
         )
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
@@ -416,7 +447,7 @@ class BaseClient(OldAttributes):
             return Keyed(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         owners: list[object] = []
-        members = _members_of(terms, prompt, owners.append)
+        members = terms.members(prompt, owners.append)
         try:
             if terms.name_call is not None:
                 return Keyed(load_prompt, terms.name_call(builder.describe(*members)), owners=owners)
@@ -431,7 +462,7 @@ class BaseClient(OldAttributes):
         """What a call is compared with others by. It is made for a miss, and for the first hit of a call."""
         prompt = load_prompt()
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
-        return builder.sketch(*_members_of(terms, prompt, ignore), response_model=name_model(response_model))
+        return builder.sketch(*terms.members(prompt, ignore), response_model=name_model(response_model))
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
@@ -443,22 +474,6 @@ class BaseClient(OldAttributes):
             }
         )
         return builder
-
-
-def _members_of(terms: Terms, prompt: Prompt, note: Callable[[object], None]) -> KeyMembers:
-    """What a call's key is made of, as `KeyBuilder` takes it."""
-    return (
-        terms.plan.schema_text,
-        terms.plan.shape_text,
-        terms.model,
-        prompt.messages,
-        terms.context,
-        terms.strict,
-        terms.namespace,
-        prompt.shown,
-        note,
-        terms.salt,
-    )
 
 
 def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:

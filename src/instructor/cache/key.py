@@ -156,7 +156,7 @@ class KeyBuilder:
         Raises NoCanonicalFormError if a value in the call has no form that is the same in every process.
         """
         frame, before, after, plain = self._find_frame(schema, shape, model, strict, namespace, salt)
-        text = write_json(messages) if _is_flat(messages) else _member_text("messages", messages, note)
+        text = _write_flat(messages) or _member_text("messages", messages, note)
         plain = plain and MARK_TEXT not in text
         if not arguments and context is None:  # as in most calls: the frame is in order
             return _hash_text(f'{before}"messages": {text}{after}'), plain
@@ -269,17 +269,25 @@ _quoted = functools.lru_cache(256)(json.dumps)
 """A member's name as JSON; there are few, and each key has a dozen."""
 
 
-def _is_flat(messages: object) -> bool:
-    """Whether messages are a list of dicts of texts, as most are: then they are their own canonical form."""
+def _write_flat(messages: object) -> str | None:
+    """Write messages that are a list of dicts of texts, as most are: they are their own canonical form. None for others."""
     if type(messages) is not list:
-        return False
+        return None
+    texts: list[str] = []
     for message in cast("list[object]", messages):
         if type(message) is not dict:
-            return False
-        for name, value in cast("dict[object, object]", message).items():
+            return None
+        members = cast("dict[object, object]", message)
+        for name, value in members.items():
             if type(value) is not str or type(name) is not str or name[:1] == MARK:
-                return False
-    return True
+                return None
+        named = cast("dict[str, str]", members)
+        texts.append(", ".join([f"{_quoted(name)}: {_quote(named[name])}" for name in sorted(named)]))
+    return f"[{', '.join([f'{{{text}}}' for text in texts])}]"
+
+
+_quote = json.encoder.encode_basestring_ascii
+"""Writes a text as ``json`` does, without the encoder around it."""
 
 
 def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:

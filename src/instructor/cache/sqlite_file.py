@@ -8,7 +8,6 @@ import math
 import os
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -57,12 +56,6 @@ class Connection:
     def __del__(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self.raw.close()
-
-
-class Local(threading.local):
-    """What belongs to one thread."""
-
-    connection: Connection | None = None
 
 
 class DatabaseFile:
@@ -297,12 +290,6 @@ def waiting(raw: sqlite3.Connection, seconds: float, otherwise: float) -> Genera
         yield
     finally:
         raw.execute(f"PRAGMA busy_timeout = {math.ceil(otherwise * 1000)}")
-
-
-def empty_wal(raw: sqlite3.Connection) -> bool:
-    """Copy the WAL into the file, and cut it; False if somebody still reads what is in it."""
-    busy: int = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    return not busy
 
 
 def check_directory(directory: object) -> str:

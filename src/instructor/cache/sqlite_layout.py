@@ -53,6 +53,11 @@ def _add_second_way_to_tags(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO tag SELECT ?, 0, count(*) - 1 FROM tag", (COUNT,))
 
 
+def _add_eviction(connection: sqlite3.Connection) -> None:
+    """What the policy of eviction has seen (see `sqlite_eviction`)."""
+    connection.execute("CREATE TABLE eviction (id INTEGER PRIMARY KEY, lead REAL NOT NULL, state BLOB NOT NULL)")
+
+
 def _add_leases(connection: sqlite3.Connection) -> None:
     """Which process is asking for an answer (see `sqlite_leases`)."""
     connection.execute(
@@ -67,6 +72,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_second_way,
     _add_tags,
     _add_second_way_to_tags,
+    _add_eviction,
     _add_leases,
 )
 """Step number n brings a file from layout n to n + 1. ``PRAGMA user_version`` says which layout a file has."""

@@ -157,6 +157,10 @@ class BaseCache(ABC):
                 so a store that cannot expire entries may ignore it.
         """
 
+    def peek(self, key: str) -> Awaitable[Text | None] | Text | None:
+        """As `get`, for those who look after a store: it doesn't count as a use, where the store can keep the two apart."""
+        return self.get(key)
+
     def note_ttl(self) -> None:  # noqa: B027 - a store that honours ttl has nothing to say
         """Called in place of passing a ttl on, where ``honours_ttl`` is False."""
 

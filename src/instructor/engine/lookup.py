@@ -142,7 +142,9 @@ def ask_and_keep(
     fallback: Found | None = None,
 ) -> Flow[Served[T]]:
     """Ask for an answer, hand it to those who wait for it, and store it. If the provider fails, serve the fallback."""
-    generation = yield from note_generation(path, policy.tags, reporter(question, path))
+    generation: int | None = None
+    if policy.tags is not None:
+        generation = yield from note_generation(path, reporter(question, path))
     try:
         live = yield from question.ask()
     except Exception as error:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from instructor.cache.carried import Carried, keep_completion
 from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
 from instructor.cache.misses import Cause
-from instructor.describing import name_model
-from instructor.engine.ask import ask, open_raw
 from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
@@ -64,6 +62,8 @@ def answer_raw(call: Call[Any]) -> Flow[Any]:
     """Ask for the SDK's own stream, which no cache sees."""
     if not call.policy.mode.sends:
         raise never_sent(call)
+    from instructor.engine.ask import open_raw
+
     return (yield from open_raw(call))
 
 
@@ -120,20 +120,9 @@ class CallQuestion(Generic[T]):
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider."""
-        call = self._call
-        received = yield from ask(call)
-        value: Value = (received.value, received.completion) if call.with_completion else received.value
-        attempts = received.attempts
-        return Live(
-            value,
-            received.parts,
-            received.completion,
-            attempts.spent,
-            attempts.seconds,
-            attempts.number,
-            received.flaw,
-            received.answered_by,
-        )
+        from instructor.engine.ask import ask  # a hit needs none of it
+
+        return ask(self._call)
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""
@@ -151,7 +140,7 @@ class CallQuestion(Generic[T]):
                 call.model,
                 live.answered_by,
                 call.policy.namespace or "",
-                name_model(call.response_model),
+                call.plan.name,
             ),
             created=call.policy.clock(),
             expires=expires,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -95,6 +96,14 @@ def get_path(value: Any, *names: str) -> Any:
     return value
 
 
+def get_members(value: Any, *names: str) -> list[Any]:
+    """Read several members of one object, each as `get_path` would, in a fraction of the time."""
+    members: dict[str, Any] = value
+    if type(value) is dict:
+        return [*map(members.get, names)]
+    return [*map(getattr, repeat(value), names, repeat(None))]
+
+
 def get_extra(value: Any, name: str) -> Any:
     """Read a member that a gateway may add to an SDK's object; None if it is missing.
 
@@ -123,8 +132,8 @@ def as_list(value: Any) -> list[Any]:
 
 def read_text(content: Any) -> str:
     """Read the text of a message whose content is text or a list of parts; empty where there is none."""
-    if isinstance(content, str):
-        return content
+    if isinstance(content, str) or not content:
+        return content or ""
     return "".join(part if isinstance(part, str) else get_text(part, "text") for part in as_list(content))
 
 
