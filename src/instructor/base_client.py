@@ -246,14 +246,13 @@ class BaseClient(OldAttributes):
             settled = self._settle(plan, response_model, keywords, has_items)
             if is_plain and isinstance(settled.retries, Retries):  # what a tenacity object notes is about one call
                 plan.settled = settled
-        terms, path = settled.terms, settled.path
+        terms, path, seconds = settled.terms, settled.path, settled.max_seconds
         if settled.detects:
             keyed = self._copy(terms, messages, settled.arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, settled.arguments, unserved and unserved.encoding)
         if settled.policy.tags is not None:
             keyed = self._bypass_untaggable(keyed, path)
-        seconds = settled.max_seconds
         return Call(
             plan=plan,
             adapter=self._adapter,
@@ -275,7 +274,7 @@ class BaseClient(OldAttributes):
             policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
             unserved=unserved,
             background=self._background,
-            sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt, response_model),
+            sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt),
         )
 
     def _settle(
@@ -458,11 +457,11 @@ class BaseClient(OldAttributes):
             self._memo.remember(name, key)
         return Keyed(load_prompt, key, owners=owners)
 
-    def _sketch(self, terms: Terms, load_prompt: Callable[[], Prompt], response_model: ResponseModel) -> Sketch:
+    def _sketch(self, terms: Terms, load_prompt: Callable[[], Prompt]) -> Sketch:
         """What a call is compared with others by. It is made for a miss, and for the first hit of a call."""
         prompt = load_prompt()
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
-        return builder.sketch(*terms.members(prompt, ignore), response_model=name_model(response_model))
+        return builder.sketch(*terms.members(prompt, ignore), response_model=terms.plan.name)
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from instructor.cache import AutoCache, DiskCache, RedisCache, TieredCache, sqlite_leases
 from instructor.cache import lease as lease_room
@@ -18,7 +19,7 @@ from instructor.cache.flight import Flight, Flights, Lease, _led
 from instructor.cache.handle import handle_of
 from instructor.cache.lease import Ending, HeldLease, LeaseKeeper, Taken
 from instructor.exceptions import ArgumentError, CacheError
-from servers import Valkey
+from servers import Cluster, Valkey
 from worlds import MESSAGES, User, World, both
 
 KEY = "a" * 64
@@ -286,6 +287,19 @@ def test_a_lease_costs_a_miss_one_command(valkey: Valkey, asynchronous: bool) ->
         return sum(int(calls) - inside.get(name, 0) for name, calls in sent)
 
     assert count_commands(5.0) == count_commands(None) + 1
+
+
+def test_leases_of_a_cluster_stand_beside_their_entries(cluster: Cluster) -> None:
+    with redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port) as client:
+        cache = RedisCache(client=client)
+        leases, keys = cache.leases, [f"{number:064x}" for number in range(6)]  # on all nodes
+        assert [leases.take(key, "one") for key in keys] == [Taken("one")] * 6
+        leases.renew(dict.fromkeys(keys, "one"))
+        assert leases.look([(key, "one") for key in keys]) == [None] * 6
+        assert all(leases.publish(key, "text", None, "one") for key in keys)
+        assert leases.look([(key, "one") for key in keys]) == [Ending.ENDED] * 6
+        assert [leases.take(key, "two") for key in keys] == [Taken("two", found=True)] * 6
+        assert cache.clear() == 6
 
 
 class Refusing:

@@ -22,7 +22,6 @@ from instructor.cache.store import (
     AsyncStore,
     BaseCache,
     CacheStats,
-    LeasingStore,
     LocalStore,
     RecordingStore,
     SizedStore,
@@ -37,7 +36,8 @@ if TYPE_CHECKING:
     import logging
 
     from instructor.cache.flight import Flight
-    from instructor.cache.lease import HeldLease, Leased, LeaseKeeper
+    from instructor.cache.lease import HeldLease, Leased, LeaseKeeper, LeasingStore
+    from instructor.cache.tracking import TrackingStore
 
 _TEXT = (str, bytes, bytearray, memoryview)
 
@@ -53,6 +53,8 @@ class StoreHandle:
     Attributes:
         local: The store, if it is memory of this process; None otherwise.
         recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
+        tracking: The store, if it keeps memory before it right; None otherwise.
+        can_delete: Whether entries can be removed.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         can_lease: Whether the store says which of several processes asks for an answer.
         flights: The calls under way against the store.
@@ -73,6 +75,8 @@ class StoreHandle:
         self.turns = SampleTurns()
         self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
+        self.tracking = cast("TrackingStore", store) if "tracking" in abilities else None
+        self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
         self.can_lease = "leasing" in abilities
         self._keeper: LeaseKeeper | None = None
@@ -88,6 +92,11 @@ class StoreHandle:
         reading, writing = (self._reads,), (self._writes, self._reads)
         self._needs = {"get": reading, "generations": reading, "set": writing, "lease": writing}
         self._outage = False  # whether a breaker is open; saves every operation of a healthy store a look at each
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the latest operations failed, and none has succeeded since."""
+        return self._outage
 
     def paused(self) -> bool:
         """Whether the store failed lately and is to be left alone.

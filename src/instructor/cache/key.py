@@ -199,7 +199,7 @@ class KeyBuilder:
         """What a call is compared with others by, without writing its messages. The arguments are those of `key`."""
         frame, before, after, _ = self._find_frame(schema, shape, model, strict, namespace, salt)
         more = keyed_arguments(arguments) if arguments else {}
-        hashed = tuple(sorted((name, hash_plain(value)) for name, value in more.items()))
+        hashed = tuple(sorted((name, hash_plain(value)) for name, value in more.items())) if more else ()
         filled = 0 if context is None else hash_plain(context)
         members = (schema, shape, model, messages, context, strict, namespace, arguments, note, salt)
         return Sketch(

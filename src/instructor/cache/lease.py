@@ -111,6 +111,15 @@ class LeaseTable(Protocol):
         ...
 
 
+class LeasingStore(Protocol):
+    """The ability ``"leasing"``: of the processes that share the store, one asks for an answer while the others wait."""
+
+    @property
+    def leases(self) -> LeaseTable:
+        """The leases of the store."""
+        ...
+
+
 class HeldLease:
     """A lease that this process has.
 

@@ -76,8 +76,8 @@ _REASON_OF: Final[dict[str, MissReason]] = {
 }
 """What it is called when a member of a key differs; ``"params_changed"`` for all that aren't here."""
 
-_FIRST: Final[tuple[MissReason, ...]] = ("namespace", "schema_changed", "params_changed")
-"""Which reason counts where several members differ, but not the messages."""
+_FIRST: Final[tuple[MissReason, ...]] = ("namespace", "schema_changed", "params_changed", "prompt_changed")
+"""Which reason counts where several members differ; the last only where the messages alone do."""
 
 
 def name_cause(differing: Iterable[str]) -> Cause:
@@ -90,10 +90,10 @@ def name_cause(differing: Iterable[str]) -> Cause:
         ('schema_changed', 'prompt_changed', 'cold')
     """
     names = list(differing)
-    reasons = {_REASON_OF.get(name.partition(".")[0], "params_changed") for name in names}
+    reasons: set[MissReason] = {_REASON_OF.get(name.partition(".")[0], "params_changed") for name in names}
     if not reasons or (len(reasons) > 1 and "prompt_changed" in reasons):
         return COLD
-    reason: MissReason = next((reason for reason in _FIRST if reason in reasons), "prompt_changed")
+    reason = next(reason for reason in _FIRST if reason in reasons)
     return Cause(reason, None if reason == "namespace" else ", ".join(names))
 
 

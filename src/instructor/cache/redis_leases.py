@@ -25,18 +25,25 @@ T = TypeVar("T")
 
 _MARK = "!"
 
-_TAKE = """
+# No command but those that the store needs anyway. What isn't a text is no entry.
+_STORED = """
+local function is_stored(name)
+  local size = redis.pcall('STRLEN', name)
+  return type(size) == 'number' and size > 0
+end
+"""
+_TAKE = f"""{_STORED}
 local held = redis.call('GET', KEYS[2])
-if held and string.sub(held, 1, 1) ~= '!' then return {held, 0} end
+if held and string.sub(held, 1, 1) ~= '!' then return {{held, 0}} end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return {ARGV[1], redis.call('EXISTS', KEYS[1])}
+return {{ARGV[1], is_stored(KEYS[1]) and 1 or 0}}
 """
 # An answer is refused where another process asks just now, or has stored one since this lease ran out.
-_PUBLISH = """
+_PUBLISH = f"""{_STORED}
 local held = redis.call('GET', KEYS[2])
 if held ~= ARGV[1] then
   local asking = held and string.sub(held, 1, 1) ~= '!'
-  if asking or redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+  if asking or is_stored(KEYS[1]) then return 0 end
 end
 if ARGV[5] == '' then redis.call('SET', KEYS[1], ARGV[4]) else redis.call('SET', KEYS[1], ARGV[4], 'EX', ARGV[5]) end
 redis.call('SET', KEYS[2], '!' .. ARGV[1], 'PX', ARGV[2])
@@ -44,12 +51,12 @@ redis.pcall('PUBLISH', ARGV[3], ARGV[1])
 return 1
 """
 _RENEW = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return 0
 """
 _RELEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[4] == '1' then redis.call('SET', KEYS[1], '!' .. ARGV[1], 'PX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
+if ARGV[4] == '1' then redis.call('SET', KEYS[1], '!' .. ARGV[1], 'PX', ARGV[2]) else redis.call('UNLINK', KEYS[1]) end
 redis.pcall('PUBLISH', ARGV[3], ARGV[1])
 return 1
 """
@@ -122,7 +129,7 @@ class RedisLeases:
         def renew(client: Sdk) -> Sdk:
             pipe = client.pipeline(transaction=False)
             for key, token in tokens.items():
-                pipe.eval(_RENEW, 1, name_lease(self.prefix, key), token, self._milliseconds)
+                pipe.execute_command("EVAL", _RENEW, 1, name_lease(self.prefix, key), token, self._milliseconds)
             return pipe.execute()
 
         self.perform(_one(renew))

@@ -15,16 +15,18 @@ import importlib
 import inspect
 import os
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Protocol, cast, get_args
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol, cast, get_args
 
 from instructor.cache.entry import Entry, Generations, Origin, Tagged, decode_entry, encode_entry
+from instructor.cache.lease import LeasingStore
 from instructor.cache.listing import FIRST_BYTES, Listed, list_text, read_tagged
+from instructor.cache.sealed_leases import SealedLeases
 from instructor.cache.store import (
     Ability,
     AsyncStore,
     BaseCache,
-    LeasingStore,
     SizedStore,
     Text,
     check_key,
@@ -35,12 +37,10 @@ from instructor.cache.store import (
     tagging,
 )
 from instructor.cache.tiered import require_store
+from instructor.cache.tracking import Memory, NamesOf, TrackingStore, Watch
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 from instructor.messages import Part
-
-if TYPE_CHECKING:
-    from instructor.cache.lease import Ending, LeaseTable, Taken
 
 SealMode = Literal["encrypt", "sign"]
 
@@ -142,6 +142,8 @@ class SealedCache(BaseCache):
         if mode not in get_args(SealMode):
             raise refuse("SealedCache(mode=)", mode, '"encrypt" or "sign"')
         self._seals = [Seal(key, mode) for key in _check_keys(keys)]
+        # It must not refer to this store: whoever keeps memory right would keep it alive.
+        self._names_of: NamesOf = partial(_name_with, self._seals)
         self._compress = _COMPRESSIONS[0] if compress else None
         self.abilities = _keep_abilities(self.inner)
         # What the handle asks of a store is what the inner one says of itself.
@@ -214,6 +216,13 @@ class SealedCache(BaseCache):
     def clear(self) -> int:
         """Remove all that the inner store holds; return how many entries there were."""
         return deleting(self.inner).clear()
+
+    def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
+        """As the inner store, which has each entry under the name that one of the keys gives it."""
+        inner = cast("TrackingStore", self.inner)
+        if names_of is None:
+            return inner.watch(memory, self._names_of)
+        return inner.watch(memory, lambda key: [sealed for name in names_of(key) for sealed in self._names_of(name)])
 
     def compact(self) -> None:
         """As the inner store."""
@@ -313,46 +322,8 @@ class SealedCache(BaseCache):
         )
 
 
-class SealedLeases(NamedTuple):
-    """The leases of an inner store, by its names of the keys."""
-
-    inner: LeaseTable
-    name: Callable[[str], str]
-    seal: Callable[[str, str], tuple[str, str]]
-
-    @property
-    def seconds(self) -> float:
-        """As the inner store."""
-        return self.inner.seconds
-
-    @property
-    def pauses(self) -> tuple[float, float]:
-        """As the inner store."""
-        return self.inner.pauses
-
-    def take(self, key: str, token: str) -> Taken | None:
-        """Take a lease that nobody has."""
-        return self.inner.take(self.name(key), token)
-
-    def publish(self, key: str, text: str, ttl: int | None, token: str) -> bool:
-        """Seal a text, store it, and end the lease."""
-        return self.inner.publish(*self.seal(key, text), ttl, token)
-
-    def renew(self, tokens: Mapping[str, str]) -> None:
-        """Let leases last longer."""
-        self.inner.renew({self.name(key): token for key, token in tokens.items()})
-
-    def release(self, key: str, token: str, ending: Ending) -> None:
-        """End a lease without an answer."""
-        self.inner.release(self.name(key), token, ending)
-
-    def look(self, waited: Sequence[tuple[str, str]]) -> list[Ending | None]:
-        """How leases of others ended."""
-        return self.inner.look([(self.name(key), token) for key, token in waited])
-
-    def listen(self, nudge: Callable[[], None]) -> Callable[[], None] | None:
-        """As the inner store."""
-        return self.inner.listen(nudge)
+def _name_with(seals: Sequence[Seal], key: str) -> list[str]:
+    return [seal.name_key(key) for seal in seals]
 
 
 class Compression(NamedTuple):

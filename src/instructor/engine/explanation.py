@@ -153,8 +153,8 @@ def _look(path: CachePath, key: str, question: CallQuestion[Any], call: Call[Any
     version = None if cause is not COLD else (yield from find_version(path, question, call.policy, _ignore))
     if version is None:
         return cause
-    (_, depth), served = version
-    return served._replace(tier=name_of(path.tiers[depth]))
+    found, served = version
+    return served._replace(tier=name_of(path.tiers[found.depth]))
 
 
 def _ignore(error: CacheError) -> Flow[None]:

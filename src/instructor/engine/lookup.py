@@ -112,8 +112,8 @@ def look(
     if isinstance(found, Missed) and found.cause is COLD and policy.compatible:
         version = yield from find_version(path, question, policy, reporter(question, path))
         if version is not None:
-            (_, depth), served = version
-            return (yield from announce(question, path.tiers[depth], served))
+            place, served = version
+            return (yield from announce(question, path.tiers[place.depth], served))
     return found
 
 
@@ -326,6 +326,8 @@ def keep(
     except ValueError as error:
         yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
+    finally:
+        path.forget(entry.key)
     if written:
         path.count_together(writes=1)
         path.notes.note(entry.key, entry.expires, question.sketch)

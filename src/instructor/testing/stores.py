@@ -9,8 +9,8 @@ from typing import cast
 
 from instructor.cache.entry import Entry, Origin, Tagged, decode_entry, encode_entry, pack_completion
 from instructor.cache.handle import handle_of
-from instructor.cache.lease import Ending, Taken
-from instructor.cache.store import Ability, BaseCache, LeasingStore, Text, deleting, listing
+from instructor.cache.lease import Ending, LeasingStore, Taken
+from instructor.cache.store import Ability, BaseCache, Text, deleting, listing
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 from instructor.usage import Usage

@@ -90,7 +90,8 @@ def get_path(value: Any, *names: str) -> Any:
         3
     """
     for name in names:
-        value = value.get(name) if type(value) is dict else getattr(value, name, None)
+        holder: Any = value  # and not a cast, which is a call: this runs for every chunk
+        value = holder.get(name) if type(value) is dict else getattr(holder, name, None)
         if value is None:
             return None
     return value
@@ -126,7 +127,7 @@ def get_list(value: Any, *names: str) -> list[Any]:
 
 def as_list(value: Any) -> list[Any]:
     """Return a list as it is, and an empty one in place of anything else."""
-    items: list[Any] = value  # and not a cast, which is a call: this runs for every chunk
+    items: list[Any] = value  # and not a cast, as above
     return items if isinstance(value, list) else []
 
 
