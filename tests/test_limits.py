@@ -24,18 +24,18 @@ MOST_PRONOUNS = 0
 
 LINES_OF_CODE = {
     "": 3500,
-    "cache": 6900,
+    "cache": 7500,
     "cli": 2000,
     "core": 50,
     "dsl": 275,
-    "engine": 4000,
+    "engine": 4100,
     "function": 500,
     "media": 800,
     "offline": 600,
     "processing": 125,
     "providers": 3600,
     "streaming": 600,
-    "testing": 700,
+    "testing": 800,
     "wires": 4100,
 }
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files

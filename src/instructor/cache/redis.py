@@ -12,17 +12,21 @@ import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from instructor.cache.entry import Generations
+from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, Which, read_tagged, select
+from instructor.cache.redis_leases import RedisLeases
 from instructor.cache.redis_link import make_listen
 from instructor.cache.redis_pool import (
     Options,
     Sdk,
     make_async_client,
     make_client,
+    make_listening_client,
     pool_size,
     wait_for_connection,
     wait_for_connection_async,
@@ -71,6 +75,8 @@ class RedisCache(BaseCache):
         prefix: Begins every key, and limits what `clear` removes. Default ``"instructor:"``.
         timeout: Seconds for a whole operation, connecting included, at most a day. Default 2.0. Waiting for a free
             connection does not count.
+        lease: Seconds for which a process that was killed while it asked keeps others waiting that make the same call.
+            Default 5.0, at most 60; None so that each process asks for itself, as it does with an `async_client` only.
         tracking: Whether memory that stands before this store on a path is kept right by the server (client tracking,
             Redis 6 or later, or Valkey); see `docs/caching.md`. Default True. It takes a connection of its own, to each
             primary of a cluster.
@@ -86,7 +92,9 @@ class RedisCache(BaseCache):
         >>> client = instructor.from_provider("openai/gpt-6-luna", cache=cache)
     """
 
-    abilities: frozenset[Ability] = frozenset({"async", "bounded", "listing", "deleting", "tagging", "tracking"})
+    abilities: frozenset[Ability] = frozenset(
+        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "leasing"}
+    )
 
     def __init__(
         self,
@@ -97,6 +105,7 @@ class RedisCache(BaseCache):
         async_client: Sdk = None,
         prefix: str = "instructor:",
         timeout: float = 2.0,
+        lease: float | None = LEASE_SECONDS,
         tracking: bool = True,
         **options: Any,
     ) -> None:
@@ -116,6 +125,9 @@ class RedisCache(BaseCache):
             # We don't know whether a client of yours limits its own time, so tasks or worker threads wait for it.
             unsure = {"bounded"} if async_client is not None else {"bounded", "async"}
             self.abilities = type(self).abilities - unsure
+        self._lease = check_lease("RedisCache", lease)
+        if lease is None or not hasattr(self._client, "eval"):
+            self.abilities = self.abilities - {"leasing"}
         self.abilities -= frozenset() if tracking else {"tracking"}
         self._tracker: Tracker | None = None
         self.concurrency = pool_size(self._client if async_client is None else async_client)
@@ -253,6 +265,13 @@ class RedisCache(BaseCache):
             removed += await self._perform_here(unlink(names)) if names else 0
         return removed
 
+    @property
+    def leases(self) -> RedisLeases:
+        """Which of several processes asks for an answer."""
+        seconds, (host, port, url) = self._lease or LEASE_SECONDS, self._target
+        connect = partial(make_listening_client, url, host, port, self._patience, self._options)
+        return RedisLeases(self.prefix, seconds, self._perform, self._perform_here, connect if self._own else None)
+
     def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
         """Keep a store in memory right that stands before this one. `TieredCache` and lists of stores do so."""
         with _making:
@@ -381,8 +400,8 @@ class RedisCache(BaseCache):
     def __reduce__(self) -> tuple[Callable[..., RedisCache], tuple[object, ...]]:
         if not self._own:
             raise TypeError("A RedisCache over a client of yours cannot be copied or sent to another process.")
-        own = {"prefix": self.prefix, "timeout": self._patience, "tracking": "tracking" in self.abilities}
-        arguments = {**self._options, **own}
+        own = {"prefix": self.prefix, "timeout": self._patience, "lease": self._lease}
+        arguments = {**self._options, **own, "tracking": "tracking" in self.abilities}
         return _rebuild, (*self._target, arguments)
 
 
