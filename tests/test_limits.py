@@ -23,13 +23,14 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3500,
+    "": 3400,
     "cache": 7500,
     "cli": 2000,
     "core": 50,
     "dsl": 275,
     "engine": 4100,
     "function": 500,
+    "jobs": 800,
     "media": 800,
     "offline": 600,
     "processing": 125,

@@ -289,6 +289,7 @@ class Call(NamedTuple, Generic[T]):
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
         sketch: Makes what the call is compared with others by; None where it isn't compared.
+        is_row: Whether it is about a row of a job, whose prompts are meant to differ.
     """
 
     plan: Plan
@@ -313,6 +314,7 @@ class Call(NamedTuple, Generic[T]):
     background: Background | None = None
     showing: Showing | None = None
     sketch: Callable[[], Sketch] | None = None
+    is_row: bool = False
 
 
 def describe_call(call: Call[Any]) -> str:
