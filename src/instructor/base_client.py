@@ -6,11 +6,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from instructor import checks as check
 from instructor.cache.key import KeyBuilder, keyed_arguments
-from instructor.cache.store import BaseCache, CacheStats
+from instructor.cache.stats import CacheStats
+from instructor.cache.store import BaseCache
 from instructor.cache_modes import active, cache_of_block
 from instructor.describing import name_model, warn_caller
 from instructor.engine.background import Background
@@ -38,6 +39,9 @@ from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, choose_wires
+
+if TYPE_CHECKING:
+    from instructor.cache.ledger import Ledger
 
 
 class BaseClient(OldAttributes):
@@ -175,6 +179,21 @@ class BaseClient(OldAttributes):
     def cache_stats(self) -> CacheStats:
         """What this client's calls have met in the cache since it was made, over all stores it used."""
         return self._stats.stats()
+
+    def ledger(self) -> Ledger:
+        """What this client spent since it was made, and what was saved: in dollars, tokens and seconds.
+
+        It counts every call, cached or not. ``cache.ledger()`` counts for all clients of a store.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())
+            >>> answers = [client.create(User, messages) for _ in range(4)]
+            >>> print(client.ledger().saved)
+            $0, 3x, 276 tokens, 0.0 s
+        """
+        from instructor.cache.ledger import Ledger
+
+        return Ledger(self._stats.books.lines())
 
     def __cache_key__(self) -> Any:
         """What makes this client's answers its own, for keys that it becomes part of: no credential, no store.

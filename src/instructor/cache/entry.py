@@ -3,7 +3,7 @@
 The text is a checksum, one line of JSON that describes the answer, the answer's parts character by character, and the
 provider's completion with a checksum of its own::
 
-    5f0c2a1e [5,"<key>","openai",...,"",512,...,"User",23]
+    5f0c2a1e [6,"<key>","openai",...,"",512,...,"User",23]
     {"name":"Ann","age":27}9b1d03c4 {"kind":"ChatCompletion",...}
 
 The completion is the longest piece and few cache hits need it, so it is checked and decoded only when it is asked for.
@@ -18,12 +18,12 @@ from zlib import crc32
 
 import orjson
 
-from instructor.cache.carried import Carried, Load
+from instructor.cache.carried import Carried, Load, Saved
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage
 
-FORMAT = 5
+FORMAT = 6
 """Raised whenever the text changes its meaning. An entry of another format is a cache miss."""
 
 
@@ -166,7 +166,13 @@ def make_carried(load: Load, entry: Entry) -> Carried:
 
     `load` makes a completion of its text: an adapter's own method. A store may come to hold it.
     """
-    return Carried(load, entry.completion_data, (entry.seconds, entry.usage))
+    return Carried(load, entry.completion_data, saved_by(entry))
+
+
+def saved_by(entry: Entry) -> Saved:
+    """What a hit of an entry notes."""
+    tagged = entry.tagged
+    return Saved((entry.seconds, entry.usage, entry.origin, () if tagged is None else tagged.tags))
 
 
 def encode_entry(entry: Entry) -> str:
@@ -188,6 +194,7 @@ def encode_entry(entry: Entry) -> str:
         usage.output_tokens,
         usage.cached_tokens,
         usage.reasoning_tokens,
+        usage.cache_write_tokens,
         entry.attempts,
         entry.steps,
         len(entry.completion_data),
@@ -204,7 +211,7 @@ def encode_entry(entry: Entry) -> str:
 
 
 _TYPES = {
-    (int, str, str, str, float, expires, float, *(int,) * 5, str, int, str, str, str, int, str, *part)
+    (int, str, str, str, float, expires, float, *(int,) * 6, str, int, str, str, str, int, str, *part)
     for expires in (float, type(None))
     for part in ((), (str, int))
 }
@@ -225,7 +232,7 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
         line_end = data.find(b"\n")
         head = read_head(data[CHECKSUM_SIZE:line_end])
         (_, stored_key, provider, model, created, expires, seconds,
-         read, written, cached, reasoned, attempts, steps, completion_size,
+         read, written, cached, reasoned, cache_written, attempts, steps, completion_size,
          answered_by, namespace, response_model, generation, tags, *sizes) = head  # fmt: skip
         if stored_key != key:
             raise CacheEntryError("The store returned the entry of another key.")
@@ -240,7 +247,7 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
     except (ValueError, TypeError, OverflowError) as error:
         # Its message, and the error itself as a cause, would hold some of the text.
         raise CacheEntryError(f"The entry is damaged and cannot be read ({type(error).__name__}).") from None
-    usage = _make_usage(read, written, cached, reasoned)
+    usage = _make_usage(read, written, cached, reasoned, cache_written)
     origin = make_origin(provider, model, answered_by, namespace, response_model)
     tagged = Tagged(tuple(tags.split("\n")), generation) if tags else None
     return Entry(key, tuple(parts), data[start:], origin, created, expires, seconds, usage, attempts, steps, tagged)

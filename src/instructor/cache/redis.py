@@ -10,7 +10,7 @@ import contextlib
 import inspect
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
@@ -25,7 +25,17 @@ from instructor.cache.redis_pool import (
     wait_for_connection,
     wait_for_connection_async,
 )
-from instructor.cache.redis_steps import Steps, clear, list_some, number_tag, read_numbers, unlink, write_tagged
+from instructor.cache.redis_steps import (
+    Steps,
+    add_amounts,
+    clear,
+    list_some,
+    number_tag,
+    read_amounts,
+    read_numbers,
+    unlink,
+    write_tagged,
+)
 from instructor.cache.store import Ability, BaseCache, Text, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 
@@ -70,7 +80,7 @@ class RedisCache(BaseCache):
         >>> client = instructor.from_provider("openai/gpt-6-luna", cache=cache)
     """
 
-    abilities: frozenset[Ability] = frozenset({"async", "bounded", "listing", "deleting", "tagging"})
+    abilities: frozenset[Ability] = frozenset({"async", "bounded", "listing", "deleting", "tagging", "ledger"})
 
     def __init__(
         self,
@@ -178,10 +188,23 @@ class RedisCache(BaseCache):
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Return the number of the latest invalidation of all, and of each of `tags`, in one command."""
-        steps = read_numbers(self.prefix, tags)
-        if self._client is None:
-            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # awaited by the handle
-        return self._perform(steps)
+        return self._perform_any(read_numbers(self.prefix, tags))
+
+    def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
+        """Add to the sums of the ledger; return how many of them there are."""
+        return self._perform_any(add_amounts(self.prefix, amounts))
+
+    def read_amounts(self) -> Mapping[str, Sequence[int]]:
+        """Return the sums of the ledger, which `clear` leaves alone."""
+        return self._perform_any(read_amounts(self.prefix))
+
+    async def add_amounts_async(self, amounts: Mapping[str, Sequence[int]]) -> int:
+        """As `add_amounts`, without blocking the event loop."""
+        return await self._perform_here(add_amounts(self.prefix, amounts))
+
+    async def read_amounts_async(self) -> Mapping[str, Sequence[int]]:
+        """As `read_amounts`, likewise."""
+        return await self._perform_here(read_amounts(self.prefix))
 
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag, in one command.
@@ -278,6 +301,12 @@ class RedisCache(BaseCache):
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+    def _perform_any(self, steps: Steps[T]) -> T:
+        """Perform steps in this thread; if there is only an asynchronous client, return an awaitable for the handle."""
+        if self._client is None:
+            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # as above
+        return self._perform(steps)
 
     async def _perform_async(self, client: Sdk, steps: Steps[T]) -> T:
         """Perform steps in this task, by an asynchronous client."""

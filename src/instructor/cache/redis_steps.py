@@ -53,6 +53,38 @@ def name_written(prefix: str) -> str:
     return f"{prefix}{{tags}}:written"
 
 
+def name_ledger(prefix: str) -> str:
+    """The key of the hash of the ledger, whose fields are the number of a sum and the name of its line."""
+    return f"{prefix}{{ledger}}"
+
+
+def add_amounts(prefix: str, amounts: Mapping[str, Sequence[int]]) -> Steps[int]:
+    """Add to the sums of the ledger; return how many of them there are."""
+    key = name_ledger(prefix)
+
+    def add(client: Sdk) -> Sdk:
+        pipe = client.pipeline(transaction=False)
+        for name, numbers in amounts.items():
+            for place, number in enumerate(numbers):
+                if number:
+                    pipe.hincrby(key, f"{place}{name}", number)
+        pipe.hlen(key)
+        return pipe.execute()
+
+    *_, count = yield add
+    return int(count)
+
+
+def read_amounts(prefix: str) -> Steps[dict[str, list[int]]]:
+    """Read all sums of the ledger."""
+    key = name_ledger(prefix)
+    amounts: dict[str, list[int]] = {}
+    for field, number in (yield lambda client: client.hgetall(key)).items():
+        text = as_text(field)
+        amounts.setdefault(text[1:], [0] * 6)[int(text[0])] = int(number)
+    return amounts
+
+
 def scan(prefix: str, cursor: Cursor | None) -> Steps[tuple[list[Sdk], Cursor | None]]:
     """Find the names of some entries of a prefix; return them, and where to go on, or None."""
     pattern = "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in prefix) + "*"
@@ -66,7 +98,7 @@ def scan(prefix: str, cursor: Cursor | None) -> Steps[tuple[list[Sdk], Cursor | 
         after, names = yield lambda client: client.scan(cursor or 0, match=pattern, count=BATCH)
     if isinstance(after, Mapping):
         after = {name: at for name, at in after.items() if at}
-    own = {name_numbers(prefix), name_written(prefix)}
+    own = {name_numbers(prefix), name_written(prefix), name_ledger(prefix)}
     return [name for name in names if as_text(name) not in own], after or None
 
 

@@ -14,21 +14,17 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
 from instructor.cache.entry import Generations
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
+from instructor.cache.sqlite_ledger import add_amounts, read_amounts
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
-from instructor.cache.sqlite_rows import (
-    advise,
-    fetch,
-    is_hidden,
-    list_rows,
-)
+from instructor.cache.sqlite_rows import advise, fetch, is_hidden, list_rows
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, count_pages, file_size, share_out, shrink
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
@@ -92,7 +88,7 @@ class DiskCache(BaseCache):
         b'text'
     """
 
-    abilities: frozenset[Ability] = frozenset({"bounded", "sized", "listing", "deleting", "tagging"})
+    abilities: frozenset[Ability] = frozenset({"bounded", "sized", "listing", "deleting", "tagging", "ledger"})
 
     def __init__(
         self,
@@ -201,6 +197,14 @@ class DiskCache(BaseCache):
         """
         return self._change(lambda connection: number_tag(connection, tag, self._shares.tags))
 
+    def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
+        """Add to the sums of the ledger; return how many names it has."""
+        return self._change(lambda connection: add_amounts(connection, amounts))
+
+    def read_amounts(self) -> Mapping[str, Sequence[int]]:
+        """Return the sums of the ledger, which `clear` leaves alone."""
+        return self._run(read_amounts)
+
     def compact(self) -> None:
         """Write the file anew, so that nothing of what was removed is left in it or in the files beside it.
 
@@ -229,8 +233,7 @@ class DiskCache(BaseCache):
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""
-        row: tuple[int, int] = self._run(lambda connection: connection.execute(_COUNT, (time.time(),)).fetchone())
-        return row
+        return self._run(lambda connection: connection.execute(_COUNT, (time.time(),)).fetchone())  # type: ignore[no-any-return] # a row
 
     def close(self) -> None:
         """Close the file in all threads. Using the store again opens it again."""

@@ -13,6 +13,7 @@ from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
 from instructor.engine.parsing import parse_with
+from instructor.engine.spending import Spending
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -78,11 +79,12 @@ def ask(call: Call[Any]) -> Flow[Received]:
         attempts.begin()
         completion: Completion = None
         try:
-            completion = yield from send(call, prompt, request, attempts)
-            if tried:
-                call.adapter.remember(call.model, prompt.capabilities)
-            parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
-            value = yield from judge_answer(call, parts, completion, attempts)
+            with Spending(call, attempts):
+                completion = yield from send(call, prompt, request, attempts)
+                if tried:
+                    call.adapter.remember(call.model, prompt.capabilities)
+                parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
+                value = yield from judge_answer(call, parts, completion, attempts)
         except ToolCallsError as error:
             error.total_usage = attempts.spent
             raise

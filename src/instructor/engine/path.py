@@ -19,6 +19,7 @@ from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
 if TYPE_CHECKING:
+    from instructor.cache.books import Books
     from instructor.cache.flight import Flights
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
     from instructor.engine.key_memo import Frozen
@@ -274,6 +275,17 @@ class CachePath:
         """The store that makes the keys of all calls here, because it keeps what was asked; None where none does."""
         return next((tier.handle.recorder for tier in self.tiers if tier.handle.recorder is not None), None)
 
+    @property
+    def books(self) -> Books:
+        """What is spent and saved here. The last tier keeps it, the one that most callers share."""
+        return self.tiers[-1].handle.books
+
+    @property
+    def posts(self) -> StoreHandle | None:
+        """Where that is entered with each answer that was paid for; None if it stays in this process."""
+        last = self.tiers[-1].handle
+        return last if last.keeps_ledger else None
+
     def explain(self, key: str) -> str | None:
         """Say why there is no answer under a key, where a store knows."""
         recorder = self.recorder
@@ -324,7 +336,7 @@ def make_path(store: BaseCache) -> CachePath:
     whole, flights = handle_of(store), handles[-1].flights
     tiers: list[Tier] = []
     for handle in handles:
-        hits = HitLog()
+        hits = HitLog(handles[-1].books)
         handle.attach(hits)
         if handle is not whole:
             whole.attach(hits)

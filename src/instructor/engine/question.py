@@ -16,6 +16,7 @@ from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
 from instructor.engine.parsing import parse_with
+from instructor.engine.spending import enter
 from instructor.engine.tier_lookup import Question, Served, Source
 from instructor.exceptions import (
     IncompleteOutputException,
@@ -25,6 +26,7 @@ from instructor.exceptions import (
 )
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
+from instructor.usage import Usage
 
 if TYPE_CHECKING:
     from instructor.engine.background import Background
@@ -49,6 +51,7 @@ def serve(call: Call[T]) -> Flow[Served[T]]:
         if not call.policy.mode.sends:
             raise never_sent(call)
         live = yield from question.ask()
+        question.enter(live, None)
         return Served(live.value, None, source=Source.LIVE, live=live)
     return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved))
 
@@ -67,11 +70,12 @@ def answer_raw(call: Call[Any]) -> Flow[Any]:
 class CallQuestion(Generic[T]):
     """A `Question` about one call."""
 
-    __slots__ = ("_call", "_made")
+    __slots__ = ("_call", "_cost", "_made")
 
     def __init__(self, call: Call[T]) -> None:
         self._call = call
         self._made: Value = None
+        self._cost = (Usage(), 0.0)
 
     @property
     def awaits(self) -> bool:
@@ -102,6 +106,7 @@ class CallQuestion(Generic[T]):
         received = yield from ask(call)
         value: Value = (received.value, received.completion) if call.with_completion else received.value
         attempts = received.attempts
+        self._cost = (attempts.latest or attempts.spent, attempts.latest_seconds)
         return Live(
             value,
             received.parts,
@@ -112,6 +117,10 @@ class CallQuestion(Generic[T]):
             received.flaw,
             received.answered_by,
         )
+
+    def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
+        """Enter the request whose answer is used. Those that were lost are entered when that shows."""
+        enter(self._call, "kept", *self._cost, tags, live.answered_by)
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""
@@ -187,6 +196,8 @@ class CallQuestion(Generic[T]):
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
+        if name is HookName.CACHE_COALESCED and entry is not None:
+            enter(call, "shared", entry.usage, 0.0, entry.tags, entry.origin.answered_by)
         if not call.hooks.has_handlers(name):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason, served),), {})

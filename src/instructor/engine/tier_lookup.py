@@ -40,6 +40,10 @@ class Question(Protocol[T]):
         """Log what keeps answers from being stored, once for each subject."""
         ...
 
+    def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
+        """Enter into the books what the answer cost; `tags` are its own, None where they aren't known."""
+        ...
+
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if other callers can't read it back."""
         ...

@@ -156,6 +156,7 @@ class OpenAIChat:
             output_tokens=max(written, (get_path(used, "total_tokens") or 0) - read),
             cached_tokens=cached or 0,
             reasoning_tokens=get_path(used, "completion_tokens_details", "reasoning_tokens") or 0,
+            cache_write_tokens=get_path(used, "prompt_tokens_details", "cache_write_tokens") or 0,
         )
 
 

@@ -1,0 +1,57 @@
+"""What one call spends: entered into the books of its client and of its store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from instructor.cache.entry import make_origin
+from instructor.describing import name_model
+from instructor.exceptions import ToolCallsError
+from instructor.usage import Usage
+
+if TYPE_CHECKING:
+    from instructor.cache.books import Kind
+    from instructor.engine.attempts import Attempts
+    from instructor.engine.call import Call
+
+_NOTHING = Usage()
+
+
+def enter(
+    call: Call[Any],
+    kind: Kind,
+    usage: Usage,
+    seconds: float,
+    tags: tuple[str, ...] | None = None,
+    answered_by: str = "",
+) -> None:
+    """Enter one request, or an answer that took none. Without `tags` they are those that the caller named."""
+    if tags is None:
+        named = call.policy.tags
+        tags = named if isinstance(named, tuple) else ()
+    namespace = call.policy.namespace or ""
+    origin = make_origin(call.adapter.provider, call.model, answered_by, namespace, name_model(call.response_model))
+    call.stats.books.note(kind, origin, tags, usage, seconds)
+    if call.path is not None:
+        call.path.books.note(kind, origin, tags, usage, seconds)
+
+
+class Spending:
+    """What an attempt spends while it is under way. It is entered here if its answer isn't used, however that ends."""
+
+    __slots__ = ("_attempts", "_call")
+
+    def __init__(self, call: Call[Any], attempts: Attempts) -> None:
+        self._call = call
+        self._attempts = attempts
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Enter what was lost. An answer that calls the caller's own tools is used, and isn't stored."""
+        attempts = self._attempts
+        if kind is None:
+            return
+        entered: Kind = "failed" if attempts.latest is None else "kept" if issubclass(kind, ToolCallsError) else "lost"
+        enter(self._call, entered, attempts.latest or _NOTHING, attempts.latest_seconds)
