@@ -33,6 +33,7 @@ GROUND = {
         "messages",
     ),
     *("attempt", "cache_modes", "failures", "mode", "retries"),
+    "budget",
     "prices",
     "tables",
     "usage",
@@ -40,6 +41,7 @@ GROUND = {
 }
 KNOWS: dict[str, set[str]] = {
     "attempt": set(),
+    "budget": {"exceptions", "locks", "prices", "usage"},
     "cache_modes": {"describing", "exceptions"},
     "credentials": set(),
     "daemon": set(),

@@ -23,12 +23,12 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3350,
-    "cache": 5300,
+    "": 3700,
+    "cache": 5700,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 3600,
+    "engine": 3700,
     "function": 500,
     "media": 800,
     "offline": 600,

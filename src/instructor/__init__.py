@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from instructor import cache, exceptions, hooks
     from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
+    from instructor.budget import Budget
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
+    from instructor.cache.ledger import Ledger
     from instructor.cache_modes import cache_mode, use_cache
     from instructor.client import AsyncInstructor, Instructor
     from instructor.distil import FinetuneFormat, Instructions
@@ -86,6 +88,7 @@ else:
             "BatchJob": "instructor.batch",
             "BatchProcessor": "instructor.batch",
             "BatchRequest": "instructor.batch",
+            "Budget": "instructor.budget",
             "CacheEvent": "instructor.hooks",
             "CitationMixin": "instructor.dsl.citation",
             "DiskCache": "instructor.cache",
@@ -96,6 +99,7 @@ else:
             "Instructions": "instructor.distil",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
+            "Ledger": "instructor.cache.ledger",
             "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
             "OpenAISchema": "instructor.dsl.schema",
@@ -164,6 +168,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "BatchJob",
     "BatchProcessor",
     "BatchRequest",
+    "Budget",
     "CacheEvent",
     "CitationMixin",
     "DiskCache",
@@ -174,6 +179,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Instructions",
     "Instructor",
     "IterableModel",
+    "Ledger",
     "Maybe",
     "Mode",
     "OpenAISchema",

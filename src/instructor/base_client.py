@@ -189,7 +189,7 @@ class BaseClient(OldAttributes):
             >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())
             >>> answers = [client.create(User, messages) for _ in range(4)]
             >>> print(client.ledger().saved)
-            $0, 3x, 276 tokens, 0.0 s
+            $0, 3x, 279 tokens, 0.0 s
         """
         from instructor.cache.ledger import Ledger
 
@@ -279,9 +279,9 @@ class BaseClient(OldAttributes):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
-        limits = (retries, budget, seconds)
+        budgets = check.check_budgets(settings.budget, options.budget)
         secrets = secrets_of(arguments, self._defaults)
-        policy = make_policy(use, path, limits, (self._adapter, plan), secrets)
+        policy = make_policy(use, path, (retries, budget, seconds), (self._adapter, plan, *budgets), secrets)
         keyed = self._bypass_untaggable(keyed, policy, path)
         return Call(
             plan=plan,
@@ -298,6 +298,7 @@ class BaseClient(OldAttributes):
             token_budget=check.check_budget(budget),
             deadline=None if seconds is None else time.monotonic() + seconds,
             max_seconds=seconds,
+            budgets=budgets,
             path=path,
             key=keyed.key if use.samples == 1 or path is None else path.take_sample(keyed.key, use.samples),
             bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else keyed.bypass,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -26,6 +27,11 @@ FREE = frozenset({"offline", "function"})
 
 TIERS = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
 """Input tokens above which some models of the list cost more (genai-prices 0.2.3). Within a tier a price is proportional."""
+
+
+def tier_of(usage: Usage) -> int:
+    """How many of `TIERS` a request has exceeded; -1 where no tokens were reported."""
+    return bisect_left(TIERS, usage.input_tokens) if usage.total_tokens else -1
 
 
 def price_of(vendor: str, name: str, usage: Usage, day: str | None = None) -> Decimal | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 import weakref
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
@@ -16,7 +15,7 @@ import orjson
 
 from instructor.cache.entry import Origin
 from instructor.locks import make_lock, reset_after_fork
-from instructor.prices import TIERS
+from instructor.prices import tier_of
 
 if TYPE_CHECKING:
     from instructor.usage import Usage
@@ -26,10 +25,10 @@ Kind = Literal["kept", "lost", "failed", "hit", "shared"]
 and answers of an identical call that was under way."""
 
 MOST_LINES = 4096
-"""Lines that are kept apart. Further ones are put together: no tags, namespaces and response models are told apart there."""
+"""Lines that are kept apart. Further ones are put together: no tags, namespaces and response models are kept apart there."""
 
 OTHERS = "(others)"
-"""Stands for what isn't told apart."""
+"""Stands for what isn't kept apart."""
 
 
 class Line(NamedTuple):
@@ -38,7 +37,7 @@ class Line(NamedTuple):
     Attributes:
         day: The day in UTC, ``2026-11-21``.
         tags: The answers' tags.
-        tier: Which of the sizes at which prices change the input had exceeded (see `TIERS`); -1 where no tokens were
+        tier: Which of the sizes at which prices change the input had exceeded (see ``prices.TIERS``); -1 where no tokens were
             reported.
     """
 
@@ -102,11 +101,6 @@ def line_of(kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage) -> 
     return Line(today(), kind, origin, tags, tier_of(usage))
 
 
-def tier_of(usage: Usage) -> int:
-    """The `Line.tier` of a request."""
-    return bisect_left(TIERS, usage.input_tokens) if usage.total_tokens else -1
-
-
 class Log(Protocol):
     """What counts for itself and enters that into books when it is asked for its totals."""
 
@@ -119,7 +113,7 @@ class Books:
     """Lines and their amounts. Any thread may add to them.
 
     Attributes:
-        merges: Whether there are so many lines already that no further details are told apart.
+        merges: Whether there are so many lines already that no further details are kept apart.
         offer: Called now and then when there are more hits: whoever posts these books to a store may do so, without
             keeping the caller waiting.
     """
@@ -157,7 +151,7 @@ class Books:
             return dict(self._lines)
 
     def take(self) -> dict[Line, Amounts]:
-        """All lines, which are removed: whoever takes them keeps them."""
+        """All lines, which are removed: whoever takes them has them."""
         self._read_logs()
         with self._lock:
             lines, self._lines = self._lines, {}

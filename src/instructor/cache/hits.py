@@ -6,10 +6,10 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from instructor.cache.books import Amounts, Books, Line, line_of, tier_of
+from instructor.cache.books import Amounts, Books, Line, line_of
 from instructor.cache.entry import Entry, saved_by
 from instructor.locks import make_lock, reset_after_fork
-from instructor.prices import TIERS
+from instructor.prices import TIERS, tier_of
 
 if TYPE_CHECKING:
     from instructor.cache.carried import Saved

@@ -77,9 +77,9 @@ def ask(call: Call[Any]) -> Flow[Received]:
         if call.deadline is not None and call.max_seconds is not None and time.monotonic() >= call.deadline:
             raise attempts.out_of_time(call.max_seconds, request)
         attempts.begin()
-        completion: Completion = None
+        spending, completion = Spending(call, attempts), None
         try:
-            with Spending(call, attempts):
+            with spending:
                 completion = yield from send(call, prompt, request, attempts)
                 if tried:
                     call.adapter.remember(call.model, prompt.capabilities)

@@ -16,6 +16,7 @@ from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arg
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
     from instructor.cache.listing import TagSource
     from instructor.engine.background import Background
     from instructor.engine.client_stats import ClientStats
@@ -220,6 +221,7 @@ class Call(NamedTuple, Generic[T]):
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
         deadline: When the call must be over, by ``time.monotonic``; None for no limit.
         max_seconds: How long that is from its start, for messages.
+        budgets: What its requests must fit into.
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
@@ -242,6 +244,7 @@ class Call(NamedTuple, Generic[T]):
     token_budget: int | None = None
     deadline: float | None = None
     max_seconds: float | None = None
+    budgets: tuple[Budget, ...] = ()
     path: CachePath | None = None
     key: str | None = None
     bypass: str | None = None

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
+from instructor.budget import Budget
 from instructor.cache.carried import Load, Saved, put_carried
 from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
@@ -261,7 +262,7 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
 _SERVED = frozenset(
     {
         *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl"),
-        *("context", "hooks", "max_retries", "max_seconds", "strict", "token_budget"),
+        *("budget", "context", "hooks", "max_retries", "max_seconds", "strict", "token_budget"),
         *(
             "cache_pace",
             "media_policy",
@@ -294,6 +295,7 @@ def _is_ttl(ttl: object) -> bool:
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
+    "budget": lambda budget: type(budget) is Budget,
     "cache_mode": lambda mode: type(mode) is str and mode in LOOKING,
     "cache_tags": lambda tags: not tags or are_tags(tags),
     "cache_ttl": _is_ttl,

@@ -10,6 +10,7 @@ from instructor.exceptions import ToolCallsError
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
     from instructor.cache.books import Kind
     from instructor.engine.attempts import Attempts
     from instructor.engine.call import Call
@@ -37,13 +38,21 @@ def enter(
 
 
 class Spending:
-    """What an attempt spends while it is under way. It is entered here if its answer isn't used, however that ends."""
+    """What an attempt spends while it is under way: reserved now, settled at the end, and entered if its answer isn't used."""
 
-    __slots__ = ("_attempts", "_call")
+    __slots__ = ("_attempts", "_call", "_reserved")
 
     def __init__(self, call: Call[Any], attempts: Attempts) -> None:
         self._call = call
         self._attempts = attempts
+        self._reserved: list[Budget] = []
+        try:
+            for budget in call.budgets:
+                budget.reserve(call.adapter.provider, call.model)
+                self._reserved.append(budget)
+        except Exception:
+            self._settle(None)
+            raise
 
     def __enter__(self) -> None:
         """Begin."""
@@ -51,7 +60,12 @@ class Spending:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Enter what was lost. An answer that calls the caller's own tools is used, and isn't stored."""
         attempts = self._attempts
+        self._settle(attempts.latest)
         if kind is None:
             return
         entered: Kind = "failed" if attempts.latest is None else "kept" if issubclass(kind, ToolCallsError) else "lost"
         enter(self._call, entered, attempts.latest or _NOTHING, attempts.latest_seconds)
+
+    def _settle(self, usage: Usage | None) -> None:
+        for budget in self._reserved:
+            budget.settle(self._call.adapter.provider, self._call.model, usage)
