@@ -23,7 +23,7 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3700,
+    "": 3600,
     "cache": 5700,
     "cli": 1350,
     "core": 50,
@@ -31,6 +31,7 @@ LINES_OF_CODE = {
     "engine": 3700,
     "function": 500,
     "media": 800,
+    "observe": 300,
     "offline": 600,
     "processing": 125,
     "providers": 3500,
@@ -41,7 +42,7 @@ LINES_OF_CODE = {
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""
 
-FACES = ("", ".cache", ".testing", ".exceptions", ".hooks", ".factory")
+FACES = ("", ".cache", ".observe", ".testing", ".exceptions", ".hooks", ".factory")
 """Modules whose ``__all__`` is what users import."""
 EXTENDED = {
     "wires.wire",

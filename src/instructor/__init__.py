@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instructor import cache, exceptions, hooks
+    from instructor import cache, exceptions, hooks, observe
     from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
     from instructor.budget import Budget
@@ -146,6 +146,7 @@ else:
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
             "llm_validator": "instructor.dsl.validators",
+            "observe": "instructor.observe",
             "openai_moderation": "instructor.dsl.validators",
             "openai_schema": "instructor.dsl.schema",
             "patch": "instructor.patching",
@@ -226,6 +227,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "hooks",
     "instructor_cache",
     "llm_validator",
+    "observe",
     "openai_moderation",
     "openai_schema",
     "patch",

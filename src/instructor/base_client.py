@@ -279,9 +279,8 @@ class BaseClient(OldAttributes):
             keyed = self._copy(terms, messages, arguments, detect=True)
         else:
             keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
-        budgets = check.check_budgets(settings.budget, options.budget)
-        secrets = secrets_of(arguments, self._defaults)
-        policy = make_policy(use, path, (retries, budget, seconds), (self._adapter, plan, *budgets), secrets)
+        limits, budgets = (retries, budget, seconds), check.check_budgets(settings.budget, options.budget)
+        policy = make_policy(use, path, limits, (self._adapter, plan, *budgets), secrets_of(arguments, self._defaults))
         keyed = self._bypass_untaggable(keyed, policy, path)
         return Call(
             plan=plan,

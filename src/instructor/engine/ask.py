@@ -24,7 +24,7 @@ from instructor.exceptions import (
     ToolCallsError,
 )
 from instructor.failures import find_mistake, is_invalid_answer
-from instructor.hooks import AdaptedEvent, HookName
+from instructor.hooks import AdaptedEvent, HookName, RequestEvent
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import advise_on_refusal
@@ -89,6 +89,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
             error.total_usage = attempts.spent
             raise
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
+            yield from tell_ended(call, prompt, attempts, (request, completion), error)
             sent = [*tried, as_sent(call, prompt, request)]
             corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
             if corrected is not None:
@@ -103,6 +104,7 @@ def ask(call: Call[Any]) -> Flow[Received]:
             if attempts.answered and is_invalid_answer(error):
                 request = reasking.ask_again(call, prompt, completion, error)
             continue
+        yield from tell_ended(call, prompt, attempts, (request, completion), None, parts)
         flaw = find_flaw(call, prompt, completion)
         return Received(value, parts, completion, attempts, flaw, find_answering_model(prompt.wire, completion))
 
@@ -224,6 +226,35 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
         details = {"attempt_number": attempts.number}
         yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)
     return completion
+
+
+def tell_ended(
+    call: Call[Any],
+    prompt: Prompt,
+    attempts: Attempts,
+    exchanged: tuple[Request, Completion],
+    error: Exception | None,
+    parts: tuple[Part, ...] = (),
+) -> Flow[None]:
+    """Emit an event about a request that has ended, and whose answer was judged."""
+    if not call.hooks.has_handlers(HookName.COMPLETION_REQUEST):
+        return
+    request, completion = exchanged
+    event = RequestEvent(
+        call.adapter.provider,
+        call.model,
+        "" if completion is None else find_answering_model(prompt.wire, completion),
+        call.response_model,
+        attempts.number,
+        attempts.began,
+        attempts.latest_seconds,
+        attempts.latest,
+        error,
+        call.showing is not None,
+        request,
+        "\n".join(part.text for part in parts),
+    )
+    yield from Emit(call.hooks, HookName.COMPLETION_REQUEST, (event,), {})
 
 
 def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open) -> Flow[Any]:

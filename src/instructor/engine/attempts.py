@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from instructor.exceptions import (
@@ -37,6 +38,7 @@ class Attempts:
         failed: The attempts that gave no valid answer.
         failed_requests: How many of them brought no whole answer.
         shown: The text of the answer so far, where it is streamed.
+        began: When the attempt now under way began, in Unix nanoseconds.
         latest: Tokens of the attempt now under way; None as long as none have been counted.
     """
 
@@ -49,6 +51,7 @@ class Attempts:
         self.failed: list[FailedAttempt] = []
         self.failed_requests = 0
         self.shown: list[str] = []
+        self.began = 0
         self.latest: Usage | None = None
         self._seconds_before = 0.0
         self._model = model
@@ -58,6 +61,7 @@ class Attempts:
         self.number += 1
         self.answered = False
         self.shown = []
+        self.began = time.time_ns()
         self.latest, self._seconds_before = None, self.seconds
 
     def spend(self, usage: Usage) -> None:
