@@ -131,12 +131,10 @@ class Budget:
         window = 0 if seconds is None else int(self._clock() // seconds)
         if window != self._window:
             self._window = window
-            under_way = self._open
-            self._begin()
-            self._open = under_way
+            self._begin(self._open)
 
-    def _begin(self) -> None:
-        self._usd, self._tokens, self._settled, self._open = 0.0, 0, 0, 0
+    def _begin(self, under_way: int = 0) -> None:
+        self._usd, self._tokens, self._settled, self._open = 0.0, 0, 0, under_way
 
     def _exceeded(self) -> BudgetExceeded:
         seconds = _SECONDS[self.per]

@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from instructor.cache.books import Amounts, Books, Line, line_of
+from instructor.cache.books import Books, Line, line_of
 from instructor.cache.entry import Entry, saved_by
 from instructor.locks import make_lock, reset_after_fork
 from instructor.prices import TIERS, tier_of
@@ -93,30 +93,30 @@ class HitLog:
     def _enter(self) -> None:
         """Enter what was counted into the books. Every hit on disk is counted for itself, so this adds up to lists."""
         counts, self._counts = self._counts, Counter()
-        sums: dict[object, list[int]] = {}
-        spans: dict[object, float] = {}
+        sums: dict[object, list[float]] = {}
         found: dict[object, Saved] = {}
+        first = TIERS[0]
         for saved, count in counts.items():
             seconds, usage, origin, tags = saved
             read = usage.input_tokens
-            place = id(origin) if 0 < read <= TIERS[0] and not tags else (id(origin), tags, tier_of(usage))
-            if place not in sums:
-                sums[place], spans[place], found[place] = [0] * len(Amounts._fields), 0.0, saved
-            row = sums[place]
-            row[0] += count
-            row[1] += count * read
-            row[2] += count * usage.output_tokens
-            row[3] += count * usage.cached_tokens
-            row[4] += count * usage.cache_write_tokens
-            spans[place] += count * seconds
+            place = id(origin) if 0 < read <= first and not tags else (id(origin), tags, tier_of(usage))
+            row = sums.get(place)
+            if row is None:
+                row, found[place] = sums.setdefault(place, [0.0] + [0] * 5), saved
+            row[0] += count * seconds
+            row[1] += count
+            row[2] += count * read
+            row[3] += count * usage.output_tokens
+            row[4] += count * usage.cached_tokens
+            row[5] += count * usage.cache_write_tokens
         lines: list[tuple[Line, list[int]]] = []
         for where, (_, usage, origin, tags) in found.items():
-            row, seconds = sums[where], spans[where]
-            self._hits += row[0]
-            self._tokens += row[1] + row[2]
+            seconds, *numbers = sums[where]
+            whole = [*map(int, numbers), round(seconds * 1e6)]
+            self._hits += whole[0]
+            self._tokens += whole[1] + whole[2]
             self._seconds += seconds
-            row[5] = round(seconds * 1e6)
             if origin is not None:
-                lines.append((line_of("hit", origin, tags, usage), row))
+                lines.append((line_of("hit", origin, tags, usage), whole))
         for books in self._books if lines else ():
             books.add(lines)

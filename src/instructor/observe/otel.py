@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -23,11 +23,11 @@ class Telemetry:
     def __init__(self, tracer_provider: Any, meter_provider: Any) -> None:
         self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
         meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
-        bounds = {"explicit_bucket_boundaries_advisory": names.DURATION_BOUNDS}
-        self._duration = meter.create_histogram(names.DURATION, "s", "GenAI operation duration.", **cast("Any", bounds))
+        bounds: dict[str, Any] = {"explicit_bucket_boundaries_advisory": names.DURATION_BOUNDS}
+        self._duration = meter.create_histogram(names.DURATION, "s", "GenAI operation duration.", **bounds)
         bounds = {"explicit_bucket_boundaries_advisory": names.TOKEN_BOUNDS}
         self._tokens = meter.create_histogram(
-            names.TOKENS, "{token}", "Number of input and output tokens used.", **cast("Any", bounds)
+            names.TOKENS, "{token}", "Number of input and output tokens used.", **bounds
         )
         self._events = meter.create_counter(
             names.CACHE_EVENTS, "{event}", "What happened between calls and their cache."
