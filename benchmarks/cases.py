@@ -153,7 +153,7 @@ CASES = (
     ),
     _size(1), _size(5), _size(10),
     Case("disk", "DiskCache hit", bar=12.0, calls=25, store="disk", upstream=True),
-    Case("disk-await", "DiskCache hit, awaited", bar=30.0, calls=10, store="disk", asynchronous=True, upstream=True),
+    Case("disk-await", "DiskCache hit, awaited", bar=30.0, calls=50, store="disk", asynchronous=True, upstream=True),
     Case(
         "tiered", "Tiered hit in memory, over an AutoCache hit", f"tiered.{HIT}", 1.2, unit="x", compare="over",
         base=HIT, prepare="tiered = make_client([make_store('memory'), make_store('disk')])",

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from instructor.cache.books import Books
+from instructor.cache.call_notes import CallNotes
 from instructor.cache.flight import Flights, Lease
 from instructor.cache.hits import HitLog
 from instructor.cache.memory import AutoCache
@@ -53,6 +54,7 @@ class HandHandle:
     recorder: None = None
     books: Books = field(default_factory=Books)
     keeps_ledger: bool = False
+    notes: CallNotes = field(default_factory=CallNotes)
     counted: dict[str, int] = field(default_factory=dict)
 
     def paused(self) -> bool:

@@ -212,12 +212,12 @@ def test_a_replay_that_finds_nothing_says_what_was_looked_for(asynchronous: bool
     events: list[Any] = []
     world.client.on("cache:miss", events.append)
     with pytest.raises(
-        CacheMiss, match=r"stored in AutoCache\+Shelf for User from scripted/m .*absent.*replay"
+        CacheMiss, match=r"stored in AutoCache\+Shelf for User from scripted/m .*cold.*replay"
     ) as caught:
         world.ask(cache_mode="replay")
     (event,) = events
     error = caught.value
-    assert (error.key, error.reason, error.store) == (event.key, "absent", "AutoCache+Shelf")
+    assert (error.key, error.reason, error.store) == (event.key, "cold", "AutoCache+Shelf")
     assert world.client.cache_stats().misses == 1
     error.explanation = "messages[0].content differs at character 3"
     assert str(error).endswith("at character 3")
@@ -266,7 +266,7 @@ except instructor.exceptions.CacheMiss as error:
     print(error.reason, "openai" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "absent False\n"
+    assert done.stdout == "cold False\n"
 
 
 def test_a_bypassed_call_is_told() -> None:
@@ -276,9 +276,9 @@ def test_a_bypassed_call_is_told() -> None:
         world.client.on(name, events.append)
     world.ask(cache_mode="bypass")
     world.ask(cache_mode="refresh")
-    assert [(event.name.value, event.reason) for event in events] == [
-        ("cache:bypass", "cache_mode is bypass"),
-        ("cache:miss", "cache_mode is refresh"),
+    assert [(event.name.value, event.reason, event.detail) for event in events] == [
+        ("cache:bypass", "cache_mode is bypass", None),
+        ("cache:miss", "not_looked_up", "cache_mode is refresh"),
     ]
 
 

@@ -23,19 +23,19 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3600,
-    "cache": 5700,
+    "": 3700,
+    "cache": 6100,
     "cli": 1350,
     "core": 50,
     "dsl": 275,
-    "engine": 3700,
+    "engine": 4000,
     "function": 500,
     "media": 800,
     "observe": 300,
     "offline": 600,
     "processing": 125,
-    "providers": 3500,
-    "streaming": 575,
+    "providers": 3600,
+    "streaming": 600,
     "testing": 700,
     "wires": 4000,
 }

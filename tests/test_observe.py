@@ -222,7 +222,7 @@ def test_logs_have_figures_and_no_texts(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_nobody_pays_for_an_event_without_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("instructor.engine.ask.RequestEvent", None)
+    monkeypatch.setattr("instructor.engine.spending.RequestEvent", None)
     assert ask(make(GOOD)).name == "Ann"
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from instructor import AsyncInstructor, Instructor, Mode
 from instructor.cache import BaseCache
+from instructor.cache.entry import decode_entry, encode_entry
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 
@@ -51,6 +52,14 @@ class AsyncShelf(Shelf):
 
     async def set(self, key: str, value: Any, ttl: int | None = None) -> None:  # type: ignore[override]
         Shelf.set(self, key, value, ttl)
+
+
+def age(shelf: Shelf, seconds: float) -> None:
+    """Let stored answers be older."""
+    for key, text in shelf.data.items():
+        entry = decode_entry(text, key)
+        expires = None if entry.expires is None else entry.expires - seconds
+        shelf.data[key] = encode_entry(entry._replace(created=entry.created - seconds, expires=expires))
 
 
 class World:

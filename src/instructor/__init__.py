@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from instructor.dsl.validators import llm_validator, openai_moderation
     from instructor.engine.async_validation import AsyncValidationInfo, async_field_validator, async_model_validator
+    from instructor.engine.explanation import Explanation
     from instructor.engine.reply import Reply
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
@@ -92,6 +93,7 @@ else:
             "CacheEvent": "instructor.hooks",
             "CitationMixin": "instructor.dsl.citation",
             "DiskCache": "instructor.cache",
+            "Explanation": "instructor.engine.explanation",
             "FinetuneFormat": "instructor.distil",
             "HookName": "instructor.hooks",
             "Hooks": "instructor.hooks",
@@ -173,6 +175,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "CacheEvent",
     "CitationMixin",
     "DiskCache",
+    "Explanation",
     "FinetuneFormat",
     "HookName",
     "Hooks",

@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from instructor import checks as check
-from instructor.cache.key import KeyBuilder, keyed_arguments
+from instructor.cache.call_notes import Sketch
+from instructor.cache.canonical import ignore
+from instructor.cache.key import KeyBuilder, KeyMembers, keyed_arguments
 from instructor.cache.stats import CacheStats
 from instructor.cache.store import BaseCache
 from instructor.cache_modes import active, cache_of_block
@@ -29,7 +31,7 @@ from instructor.messages import Conversation, Messages, ResponseModel, copy_valu
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, Ttl, split_options
-from instructor.paths import Paths
+from instructor.paths import Paths, entries_of
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.streams import Wanted
@@ -87,7 +89,7 @@ class BaseClient(OldAttributes):
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
-        self._memo = make_memo(_entries_of(store))
+        self._memo = make_memo(entries_of(store))
         place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
         if place is not None and place.check is None and self._use.tags:
             place = None  # only the flow can say what may be served
@@ -260,9 +262,7 @@ class BaseClient(OldAttributes):
         plan = self._plans.find(response_model) or self._plans.make(response_model)
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
-        model = arguments.pop("model", None) if arguments else None
-        model = self._defaults.get("model") if model is None else model
-        model = check.check_model(model, self._model, self._adapter.provider)
+        model = check.find_model(arguments, self._defaults, self._model, self._adapter.provider)
         path = self._find_path(options.cache)
         use = use_of_call(options, self._use, response_model, plan.ttl)
         retries = settings.max_retries if options.max_retries is None else options.max_retries
@@ -304,6 +304,7 @@ class BaseClient(OldAttributes):
             policy=policy.owned_by(keyed.owners),
             unserved=unserved,
             background=self._background,
+            sketch=None if name_call is not None else partial(self._sketch, terms, keyed.load_prompt, response_model),
         )
 
     def _find_path(self, cache: object) -> CachePath | None:
@@ -433,18 +434,7 @@ class BaseClient(OldAttributes):
             return Keyed(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         owners: list[object] = []
-        members = (
-            terms.plan.schema_text,
-            terms.plan.shape_text,
-            terms.model,
-            prompt.messages,
-            terms.context,
-            terms.strict,
-            terms.namespace,
-            prompt.shown,
-            owners.append,
-            terms.salt,
-        )
+        members = _members_of(terms, prompt, owners.append)
         try:
             if terms.name_call is not None:
                 return Keyed(load_prompt, terms.name_call(builder.describe(*members)), owners=owners)
@@ -454,6 +444,12 @@ class BaseClient(OldAttributes):
         if name is not None and plain and not prompt.varies:
             self._memo.remember(name, key)
         return Keyed(load_prompt, key, owners=owners)
+
+    def _sketch(self, terms: Terms, load_prompt: Callable[[], Prompt], response_model: ResponseModel) -> Sketch:
+        """What a call is compared with others by. It is made for a miss, and for the first hit of a call."""
+        prompt = load_prompt()
+        builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
+        return builder.sketch(*_members_of(terms, prompt, ignore), response_model=name_model(response_model))
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
@@ -467,6 +463,22 @@ class BaseClient(OldAttributes):
         return builder
 
 
+def _members_of(terms: Terms, prompt: Prompt, note: Callable[[object], None]) -> KeyMembers:
+    """What a call's key is made of, as `KeyBuilder` takes it."""
+    return (
+        terms.plan.schema_text,
+        terms.plan.shape_text,
+        terms.model,
+        prompt.messages,
+        terms.context,
+        terms.strict,
+        terms.namespace,
+        prompt.shown,
+        note,
+        terms.salt,
+    )
+
+
 def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:
     """What makes the keys of a path that keeps what was asked."""
     recorder = None if path is None else path.recorder
@@ -475,12 +487,6 @@ def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Map
 
 def _find_nothing(cache: object) -> None:
     """Where a client's calls don't look first, the fast path reads no store."""
-
-
-def _entries_of(store: BaseCache | None) -> int | None:
-    """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
-    entries = getattr(store, "maxsize", None)
-    return entries if type(entries) is int and entries > 0 else None
 
 
 def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:

@@ -165,6 +165,13 @@ def check_max_seconds(max_seconds: object) -> float | None:
     raise refuse("max_seconds", max_seconds, "seconds as a number above 0, such as 30")
 
 
+def check_schema_match(match: object) -> bool:
+    """Return whether answers for another schema are served; None is the same as ``"exact"``."""
+    if match not in (None, "exact", "compatible"):
+        raise refuse("schema_match", match, '"exact" or "compatible"')
+    return match == "compatible"
+
+
 def check_flag(name: str, flag: object) -> bool:
     """Return what a keyword switches, which is off by default."""
     if isinstance(flag, bool) or flag is None:
@@ -177,6 +184,12 @@ def check_media_policy(media_policy: object) -> FetchPolicy:
     if media_policy is None or isinstance(media_policy, FetchPolicy):
         return media_policy or DEFAULT_POLICY
     raise refuse("media_policy", media_policy, "an instructor.media.FetchPolicy")
+
+
+def find_model(arguments: dict[str, Any], defaults: Mapping[str, Any], own: str | None, provider: str) -> str:
+    """Return the model that a call names, which is taken out of its arguments, or else its client."""
+    model = arguments.pop("model", None) if arguments else None
+    return check_model(defaults.get("model") if model is None else model, own, provider)
 
 
 def check_model(model: object, default: str | None, provider: str) -> str:

@@ -24,11 +24,13 @@ from instructor.methods import (
     typed_async_create_partial,
     typed_async_create_with_completion,
     typed_async_create_with_reply,
+    typed_async_explain,
     typed_create,
     typed_create_iterable,
     typed_create_partial,
     typed_create_with_completion,
     typed_create_with_reply,
+    typed_explain,
 )
 from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
 
@@ -168,6 +170,35 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             (User(name='Anna', age=25), False, 'demo')
         """
         return drive(answer_with_reply(self._call(response_model, messages, keywords)), self._adapter)
+
+    @typed_explain(call_keywords)
+    def explain(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object) -> Value:
+        """Say what the cache would do with a call, and why. Nothing is sent, stored or counted.
+
+        It compares the call with the ones that this process knows to be stored. The validators of the response model
+        judge a stored answer, as on a hit.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            An `Explanation`: whether it would hit, and where; or why not, and the first difference from the nearest call.
+
+        Raises:
+            ConfigurationError: An argument is wrong.
+            CacheError: A store with ``on_error="raise"`` failed.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())
+            >>> print(client.explain(response_model=User, messages=[{"role": "user", "content": "Anna is 25."}]).reason)
+            cold
+        """
+        from instructor.engine.explanation import Asked, explain  # no other call needs it
+
+        call = self._call(response_model, messages, _explained(keywords))
+        return drive(explain(call, Asked(self._memo, messages, keywords)), self._adapter)
 
     @typed_create_partial(call_keywords)
     def create_partial(
@@ -345,6 +376,28 @@ class AsyncInstructor(BaseClient):
         call = await self._call_awaited(response_model, messages, keywords)
         return await drive_async(answer_with_reply(call), self._adapter)
 
+    @typed_async_explain(call_keywords)
+    async def explain(
+        self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
+    ) -> Value:
+        """Say what the cache would do with a call, and why; see `Instructor.explain`.
+
+        Args:
+            response_model: As in `create`.
+            messages: As in `create`.
+            **keywords: See `instructor.methods.call_keywords`.
+
+        Returns:
+            An `Explanation`.
+
+        Raises:
+            InstructorError: As `Instructor.explain`.
+        """
+        from instructor.engine.explanation import Asked, explain  # as in `Instructor.explain`
+
+        call = await self._call_awaited(response_model, messages, _explained(keywords))
+        return await drive_async(explain(call, Asked(self._memo, messages, keywords)), self._adapter)
+
     @typed_async_create_partial(call_keywords)
     def create_partial(
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
@@ -403,6 +456,11 @@ Instructor.register(AsyncInstructor)
 def _uncached(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a call for the SDK's own stream, which no cache sees."""
     return {**{name: value for name, value in keywords.items() if name != "stream"}, "cache": None}
+
+
+def _explained(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call that is only explained: it takes no turn among samples, and isn't streamed."""
+    return {**{name: value for name, value in keywords.items() if name != "stream"}, "samples": 1}
 
 
 async def _settle(found: Pending) -> Value:

@@ -250,7 +250,8 @@ class CacheMiss(InstructorError):
     Attributes:
         looked_for: What was looked for, in words.
         key: The call's key; None where it has none.
-        reason: Why no answer could be served, as in the event ``cache:miss``.
+        reason: Why no answer could be served, as in the event ``cache:miss``: a row of
+            `instructor.cache.misses.MISS_REASONS`.
         store: The class names of the stores that were looked into; empty where there is none.
         explanation: What differs from a stored call, where that is known.
     """
@@ -260,7 +261,7 @@ class CacheMiss(InstructorError):
         looked_for: str = "the call",
         *,
         key: str | None = None,
-        reason: str = "absent",
+        reason: str = "cold",
         store: str = "",
         explanation: str | None = None,
     ) -> None:

@@ -125,8 +125,12 @@ class CacheEvent(NamedTuple):
         tier: The class name of the very store that had the answer, for a hit.
         stale: Whether the answer that is served isn't fresh any more; see ``stale_while_revalidate`` and
             ``stale_if_error``.
-        reason: Why: for a miss (``"absent"``, ``"expired"``, ``"invalidated"``, ``"refused: ..."``, ``"damaged: ..."``,
-            ``"store paused"``), a bypass, an error, and a stale hit in place of a failure.
+        reason: Why: for a miss a row of `instructor.cache.misses.MISS_REASONS`, such as ``"cold"`` or
+            ``"prompt_changed"``; in words for a bypass, an error, and a stale hit in place of a failure.
+        detail: What is known of a miss beyond its reason, such as ``"arguments.temperature"`` for
+            ``"params_changed"``. With ``explain_misses`` it quotes what was asked.
+        compatible: Whether the answer that is served was stored for another schema of the response model; see
+            ``schema_match``.
     """
 
     # A named tuple, because making one takes a fifth of the time of a frozen dataclass, and a hit waits for it.
@@ -143,6 +147,8 @@ class CacheEvent(NamedTuple):
     reason: str | None = None
     tier: str | None = None
     stale: bool = False
+    detail: str | None = None
+    compatible: bool = False
 
 
 _CacheNames = Literal[

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from instructor.cache_modes import ModeName
+    from instructor.engine.explanation import Explanation
     from instructor.engine.reply import Reply
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
@@ -62,6 +63,7 @@ def call_keywords(
     cache_mode: ModeName | None = None,
     cache_salt: str | None = None,
     samples: int | None = None,
+    schema_match: Literal["exact", "compatible"] | None = None,
     max_age: float | timedelta | None = None,
     stale_while_revalidate: float | timedelta | None = None,
     stale_if_error: float | timedelta | None = None,
@@ -99,6 +101,8 @@ def call_keywords(
             or ``"replay"``; see `instructor.cache_mode`. Default: that of the block around it, else the client's.
         cache_salt: A text that belongs to the key: another one makes another answer to the same call.
         samples: How many answers to this call are kept, and served in turn; each of the first calls asks for one.
+        schema_match: ``"compatible"`` serves an answer that was stored for another schema of the response model, if it is
+            valid for this one; both calls must say so, or their client. Default: ``"exact"``.
         max_age: Seconds, or a timedelta, after which a stored answer isn't fresh to this call, whatever its ttl.
         stale_while_revalidate: Seconds, or a timedelta, for which an answer that isn't fresh any more is served at
             once, while one new answer is asked for in the background.
@@ -167,6 +171,22 @@ class CreateWithReply(Protocol[P]):
     def __call__(self, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Reply[T]: ...
     @overload
     def __call__(self, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Reply[Any]: ...
+
+
+class Explain(Protocol[P]):
+    """`Instructor.explain`."""
+
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Explain a call."""
+        ...
+
+
+class AsyncExplain(Protocol[P]):
+    """`AsyncInstructor.explain`."""
+
+    def __call__(self, response_model: object = None, *args: P.args, **kwargs: P.kwargs) -> Later[Explanation]:
+        """Explain a call."""
+        ...
 
 
 class CreatePartial(Protocol[P]):
@@ -304,6 +324,16 @@ def typed_async_create_iterable(keywords: Callable[P, None]) -> Callable[[Callab
 
 def typed_async_create(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncCreate[P]]:
     """Give a method the signature of `AsyncCreate` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_explain(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Explain[P]]:
+    """Give a method the signature of `Explain` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_explain(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncExplain[P]]:
+    """Give a method the signature of `AsyncExplain` with these keywords."""
     return _signed(keywords)
 
 

@@ -27,6 +27,7 @@ class CacheUse(NamedTuple):
     samples: int
     freshness: Freshness
     tags: TagSource | None
+    compatible: bool
 
     @property
     def looks_first(self) -> bool:
@@ -44,6 +45,7 @@ def use_of_client(settings: Options, cache_ttl: object, cache_namespace: object)
         check.check_samples(settings.samples),
         check.check_freshness(settings, PLAIN),
         check_tag_source(settings.cache_tags),
+        check.check_schema_match(settings.schema_match),
     )
 
 
@@ -64,6 +66,7 @@ def use_of_call(options: Options, client: CacheUse, response_model: object, by_m
         client.samples if options.samples is None else check.check_samples(options.samples),
         check.check_freshness(options, client.freshness),
         client.tags if options.cache_tags is None else check_tag_source(options.cache_tags),
+        client.compatible if options.schema_match is None else check.check_schema_match(options.schema_match),
     )
 
 
@@ -84,7 +87,16 @@ def make_policy(
     if not callable(ttl):
         ttl = path.lifetime(ttl)
     source = (*owner, *limits, private)
-    return Policy(ttl, patience, source, namespace=use.namespace, tags=use.tags, mode=use.mode, freshness=use.freshness)
+    return Policy(
+        ttl,
+        patience,
+        source,
+        namespace=use.namespace,
+        tags=use.tags,
+        mode=use.mode,
+        freshness=use.freshness,
+        compatible=use.compatible and use.samples == 1,
+    )
 
 
 def secrets_of(arguments: Mapping[str, object], defaults: Mapping[str, object]) -> tuple[object, ...]:

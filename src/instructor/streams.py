@@ -80,6 +80,9 @@ class Stream(_Opened, Generator[T, None, None], Generic[T]):
         self._outcome = outcome_of(call)
         self._values: Generator[T, None, None] = drive_stream(stream_answer(call), sender)
 
+    def __next__(self) -> T:
+        return next(self._values)
+
     def send(self, value: None, /) -> T:
         """Return the next value, as any generator."""
         return self._values.send(value)
@@ -124,6 +127,9 @@ class AsyncStream(_Opened, AsyncGenerator[T, None], Generic[T]):
         async with aclosing(self._begin(await asyncio.to_thread(make), sender)) as values:
             async for value in values:
                 yield value
+
+    async def __anext__(self) -> T:
+        return await anext(self._values)
 
     async def asend(self, value: None, /) -> T:
         """Return the next value, as any asynchronous generator."""

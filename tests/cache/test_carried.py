@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
 import threading
 import warnings
@@ -15,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 import instructor
 from instructor.cache import AutoCache, DiskCache, instructor_cache
 from instructor.cache.canonical import canonical_text
+from instructor.cache.entry import Entry, Origin, pack_completion
+from instructor.engine.completion_copies import CompletionCopies
 from instructor.hooks import HookName
+from instructor.messages import Part
 
 ASK = [{"role": "user", "content": "Anna is 25."}]
 
@@ -148,6 +152,15 @@ def test_a_caller_that_changes_a_completion_changes_no_other(tmp_path):
     client.create(User, ASK)
     client.create(User, ASK)._raw_response.choices.clear()
     assert client.create(User, ASK)._raw_response.choices
+
+
+def test_copies_of_completions_that_differ_in_what_is_left_out_are_not_mixed_up():
+    copies = CompletionCopies(json.loads)
+    for letter in "ab" * 2:
+        parts = (Part("", letter * 2000),)
+        completion = pack_completion(f'{{"text":"{letter * 2000}"}}', parts)
+        entry = Entry("key", parts, completion, Origin("p", "m"), 1.0)
+        assert copies.load(entry) == {"text": letter * 2000}
 
 
 def test_a_decorated_function_may_return_what_a_client_answered(tmp_path):

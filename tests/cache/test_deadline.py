@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from instructor.cache.deadline import Watch, limit, watch_of
+from instructor.cache.deadline import Operation, Watch, limit, watch_of
 
 
 class FakeLoop:
@@ -42,12 +42,12 @@ def loop() -> FakeLoop:
 
 @pytest.fixture
 def watch(loop: FakeLoop) -> Watch:
-    return Watch(loop)  # type: ignore[arg-type] - the two methods that it calls
+    return Watch(loop, loop.time)  # type: ignore[arg-type] - the two methods that it calls
 
 
 def test_time_counts_while_the_loop_is_responsive(watch: Watch, loop: FakeLoop) -> None:
     expired: list[float] = []
-    watch.add("a", 2.0, lambda: expired.append(loop.now))
+    watch.add(Operation(loop.now), 2.0, lambda: expired.append(loop.now))
     loop.run(1.99)
     assert expired == []
     loop.run(0.5)
@@ -56,9 +56,9 @@ def test_time_counts_while_the_loop_is_responsive(watch: Watch, loop: FakeLoop) 
 
 def test_an_operation_added_between_two_beats_has_all_of_its_time(watch: Watch, loop: FakeLoop) -> None:
     expired: list[float] = []
-    watch.add("a", 4.0, lambda: None)
+    watch.add(Operation(loop.now), 4.0, lambda: None)
     loop.run(0.2)
-    watch.add("b", 1.0, lambda: expired.append(loop.now))
+    watch.add(Operation(loop.now), 1.0, lambda: expired.append(loop.now))
     loop.run(0.99)
     assert expired == []
     loop.run(0.5)
@@ -67,25 +67,33 @@ def test_an_operation_added_between_two_beats_has_all_of_its_time(watch: Watch, 
 
 def test_hardly_any_time_counts_while_the_loop_is_busy_but_some_does(watch: Watch, loop: FakeLoop) -> None:
     expired: list[float] = []
-    watch.add("a", 2.0, lambda: expired.append(loop.now))
+    watch.add(Operation(loop.now), 2.0, lambda: expired.append(loop.now))
     loop.run(20.0, late=1.0)
     assert expired == []
     loop.run(200.0, late=1.0)
     assert len(expired) == 1
 
 
-def test_what_has_more_time_gets_it_and_what_is_removed_never_expires(watch: Watch, loop: FakeLoop) -> None:
+def test_no_time_counts_before_an_operation_begins(watch: Watch, loop: FakeLoop) -> None:
+    expired: list[float] = []
+    operation = Operation()
+    watch.add(operation, 1.0, lambda: expired.append(loop.now))
+    loop.run(10.1)
+    operation.began = loop.now
+    loop.run(0.99)
+    assert expired == []
+    loop.run(0.5)
+    assert len(expired) == 1
+
+
+def test_what_is_removed_never_expires(watch: Watch, loop: FakeLoop) -> None:
     expired: list[str] = []
-
-    def expire() -> float | None:
-        expired.append("more")
-        return 1.0 if len(expired) == 1 else None
-
-    watch.add("a", 1.0, expire)
-    watch.add("b", 1.0, lambda: expired.append("b"))
-    watch.remove("b")
+    removed = Operation(loop.now)
+    watch.add(Operation(loop.now), 1.0, lambda: expired.append("a"))
+    watch.add(removed, 1.0, lambda: expired.append("b"))
+    watch.remove(removed)
     loop.run(10.0)
-    assert expired == ["more", "more"]
+    assert expired == ["a"]
     assert loop.beat is None, "no timer is left where nothing is under way"
 
 

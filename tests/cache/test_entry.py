@@ -6,11 +6,13 @@ import json
 from typing import Any
 from zlib import crc32
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from instructor.cache.entry import (
+    CHECKSUM_SIZE,
     FORMAT,
     Entry,
     Generations,
@@ -19,6 +21,7 @@ from instructor.cache.entry import (
     decode_entry,
     encode_entry,
     pack_completion,
+    unpack_completion,
 )
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
@@ -218,3 +221,59 @@ def test_a_damaged_completion_is_noticed_when_it_is_read() -> None:
     assert entry.answer == ENTRY.answer
     with pytest.raises(CacheEntryError, match="checksum"):
         _ = entry.completion
+
+
+LONG = orjson.dumps({"text": 'Zoë said "1/2"\n' * 100}).decode()
+
+
+def with_long_answer(completion: str) -> Entry:
+    """An entry with a long answer, and a completion."""
+    parts = (Part("User", LONG), Part("City", "{}"))
+    return ENTRY._replace(parts=parts, completion_data=pack_completion(completion, parts))
+
+
+@pytest.mark.parametrize(
+    ("begin", "answer", "end"),
+    [
+        ('{"arguments":"', orjson.dumps(LONG).decode()[1:-1], '","é":1}'),
+        ('{"é":1,"input":', LONG, "}"),
+        (f'{{"thoughts":{LONG},"input":', LONG, "}"),
+        ("@12e ", LONG, ""),
+    ],
+    ids=["a text", "JSON", "twice", "a mark before it"],
+)
+def test_a_long_answer_is_left_out_of_the_completion_and_put_back(begin: str, answer: str, end: str) -> None:
+    completion = begin + answer + end
+    entry = with_long_answer(completion)
+    assert len(entry.completion_data) <= len(completion.encode()) - len(LONG.encode()) + 20
+    assert read_all(encode_entry(entry), entry.key) == (entry, completion)
+
+
+@pytest.mark.parametrize("completion", ['{"arguments":"another text"}', "@", "@12e {}"])
+def test_a_completion_without_the_answer_is_kept_whole(completion: str) -> None:
+    entry = with_long_answer(completion)
+    assert read_all(encode_entry(entry), entry.key) == (entry, completion)
+
+
+def test_an_answer_that_has_no_utf8_is_left_where_it_is() -> None:
+    parts = (Part("", "\ud800" + LONG),)
+    assert unpack_completion(pack_completion('{"id":1}', parts), parts) == '{"id":1}'
+
+
+@pytest.mark.parametrize("body", [b"@", b"@e {}", b"@1e {}", b"@1x {}", b"@1 {}"])
+def test_a_completion_that_cannot_be_put_together_is_damaged(body: bytes) -> None:
+    data = b"%08x %b" % (crc32(body), body)
+    with pytest.raises(CacheEntryError, match="put together"):
+        unpack_completion(data, ())
+
+
+def test_an_entry_of_format_5_is_read() -> None:
+    """In it, every completion is whole."""
+    written = re_sealed(encode_entry(ENTRY).replace(f"[{FORMAT},", "[5,"))
+    assert read_all(written, ENTRY.key) == (ENTRY, '{"id": "é"}')
+
+
+def re_sealed(text: str) -> str:
+    """The text of `ENTRY`, changed, with the checksum that fits."""
+    answer = text.encode()[CHECKSUM_SIZE:].removesuffix(ENTRY.completion_data)
+    return f"{crc32(answer):08x} {answer.decode()}{ENTRY.completion_data.decode()}"

@@ -626,6 +626,16 @@ def test_a_file_of_a_newer_layout_is_left_alone(cache: DiskCache) -> None:
     assert not list(cache.directory.glob("*damaged*"))
 
 
+def test_a_write_with_room_to_spare_asks_sqlite_for_nothing_else(cache: DiskCache) -> None:
+    cache.set("key", "text")
+    connection, asked = cache._local.connection, []
+    assert connection is not None
+    connection.raw.set_trace_callback(lambda statement: asked.append(statement.split()[0]))
+    cache.set("other", "text")
+    connection.raw.set_trace_callback(None)
+    assert asked == ["BEGIN", "INSERT", "DELETE", "COMMIT"]
+
+
 def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
     children = [run_child("disk_write.py", tmp_path / "cache", name, 20) for name in "abcd"]
     for child in children:
@@ -656,7 +666,9 @@ def test_a_killed_writer_harms_nobody(tmp_path: Path) -> None:
             last = [child.stdout.readline() for _ in range(20)][-1].strip()
             cache.set(f"beside {round_number}", "text")
             child.send_signal(signal.SIGKILL)
-            written = [last, *child.communicate(timeout=60)[0].split("\n")[:-1]]
+            # Not by `communicate` alone, which misses what `readline` has read ahead.
+            written = [last, *child.stdout.read().split("\n")[:-1]]
+            child.communicate(timeout=60)
             assert all(cache.get(key) == b"x" * 2000 for key in written), "what was stored is stored"
         assert cache.get("mine") == b"text"
         assert all(cache.get(f"beside {number}") == b"text" for number in range(8))

@@ -268,7 +268,7 @@ def test_a_flipped_bit_in_an_entry_costs_that_entry_and_shows_nothing_of_it(
     assert ask_all() == (5, 0, 0)
     assert events
     assert not caplog.records
-    told = " ".join(str(event.reason) for event in events)
+    told = " ".join(f"{event.reason} {event.detail}" for event in events)
     assert not any(secret in told for secret in secrets)
 
 

@@ -80,13 +80,13 @@ def test_a_store_that_hangs_is_given_up_in_a_busy_process_too(monkeypatch: pytes
 def run_in_a_watched_loop(late: float, rounds: int) -> int:
     """Count the beats that a job of 2 s survives in a loop whose beats come so late, having been queued for 1.75 s."""
     loop: Any = SteppedLoop()
-    watch = Watch(loop)
-    job: threads.Job[None] = threads.Job(lambda: None, lambda: None, watch.now)
+    watch = Watch(loop, loop.time)
+    job: threads.Job[None] = threads.Job(lambda: None, lambda: None)
     future: Any = SteppedFuture()
-    watch.add(job, 2.0, partial(threads._expire, job, future, 2.0))
+    watch.add(job, 2.0, partial(threads._expire, job, future))
     for _ in range(7):
         loop.beat_once()
-    job.began = job.clock()
+    job.began = loop.now
     for number in range(rounds):
         if future.error:
             return number
@@ -140,6 +140,36 @@ async def test_a_result_that_is_there_is_not_late_because_the_loop_was_busy() ->
     time.sleep(0.2)  # noqa: ASYNC251 - what keeps the loop busy
     assert await task == "text"
     assert workers.hung == 0
+
+
+async def test_a_task_goes_on_in_the_turn_of_its_loop_that_hears_of_the_end() -> None:
+    loop, turns = asyncio.get_running_loop(), []
+    landing = threads.Landing(loop=loop)
+
+    async def wait() -> None:
+        await landing
+        turns.append("the task goes on")
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    loop.call_soon(landing.land)
+    loop.call_soon(turns.append, "the turn ends")
+    await task
+    assert turns == ["the task goes on", "the turn ends"]
+
+
+async def test_a_landing_that_nobody_awaits_any_longer_harms_nobody() -> None:
+    landing = threads.Landing(loop=asyncio.get_running_loop())
+    task = asyncio.ensure_future(asyncio.wait_for(landing, 1000))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    landing.land()
+    assert landing.cancelled()
+    unawaited = threads.Landing(loop=asyncio.get_running_loop())
+    unawaited.land()
+    assert await unawaited is None  # type: ignore[func-returns-value] - that it returns
 
 
 async def test_what_a_cancelled_task_has_queued_is_kept_if_it_is_paid_for() -> None:

@@ -34,7 +34,7 @@ from instructor.exceptions import (
 )
 from instructor.messages import Part
 from steps import KEY, HandHandle, Steps, completion, every_hook, lease, make_call, make_path, offered
-from worlds import MESSAGES, Shelf, User, World, both
+from worlds import MESSAGES, Shelf, User, World, age, both
 
 ENTRY = Entry(KEY, (Part("", '{"name": "old"}'),), pack_completion("{}"), Origin("scripted", "m"), 900.0, 990.0, 2.0)
 """At 1000, the time of all flows here, it is stale for 10 seconds."""
@@ -303,14 +303,6 @@ class Inline(Background):
             done(True)
 
 
-def age(shelf: Shelf, seconds: float) -> None:
-    """Let stored answers be older."""
-    for key, text in shelf.data.items():
-        entry = decode_entry(text, key)
-        expires = None if entry.expires is None else entry.expires - seconds
-        shelf.data[key] = encode_entry(entry._replace(created=entry.created - seconds, expires=expires))
-
-
 def test_the_store_keeps_an_answer_for_its_ttl_and_the_grace() -> None:
     shelf, behind = Shelf(), Shelf()
     World(shelf, cache_ttl=60, stale_while_revalidate=timedelta(seconds=10), stale_if_error=100).ask()
@@ -400,7 +392,7 @@ def test_a_clients_own_freshness_holds_in_the_fast_path_too(asynchronous: bool) 
         assert [world.ask() for _ in range(2)] == ["answer 1"] * 2
         age(store, 100) if isinstance(store, Shelf) else age_memory(world, 100)
         assert [world.ask() for _ in range(2)] == ["answer 2"] * 2
-        assert [event.reason for event in events] == ["absent", "expired"]
+        assert [event.reason for event in events] == ["cold", "expired"]
         assert world.ask(max_age=0) == "answer 3"
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 import instructor
 from instructor import Mode, from_openai, from_provider
 from instructor.cache import AutoCache, DiskCache
+from instructor.cache.entry import CHECKSUM_SIZE, decode_entry
 from instructor.exceptions import (
     IncompleteOutputException,
     InstructorRetryException,
@@ -86,6 +87,26 @@ def test_one_request_answers_every_call_from_then_on(connect, aimock, model: str
         assert dumped(completion) == dumped(live_completion)
         assert len(aimock.requests()) == 1
         assert client.cache_stats().tokens_saved == 2 * 15
+
+
+@pytest.mark.parametrize(("model", "mode"), WIRES, ids=str)
+def test_a_long_answer_is_stored_once_and_its_completion_comes_back(
+    connect, aimock, model: str, mode: Mode, tmp_path
+) -> None:
+    name = 'Zoë "Jason"\n' * 200
+    aimock.answer("Jason", {"name": name, "age": 25}, tool="User")
+    with DiskCache(directory=tmp_path) as cache:
+        client = connect(model, mode=mode, cache=cache)
+        live, live_completion = client.create_with_completion(response_model=User, messages=ASK)
+        hit, completion = client.create_with_completion(response_model=User, messages=ASK)
+        assert live == hit == User(name=name, age=25)
+        assert dumped(completion) == dumped(live_completion) == dumped(hit._raw_response)
+        assert type(completion) is type(live_completion)
+        (listed,) = (listed for batch in cache.list_entries() for listed in batch)
+        stored = cache.get(listed.key)
+        assert stored is not None
+        assert decode_entry(stored, listed.key).completion_data[CHECKSUM_SIZE:].startswith(b"@"), "it is left out there"
+        assert len(aimock.requests()) == 1
 
 
 @pytest.mark.parametrize(("model", "mode"), WIRES, ids=str)

@@ -77,6 +77,19 @@ def test_a_stream_in_single_characters_takes_calls_in_proportion_to_its_length(t
     assert long - shortest < 1.1 * 4 * (short - shortest)
 
 
+def test_a_chunk_that_is_shown_takes_a_hundred_calls_at_most() -> None:
+    client, _ = make({"name": "x"}, 1)
+    chunks = [chunk.to_dict() for chunk in client.client.send("", {"tools": TOOLS, "stream": True})]
+    middle = next(at for at, chunk in enumerate(chunks) if chunk["choices"] and "'x'" in str(chunk["choices"]))
+
+    def count(times: int) -> int:
+        client.client.send = lambda *_: iter([*chunks[:middle], *chunks[middle : middle + 1] * times, *chunks[middle:]])
+        return count_calls(lambda: [None for _ in client.create_partial(User, MESSAGES)])
+
+    count(1)  # what is done once for each class
+    assert count(101) - count(1) <= 100 * 100
+
+
 @pytest.mark.parametrize(
     "text", ["<thin <think>no</think>" * 9, '{"name": "\\ud83e\\udd8a\\n", "age": 25, "more": {"a": "\\""}}']
 )

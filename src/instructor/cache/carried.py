@@ -62,7 +62,7 @@ class Carried(dict[str, object]):
                 return self._stored
             from instructor.cache.entry import unpack_completion  # which knows this file
 
-            return self._load(unpack_completion(self._stored))
+            return self._load(unpack_completion(*self._stored))
         if name == TOTAL_USAGE:
             return self.saved[1]
         raise KeyError(name)

@@ -26,6 +26,7 @@ from instructor.cache.cassette_lines import (
 from instructor.cache.differing import find_difference, find_nearest
 from instructor.cache.entry import Generations, decode_entry, encode_entry
 from instructor.cache.listing import Listed
+from instructor.cache.misses import COLD, Diagnosis, name_cause
 from instructor.cache.redaction import Redactor
 from instructor.cache.store import Ability, BaseCache, check_key, check_text
 from instructor.describing import refuse
@@ -40,6 +41,9 @@ _MOST_MEMBERS = 256
 
 _MOST_ASKED = 10_000
 """Calls under way whose requests are held until their answers come."""
+
+
+_RECORD = "Record it with cache_mode='use', under pytest with --llm-record=new."
 
 
 class CassetteCache(BaseCache):
@@ -190,24 +194,22 @@ class CassetteCache(BaseCache):
                 f"{_describe(line.request)} is answered otherwise than in {self._shown_path}: {found}."
             )
 
-    def explain(self, key: str) -> str | None:
+    def explain(self, key: str) -> Diagnosis | None:
         """Say what keeps a call that `name_call` has named from being answered; None for any other key."""
         with self._lock:
             request, lines = self._asked.get(key), list(self._lines.values())
         if request is None:
             return None
-        record = "Record it with cache_mode='use', under pytest with --llm-record=new."
         nearest = find_nearest(request, [(line, line.request) for line in lines])
         if nearest is None:
-            return f"Nothing is recorded in {self._shown_path}. {record}"
+            return Diagnosis(COLD, advice=f"Nothing is recorded in {self._shown_path}. {_RECORD}")
         number = sorted(line.text for line in lines).index(nearest.text) + 1
         where = f"line {number} of {self._shown_path}"
-        difference = find_difference(nearest.request, request)
-        if difference is None:
-            return f"The call is recorded in {where}, but its answer isn't valid today. {record}"
+        difference, asked = find_difference(nearest.request, request), [*request.items()]
+        cause = name_cause([name for name, value in asked if nearest.request.get(name) != value])
         if match_of(nearest.request) == match_of(request):
             where = f"{where}, whose answer isn't valid for the response model of today"
-        return f"The nearest recorded call is {where}. The first difference: {difference}. {record}"
+        return Diagnosis(cause, nearest.key, where, difference, _RECORD)
 
     def recorded(self) -> list[str]:
         """Return the keys of all answers."""

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from instructor.cache.canonical import write_json
 from instructor.cache.entry import Entry, make_origin, pack_completion
-from instructor.cache.key import FORMAT, digest
+from instructor.cache.key import FORMAT, digest, match_key
 from instructor.cache.redaction import write_compact
 from instructor.cache.sample_turns import sample_key
 from instructor.exceptions import CacheEntryError
@@ -30,7 +30,6 @@ Redact = Callable[[Any], Any]
 _FIRST = ("provider", "model", "response_model", "messages")
 _LAST = ("shape", "schema")
 _NOT_KEYED = ("response_model", "sample")
-_NOT_MATCHED = ("schema", "shape")
 
 _STYLES: Final[dict[str, Callable[[Any], str]]] = {
     "json": json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode,
@@ -67,7 +66,7 @@ def key_of(request: Request) -> str:
 
 def match_of(request: Request) -> str:
     """What calls have in common that differ in nothing but the schema of a response model of one name."""
-    return digest(_write(request, _NOT_MATCHED))
+    return match_key(_write(request, ()), request.get("response_model", ""))
 
 
 def digest_members(texts: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,66 +20,72 @@ _BUSY_SHARE = 0.1
 """How much of a late beat counts. Not nothing, so an operation ends even in a loop that is always busy."""
 
 
+class Operation:
+    """Something whose time is limited.
+
+    Attributes:
+        began: When it began, by the clock of its watch; None while it waits to begin. Any thread may set it.
+    """
+
+    __slots__ = ("began",)
+
+    def __init__(self, began: float | None = None) -> None:
+        self.began = began
+
+
 class Watch:
     """Counts, for the operations that tasks of one loop wait for, the time in which the loop was responsive.
 
     While a task computes, nothing else in its loop goes on: an answer that has arrived isn't read. A timer of asyncio
     would fire as soon as the loop is free again, before the answer is read, and take a healthy store for one that
-    hangs. This clock all but stands still while its own beat is late.
+    hangs. This watch counts hardly any of the time while its own beat is late.
 
     One timer serves all operations, and none is set while no operation is under way.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = monotonic) -> None:
         self.loop = loop
-        self._responsive = 0.0  # seconds, up to the last beat
-        self._last = self._due = 0.0
+        self._clock = clock  # of `Operation.began`; the loop's own may be another
+        self._last = self._due = self._looked = 0.0  # the last beat and the next by the loop's clock; the last by ours
         self._interval = _LONGEST_BEAT
         self._beating = False
-        self._deadlines: dict[object, tuple[float, Callable[[], float | None]]] = {}
+        self._under_way: dict[Operation, tuple[float, Callable[[], object]]] = {}
 
-    def add(self, operation: object, seconds: float, expire: Callable[[], float | None]) -> None:
-        """Call `expire` once the loop has been responsive for so many seconds, unless `remove` is called before.
-
-        `expire` returns how many seconds more the operation has; None if it is over.
-        """
-        now = self.loop.time()
+    def add(self, operation: Operation, seconds: float, expire: Callable[[], object]) -> None:
+        """Call `expire` once an operation has taken so many seconds of a responsive loop, unless it is removed before."""
         # A quarter of the shortest deadline. A deadline is noticed up to a quarter late, and never early.
-        self._interval = min(self._interval, max(seconds / 4, 0.001))
+        if seconds < 4 * self._interval:
+            self._interval = max(seconds / 4, 0.001)
         if not self._beating:
             self._beating = True
-            self._arm(now)
-        self._deadlines[operation] = (self.now() + seconds, expire)
+            self._arm(self.loop.time())
+        self._under_way[operation] = (seconds, expire)
 
-    def now(self) -> float:
-        """How long the loop has been responsive, while an operation is under way; any thread may ask.
-
-        What comes after a beat is due doesn't count yet. If that beat comes late, the clock goes back a little, so
-        that an operation which began in between has more time, and never less.
-        """
-        return self._responsive + max(min(self.loop.time(), self._due) - self._last, 0.0)
-
-    def remove(self, operation: object) -> None:
+    def remove(self, operation: Operation) -> None:
         """Forget an operation. The timer stays and finds nothing, which costs less than to cancel it."""
-        self._deadlines.pop(operation, None)
+        self._under_way.pop(operation, None)
 
     def _arm(self, now: float) -> None:
-        self._last = now
+        self._last, self._looked = now, self._clock()
         self._due = now + self._interval
         self.loop.call_at(self._due, self._beat)
 
     def _beat(self) -> None:
-        now = self.loop.time()
+        now, looked = self.loop.time(), self._clock()
         late = now - self._due > _LATE
-        self._responsive += (self._due - self._last) * _BUSY_SHARE if late else now - self._last
-        self._last = now
-        for operation, (deadline, expire) in list(self._deadlines.items()):
-            if deadline <= self._responsive:
-                del self._deadlines[operation]
-                more = expire()
-                if more is not None:
-                    self._deadlines[operation] = (self._responsive + more, expire)
-        if self._deadlines:
+        counted = (self._due - self._last) * _BUSY_SHARE if late else now - self._last
+        passed = max(looked - self._looked, 1e-9)
+        for operation, (left, expire) in list(self._under_way.items()):
+            if operation.began is None:
+                continue
+            # One that began since the last beat has taken its share of the time since then.
+            left -= counted * min(max(looked - operation.began, 0.0) / passed, 1.0)  # noqa: PLW2901
+            if left > 0:
+                self._under_way[operation] = (left, expire)
+            else:
+                del self._under_way[operation]
+                expire()
+        if self._under_way:
             self._arm(now)
         else:
             self._beating = False
@@ -112,15 +119,15 @@ async def limit(awaitable: Awaitable[T], seconds: float | None) -> T:
     if seconds is None:
         return await awaitable
     task, loop = asyncio.ensure_future(awaitable), asyncio.get_running_loop()
-    watch, over = watch_of(loop), loop.create_future()
-    watch.add(task, seconds, lambda: _settle(over))
+    watch, over, operation = watch_of(loop), loop.create_future(), Operation(monotonic())
+    watch.add(operation, seconds, lambda: _settle(over))
     task.add_done_callback(lambda _: _settle(over))
     expired = False
     try:
         await over
         expired = not task.done()
     finally:
-        watch.remove(task)
+        watch.remove(operation)
         if not task.done():
             await _end(task)
     if expired and (not task.done() or task.cancelled()):

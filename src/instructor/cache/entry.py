@@ -3,15 +3,17 @@
 The text is a checksum, one line of JSON that describes the answer, the answer's parts character by character, and the
 provider's completion with a checksum of its own::
 
-    5f0c2a1e [6,"<key>","openai",...,"",512,...,"User",23]
+    5f0c2a1e [7,"<key>","openai",...,"",512,...,"User",23]
     {"name":"Ann","age":27}9b1d03c4 {"kind":"ChatCompletion",...}
 
-The completion is the longest piece and few cache hits need it, so it is checked and decoded only when it is asked for.
+Few cache hits need the completion, so it is checked and decoded only when it is asked for. It would repeat the answer, so
+a long answer is left out of it: ``@212e {"kind":...`` says that the answer belongs 212 bytes into what follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -23,8 +25,15 @@ from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage
 
-FORMAT = 6
-"""Raised whenever the text changes its meaning. An entry of another format is a cache miss."""
+FORMAT = 7
+"""Raised whenever the text changes its meaning."""
+
+READABLE = frozenset({5, 6, FORMAT})
+"""The formats that this version reads; an entry of another is a cache miss. In format 5 each completion is whole. Formats
+5 and 6 don't say how many tokens the provider wrote to its own prompt cache."""
+
+_CACHE_WRITES = 11
+"""Where that number stands in the first line."""
 
 
 class Origin(NamedTuple):
@@ -94,7 +103,8 @@ class Entry(NamedTuple):
 
     Attributes:
         parts: The provider's answer as the wire format read it; empty for ``response_model=None``.
-        completion_data: The SDK's completion as `pack_completion` wrote it; empty if it could not be written.
+        completion_data: The SDK's completion as `pack_completion` wrote it; empty if it could not be written. What it
+            leaves out is in the first of these very parts.
         origin: Where the answer comes from.
         created: When the answer came, in Unix seconds.
         expires: When it stops being served, in Unix seconds; None for never.
@@ -140,15 +150,18 @@ class Entry(NamedTuple):
     @property
     def completion(self) -> str:
         """The SDK's completion as one line of JSON; empty if it could not be written."""
-        return unpack_completion(self.completion_data)
+        return unpack_completion(self.completion_data, self.parts)
 
 
-def pack_completion(text: str) -> bytes:
-    """Write a completion as an entry keeps it: a checksum and the text. Empty for an empty text."""
-    return _seal(text.encode()) if text else b""
+def pack_completion(text: str, parts: Sequence[Part] = ()) -> bytes:
+    """Write a completion as an entry with these parts keeps it: a checksum and the text. Empty for an empty text.
+
+    If the first part is long, and stands in the text, it is left out.
+    """
+    return _seal(_leave_out(text.encode(), parts)) if text else b""
 
 
-def unpack_completion(data: bytes) -> str:
+def unpack_completion(data: bytes, parts: Sequence[Part]) -> str:
     """Read what `pack_completion` wrote; `CacheEntryError` if it is damaged."""
     if not data:
         return ""
@@ -156,17 +169,49 @@ def unpack_completion(data: bytes) -> str:
     if data[:CHECKSUM_SIZE] != _CHECKSUM % crc32(body):
         raise CacheEntryError("The stored completion is damaged: its checksum does not fit.")
     try:
-        return body.decode()
-    except UnicodeDecodeError:
-        raise CacheEntryError("The stored completion is damaged: it is not UTF-8.") from None
+        return (_put_back(body, parts) if body.startswith(_MARK) else body).decode()
+    except (ValueError, LookupError):
+        raise CacheEntryError("The stored completion is damaged: it can't be put together as UTF-8.") from None
+
+
+_MARK = b"@"
+"""Begins a completion that leaves something out. No JSON begins with it."""
+
+_LONG = 1024
+"""The shortest answer that is left out, in characters. Below that it would take more time than it saves."""
+
+_WRITINGS: dict[bytes, Callable[[Sequence[Part]], bytes]] = {
+    b"e": lambda parts: orjson.dumps(parts[0].text)[1:-1],  # as the text of a tool call's arguments, escaped
+    b"j": lambda parts: parts[0].text.encode(),  # as JSON within JSON
+    b"-": lambda _: b"",  # nothing is left out; the text of a completion that somebody wrote begins with the mark
+}
+"""How an answer may stand in a completion."""
+
+
+def _leave_out(completion: bytes, parts: Sequence[Part]) -> bytes:
+    if parts and len(parts[0].text) >= _LONG:
+        for name, write in _WRITINGS.items():
+            with suppress(ValueError, TypeError):  # the answer has no UTF-8
+                written = write(parts)
+                at = completion.find(written)
+                if at >= 0 and written:
+                    return b"%b%d%b %b%b" % (_MARK, at, name, completion[:at], completion[at + len(written) :])
+    return b"%b0- %b" % (_MARK, completion) if completion.startswith(_MARK) else completion
+
+
+def _put_back(body: bytes, parts: Sequence[Part]) -> bytes:
+    """Undo `_leave_out`. Raises ValueError or LookupError for what it hasn't written."""
+    mark, _, rest = body.partition(b" ")
+    at, written = int(mark[1:-1]), _WRITINGS[mark[-1:]](parts)
+    return b"%b%b%b" % (rest[:at], written, rest[at:])
 
 
 def make_carried(load: Load, entry: Entry) -> Carried:
-    """What the answers made of an entry carry: the completion's bytes, and not the entry.
+    """What the answers made of an entry carry: what the completion is made of, and not the entry.
 
     `load` makes a completion of its text: an adapter's own method. A store may come to hold it.
     """
-    return Carried(load, entry.completion_data, saved_by(entry))
+    return Carried(load, (entry.completion_data, entry.parts), saved_by(entry))
 
 
 def saved_by(entry: Entry) -> Saved:
@@ -267,8 +312,11 @@ def read_head(line: bytes) -> list[Any]:
     head: list[Any] = orjson.loads(line)
     types = tuple(map(type, head))
     if types not in _TYPES:
+        if type(head) is list and head[:1] in ([5], [6]):
+            head.insert(_CACHE_WRITES, 0)
+            types = tuple(map(type, head))
         _check_types(types)
-    if head[0] != FORMAT:
+    if head[0] not in READABLE:
         raise CacheEntryError(f"The entry has format {head[0]}; this version of instructor reads format {FORMAT}.")
     return head
 

@@ -8,12 +8,13 @@ import math
 import re
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.cache.books import Amounts, Books, Line, read_line
 from instructor.cache.breaker import CircuitBreaker, next_moment
+from instructor.cache.call_notes import CallNotes
 from instructor.cache.counters import Counters
 from instructor.cache.entry import Generations
 from instructor.cache.flight import Flights
@@ -54,6 +55,7 @@ class StoreHandle:
         recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         flights: The calls under way against the store.
+        notes: What is known of the calls whose answers are stored, to say why another one missed.
         turns: Whose turn it is among several answers to one call.
         books: What the store's clients spent and saved, and isn't posted to it yet.
         keeps_ledger: Whether it is posted to the store; otherwise the books are all there is.
@@ -74,6 +76,7 @@ class StoreHandle:
         self.keeps_ledger = "ledger" in abilities
         self._ledger = cast("LedgerStore", store)
         self._posting = make_lock()
+        self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self.can_tag = "tagging" in abilities
         self._numbering = cast("TaggingStore", store)
@@ -197,7 +200,7 @@ class StoreHandle:
         return self.books.take()
 
     @contextlib.contextmanager
-    def _keeping(self, lines: dict[Line, Amounts]) -> Iterator[list[object]]:
+    def _keeping(self, lines: dict[Line, Amounts]) -> Generator[list[object], None, None]:
         """Put lines back into the books unless they were posted."""
         posted: list[object] = []
         try:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from instructor.cache.call_notes import Sketch, hash_plain
 from instructor.cache.canonical import CONTEXT, MARK, MARK_TEXT, REQUEST, canonical_text, ignore, unreadable, write_json
 from instructor.exceptions import ConfigurationError
 from instructor.headers import describe_header, keyed_headers
@@ -36,6 +37,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "media_policy",
         "refresh_early",
         "samples",
+        "schema_match",
         "stale_if_error",
         "stale_while_revalidate",
         "timeout",
@@ -81,6 +83,21 @@ def make_cache_key(
     }
     members.update((name, value) for name, value in rest.items() if value is not None)
     return digest({name: _member_text(name, value) for name, value in members.items()})
+
+
+KeyMembers = tuple[
+    str,
+    str,
+    str,
+    object,
+    Mapping[str, object] | None,
+    bool,
+    str | None,
+    Mapping[str, object],
+    Callable[[object], None],
+    str | None,
+]
+"""The arguments of `KeyBuilder.key`, in their order."""
 
 
 class KeyBuilder:
@@ -165,6 +182,38 @@ class KeyBuilder:
         members, _ = _join(frame, _member_text("messages", messages, note), arguments, context, note)
         return {name: text[len(_write_member(name, "")) :] for name, text in members.items() if name != "format"}
 
+    def sketch(
+        self,
+        schema: str,
+        shape: str,
+        model: str,
+        messages: object,
+        context: Mapping[str, object] | None,
+        strict: bool,
+        namespace: str | None,
+        arguments: Mapping[str, object],
+        note: Callable[[object], None] = ignore,
+        salt: str | None = None,
+        *,
+        response_model: str = "",
+    ) -> Sketch:
+        """What a call is compared with others by, without writing its messages. The arguments are those of `key`."""
+        frame, before, after, _ = self._find_frame(schema, shape, model, strict, namespace, salt)
+        more = keyed_arguments(arguments) if arguments else {}
+        hashed = tuple(sorted((name, hash_plain(value)) for name, value in more.items()))
+        filled = 0 if context is None else hash_plain(context)
+        members = (schema, shape, model, messages, context, strict, namespace, arguments, note, salt)
+        return Sketch(
+            frame,
+            hash((before, after, hashed, filled)),
+            hash_plain(messages),
+            hashed,
+            filled,
+            response_model,
+            messages,
+            functools.partial(self.describe, *members),
+        )
+
 
 def _join(
     frame: Mapping[str, str],
@@ -191,6 +240,18 @@ def digest(texts: Mapping[str, str]) -> str:
     calls, such as the schema, once more.
     """
     return _hash_members({name: _write_member(name, text) for name, text in texts.items()})
+
+
+NOT_MATCHED = frozenset({"schema", "shape"})
+
+
+def match_key(texts: Mapping[str, str], response_model: str) -> str:
+    """The key of what calls have in common that differ in nothing but the schema of a response model of one name.
+
+    `texts` are the members of a call's key, as `KeyBuilder.describe` writes them.
+    """
+    kept = {name: text for name, text in texts.items() if name not in NOT_MATCHED}
+    return digest({**kept, "response_model": write_json(response_model)})
 
 
 def _hash_members(members: Mapping[str, str]) -> str:

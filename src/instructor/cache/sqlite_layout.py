@@ -89,8 +89,6 @@ def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     # What is deleted is overwritten wherever that costs no write of its own.
     connection.execute("PRAGMA secure_delete = FAST")
-    # Twice the default: an answer of 1 MB is there twice, in the completion too, and would drive itself out.
-    connection.execute("PRAGMA cache_size = -4096")
     connection.execute(f"PRAGMA wal_autocheckpoint = {wal_pages}")
     connection.execute(f"PRAGMA journal_size_limit = {wal_pages * PAGE}")
     if version < FORMAT:

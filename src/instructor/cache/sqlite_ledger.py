@@ -6,7 +6,11 @@ Its table is made when something is entered for the first time, so a file of an 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS ledger (
@@ -32,3 +36,21 @@ def read_amounts(connection: sqlite3.Connection) -> dict[str, Sequence[int]]:
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger'").fetchone() is None:
         return {}
     return {name: numbers for name, *numbers in connection.execute("SELECT * FROM ledger")}
+
+
+class KeepsLedger(ABC):
+    """The ability ``"ledger"`` of a store in a SQLite file."""
+
+    def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
+        """Add to the sums of the ledger; return how many names it has."""
+        return self._change(lambda connection: add_amounts(connection, amounts))
+
+    def read_amounts(self) -> Mapping[str, Sequence[int]]:
+        """Return the sums of the ledger, which `clear` leaves alone."""
+        return self._run(read_amounts)
+
+    @abstractmethod
+    def _change(self, operation: Callable[[sqlite3.Connection], T]) -> T: ...
+
+    @abstractmethod
+    def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T: ...

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, T
 
 from instructor.cache.entry import Entry, Generations
 from instructor.cache.listing import Listed, Which, select
+from instructor.cache.misses import Diagnosis
 from instructor.cache.stats import CacheStats
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.tables import as_table
@@ -318,7 +319,7 @@ class RecordingStore(Protocol):
         """Return the key of one of several answers to a call, counted from 0."""
         ...
 
-    def explain(self, key: str) -> str | None:
+    def explain(self, key: str) -> Diagnosis | None:
         """Say why there is no answer under a key; None if that isn't known."""
         ...
 

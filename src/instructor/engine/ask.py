@@ -13,7 +13,7 @@ from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
 from instructor.engine.parsing import parse_with
-from instructor.engine.spending import Spending
+from instructor.engine.spending import Spending, tell_ended
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -24,7 +24,7 @@ from instructor.exceptions import (
     ToolCallsError,
 )
 from instructor.failures import find_mistake, is_invalid_answer
-from instructor.hooks import AdaptedEvent, HookName, RequestEvent
+from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import advise_on_refusal
@@ -34,7 +34,7 @@ from instructor.wires.turns import find_own_calls
 from instructor.wires.wire import find_answering_model, is_paused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from instructor.engine.call import Call, Prompt
     from instructor.engine.showing import Showing
@@ -228,35 +228,6 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     return completion
 
 
-def tell_ended(
-    call: Call[Any],
-    prompt: Prompt,
-    attempts: Attempts,
-    exchanged: tuple[Request, Completion],
-    error: Exception | None,
-    parts: tuple[Part, ...] = (),
-) -> Flow[None]:
-    """Emit an event about a request that has ended, and whose answer was judged."""
-    if not call.hooks.has_handlers(HookName.COMPLETION_REQUEST):
-        return
-    request, completion = exchanged
-    event = RequestEvent(
-        call.adapter.provider,
-        call.model,
-        "" if completion is None else find_answering_model(prompt.wire, completion),
-        call.response_model,
-        attempts.number,
-        attempts.began,
-        attempts.latest_seconds,
-        attempts.latest,
-        error,
-        call.showing is not None,
-        request,
-        "\n".join(part.text for part in parts),
-    )
-    yield from Emit(call.hooks, HookName.COMPLETION_REQUEST, (event,), {})
-
-
 def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send | Open) -> Flow[Any]:
     """Send a request, and count the time."""
     started = time.perf_counter()
@@ -348,12 +319,9 @@ def _is_answer(delta: Delta, names: list[str], mode: Mode) -> bool:
 
 def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable[Value]) -> Flow[None]:
     """Hand values out, each once its asynchronous validators have judged it."""
-    remaining, pace, judged = iter(values), showing.pace, UnderWay(call, attempts)
-    while True:
-        with judged:
-            value = next(remaining, END)
-        if value is END:
-            return
+    pace = showing.pace
+    # A tuple holds values that are made; any other iterable makes them, and so may run validators.
+    for value in values if isinstance(values, tuple) else make_each(values, UnderWay(call, attempts)):
         if call.plan.awaits and showing.judges_each:
             try:
                 yield from judge_async(call, value, attempts)
@@ -362,9 +330,20 @@ def show(call: Call[Any], showing: Showing, attempts: Attempts, values: Iterable
                 continue
         if pace is not None:
             pace.note()
-        yield from Show(value)
+        yield Show(value)  # without the generator that `yield from` makes: this runs for most chunks
         if pace is not None:
             pace.go_on()
+
+
+def make_each(values: Iterable[Value], judged: UnderWay) -> Iterator[Value]:
+    """Make values whose validators see the attempt, while each is made and no longer."""
+    remaining = iter(values)
+    while True:
+        with judged:
+            value = next(remaining, END)
+        if value is END:
+            return
+        yield value
 
 
 def open_raw(call: Call[Any]) -> Flow[Any]:

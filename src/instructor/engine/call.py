@@ -17,6 +17,7 @@ from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
     from instructor.budget import Budget
+    from instructor.cache.call_notes import Sketch
     from instructor.cache.listing import TagSource
     from instructor.engine.background import Background
     from instructor.engine.client_stats import ClientStats
@@ -160,6 +161,7 @@ class Policy(NamedTuple):
         draw: A random number above 0, at most 1.
         namespace: The partition of the cache, for entries; it is in the key already.
         tags: By what the answer can be invalidated, or what makes that of its value; None for nothing.
+        compatible: Whether an answer for another schema of the response model is served, if it is valid for this one.
     """
 
     ttl: float | Callable[[object], float | None] | None = None
@@ -171,6 +173,7 @@ class Policy(NamedTuple):
     draw: Callable[[], float] = draw_chance
     namespace: str | None = None
     tags: TagSource | None = None
+    compatible: bool = False
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call whose errors depend on objects that are its own, and of which a key shows too little.
@@ -228,6 +231,7 @@ class Call(NamedTuple, Generic[T]):
         unserved: What the fast path has found out about the store; then it isn't read again.
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
+        sketch: Makes what the call is compared with others by; None where it isn't compared.
     """
 
     plan: Plan
@@ -252,6 +256,7 @@ class Call(NamedTuple, Generic[T]):
     unserved: Unserved | None = None
     background: Background | None = None
     showing: Showing | None = None
+    sketch: Callable[[], Sketch] | None = None
 
 
 def describe_call(call: Call[Any]) -> str:

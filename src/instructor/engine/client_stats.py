@@ -8,6 +8,7 @@ from instructor.cache.books import Books
 from instructor.cache.entry import Entry
 from instructor.cache.hits import HitLog
 from instructor.cache.stats import CacheStats
+from instructor.cache.volatile import VolatileSpans
 from instructor.hooks import HookName
 from instructor.locks import make_lock
 
@@ -20,6 +21,7 @@ class ClientStats:
 
     Attributes:
         books: What the client spent and saved.
+        spans: Finds prompts that are new with each call.
     """
 
     def __init__(self) -> None:
@@ -29,6 +31,7 @@ class ClientStats:
         self._tokens_shared = 0
         self._logs: list[HitLog] = []
         self._detached = (0, 0, 0.0)
+        self.spans = VolatileSpans()
         self._notices: set[tuple[str, ...]] = set()
 
     def is_news(self, *notice: str) -> bool:

@@ -11,16 +11,18 @@ from typing import Any, TypeAlias, cast
 from pydantic import BaseModel
 
 from instructor.cache.entry import Entry
-from instructor.messages import Completion, Value
+from instructor.messages import Completion, Part, Value
 
 _MOST = 256
 _MOST_BYTES = 8 << 20
-"""How many completions are remembered, and how many bytes of text they may have come from."""
+"""How many completions are remembered, and how many characters of text they may have come from."""
 
 _SAFE = (str, int, float, bool, type(None), bytes, enum.Enum, dt.date, dt.time, dt.timedelta, decimal.Decimal)
 """Types whose objects can't be changed, so that copies may share them."""
 
 Make: TypeAlias = Callable[[], object]
+Stored: TypeAlias = tuple[bytes, tuple[Part, ...]]
+"""What an entry keeps of a completion, and what was left out of that."""
 
 
 class CompletionCopies:
@@ -32,26 +34,27 @@ class CompletionCopies:
 
     def __init__(self, load: Callable[[str], Completion]) -> None:
         self._load = load
-        self._known: dict[bytes, Make] = {}
+        self._known: dict[Stored, Make] = {}
         self._bytes = 0
 
     def load(self, entry: Entry) -> Completion:
         """Make the completion of an entry."""
-        data = entry.completion_data
-        make = self._known.get(data)
+        stored = entry.completion_data, entry.parts
+        make = self._known.get(stored)
         if make is not None:
             return make()
-        completion = self._load(entry.completion)
-        self._remember(data, completion)
+        text = entry.completion
+        completion = self._load(text)
+        self._remember(stored, len(text), completion)
         return completion
 
-    def _remember(self, data: bytes, completion: Completion) -> None:
-        if len(self._known) >= _MOST or self._bytes + len(data) > _MOST_BYTES:
+    def _remember(self, stored: Stored, size: int, completion: Completion) -> None:
+        if len(self._known) >= _MOST or self._bytes + size > _MOST_BYTES:
             self._known, self._bytes = {}, 0
         make = copier(completion)
-        if make is not None and len(data) <= _MOST_BYTES:
-            self._known[data] = make
-            self._bytes += len(data)
+        if make is not None and size <= _MOST_BYTES:
+            self._known[stored] = make
+            self._bytes += size
 
 
 def copier(value: Value) -> Make | None:

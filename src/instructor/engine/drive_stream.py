@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from inspect import GEN_CLOSED, getgeneratorstate
+from typing import Any
 
 from instructor.cache.flight import Lease, running_loop
 from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async, send
@@ -86,6 +87,12 @@ async def drive_stream_async(flow: Flow[None], sender: Sender) -> AsyncGenerator
             await stream.close_async()
 
 
+def open_stream(stream: Any, sender: Sender) -> OpenStream:
+    """Open what a sender returned, in the sender's own way if it has one."""
+    read: Any = getattr(sender, "read_stream", None)
+    return OpenStream(stream if read is None else read(stream))
+
+
 def failure_of(flow: Flow[None], error: Exception) -> Exception | None:
     """The error by which a flow ended; None for one that the caller threw into the stream, and so left it."""
     return error if getgeneratorstate(flow) == GEN_CLOSED else None
@@ -107,7 +114,7 @@ def _perform(effect: Effect, sender: Sender, leases: list[Lease[Value]], streams
     if isinstance(effect, Open):
         while streams:  # that of an attempt that failed
             streams.pop().close()
-        streams.append(OpenStream(send(effect, sender)))
+        streams.append(open_stream(send(effect, sender), sender))
         return streams[-1]
     return perform(effect, sender, leases)
 
@@ -118,6 +125,6 @@ async def _perform_async(
     if isinstance(effect, Open):
         while streams:
             await streams.pop().close_async()
-        streams.append(OpenStream(await send(effect, sender)))
+        streams.append(open_stream(await send(effect, sender), sender))
         return streams[-1]
     return await perform_async(effect, sender, leases)

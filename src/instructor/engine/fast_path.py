@@ -19,11 +19,12 @@ from instructor.cache.carried import Load, Saved, put_carried
 from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache.listing import are_tags
+from instructor.cache.misses import EXPIRED, INVALIDATED, refused
 from instructor.cache_modes import LOOKING, active, is_overruled
 from instructor.engine.freshness import LONGEST_TTL
 from instructor.engine.key_memo import EXACT, NOT_KEYED, Frozen, name_of_frozen
 from instructor.engine.parsing import parse_with
-from instructor.engine.path import EXPIRED, INVALIDATED, FindLater, Unserved
+from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
 from instructor.messages import Conversation, ResponseModel, Value
@@ -189,7 +190,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             if with_completion:
                 value = (value, load(entry) if plan.type is not None else value)
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
-            return Unserved(f"refused: {type(error).__name__}", None, None, encoding)
+            return Unserved(refused(error), None, None, encoding)
         note(carried.saved)
         if len(noted) >= MOST_NOTED:
             hits.count()
@@ -224,7 +225,7 @@ def with_encoding(found: Any, encoding: Encoding) -> Unserved | Reading:
     """Add the call's encoding to what came back in place of an entry."""
     if type(found) is Reading:  # made anew, because `_replace` takes three times as long
         return Reading(found.find, found.key, encoding)
-    return Unserved(found.reason, found.landed, found.error, encoding, found.entry)
+    return Unserved(found.cause, found.landed, found.error, encoding, found.entry)
 
 
 Settled = tuple[Place | None, dict[str, Any], Mapping[str, Any] | None, bool, Hooks]
@@ -261,7 +262,7 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
 
 _SERVED = frozenset(
     {
-        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl"),
+        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl", "schema_match"),
         *("budget", "context", "hooks", "max_retries", "max_seconds", "strict", "token_budget"),
         *(
             "cache_pace",
@@ -302,6 +303,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "hooks": lambda hooks: type(hooks) is Hooks,
     "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
     "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,
+    "schema_match": lambda match: match in ("exact", "compatible"),
     "timeout": lambda timeout: type(timeout) is not str,
     "token_budget": lambda budget: type(budget) is int and budget > 0,
 }

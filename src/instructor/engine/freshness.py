@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from instructor.cache.entry import Entry
+from instructor.cache.misses import EXPIRED
 from instructor.engine.path import FindLater, FindNow, Unserved
 
 LONGEST_TTL = 1e11
@@ -101,5 +102,5 @@ def only_fresh_later(find: FindLater, freshness: Freshness) -> FindLater:
 
 def _check(found: Entry | Unserved, freshness: Freshness) -> Entry | Unserved:
     if isinstance(found, Entry) and weigh(found, time.time(), freshness) is not Verdict.FRESH:
-        return Unserved("expired", -1, entry=found)
+        return Unserved(EXPIRED, -1, entry=found)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias, cast
 
 from instructor.cache.key import EXCLUDED_FROM_KEY
@@ -84,6 +84,14 @@ class KeyMemo:
             if key is not None:
                 self.remember(encoding, key)
         return key
+
+    def recall(self, keys: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The messages and keywords that led to some keys, by key; without those that hold a hash of a long text."""
+        with self._lock:
+            encodings = {key: encoding for known in (self.old, self.young) for encoding, key in known.items()}
+        found = ((key, encodings[key]) for key in keys if key in encodings)
+        plain = {key: decode(encoding) for key, encoding in found if _MARK not in encoding}
+        return {key: {"messages": messages, **keywords} for key, (messages, keywords) in plain.items()}
 
     def remember(self, encoding: bytes, key: str) -> None:
         """Keep a key that was worked out."""

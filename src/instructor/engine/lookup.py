@@ -12,7 +12,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
+from instructor.cache.misses import COLD, NEW, Cause
 from instructor.engine.call import Live, Policy
+from instructor.engine.diagnosis import diagnose
 from instructor.engine.effects import Claim, Flow, Post, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
 from instructor.engine.path import CachePath, Unserved
@@ -32,6 +34,7 @@ from instructor.engine.tier_lookup import (
     read_entry,
     reporter,
 )
+from instructor.engine.versions import find_version, keep_version
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
 
@@ -64,12 +67,7 @@ def through_cache(
     `unserved` is what the fast path has found out about the first tier already.
     """
     landed_before = path.flights.landed if unserved is None else unserved.landed
-    if not policy.mode.looks:
-        found: Served[T] | Missed = Missed(f"cache_mode is {policy.mode.name}")
-    elif unserved is None:
-        found = yield from look_up(path, key, question, policy)
-    else:
-        found = yield from look_on(path, key, question, policy, unserved)
+    found = yield from look(path, key, question, policy, unserved)
     if isinstance(found, Served):
         if found.verdict is not Verdict.FRESH and found.entry is not None:
             yield from refresh(path, key, question, policy, found.entry)
@@ -84,14 +82,35 @@ def through_cache(
             offer_stored(lease, again)
             return again
     path.count_miss()
-    yield from emit_event(question, HookName.CACHE_MISS, None, found.reason)
+    diagnosis = diagnose(path, key, question, policy, found.cause)
+    yield from emit_event(question, HookName.CACHE_MISS, None, diagnosis.cause)
     if policy.mode.sends:
+        if diagnosis.cause.reason in NEW:
+            question.examine()
         return (yield from ask_and_keep(path, question, policy, lease, found.fallback))
     served = yield from fall_back(path, question, found.fallback, "cache_mode is replay")
     if served is None:
-        known = path.explain(key)
-        raise CacheMiss(question.describe(), key=key, reason=found.reason, store=path.name, explanation=known)
+        reason, known = diagnosis.cause.reason, str(diagnosis) or None
+        raise CacheMiss(question.describe(), key=key, reason=reason, store=path.name, explanation=known)
     return served
+
+
+def look(
+    path: CachePath, key: str, question: Question[T], policy: Policy, unserved: Unserved | None
+) -> Flow[Served[T] | Missed]:
+    """Look for an answer under the call's own key, and then under that which it shares with earlier response models."""
+    if not policy.mode.looks:
+        return Missed(Cause("not_looked_up", f"cache_mode is {policy.mode.name}"))
+    if unserved is None:
+        found = yield from look_up(path, key, question, policy)
+    else:
+        found = yield from look_on(path, key, question, policy, unserved)
+    if isinstance(found, Missed) and found.cause is COLD and policy.compatible:
+        version = yield from find_version(path, question, policy, reporter(question, path))
+        if version is not None:
+            (_, depth), served = version
+            return (yield from announce(question, path.tiers[depth], served))
+    return found
 
 
 def value_through_cache(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[T]:
@@ -148,7 +167,7 @@ def fall_back(path: CachePath, question: Question[T], fallback: Found | None, re
     served = read_entry(fallback.entry, question.read, Verdict.FALLBACK)
     if question.awaits and isinstance(served, Served):
         served = yield from confirm(question, served)
-    if isinstance(served, str):
+    if isinstance(served, Cause):
         path.count_error(tier)
         return None
     return (yield from announce(question, tier, served, reason))
@@ -277,6 +296,8 @@ def keep(
         return
     if written:
         path.count_together(writes=1)
+        path.notes.note(entry.key, entry.expires, question.sketch)
+        yield from keep_version(path, question, policy, entry, seconds, report)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 

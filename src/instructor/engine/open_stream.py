@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from collections.abc import Awaitable
 from typing import Any, Final
 
 
@@ -26,13 +27,13 @@ class OpenStream:
         """The next chunk, for a thread; `END` after the last."""
         return next(self._iterator, END)
 
-    async def next_async(self) -> Any:
+    def next_async(self) -> Awaitable[Any]:
         """The next chunk, for a task. A plain iterator is read in a thread, so that it doesn't block the loop."""
         if self._is_asynchronous:
-            return await anext(self._iterator, END)
+            return anext(self._iterator, END)  # and not a coroutine around it: this runs for every chunk
         import asyncio
 
-        return await asyncio.to_thread(next, self._iterator, END)
+        return asyncio.to_thread(next, self._iterator, END)
 
     def close(self) -> None:
         """End the connection. What goes wrong with that concerns nobody any more."""

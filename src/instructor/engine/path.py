@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
+from instructor.cache.misses import COLD, FAILED, INVALIDATED, PAUSED, Cause
 from instructor.cache.sample_turns import sample_key
 from instructor.cache.tiered import TieredCache
 from instructor.engine.effects import Flow, Read, Write
@@ -20,11 +21,12 @@ from instructor.exceptions import CacheEntryError, CacheError
 
 if TYPE_CHECKING:
     from instructor.cache.books import Books
+    from instructor.cache.call_notes import CallNotes
     from instructor.cache.flight import Flights
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
     from instructor.engine.key_memo import Frozen
 
-Held = Entry | str | None
+Held = Entry | Cause | None
 """What a tier holds under a key: an entry, why it has none that can be used, or None for nothing."""
 
 
@@ -32,7 +34,7 @@ class Unserved(NamedTuple):
     """A store was read by the fast path, and has nothing that may be served. The flow need not read it again.
 
     Attributes:
-        reason: Why, for the event of the miss.
+        cause: Why, for the event of the miss.
         landed: How many flights had ended before the store was read; None if the answer that was found is refused, so
             that reading again would find the same.
         error: What the store raised.
@@ -41,7 +43,7 @@ class Unserved(NamedTuple):
         entry: What was found and isn't fresh; the flow decides whether it is served all the same.
     """
 
-    reason: str
+    cause: Cause
     landed: int | None = None
     error: CacheError | None = None
     encoding: bytes | Frozen | None = None
@@ -92,6 +94,10 @@ class Tier(Protocol):
         """
         ...
 
+    def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:
+        """Keep what leads to another entry, if other processes read this store."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LocalTier:
@@ -123,6 +129,10 @@ class LocalTier:
         self.store.keep(entry)
         return True
 
+    def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:  # noqa: ARG002 - as above
+        """Keep nothing: `CallNotes` knows as much of the calls of this process."""
+        yield from ()
+
 
 @dataclass(frozen=True, slots=True)
 class StoreTier:
@@ -144,7 +154,7 @@ class StoreTier:
         def find_now(key: str) -> Entry | Unserved:
             landed = flights.landed
             if handle.paused():
-                return Unserved("store paused", landed)
+                return Unserved(PAUSED, landed)
             try:
                 found = _decode(handle.read(key), key, landed)
                 if type(found) is Entry and found.tagged is not None:
@@ -163,7 +173,7 @@ class StoreTier:
     async def _find_later(self, key: str) -> Entry | Unserved:
         landed = self.flights.landed
         if self.handle.paused():
-            return Unserved("store paused", landed)
+            return Unserved(PAUSED, landed)
         try:
             found = _decode(await self.handle.read_async(key), key, landed)
             if type(found) is Entry and found.tagged is not None:
@@ -175,13 +185,13 @@ class StoreTier:
     def find(self, key: str, report: Report) -> Flow[Held]:
         """Read an entry. A failure of the store, or an entry that is damaged, is a miss with a reason."""
         if self.handle.paused():
-            return "store paused"
+            return PAUSED
         try:
             data = yield from Read(self.handle, key)
             return decode_entry(data, key) if data is not None else None
         except CacheError as error:
             yield from report_failure(self.handle, error, report)
-            return _reason_of(error)
+            return _cause_of(error)
 
     def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
         """Write an entry."""
@@ -192,12 +202,13 @@ class StoreTier:
             yield from report(error)
             return False
 
+    def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:
+        """Write what leads to an entry, for other processes."""
+        yield from self.keep(entry, ttl, report)
+
 
 def _decode(data: Any, key: str, landed: int) -> Entry | Unserved:
-    return Unserved("absent", landed) if data is None else decode_entry(data, key)
-
-
-EXPIRED, INVALIDATED = "expired", "invalidated"
+    return Unserved(COLD, landed) if data is None else decode_entry(data, key)
 
 
 def _judge_tags(entry: Entry, numbers: Generations, landed: int) -> Entry | Unserved:
@@ -206,11 +217,11 @@ def _judge_tags(entry: Entry, numbers: Generations, landed: int) -> Entry | Unse
 
 
 def _unserved(error: CacheError, landed: int) -> Unserved:
-    return Unserved(_reason_of(error), landed, error)
+    return Unserved(_cause_of(error), landed, error)
 
 
-def _reason_of(error: CacheError) -> str:
-    return f"damaged: {error}" if isinstance(error, CacheEntryError) else "store failed"
+def _cause_of(error: CacheError) -> Cause:
+    return Cause("corrupt", str(error)) if isinstance(error, CacheEntryError) else FAILED
 
 
 def report_failure(handle: StoreHandle, error: CacheError, report: Report) -> Flow[None]:
@@ -286,10 +297,10 @@ class CachePath:
         last = self.tiers[-1].handle
         return last if last.keeps_ledger else None
 
-    def explain(self, key: str) -> str | None:
-        """Say why there is no answer under a key, where a store knows."""
-        recorder = self.recorder
-        return None if recorder is None else recorder.explain(key)
+    @property
+    def notes(self) -> CallNotes:
+        """What is known of the calls whose answers are stored. It belongs to the last tier, as flights do."""
+        return self.tiers[-1].handle.notes
 
     def count_miss(self) -> None:
         """Count a call that none of the tiers could answer."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.carried import Carried, keep_completion
 from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
+from instructor.cache.misses import Cause
 from instructor.describing import name_model
 from instructor.engine.ask import ask, open_raw
 from instructor.engine.call import Call, Live, describe_call, never_sent
@@ -29,6 +30,8 @@ from instructor.messages import Completion, Part, Value
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
+    from instructor.cache.call_notes import Sketch
+    from instructor.cache.volatile import Span
     from instructor.engine.background import Background
     from instructor.engine.showing import Showing
 
@@ -70,12 +73,13 @@ def answer_raw(call: Call[Any]) -> Flow[Any]:
 class CallQuestion(Generic[T]):
     """A `Question` about one call."""
 
-    __slots__ = ("_call", "_cost", "_made")
+    __slots__ = ("_call", "_cost", "_made", "_sketch")
 
     def __init__(self, call: Call[T]) -> None:
         self._call = call
         self._made: Value = None
         self._cost = (Usage(), 0.0)
+        self._sketch: Sketch | None = None
 
     @property
     def awaits(self) -> bool:
@@ -85,6 +89,24 @@ class CallQuestion(Generic[T]):
     def confirm(self) -> Flow[None]:
         """Let them judge the value that was made last."""
         return judge_async(self._call, self._made)
+
+    def sketch(self) -> Sketch | None:
+        """What the call is compared with others by."""
+        if self._sketch is None and self._call.sketch is not None:
+            self._sketch = self._call.sketch()
+        return self._sketch
+
+    def examine(self) -> None:
+        """Warn, once for each kind, of a span that keeps a prompt from ever being found."""
+        sketch = self.sketch()
+        if sketch is None:
+            return
+        for span in self._call.stats.spans.examine(sketch.settings, sketch.messages):
+            self.warn(f"volatile prompt: {span.kind.name}", describe_span(span, describe_call(self._call)))
+
+    def wants(self, name: HookName) -> bool:
+        """Whether there is a handler, or the debug log is on."""
+        return self._call.hooks.has_handlers(name)
 
     def read(self, entry: Entry) -> T:
         """Validate a stored answer, and make the completion again where the caller wants it."""
@@ -132,7 +154,7 @@ class CallQuestion(Generic[T]):
         entry = Entry(
             key=call.key or "",
             parts=live.parts,
-            completion_data=pack_completion(completion),
+            completion_data=pack_completion(completion, live.parts),
             origin=make_origin(
                 call.adapter.provider,
                 call.model,
@@ -191,14 +213,18 @@ class CallQuestion(Generic[T]):
         return describe_call(self._call)
 
     def event(
-        self, name: HookName, entry: Entry | None = None, reason: str | None = None, served: Served[Any] | None = None
+        self,
+        name: HookName,
+        entry: Entry | None = None,
+        reason: Cause | str | None = None,
+        served: Served[Any] | None = None,
     ) -> Emit | None:
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
         if name is HookName.CACHE_COALESCED and entry is not None:
             enter(call, "shared", entry.usage, 0.0, entry.tags, entry.origin.answered_by)
-        if not call.hooks.has_handlers(name):
+        if not self.wants(name):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason, served),), {})
 
@@ -211,7 +237,7 @@ class CallQuestion(Generic[T]):
         return (made, completion) if call.with_completion else made  # type: ignore[return-value] # T is what the caller asked for
 
     def _event(
-        self, name: HookName, entry: Entry | None, reason: str | None, answered: Served[Any] | None
+        self, name: HookName, entry: Entry | None, reason: Cause | str | None, answered: Served[Any] | None
     ) -> CacheEvent:
         call = self._call
         served = name in (HookName.CACHE_HIT, HookName.CACHE_COALESCED)
@@ -226,9 +252,11 @@ class CallQuestion(Generic[T]):
             seconds_saved=entry.seconds if entry and name is HookName.CACHE_HIT else 0.0,
             tokens_saved=entry.usage.total_tokens if entry and served else 0,
             usage=entry.usage if entry else None,
-            reason=reason,
+            reason=reason.reason if isinstance(reason, Cause) else reason,
+            detail=reason.detail if isinstance(reason, Cause) else None,
             tier=(answered.tier or None) if answered else None,
             stale=answered is not None and answered.is_stale,
+            compatible=served and entry is not None and entry.key != call.key,
         )
 
 
@@ -287,7 +315,18 @@ def stream_answer(call: Call[Iterable[Value]]) -> Flow[None]:
         seconds = next(pauses, 0)
         if seconds > 0:
             yield from Sleep(seconds)
-        yield from Show(value)
+        yield Show(value)
+
+
+def describe_span(span: Span, asked: str) -> str:
+    """Say what keeps calls from being answered from the cache, and what to do about it."""
+    from instructor.cache.redaction import Redactor  # one warning needs it
+
+    redact = Redactor().text
+    return (
+        f"Calls for {asked} miss the cache though they differ in nothing but {span.kind.name}: "
+        f"{redact(str(span))}. {span.kind.advice}. If the answer depends on it, leave it as it is."
+    )
 
 
 def describe_steps(showing: Showing) -> str:

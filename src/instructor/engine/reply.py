@@ -31,6 +31,7 @@ class Reply(Generic[T]):
         shared: Whether it came from an identical call under way.
         stale: Whether it is served though it isn't fresh any more; see ``stale_while_revalidate`` and
             ``stale_if_error``.
+        compatible: Whether it was stored for another schema of the response model; see ``schema_match``.
         age: Seconds since it was asked for, for an answer from a store; None otherwise.
         tier: The class name of the store that had it; None if no store had.
         provider: The vendor.
@@ -53,6 +54,7 @@ class Reply(Generic[T]):
     cached: bool
     shared: bool
     stale: bool
+    compatible: bool
     age: float | None
     tier: str | None
     provider: str
@@ -82,7 +84,7 @@ class Reply(Generic[T]):
             yield "tier", self.tier
         if self.age is not None:
             yield "age", round(self.age, 1)
-        for name in ("shared", "stale"):
+        for name in ("shared", "stale", "compatible"):
             if getattr(self, name):
                 yield name, True
         yield "tokens", self.usage.total_tokens
@@ -119,6 +121,7 @@ def make_reply(call: Call[T], served: Served[T]) -> Reply[T]:
         cached=not is_live,
         shared=served.source is Source.SHARED,
         stale=served.is_stale,
+        compatible=entry is not None and entry.key != call.key,
         age=max(0.0, call.policy.clock() - entry.created) if entry and served.source is Source.STORE else None,
         tier=served.tier or None,
         provider=call.adapter.provider,

@@ -119,7 +119,10 @@ class Showing(Protocol):
         ...
 
     def add(self, delta: Delta) -> Iterable[Value]:
-        """Take the next piece of the answer's JSON; return what there is to show now, an empty tuple for nothing."""
+        """Take the next piece of the answer's JSON; return what there is to show now.
+
+        That is a tuple of values, which is mostly empty, or an iterator that makes them, and runs their validators.
+        """
         ...
 
     def finish(self, parts: tuple[Part, ...], parse: Callable[[tuple[Part, ...]], Value], text: str) -> Iterable[Value]:

@@ -1,4 +1,4 @@
-"""What one call spends: entered into the books of its client and of its store."""
+"""What one call spends: entered into the books of its client and of its store, and reported by an event."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from instructor.cache.entry import make_origin
 from instructor.describing import name_model
+from instructor.engine.effects import Emit, Flow
 from instructor.exceptions import ToolCallsError
+from instructor.hooks import HookName, RequestEvent
+from instructor.messages import Completion, Part, Request
 from instructor.usage import Usage
+from instructor.wires.wire import find_answering_model
 
 if TYPE_CHECKING:
     from instructor.budget import Budget
     from instructor.cache.books import Kind
     from instructor.engine.attempts import Attempts
-    from instructor.engine.call import Call
+    from instructor.engine.call import Call, Prompt
 
 _NOTHING = Usage()
 
@@ -29,7 +33,7 @@ def enter(
     """Enter one request, or an answer that took none. Without `tags` they are those that the caller named."""
     if tags is None:
         named = call.policy.tags
-        tags = named if isinstance(named, tuple) else ()
+        tags = () if named is None or callable(named) else named
     namespace = call.policy.namespace or ""
     origin = make_origin(call.adapter.provider, call.model, answered_by, namespace, name_model(call.response_model))
     call.stats.books.note(kind, origin, tags, usage, seconds)
@@ -69,3 +73,32 @@ class Spending:
     def _settle(self, usage: Usage | None) -> None:
         for budget in self._reserved:
             budget.settle(self._call.adapter.provider, self._call.model, usage)
+
+
+def tell_ended(
+    call: Call[Any],
+    prompt: Prompt,
+    attempts: Attempts,
+    exchanged: tuple[Request, Completion],
+    error: Exception | None,
+    parts: tuple[Part, ...] = (),
+) -> Flow[None]:
+    """Emit an event about a request that has ended, and whose answer was judged."""
+    if not call.hooks.has_handlers(HookName.COMPLETION_REQUEST):
+        return
+    request, completion = exchanged
+    event = RequestEvent(
+        call.adapter.provider,
+        call.model,
+        "" if completion is None else find_answering_model(prompt.wire, completion),
+        call.response_model,
+        attempts.number,
+        attempts.began,
+        attempts.latest_seconds,
+        attempts.latest,
+        error,
+        call.showing is not None,
+        request,
+        "\n".join(part.text for part in parts),
+    )
+    yield from Emit(call.hooks, HookName.COMPLETION_REQUEST, (event,), {})

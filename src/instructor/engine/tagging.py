@@ -11,26 +11,27 @@ from collections.abc import Callable
 
 from instructor.cache.entry import Entry, Tagged
 from instructor.cache.listing import TagSource, check_tags
+from instructor.cache.misses import FAILED, INVALIDATED, PAUSED, Cause
 from instructor.engine.effects import Flow, ReadGenerations
-from instructor.engine.path import INVALIDATED, CachePath, Report, report_failure
+from instructor.engine.path import CachePath, Report, report_failure
 from instructor.exceptions import ArgumentError, CacheError
 from instructor.messages import Value
 
 NOT_NUMBERED = "the store could not be asked for the number of the latest invalidation"
 
 
-def check_tagged(path: CachePath, tagged: Tagged, report: Report) -> Flow[str | None]:
+def check_tagged(path: CachePath, tagged: Tagged, report: Report) -> Flow[Cause | None]:
     """Say why an answer with tags may not be served; None if it may."""
     handle = path.tiers[-1].handle
     if not handle.can_tag:
         return INVALIDATED
     if handle.paused():
-        return "store paused"
+        return PAUSED
     try:
         numbers = yield from ReadGenerations(handle, tagged.tags)
     except CacheError as error:
         yield from report_failure(handle, error, report)
-        return "store failed"
+        return FAILED
     return None if numbers.cover(tagged.generation) else INVALIDATED
 
 

@@ -7,15 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from instructor.cache.entry import Entry
+from instructor.cache.misses import COLD, EXPIRED, Cause, refused
 from instructor.engine.call import Live, Policy
 from instructor.engine.effects import Emit, Flow
 from instructor.engine.freshness import PLAIN, Freshness, Verdict, draw_chance, weigh
-from instructor.engine.path import EXPIRED, CachePath, Report, Tier, Unserved, name_of, report_failure
+from instructor.engine.path import CachePath, Report, Tier, Unserved, name_of, report_failure
 from instructor.engine.tagging import check_tagged
 from instructor.exceptions import CacheError
 from instructor.hooks import HookName
 
 if TYPE_CHECKING:
+    from instructor.cache.call_notes import Sketch
     from instructor.engine.background import Background
 
 T = TypeVar("T")
@@ -42,6 +44,18 @@ class Question(Protocol[T]):
 
     def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
         """Enter into the books what the answer cost; `tags` are its own, None where they aren't known."""
+        ...
+
+    def sketch(self) -> Sketch | None:
+        """What it is compared with others by, if it misses; None where it isn't compared."""
+        ...
+
+    def examine(self) -> None:
+        """Warn of what makes a question that missed new with each call."""
+        ...
+
+    def wants(self, name: HookName) -> bool:
+        """Whether anybody wants an event."""
         ...
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
@@ -82,7 +96,11 @@ class Question(Protocol[T]):
         ...
 
     def event(
-        self, name: HookName, entry: Entry | None = None, reason: str | None = None, served: Served[Any] | None = None
+        self,
+        name: HookName,
+        entry: Entry | None = None,
+        reason: Cause | str | None = None,
+        served: Served[Any] | None = None,
     ) -> Emit | None:
         """Count something that happened between the call and its cache; return the flow that calls handlers, if any."""
         ...
@@ -131,22 +149,22 @@ class Missed(NamedTuple):
     """Nothing may be served.
 
     Attributes:
-        reason: Why.
+        cause: Why.
         fallback: What may be served if the provider fails.
     """
 
-    reason: str
+    cause: Cause
     fallback: Found | None = None
 
 
-ABSENT = Missed("absent")
+ABSENT = Missed(COLD)
 
 
 def look_on(
     path: CachePath, key: str, question: Question[T], policy: Policy, unserved: Unserved
 ) -> Flow[Served[T] | Missed]:
     """Go on where the fast path left off: report what its store raised, and look through the other tiers."""
-    missed = Missed(unserved.reason)
+    missed = Missed(unserved.cause)
     if unserved.error is not None:
         yield from report_failure(path.tiers[0].handle, unserved.error, reporter(question, path))
     elif unserved.landed is None:
@@ -166,13 +184,13 @@ def look_up(
     report = reporter(question, path)
     for depth, tier in enumerate(path.tiers[first:], first):
         entry = yield from tier.find(key, report)
-        if isinstance(entry, str):
-            missed = missed._replace(reason=entry)
+        if isinstance(entry, Cause):
+            missed = missed._replace(cause=entry)
         elif entry is not None:
             judged = yield from consider(path, question, policy, Found(entry, depth))
             if isinstance(judged, Served):
                 return judged
-            missed = Missed(judged.reason, _newer(missed.fallback, judged.fallback))
+            missed = Missed(judged.cause, _newer(missed.fallback, judged.fallback))
     return missed
 
 
@@ -180,6 +198,20 @@ def consider(path: CachePath, question: Question[T], policy: Policy, found: Foun
     """Serve what a tier holds, if it may be served."""
     entry, depth = found
     tier = path.tiers[depth]
+    judged = yield from assess(path, question, policy, found)
+    if isinstance(judged, Missed):
+        if judged.cause.reason == "refused_by_validator":
+            path.count_error(tier)
+        return judged
+    if depth:
+        yield from fill(path.tiers[:depth], question.prepare(entry), policy, reporter(question, path))
+    path.notes.note(entry.key, entry.expires, question.sketch)
+    return (yield from announce(question, tier, judged))
+
+
+def assess(path: CachePath, question: Question[T], policy: Policy, found: Found) -> Flow[Served[T] | Missed]:
+    """Decide whether what a tier holds may be served, and change nothing."""
+    entry = found.entry
     if entry.tagged is not None:
         invalid = yield from check_tagged(path, entry.tagged, reporter(question, path))
         if invalid is not None:
@@ -189,12 +221,7 @@ def consider(path: CachePath, question: Question[T], policy: Policy, found: Foun
         return Missed(EXPIRED, found if judged is Verdict.FALLBACK else None)
     if question.awaits and isinstance(judged, Served):
         judged = yield from confirm(question, judged)
-    if isinstance(judged, str):
-        path.count_error(tier)
-        return Missed(judged)
-    if depth:
-        yield from fill(path.tiers[:depth], question.prepare(entry), policy, reporter(question, path))
-    return (yield from announce(question, tier, judged))
+    return Missed(judged) if isinstance(judged, Cause) else judged
 
 
 def announce(question: Question[T], tier: Tier, served: Served[T], reason: str | None = None) -> Flow[Served[T]]:
@@ -213,7 +240,7 @@ def judge(
     read: Callable[[Entry], T],
     freshness: Freshness = PLAIN,
     draw: Callable[[], float] = draw_chance,
-) -> Served[T] | Verdict | str:
+) -> Served[T] | Verdict | Cause:
     """Decide whether an entry may be served. The fast path is this function, written out for entries that are fresh.
 
     Returns the caller's own value; else the verdict that forbids it, or why today's validators refuse it.
@@ -224,20 +251,20 @@ def judge(
     return read_entry(entry, read, verdict)
 
 
-def read_entry(entry: Entry, read: Callable[[Entry], T], verdict: Verdict) -> Served[T] | str:
+def read_entry(entry: Entry, read: Callable[[Entry], T], verdict: Verdict) -> Served[T] | Cause:
     """Make the caller's value of an entry; or say why it is refused."""
     try:
         return Served(read(entry), entry, verdict)
     except Exception as error:  # noqa: BLE001 - whatever today's validators raise: a live answer is judged by them too
-        return f"refused: {type(error).__name__}"
+        return refused(error)
 
 
-def confirm(question: Question[T], served: Served[T]) -> Flow[Served[T] | str]:
+def confirm(question: Question[T], served: Served[T]) -> Flow[Served[T] | Cause]:
     """Let the asynchronous validators judge an answer that may be served otherwise."""
     try:
         yield from question.confirm()
     except Exception as error:  # noqa: BLE001 - as in `read_entry`
-        return f"refused: {type(error).__name__}"
+        return refused(error)
     return served
 
 
@@ -281,7 +308,7 @@ def emit_event(
     question: Question[Any],
     name: HookName,
     entry: Entry | None = None,
-    reason: str | None = None,
+    reason: Cause | str | None = None,
     served: Served[Any] | None = None,
 ) -> Flow[None]:
     """Count an event, and call its handlers."""

@@ -12,6 +12,7 @@ from instructor.engine.effects import Emit, Flow, Send
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
+    from instructor.cache.misses import Cause
     from instructor.engine.path import CachePath
     from instructor.engine.tier_lookup import Served
     from instructor.function.codec import FunctionCodec
@@ -101,6 +102,16 @@ class FunctionQuestion:
         """Judge nothing."""
         yield from ()
 
+    def sketch(self) -> None:
+        """Nothing: a function's calls aren't compared."""
+
+    def examine(self) -> None:
+        """Nothing: a function has no prompt."""
+
+    def wants(self, name: HookName) -> bool:  # noqa: ARG002 - as other questions do
+        """Nobody does."""
+        return False
+
     def value_of(self, live: Live[object]) -> object:
         """The result."""
         return live.value
@@ -124,7 +135,7 @@ class FunctionQuestion:
         self,
         name: HookName,
         entry: Entry | None = None,
-        reason: str | None = None,
+        reason: Cause | str | None = None,
         served: Served[object] | None = None,
     ) -> Emit | None:
         """Tell nobody: a function has no hooks, and its store counts for itself."""

@@ -107,7 +107,7 @@ def _describe(event: RequestEvent) -> dict[str, Any]:
 def _write_messages(request: Mapping[str, Any]) -> str:
     found = next((request[name] for name in ("messages", "input", "contents") if name in request), ())
     turns: list[Any] = [found] if isinstance(found, (str, Mapping)) else list(found)
-    members = [turn if isinstance(turn, Mapping) else {"role": "user", "content": turn} for turn in turns]
+    members: list[Any] = [turn if isinstance(turn, Mapping) else {"role": "user", "content": turn} for turn in turns]
     return _write([_message(str(turn.get("role", "user")), turn.get("content", turn.get("parts"))) for turn in members])
 
 

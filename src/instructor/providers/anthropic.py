@@ -97,6 +97,13 @@ class AnthropicAdapter(SdkAdapter):
 
         return send
 
+    def assemble(self, kind: str, body: dict[str, Any]) -> Any:
+        """Make a message of a stream; of the class that the client's methods for betas return, if it uses those."""
+        return super().assemble(_BETA_KIND if self._root else kind, body)
+
+
+_BETA_KIND = "BetaMessage"
+
 
 def _choose_version(client: Any, request: Request) -> Request:
     from instructor.wires.anthropic import BODY_ONLY  # here, so that clients of other vendors don't load this wire

@@ -17,6 +17,7 @@ import re
 from instructor.messages import Value
 from instructor.streaming.shapes import ABSENT, Closed, Field, List, Object, Shape, Text
 
+_BLANKS = " \t\r\n"
 _BLANK = re.compile(r"[ \t\r\n]*")
 _PLAIN = re.compile(r'[^"\\]*')
 _IN_STRING = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
@@ -25,6 +26,8 @@ _CUT_ESCAPE = re.compile(
     r"\\(?:u[0-9a-fA-F]{0,3})?\Z|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?\Z"
 )
 """An escape that isn't complete, or the first of a pair of escapes for one character."""
+_REST_OF_NAME = re.compile(r'([^"\\]*")[ \t\r\n]*:[ \t\r\n]*')
+"""What is left of a member's name, up to its value. A name that is cut, or has escapes, is taken piece by piece."""
 _SCALAR = re.compile(r"[^,\]}\s]*")
 _STRUCTURE = re.compile(r'["\[\]{}]')
 _OPENING = re.compile(r"[{\[]|<(?:think|thinking|thought|reasoning)>")
@@ -173,9 +176,8 @@ class Scanner:
         return len(text) if cut < 0 else cut if cut > at else _WAIT
 
     def _read_value(self, text: str, at: int) -> int:
-        at = _BLANK.match(text, at).end()  # type: ignore[union-attr]  # pyright: ignore - it matches nothing too
-        if at == len(text):
-            return at
+        if text[at] in _BLANKS:
+            return _pass_blanks(text, at)
         first, shape, self._pieces = text[at], self._target, []
         if first == '"':
             return self._begin_string(at)
@@ -183,7 +185,7 @@ class Scanner:
             return self._close(at + 1)
         if first not in "{[":
             self._read = self._take_scalar
-            return at
+            return self._take_scalar(text, at)
         if isinstance(shape, Object if first == "{" else List) and len(self._stack) < MOST_LEVELS:
             return self._open(shape, at)
         self._depth, self._read = 0, self._take_nested
@@ -210,18 +212,27 @@ class Scanner:
 
     def _read_name(self, text: str, at: int) -> int:
         """Read up to a member's name, or the end of its object."""
-        at = _BLANK.match(text, at).end()  # type: ignore[union-attr]  # pyright: ignore - as above
-        if at == len(text):
-            return at
+        if text[at] in _BLANKS:
+            return _pass_blanks(text, at)
         if text[at] == '"':
             self._pieces, self._read = ['"'], self._take_name
             return at + 1
         return self._close(at + 1) if text[at] == "}" else self._break(text)
 
     def _take_name(self, text: str, at: int) -> int:
+        found = _REST_OF_NAME.match(text, at)
+        if found is not None:
+            self._pieces.append(found[1])
+            self._read = self._read_value
+            return self._begin_member(text, found.end())
         end = self._take(text, at)
         if text[at] != '"':
             return end
+        self._read = self._read_colon
+        return self._begin_member(text, end)
+
+    def _begin_member(self, text: str, at: int) -> int:
+        """Know by its name, which is complete, what a member is."""
         name = _loads("".join(self._pieces))
         frame = self._stack[-1]
         assert isinstance(frame.shape, Object), "only objects have names"
@@ -231,13 +242,11 @@ class Scanner:
         if field is not None and field.name in frame.values:
             return self._break(text)  # a member that comes twice would change what was shown
         frame.field, self._target = field, _PASSED_OVER if field is None else field.shape
-        self._read = self._read_colon
-        return end
+        return at
 
     def _read_colon(self, text: str, at: int) -> int:
-        at = _BLANK.match(text, at).end()  # type: ignore[union-attr]  # pyright: ignore - as above
-        if at == len(text):
-            return at
+        if text[at] in _BLANKS:
+            return _pass_blanks(text, at)
         self._read = self._read_value
         return at + 1 if text[at] == ":" else self._break(text)
 
@@ -247,7 +256,9 @@ class Scanner:
         if end > at:
             self._pieces.append(text[at:end])
             self._version += 1
-            return end
+            if end == len(text) or text[end] != '"':
+                return end
+            at = end
         if text[at] == '"':
             return self._complete("".join(self._pieces), at + 1)
         if _CUT_ESCAPE.match(text, at):
@@ -332,9 +343,8 @@ class Scanner:
 
     def _read_end(self, text: str, at: int) -> int:
         """Read the comma after a value, or the end of its container."""
-        at = _BLANK.match(text, at).end()  # type: ignore[union-attr]  # pyright: ignore - as above
-        if at == len(text):
-            return at
+        if text[at] in _BLANKS:
+            return _pass_blanks(text, at)
         frame = self._stack[-1]
         if self._marks is not None and len(self._stack) == 1:
             self._marks.append(self._base + at + 1 - self.begin)
@@ -357,6 +367,11 @@ class Scanner:
     def _break(self, text: str) -> int:
         self.is_broken, self._read = True, self._pass_over
         return len(text)
+
+
+def _pass_blanks(text: str, at: int) -> int:
+    """Pass over blanks. What was to be read is read next, where they end."""
+    return _BLANK.match(text, at).end()  # type: ignore[union-attr]  # pyright: ignore - it matches nothing too
 
 
 def _loads(text: str) -> Value:

@@ -109,8 +109,9 @@ def members_of(value: Any) -> Iterator[tuple[str, Any]]:
 
 def look_into(value: Any) -> Mapping[str, Any]:
     """As `members_of`, but with members that are None, and not to be changed. This runs for every chunk."""
+    data: dict[str, Any] = value  # and not a cast, which is a call
     if isinstance(value, dict):
-        return cast("dict[str, Any]", value)
+        return data
     extra: dict[str, Any] | None = getattr(value, "__pydantic_extra__", None)
     members: dict[str, Any] = value.__dict__
     return {**members, **extra} if extra else members
@@ -123,7 +124,7 @@ def merge(whole: dict[str, Any], delta: Any) -> None:
     """
     for name, value in members_of(delta):
         if isinstance(value, str) and name not in _WHOLE:
-            whole.setdefault(name, _Pieces()).append(value)
+            grow(whole, name, value)
         elif isinstance(value, str):
             whole[name] = value or whole.get(name, value)
         elif isinstance(value, list):
@@ -132,6 +133,12 @@ def merge(whole: dict[str, Any], delta: Any) -> None:
             merge(whole.setdefault(name, {}), cast("Any", value))
         else:
             whole[name] = value
+
+
+def grow(whole: dict[str, Any], name: str, text: str) -> None:
+    """Add to a text."""
+    pieces: _Pieces = whole.setdefault(name, _Pieces())
+    pieces.append(text)
 
 
 def _merge_list(whole: list[Any], items: list[Any]) -> None:

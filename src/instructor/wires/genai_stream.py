@@ -33,19 +33,20 @@ class ResponseFold:
 
     def add(self, chunk: Any) -> list[Delta]:
         """Take a chunk."""
-        self._keep(_members(chunk))
-        first = next((one for one in get_list(chunk, "candidates") if not get_path(one, "index")), None)
-        return [delta for part in get_list(first, "content", "parts") for delta in self._read_part(part)]
-
-    def _keep(self, members: dict[str, Any]) -> None:
-        for piece in members.pop("candidates", None) or ():
+        members = _members(chunk)
+        candidates: list[dict[str, Any]] = members.pop("candidates", None) or []
+        usage: dict[str, Any] = {**(self._body.get("usage_metadata") or {}), **(members.get("usage_metadata") or {})}
+        self._body |= {**members, **({"usage_metadata": usage} if usage else {})}
+        deltas: list[Delta] = []
+        for piece in candidates:
             index = piece.get("index") or 0
             known = self._candidates.get(index)
             if known is None:
                 known = self._candidates[index] = _Candidate()
             known.add(piece)
-        usage: dict[str, Any] = {**(self._body.get("usage_metadata") or {}), **(members.get("usage_metadata") or {})}
-        self._body |= {**members, **({"usage_metadata": usage} if usage else {})}
+            if index == 0:
+                deltas += (delta for part in get_list(piece, "content", "parts") for delta in self._read_part(part))
+        return deltas
 
     def _read_part(self, part: Any) -> Iterator[Delta]:
         call, text = get_path(part, "function_call"), get_text(part, "text")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from instructor.messages import Request
-from instructor.wires.folding import TEXT, Assembled, Delta, Streaming, ended_early, look_into, merge, plain, settle
+from instructor.wires.folding import (
+    TEXT,
+    Assembled,
+    Delta,
+    Streaming,
+    ended_early,
+    grow,
+    look_into,
+    merge,
+    plain,
+    settle,
+)
 from instructor.wires.spec import ToolSpec
 from instructor.wires.text import as_list, dump_arguments, get_path, get_text, read_text
-
-_LOST = frozenset({"object", "obfuscation"})
-"""Members of a chunk that are none of the answer: its type, and what hides the length of its text."""
-
 
 _PIECE = frozenset({"name", "arguments"})
 _PLACE = frozenset({"index", "function"})
@@ -32,18 +39,17 @@ class ChatFold:
     def add(self, chunk: Any) -> list[Delta]:
         """Take a chunk. Azure's first and the last, which counts tokens, have no choices."""
         head = {**look_into(chunk)}
-        choices = head.pop("choices", None)
-        for name in _LOST:
-            head.pop(name, None)
+        choices = as_list(head.pop("choices", None))
+        head.pop("object", None)
+        head.pop("obfuscation", None)  # hides the length of the chunk's text
         if head != self._last_head:  # each chunk repeats it, so most add nothing
             self._last_head = head
             for name, value in head.items():
                 if value is not None:
                     self._head[name] = value or self._head.get(name, value)
-        deltas: list[Delta] = []
-        for choice in as_list(choices):
-            deltas += self._add_choice(choice)
-        return deltas
+        if len(choices) == 1:  # as in most chunks
+            return self._add_choice(choices[0])
+        return [delta for choice in choices for delta in self._add_choice(choice)]
 
     def _add_choice(self, choice: Any) -> list[Delta]:
         members = look_into(choice)
@@ -74,12 +80,12 @@ class ChatFold:
                     calls = self._calls[index] = _Calls()
                 deltas += [calls.add(call) for call in as_list(value)]
             elif name == "content":
-                text = read_text(value)
-                if index not in self._parts and not _is_text(value):
+                if not isinstance(value, str) and index not in self._parts and not _is_text(value):
                     self._parts[index] = _as_parts(settle(message.get("content", "")))
                 if index in self._parts:
                     _add_parts(self._parts[index], value)
-                merge(message, {"content": text})
+                text = read_text(value)
+                grow(message, name, text)
                 if text:
                     deltas.append(Delta(TEXT, "", text))
             else:
@@ -147,16 +153,22 @@ class _Calls:
         function = look_into(members.get("function") or {})
         index, identity, name = members.get("index"), members.get("id") or "", function.get("name") or ""
         at = self._find(index, identity, name)
-        others = [member for member, value in members.items() if value and member not in _PLACE]
-        if others or name or not function.keys() <= _PIECE:  # more than another piece of the arguments
-            parts = {name: value for name, value in function.items() if name != "arguments"}
-            merge(self._calls[at], {**{member: members[member] for member in others}, "function": parts})
-            self._names[at] = name or get_text(self._calls[at], "function", "name")
+        if name or not (members.keys() <= _PLACE and function.keys() <= _PIECE):  # perhaps more than arguments
+            self._keep(at, members, function)
         text = function.get("arguments") or ""
         if not isinstance(text, str):
             text = dump_arguments(text)
         self._texts[at].append(text)
         return Delta(at, self._names[at], text)
+
+    def _keep(self, at: int, members: Mapping[str, Any], function: Mapping[str, Any]) -> None:
+        """Keep what a piece says of its call beside the arguments."""
+        others = {name: value for name, value in members.items() if value and name not in _PLACE}
+        if not others and not function.get("name") and function.keys() <= _PIECE:
+            return
+        parts = {name: value for name, value in function.items() if name != "arguments"}
+        merge(self._calls[at], {**others, "function": parts})
+        self._names[at] = get_text(self._calls[at], "function", "name")
 
     def settle(self) -> list[dict[str, Any]]:
         """The calls, as they come in an answer in one piece."""

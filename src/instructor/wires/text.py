@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pydantic
@@ -89,7 +89,7 @@ def get_path(value: Any, *names: str) -> Any:
         3
     """
     for name in names:
-        value = cast("dict[str, Any]", value).get(name) if type(value) is dict else getattr(value, name, None)
+        value = value.get(name) if type(value) is dict else getattr(value, name, None)
         if value is None:
             return None
     return value
@@ -117,7 +117,8 @@ def get_list(value: Any, *names: str) -> list[Any]:
 
 def as_list(value: Any) -> list[Any]:
     """Return a list as it is, and an empty one in place of anything else."""
-    return cast("list[Any]", value) if isinstance(value, list) else []
+    items: list[Any] = value  # and not a cast, which is a call: this runs for every chunk
+    return items if isinstance(value, list) else []
 
 
 def read_text(content: Any) -> str:
