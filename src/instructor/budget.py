@@ -66,7 +66,7 @@ class Budget:
         self.usd, self.tokens, self.per, self.price_as = usd, tokens, per, price_as
         self._clock = clock
         self._lock = make_lock()
-        self._window = 0
+        self._window = self._open = 0
         self._begin()
         self._silent = ""
         if usd is not None:
