@@ -147,3 +147,12 @@ def test_the_error_can_be_copied_and_pickled() -> None:
     error = BudgetExceeded("used up", spent_usd=1.5, spent_tokens=7, opens=3.0)
     for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert (str(other), other.spent_usd, other.spent_tokens, other.opens) == ("used up", 1.5, 7, 3.0)
+
+
+def test_a_request_that_the_garbage_collector_ends_waits_for_no_lock() -> None:
+    """It may do so while this very thread holds the lock."""
+    budget = Budget(tokens=100)
+    budget.reserve("openai", "m")
+    with budget._lock:
+        budget.settle("openai", "m", Usage(5, 2))
+    assert budget.spent_tokens == 7

@@ -366,3 +366,12 @@ def test_a_store_that_is_no_ledger_counts_for_this_process() -> None:
     cache = Plain()
     ask(make([answer()], cache))
     assert cache.ledger().spent.count == asyncio.run(cache.ledger_async()).spent.count == 1
+
+
+def test_what_the_garbage_collector_enters_waits_for_no_lock() -> None:
+    """It may close a call while this very thread holds the lock."""
+    kept = Books()
+    with kept._lock:
+        for _ in range(1000):
+            kept.add([(line(1), Amounts(1, 2))])
+    assert kept.lines() == {line(1): Amounts(1000, 2000)}

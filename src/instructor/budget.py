@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
@@ -68,6 +69,7 @@ class Budget:
         self._lock = make_lock()
         self._window = self._open = 0
         self._begin()
+        self._ended: deque[tuple[str, str, Usage | None]] = deque()
         self._silent = ""
         if usd is not None:
             price_of("openai", "", Usage())  # imports the price list now, and not in somebody's event loop
@@ -75,19 +77,19 @@ class Budget:
     @property
     def spent_usd(self) -> float:
         """US dollars spent in this period."""
-        self._turn()
-        return self._usd
+        with self._lock:
+            self._turn()
+            return self._usd
 
     @property
     def spent_tokens(self) -> int:
         """Tokens spent in this period."""
-        self._turn()
-        return self._tokens
+        with self._lock:
+            self._turn()
+            return self._tokens
 
     def reserve(self, vendor: str, model: str) -> None:
         """Reserve a request, which `settle` ends. Raises BudgetExceeded if the budget is spent, or reserved by others."""
-        if self._silent:
-            raise ConfigurationError(f"{self._silent} doesn't say how many tokens it used, so {self!r} can't be kept.")
         if self.usd is not None and self._rate(vendor, model, Usage(1)) is None:
             raise ConfigurationError(
                 f"The price of {vendor}/{model} isn't known, so {self!r} can't be kept. Use a budget in tokens, or "
@@ -95,6 +97,10 @@ class Budget:
             )
         with self._lock:
             self._turn()
+            if self._silent:
+                raise ConfigurationError(
+                    f"{self._silent} doesn't say how many tokens it used, so {self!r} can't be kept."
+                )
             mean = 1 + self._open / max(self._settled, 1) if self._settled else 1
             over = [
                 limit is not None and spent * mean >= limit
@@ -106,16 +112,8 @@ class Budget:
 
     def settle(self, vendor: str, model: str, usage: Usage | None) -> None:
         """End a request: with what it cost, or with None if it brought no answer."""
-        with self._lock:
-            self._turn()
-            self._open = max(0, self._open - 1)
-            if usage is None:
-                return
-            if not usage.total_tokens and vendor not in FREE:
-                self._silent = f"{vendor}/{model}"
-            self._settled += 1
-            self._tokens += usage.total_tokens
-            self._usd += self._rate(vendor, model, usage) or 0.0
+        # Without the lock: the garbage collector may close a call while this very thread holds it.
+        self._ended.append((vendor, model, usage))
 
     def _rate(self, vendor: str, model: str, usage: Usage) -> float | None:
         if self.usd is None:
@@ -126,12 +124,22 @@ class Budget:
         return None if rates is None else rates.price(usage)
 
     def _turn(self) -> None:
-        """Begin the next period, if it is time. What is under way counts in the one in which it ends."""
+        """Begin the next period, if it is time, and count what has ended. What is under way counts when it ends."""
         seconds = _SECONDS[self.per]
         window = 0 if seconds is None else int(self._clock() // seconds)
         if window != self._window:
             self._window = window
             self._begin(self._open)
+        for _ in range(len(self._ended)):
+            vendor, model, usage = self._ended.popleft()
+            self._open = max(0, self._open - 1)
+            if usage is None:
+                continue
+            if not usage.total_tokens and vendor not in FREE:
+                self._silent = f"{vendor}/{model}"
+            self._settled += 1
+            self._tokens += usage.total_tokens
+            self._usd += self._rate(vendor, model, usage) or 0.0
 
     def _begin(self, under_way: int = 0) -> None:
         self._usd, self._tokens, self._settled, self._open = 0.0, 0, 0, under_way

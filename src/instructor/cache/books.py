@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
@@ -26,6 +27,9 @@ and answers of an identical call that was under way."""
 
 MOST_LINES = 4096
 """Lines that are kept apart. Further ones are put together: no tags, namespaces and response models are kept apart there."""
+
+_MOST_ADDED = 256
+"""Amounts that are noted before they are summed up."""
 
 OTHERS = "(others)"
 """Stands for what isn't kept apart."""
@@ -123,6 +127,7 @@ class Books:
         self.merges = False
         self._lock = make_lock()
         self._logs: weakref.WeakSet[Log] = weakref.WeakSet()
+        self._added: deque[tuple[Line, Sequence[int]]] = deque()
         self._lines: dict[Line, Amounts] = {}
         reset_after_fork(self)
 
@@ -132,13 +137,25 @@ class Books:
             self._logs.add(log)
 
     def add(self, lines: Iterable[tuple[Line, Sequence[int]]]) -> None:
-        """Add amounts to lines."""
-        with self._lock:
-            known = self._lines
-            for line, amounts in lines:
-                is_kept = line in known or (len(known) < MOST_LINES and not self.merges)
-                place = line if is_kept else line.without_details()
-                known[place] = known.get(place, _NOTHING).plus(amounts)
+        """Add amounts to lines. It never waits for a lock.
+
+        The garbage collector may close a call that nobody goes on with, at any moment and in any thread: while that very
+        thread holds the lock, too.
+        """
+        self._added.extend(lines)
+        if len(self._added) >= _MOST_ADDED and self._lock.acquire(blocking=False):
+            try:
+                self._sum_up()
+            finally:
+                self._lock.release()
+
+    def _sum_up(self) -> None:
+        known = self._lines
+        for _ in range(len(self._added)):
+            line, amounts = self._added.popleft()
+            is_kept = line in known or (len(known) < MOST_LINES and not self.merges)
+            place = line if is_kept else line.without_details()
+            known[place] = known.get(place, _NOTHING).plus(amounts)
 
     def note(self, kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float) -> None:
         """Add one request or answer."""
@@ -148,12 +165,14 @@ class Books:
         """All lines as they are now."""
         self._read_logs()
         with self._lock:
+            self._sum_up()
             return dict(self._lines)
 
     def take(self) -> dict[Line, Amounts]:
         """All lines, which are removed: whoever takes them has them."""
         self._read_logs()
         with self._lock:
+            self._sum_up()
             lines, self._lines = self._lines, {}
             return lines
 
@@ -165,6 +184,7 @@ class Books:
 
     def reset(self) -> None:
         """Begin anew in a forked child: what is noted is the parent's."""
+        self._added.clear()
         self._lines = {}
 
 
