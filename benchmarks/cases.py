@@ -16,7 +16,6 @@ import jiter
 from itertools import accumulate
 def text_of(chunk): return "".join(call.function.arguments for one in chunk.choices for call in one.delta.tool_calls or ())
 def parse(text): return Stock.model_construct(**jiter.from_json(text.encode() or b"{}", partial_mode="trailing-strings"))
-bare, request = spy_on_sdk("for _ in client.create_partial(Stock, [{'role': 'user', 'content': prompt}]): pass")
 """
 
 
@@ -105,10 +104,14 @@ def _miss(name: str, title: str, bar: float, store: str | None, **more: Any) -> 
 
 
 def _stream(name: str, title: str, bar: float | None, answer: int, model: str = "Wide", **more: Any) -> Case:
-    """What a stream takes beyond the SDK's own iteration over the same chunks."""
+    """What a stream takes beyond reading the same chunks as data, which is the least that the SDK can do."""
     call = f"for _ in client.create_partial({ASK}, response_model={model}): pass"
-    base, prepare = "for _ in bare(**request | {'stream': True}): pass", "bare, request = spy_on_sdk()"
-    more = {"call": call, "base": base, "prepare": prepare, "batches": 3, "rounds": 10, "is_cpu": True} | more
+    base, prepare = (
+        "for _ in read_data(bare(**request | {'stream': True})): pass",
+        f"bare, request = spy_on_sdk({call!r})",
+    )
+    more = {"call": call, "base": base, "batches": 3, "rounds": 10, "is_cpu": True} | more
+    more["prepare"] = prepare + more.get("prepare", "")
     return Case(name, title, answer=answer, bar=bar, calls=1, store=None, chunk=12, compare="minus", **more)
 
 
@@ -119,6 +122,7 @@ def _canned(name: str, title: str, bar: float, characters: int, also: str = "", 
     return Case(name, title, "drain()", bar, prepare=prepare, calls=1, store=None, is_cpu=True, **more)
 
 
+OBJECTS: dict[str, Any] = {"call": "for _ in bare(**request | {'stream': True}): pass"}
 WHOLE: dict[str, Any] = {"unit": "ms", "scale": 1_000_000, "batches": 1, "rounds": 5}
 
 CASES = (
@@ -158,6 +162,19 @@ CASES = (
         "tiered", "Tiered hit in memory, over an AutoCache hit", f"tiered.{HIT}", 1.2, unit="x", compare="over",
         base=HIT, prepare="tiered = make_client([make_store('memory'), make_store('disk')])",
     ),
+    Case(
+        "tracked", "... before Redis, which keeps it right, over an AutoCache hit", f"tracked.{HIT}", 1.2, unit="x", compare="over",
+        base=HIT, prepare=f"tracked = make_client([make_store('memory'), make_store('redis')])\nfill(lambda: tracked.{HIT}, tracked.cache.tiers[0])",
+    ),
+    Case(
+        "heard", "Changed by another, until it is gone from memory", "change(prompt)", 50_000.0, calls=1, batches=50,
+        prepare="change = make_change()",
+    ),
+    Case(
+        "get-many", "RedisCache.get_many(100), over a bare GET", "many.get_many(keys)", 3.0, unit="x", calls=5,
+        base="bare(key)", compare="over", store="redis",
+        prepare="bare, key = find_redis_key()\nmany, keys = fill_redis(100)",
+    ),
     Case("disk-1mb", "DiskCache hit, answer of 1 MB", bar=400.0, calls=1, store="disk", provider="scripted", answer=1_000_000),
     Case(
         "redis", "RedisCache hit, over a bare GET of the same bytes", bar=1.3, unit="x", calls=10,
@@ -166,11 +183,13 @@ CASES = (
     _miss("miss-none", "Added to a miss: no cache", 50.0, None),
     _miss("miss-memory", "Added to a miss: AutoCache", 100.0, "memory", upstream=True),
     _miss("miss-disk", "Added to a miss: DiskCache", 180.0, "disk"),
-    _stream("chunk", "Added to a streamed chunk: 20 fields, 10 kB", 15.0, 10_000, scale=834_000, upstream=True),
+    _stream("chunk", "A chunk of a stream, beyond reading it: 20 fields, 10 kB", 15.0, 10_000, scale=834_000, upstream=True),
+    _stream("chunk-objects", "... only the SDK's object of it", None, 10_000, scale=834_000, **OBJECTS),
     # Without upstream, which parses all that has come at each chunk, takes minutes for one stream, and 4 GB.
-    _stream("90kb", "Added to a stream of 800 items, 90 kB, 12 in a chunk", 60.0, 90_000, "Stock", **WHOLE),
+    _stream("90kb", "A stream of 800 items, beyond reading its 90 kB, 12 in a chunk", 60.0, 90_000, "Stock", **WHOLE),
+    _stream("90kb-objects", "... only the SDK's objects of its chunks", None, 90_000, "Stock", **WHOLE | OBJECTS),
     _stream(
-        "90kb-jiter", "... if jiter parsed all that has come at each chunk", None, 90_000, "Stock", **WHOLE,
+        "90kb-jiter", "... those, and if jiter parsed all that has come at each chunk", None, 90_000, "Stock", **WHOLE,
         call="for text in accumulate(map(text_of, bare(**request | {'stream': True}))): parse(text)", prepare=PARSE_EACH,
     ),
     _stream(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -137,8 +138,30 @@ def measure_process(bench: Bench) -> Iterator[Row]:
     yield bench.take_turns(Row("import", "import instructor", "ms", 30.0), processes, load, both=True)
 
 
+def measure_eviction(bench: Bench) -> Iterator[Row]:
+    """Which share of the calls of a trace are misses in a store that is full, by the default policies and by an LRU."""
+    sys.path[:0] = [str(SOURCE), str(ROOT / "tests")]  # the traces are those of the tests
+    from instructor.cache import DiskCache
+    from instructor.cache.eviction import make_policy
+    from traces import TRACES, hit_rate, make_trace
+
+    logging.disable()  # a store warns that it evicts what is young
+    size = 100 if bench.short else 1_000
+    for name in TRACES:
+        trace = make_trace(name, size)
+        least = 1 - hit_rate(make_policy("lru"), trace, size)
+        bar = 30.0 if name == "evaluation" else round(100 * least + 3, 1)
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, DiskCache(folder, None, max_entries=size) as cache:
+            stored = [cache.get(key) is None and cache.set(key, "text") is None for key in trace]
+        shares = {"MemoryCache": 1 - hit_rate(make_policy("auto"), trace, size), "DiskCache": sum(stored) / len(trace)}
+        for store, share in shares.items():
+            title = f"{store} of {size:,}, {name}: calls that miss"
+            yield Row(f"{store}-{name}", title, "%", bar, [100 * share], note=f"LRU {100 * least:.1f} %")
+
+
 MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     **{case.name: lambda bench, case=case: measure_case(bench, case) for case in CASES},
+    "eviction": measure_eviction,
     "large": measure_large,
     "process": measure_process,
 }

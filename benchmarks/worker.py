@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import gc
 import importlib.metadata
 import itertools
@@ -59,7 +60,8 @@ class Setup:
             "User": User, "B": B, "Wide": Wide, "Stock": Stock, "Literal": Literal, "instructor": instructor, "client": self.client,
             "create": self.client.create, "make_store": self.make_store, "spy_on_sdk": self.spy_on_sdk,
             "make_client": self.make_client, "find_redis_key": self.find_redis_key, "drain_canned": drain_canned,
-            "repeat": itertools.repeat,
+             "read_data": read_data, "repeat": itertools.repeat, "fill": fill, "fill_redis": self.fill_redis,
+             "make_change": self.make_change,
             "prompt": prompts[0], "prompts": numbers if case.misses else itertools.cycle(prompts),
         }  # fmt: skip
         exec(case.prepare, self.names)
@@ -133,6 +135,31 @@ class Setup:
         bare = redis.Redis(port=self._redis_port)
         return bare.get, next(iter(bare.scan_iter()))
 
+    def fill_redis(self, count: int) -> tuple[Any, list[str]]:
+        """A store in Redis, and the keys of texts of 600 bytes in it."""
+        store, keys = self.make_store("redis"), [f"{number:064x}" for number in range(count)]
+        for key in keys:
+            store.set(key, "x" * 600)
+        return store, keys
+
+    def make_change(self) -> Callable[[str], None]:
+        """What stores a text in Redis, as another process does, and waits until it is gone from this one's memory."""
+        from instructor.cache.entry import Entry, make_origin
+
+        memory, near, far = self.make_store("memory"), self.make_store("redis"), self.make_store("redis")
+        watch = near.watch(memory)
+
+        def change(key: str) -> None:
+            since = watch.note()
+            while not watch.fill(Entry(key, (), b"x", make_origin("p", "m"), 0.0), since):
+                time.sleep(0.0001)
+                since = watch.note()
+            far.set(key, "text")
+            while key in memory:
+                time.sleep(0)
+
+        return change
+
     def count_misses(self) -> int:
         """How many calls found nothing in the cache. Upstream doesn't count them; the server counts its requests."""
         return self.client.cache_stats().misses if hasattr(self.client, "cache_stats") else 0
@@ -198,6 +225,16 @@ class Worker:
         return {"hit": taken, "own": own, "texts": texts}
 
 
+def fill(call: Callable[[], Any], memory: Any) -> None:
+    """Call until the answer stays in memory: what this process itself has written comes back from the server as a change."""
+    time.sleep(0.1)
+    call()
+    time.sleep(0.1)
+    while not len(memory):
+        call()
+        time.sleep(0.01)
+
+
 def make_scripted_client(content: Any, store: Any) -> Any:
     """Make a client whose provider gives the same completion at once."""
     from instructor.testing import ScriptedAdapter
@@ -211,6 +248,19 @@ def make_scripted_client(content: Any, store: Any) -> Any:
     model, data = (list[User], {"content": content}) if isinstance(content, list) else (User, content)
     _, completion = make(lambda _: data, None).create_with_completion(model, [{"role": "user", "content": "Hi."}])
     return make(lambda _: completion, store)
+
+
+def read_data(stream: Any) -> Any:
+    """Let a stream of the SDK hand out the data of its chunks, and make no object of them."""
+    return type(stream)(cast_to=object, response=stream.response, client=make_sdk_client())
+
+
+@functools.cache
+def make_sdk_client() -> Any:
+    """A client of the SDK, which a stream needs to read chunks."""
+    import openai
+
+    return openai.OpenAI(api_key="none")
 
 
 def drain_canned(characters: int) -> Callable[[], None]:

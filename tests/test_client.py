@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import tenacity
 from pydantic import BaseModel, ValidationInfo, field_validator
 from rich.pretty import pretty_repr
 
@@ -693,3 +694,26 @@ def test_a_misspelt_keyword_of_a_client_is_refused_when_the_client_is_made() -> 
         from_provider("offline/demo", cache_tll=5)
     with pytest.raises(ValueError, match="timeout is a str"):
         from_provider("offline/demo", timeout="5")
+
+
+def test_the_entries_of_live_answers_hold_once_what_they_have_in_common() -> None:
+    cache = AutoCache()
+    client, _ = make(cache=cache)
+    for text in ("one", "two"):
+        client.create(User, [{"role": "user", "content": text}])
+    one, other = (cache.find(key) for [listed, *more] in cache.list_entries() for key in (listed.key, more[0].key))
+    assert one is not None
+    assert other is not None
+    assert one.usage is other.usage
+    assert one.origin is other.origin
+    assert one.parts[0].tool is other.parts[0].tool
+
+
+def test_each_call_has_a_state_of_its_own_of_the_clients_tenacity_object() -> None:
+    states: list[object] = []
+    policy = tenacity.Retrying(stop=lambda state: states.append(state) is None)
+    client, _ = make(lambda _: {"name": 1}, max_retries=policy)
+    for _ in range(2):
+        with pytest.raises(InstructorRetryException):
+            client.create(User, HELLO)
+    assert len({id(state) for state in states}) == len(states) == 2

@@ -16,10 +16,12 @@ from types import ModuleType
 
 import pytest
 
+from instructor.cli import main
 from instructor.media.routes import ROUTES
 from instructor.providers import table
 from instructor.providers.capabilities import FAMILIES, Family, plain_name
 from instructor.providers.sdks import SDKS
+from servers import Valkey
 from settings import clear_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,12 +33,14 @@ PAGES = [
         "docs/architecture.md",
         "docs/caching.md",
         "docs/ledger.md",
+        "docs/cli.md",
         "docs/media.md",
         "docs/observability.md",
         "docs/providers.md",
         "docs/retries.md",
         "docs/streaming.md",
         "docs/structured.md",
+        "docs/teams.md",
         "docs/testing.md",
         "docs/migrating.md",
         "examples/README.md",
@@ -79,13 +83,15 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pages
 @pytest.mark.usefixtures("registry")
-def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """In an empty folder, with the offline provider in place of each vendor."""
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valkey: Valkey
+):
+    """In an empty folder, with the offline provider in place of each vendor, and a server of the test's own."""
     clear_environment(monkeypatch, str(tmp_path))
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), 1):
-        source = MODEL.sub("offline/demo", block)
+        source = MODEL.sub("offline/demo", block).replace("redis://redis.internal:6379/0", valkey.url)
         exec(compile(source, f"{page.name} block {number}", "exec", dont_inherit=True), namespace)
 
 
@@ -101,7 +107,9 @@ def test_every_command_line_of_a_page_runs(page: Path, tmp_path: Path, monkeypat
     clear_environment(monkeypatch, str(tmp_path))
     (tmp_path / "models.py").write_text("from pydantic import BaseModel\nclass Ticket(BaseModel):\n    name: str\n")
     (tmp_path / "tickets.csv").write_text("text\nAnna is 25.\n")
+    (tmp_path / "keys.log").write_text("a\nb\na\n")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
     for command in commands(page):
         words = shlex.split(MODEL.sub("offline/demo", command))
         if words[:2] == ["instructor", "extract"]:
@@ -110,6 +118,10 @@ def test_every_command_line_of_a_page_runs(page: Path, tmp_path: Path, monkeypat
             )
             assert done.returncode == 0, done.stderr
             assert (tmp_path / "tickets.jsonl").read_text()
+        elif words[:2] == ["instructor", "cache"]:
+            with pytest.raises(SystemExit) as ended:
+                main(words[1:])
+            assert ended.value.code == 0, command
 
 
 def headings(page: Path) -> set[str]:
@@ -135,7 +147,7 @@ def is_there(name: str, page: Path) -> bool:
 
 @pages
 def test_every_file_that_a_page_names_exists(page: Path):
-    made_by_the_user = {"models.py", "tickets.csv", "tickets.jsonl", "out/bench.json", "ticket.py"}
+    made_by_the_user = {"models.py", "tickets.csv", "tickets.jsonl", "answers.jsonl", "out/bench.json", "ticket.py"}
     written = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:py|md|toml|txt|json|csv|svg)|[\w.-]+(?:/[\w.-]+)*/")
     named = {text for text in quoted(page) if written.fullmatch(text)} - made_by_the_user
     assert not [name for name in sorted(named) if not is_there(name, page)]

@@ -24,11 +24,11 @@ MOST_PRONOUNS = 0
 
 LINES_OF_CODE = {
     "": 3700,
-    "cache": 6100,
-    "cli": 1350,
+    "cache": 7400,
+    "cli": 2000,
     "core": 50,
     "dsl": 275,
-    "engine": 4000,
+    "engine": 4200,
     "function": 500,
     "media": 800,
     "observe": 300,
@@ -37,7 +37,7 @@ LINES_OF_CODE = {
     "providers": 3600,
     "streaming": 600,
     "testing": 700,
-    "wires": 4000,
+    "wires": 4100,
 }
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from instructor.cache.eviction import Policy
+from instructor.cache.key_log import count_hits
 
 Trace = list[str]
 
@@ -90,19 +91,9 @@ def make_trace(name: str, size: int) -> Trace:
     return TRACES[name](size, random.Random(7))
 
 
-def hit_rate(policy: Policy, trace: Iterable[str], size: int) -> float:
+def hit_rate(policy: Policy, trace: Trace, size: int) -> float:
     """Which share of a trace a store of `size` entries serves."""
-    hits = calls = 0
-    for name in trace:
-        calls += 1
-        if name in policy:
-            hits += 1
-            policy.use(name)
-            continue
-        policy.add(name)
-        if len(policy) > size:
-            policy.drop(policy.choose())
-    return hits / calls
+    return count_hits(policy, trace, size) / len(trace)
 
 
 class QueuesOfThree:

@@ -11,39 +11,39 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 from instructor import checks as check
 from instructor.cache.call_notes import Sketch
 from instructor.cache.canonical import ignore
-from instructor.cache.key import KeyBuilder, KeyMembers, keyed_arguments
+from instructor.cache.key import KeyBuilder, keyed_arguments
 from instructor.cache.stats import CacheStats
 from instructor.cache.store import BaseCache
 from instructor.cache_modes import active, cache_of_block
-from instructor.describing import name_model, warn_caller
+from instructor.describing import cannot_leave, warn_caller
 from instructor.engine.background import Background
-from instructor.engine.call import Call, Keyed, Policy, Prompt, Terms
+from instructor.engine.call import Call, Keyed, Prompt, Settled, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved
-from instructor.engine.plan import Plans
+from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
-from instructor.exceptions import ConfigurationError, NoCanonicalFormError
+from instructor.exceptions import NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
-from instructor.messages import Conversation, Messages, ResponseModel, copy_values
+from instructor.messages import Conversation, ResponseModel, copy_values
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, Ttl, split_options
-from instructor.paths import Paths, entries_of
+from instructor.paths import Paths, entries_of, find_namer
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
-from instructor.streams import Wanted
+from instructor.retries import Retries
 from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
-from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, choose_wires
 
 if TYPE_CHECKING:
     from instructor.cache.ledger import Ledger
+    from instructor.streams import Wanted
 
 
 class BaseClient(OldAttributes):
@@ -237,10 +237,10 @@ class BaseClient(OldAttributes):
         return copied
 
     def __deepcopy__(self, memo: object) -> Self:
-        raise _cannot_leave(self, "deep-copied")
+        raise cannot_leave(self, "deep-copied")
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        raise _cannot_leave(self, "pickled")
+        raise cannot_leave(self, "pickled")
 
     def _call(
         self,
@@ -252,14 +252,55 @@ class BaseClient(OldAttributes):
         unserved: Unserved | None = None,
         has_items: bool = False,
     ) -> Call[Any]:
-        """Freeze the messages and keywords, and sort them into a call.
+        """Freeze the messages and keywords, and sort them into a call: key, request and entry derive from one copy.
 
-        Key, request and entry all derive from one copy of what the caller passed. Where the key is remembered, the
-        encoding that led to it is that copy, and a hit never unpacks it.
+        Where the key is remembered, the encoding that led to it is that copy, and a hit never unpacks it.
         """
+        plan = self._plans.find(response_model) or self._plans.make(response_model)
+        is_plain = not keywords and not active
+        settled: Settled | None = plan.settled if is_plain else None
+        if settled is None:
+            settled = self._settle(plan, response_model, keywords, has_items)
+            if is_plain and isinstance(settled.retries, Retries):  # what a tenacity object notes is about one call
+                plan.settled = settled
+        terms, path, seconds = settled.terms, settled.path, settled.max_seconds
+        if settled.detects:
+            keyed = self._copy(terms, messages, settled.arguments, detect=True)
+        else:
+            keyed = self._freeze(terms, messages, keywords, settled.arguments, unserved and unserved.encoding)
+        if settled.policy.tags is not None:
+            keyed = self._bypass_untaggable(keyed, path)
+        return Call(
+            plan=plan,
+            adapter=self._adapter,
+            model=terms.model,
+            load_prompt=keyed.load_prompt,
+            response_model=response_model,
+            with_completion=with_completion,
+            retries=settled.retries,
+            hooks=settled.hooks,
+            stats=self._stats,
+            context=terms.context,
+            strict=terms.strict,
+            token_budget=settled.token_budget,
+            deadline=None if seconds is None else time.monotonic() + seconds,
+            max_seconds=seconds,
+            budgets=settled.budgets,
+            path=path,
+            key=keyed.key if settled.samples == 1 or path is None else path.take_sample(keyed.key, settled.samples),
+            bypass=settled.bypass or keyed.bypass,
+            policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
+            unserved=unserved,
+            background=self._background,
+            sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt),
+        )
+
+    def _settle(
+        self, plan: Plan, response_model: ResponseModel, keywords: Mapping[str, Any], has_items: bool
+    ) -> Settled:
+        """Decide all about a call that its messages don't: by its keywords, the block around it, and its client's settings."""
         options, arguments = split_options(keywords)
         settings = self._settings
-        plan = self._plans.find(response_model) or self._plans.make(response_model)
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
         model = check.find_model(arguments, self._defaults, self._model, self._adapter.provider)
@@ -273,38 +314,24 @@ class BaseClient(OldAttributes):
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
-        name_call = _find_namer(path, response_model) if is_cached else None
-        terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy, name_call)
-        if check.check_flag("autodetect_images", options.autodetect_images):
-            keyed = self._copy(terms, messages, arguments, detect=True)
-        else:
-            keyed = self._freeze(terms, messages, keywords, arguments, None if unserved is None else unserved.encoding)
+        name_call = find_namer(path, response_model) if is_cached else None
+        way = None if keywords else self._choose_way(model, {**self._defaults})
+        terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy, name_call, way)
         limits, budgets = (retries, budget, seconds), check.check_budgets(settings.budget, options.budget)
-        policy = make_policy(use, path, limits, (self._adapter, plan, *budgets), secrets_of(arguments, self._defaults))
-        keyed = self._bypass_untaggable(keyed, policy, path)
-        return Call(
-            plan=plan,
-            adapter=self._adapter,
-            model=model,
-            load_prompt=keyed.load_prompt,
-            response_model=response_model,
-            with_completion=with_completion,
-            retries=attempts if seconds is None else within_budget(attempts),
-            hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
-            stats=self._stats,
-            context=context,
-            strict=strict,
-            token_budget=check.check_budget(budget),
-            deadline=None if seconds is None else time.monotonic() + seconds,
-            max_seconds=seconds,
-            budgets=budgets,
+        owner = (self._adapter, plan, *budgets)
+        return Settled(
+            terms=terms,
             path=path,
-            key=keyed.key if use.samples == 1 or path is None else path.take_sample(keyed.key, use.samples),
-            bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else keyed.bypass,
-            policy=policy.owned_by(keyed.owners),
-            unserved=unserved,
-            background=self._background,
-            sketch=None if name_call is not None else partial(self._sketch, terms, keyed.load_prompt, response_model),
+            policy=make_policy(use, path, limits, owner, secrets_of(arguments, self._defaults)),
+            hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
+            retries=attempts if seconds is None else within_budget(attempts),
+            token_budget=check.check_budget(budget),
+            budgets=budgets,
+            max_seconds=seconds,
+            arguments=arguments,
+            detects=check.check_flag("autodetect_images", options.autodetect_images),
+            samples=use.samples,
+            bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else None,
         )
 
     def _find_path(self, cache: object) -> CachePath | None:
@@ -314,9 +341,9 @@ class BaseClient(OldAttributes):
             return self._path if cache is None else self._paths.find(cache)
         return self._paths.find(cache)
 
-    def _bypass_untaggable(self, keyed: Keyed, policy: Policy, path: CachePath | None) -> Keyed:
+    def _bypass_untaggable(self, keyed: Keyed, path: CachePath | None) -> Keyed:
         """Leave the cache out for a call with tags whose store can't invalidate them. The first time it is a warning."""
-        if path is None or policy.tags is None or path.can_tag:
+        if path is None or path.can_tag:
             return keyed
         reason = f"{path.name} can't invalidate tags, and the call has cache_tags"
         if self._stats.is_news("tags", path.name):
@@ -387,8 +414,8 @@ class BaseClient(OldAttributes):
         The templates are filled from the encoding's context as well: the caller may have changed its own one since.
         """
         messages, keywords = decode(encoding)
-        if not keywords and not free:
-            return self._make_prompt(terms.model, messages, {}, terms.context)
+        if terms.way is not None and not terms.context and messages is not None:
+            return terms.way.fill(check.check_messages(messages, {}))
         options, arguments = split_options(keywords)
         context = terms.context if options.context is None else options.context
         return self._make_prompt(terms.model, messages, {**arguments, **free}, context)
@@ -398,24 +425,27 @@ class BaseClient(OldAttributes):
     ) -> Prompt:
         """Decide what is asked, and in which way. The messages and arguments are copies."""
         merged = {**self._defaults, **arguments}
-        merged.pop("model", None)
-        merged = check.check_arguments(merged)
         rendered, varies = check.check_messages(messages, merged), []
+        way = self._choose_way(model, merged)
         if context:
             with watch_chance() as varies:
                 rendered = render_messages(rendered, context)
-        conversation: Messages = drop_empty_turns(rendered)  # no wire sends them, so no key may show them
+        return way.fill(rendered, varies=bool(varies))
+
+    def _choose_way(self, model: str, arguments: dict[str, Any]) -> Prompt:
+        """Decide in which way a call with such arguments is asked: its prompt, still without messages."""
+        arguments.pop("model", None)
+        arguments = check.check_arguments(arguments)
         capabilities = self._adapter.published(model)
         mode = self._choose_mode(capabilities)
         return Prompt(
-            conversation,
-            adapt_arguments(merged, capabilities) if merged else merged,
+            [],
+            adapt_arguments(arguments, capabilities) if arguments else arguments,
             self._wires[mode],
             mode,
             capabilities,
             self._wires,
-            left_out=refused_arguments(merged, capabilities),
-            varies=bool(varies),
+            left_out=refused_arguments(arguments, capabilities),
         )
 
     def _choose_mode(self, capabilities: Capabilities) -> Mode:
@@ -434,7 +464,7 @@ class BaseClient(OldAttributes):
             return Keyed(load_prompt)
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
         owners: list[object] = []
-        members = _members_of(terms, prompt, owners.append)
+        members = terms.members(prompt, owners.append)
         try:
             if terms.name_call is not None:
                 return Keyed(load_prompt, terms.name_call(builder.describe(*members)), owners=owners)
@@ -445,11 +475,11 @@ class BaseClient(OldAttributes):
             self._memo.remember(name, key)
         return Keyed(load_prompt, key, owners=owners)
 
-    def _sketch(self, terms: Terms, load_prompt: Callable[[], Prompt], response_model: ResponseModel) -> Sketch:
+    def _sketch(self, terms: Terms, load_prompt: Callable[[], Prompt]) -> Sketch:
         """What a call is compared with others by. It is made for a miss, and for the first hit of a call."""
         prompt = load_prompt()
         builder = self._key_builders.get(prompt.mode) or self._make_key_builder(prompt)
-        return builder.sketch(*_members_of(terms, prompt, ignore), response_model=name_model(response_model))
+        return builder.sketch(*terms.members(prompt, ignore), response_model=terms.plan.name)
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
         builder = self._key_builders[prompt.mode] = KeyBuilder(
@@ -463,36 +493,5 @@ class BaseClient(OldAttributes):
         return builder
 
 
-def _members_of(terms: Terms, prompt: Prompt, note: Callable[[object], None]) -> KeyMembers:
-    """What a call's key is made of, as `KeyBuilder` takes it."""
-    return (
-        terms.plan.schema_text,
-        terms.plan.shape_text,
-        terms.model,
-        prompt.messages,
-        terms.context,
-        terms.strict,
-        terms.namespace,
-        prompt.shown,
-        note,
-        terms.salt,
-    )
-
-
-def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:
-    """What makes the keys of a path that keeps what was asked."""
-    recorder = None if path is None else path.recorder
-    return None if recorder is None else partial(recorder.name_call, response_model=name_model(response_model))
-
-
 def _find_nothing(cache: object) -> None:
     """Where a client's calls don't look first, the fast path reads no store."""
-
-
-def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
-    """The error for a client that is to go where its connections can't: into another process, or a copy of its own."""
-    return ConfigurationError(
-        f"{type(client).__name__} cannot be {verb}: it holds connections, locks and perhaps a key. Threads and tasks can "
-        "share it as it is. For another process, make the client there: in the function that runs there, or in the "
-        "initializer= of a ProcessPoolExecutor."
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from instructor.budget import Budget
 from instructor.cache.listing import check_tag_source
@@ -14,12 +14,14 @@ from instructor.cache.tiered import require_store
 from instructor.describing import describe_value, refuse, warn_caller
 from instructor.engine.freshness import LONGEST_TTL, PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
-from instructor.engine.showing import OnInvalid, Pace
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
+
+if TYPE_CHECKING:
+    from instructor.engine.showing import OnInvalid, Pace
 
 _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream", "autodetect_images")
 """Keywords that belong to one call and can't be defaults."""
@@ -247,6 +249,8 @@ def check_pace(pace: object) -> Pace | None:
         return None
     if pace != "recorded":
         raise refuse("cache_pace", pace, '"recorded", or leave it out')
+    from instructor.engine.showing import Pace  # only streams need it
+
     return Pace()
 
 
@@ -299,7 +303,10 @@ def check_messages(messages: object, arguments: Request) -> Messages:
     if not messages:
         raise ArgumentError("messages is empty, so there is nothing to ask. Pass at least one message.")
     items = list(cast("Sequence[object]", messages))
-    return [_read_message(message, index) for index, message in enumerate(items)]
+    for message in items:
+        if type(message) is not dict or "role" not in message:
+            return [_read_message(message, index) for index, message in enumerate(items)]
+    return cast("Messages", items)  # dicts with a role, as most are
 
 
 def _missing_messages(arguments: Request) -> ArgumentError:
@@ -311,8 +318,6 @@ def _missing_messages(arguments: Request) -> ArgumentError:
 
 def _read_message(message: object, index: int) -> Any:
     """Return a message as a dict. An SDK's own object becomes one, except Google's, which its wire sends as it is."""
-    if type(message) is dict and "role" in message:  # most are
-        return cast("dict[str, object]", message)
     if isinstance(message, Mapping):
         members = cast("Mapping[str, object]", message)
         if "role" in message or "type" in message or "parts" in message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from instructor.base_client import BaseClient
 from instructor.cache.flight import running_loop
@@ -32,7 +32,9 @@ from instructor.methods import (
     typed_create_with_reply,
     typed_explain,
 )
-from instructor.streams import AsyncStream, Stream, Wanted, want_items, want_partial, want_stream
+
+if TYPE_CHECKING:
+    from instructor.streams import AsyncStream, Stream
 
 
 class Instructor(BaseClient, metaclass=ABCMeta):
@@ -104,7 +106,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         if keywords.get("stream"):
             if response_model is None:
                 return drive(answer_raw(self._call(None, messages, _uncached(keywords))), self._adapter)
-            return self._stream(want_stream(response_model, partial(self._setting, keywords)), messages, keywords)
+            return self._stream("stream", response_model, messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = self._call(response_model, messages, keywords, unserved=unserved)
         return drive(answer(call), self._adapter)
@@ -233,7 +235,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> user
             User(name='Anna', age=25)
         """
-        return self._stream(want_partial(response_model, partial(self._setting, keywords)), messages, keywords)
+        return self._stream("partial", response_model, messages, keywords)
 
     @typed_create_iterable(call_keywords)
     def create_iterable(
@@ -263,9 +265,14 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         """
         if response_model.__class__ is list:  # the order of 1.x
             response_model, messages = messages, response_model
-        return self._stream(want_items(response_model, partial(self._setting, keywords)), messages, keywords)
+        return self._stream("items", response_model, messages, keywords)
 
-    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> Stream[Value]:
+    def _stream(
+        self, name: str, response_model: ResponseModel, messages: Conversation, keywords: dict[str, Any]
+    ) -> Stream[Value]:
+        from instructor.streams import WANTED, Stream  # a hit that isn't streamed needs none of it
+
+        wanted = WANTED[name](response_model, partial(self._setting, keywords))
         return Stream(self._stream_call(wanted, messages, keywords), self._adapter)
 
     def close(self) -> None:
@@ -322,7 +329,7 @@ class AsyncInstructor(BaseClient):
             if response_model is None:
                 call = await self._call_awaited(None, messages, _uncached(keywords))
                 return await drive_async(answer_raw(call), self._adapter)
-            return self._stream(want_stream(response_model, partial(self._setting, keywords)), messages, keywords)
+            return self._stream("stream", response_model, messages, keywords)
         unserved = found if type(found) is Unserved else None
         call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
         return await drive_async(answer(call), self._adapter)
@@ -403,7 +410,7 @@ class AsyncInstructor(BaseClient):
         self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object
     ) -> Value:
         """As `Instructor.create_partial`; ``async for`` takes the objects."""
-        return self._stream(want_partial(response_model, partial(self._setting, keywords)), messages, keywords)
+        return self._stream("partial", response_model, messages, keywords)
 
     @typed_async_create_iterable(call_keywords)
     def create_iterable(
@@ -412,9 +419,14 @@ class AsyncInstructor(BaseClient):
         """As `Instructor.create_iterable`; ``async for`` takes the items."""
         if response_model.__class__ is list:  # the order of 1.x
             response_model, messages = messages, response_model
-        return self._stream(want_items(response_model, partial(self._setting, keywords)), messages, keywords)
+        return self._stream("items", response_model, messages, keywords)
 
-    def _stream(self, wanted: Wanted, messages: Conversation, keywords: dict[str, Any]) -> AsyncStream[Value]:
+    def _stream(
+        self, name: str, response_model: ResponseModel, messages: Conversation, keywords: dict[str, Any]
+    ) -> AsyncStream[Value]:
+        from instructor.streams import WANTED, AsyncStream  # as above
+
+        wanted = WANTED[name](response_model, partial(self._setting, keywords))
         if not keywords.get("autodetect_images"):
             return AsyncStream(self._stream_call(wanted, messages, keywords), self._adapter)
         kept = copy_values({"messages": messages, **keywords})  # the caller may change them before the first value

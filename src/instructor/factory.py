@@ -13,7 +13,6 @@ from instructor.exceptions import ConfigurationError
 from instructor.hooks import Hooks
 from instructor.mode import Mode, resolve_mode
 from instructor.options import Ttl
-from instructor.providers import anthropic, genai, openai
 from instructor.providers.identity import normalise_url
 from instructor.providers.options import check_flag, check_options
 from instructor.providers.sdks import SDKS, Sdk, Wires, find_wires
@@ -177,7 +176,9 @@ def from_openai(
         >>> import openai
         >>> client = from_openai(openai.OpenAI(api_key="sk-..."), model="gpt-6-luna")
     """
-    vendor, adapter = openai.wrap_client(client)
+    from instructor.providers.openai import wrap_client  # each vendor's adapter is loaded when it is asked for
+
+    vendor, adapter = wrap_client(client)
     return assemble(adapter, vendor, mode, model, kwargs)
 
 
@@ -238,7 +239,9 @@ def from_anthropic(
         >>> import anthropic
         >>> client = from_anthropic(anthropic.Anthropic(api_key="sk-ant-..."), model="claude-opus-5-5")
     """
-    vendor, adapter = anthropic.wrap_client(client, beta=check_flag("beta", beta))
+    from instructor.providers.anthropic import wrap_client
+
+    vendor, adapter = wrap_client(client, beta=check_flag("beta", beta))
     return assemble(adapter, vendor, mode, model, kwargs)
 
 
@@ -303,7 +306,9 @@ def from_genai(
         >>> from google import genai
         >>> client = from_genai(genai.Client(api_key="..."), model="gemini-3.8-flash")
     """
-    vendor, adapter = genai.wrap_client(client, asynchronous=check_flag("use_async", use_async))
+    from instructor.providers.genai import wrap_client
+
+    vendor, adapter = wrap_client(client, asynchronous=check_flag("use_async", use_async))
     return assemble(adapter, vendor, mode, model, kwargs)
 
 

@@ -227,6 +227,10 @@ def want_stream(response_model: ResponseModel, setting: Setting) -> Wanted:
     return (want_partial if item_of(response_model) is None else want_items)(response_model, setting)
 
 
+WANTED = {"partial": want_partial, "items": want_items, "stream": want_stream}
+"""How each method of a client reads what it was asked for."""
+
+
 def item_of(response_model: ResponseModel) -> ResponseModel:
     """The type of an item of ``Iterable[...]``, ``Sequence[...]`` or ``list[...]``; None for any other type."""
     origin: Any = typing.get_origin(response_model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from instructor.tables import as_table
 
@@ -61,3 +62,7 @@ class Usage:
             self.reasoning_tokens + other.reasoning_tokens,
             self.cache_write_tokens + other.cache_write_tokens,
         )
+
+
+make_usage = lru_cache(4096)(Usage)
+"""Make a `Usage`, or return the one that was made before: it can't be changed, and to make one takes longer."""

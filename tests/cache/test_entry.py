@@ -223,7 +223,7 @@ def test_a_damaged_completion_is_noticed_when_it_is_read() -> None:
         _ = entry.completion
 
 
-LONG = orjson.dumps({"text": 'Zoë said "1/2"\n' * 100}).decode()
+LONG = orjson.dumps({"text": 'Zoë said "1/2"\n' * 1500}).decode()
 
 
 def with_long_answer(completion: str) -> Entry:

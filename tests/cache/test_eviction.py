@@ -122,8 +122,8 @@ def test_the_sample_of_a_large_store_stays_small() -> None:
         policy.add(str(number))
         policy.drop(policy.choose())
     assert len(policy) == 5000
-    assert len(policy._recent) <= 512
-    assert len(policy._frequent) <= 512
+    assert len(policy._duel.recent) <= 512
+    assert len(policy._duel.rival) <= 512
 
 
 def check_rates(name: str, size: int) -> None:

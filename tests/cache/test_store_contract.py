@@ -9,8 +9,18 @@ from typing import Any
 
 import pytest
 import redis
+from sqlalchemy import create_engine, event
 
-from instructor.cache import AutoCache, BaseCache, DiskCache, MemoryCache, RedisCache, SealedCache
+from instructor.cache import (
+    AutoCache,
+    BaseCache,
+    DiskCache,
+    FileSystemCache,
+    MemoryCache,
+    RedisCache,
+    SealedCache,
+    SqlCache,
+)
 from instructor.testing.stores import StoreContract
 from servers import Valkey
 
@@ -54,6 +64,40 @@ class TestDiskCache(StoreContract):
         self.now += seconds
         self.monkeypatch.setattr("instructor.cache.sqlite.time.time", lambda: self.now)
         return True
+
+
+class WithMovedTime(StoreContract):
+    """Stores that look at the clock."""
+
+    @pytest.fixture(autouse=True)
+    def _prepare(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = tmp_path
+        self.monkeypatch = monkeypatch
+        self.now = time.time()
+
+    def advance(self, store: BaseCache, seconds: float) -> bool:
+        self.now += seconds
+        self.monkeypatch.setattr(f"{type(store).__module__}.time.time", lambda: self.now)
+        return True
+
+
+class TestFileSystemCacheInMemory(WithMovedTime):
+    def make(self) -> BaseCache:
+        return FileSystemCache(f"memory:/{self.folder}")
+
+
+class TestFileSystemCacheInAFolder(WithMovedTime):
+    def make(self) -> BaseCache:
+        return FileSystemCache(f"file://{self.folder}")
+
+
+class TestSqlCache(WithMovedTime):
+    def make(self) -> BaseCache:
+        engine = create_engine(f"sqlite:///{self.folder}/answers.db", connect_args={"timeout": 30})
+        # A commit needn't reach the disk here, and this test makes a thousand.
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA journal_mode = MEMORY"))
+        return SqlCache(engine, timeout=30.0)
 
 
 class OnRedis(StoreContract):

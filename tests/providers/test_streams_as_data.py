@@ -85,6 +85,13 @@ def test_what_stands_in_for_the_sdks_stream_stays() -> None:
         assert adapter.read_stream(other) is other
 
 
+def test_a_stream_whose_iterator_was_replaced_stays() -> None:
+    adapter, stream = ask_openai()
+    watched = stream._iterator
+    stream._iterator = (chunk for chunk in watched)  # as Sentry's integration does
+    assert adapter.read_stream(stream) is stream
+
+
 def test_the_sdks_own_tracing_sees_objects() -> None:
     adapter, stream = ask_openai()
     stream.response.stream = SimpleNamespace(stream_observer=object())

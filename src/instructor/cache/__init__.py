@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from instructor.cache.cassette import CassetteCache
     from instructor.cache.copying import copy_entries
     from instructor.cache.key import make_cache_key
+    from instructor.cache.key_log import KeyLog
     from instructor.cache.memory import AutoCache
     from instructor.cache.memory_cache import MemoryCache
+    from instructor.cache.objects import FileSystemCache
     from instructor.cache.redis import RedisCache
     from instructor.cache.sealed import SealedCache
+    from instructor.cache.sql import SqlCache
     from instructor.cache.sqlite import DiskCache
     from instructor.cache.stats import CacheStats
     from instructor.cache.store import BaseCache
@@ -34,9 +37,12 @@ else:
             "CacheStats": "instructor.cache.stats",
             "CassetteCache": "instructor.cache.cassette",
             "DiskCache": "instructor.cache.sqlite",
+            "FileSystemCache": "instructor.cache.objects",
+            "KeyLog": "instructor.cache.key_log",
             "MemoryCache": "instructor.cache.memory_cache",
             "RedisCache": "instructor.cache.redis",
             "SealedCache": "instructor.cache.sealed",
+            "SqlCache": "instructor.cache.sql",
             "TieredCache": "instructor.cache.tiered",
             "copy_entries": "instructor.cache.copying",
             "instructor_cache": "instructor.function.decorator",
@@ -50,9 +56,12 @@ __all__ = [
     "CacheStats",
     "CassetteCache",
     "DiskCache",
+    "FileSystemCache",
+    "KeyLog",
     "MemoryCache",
     "RedisCache",
     "SealedCache",
+    "SqlCache",
     "TieredCache",
     "copy_entries",
     "instructor_cache",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from instructor.cache.cassette_file import Stamp, change_lines, read_lines, stamp_of
 from instructor.cache.cassette_lines import (
+    GENERATION,
     Line,
     Request,
     compare_answers,
@@ -255,11 +256,11 @@ class CassetteCache(BaseCache):
             entry = make_entry(line, line.key, self._read_at)
         except CacheEntryError:
             return Listed(line.key, size)
-        return Listed(line.key, size, entry.created, origin=entry.origin, usage=entry.usage)
+        return Listed(line.key, size, *entry[4:6], entry.origin, entry.tagged, entry.seconds, entry.usage)
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Say that nothing was invalidated: what a test has recorded is served again at the same place."""
-        return Generations(0, 1, [0] * len(tags))
+        return Generations(0, GENERATION, [0] * len(tags))
 
     def invalidate_tag(self, tag: str) -> int:  # noqa: ARG002 - see `generations`
         """Do nothing, and return 0: recorded answers aren't invalidated by tags."""

@@ -2,7 +2,8 @@
 
 ``{"request": {...}, "answer": [{"tool": "User", "json": {"name": "Anna", "age": 25}}], "usage": {...}, "completion": {...}}``
 
-What differs from run to run though nothing has changed, such as times, is left out.
+What differs from run to run though nothing has changed, such as times, is left out of what is recorded. A line that was
+exported from another store has ``created``, ``expires``, ``seconds`` and ``tags``, too.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import asdict
 from typing import Any, Final, NamedTuple, cast
 
 from instructor.cache.canonical import write_json
-from instructor.cache.entry import Entry, make_origin, pack_completion
-from instructor.cache.key import FORMAT, digest, match_key
+from instructor.cache.entry import Entry, Tagged, make_origin, pack_completion
+from instructor.cache.key import FORMAT, digest
 from instructor.cache.redaction import write_compact
+from instructor.cache.rows import view_key
 from instructor.cache.sample_turns import sample_key
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
@@ -26,6 +28,9 @@ Request = Mapping[str, Any]
 """A call as data: the members of its key, and the response model's name. A text that isn't of a call has only a key."""
 
 Redact = Callable[[Any], Any]
+
+GENERATION = 1
+"""The number of the latest invalidation in a cassette: there is none after the recording."""
 
 _FIRST = ("provider", "model", "response_model", "messages")
 _LAST = ("shape", "schema")
@@ -66,7 +71,7 @@ def key_of(request: Request) -> str:
 
 def match_of(request: Request) -> str:
     """What calls have in common that differ in nothing but the schema of a response model of one name."""
-    return match_key(_write(request, ()), request.get("response_model", ""))
+    return view_key("version", _write(request, ("response_model",)), request.get("response_model", ""))
 
 
 def digest_members(texts: Mapping[str, str]) -> str:
@@ -161,12 +166,15 @@ def make_entry(line: Line, key: str, created: float) -> Entry:
                 request.get("namespace", ""),
                 request.get("response_model", ""),
             ),
-            created=created,
+            created=float(record.get("created", created)),
+            expires=record.get("expires"),
+            seconds=float(record.get("seconds", 0.0)),
             usage=Usage(**record.get("usage", {})),
             attempts=record.get("attempts", 1),
             steps=record.get("steps", ""),
+            tagged=Tagged(tuple(record["tags"]), GENERATION) if "tags" in record else None,
         )
-    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
         raise CacheEntryError(f"The recorded answer can't be read ({type(error).__name__}: {error}).") from None
 
 

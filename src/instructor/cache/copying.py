@@ -37,15 +37,15 @@ def copy_entries(source: BaseCache, target: BaseCache) -> int:
     copied = 0
     for batch in lists.list_entries():
         for listed in batch:
-            entry = _read(source, listed.key)
+            entry = read_entry(source, listed.key)
             if entry is not None:
                 copied += _write(into, entry)
     return copied
 
 
-def _read(source: BaseCache, key: str) -> Entry | None:
+def read_entry(source: BaseCache, key: str) -> Entry | None:
     """Read an entry that may still be served."""
-    found = source.get(key)
+    found = source.peek(key)
     if found is None:
         return None
     if not isinstance(found, Text):

@@ -23,7 +23,7 @@ import orjson
 from instructor.cache.carried import Carried, Load, Saved
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
-from instructor.usage import Usage
+from instructor.usage import Usage, make_usage
 
 FORMAT = 7
 """Raised whenever the text changes its meaning."""
@@ -59,9 +59,6 @@ MOST_ORIGINS = 512
 
 make_origin = lru_cache(MOST_ORIGINS)(Origin)
 """Make an `Origin`, or return the one that was made before."""
-
-_make_usage = lru_cache(4096)(Usage)
-"""As `make_origin`: to make a frozen dataclass anew takes a tenth of reading an entry."""
 
 
 class Tagged(NamedTuple):
@@ -273,7 +270,8 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
     try:
         if not isinstance(data, bytes):
             data = data.encode() if isinstance(data, str) else bytes(memoryview(data))
-        view = memoryview(data)  # a slice of it copies nothing, however long the answer is
+        # A slice of a view copies nothing, however long the answer is; to copy a short one takes less time.
+        view = data if len(data) < _SHORT else memoryview(data)
         line_end = data.find(b"\n")
         head = read_head(data[CHECKSUM_SIZE:line_end])
         (_, stored_key, provider, model, created, expires, seconds,
@@ -292,11 +290,14 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
     except (ValueError, TypeError, OverflowError) as error:
         # Its message, and the error itself as a cause, would hold some of the text.
         raise CacheEntryError(f"The entry is damaged and cannot be read ({type(error).__name__}).") from None
-    usage = _make_usage(read, written, cached, reasoned, cache_written)
+    usage = make_usage(read, written, cached, reasoned, cache_written)
     origin = make_origin(provider, model, answered_by, namespace, response_model)
     tagged = Tagged(tuple(tags.split("\n")), generation) if tags else None
     return Entry(key, tuple(parts), data[start:], origin, created, expires, seconds, usage, attempts, steps, tagged)
 
+
+_SHORT = 16384
+"""Bytes of an entry from which it is looked at through a view."""
 
 CHECKSUM_SIZE = 9
 """The length of a checksum, eight hexadecimal digits and a space."""

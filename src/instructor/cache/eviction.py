@@ -5,8 +5,10 @@
 - `MostFrequent`: TinyLFU. A newcomer stays only if it was asked for more often than the one that would have to go for
   it (Einziger, Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy", ACM Transactions on Storage
   13(4), 2017). Right for loops, for scans, and where most calls never repeat; slow to notice that the topic has changed.
-- `Adaptive`: either of the two. Two directories of names, of a sample of all keys, show what each would have served
-  lately, and the store follows the better one. It is the dueling of Qureshi et al., "Adaptive Insertion Policies for
+- `Bimodal`: a newcomer goes next unless it is used at once, now and then one stays. Worse than `MostFrequent`, but it
+  needs no memory beside the order, so a `DiskCache` can keep to it.
+- `Adaptive`: an LRU or `MostFrequent`. Two directories of names, of a sample of all keys, show what each would have served
+  lately (`Duel`), and the store follows the better one. It is the dueling of Qureshi et al., "Adaptive Insertion Policies for
   High Performance Caching", ISCA 2007, with the samples of Waldspurger et al., "Efficient MRC Construction with
   SHARDS", FAST 2015.
 
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Literal, Protocol, TypeGuard
+from typing import Generic, Literal, Protocol, TypeGuard, TypeVar
 
 from instructor.describing import refuse
 
@@ -53,6 +55,9 @@ class Policy(Protocol):
     def __len__(self) -> int: ...
 
     def __contains__(self, name: object) -> bool: ...
+
+
+Rival = TypeVar("Rival", bound=Policy)
 
 
 class LeastRecent:
@@ -221,8 +226,63 @@ class MostFrequent:
         return name in self._main or name in self._window
 
 
+BIMODAL_EVERY = 16
+"""One of so many newcomers may stay as long as any other."""
+
+
+class Bimodal:
+    """When the store is full, a newcomer goes next unless it is used before; one of sixteen stays as with an LRU.
+
+    It is the bimodal insertion of Qureshi et al. (see `Adaptive`). It needs to remember nothing but the order, so a
+    store can keep to it whose order is in a file: a newcomer takes its place at the end where names go.
+    """
+
+    def __init__(self) -> None:
+        self.newcomers: OrderedDict[Name, None] = OrderedDict()
+        self.main: OrderedDict[Name, None] = OrderedDict()
+        self.turn = 0
+        self.is_full = False
+
+    def use(self, name: Name) -> None:
+        """Note a use: the name isn't a newcomer any more."""
+        if name in self.newcomers:
+            del self.newcomers[name]
+            self.main[name] = None
+        elif name in self.main:
+            self.main.move_to_end(name)
+
+    def add(self, name: Name) -> None:
+        """Take in a name."""
+        self.turn += 1
+        stays = not self.is_full or self.turn % BIMODAL_EVERY == 0
+        (self.main if stays else self.newcomers)[name] = None
+
+    def drop(self, name: Name) -> None:
+        """Take out a name."""
+        self.newcomers.pop(name, None)
+        self.main.pop(name, None)
+
+    def choose(self) -> Name:
+        """The newcomer before the latest; where there is none, the name that wasn't used for longest."""
+        self.is_full = True
+        return next(iter(self.newcomers if len(self.newcomers) > 1 or not self.main else self.main))
+
+    def __iter__(self) -> Iterator[Name]:
+        yield from self.main
+        yield from self.newcomers
+
+    def __len__(self) -> int:
+        return len(self.newcomers) + len(self.main)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.newcomers or name in self.main
+
+
 SAMPLE = 256
 """At least so many names are in each of the two directories, and at most twice as many."""
+
+SAMPLE_SHIFT = 20
+"""Which bits of a name's hash say whether it is in the sample: those from here on."""
 
 MEMORY = 2
 """The duel is about the latest uses, so many for each name of a directory."""
@@ -231,19 +291,54 @@ LEAD = 0.02
 """By how many hits a policy must lead, for each name of a directory."""
 
 
-class Adaptive:
-    """Follows the better one of `LeastRecent` and `MostFrequent`.
+class Duel(Generic[Rival]):
+    """Two directories of names, of a sample of all keys: which policy would have served more of late.
 
-    It begins with the former, because what that has lost comes back after one use.
+    Attributes:
+        recent: The directory of an LRU.
+        rival: That of the other policy.
+        lead: By how many hits the LRU leads.
+        bits: The sample is one of ``2**bits`` names.
+        is_lost: Whether the store should follow the rival. It begins with the LRU, because what that has lost comes
+            back after one use.
     """
+
+    def __init__(self, rival: Rival) -> None:
+        self.recent, self.rival = LeastRecent(), rival
+        self.lead = 0.0
+        self.bits = 0
+        self.is_lost = False
+
+    def watch(self, name: Name, names: int) -> None:
+        """See which of the two would have had a name that is asked for, in a store of so many."""
+        bits = sample_bits(names)
+        if bits != self.bits:
+            self._thin_out(bits)
+        if not _is_sampled(name, bits):
+            return
+        room = max(1, names >> bits)
+        gained = _would_hit(self.recent, name, room) - _would_hit(self.rival, name, room)
+        self.lead = self.lead * (1 - 1 / (MEMORY * room)) + gained
+        if abs(self.lead) > LEAD * room:
+            self.is_lost = self.lead < 0
+
+    def _thin_out(self, bits: int) -> None:
+        """Leave those in the directories that are in a smaller sample, too."""
+        self.bits = bits
+        for directory in (self.recent, self.rival):
+            for name in [*directory]:
+                if not _is_sampled(name, bits):
+                    directory.drop(name)
+
+
+class Adaptive:
+    """Follows the better one of `LeastRecent` and `MostFrequent`."""
 
     def __init__(self) -> None:
         self._frequencies = Frequencies()
         self._real = MostFrequent(self._frequencies)
         self._real.filters = False
-        self._recent, self._frequent = LeastRecent(), MostFrequent(self._frequencies)
-        self._lead = 0.0  # of `_recent`, in hits
-        self._bits = 0
+        self._duel = Duel(MostFrequent(self._frequencies))
         self._was_full = False
 
     @property
@@ -272,26 +367,9 @@ class Adaptive:
         return self._real.choose()
 
     def _watch(self, name: Name, names: int) -> None:
-        """Count a use. If the name is one of the sample, see which of the two would have had it."""
         self._frequencies.count(name, names)
-        bits = max(0, (names // SAMPLE).bit_length() - 1)
-        if bits != self._bits:
-            self._thin_out(bits)
-        if not _is_sampled(name, bits):
-            return
-        room = max(1, names >> bits)
-        gained = _would_hit(self._recent, name, room) - _would_hit(self._frequent, name, room)
-        self._lead = self._lead * (1 - 1 / (MEMORY * room)) + gained
-        if abs(self._lead) > LEAD * room:
-            self._real.filters = self._lead < 0
-
-    def _thin_out(self, bits: int) -> None:
-        """Leave those in the directories that are in a smaller sample, too."""
-        self._bits = bits
-        for directory in (self._recent, self._frequent):
-            for name in [*directory]:
-                if not _is_sampled(name, bits):
-                    directory.drop(name)
+        self._duel.watch(name, names)
+        self._real.filters = self._duel.is_lost
 
     def __iter__(self) -> Iterator[Name]:
         return iter(self._real)
@@ -305,7 +383,12 @@ class Adaptive:
 
 def _is_sampled(name: Name, bits: int) -> bool:
     """Whether a name is in the sample of one in ``2**bits``."""
-    return not (hash(name) >> 20) & ((1 << bits) - 1)
+    return not (hash(name) >> SAMPLE_SHIFT) & ((1 << bits) - 1)
+
+
+def sample_bits(names: int) -> int:
+    """The sample of a store of so many names is one in two to the power of this."""
+    return max(0, (names // SAMPLE).bit_length() - 1)
 
 
 def _would_hit(directory: Policy, name: Name, room: int) -> bool:

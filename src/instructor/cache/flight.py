@@ -346,7 +346,8 @@ def _still_led() -> tuple[Flight[Any], ...]:
     Flights don't end in the order in which they began, where streams are read side by side. And a stream, or the
     generator of a cancelled task, may end in another context than the one that it began in.
     """
-    return tuple(flight for flight in _led.get() if not flight.has_landed)
+    led = _led.get()
+    return tuple(flight for flight in led if not flight.has_landed) if led else led
 
 
 def _next_tick(deadline: float | None) -> float:

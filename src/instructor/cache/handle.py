@@ -39,6 +39,8 @@ from instructor.locks import make_lock
 if TYPE_CHECKING:
     import logging
 
+    from instructor.cache.tracking import TrackingStore
+
 _TEXT = (str, bytes, bytearray, memoryview)
 
 
@@ -53,6 +55,8 @@ class StoreHandle:
     Attributes:
         local: The store, if it is memory of this process; None otherwise.
         recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
+        tracking: The store, if it keeps memory before it right; None otherwise.
+        can_delete: Whether entries can be removed.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         flights: The calls under way against the store.
         notes: What is known of the calls whose answers are stored, to say why another one missed.
@@ -78,6 +82,8 @@ class StoreHandle:
         self._posting = make_lock()
         self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
+        self.tracking = cast("TrackingStore", store) if "tracking" in abilities else None
+        self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
         self._numbering = cast("TaggingStore", store)
         self._sized = cast("SizedStore", store) if "sized" in abilities else None
@@ -94,6 +100,11 @@ class StoreHandle:
         if self.keeps_ledger:
             _posting.add(self)
         self._outage = False  # whether a breaker is open; saves every operation of a healthy store a look at each
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the latest operations failed, and none has succeeded since."""
+        return self._outage
 
     def paused(self) -> bool:
         """Whether the store failed lately and is to be left alone.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from instructor.cache.call_notes import Sketch, hash_plain
-from instructor.cache.canonical import CONTEXT, MARK, MARK_TEXT, REQUEST, canonical_text, ignore, unreadable, write_json
+from instructor.cache.canonical import CONTEXT, MARK, MARK_TEXT, REQUEST, canonical_text, ignore, unreadable
 from instructor.exceptions import ConfigurationError
 from instructor.headers import describe_header, keyed_headers
 from instructor.mode import Mode
@@ -36,6 +36,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "on_invalid",
         "media_policy",
         "refresh_early",
+        "explain_misses",
         "samples",
         "schema_match",
         "stale_if_error",
@@ -157,7 +158,7 @@ class KeyBuilder:
         Raises NoCanonicalFormError if a value in the call has no form that is the same in every process.
         """
         frame, before, after, plain = self._find_frame(schema, shape, model, strict, namespace, salt)
-        text = write_json(messages) if _is_flat(messages) else _member_text("messages", messages, note)
+        text = _write_flat(messages) or _member_text("messages", messages, note)
         plain = plain and MARK_TEXT not in text
         if not arguments and context is None:  # as in most calls: the frame is in order
             return _hash_text(f'{before}"messages": {text}{after}'), plain
@@ -200,7 +201,7 @@ class KeyBuilder:
         """What a call is compared with others by, without writing its messages. The arguments are those of `key`."""
         frame, before, after, _ = self._find_frame(schema, shape, model, strict, namespace, salt)
         more = keyed_arguments(arguments) if arguments else {}
-        hashed = tuple(sorted((name, hash_plain(value)) for name, value in more.items()))
+        hashed = tuple(sorted((name, hash_plain(value)) for name, value in more.items())) if more else ()
         filled = 0 if context is None else hash_plain(context)
         members = (schema, shape, model, messages, context, strict, namespace, arguments, note, salt)
         return Sketch(
@@ -242,18 +243,6 @@ def digest(texts: Mapping[str, str]) -> str:
     return _hash_members({name: _write_member(name, text) for name, text in texts.items()})
 
 
-NOT_MATCHED = frozenset({"schema", "shape"})
-
-
-def match_key(texts: Mapping[str, str], response_model: str) -> str:
-    """The key of what calls have in common that differ in nothing but the schema of a response model of one name.
-
-    `texts` are the members of a call's key, as `KeyBuilder.describe` writes them.
-    """
-    kept = {name: text for name, text in texts.items() if name not in NOT_MATCHED}
-    return digest({**kept, "response_model": write_json(response_model)})
-
-
 def _hash_members(members: Mapping[str, str]) -> str:
     return _hash_text(", ".join(map(members.__getitem__, sorted(members))))
 
@@ -270,17 +259,25 @@ _quoted = functools.lru_cache(256)(json.dumps)
 """A member's name as JSON; there are few, and each key has a dozen."""
 
 
-def _is_flat(messages: object) -> bool:
-    """Whether messages are a list of dicts of texts, as most are: then they are their own canonical form."""
+def _write_flat(messages: object) -> str | None:
+    """Write messages that are a list of dicts of texts, as most are: they are their own canonical form. None for others."""
     if type(messages) is not list:
-        return False
+        return None
+    texts: list[str] = []
     for message in cast("list[object]", messages):
         if type(message) is not dict:
-            return False
-        for name, value in cast("dict[object, object]", message).items():
+            return None
+        members = cast("dict[object, object]", message)
+        for name, value in members.items():
             if type(value) is not str or type(name) is not str or name[:1] == MARK:
-                return False
-    return True
+                return None
+        named = cast("dict[str, str]", members)
+        texts.append(", ".join([f"{_quoted(name)}: {_quote(named[name])}" for name in sorted(named)]))
+    return f"[{', '.join([f'{{{text}}}' for text in texts])}]"
+
+
+_quote = json.encoder.encode_basestring_ascii
+"""Writes a text as ``json`` does, without the encoder around it."""
 
 
 def keyed_arguments(arguments: Mapping[str, object]) -> dict[str, object]:

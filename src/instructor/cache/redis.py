@@ -10,12 +10,15 @@ import contextlib
 import inspect
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from instructor.cache.entry import Generations
 from instructor.cache.listing import Listed, Which, read_tagged, select
+from instructor.cache.redis_ledger import KeepsLedger
+from instructor.cache.redis_link import make_listen
 from instructor.cache.redis_pool import (
     Options,
     Sdk,
@@ -27,17 +30,18 @@ from instructor.cache.redis_pool import (
 )
 from instructor.cache.redis_steps import (
     Steps,
-    add_amounts,
     clear,
     list_some,
     number_tag,
-    read_amounts,
+    read_many,
     read_numbers,
     unlink,
     write_tagged,
 )
 from instructor.cache.store import Ability, BaseCache, Text, check_key, check_text, check_timeout, check_ttl
+from instructor.cache.tracking import Memory, NamesOf, Tracker, Watch
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
+from instructor.locks import make_lock
 
 T = TypeVar("T")
 
@@ -47,7 +51,7 @@ _RESERVED = frozenset("/?#[] ")
 _HOST, _PORT, _LAST_PORT = "localhost", 6379, 65_535
 
 
-class RedisCache(BaseCache):
+class RedisCache(KeepsLedger, BaseCache):
     """A store in Redis 5 or later, or Valkey: one answer is shared by all machines that reach the server.
 
     Use it for services with several processes or hosts. Threads are served by a ``redis.Redis``, tasks by a
@@ -68,6 +72,9 @@ class RedisCache(BaseCache):
         prefix: Begins every key, and limits what `clear` removes. Default ``"instructor:"``.
         timeout: Seconds for a whole operation, connecting included, at most a day. Default 2.0. Waiting for a free
             connection does not count.
+        tracking: Whether memory that stands before this store on a path is kept right by the server (client tracking,
+            Redis 6 or later, or Valkey); see `docs/caching.md`. Default True. It takes a connection of its own, to each
+            primary of a cluster.
         **options: Further arguments of ``redis.Redis``, such as ``password``, ``username``, ``db`` and ``ssl``.
             ``max_connections`` (default 50) limits the connections that serve threads, and those that serve the tasks
             of each event loop. It is also the store's `concurrency`: further operations wait for their turn.
@@ -80,7 +87,9 @@ class RedisCache(BaseCache):
         >>> client = instructor.from_provider("openai/gpt-6-luna", cache=cache)
     """
 
-    abilities: frozenset[Ability] = frozenset({"async", "bounded", "listing", "deleting", "tagging", "ledger"})
+    abilities: frozenset[Ability] = frozenset(
+        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "ledger"}
+    )
 
     def __init__(
         self,
@@ -91,6 +100,7 @@ class RedisCache(BaseCache):
         async_client: Sdk = None,
         prefix: str = "instructor:",
         timeout: float = 2.0,
+        tracking: bool = True,
         **options: Any,
     ) -> None:
         self._own = client is None and async_client is None
@@ -109,6 +119,8 @@ class RedisCache(BaseCache):
             # We don't know whether a client of yours limits its own time, so tasks or worker threads wait for it.
             unsure = {"bounded"} if async_client is not None else {"bounded", "async"}
             self.abilities = type(self).abilities - unsure
+        self.abilities -= frozenset() if tracking else {"tracking"}
+        self._tracker: Tracker | None = None
         self.concurrency = pool_size(self._client if async_client is None else async_client)
 
     def get(self, key: str) -> Awaitable[Text | None] | Text | None:
@@ -163,6 +175,17 @@ class RedisCache(BaseCache):
         else:
             await self._call_async(client, self._setter(key, value, ttl))
 
+    def get_many(self, keys: Sequence[str]) -> list[Text | None]:
+        """Return the text under each of `keys`, in one command for a thousand of them; on a cluster, one for each slot.
+
+        What holds another type than a string counts as absent.
+        """
+        return self._perform(read_many([self._name(key) for key in keys]))
+
+    async def get_many_async(self, keys: Sequence[str]) -> list[Text | None]:
+        """As `get_many`, without blocking the event loop, and without a timeout as `get_async`."""
+        return await self._perform_here(read_many([self._name(key) for key in keys]))
+
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
         return bool(self.delete_many([key]))
@@ -189,22 +212,6 @@ class RedisCache(BaseCache):
     def generations(self, tags: Sequence[str]) -> Generations:
         """Return the number of the latest invalidation of all, and of each of `tags`, in one command."""
         return self._perform_any(read_numbers(self.prefix, tags))
-
-    def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
-        """Add to the sums of the ledger; return how many of them there are."""
-        return self._perform_any(add_amounts(self.prefix, amounts))
-
-    def read_amounts(self) -> Mapping[str, Sequence[int]]:
-        """Return the sums of the ledger, which `clear` leaves alone."""
-        return self._perform_any(read_amounts(self.prefix))
-
-    async def add_amounts_async(self, amounts: Mapping[str, Sequence[int]]) -> int:
-        """As `add_amounts`, without blocking the event loop."""
-        return await self._perform_here(add_amounts(self.prefix, amounts))
-
-    async def read_amounts_async(self) -> Mapping[str, Sequence[int]]:
-        """As `read_amounts`, likewise."""
-        return await self._perform_here(read_amounts(self.prefix))
 
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag, in one command.
@@ -246,8 +253,19 @@ class RedisCache(BaseCache):
             removed += await self._perform_here(unlink(names)) if names else 0
         return removed
 
+    def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
+        """Keep a store in memory right that stands before this one. `TieredCache` and lists of stores do so."""
+        with _making:
+            if self._tracker is None:
+                client = self._client if self._async_client is None else self._async_client
+                self._tracker = Tracker(make_listen(client, self.prefix), type(self).__name__)
+                weakref.finalize(self, self._tracker.close).atexit = False
+        return self._tracker.watch(memory, names_of)
+
     def close(self) -> None:
         """Close the synchronous connections that this store made. Using it again opens them again."""
+        if self._tracker is not None:
+            self._tracker.close()
         if self._own:
             self._client.close()
 
@@ -369,8 +387,12 @@ class RedisCache(BaseCache):
     def __reduce__(self) -> tuple[Callable[..., RedisCache], tuple[object, ...]]:
         if not self._own:
             raise TypeError("A RedisCache over a client of yours cannot be copied or sent to another process.")
-        arguments = {**self._options, "prefix": self.prefix, "timeout": self._patience}
+        own = {"prefix": self.prefix, "timeout": self._patience, "tracking": "tracking" in self.abilities}
+        arguments = {**self._options, **own}
         return _rebuild, (*self._target, arguments)
+
+
+_making = make_lock()
 
 
 class _LoopClient(NamedTuple):

@@ -10,11 +10,13 @@ server loses them, or empties itself, the next reader draws a new first number, 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from instructor.cache.entry import Generations
 from instructor.cache.listing import FIRST_BYTES, MOST_NUMBERED, Listed, draw_generation, hash_tag, list_text
 from instructor.cache.redis_pool import Sdk
+from instructor.cache.store import Text
 
 T = TypeVar("T")
 
@@ -56,33 +58,6 @@ def name_written(prefix: str) -> str:
 def name_ledger(prefix: str) -> str:
     """The key of the hash of the ledger, whose fields are the number of a sum and the name of its line."""
     return f"{prefix}{{ledger}}"
-
-
-def add_amounts(prefix: str, amounts: Mapping[str, Sequence[int]]) -> Steps[int]:
-    """Add to the sums of the ledger; return how many of them there are."""
-    key = name_ledger(prefix)
-
-    def add(client: Sdk) -> Sdk:
-        pipe = client.pipeline(transaction=False)
-        for name, numbers in amounts.items():
-            for place, number in enumerate(numbers):
-                if number:
-                    pipe.hincrby(key, f"{place}{name}", number)
-        pipe.hlen(key)
-        return pipe.execute()
-
-    *_, count = yield add
-    return int(count)
-
-
-def read_amounts(prefix: str) -> Steps[dict[str, list[int]]]:
-    """Read all sums of the ledger."""
-    key = name_ledger(prefix)
-    amounts: dict[str, list[int]] = {}
-    for field, number in (yield lambda client: client.hgetall(key)).items():
-        text = as_text(field)
-        amounts.setdefault(text[1:], [0] * 6)[int(text[0])] = int(number)
-    return amounts
 
 
 def scan(prefix: str, cursor: Cursor | None) -> Steps[tuple[list[Sdk], Cursor | None]]:
@@ -149,6 +124,21 @@ def _read_starts(names: Sequence[Sdk], size: int) -> Steps[list[tuple[Sdk, Sdk]]
 
     replies: list[Sdk] = yield read
     return list(zip(replies[::2], replies[1::2], strict=True))
+
+
+def read_many(names: Sequence[str]) -> Steps[list[Text | None]]:
+    """Read many texts."""
+    found: list[Text | None] = []
+    for start in range(0, len(names), BATCH):
+        # As bytes, which redis-py packs twice as fast.
+        batch = [name.encode() for name in names[start : start + BATCH]]
+        found += yield partial(_read_batch, names=batch)
+    return found
+
+
+def _read_batch(client: Sdk, names: Sequence[bytes]) -> Sdk:
+    read_of_cluster = getattr(client, "mget_nonatomic", None)
+    return client.mget(names) if read_of_cluster is None else read_of_cluster(names)
 
 
 def read_numbers(prefix: str, tags: Sequence[str]) -> Steps[Generations]:

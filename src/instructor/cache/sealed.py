@@ -16,6 +16,7 @@ import inspect
 import os
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, cast, get_args
 
 from instructor.cache.entry import Entry, Generations, Origin, Tagged, decode_entry, encode_entry
@@ -34,6 +35,7 @@ from instructor.cache.store import (
     tagging,
 )
 from instructor.cache.tiered import require_store
+from instructor.cache.tracking import Memory, NamesOf, TrackingStore, Watch
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 from instructor.messages import Part
@@ -138,6 +140,8 @@ class SealedCache(BaseCache):
         if mode not in get_args(SealMode):
             raise refuse("SealedCache(mode=)", mode, '"encrypt" or "sign"')
         self._seals = [Seal(key, mode) for key in _check_keys(keys)]
+        # It must not refer to this store: whoever keeps memory right would keep it alive.
+        self._names_of: NamesOf = partial(_name_with, self._seals)
         self._compress = _COMPRESSIONS[0] if compress else None
         self.abilities = _keep_abilities(self.inner)
         # What the handle asks of a store is what the inner one says of itself.
@@ -210,6 +214,13 @@ class SealedCache(BaseCache):
     def clear(self) -> int:
         """Remove all that the inner store holds; return how many entries there were."""
         return deleting(self.inner).clear()
+
+    def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
+        """As the inner store, which has each entry under the name that one of the keys gives it."""
+        inner = cast("TrackingStore", self.inner)
+        if names_of is None:
+            return inner.watch(memory, self._names_of)
+        return inner.watch(memory, lambda key: [sealed for name in names_of(key) for sealed in self._names_of(name)])
 
     def compact(self) -> None:
         """As the inner store."""
@@ -302,6 +313,10 @@ class SealedCache(BaseCache):
             "SealedCache cannot be pickled or copied: its keys would go along. Make it in the other process, of keys "
             "that are read there."
         )
+
+
+def _name_with(seals: Sequence[Seal], key: str) -> list[str]:
+    return [seal.name_key(key) for seal in seals]
 
 
 class Compression(NamedTuple):

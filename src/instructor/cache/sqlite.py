@@ -20,12 +20,13 @@ from typing import Self, TypeVar
 
 from instructor.cache.entry import Generations
 from instructor.cache.listing import Listed, read_tagged
+from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
 from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, list_rows
-from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, count_pages, file_size, share_out, shrink
+from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import CacheEntryError, CacheError
@@ -45,8 +46,6 @@ MOST_USES = 1000
 _WAIT_FOR_READERS = 0.02
 """How long a write waits, in seconds, for those who keep the WAL from being emptied."""
 
-DAY = 24 * 60 * 60.0
-
 
 class _Local(threading.local):
     """What belongs to one thread."""
@@ -62,8 +61,8 @@ class DiskCache(KeepsLedger, BaseCache):
     The first operation makes what is missing: directories with mode 0700, files with 0600. A directory that exists
     keeps its mode. A symbolic link in place of a file, and another user's file, are refused.
 
-    Entries expire by their ttl. When the file is full, the least recently used ones are removed; a warning says so
-    before any that is less than a day old. If several processes give one directory different limits, the largest of
+    Entries expire by their ttl. When the file is full, some are removed (see `policy`); a warning says so before any that
+    is less than a day old. If several processes give one directory different limits, the largest of
     the last day holds.
 
     A directory or image that cannot be written still serves what is stored in it. A damaged file is renamed to
@@ -76,6 +75,10 @@ class DiskCache(KeepsLedger, BaseCache):
             1 GiB. A single answer of more than an eighth of it isn't stored. Nothing new is stored while another
             program keeps the WAL from being emptied, by a transaction that it doesn't end, and the limit is reached.
         timeout: Seconds to wait for another process that writes, at most a day. Default 5.0.
+        policy: What goes when a limit is reached: ``"lru"``, the least recently used entry; ``"auto"`` (default), that
+            or the newest ones, whichever has served more of late, so that a loop over more than fits is served too.
+        max_entries: How many entries to hold; None (default) for as many as fit in `size_limit`. Where several
+            processes write at once, there may be a few per cent more.
 
     Raises:
         ArgumentError: An argument is of the wrong type or out of its range.
@@ -95,6 +98,8 @@ class DiskCache(KeepsLedger, BaseCache):
         directory: str | os.PathLike[str] = ".instructor_cache",
         size_limit: int | None = 1 << 30,
         timeout: float = 5.0,
+        policy: DiskPolicy = "auto",
+        max_entries: int | None = None,
     ) -> None:
         self.directory = Path(check_directory(directory)).absolute()
         self.path = self.directory / "answers.sqlite3"
@@ -102,9 +107,9 @@ class DiskCache(KeepsLedger, BaseCache):
         self._shares = share_out(self.size_limit)
         self.timeout = self._patience = check_timeout("DiskCache", timeout)
         self._file = DatabaseFile(self.path, self._patience, self._shares.wal // PAGE)
-        self._main, self._wal = str(self.path), f"{self.path}-wal"
+        self._wal = f"{self.path}-wal"
         self._local = _Local()
-        self._warned: set[str] = set()
+        self._eviction = Eviction(self.path, self.size_limit, policy, max_entries)
         self._begin()
         _stores.add(self)
 
@@ -136,6 +141,11 @@ class DiskCache(KeepsLedger, BaseCache):
             self._flush(now)
         return row[0]
 
+    def peek(self, key: str) -> bytes | None:
+        """As `get`, without counting as a use: who looks through all entries doesn't change which goes next."""
+        row = self._read_with_care(check_key("DiskCache", key), time.time())
+        return None if row is None else row[0]
+
     def set(self, key: str, value: str | bytes, ttl: int | None = None) -> None:
         """Store a text under `key`, and make room for it if need be.
 
@@ -150,13 +160,13 @@ class DiskCache(KeepsLedger, BaseCache):
             return
         tagged, now = read_tagged(data), time.time()
         expires = None if seconds is None else now + seconds
-        row = (check_key("DiskCache", key), data, len(data), expires, now, now, hash_key(key))
+        row = (check_key("DiskCache", key), data, len(data), expires, now, hash_key(key))
 
         def write(connection: sqlite3.Connection) -> bool:
             # Room is made before it is taken, so that the file does not grow beyond its share.
-            enough = self._make_room(connection, len(data), now)
+            enough = self._eviction.make_room(connection, key, len(data), now)
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
-                connection.execute(_INSERT, row)
+                connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
             return enough
 
@@ -229,7 +239,7 @@ class DiskCache(KeepsLedger, BaseCache):
 
     def close(self) -> None:
         """Close the file in all threads. Using the store again opens it again."""
-        if self._uses:
+        if self._uses or self._eviction.unsaved:
             self._flush(time.time())
         # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
         self._local = _Local()
@@ -335,10 +345,11 @@ class DiskCache(KeepsLedger, BaseCache):
         raw = connection.raw
         try:
             with waiting(raw, 0, self._patience):
-                for _ in range(0, len(self._uses), self._shares.rows_at_once):
+                for _ in range(0, max(1, len(self._uses)), self._shares.rows_at_once):
                     raw.execute("BEGIN IMMEDIATE")
                     with raw:
                         self._write_notes(raw, now)
+                        self._eviction.save_unsaved(raw)
         except FAILURES:
             # Another writer is at work. Try again when there is more; but the notes are not worth much memory.
             self._flush_at += MOST_USES
@@ -349,10 +360,11 @@ class DiskCache(KeepsLedger, BaseCache):
         """Write down what was used since the last time, and now and then which limit this process goes by."""
         uses, self._uses = self._uses, {}
         try:
-            rows = [(used, key) for key, used in uses.copy().items()]
+            rows = sorted((used, key) for key, used in uses.copy().items())
             if rows:
                 connection.executemany(_USE, rows[: self._shares.rows_at_once])
             later = {key: used for used, key in rows[self._shares.rows_at_once :]}
+            self._eviction.note_uses(connection, (key for _, key in rows[: self._shares.rows_at_once]))
             if not 0 <= now - self._limit_noted < DAY / 24:
                 limit = NO_LIMIT if self.size_limit is None else self.size_limit
                 connection.execute("INSERT OR REPLACE INTO size_limit VALUES (?, ?)", (limit, now))
@@ -366,38 +378,6 @@ class DiskCache(KeepsLedger, BaseCache):
         self._flush_at = MOST_USES
         self._flushed = now
 
-    def _make_room(self, connection: sqlite3.Connection, size: int, now: float) -> bool:
-        """Remove the least recently used entries until `size` bytes fit in; say whether that is enough already."""
-        if self.size_limit is None:
-            return True
-        shares, number = self._shares, 1
-        # No page is in neither of them. To look at two files takes a quarter of the time of asking SQLite.
-        if file_size(self._main) + file_size(self._wal) + size <= shares.file:
-            return True
-        pages, used = count_pages(connection)
-        if used + size <= shares.file:
-            shrink(connection, shares, pages)
-            return True
-        shares = share_out(self._find_limit(connection, now))
-        while (counted := count_pages(connection)).used + size > shares.file:
-            if number > self._shares.rows_at_once:
-                return False
-            self._warn_of_young(connection, number, now)
-            if connection.execute(_DELETE_OLDEST, (number,)).rowcount < 1:
-                break
-            number *= 2
-        shrink(connection, shares, counted.pages)
-        return True
-
-    def _find_limit(self, connection: sqlite3.Connection, now: float) -> int:
-        """Another process may have set a larger limit, and stored what this one must not remove."""
-        own = NO_LIMIT if self.size_limit is None else self.size_limit
-        (limit,) = connection.execute("SELECT max(bytes) FROM size_limit WHERE seen >= ?", (now - DAY,)).fetchone()
-        if (limit or 0) <= own:
-            return own
-        self._warn_once("limit", f"has a larger limit from another process, so size_limit={self.size_limit} waits.")
-        return int(limit)
-
     def _shorten_wal(self, size: int) -> bool:
         """Say whether an entry of `size` bytes may be written to the WAL; empty that if it has grown too long.
 
@@ -408,7 +388,7 @@ class DiskCache(KeepsLedger, BaseCache):
             return True
 
         def shorten(connection: sqlite3.Connection) -> bool:
-            shares = share_out(self._find_limit(connection, time.time()))
+            shares = share_out(self._eviction.find_limit(connection, time.time()))
             if max(file_size(self.path), shares.file) + wal + size <= (shares.limit or 0):
                 return True
             with waiting(connection, _WAIT_FOR_READERS, self._patience):
@@ -417,28 +397,12 @@ class DiskCache(KeepsLedger, BaseCache):
 
         if self._run(shorten):
             return True
-        self._warn_once(
+        self._eviction.warn_once(
             "wal",
             "can store nothing new: another program has been reading it for long, so that its WAL "
             f"has reached size_limit={self.size_limit}. End that program, or raise the limit.",
         )
         return False
-
-    def _warn_of_young(self, connection: sqlite3.Connection, number: int, now: float) -> None:
-        if "young" in self._warned:
-            return
-        (youngest,) = connection.execute(_YOUNGEST, (number,)).fetchone()
-        if youngest is not None and youngest > now - DAY:
-            self._warn_once(
-                "young",
-                f"is full and removes answers less than a day old, which will be asked for and paid again. "
-                f"Pass a size_limit= above {self.size_limit} bytes, or size_limit=None for no limit.",
-            )
-
-    def _warn_once(self, subject: str, message: str) -> None:
-        if subject not in self._warned:
-            self._warned.add(subject)
-            log(f"DiskCache at {self.path} {message}")
 
     def _describe(self, error: Exception) -> str:
         return f"DiskCache at {self.path} failed: {error}. {advise(error)}"
@@ -447,6 +411,7 @@ class DiskCache(KeepsLedger, BaseCache):
         """After a fork: the child must neither use nor close a connection of the parent."""
         _inherited.append(self._local)
         self._local = _Local()
+        self._eviction.forget()
         self._begin()
 
     def __len__(self) -> int:
@@ -465,15 +430,16 @@ class DiskCache(KeepsLedger, BaseCache):
         return f"DiskCache(directory={str(self.directory)!r}, size_limit={self.size_limit})"
 
     def __reduce__(self) -> tuple[type[DiskCache], tuple[object, ...]]:
-        return type(self), (str(self.directory), self.size_limit, self._patience)
+        eviction = self._eviction
+        return type(self), (str(self.directory), self.size_limit, self._patience, eviction.policy, eviction.max_entries)
 
 
-_INSERT = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT = """
+INSERT OR REPLACE INTO entry (key, value, size, expires, created, key_hash, used) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
 _USE = "UPDATE entry SET used = max(used, ?) WHERE key = ?"
 _DELETE = "DELETE FROM entry WHERE key = ?"
 _DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT ?)"
-_DELETE_OLDEST = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry ORDER BY used LIMIT ?)"
-_YOUNGEST = "SELECT max(created) FROM entry WHERE rowid IN (SELECT rowid FROM entry ORDER BY used LIMIT ?)"
 _COUNT = "SELECT count(*), coalesce(sum(size), 0) FROM entry WHERE expires IS NULL OR expires > ?"
 
 
@@ -483,7 +449,7 @@ _inherited: list[_Local] = []
 
 def _close_all() -> None:
     for store in list(_stores):
-        if store._uses:  # noqa: SLF001 - as its own class  # pyright: ignore[reportPrivateUsage]
+        if store._uses or store._eviction.unsaved:  # noqa: SLF001 - as its own class  # pyright: ignore[reportPrivateUsage]
             store.close()
 
 

@@ -53,12 +53,18 @@ def _add_second_way_to_tags(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO tag SELECT ?, 0, count(*) - 1 FROM tag", (COUNT,))
 
 
+def _add_eviction(connection: sqlite3.Connection) -> None:
+    """What the policy of eviction has seen (see `sqlite_eviction`)."""
+    connection.execute("CREATE TABLE eviction (id INTEGER PRIMARY KEY, lead REAL NOT NULL, state BLOB NOT NULL)")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_entries,
     _add_age_and_limits,
     _add_second_way,
     _add_tags,
     _add_second_way_to_tags,
+    _add_eviction,
 )
 """Step number n brings a file from layout n to n + 1. ``PRAGMA user_version`` says which layout a file has."""
 

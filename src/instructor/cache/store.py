@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
-Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging", "recording", "ledger"]
+Ability = Literal[
+    "local", "async", "bounded", "sized", "listing", "deleting", "tagging", "tracking", "recording", "ledger"
+]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -56,6 +58,7 @@ class BaseCache(ABC):
             ``"bounded"``: plain `get` and `set` limit their own time, so the synchronous client calls them in the
             caller's thread; ``"sized"``: it has the method of `SizedStore`; ``"listing"``, ``"deleting"`` and
             ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs;
+            ``"tracking"``: those of `TrackingStore`, which keeps memory right that stands before the store;
             ``"recording"``: those of `RecordingStore`; ``"ledger"``: those of `LedgerStore`.
             The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
             again, or it has none of them.
@@ -103,8 +106,23 @@ class BaseCache(ABC):
                 so a store that cannot expire entries may ignore it.
         """
 
+    def peek(self, key: str) -> Awaitable[Text | None] | Text | None:
+        """As `get`, for those who look after a store: it doesn't count as a use, where the store can keep the two apart."""
+        return self.get(key)
+
     def note_ttl(self) -> None:  # noqa: B027 - a store that honours ttl has nothing to say
         """Called in place of passing a ttl on, where ``honours_ttl`` is False."""
+
+    def get_many(self, keys: Sequence[str]) -> list[Any]:
+        """Return what `get` returns for each of `keys`. A store that can read many at once overrides it."""
+        return [self.get(key) for key in keys]
+
+    async def get_many_async(self, keys: Sequence[str]) -> list[Any]:
+        """As `get_many`, without blocking the event loop."""
+        import inspect
+
+        found = cast("list[Any]", await _in_thread(self.get_many, keys))
+        return [await text if inspect.isawaitable(text) else text for text in found]
 
     def delete(self, key: str) -> Any:  # noqa: ARG002 - for those who override it
         """Remove the entry under `key`; return whether it was there."""
@@ -332,6 +350,7 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
     "listing": ("list_entries",),
     "deleting": ("delete", "delete_many", "clear"),
     "tagging": ("generations", "invalidate_tag"),
+    "tracking": ("watch",),
     "recording": ("name_call", "name_sample", "explain"),
     "ledger": ("add_amounts", "read_amounts"),
 }

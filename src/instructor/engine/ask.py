@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
 from instructor.engine.attempts import Attempts, read_usage
+from instructor.engine.call import Live
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
@@ -28,6 +29,7 @@ from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import advise_on_refusal
+from instructor.wires.content import is_text_only
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
@@ -41,34 +43,21 @@ if TYPE_CHECKING:
     from instructor.wires.folding import Streaming
 
 
+T = TypeVar("T")
+
 _LEAST_SECONDS = 0.001
 """SDKs refuse a timeout of 0."""
 
 
-class Received(NamedTuple):
-    """A valid answer, and what it took to get it.
-
-    Attributes:
-        value: What the response model made of the answer; the completion itself where there is none.
-        parts: The answer as the wire read it.
-        flaw: Why a raw completion must not be stored; None where it may.
-        answered_by: The model that answered, in the provider's words.
-    """
-
-    value: Value
-    parts: tuple[Part, ...]
-    completion: Completion
-    attempts: Attempts
-    flaw: str | None
-    answered_by: str = ""
-
-
-def ask(call: Call[Any]) -> Flow[Received]:
+def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901, PLR0912 - each `if` saves most calls a generator
     """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
-    prompt = yield from fetch_media(call, current(call, call.load_prompt()))
+    prompt = current(call, call.load_prompt())
+    if prompt.media_policy is not None:
+        prompt = yield from fetch_media(call, prompt)
     request = write_request(call, prompt)
     tried: list[Request] = []
-    yield from tell_left_out(call, prompt)
+    if prompt.arguments or prompt.left_out:
+        yield from tell_left_out(call, prompt)
     attempts = Attempts(call.adapter, call.model)
     reasking = Reasking(request)
     if not call.adapter.ready:
@@ -84,7 +73,10 @@ def ask(call: Call[Any]) -> Flow[Received]:
                 if tried:
                     call.adapter.remember(call.model, prompt.capabilities)
                 parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
-                value = yield from judge_answer(call, parts, completion, attempts)
+                with UnderWay(call, attempts):
+                    value = make_value(call, parts, completion, attempts)
+                if call.plan.awaits:
+                    value = yield from confirm(call, value, attempts)
         except ToolCallsError as error:
             error.total_usage = attempts.spent
             raise
@@ -104,9 +96,21 @@ def ask(call: Call[Any]) -> Flow[Received]:
             if attempts.answered and is_invalid_answer(error):
                 request = reasking.ask_again(call, prompt, completion, error)
             continue
-        yield from tell_ended(call, prompt, attempts, (request, completion), None, parts)
-        flaw = find_flaw(call, prompt, completion)
-        return Received(value, parts, completion, attempts, flaw, find_answering_model(prompt.wire, completion))
+        if call.hooks.has_handlers(HookName.COMPLETION_REQUEST):
+            yield from tell_ended(call, prompt, attempts, (request, completion), None, parts)
+        return make_live(call, prompt, attempts, (value, parts, completion))
+
+
+def make_live(
+    call: Call[T], prompt: Prompt, attempts: Attempts, answer: tuple[Value, tuple[Part, ...], Completion]
+) -> Live[T]:
+    """Put together a valid answer and what it took to get it."""
+    value, parts, completion = answer
+    flaw = find_flaw(call, prompt, completion)
+    answered_by = find_answering_model(prompt.wire, completion)
+    own: T = (value, completion) if call.with_completion else value  # type: ignore[assignment] # as the caller asked
+    spent, cost = attempts.spent, (attempts.latest or attempts.spent, attempts.latest_seconds)
+    return Live(own, parts, completion, spent, attempts.seconds, attempts.number, flaw, answered_by, cost)
 
 
 class Reasking:
@@ -130,25 +134,24 @@ class Reasking:
         return asked
 
 
-def judge_answer(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Flow[Value]:
-    """Make of an answer what the caller gets, once all validators have judged it."""
-    with UnderWay(call, attempts):
-        value = make_value(call, parts, completion, attempts)
-    return (yield from confirm(call, value, attempts)) if call.plan.awaits else value
-
-
 def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion, attempts: Attempts) -> Value:
     """Make of an answer what the caller gets; of a streamed one, what is left to hand out."""
-    if call.plan.type is None:
+    made_by = call.plan.type
+    if made_by is None:
         return completion
-    parse = partial(parse_with, call.plan.type, keep_completion(completion, attempts.spent), call.strict, call.context)
-    return parse(parts) if call.showing is None else call.showing.finish(parts, parse, "".join(attempts.shown))
+    carried = keep_completion(completion, attempts.spent)
+    if call.showing is None:
+        return parse_with(made_by, carried, call.strict, call.context, parts)
+    parse = partial(parse_with, made_by, carried, call.strict, call.context)
+    return call.showing.finish(parts, parse, "".join(attempts.shown))
 
 
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    return prompt if capabilities == prompt.capabilities else prompt.adapt(capabilities)
+    if capabilities is prompt.capabilities or capabilities == prompt.capabilities:
+        return prompt
+    return prompt.adapt(capabilities)
 
 
 def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
@@ -166,9 +169,11 @@ def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
 
 def write_request(call: Call[Any], prompt: Prompt) -> Request:
     """Write the first request in the prompt's way."""
-    from instructor.media.conversation import write_media
+    messages = prompt.messages
+    if not is_text_only(messages):
+        from instructor.media.conversation import write_media
 
-    messages = write_media(prompt.messages, prompt.wire.name, call.adapter.provider)
+        messages = write_media(messages, prompt.wire.name, call.adapter.provider)
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
     return prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
 
@@ -200,8 +205,10 @@ def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]
 
     What was shown can be shown again from the cache only at the same places of the same text.
     """
+    if not pieces or len(parts) != 1:
+        return parts
     text = "".join(pieces)
-    if len(parts) != 1 or not text or text == parts[0].text:
+    if not text or text == parts[0].text:
         return parts
     value = parse_json(text)
     return (Part(parts[0].tool, text),) if value is not None and value == parse_json(parts[0].text) else parts

@@ -16,7 +16,7 @@ from instructor.exceptions import (
 )
 from instructor.failures import advise, is_invalid_answer
 from instructor.messages import Completion, Request
-from instructor.usage import Usage
+from instructor.usage import Usage, make_usage
 from instructor.wires.text import describe_error
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def read_usage(wire: Wire, completion: Completion) -> Usage:
     for count in counts:
         if type(count) is not int or not 0 <= count <= _MOST_TOKENS:
             return Usage(*map(_check_count, counts))
-    return usage
+    return make_usage(*counts)
 
 
 def _check_count(count: object) -> int:

@@ -13,11 +13,13 @@ from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arguments
+from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
     from instructor.budget import Budget
     from instructor.cache.call_notes import Sketch
+    from instructor.cache.key import KeyMembers
     from instructor.cache.listing import TagSource
     from instructor.engine.background import Background
     from instructor.engine.client_stats import ClientStats
@@ -60,6 +62,20 @@ class Prompt(NamedTuple):
     varies: bool = False
     media_policy: FetchPolicy | None = None
 
+    def fill(self, messages: Messages, *, varies: bool = False) -> Prompt:
+        """Ask a conversation in this way. No wire sends empty turns, so no key may show them."""
+        return Prompt(
+            drop_empty_turns(messages),
+            self.arguments,
+            self.wire,
+            self.mode,
+            self.capabilities,
+            self.wires,
+            self.left_out,
+            varies,
+            self.media_policy,
+        )
+
     def adapt(self, capabilities: Capabilities) -> Prompt:
         """Ask the same as a model with other capabilities takes it. A mode that the caller named stays."""
         mode = next((mode for mode in capabilities.modes if mode in self.wires), self.mode)
@@ -75,7 +91,7 @@ class Prompt(NamedTuple):
     @property
     def shown(self) -> Mapping[str, Any]:
         """The arguments that the request shows, for the cache key."""
-        lacking = self.lacking
+        lacking = self.lacking if self.arguments else ()
         if not lacking:
             return self.arguments
         return {name: value for name, value in self.arguments.items() if name not in lacking}
@@ -110,6 +126,7 @@ class Terms(NamedTuple):
         is_cached: Whether there is a store, so that a key is needed.
         media_policy: What may be fetched, where there are media in the messages.
         name_call: Makes the key of a call of what is in its usual one, for a store that records; None for others.
+        way: The prompt without its messages, of a call without keywords; None for others.
     """
 
     plan: Plan
@@ -121,6 +138,22 @@ class Terms(NamedTuple):
     is_cached: bool
     media_policy: FetchPolicy | None = None
     name_call: Callable[[Mapping[str, str]], str] | None = None
+    way: Prompt | None = None
+
+    def members(self, prompt: Prompt, note: Callable[[object], None]) -> KeyMembers:
+        """What a call's key is made of, as `KeyBuilder` takes it."""
+        return (
+            self.plan.schema_text,
+            self.plan.shape_text,
+            self.model,
+            prompt.messages,
+            self.context,
+            self.strict,
+            self.namespace,
+            prompt.shown,
+            note,
+            self.salt,
+        )
 
 
 class Keyed(NamedTuple):
@@ -161,6 +194,7 @@ class Policy(NamedTuple):
         draw: A random number above 0, at most 1.
         namespace: The partition of the cache, for entries; it is in the key already.
         tags: By what the answer can be invalidated, or what makes that of its value; None for nothing.
+        explains: Whether what is asked is kept beside its answer, to explain other calls' misses.
         compatible: Whether an answer for another schema of the response model is served, if it is valid for this one.
     """
 
@@ -174,6 +208,7 @@ class Policy(NamedTuple):
     namespace: str | None = None
     tags: TagSource | None = None
     compatible: bool = False
+    explains: bool = False
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call whose errors depend on objects that are its own, and of which a key shows too little.
@@ -181,6 +216,31 @@ class Policy(NamedTuple):
         Another object with the same ``__cache_key__`` may have other credentials, or a connection that isn't broken.
         """
         return self._replace(source=(self.source, *map(Same, objects))) if objects else self
+
+
+class Settled(NamedTuple):
+    """All about a call that its messages don't decide. Calls without keywords have it in common; see `Plan.settled`.
+
+    The members are those of `Call` with these names, and:
+
+    Attributes:
+        arguments: What else the caller wants sent, in the SDK's keywords.
+        detects: Whether texts may stand for media.
+        samples: How many answers to such a call are kept.
+    """
+
+    terms: Terms
+    path: CachePath | None
+    policy: Policy
+    hooks: Hooks
+    retries: RetryPolicy
+    token_budget: int | None
+    budgets: tuple[Budget, ...]
+    max_seconds: float | None
+    arguments: dict[str, Any]
+    detects: bool
+    samples: int
+    bypass: str | None
 
 
 class Live(NamedTuple, Generic[T]):
@@ -195,6 +255,7 @@ class Live(NamedTuple, Generic[T]):
         attempts: How many requests it took.
         flaw: Why the answer must not be stored; None where it may.
         answered_by: The model that answered, in the provider's words.
+        cost: Tokens and seconds of the request whose answer is used; None where no other was made.
     """
 
     value: T
@@ -205,6 +266,7 @@ class Live(NamedTuple, Generic[T]):
     attempts: int = 1
     flaw: str | None = None
     answered_by: str = ""
+    cost: tuple[Usage, float] | None = None
 
 
 class Call(NamedTuple, Generic[T]):

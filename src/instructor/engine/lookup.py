@@ -13,11 +13,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.cache.misses import COLD, NEW, Cause
+from instructor.cache.rows import make_rows
 from instructor.engine.call import Live, Policy
 from instructor.engine.diagnosis import diagnose
 from instructor.engine.effects import Claim, Flow, Post, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
-from instructor.engine.path import CachePath, Unserved
+from instructor.engine.path import CachePath, Report, Unserved
 from instructor.engine.tagging import check_tagged, mark, note_generation
 from instructor.engine.tier_lookup import (
     Found,
@@ -34,7 +35,7 @@ from instructor.engine.tier_lookup import (
     read_entry,
     reporter,
 )
-from instructor.engine.versions import find_version, keep_version
+from instructor.engine.versions import find_version
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
 
@@ -82,7 +83,7 @@ def through_cache(
             offer_stored(lease, again)
             return again
     path.count_miss()
-    diagnosis = diagnose(path, key, question, policy, found.cause)
+    diagnosis = yield from diagnose(path, key, question, policy, found.cause, reporter(question, path))
     yield from emit_event(question, HookName.CACHE_MISS, None, diagnosis.cause)
     if policy.mode.sends:
         if diagnosis.cause.reason in NEW:
@@ -108,8 +109,8 @@ def look(
     if isinstance(found, Missed) and found.cause is COLD and policy.compatible:
         version = yield from find_version(path, question, policy, reporter(question, path))
         if version is not None:
-            (_, depth), served = version
-            return (yield from announce(question, path.tiers[depth], served))
+            place, served = version
+            return (yield from announce(question, path.tiers[place.depth], served))
     return found
 
 
@@ -126,7 +127,9 @@ def ask_and_keep(
     fallback: Found | None = None,
 ) -> Flow[Served[T]]:
     """Ask for an answer, hand it to those who wait for it, and store it. If the provider fails, serve the fallback."""
-    generation = yield from note_generation(path, policy.tags, reporter(question, path))
+    generation: int | None = None
+    if policy.tags is not None:
+        generation = yield from note_generation(path, reporter(question, path))
     try:
         live = yield from question.ask()
     except Exception as error:
@@ -294,11 +297,26 @@ def keep(
     except ValueError as error:
         yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
+    finally:
+        path.forget(entry.key)
     if written:
         path.count_together(writes=1)
         path.notes.note(entry.key, entry.expires, question.sketch)
-        yield from keep_version(path, question, policy, entry, seconds, report)
+        yield from keep_rows(path, question, policy, entry, seconds, report)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
+
+
+def keep_rows(
+    path: CachePath, question: Question[Any], policy: Policy, entry: Entry, ttl: float | None, report: Report
+) -> Flow[None]:
+    """Store beside an answer what leads other versions of its response model to it, and explains other calls' misses."""
+    sketch = question.sketch() if policy.compatible or policy.explains else None
+    if sketch is None:
+        return
+    members = sketch.describe()
+    for row in make_rows(entry, members, sketch.response_model, compatible=policy.compatible, explains=policy.explains):
+        for tier in path.tiers:
+            yield from tier.keep_row(row, ttl, report)
 
 
 NOT_WANTED = "cache_ttl is 0, or the mode stores nothing"

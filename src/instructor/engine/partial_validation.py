@@ -7,14 +7,16 @@ it sees in the end: the values of the fields before its own. What is wrong only 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, from_json
 
 from instructor.failures import find_mistake
 from instructor.messages import ResponseModel, Value
-from instructor.streaming.shapes import Object
+
+if TYPE_CHECKING:
+    from instructor.streaming.shapes import Object
 
 Location = tuple[int | str, ...]
 Judge = Callable[[str], None]

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from instructor.cache.canonical import canonical_text
+from instructor.describing import name_model
 from instructor.locks import make_lock
 from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
@@ -20,6 +21,7 @@ from instructor.wires.spec import Binding, ToolSpec, join_bindings
 from instructor.wires.wire import Wire
 
 if typing.TYPE_CHECKING:
+    from instructor.engine.call import Settled
     from instructor.engine.response_type import ResponseType
 
 MOST_ANNOTATIONS = 256
@@ -30,19 +32,33 @@ class Plan:
     """A response model, compiled: all that is known of it before a call says how and whom to ask.
 
     Attributes:
+        name: The response model's name, for entries.
         number: Tells the plan apart from all others of its client.
         type: How answers become values; None for ``response_model=None``.
         awaits: Whether asynchronous validators judge the value that `type` makes. Then the fast path doesn't serve it.
         direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
             so without it.
         carries: Whether the fast path may write a `Carried` to each instance of the response model.
+        settled: What all calls without keywords have in common, once there was one; the client's to set.
         ttl: The response model's ``__cache_ttl__``; None where it has none. Asking pydantic for it takes as long as a hit.
         schema_text: The response model's schema in canonical form, for the key.
         shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
             which the canonical form does not keep though a model writes its answer in that order.
     """
 
-    __slots__ = ("_bindings", "awaits", "carries", "direct", "number", "schema_text", "shape_text", "ttl", "type")
+    __slots__ = (
+        "_bindings",
+        "awaits",
+        "carries",
+        "direct",
+        "name",
+        "number",
+        "schema_text",
+        "settled",
+        "shape_text",
+        "ttl",
+        "type",
+    )
 
     def __init__(
         self,
@@ -52,15 +68,18 @@ class Plan:
         awaits: bool = False,
         carries: bool = False,
         ttl: object = None,
+        name: str = "",
     ) -> None:
         self.number = number
         self.type = response_type
         self.awaits = awaits
         self.carries = carries
         self.ttl = ttl
+        self.name = name
         self.direct = response_type is not None and not response_type.holds_model
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
         self.shape_text = _describe(response_type.specs) if response_type else "null"
+        self.settled: Settled | None = None
         self._bindings: dict[tuple[str, Mode, bool, Capabilities], Binding] = {}
 
     def binding(self, wire: Wire, mode: Mode, strict: bool, capabilities: Capabilities) -> Binding | None:
@@ -145,6 +164,7 @@ class Plans:
                 awaits=has_async_validators(model),
                 carries=_can_carry(model),
                 ttl=getattr(model, "__cache_ttl__", None),
+                name=name_model(model),
             )
         return Plan(next(self._numbers), response_type)
 

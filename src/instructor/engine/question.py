@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from instructor.cache.carried import Carried, keep_completion
 from instructor.cache.entry import Entry, make_carried, make_origin, pack_completion
 from instructor.cache.misses import Cause
-from instructor.describing import name_model
-from instructor.engine.ask import ask, open_raw
 from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
@@ -27,7 +25,6 @@ from instructor.exceptions import (
 )
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
-from instructor.usage import Usage
 
 if TYPE_CHECKING:
     from instructor.cache.call_notes import Sketch
@@ -67,18 +64,19 @@ def answer_raw(call: Call[Any]) -> Flow[Any]:
     """Ask for the SDK's own stream, which no cache sees."""
     if not call.policy.mode.sends:
         raise never_sent(call)
+    from instructor.engine.ask import open_raw
+
     return (yield from open_raw(call))
 
 
 class CallQuestion(Generic[T]):
     """A `Question` about one call."""
 
-    __slots__ = ("_call", "_cost", "_made", "_sketch")
+    __slots__ = ("_call", "_made", "_sketch")
 
     def __init__(self, call: Call[T]) -> None:
         self._call = call
         self._made: Value = None
-        self._cost = (Usage(), 0.0)
         self._sketch: Sketch | None = None
 
     @property
@@ -124,25 +122,14 @@ class CallQuestion(Generic[T]):
 
     def ask(self) -> Flow[Live[T]]:
         """Ask the provider."""
-        call = self._call
-        received = yield from ask(call)
-        value: Value = (received.value, received.completion) if call.with_completion else received.value
-        attempts = received.attempts
-        self._cost = (attempts.latest or attempts.spent, attempts.latest_seconds)
-        return Live(
-            value,
-            received.parts,
-            received.completion,
-            attempts.spent,
-            attempts.seconds,
-            attempts.number,
-            received.flaw,
-            received.answered_by,
-        )
+        from instructor.engine.ask import ask  # a hit needs none of it
+
+        return ask(self._call)
 
     def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
         """Enter the request whose answer is used. Those that were lost are entered when that shows."""
-        enter(self._call, "kept", *self._cost, tags, live.answered_by)
+        usage, seconds = live.cost or (live.usage, live.seconds)
+        enter(self._call, "kept", usage, seconds, tags, live.answered_by)
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""
@@ -160,7 +147,7 @@ class CallQuestion(Generic[T]):
                 call.model,
                 live.answered_by,
                 call.policy.namespace or "",
-                name_model(call.response_model),
+                call.plan.name,
             ),
             created=call.policy.clock(),
             expires=expires,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -92,7 +91,9 @@ class Reply(Generic[T]):
 
     def _repr_html_(self) -> str:
         """A table, for notebooks."""
-        rows = (f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in self.__rich_repr__())
+        from html import escape  # notebooks alone need it
+
+        rows = (f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in self.__rich_repr__())
         return f"<table>{''.join(rows)}</table>"
 
     def __reduce__(self) -> tuple[object, ...]:

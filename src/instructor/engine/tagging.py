@@ -35,13 +35,13 @@ def check_tagged(path: CachePath, tagged: Tagged, report: Report) -> Flow[Cause 
     return None if numbers.cover(tagged.generation) else INVALIDATED
 
 
-def note_generation(path: CachePath, tags: TagSource | None, report: Report) -> Flow[int | None]:
-    """Read the number of the latest invalidation, before a question is asked; None where none is needed or to be had.
+def note_generation(path: CachePath, report: Report) -> Flow[int | None]:
+    """Read the number of the latest invalidation, before a question is asked; None where none is to be had.
 
     An invalidation that comes while the question is under way gets a higher number, so its answer is stale.
     """
     handle = path.tiers[-1].handle
-    if tags is None or handle.paused():
+    if handle.paused():
         return None
     try:
         return (yield from ReadGenerations(handle, ())).latest

@@ -10,8 +10,10 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
 
+import orjson
+
 from instructor.exceptions import CacheEntryError
-from instructor.wires.members import write_object
+from instructor.wires.members import write_object, write_plain
 
 _MISSING = object()
 """Stands for an attribute that a completion lacks."""
@@ -42,9 +44,11 @@ class Codec:
         kind = type(completion).__name__
         if kind not in self.kinds or self._loaded(kind) is not type(completion):
             raise CacheEntryError(f"A completion of type {_full_name(completion)} cannot be stored.")
-        # None is kept too: the SDK sets it where the server sent no such header.
-        private = {name: getattr(completion, name, _MISSING) for name in self.private}
-        private = {name: value for name, value in private.items() if value is None or isinstance(value, str)}
+        private: dict[str, str | None] = {}
+        for name in self.private:
+            value = getattr(completion, name, _MISSING)
+            if value is None or isinstance(value, str):  # the SDK sets None where the server sent no such header
+                private[name] = value
         try:
             return write_json({"kind": kind, "private": private, "body": self.write(completion)})
         except (TypeError, ValueError, RecursionError) as error:
@@ -120,24 +124,19 @@ def construct_members(model: Any, body: Any) -> Any:
     return model.construct(**body)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=write_object).encode
-_encode_escaped = json.JSONEncoder(separators=(",", ":"), default=write_object).encode
+_encode = json.JSONEncoder(separators=(",", ":"), default=write_object).encode
 
 
 def write_json(data: Any) -> str:
     """Write plain data, and objects that `write_object` knows, as one line of JSON that any store can encode.
 
-    ``json`` rather than a faster writer, because a provider's JSON may hold what only it writes and reads back:
-    integers of any size, ``NaN``, and halves of surrogate pairs, which no UTF-8 text can hold unescaped.
+    A provider's JSON may hold what only ``json`` writes and reads back, and a faster writer doesn't: integers of any
+    size, ``NaN``, and halves of surrogate pairs, which no UTF-8 text can hold unescaped.
     """
-    text = _encode(data)
-    if text.isascii():
-        return text
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _encode_escaped(data)
-    return text
+        return orjson.dumps(write_plain(data)).decode()
+    except TypeError:
+        return _encode(data)
 
 
 def _make_namespace(body: Any) -> Any:

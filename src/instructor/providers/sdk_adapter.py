@@ -8,7 +8,7 @@ from functools import partial, reduce
 from importlib import import_module
 from operator import methodcaller
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
@@ -151,18 +151,29 @@ def bound_timeout(timeout: Any, seconds: float) -> Any:
 def as_data(stream: Any, client: Any) -> Any:
     """Let a stream of openai's or anthropic's SDK, or of one that is generated like them, hand out data.
 
-    To make objects of a chunk takes these SDKs ten times as long as to read it, and nobody sees those objects. They are
-    made where somebody does: a client that validates what it receives, the SDK's tracing, and whatever else was put in
-    the place of the SDK's stream.
+    To make objects of a chunk takes openai's SDK ten times as long as to read it, and nobody sees those objects. They
+    are made where somebody does: a client that validates what it receives, and a tool that watches the stream.
     """
-    kind = type(stream)
-    sdk = sys.modules.get(kind.__module__.partition(".")[0])
-    is_own = kind in (getattr(sdk, "Stream", None), getattr(sdk, "AsyncStream", None))
-    if not is_own or getattr(client, "_strict_response_validation", True):
+    if getattr(client, "_strict_response_validation", True) or _is_watched(stream):
         return stream
-    if getattr(getattr(stream.response, "stream", None), "stream_observer", None) is not None:
-        return stream
+    kind = cast("Any", type(stream))
     return kind(cast_to=object, response=stream.response, client=client)
+
+
+def _is_watched(stream: Any) -> bool:
+    """Whether a stream isn't the SDK's own any more.
+
+    A tool may put another object in its place or, as Sentry does, another iterator into it; anthropic's own tracing
+    looks at the chunks from the body of the response.
+    """
+    kind = cast("Any", type(stream))
+    sdk = sys.modules.get(kind.__module__)  # these SDKs say of what they export that it is defined there
+    if not any(kind is getattr(sdk, name, None) for name in ("Stream", "AsyncStream")):
+        return True
+    iterator = stream.__dict__.get("_iterator")  # anthropic's SDK makes it at the first chunk
+    code = getattr(iterator, "gi_code", getattr(iterator, "ag_code", None))
+    body = getattr(stream.response, "stream", None)
+    return (iterator is not None and code is not kind.__stream__.__code__) or hasattr(body, "stream_observer")
 
 
 def hold_clients(

@@ -36,7 +36,7 @@ def select_parts(
         (Part(tool='User', text='{"name": "A"}'),)
     """
     if len(calls) == len(specs) == 1 and calls[0].tool == specs[0].name in names:  # as in most answers
-        return (Part(calls[0].tool, read_arguments(calls[0].text, specs[0])),)
+        return (Part(specs[0].name, read_arguments(calls[0].text, specs[0])),)  # a name that all entries share
     known = {spec.name: spec for spec in specs}
     if calls:
         ours = zip(match_names([call.tool for call in calls], names), calls, strict=True)

@@ -38,6 +38,15 @@ def name_system_role(message: Any) -> Any:
     return {**message, "role": "system"} if is_developer else message
 
 
+def is_text_only(messages: Sequence[Any]) -> bool:
+    """Whether the content of each message is a text that isn't empty, as in most conversations."""
+    for message in messages:
+        content = cast("dict[str, Any]", message).get("content") if type(message) is dict else None
+        if not isinstance(content, str) or not content.strip() or "parts" in message:
+            return False
+    return True
+
+
 def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
     """Leave out messages without content, and parts without text, which several APIs refuse.
 
@@ -48,8 +57,9 @@ def drop_empty_turns(messages: Sequence[Any]) -> list[Any]:
         >>> drop_empty_turns([{"role": "user", "content": "Hi."}, {"role": "assistant", "content": ""}])
         [{'role': 'user', 'content': 'Hi.'}]
     """
-    filled = map(_drop_empty_parts, messages)
-    return [message for message in filled if not _is_empty(message)] or list(messages)
+    if is_text_only(messages):
+        return list(messages)
+    return [message for message in map(_drop_empty_parts, messages) if not _is_empty(message)] or list(messages)
 
 
 def _drop_empty_parts(message: Any) -> Any:
@@ -70,14 +80,6 @@ def _is_empty_part(part: Any) -> bool:
 
 
 def _is_empty(message: Any) -> bool:
-    if type(message) is dict:  # as most are
-        content = cast("dict[str, Any]", message).get("content")
-        if isinstance(content, str) and content.strip():
-            return False
-    return _lacks_content(message)
-
-
-def _lacks_content(message: Any) -> bool:
     if not is_mapping(message) or message.get("role") not in _TURNS:
         return False
     content = message.get("content")

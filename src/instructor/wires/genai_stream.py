@@ -35,8 +35,10 @@ class ResponseFold:
         """Take a chunk."""
         members = _members(chunk)
         candidates: list[dict[str, Any]] = members.pop("candidates", None) or []
-        usage: dict[str, Any] = {**(self._body.get("usage_metadata") or {}), **(members.get("usage_metadata") or {})}
-        self._body |= {**members, **({"usage_metadata": usage} if usage else {})}
+        known_usage: dict[str, Any] | None = self._body.get("usage_metadata")
+        if known_usage:
+            members["usage_metadata"] = known_usage | (members.get("usage_metadata") or {})
+        self._body |= members
         deltas: list[Delta] = []
         for piece in candidates:
             index = piece.get("index") or 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from datetime import date
 from typing import Any, cast
 
@@ -35,6 +36,25 @@ def write_members(value: object) -> Any:
     if isinstance(value, list):
         return [write_members(item) for item in cast("list[object]", value)]
     return write_members(write_object(value)) if isinstance(value, (BaseModel, date)) else value
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def write_plain(value: object) -> Any:
+    """As `write_members`, for a fast JSON writer: `TypeError` for what that would lose, such as ``NaN``, or refuse."""
+    kind = type(value)
+    if kind is list:
+        return [item if type(item) in _PLAIN else write_plain(item) for item in cast("list[object]", value)]
+    if kind in _PLAIN or (kind is float and math.isfinite(cast("float", value))):
+        return value
+    data: Any = write_object(value) if kind is not dict else dict(cast("dict[str, object]", value))
+    if isinstance(data, str):  # a date
+        return data
+    for name, member in data.items():
+        if type(member) not in _PLAIN:
+            data[name] = write_plain(member)
+    return data
 
 
 @functools.lru_cache(1024)

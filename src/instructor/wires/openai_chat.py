@@ -6,6 +6,7 @@ The format is that of https://platform.openai.com/docs/api-reference/chat, as ``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import orjson
@@ -30,6 +31,7 @@ from instructor.wires.text import (
     dump_arguments,
     get_extra,
     get_list,
+    get_members,
     get_path,
     get_text,
     read_text,
@@ -44,10 +46,12 @@ _FILTERED = frozenset({"content_filter", "safety", "recitation", "blocklist", "p
 """OpenAI's own finish reason, and those of Gemini's OpenAI-compatible endpoint, in lower case."""
 _FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
 """Finish reasons of OpenRouter and Mistral, vLLM, and DeepSeek for a failure on their side."""
+_UNSOUND = _CUT_OFF | _FILTERED | _FAILED
 _BROKEN = frozenset({"malformed_function_call", "function_call_filter"})
 """Gemini's finish reasons for a function call that cannot be read."""
 _CONTENT = ("content", "tool_calls", "function_call", "audio", "images")
 """The members of a message that hold the answer; reasoning is in others."""
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
 KEPT_OF_MESSAGE = ("reasoning", "reasoning_content", "reasoning_details", "encrypted_content", "tool_plan")
 """Reasoning that models of other vendors go on from, or require to be sent back with their tool calls."""
 _KEPT_OF_CALL = ("extra_content",)
@@ -86,10 +90,12 @@ class OpenAIChat:
         A model that can't be forced to call our tool is asked to in the system prompt.
         """
         bound = binding or Binding()
-        arguments = restore_arguments(move_choice(arguments), capabilities.output_limit)
+        tools, choice = list[Any](), None
+        if arguments:  # most calls have none
+            arguments = restore_arguments(move_choice(arguments), capabilities.output_limit)
+            tools = translate_tools(arguments, "chat", _write_tool)
+            choice = translate_choice(arguments, "chat", _write_choice)
         request = {"model": model, "messages": messages, **bound.arguments, **arguments}
-        tools = translate_tools(arguments, "chat", _write_tool)
-        choice = translate_choice(arguments, "chat", _write_choice)
         instruction = bound.instruction
         if "tools" in bound.arguments:
             del request["tool_choice"]
@@ -97,7 +103,7 @@ class OpenAIChat:
             request |= merged
         else:
             request |= {name: value for name, value in {"tools": tools, "tool_choice": choice}.items() if value}
-        request |= forbid_parallel_calls(arguments)
+        request |= forbid_parallel_calls(arguments) if arguments else {}
         turns = messages if capabilities.developer else [name_system_role(message) for message in messages]
         request["messages"] = drop_empty_turns(add_instruction(turns, instruction))
         return request
@@ -148,15 +154,14 @@ class OpenAIChat:
     def usage(self, completion: Completion) -> Usage:
         """Count the tokens. Hidden reasoning that a vendor has only in its total counts as output."""
         used = get_path(completion, "usage")
-        read = get_path(used, "prompt_tokens") or 0
-        written = get_path(used, "completion_tokens") or 0
-        cached = get_path(used, "prompt_tokens_details", "cached_tokens") or get_extra(used, "prompt_cache_hit_tokens")
+        read, written, total, of_input, of_output = get_members(used, *_COUNTS)
+        cached = get_path(of_input, "cached_tokens") or get_extra(used, "prompt_cache_hit_tokens")
         return Usage(
-            input_tokens=read,
-            output_tokens=max(written, (get_path(used, "total_tokens") or 0) - read),
+            input_tokens=read or 0,
+            output_tokens=max(written or 0, (total or 0) - (read or 0)),
             cached_tokens=cached or 0,
-            reasoning_tokens=get_path(used, "completion_tokens_details", "reasoning_tokens") or 0,
-            cache_write_tokens=get_path(used, "prompt_tokens_details", "cache_write_tokens") or 0,
+            reasoning_tokens=get_path(of_output, "reasoning_tokens") or 0,
+            cache_write_tokens=get_path(of_input, "cache_write_tokens") or 0,
         )
 
 
@@ -234,43 +239,40 @@ _BIND: dict[Mode, Callable[[ToolSpec, bool, Capabilities], Binding]] = {
 
 
 def _check_choices(completion: Completion, choices: Sequence[Any], mode: Mode | None) -> None:
-    _check_fault(get_extra(completion, "error"))
+    if fault := get_extra(completion, "error"):
+        raise _fault_of(fault)
     for choice in choices or [None]:
         message, ending = get_path(choice, "message"), _ending_of(choice)
-        _check_fault(get_extra(choice, "error"))
+        if fault := get_extra(choice, "error"):
+            raise _fault_of(fault)
         if refusal := get_path(message, "refusal"):
             raise RefusalError(f"The model refused to answer: {refusal}", last_completion=completion)
-        _check_ending(completion, ending)
+        if ending in _UNSOUND:
+            raise _error_of_ending(completion, ending)
         if ending in _BROKEN or not _holds_content(message):
-            name = mode.name if mode else None
-            raise ResponseParsingError(_say_what_came(choice), mode=name, raw_response=completion)
+            raise ResponseParsingError(_say_what_came(choice), mode=mode and mode.name, raw_response=completion)
 
 
 def _holds_content(message: Any) -> bool:
-    for name in _CONTENT:  # noqa: SIM110 - `any` would make a generator for each answer
-        if get_path(message, name):
-            return True
-    return False
+    return any(map(get_path, repeat(message), _CONTENT))
 
 
 def _ending_of(choice: Any) -> str:
     return str(get_path(choice, "finish_reason")).lower().partition(":")[0]
 
 
-def _check_fault(fault: Any) -> None:
-    if fault:
-        code = get_path(fault, "code") or get_path(fault, "type") or ""
-        raise ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault), code=str(code))
+def _fault_of(fault: Any) -> ProviderError:
+    code = get_path(fault, "code") or get_path(fault, "type") or ""
+    return ProviderError(OpenAIChat.name, str(get_path(fault, "message") or fault), code=str(code))
 
 
-def _check_ending(completion: Completion, ending: str) -> None:
+def _error_of_ending(completion: Completion, ending: str) -> Exception:
     if ending in _FILTERED:
-        raise RefusalError(f"The provider's filter stopped the answer ({ending}).", last_completion=completion)
+        return RefusalError(f"The provider's filter stopped the answer ({ending}).", last_completion=completion)
     if ending in _CUT_OFF:
-        raise IncompleteOutputException(last_completion=completion)
-    if ending in _FAILED:
-        reason = f"The answer was broken off (finish_reason {ending!r}). Ask again."
-        raise ProviderError(OpenAIChat.name, reason, code="ended_early")
+        return IncompleteOutputException(last_completion=completion)
+    reason = f"The answer was broken off (finish_reason {ending!r}). Ask again."
+    return ProviderError(OpenAIChat.name, reason, code="ended_early")
 
 
 def _names_of(calls: Sequence[Any]) -> list[str]:

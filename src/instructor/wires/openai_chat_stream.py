@@ -78,7 +78,7 @@ class ChatFold:
                 calls = self._calls.get(index)
                 if calls is None:
                     calls = self._calls[index] = _Calls()
-                deltas += [calls.add(call) for call in as_list(value)]
+                deltas += map(calls.add, as_list(value))
             elif name == "content":
                 if not isinstance(value, str) and index not in self._parts and not _is_text(value):
                     self._parts[index] = _as_parts(settle(message.get("content", "")))

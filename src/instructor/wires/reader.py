@@ -126,18 +126,14 @@ def _peel(text: str) -> str:
 
 def _read_whole(text: str) -> str | None:
     """Read a text that is one JSON object or array, or a JSON string that holds one; None for any other text."""
-    value = _parse(text)
+    try:
+        value: Any = orjson.loads(text)
+    except orjson.JSONDecodeError:  # it may hold what only Python's slower parser reads, such as NaN
+        value = parse_json(text)
     if isinstance(value, (dict, list)):
         return text
     # Encoded twice. No answer is a string alone, since every schema asks for an object.
     return read_text_answer(value) if isinstance(value, str) else None
-
-
-def _parse(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:  # it may hold what only Python's slower parser reads, such as NaN
-        return parse_json(text)
 
 
 def _likeliest(text: str, candidates: Iterable[_Candidate]) -> list[_Candidate]:
@@ -203,7 +199,8 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
         return text
     # Only an object that begins with such a name is parsed once more: most answers don't.
     first = _read_first_name(text)
-    called = _read_call(text, spec) if first in _CALL_NAMES else None
+    # Many answers begin with "name", but hardly any has the tool's name too, so that few are parsed once more.
+    called = _read_call(text, spec) if first in _CALL_NAMES and f'"{spec.name}"' in text else None
     if called is not None:
         return called
     value = parse_json(text) if first == spec.name or first in _WRAPPERS else None
@@ -223,9 +220,8 @@ def _unwrap(text: str, spec: ToolSpec | None) -> str:
 
 def _read_call(text: str, spec: ToolSpec) -> str | None:
     """Read the arguments of a tool call that was written as text: ``{"name": "User", "arguments": {...}}``."""
-    # Many answers begin with "name", but hardly any has the words of a call too, so that few are parsed once more.
     found = _CALL.search(text)
-    if found is None or f'"{spec.name}"' not in text:
+    if found is None:
         return None
     value: Any = parse_json(text)
     properties = expand_root(spec.schema).get("properties", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -89,10 +90,19 @@ def get_path(value: Any, *names: str) -> Any:
         3
     """
     for name in names:
-        value = value.get(name) if type(value) is dict else getattr(value, name, None)
+        holder: Any = value  # and not a cast, which is a call: this runs for every chunk
+        value = holder.get(name) if type(value) is dict else getattr(holder, name, None)
         if value is None:
             return None
     return value
+
+
+def get_members(value: Any, *names: str) -> list[Any]:
+    """Read several members of one object, each as `get_path` would, in a fraction of the time."""
+    members: dict[str, Any] = value
+    if type(value) is dict:
+        return [*map(members.get, names)]
+    return [*map(getattr, repeat(value), names, repeat(None))]
 
 
 def get_extra(value: Any, name: str) -> Any:
@@ -117,14 +127,14 @@ def get_list(value: Any, *names: str) -> list[Any]:
 
 def as_list(value: Any) -> list[Any]:
     """Return a list as it is, and an empty one in place of anything else."""
-    items: list[Any] = value  # and not a cast, which is a call: this runs for every chunk
+    items: list[Any] = value  # and not a cast, as above
     return items if isinstance(value, list) else []
 
 
 def read_text(content: Any) -> str:
     """Read the text of a message whose content is text or a list of parts; empty where there is none."""
-    if isinstance(content, str):
-        return content
+    if isinstance(content, str) or not content:
+        return content or ""
     return "".join(part if isinstance(part, str) else get_text(part, "text") for part in as_list(content))
 
 

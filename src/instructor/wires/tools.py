@@ -125,8 +125,8 @@ def limit_choice(capabilities: Capabilities, tools: Sequence[Any], *, is_hosted:
     search, the model must call *some* tool, so that it can search before it answers. Functions of the caller's own
     are never run here, so that they are not a reason against forcing ours.
     """
-    wanted: ToolChoice = "required" if any(map(is_hosted, tools)) else "named"
-    return weaker_choice(wanted, capabilities.tool_choice)
+    is_mixed = bool(tools) and any(map(is_hosted, tools))
+    return weaker_choice("required", capabilities.tool_choice) if is_mixed else capabilities.tool_choice
 
 
 def weaker_choice(one: ToolChoice, other: ToolChoice) -> ToolChoice:
