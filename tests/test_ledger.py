@@ -12,6 +12,7 @@ import pytest
 
 from instructor import AsyncInstructor, AutoCache, DiskCache, Instructor, Mode, RedisCache, Retries, instructor_cache
 from instructor.cache import BaseCache, books
+from instructor.cache import handle as handle_module
 from instructor.cache.books import OTHERS, Amounts, Books, Line, read_line
 from instructor.cache.entry import Origin
 from instructor.cache.handle import handle_of
@@ -375,3 +376,16 @@ def test_what_the_garbage_collector_enters_waits_for_no_lock() -> None:
         for _ in range(1000):
             kept.add([(line(1), Amounts(1, 2))])
     assert kept.lines() == {line(1): Amounts(1000, 2000)}
+
+
+def test_a_store_that_is_down_when_the_program_ends_is_not_complained_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = RedisCache(port=1)
+    handle = handle_of(cache)
+    monkeypatch.setattr(handle_module, "_posting", {handle})
+    monkeypatch.setattr(handle_module, "_ending", set())
+    handle.books.note("hit", Origin("p", "m"), (), USAGE, 1.0)
+    handle_module._post_all()
+    assert caplog.messages == []
+    assert len(handle.books.lines()) == 1

@@ -24,11 +24,11 @@ MOST_PRONOUNS = 0
 
 LINES_OF_CODE = {
     "": 3700,
-    "cache": 7400,
+    "cache": 8000,
     "cli": 2000,
     "core": 50,
     "dsl": 275,
-    "engine": 4200,
+    "engine": 4300,
     "function": 500,
     "media": 800,
     "observe": 300,
@@ -36,7 +36,7 @@ LINES_OF_CODE = {
     "processing": 125,
     "providers": 3600,
     "streaming": 600,
-    "testing": 700,
+    "testing": 800,
     "wires": 4100,
 }
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import math
-import re
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
@@ -17,6 +16,7 @@ from instructor.cache.breaker import CircuitBreaker, next_moment
 from instructor.cache.call_notes import CallNotes
 from instructor.cache.counters import Counters
 from instructor.cache.entry import Generations
+from instructor.cache.failure_texts import describe_failure
 from instructor.cache.flight import Flights
 from instructor.cache.runner import SKIPPED, Runner
 from instructor.cache.sample_turns import SampleTurns
@@ -39,6 +39,8 @@ from instructor.locks import make_lock
 if TYPE_CHECKING:
     import logging
 
+    from instructor.cache.flight import Flight
+    from instructor.cache.lease import HeldLease, Leased, LeaseKeeper, LeasingStore
     from instructor.cache.tracking import TrackingStore
 
 _TEXT = (str, bytes, bytearray, memoryview)
@@ -58,6 +60,7 @@ class StoreHandle:
         tracking: The store, if it keeps memory before it right; None otherwise.
         can_delete: Whether entries can be removed.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
+        can_lease: Whether the store says which of several processes asks for an answer.
         flights: The calls under way against the store.
         notes: What is known of the calls whose answers are stored, to say why another one missed.
         turns: Whose turn it is among several answers to one call.
@@ -85,6 +88,8 @@ class StoreHandle:
         self.tracking = cast("TrackingStore", store) if "tracking" in abilities else None
         self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
+        self.can_lease = "leasing" in abilities
+        self._keeper: LeaseKeeper | None = None
         self._numbering = cast("TaggingStore", store)
         self._sized = cast("SizedStore", store) if "sized" in abilities else None
         self._counters = Counters()
@@ -94,7 +99,8 @@ class StoreHandle:
         self._lock = make_lock()
         self._reads, self._writes, self._sums = CircuitBreaker(), CircuitBreaker(), CircuitBreaker()
         # What must work for an operation to make sense, the operation's own breaker first.
-        self._needs = {"get": (self._reads,), "generations": (self._reads,), "set": (self._writes, self._reads)}
+        reading, writing = (self._reads,), (self._writes, self._reads)
+        self._needs = {"get": reading, "generations": reading, "set": writing, "lease": writing}
         # A server may refuse the commands of the ledger alone, which is no reason to do without the answers.
         self._needs |= {"read_amounts": (self._sums,), "add_amounts": (self._sums, self._writes, self._reads)}
         if self.keeps_ledger:
@@ -126,28 +132,61 @@ class StoreHandle:
         native = None if self._native is None else partial(self._native.get_async, key)
         return self._check_found(await self._run_async("get", partial(self.store.get, key), native))
 
-    def write(self, key: str, text: str, ttl: float | None) -> bool:
+    def write(self, key: str, text: str, ttl: float | None, held: HeldLease | None = None) -> bool:
         """Write to the store from a thread; return whether it was written. Errors are those of `read`.
 
         Nothing is written if the store failed lately, or while this write waited for its turn. `ttl` is how many seconds
-        to keep it, None for ever; the store gets whole ones, rounded up, at most ten years of them.
+        to keep it, None for ever; the store gets whole ones, rounded up, at most ten years of them. `held` is the lease
+        that ends with this write; CacheError if another process has had it since.
         """
         if self._outage and self._blocks("set"):
             return False
-        operation = partial(self.store.set, key, text, ttl=_whole_seconds(ttl))
-        return self._run("set", operation, text) is not SKIPPED
+        operation, _ = self._writing(key, text, ttl, held)
+        return self._check_written(self._run("set", operation, text), held)
 
-    async def write_async(self, key: str, text: str, ttl: float | None) -> bool:
+    async def write_async(self, key: str, text: str, ttl: float | None, held: HeldLease | None = None) -> bool:
         """Write to the store from a task, without blocking its loop. As `write` otherwise.
 
         A write that waits for a worker thread is done even if its task is cancelled: the answer is paid for.
         """
         if self._outage and self._blocks("set"):
             return False
-        seconds = _whole_seconds(ttl)
-        native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
-        operation = partial(self.store.set, key, text, ttl=seconds)
-        return await self._run_async("set", operation, native, text) is not SKIPPED
+        operation, native = self._writing(key, text, ttl, held)
+        return self._check_written(await self._run_async("set", operation, native, text), held)
+
+    def lease(self, key: str, flight: Flight[object]) -> Leased | None:
+        """Take the lease of a key for the leader of `flight`; None if there is none to be had. Errors are those of `read`."""
+        if self._outage and self._blocks("set"):
+            return None
+        keeper = self.leases
+        token = keeper.new_token()
+        return keeper.note(key, token, flight, self._run("lease", partial(keeper.table.take, key, token)))
+
+    async def lease_async(self, key: str, flight: Flight[object]) -> Leased | None:
+        """As `lease`, from a task."""
+        if self._outage and self._blocks("set"):
+            return None
+        keeper = self.leases
+        token, native = keeper.new_token(), getattr(keeper.table, "take_async", None)
+        operation = partial(keeper.table.take, key, token)
+        try:
+            taken = await self._run_async("lease", operation, None if native is None else partial(native, key, token))
+        except CacheError:
+            raise
+        except BaseException:
+            keeper.give_up(key, token, flight)
+            raise
+        return keeper.note(key, token, flight, taken)
+
+    @property
+    def leases(self) -> LeaseKeeper:
+        """The leases of the store that this process has, and those that it waits for."""
+        if self._keeper is None:
+            from instructor.cache.lease import LeaseKeeper
+
+            with self._lock:
+                self._keeper = self._keeper or LeaseKeeper(cast("LeasingStore", self.store).leases)
+        return self._keeper
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Read the numbers of a store's invalidations from a thread. As `read` otherwise."""
@@ -277,6 +316,33 @@ class StoreHandle:
             self._succeed(name, began)
         return result
 
+    def _writing(
+        self, key: str, text: str, ttl: float | None, held: HeldLease | None
+    ) -> tuple[Callable[[], object], Callable[[], Awaitable[object]] | None]:
+        """What writes in a thread, and what does so in a task if the store has a method for that."""
+        seconds = _whole_seconds(ttl)
+        if held is None:
+            native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
+            return partial(self.store.set, key, text, ttl=seconds), native
+        table = self.leases.table
+        publish = getattr(table, "publish_async", None)
+        native = None if publish is None else partial(publish, key, text, seconds, held.token)
+        return partial(table.publish, key, text, seconds, held.token), native
+
+    def _check_written(self, result: object, held: HeldLease | None) -> bool:
+        if result is SKIPPED or held is None:
+            return result is not SKIPPED
+        self.leases.forget(held)
+        if result is False:
+            held.is_lost = True
+            self._counters.add(errors=1)
+            raise CacheError(
+                f"{type(self.store).__name__} has refused an answer that came too late: this process was stopped for "
+                f"longer than its lease of {self.leases.table.seconds:g} s, and another one has asked meanwhile. The "
+                "caller has its answer, and others get the other one. If that happens often, raise lease=."
+            )
+        return True
+
     def _check_found(self, found: object) -> Text | None:
         if found is None or isinstance(found, _TEXT):
             return cast("Text | None", found)
@@ -302,14 +368,16 @@ class StoreHandle:
             if name != "set":
                 self._succeed(name, began)  # the store is up: it answered
             return error
-        failure = error if isinstance(error, CacheError) else CacheError(_describe(self.store, name, error, written))
+        failure = (
+            error if isinstance(error, CacheError) else CacheError(describe_failure(self.store, name, error, written))
+        )
         self._counters.add(errors=1)
         if isinstance(error, CacheNotTriedError):
             return failure
         with self._lock:
             first = self._needs[name][0].fail(began, self._clock() + self._pause())
             self._note_outage()
-        if first:
+        if first and not _ending:
             # As text, because a log record is kept for long, and an error keeps the frames it came through.
             _log().warning("%s Calls go on without it; it is tried again in %g s.", str(failure), self._pause())
         return failure
@@ -371,6 +439,7 @@ MOST_STORED = 20_000
 
 _ATTRIBUTE = "_instructor_handle"
 _posting: weakref.WeakSet[StoreHandle] = weakref.WeakSet()
+_ending: set[bool] = set()  # holds True then
 _making = make_lock()
 
 
@@ -380,35 +449,6 @@ def _nothing() -> None:
 
 def _whole_seconds(ttl: float | None) -> int | None:
     return None if ttl is None else math.ceil(min(ttl, LONGEST_TTL))
-
-
-def _describe(store: BaseCache, operation: str, error: BaseException, written: str) -> str:
-    name, reason = f"{type(store).__name__}.{operation}", _find_reason(error, written)
-    if isinstance(error, TimeoutError) and not reason:
-        limit = f"{store.timeout:g} s" if store.timeout is not None else "its own limit"
-        return f"{name} failed: it took longer than {limit}. Check that the store is up, or raise its timeout."
-    description = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-    return f"{name} failed with {description}. Check the store, or pass cache=None to do without."
-
-
-_LONGEST_REASON = 200
-_QUOTE = 32
-"""So many characters of an entry in an error show that the error quotes it. Fewer may be there by chance."""
-
-
-def _find_reason(error: BaseException, written: str) -> str:
-    """What an error says, shortened; nothing if it can't say, or quotes the entry: an answer belongs in no log."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - a store's own class, which must not break the call
-        return ""
-    # Client libraries like to quote the URL that they connect to, password and all.
-    reason = re.sub(r"://\S*@", "://***@", text).rstrip(".")
-    # A little more than is shown is looked at, so that no quote is shown that begins where the reason is cut.
-    seen = reason[: _LONGEST_REASON + _QUOTE]
-    if any(seen[start : start + _QUOTE] in written for start in range(len(seen) - _QUOTE + 1)):
-        return ""
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 3]}..."
 
 
 def _is_failure(error: BaseException, *, in_task: bool = False) -> bool:
@@ -437,7 +477,8 @@ def _log() -> logging.Logger:
 
 
 def _post_all() -> None:
-    """Post what is left when the program ends."""
+    """Post what is left when the program ends, when nobody can do anything about a failure any more."""
+    _ending.add(True)
     for handle in list(_posting):
         handle.post()
 

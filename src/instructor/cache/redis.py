@@ -12,18 +12,24 @@ import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from instructor.cache.entry import Generations
+from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, Which, read_tagged, select
+from instructor.cache.redis_leases import RedisLeases
 from instructor.cache.redis_ledger import KeepsLedger
 from instructor.cache.redis_link import make_listen
 from instructor.cache.redis_pool import (
     Options,
     Sdk,
+    check_clients,
+    class_name,
     make_async_client,
     make_client,
+    make_listening_client,
     pool_size,
     wait_for_connection,
     wait_for_connection_async,
@@ -72,6 +78,8 @@ class RedisCache(KeepsLedger, BaseCache):
         prefix: Begins every key, and limits what `clear` removes. Default ``"instructor:"``.
         timeout: Seconds for a whole operation, connecting included, at most a day. Default 2.0. Waiting for a free
             connection does not count.
+        lease: Seconds for which a process that was killed while it asked keeps others waiting that make the same call.
+            Default 5.0, at most 60; None so that each process asks for itself, as it does with an `async_client` only.
         tracking: Whether memory that stands before this store on a path is kept right by the server (client tracking,
             Redis 6 or later, or Valkey); see `docs/caching.md`. Default True. It takes a connection of its own, to each
             primary of a cluster.
@@ -88,7 +96,7 @@ class RedisCache(KeepsLedger, BaseCache):
     """
 
     abilities: frozenset[Ability] = frozenset(
-        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "ledger"}
+        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "ledger", "leasing"}
     )
 
     def __init__(
@@ -100,6 +108,7 @@ class RedisCache(KeepsLedger, BaseCache):
         async_client: Sdk = None,
         prefix: str = "instructor:",
         timeout: float = 2.0,
+        lease: float | None = LEASE_SECONDS,
         tracking: bool = True,
         **options: Any,
     ) -> None:
@@ -115,10 +124,13 @@ class RedisCache(KeepsLedger, BaseCache):
             _check_target(host, port, url)
             self._client = self._build(lambda: make_client(url, host, port, timeout, options))
         else:
-            _check_clients(client, async_client, url, options)
+            check_clients(client, async_client, url, options)
             # We don't know whether a client of yours limits its own time, so tasks or worker threads wait for it.
             unsure = {"bounded"} if async_client is not None else {"bounded", "async"}
             self.abilities = type(self).abilities - unsure
+        self._lease = check_lease("RedisCache", lease)
+        if lease is None or not hasattr(self._client, "eval"):
+            self.abilities = self.abilities - {"leasing"}
         self.abilities -= frozenset() if tracking else {"tracking"}
         self._tracker: Tracker | None = None
         self.concurrency = pool_size(self._client if async_client is None else async_client)
@@ -253,6 +265,13 @@ class RedisCache(KeepsLedger, BaseCache):
             removed += await self._perform_here(unlink(names)) if names else 0
         return removed
 
+    @property
+    def leases(self) -> RedisLeases:
+        """Which of several processes asks for an answer."""
+        seconds, (host, port, url) = self._lease or LEASE_SECONDS, self._target
+        connect = partial(make_listening_client, url, host, port, self._patience, self._options)
+        return RedisLeases(self.prefix, seconds, self._perform, self._perform_here, connect if self._own else None)
+
     def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
         """Keep a store in memory right that stands before this one. `TieredCache` and lists of stores do so."""
         with _making:
@@ -379,7 +398,7 @@ class RedisCache(KeepsLedger, BaseCache):
     def __repr__(self) -> str:
         host, port, url = self._target
         if not self._own:
-            return f"RedisCache(client={_class_name(self._client or self._async_client)}, prefix={self.prefix!r})"
+            return f"RedisCache(client={class_name(self._client or self._async_client)}, prefix={self.prefix!r})"
         parts = urlsplit(url) if url is not None else None
         where = f"{host}:{port}" if parts is None else f"{parts.hostname or ''}:{parts.port or port}{parts.path}"
         return f"RedisCache({where!r}, prefix={self.prefix!r})"
@@ -387,8 +406,8 @@ class RedisCache(KeepsLedger, BaseCache):
     def __reduce__(self) -> tuple[Callable[..., RedisCache], tuple[object, ...]]:
         if not self._own:
             raise TypeError("A RedisCache over a client of yours cannot be copied or sent to another process.")
-        own = {"prefix": self.prefix, "timeout": self._patience, "tracking": "tracking" in self.abilities}
-        arguments = {**self._options, **own}
+        own = {"prefix": self.prefix, "timeout": self._patience, "lease": self._lease}
+        arguments = {**self._options, **own, "tracking": "tracking" in self.abilities}
         return _rebuild, (*self._target, arguments)
 
 
@@ -428,10 +447,6 @@ async def _check_awaited(key: str, found: Awaitable[Text | None]) -> Text | None
         raise
 
 
-def _class_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
 def _rebuild(host: str, port: int, url: str | None, arguments: dict[str, Sdk]) -> RedisCache:
     return RedisCache(host, port, url, **arguments)
 
@@ -467,21 +482,3 @@ def _check_url(url: str) -> None:
         "RedisCache(url=) cannot be read: the user name, the password or the port in it is malformed. Pass the password "
         "as password=, or write it as urllib.parse.quote(password, safe='') does, with %2F for a slash."
     )
-
-
-def _check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Options) -> None:
-    if url is not None or options:
-        raise ArgumentError("RedisCache takes either a client, or url= and options to make one, not both.")
-    for name, value, other in (("client", client, "async_client"), ("async_client", async_client, "client")):
-        if value is None:
-            continue
-        if isinstance(value, type) or not (hasattr(value, "get") and hasattr(value, "set")):
-            raise ArgumentError(
-                f"RedisCache({name}=) takes a client such as redis.Redis(); got a {_class_name(value)}. "
-                "Pass a redis:// URL as url=."
-            )
-        modules = [ancestor.__module__ for ancestor in type(value).__mro__]
-        known = any(module.startswith("redis.") for module in modules)
-        asynchronous = any(module.startswith("redis.asyncio") for module in modules)
-        if known and asynchronous == (name == "client"):
-            raise ArgumentError(f"RedisCache({name}=) takes no {_class_name(value)}. Pass it as {other}=.")

@@ -60,6 +60,17 @@ def name_ledger(prefix: str) -> str:
     return f"{prefix}{{ledger}}"
 
 
+def name_lease(prefix: str, key: str) -> str:
+    """The key of the lease of an entry, on the same node of a cluster."""
+    return f"{prefix}{{{prefix}{key}}}"
+
+
+def _is_entry(prefix: str, name: str) -> bool:
+    """Whether a name is that of an entry, among those that begin with the prefix."""
+    is_lease = name.startswith(f"{prefix}{{{prefix}") and name.endswith("}")
+    return not is_lease and name not in (name_numbers(prefix), name_written(prefix), name_ledger(prefix))
+
+
 def scan(prefix: str, cursor: Cursor | None) -> Steps[tuple[list[Sdk], Cursor | None]]:
     """Find the names of some entries of a prefix; return them, and where to go on, or None."""
     pattern = "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in prefix) + "*"
@@ -73,8 +84,7 @@ def scan(prefix: str, cursor: Cursor | None) -> Steps[tuple[list[Sdk], Cursor | 
         after, names = yield lambda client: client.scan(cursor or 0, match=pattern, count=BATCH)
     if isinstance(after, Mapping):
         after = {name: at for name, at in after.items() if at}
-    own = {name_numbers(prefix), name_written(prefix), name_ledger(prefix)}
-    return [name for name in names if as_text(name) not in own], after or None
+    return [name for name in names if _is_entry(prefix, as_text(name))], after or None
 
 
 def clear(prefix: str) -> Steps[int]:
@@ -171,6 +181,18 @@ def write_tagged(prefix: str, tags: Sequence[str], name: str, text: str | bytes,
         return pipe.execute()
 
     return write
+
+
+def count_written(prefix: str, tags: Sequence[str]) -> Operate:
+    """Count a text for its tags."""
+
+    def count(client: Sdk) -> Sdk:
+        pipe = client.pipeline(transaction=False)
+        for tag in tags:
+            pipe.hincrby(name_written(prefix), hash_tag(tag), 1)
+        return pipe.execute()
+
+    return count
 
 
 def as_text(name: str | bytes) -> str:

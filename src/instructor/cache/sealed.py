@@ -20,7 +20,9 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, cast, get_args
 
 from instructor.cache.entry import Entry, Generations, Origin, Tagged, decode_entry, encode_entry
+from instructor.cache.lease import LeasingStore
 from instructor.cache.listing import FIRST_BYTES, Listed, list_text, read_tagged
+from instructor.cache.sealed_leases import SealedLeases
 from instructor.cache.store import (
     Ability,
     AsyncStore,
@@ -245,6 +247,11 @@ class SealedCache(BaseCache):
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag; return how many were stored with it since it was last invalidated."""
         return sum([tagging(self.inner).invalidate_tag(name) for name in self._name_tags([tag])])
+
+    @property
+    def leases(self) -> SealedLeases:
+        """Those of the inner store."""
+        return SealedLeases(cast("LeasingStore", self.inner).leases, self._seals[0].name_key, self._close)
 
     def _name_tags(self, tags: Sequence[str]) -> list[str]:
         return [seal.name_tag(tag) for seal in self._seals for tag in tags]

@@ -24,7 +24,7 @@ Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
 Ability = Literal[
-    "local", "async", "bounded", "sized", "listing", "deleting", "tagging", "tracking", "recording", "ledger"
+    "local", "async", "bounded", "sized", "listing", "deleting", "tagging", "tracking", "recording", "ledger", "leasing"
 ]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
@@ -59,9 +59,10 @@ class BaseCache(ABC):
             caller's thread; ``"sized"``: it has the method of `SizedStore`; ``"listing"``, ``"deleting"`` and
             ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs;
             ``"tracking"``: those of `TrackingStore`, which keeps memory right that stands before the store;
-            ``"recording"``: those of `RecordingStore`; ``"ledger"``: those of `LedgerStore`.
-            The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
-            again, or it has none of them.
+            ``"recording"``: those of `RecordingStore`; ``"ledger"``: those of `LedgerStore`; ``"leasing"``: the
+            attribute of `LeasingStore`.
+            The first three and the last are about `get` and `set`. A subclass that overrides either must declare its
+            abilities again, or it has none of them.
         honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
 
     If one of these has a wrong value, the first use of the store raises `ArgumentError`.
@@ -353,10 +354,11 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
     "tracking": ("watch",),
     "recording": ("name_call", "name_sample", "explain"),
     "ledger": ("add_amounts", "read_amounts"),
+    "leasing": ("leases",),
 }
 """The methods that each ability needs."""
 
-_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded"})
+_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded", "leasing"})
 """The abilities that are about `get` and `set`."""
 
 _ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {

@@ -8,7 +8,7 @@ stands in ``engine/tier_lookup.py``.
 from __future__ import annotations
 
 import copy
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
@@ -18,6 +18,7 @@ from instructor.engine.call import Live, Policy
 from instructor.engine.diagnosis import diagnose
 from instructor.engine.effects import Claim, Flow, Post, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
+from instructor.engine.leasing import Look, lead_all
 from instructor.engine.path import CachePath, Report, Unserved
 from instructor.engine.tagging import check_tagged, mark, note_generation
 from instructor.engine.tier_lookup import (
@@ -38,6 +39,9 @@ from instructor.engine.tier_lookup import (
 from instructor.engine.versions import find_version
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
+
+if TYPE_CHECKING:
+    from instructor.cache.lease import HeldLease
 
 T = TypeVar("T")
 
@@ -73,7 +77,7 @@ def through_cache(
         if found.verdict is not Verdict.FRESH and found.entry is not None:
             yield from refresh(path, key, question, policy, found.entry)
         return found
-    lease = (yield from take_turn(path, key, question, policy)) if policy.mode.joins else None
+    lease = yield from take_turn(path, key, question, policy, look_again(path, key, question, policy, found))
     if isinstance(lease, Served):
         return lease
     if policy.mode.looks and landed_before is not None and path.flights.landed != landed_before:
@@ -114,6 +118,18 @@ def look(
     return found
 
 
+def look_again(path: CachePath, key: str, question: Question[T], policy: Policy, missed: Missed) -> Look[T]:
+    """Look through the tiers once more, because another process may have stored an answer since."""
+
+    def look(asked: bool) -> Flow[Served[T] | None]:
+        if not policy.mode.looks or (missed.is_flawed and not asked):
+            return None
+        found = yield from look_up(path, key, question, policy)
+        return found if isinstance(found, Served) else None
+
+    return look
+
+
 def value_through_cache(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[T]:
     """As `through_cache`, for callers that only want the value."""
     return (yield from through_cache(path, key, question, policy)).value
@@ -150,7 +166,7 @@ def ask_and_keep(
     question.enter(live, entry.tags if entry is not None and entry.tagged is not None else None)
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
-    yield from keep(path, question, policy, entry, reason, ttl)
+    yield from keep(path, question, policy, entry, reason, ttl, None if lease is None else lease.held)
     yield from post(path)
     return Served(live.value, entry, source=Source.LIVE, live=live)
 
@@ -201,12 +217,19 @@ def replace(path: CachePath, key: str, question: Question[Any], policy: Policy, 
     """Replace a stored answer: by what a later tier has meanwhile, or by a new one."""
     if (yield from find_newer(path, key, question, policy, old)):
         return
-    lease = yield from take_turn(path, key, question, policy)
+
+    def look(asked: bool) -> Flow[Served[Any] | None]:  # noqa: ARG001 - a newer answer is what it is for
+        is_there = yield from find_newer(path, key, question, policy, old, first=0)
+        return Served(None, None) if is_there else None
+
+    lease = yield from take_turn(path, key, question, policy, look)
     if not isinstance(lease, Served):
         yield from ask_and_keep(path, question, policy, lease)
 
 
-def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[Served[T] | Lease[Any] | None]:
+def take_turn(
+    path: CachePath, key: str, question: Question[T], policy: Policy, look: Look[T]
+) -> Flow[Served[T] | Lease[Any] | None]:
     """Join the identical call that is under way, or lead.
 
     Nobody waits longer than it would have asked alone, but for the flights that it joined in good faith: a call goes
@@ -216,13 +239,18 @@ def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) 
     Returns another call's answer, a lease for the leader, or None to go on alone. Raises the leader's error where this
     call shares it.
     """
+    if not policy.mode.joins:
+        return None
     refusals = 0
     started = policy.clock()
     past: Flight[Any] | None = None
     while True:
         turn = yield from Claim(path.flights, key, policy.source, past)
         if not isinstance(turn, Flight):
-            return turn
+            found = yield from lead_all(path, key, policy, turn, look, reporter(question, path), started)
+            if found is not None:
+                offer_stored(turn, found)
+            return found or turn
         patience = None if policy.patience is None else policy.patience - (policy.clock() - started)
         landed = yield from Wait(turn, patience)
         if landed is None:
@@ -279,9 +307,19 @@ def share(
 
 
 def keep(
-    path: CachePath, question: Question[T], policy: Policy, entry: Entry | None, reason: str | None, ttl: float | None
+    path: CachePath,
+    question: Question[T],
+    policy: Policy,
+    entry: Entry | None,
+    reason: str | None,
+    ttl: float | None,
+    held: HeldLease | None = None,
 ) -> Flow[None]:
-    """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned."""
+    """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned.
+
+    With a lease, the store that it is of comes first. If that refuses the answer, because another process has asked
+    meanwhile, no tier keeps it: all processes are to serve the same.
+    """
     if entry is None or reason is not None:
         if reason and reason != NOT_WANTED and policy.mode.stores:
             yield from emit_event(question, HookName.CACHE_BYPASS, reason=reason)
@@ -289,8 +327,10 @@ def keep(
     report = reporter(question, path)
     written, seconds = False, None if ttl is None else ttl + policy.freshness.grace
     try:
-        for tier in path.tiers:
-            stored = yield from tier.keep(entry, seconds, report)
+        for tier in path.tiers if held is None else sorted(path.tiers, key=lambda tier: tier is not path.lender):
+            stored = yield from tier.keep(entry, seconds, report, held if tier is path.lender else None)
+            if held is not None and held.is_lost:
+                return
             if stored:
                 tier.handle.count(writes=1)
             written = written or stored

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from instructor.cache.books import Books
     from instructor.cache.call_notes import CallNotes
     from instructor.cache.flight import Flights
+    from instructor.cache.lease import HeldLease
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
     from instructor.cache.tracking import Memory, Watch
     from instructor.engine.key_memo import Frozen
@@ -88,8 +89,10 @@ class Tier(Protocol):
         """Look a key up."""
         ...
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
+    def keep(self, entry: Entry, ttl: float | None, report: Report, held: HeldLease | None = None) -> Flow[bool]:
         """Store a new answer; return whether it was stored. A store's failure is reported: the answer is paid for.
+
+        `held` is the store's lease, which ends with it.
 
         Raises ValueError if the entry can't be written as text.
         """
@@ -126,7 +129,13 @@ class LocalTier:
         yield from ()
         return self.store.find(key)
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:  # noqa: ARG002 - as above
+    def keep(
+        self,
+        entry: Entry,
+        ttl: float | None,  # noqa: ARG002 - as above
+        report: Report,  # noqa: ARG002
+        held: HeldLease | None = None,  # noqa: ARG002
+    ) -> Flow[bool]:
         """Hold an entry."""
         yield from ()
         if not entry.completion_data:
@@ -214,11 +223,11 @@ class StoreTier:
             yield from report_failure(self.handle, error, report)
             return _cause_of(error)
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
+    def keep(self, entry: Entry, ttl: float | None, report: Report, held: HeldLease | None = None) -> Flow[bool]:
         """Write an entry."""
         text = _encode(entry)
         try:
-            return (yield from Write(self.handle, entry.key, text, ttl))
+            return (yield from Write(self.handle, entry.key, text, ttl, held))
         except CacheError as error:
             yield from report(error)
             return False
@@ -277,12 +286,14 @@ class CachePath:
         flights: The calls under way. They belong to the last tier, the one that most callers share.
         handle: Counts for all tiers together; the tier's own handle where there is only one.
         watches: What keeps the tiers in memory right; empty where nothing does.
+        lender: The tier whose store has leases, the last of several; None where none has.
     """
 
     tiers: tuple[Tier, ...]
     flights: Flights[Any]
     handle: StoreHandle
     watches: tuple[Watch, ...] = ()
+    lender: Tier | None = None
 
     @property
     def name(self) -> str:
@@ -400,7 +411,8 @@ def make_path(store: BaseCache) -> CachePath:
             tiers.append(TrackedTier(handle, local, hits, watches[number]))
         else:
             tiers.append(LocalTier(handle, local, hits))
-    return CachePath(tuple(tiers), last.flights, whole, watches)
+    lender = next((tier for tier in reversed(tiers) if tier.handle.can_lease), None)
+    return CachePath(tuple(tiers), last.flights, whole, watches, lender)
 
 
 def _watch(handles: Sequence[StoreHandle]) -> tuple[Watch, ...]:

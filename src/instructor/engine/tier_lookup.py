@@ -157,6 +157,11 @@ class Missed(NamedTuple):
     cause: Cause
     fallback: Found | None = None
 
+    @property
+    def is_flawed(self) -> bool:
+        """Whether there is an entry that can't be used, which was counted and reported."""
+        return self.cause.reason in ("refused_by_validator", "corrupt")
+
 
 ABSENT = Missed(COLD)
 
@@ -282,11 +287,13 @@ def fill(tiers: Sequence[Tier], entry: Entry, policy: Policy, report: Report, si
         tier.handle.count(misses=1, writes=int(stored))
 
 
-def find_newer(path: CachePath, key: str, question: Question[Any], policy: Policy, old: Entry) -> Flow[bool]:
+def find_newer(
+    path: CachePath, key: str, question: Question[Any], policy: Policy, old: Entry, first: int = 1
+) -> Flow[bool]:
     """Copy a newer answer upward from a later tier, where another process has put it; return whether there was one."""
     report, since = reporter(question, path), path.note()
     own = policy.freshness._replace(stale_while_revalidate=0.0, stale_if_error=0.0, refresh_early=0.0)
-    for depth, tier in enumerate(path.tiers[1:], 1):
+    for depth, tier in enumerate(path.tiers[first:], first):
         entry = yield from tier.find(key, report)
         if not isinstance(entry, Entry) or entry.created <= old.created:
             continue
