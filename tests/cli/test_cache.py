@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from instructor import AutoCache, from_provider
-from instructor.cache import CassetteCache, DiskCache, KeyLog, RedisCache
+from instructor.cache import CassetteCache, DiskCache, KeyLog, RedisCache, SealedCache
 from instructor.cache.entry import Entry, Tagged, decode_entry, encode_entry, make_origin, pack_completion
 from instructor.cache.store import BaseCache
 from instructor.cli import main
@@ -141,6 +141,14 @@ def test_rm_removes_keys_or_what_fits(run: Command, place: Path) -> None:
     assert "soon is not a time" in run("rm", place, "--older-than", "soon", status=2)
 
 
+def test_rm_leaves_a_sealed_answer_whose_age_nobody_can_see(run: Command, tmp_path: Path) -> None:
+    with DiskCache(tmp_path) as inner:
+        client = from_provider("offline/demo", cache=SealedCache(inner, keys=[SealedCache.new_key()]))
+        client.create(response_model=int, messages=[{"role": "user", "content": "Anna is 25."}])
+    assert run.rows("rm", tmp_path, "--older-than", "30d")[0]["removed"] == 0
+    assert run.rows("rm", tmp_path, "--namespace", "")[0]["removed"] == 0
+
+
 def test_rm_of_a_tag_is_about_answers_under_way_too(run: Command, place: Path) -> None:
     with DiskCache(place) as cache:
         before = cache.generations(["doc:1"])
@@ -213,6 +221,7 @@ def test_what_is_exported_and_imported_is_the_same(run: Command, place: Path, tm
         assert decode_entry(cache.peek(strange.key) or b"", strange.key).completion == '{"a" : 1}'
         assert cache.invalidate(tag="doc:1") == 2
     assert run.rows("export", place, tmp_path / "third")[0]["copied"] == 5
+    assert run.rows("export", place, place)[0]["copied"] == 5
 
 
 def test_an_export_may_be_without_secrets(run: Command, place: Path, tmp_path: Path) -> None:
