@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -147,6 +148,34 @@ def test_rm_leaves_a_sealed_answer_whose_age_nobody_can_see(run: Command, tmp_pa
         client.create(response_model=int, messages=[{"role": "user", "content": "Anna is 25."}])
     assert run.rows("rm", tmp_path, "--older-than", "30d")[0]["removed"] == 0
     assert run.rows("rm", tmp_path, "--namespace", "")[0]["removed"] == 0
+
+
+def test_what_was_asked_is_shown_with_its_answer_and_goes_with_it(run: Command, tmp_path: Path) -> None:
+    """The rows that stand beside an answer are entries of the store, and aren't answers."""
+    options: dict[str, Any] = {"explain_misses": True, "schema_match": "compatible"}
+    with DiskCache(tmp_path) as cache:
+        client = from_provider("offline/demo", cache=cache, **options)
+        keys = [client.create_with_reply(int, f"Anna is {age}.", cache_tags=["a"]).key for age in (25, 26)]
+        (row,) = run.rows("stats", tmp_path)
+        assert (row["entries"], row["with_tags"], row["rows_beside"]) == (2, 2, len(cache) - 2)
+        assert {row["key"] for row in run.rows("ls", tmp_path)} == {*keys}
+        assert [row["entries"] for row in run.rows("top", tmp_path, "--by", "provider")] == [2]
+        assert run.rows("rm", tmp_path, *keys)[0]["removed"] == 2
+        assert not any(b"Anna" in (cache.peek(one.key) or b"") for batch in cache.list_entries() for one in batch)
+
+
+def test_people_are_shown_a_result_of_zero(run: Command, place: Path) -> None:
+    assert run("rm", place, "--tag", "none").split()[:2] == ["removed", "0"]
+
+
+def test_an_entry_of_the_format_before_is_served_and_checked(run: Command, place: Path) -> None:
+    entry = make_entry("d" * 64)
+    answer = encode_entry(entry).encode()[9:].removesuffix(entry.completion_data).replace(b"[7,", b"[6,", 1)
+    with DiskCache(place) as cache:
+        cache.set(entry.key, b"%08x %b%b" % (crc32(answer), answer, entry.completion_data))
+        assert run.rows("show", place, entry.key)[0]["verdict"] == "served"
+        damage(place, entry.key)
+        assert [row["key"] for row in run.rows("verify", place, status=1)] == [entry.key]
 
 
 def test_rm_of_a_tag_is_about_answers_under_way_too(run: Command, place: Path) -> None:

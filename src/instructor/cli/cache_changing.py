@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from instructor.cache.copying import copy_entries
 from instructor.cache.exporting import export_entries
+from instructor.cache.rows import record_key
 from instructor.cache.store import deleting, listing, tagging
 from instructor.cli.cache_places import Place, is_cassette, open_place
 from instructor.cli.cache_reading import (
@@ -52,7 +53,10 @@ def rm(
             "Name keys, or what to remove: --tag, --namespace, --model, --response-model, --older-than."
         )
     if selection is None:
-        return _removed(place, deleting(place.store).delete_many([find_key(place, key) for key in keys or ()]))
+        found = [find_key(place, key) for key in keys or ()]
+        removed = deleting(place.store).delete_many(found)
+        deleting(place.store).delete_many(list(map(record_key, found)))  # what was asked goes with its answer
+        return _removed(place, removed)
     if selection.only_tag is not None:
         tagging(place.store).invalidate_tag(selection.only_tag)
     batches = listing(place.store).list_entries()
@@ -112,11 +116,10 @@ def import_entries(
 
 
 def _unusable(place: Place) -> Iterator[str]:
-    for batch in listing(place.store).list_entries():
-        for listed in batch:
-            verdict = judge(place, listed.key)
-            if verdict in (EXPIRED, INVALIDATED) or verdict not in SOUND:
-                yield listed.key
+    for listed in place.entries():
+        verdict = judge(place, listed.key)
+        if verdict in (EXPIRED, INVALIDATED) or verdict not in SOUND:
+            yield listed.key
 
 
 def _batches(keys: Iterator[str]) -> Iterator[list[str]]:

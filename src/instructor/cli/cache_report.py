@@ -20,6 +20,9 @@ _WIDTH = 200
 
 _KEY_SHOWN = 16
 
+_EMPTY: Final[tuple[object, ...]] = (None, "", [])
+"""What people aren't shown where no row has more. A zero is a result."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -57,7 +60,9 @@ def _print_table(report: Report, stream: SafeStream) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    names = [name for name in (report.rows[0] if report.rows else ()) if any(row[name] for row in report.rows)]
+    names = [
+        name for name in (report.rows[0] if report.rows else ()) if any(row[name] not in _EMPTY for row in report.rows)
+    ]
     if not names:
         return
     table = Table(box=SIMPLE_HEAD, show_header=not report.is_single, pad_edge=False)
