@@ -219,6 +219,8 @@ def test_a_replay_that_finds_nothing_says_what_was_looked_for(asynchronous: bool
     error = caught.value
     assert (error.key, error.reason, error.store) == (event.key, "cold", "AutoCache+Shelf")
     assert world.client.cache_stats().misses == 1
+    with pytest.raises(CacheMiss, match=r"the call has no cache.* Only a call that is cached can be replayed"):
+        world.ask(cache_mode="replay", cache=None)
     error.explanation = "messages[0].content differs at character 3"
     assert str(error).endswith("at character 3")
 

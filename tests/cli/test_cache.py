@@ -243,6 +243,9 @@ def test_what_is_exported_and_imported_is_the_same(run: Command, place: Path, tm
     file, other = tmp_path / "all.jsonl", tmp_path / "other"
     assert run.rows("export", place, file)[0]["copied"] == 5
     assert "exists already" in run("export", place, file, status=2)
+    assert "none/all.jsonl can't be written: No such file" in run(
+        "export", place, tmp_path / "none/all.jsonl", status=2
+    )
     assert file.stat().st_mode & 0o077 == 0
     assert run.rows("import", other, file)[0]["copied"] == 5
     with DiskCache(other) as cache:
@@ -313,6 +316,7 @@ def test_a_wrong_place_is_an_error_and_makes_nothing(run: Command, tmp_path: Pat
     assert "There is no file" in run("ls", tmp_path / "none.jsonl", status=2)
     assert "isn't a cassette" in run("ls", tmp_path / "notes.txt", status=2)
     assert "no store for http://" in run("verify", "http://localhost", status=2)
+    assert "There is no file" in run("stats", f"sqlite:///{tmp_path}/none.db", status=2)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -323,6 +327,9 @@ def test_simulate_replays_a_key_log(run: Command, tmp_path: Path) -> None:
         log.follow(client)
         for number in [*range(24)] * 10:
             client.create(response_model=int, messages=[{"role": "user", "content": f"Anna is {number}."}])
+    assert "--policies is 'fifo'. Pass one of 'auto'" in run("simulate", log.path, "--policies", "fifo", status=2)
+    (tmp_path / "notes.log").write_text("an evening in the country\n")
+    assert "isn't a key log" in run("simulate", tmp_path / "notes.log", status=2)
     rows = run.rows("simulate", log.path, "--sizes", "20", "--policies", "tinylfu,lru")
     rates = {(row["entries"], row["policy"]): row["hit_rate"] for row in rows}
     assert rates[20, "lru"] == 0

@@ -25,7 +25,10 @@ def export_entries(source: BaseCache, path: Path, *, redact: bool = False) -> in
     if path.exists():
         raise CacheError(f"{path} exists already. Delete it, or name another file.")
     hide = Redactor() if redact else None
-    descriptor, made = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.absolute().parent)
+    try:
+        descriptor, made = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.absolute().parent)
+    except OSError as error:
+        raise CacheError(f"{path} can't be written: {error.strerror}. Name a file in a directory of yours.") from None
     count = 0
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

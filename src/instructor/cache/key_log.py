@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -18,6 +19,8 @@ _SHOWN = 24
 """Digits of a key that are written: enough to tell any two apart."""
 
 _BATCH = 256
+
+_KEY = re.compile(rf"^[0-9a-f]{{{_SHOWN}}}$", re.MULTILINE)
 
 
 class Emitter(Protocol):
@@ -103,7 +106,7 @@ atexit.register(_flush_all)
 def read_log(path: str | os.PathLike[str]) -> list[str]:
     """Read the keys of a log, in their order. CacheError if it can't be read, or holds none."""
     try:
-        keys = Path(path).read_text(encoding="ascii").split()
+        keys = _KEY.findall(Path(path).read_text(encoding="ascii"))
     except OSError as error:
         raise CacheError(f"The key log {path} can't be read: {error.strerror}.") from None
     except UnicodeDecodeError:

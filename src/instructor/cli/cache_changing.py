@@ -9,10 +9,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from instructor.cache.cassette import CassetteCache
 from instructor.cache.copying import copy_entries
 from instructor.cache.exporting import export_entries
 from instructor.cache.rows import record_key
-from instructor.cache.store import deleting, listing, tagging
+from instructor.cache.store import BaseCache, deleting, listing, tagging
 from instructor.cli.cache_places import Place, is_cassette, open_place
 from instructor.cli.cache_reading import (
     EXPIRED,
@@ -99,11 +100,11 @@ def export(
     """Copy all answers that can be served to a file of JSON lines, or to another place."""
     if is_cassette(target):
         count = export_entries(place.store, Path(target), redact=redact)
-        return Report([{"copied": count, "to": target}], is_single=True)
+        return _copied(count, target, CassetteCache)
     if redact:
         raise ConfigurationError("--redact is for a .jsonl file: redacted answers aren't what the provider answered.")
     with open_place(target, create=True) as into:
-        return Report([{"copied": copy_entries(place.store, into.store), "to": into.shown}], is_single=True)
+        return _copied(copy_entries(place.store, into.store), into.shown, type(into.store))
 
 
 def import_entries(
@@ -112,7 +113,7 @@ def import_entries(
 ) -> Report:
     """Copy all answers of a file or of another place into this one, which is made if it isn't there."""
     with open_place(source) as from_place:
-        return Report([{"copied": copy_entries(from_place.store, place.store), "to": place.shown}], is_single=True)
+        return _copied(copy_entries(from_place.store, place.store), place.shown, type(place.store))
 
 
 def _unusable(place: Place) -> Iterator[str]:
@@ -125,6 +126,10 @@ def _unusable(place: Place) -> Iterator[str]:
 def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
     while batch := list(islice(keys, _BATCH)):
         yield batch
+
+
+def _copied(count: int, target: str, kind: type[BaseCache]) -> Report:
+    return Report([{"copied": count, "to": target, "store": kind.__name__}], is_single=True)
 
 
 def _removed(place: Place, count: int) -> Report:

@@ -149,6 +149,8 @@ def hide_secrets(message: str, url: str) -> str:
 def _open(text: str, prefix: str, *, create: bool) -> BaseCache:
     scheme = text.partition("://")[0] if "://" in text else ""
     kind = scheme.partition("+")[0]  # of postgresql+psycopg://
+    if kind == "sqlite" and not create:
+        _check_file(text)
     if kind in _SCHEMES:
         return _SCHEMES[kind](text, prefix)
     if scheme:
@@ -173,6 +175,13 @@ def _open_files(url: str, _: str) -> BaseCache:
     from instructor.cache.objects import FileSystemCache
 
     return FileSystemCache(url)
+
+
+def _check_file(url: str) -> None:
+    """Refuse a database that isn't there: SQLite would make it."""
+    path = Path(unquote(url.partition("://")[2].partition("?")[0][1:]))
+    if not path.exists():
+        raise ConfigurationError(f"There is no file {path}. {_KINDS}")
 
 
 def _open_table(url: str, _: str) -> BaseCache:
