@@ -11,11 +11,12 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from typer import Argument, Option
 
+from instructor.cache import misses
+from instructor.cache.copying import why_not_served
 from instructor.cache.differing import find_difference, find_nearest
 from instructor.cache.entry import READABLE, Entry
 from instructor.cache.listing import Listed, Selection, Which, select
 from instructor.cache.rows import ROW
-from instructor.cache.store import tagging
 from instructor.cli.cache_places import Place
 from instructor.cli.cache_report import Report, Row, write_time
 from instructor.exceptions import CacheEntryError, ConfigurationError
@@ -32,7 +33,7 @@ Limit = Annotated[int, Option(min=1, metavar="N", help="How many rows to show.")
 Sort = Literal["created", "bytes", "tokens", "seconds"]
 By = Literal["model", "response_model", "namespace", "provider", "tag", "day"]
 
-SERVED, EXPIRED, INVALIDATED = "served", "expired", "invalidated by a tag"
+SERVED, EXPIRED, INVALIDATED = "served", misses.EXPIRED.reason, misses.INVALIDATED.reason
 FOREIGN, OTHER_FORMAT = "not an entry", "an entry of another version of this package"
 """What becomes of an entry when a call asks for it. Any other verdict says what is damaged."""
 
@@ -197,12 +198,8 @@ def judge(place: Place, key: str) -> str:
         _ = entry.completion
     except CacheEntryError as error:
         return str(error)
-    if entry.expires is not None and entry.expires <= time.time():
-        return EXPIRED
-    tagged = entry.tagged
-    if tagged is not None and not tagging(place.store).generations(tagged.tags).cover(tagged.generation):
-        return INVALIDATED
-    return SERVED
+    cause = why_not_served(place.store, entry)
+    return SERVED if cause is None else cause.reason
 
 
 def describe(listed: Listed) -> dict[str, Any]:
