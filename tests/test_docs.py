@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
+from instructor.cache.store import Ability
 from instructor.cli import main
 from instructor.media.routes import ROUTES
 from instructor.providers import table
@@ -107,7 +109,7 @@ def test_every_command_line_of_a_page_runs(page: Path, tmp_path: Path, monkeypat
     clear_environment(monkeypatch, str(tmp_path))
     (tmp_path / "models.py").write_text("from pydantic import BaseModel\nclass Ticket(BaseModel):\n    name: str\n")
     (tmp_path / "tickets.csv").write_text("text\nAnna is 25.\n")
-    (tmp_path / "keys.log").write_text("a\nb\na\n")
+    (tmp_path / "keys.log").write_text("".join(f"{key * 24}\n" for key in "aba"))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     for command in commands(page):
@@ -212,6 +214,12 @@ def test_the_table_of_media_is_what_is_done():
         )
         for wire, routes in ROUTES.items()
     }
+
+
+def test_the_architecture_names_every_ability_of_stores():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"what it can do in `abilities` \((.+?)\)", text)
+    assert named == ", ".join(f"`{ability}`" for ability in get_args(Ability))
 
 
 def test_the_glossary_is_short():
