@@ -30,7 +30,7 @@ LINES_OF_CODE = {
     "dsl": 275,
     "engine": 4300,
     "function": 500,
-    "jobs": 800,
+    "jobs": 900,
     "media": 800,
     "observe": 300,
     "offline": 600,
