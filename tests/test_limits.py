@@ -23,7 +23,8 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3400,
+    "": 3500,
+    "batches": 700,
     "cache": 6300,
     "cli": 2000,
     "core": 50,
@@ -33,7 +34,7 @@ LINES_OF_CODE = {
     "media": 800,
     "offline": 600,
     "processing": 125,
-    "providers": 3600,
+    "providers": 4100,
     "streaming": 600,
     "testing": 700,
     "wires": 4100,

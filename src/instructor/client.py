@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from instructor.base_client import BaseClient
+from instructor.batch_methods import AsyncBatches, Batches
 from instructor.cache.flight import running_loop
 from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from instructor.streams import AsyncStream, Stream
 
 
-class Instructor(BaseClient, metaclass=ABCMeta):
+class Instructor(Batches, metaclass=ABCMeta):
     """A client that gives typed, validated answers, and keeps them.
 
     You get one from `from_provider`, `from_openai`, `from_anthropic` or `from_genai`. It may be used from any number
@@ -286,7 +286,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         self.close()
 
 
-class AsyncInstructor(BaseClient):
+class AsyncInstructor(AsyncBatches):
     """`Instructor` for asyncio: the same methods, awaited; the same order of events, the same answers.
 
     You get one from ``from_provider(..., async_client=True)``, or from a factory over an asynchronous SDK client.
