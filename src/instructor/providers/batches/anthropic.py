@@ -100,7 +100,6 @@ VENDOR = Vendor(
     operations=frozenset({"messages.create"}),
     most_rows=100_000,
     most_bytes=256_000_000,
-    price_factor=0.5,
     source="https://platform.claude.com/docs/en/build-with-claude/batch-processing, 2026-11",
     write=write,
     upload=upload_nothing,

@@ -101,7 +101,6 @@ VENDOR = Vendor(
     operations=frozenset({"models.generate_content"}),
     most_rows=50_000,
     most_bytes=20_000_000,
-    price_factor=0.5,
     source="https://ai.google.dev/gemini-api/docs/batch-api (20 MB inline; rows are not limited there), 2026-11",
     write=write,
     upload=upload_nothing,

@@ -129,7 +129,6 @@ VENDOR = Vendor(
     operations=frozenset(_ENDPOINTS),
     most_rows=50_000,
     most_bytes=200_000_000,
-    price_factor=0.5,
     source="https://developers.openai.com/api/docs/guides/batch and openai 3.52.0, 2026-11",
     write=write,
     upload=upload,

@@ -106,7 +106,6 @@ class Vendor:
         operations: The SDK methods whose requests it takes.
         most_rows: The most rows of one batch.
         most_bytes: The most bytes of one batch.
-        price_factor: What a row costs, as a part of the price of a live one.
         source: Where these numbers stand, and when they were read.
         write: Writes a row. Raises `ConfigurationError` for one that a batch can't express.
         upload: What comes before the submission: returns what `create` takes in place of the rows.
@@ -123,7 +122,6 @@ class Vendor:
     operations: frozenset[str]
     most_rows: int
     most_bytes: int
-    price_factor: float
     source: str
     write: Line
     upload: Callable[[Adapter, Intent, list[Any]], Steps[Any]]
