@@ -101,7 +101,7 @@ KNOWS: dict[str, set[str]] = {
     "dsl": {"cache", "client", "engine", "streaming", "wires"},
     "vendor_factories": {"client", "factory", "providers"},
     "distil": {"client", "factory", "dsl"},
-    "batch": set(),
+    "batch": {"batches"},
     "observe": set(),
     # Import paths of 1.x.
     "core": {"client", "factory", "patching"},
@@ -114,7 +114,7 @@ KNOWS: dict[str, set[str]] = {
     "models": set(),
     "v2": set(),
     "__main__": {"cli"},
-    "cli": {"cache", "client", "factory", "jobs", ""},
+    "cli": {"batches", "cache", "client", "factory", "jobs", "providers", ""},
     # Recorded answers are a store. Scripted replies answer as the offline provider does; the contracts look at what they test.
     "testing": {"wires", "cache", "offline"},
 }

@@ -36,7 +36,7 @@ LINES_OF_CODE = {
     "observe": 300,
     "offline": 600,
     "processing": 125,
-    "providers": 4100,
+    "providers": 4000,
     "streaming": 600,
     "testing": 800,
     "wires": 4100,

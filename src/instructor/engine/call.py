@@ -18,6 +18,7 @@ from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
     from instructor.budget import Budget
+    from instructor.cache.books import Kind
     from instructor.cache.call_notes import Sketch
     from instructor.cache.key import KeyMembers
     from instructor.cache.listing import TagSource
