@@ -72,10 +72,10 @@ class Batches(BatchClient):
             CacheError: The record can't be written, so that nothing was submitted.
             InstructorError: As for `create`, from the submission.
         """
-        from instructor.batches.batch_job import BatchJob
+        from instructor.batches.batch_job import start
 
         request = self._make_request(response_model, keywords, store, again, poll_seconds)
-        return BatchJob.start(request, request.of_rows(rows, messages))
+        return start(request, request.of_rows(rows, messages))
 
     def resume_batch(
         self,
@@ -102,9 +102,9 @@ class Batches(BatchClient):
             ConfigurationError: There is no such job, or this client asks in another way than it does.
             CacheError: The store failed.
         """
-        from instructor.batches.batch_job import BatchJob
+        from instructor.batches.batch_job import reopen
 
-        return BatchJob.reopen(self._make_request(response_model, keywords, store, "never", poll_seconds), id)
+        return reopen(self._make_request(response_model, keywords, store, "never", poll_seconds), id)
 
 
 class AsyncBatches(BatchClient):
@@ -138,10 +138,10 @@ class AsyncBatches(BatchClient):
         Raises:
             InstructorError: As `Instructor.batch`.
         """
-        from instructor.batches.batch_job import AsyncBatchJob
+        from instructor.batches.batch_job import start_async
 
         request = self._make_request(response_model, keywords, store, again, poll_seconds)
-        return await AsyncBatchJob.start(request, request.of_rows(rows, messages))
+        return await start_async(request, request.of_rows(rows, messages))
 
     async def resume_batch(
         self,
@@ -167,7 +167,7 @@ class AsyncBatches(BatchClient):
         Raises:
             InstructorError: As `Instructor.resume_batch`.
         """
-        from instructor.batches.batch_job import AsyncBatchJob
+        from instructor.batches.batch_job import reopen_async
 
         request = self._make_request(response_model, keywords, store, "never", poll_seconds)
-        return await AsyncBatchJob.reopen(request, id)
+        return await reopen_async(request, id)

@@ -254,17 +254,6 @@ class BatchJob(_Shown[T]):
     """
 
     @classmethod
-    def start(cls, request: Request[T], job: Job) -> BatchJob[T]:
-        """Submit what the cache doesn't have."""
-        run(begin(job))
-        return cls(job, request.inputs)
-
-    @classmethod
-    def reopen(cls, request: Request[T], name: str) -> BatchJob[T]:
-        """Go on with a job by its name."""
-        return cls.start(request, run(request.of_record(name)))
-
-    @classmethod
     def resume(cls, id: str, client: Any, response_model: Any, **keywords: Any) -> Any:  # noqa: A002 - the word for it
         """Go on with a job by its name, without its rows; see `Instructor.resume_batch`."""
         return client.resume_batch(id, response_model, **keywords)
@@ -293,17 +282,6 @@ class BatchJob(_Shown[T]):
 class AsyncBatchJob(_Shown[T]):
     """As `BatchJob`, for asyncio. You get one from `AsyncInstructor.batch`."""
 
-    @classmethod
-    async def start(cls, request: Request[T], job: Job) -> AsyncBatchJob[T]:
-        """Submit what the cache doesn't have."""
-        await run_async(begin(job))
-        return cls(job, request.inputs)
-
-    @classmethod
-    async def reopen(cls, request: Request[T], name: str) -> AsyncBatchJob[T]:
-        """Go on with a job by its name."""
-        return await cls.start(request, await run_async(request.of_record(name)))
-
     async def status(self) -> BatchStatus:
         """Ask the vendor how far it is."""
         return await run_async(self._status())
@@ -323,6 +301,28 @@ class AsyncBatchJob(_Shown[T]):
     async def cancel(self) -> None:
         """As `BatchJob.cancel`."""
         await run_async(cancel(self._job))
+
+
+def start(request: Request[T], job: Job) -> BatchJob[T]:
+    """Submit what the cache doesn't have."""
+    run(begin(job))
+    return BatchJob(job, request.inputs)
+
+
+async def start_async(request: Request[T], job: Job) -> AsyncBatchJob[T]:
+    """As `start`."""
+    await run_async(begin(job))
+    return AsyncBatchJob(job, request.inputs)
+
+
+def reopen(request: Request[T], name: str) -> BatchJob[T]:
+    """Go on with a job by its name."""
+    return start(request, run(request.of_record(name)))
+
+
+async def reopen_async(request: Request[T], name: str) -> AsyncBatchJob[T]:
+    """As `reopen`."""
+    return await start_async(request, await run_async(request.of_record(name)))
 
 
 def answer_in_batches(

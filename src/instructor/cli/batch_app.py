@@ -140,6 +140,10 @@ def _find(place: Place, name: str) -> tuple[JobRecord, list[Intent]]:
 
 
 def _client(place: Place, record: JobRecord, base_url: str | None) -> Instructor:
+    make: Callable[..., Any] = from_provider
     settings: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
     namespace = record.namespace or None
-    return from_provider(f"{record.provider}/{record.model}", cache=place.store, cache_namespace=namespace, **settings)
+    client: Instructor = make(
+        f"{record.provider}/{record.model}", cache=place.store, cache_namespace=namespace, **settings
+    )
+    return client

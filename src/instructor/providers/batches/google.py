@@ -43,7 +43,8 @@ def listing(adapter: Adapter) -> Steps[None]:
     """Show the batches."""
     pager = yield partial(adapter.send, "batches.list", {"config": {"page_size": 100}})
     while True:
-        yield from map(Out, pager.page)
+        for batch in pager.page:
+            yield Out(batch)
         try:
             yield pager.next_page
         except IndexError:  # the SDK's way to say that this was the last page
@@ -74,7 +75,8 @@ def results(adapter: Adapter, intent: Intent) -> Steps[None]:
     """Read the rows, which name their keys."""
     batch = yield partial(adapter.send, "batches.get", {"name": intent.vendor_id})
     for row in _rows(batch):
-        key = (row.metadata or {}).get(_KEY, "")
+        metadata: dict[str, str] = row.metadata or {}
+        key = metadata.get(_KEY, "")
         if row.response is not None:
             yield found(key, row.response)
             continue

@@ -78,14 +78,15 @@ def name(batch: Any) -> str:
 
 def resembles(batch: Any, intent: Intent) -> bool:
     """Whether a batch has our name of it."""
-    return (batch.metadata or {}).get("instructor") == intent.id
+    metadata: dict[str, str] = batch.metadata or {}
+    return metadata.get("instructor") == intent.id
 
 
 def poll(adapter: Adapter, intent: Intent) -> Steps[Progress]:
     """Ask for its state."""
     batch = yield partial(adapter.send, "batches.retrieve", {"batch_id": intent.vendor_id})
     counts = batch.request_counts
-    problems = getattr(batch.errors, "data", None) or []
+    problems: list[Any] = getattr(batch.errors, "data", None) or []
     return Progress(
         batch.status in _ENDED,
         getattr(counts, "completed", 0) or 0,
@@ -100,7 +101,8 @@ def results(adapter: Adapter, intent: Intent) -> Steps[None]:
     for file in filter(None, (batch.output_file_id, batch.error_file_id)):
         content = yield partial(adapter.send, "files.content", {"file_id": file})
         for row in _rows(content.content):
-            key, answer = str(row.get("custom_id")), row.get("response") or {}
+            key = str(row.get("custom_id"))
+            answer: dict[str, Any] = row.get("response") or {}
             status = answer.get("status_code")
             if status == _OK:
                 yield found(key, adapter.assemble(_KINDS[intent.operation], answer.get("body") or {}))

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def _proceed(steps: Steps[T]) -> Out[Any] | T:
             ended: T = stop.value
             return ended
         if isinstance(effect, Out):
-            return effect
+            return cast("Out[Any]", effect)
         try:
             result = effect()
         except Exception as error:  # noqa: BLE001 - whatever it is, the conversation judges it
@@ -86,7 +86,7 @@ async def _proceed_async(steps: Steps[T]) -> Out[Any] | T:
             ended: T = stop.value
             return ended
         if isinstance(effect, Out):
-            return effect
+            return cast("Out[Any]", effect)
         try:
             result = effect()
             if inspect.isawaitable(result):
@@ -107,7 +107,7 @@ def feed(source: Steps[None], take: Callable[[Any], Steps[bool]]) -> Steps[None]
             except StopIteration:
                 return
             if isinstance(effect, Out):
-                if (yield from take(effect.value)):
+                if (yield from take(cast("Out[Any]", effect).value)):
                     return
                 step = partial(next, source)
                 continue

@@ -155,7 +155,8 @@ def list_pages(step: Callable[[], object]) -> Steps[None]:
     """Show what stands on the pages of a listing, as the SDKs of OpenAI and Anthropic have them."""
     page: Any = yield step
     while True:
-        yield from map(Out, page.data)
+        for batch in page.data:
+            yield Out(batch)
         if not page.data or not page.has_next_page():
             return
         page = yield page.get_next_page
@@ -175,9 +176,12 @@ def write_body(request: Request) -> tuple[dict[str, Any], Mapping[str, str]]:
 
 def describe_error(error: Any) -> tuple[str, str]:
     """The message and the code of an error in a vendor's results, however it is wrapped."""
-    inner = error.get("error", error) if isinstance(error, dict) else error
-    inner = inner if isinstance(inner, dict) else {"message": str(inner)}
-    return str(inner.get("message") or inner), str(inner.get("code") or inner.get("type") or "")
+    if not isinstance(error, dict):
+        return str(error), ""
+    members = cast("dict[str, Any]", error)
+    if isinstance(members.get("error"), dict):
+        return describe_error(members["error"])
+    return str(members.get("message") or members), str(members.get("code") or members.get("type") or "")
 
 
 def found(key: str, completion: Any) -> Out[Found]:
