@@ -31,6 +31,8 @@ class BatchServer(LoopbackServer):
         polls: How many looks at a batch find it in progress.
         script: What happens to a row at each submission, the last for ever; a dict is its answer.
         shuffled: Whether results come in another order, and each twice.
+        failure: Why each batch fails as a whole; empty where none does.
+        value: What every row is answered with, in place of its number.
         drops: How many submissions are accepted without an answer: the connection is closed.
         batches: The batches, the oldest first.
         live: The bodies of live requests.
@@ -43,6 +45,7 @@ class BatchServer(LoopbackServer):
         self.shuffled = False
         self.drops = 0
         self.failure = ""
+        self.value: dict[str, Any] | None = None
         self.batches: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
         self.live: list[Any] = []
@@ -76,9 +79,9 @@ class BatchServer(LoopbackServer):
         return batch
 
     def _decide(self, path: str, body: Any) -> Any:
-        number = int(re.findall(r"row (\d+)", json.dumps(body))[-1])
+        number = int((re.findall(r"row (\d+)", json.dumps(body)) or ["0"])[-1])
         scripted = self.script.get(number)
-        outcome: Any = {"number": number}
+        outcome: Any = self.value or {"number": number}
         if scripted:
             outcome = scripted.pop(0) if len(scripted) > 1 else scripted[0]
         return obedient_answer(Received("POST", path, {}, body), outcome) if isinstance(outcome, dict) else outcome

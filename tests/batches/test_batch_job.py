@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from batch_server import EXPIRED, OVERLOADED, SILENT, WRONG, BatchServer
 from instructor import AutoCache, BatchJob, DiskCache, from_provider
+from instructor.batches.batch_job import answer_in_batches
 from instructor.batches.job import begin, results
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.providers.batches import openai as openai_batches
@@ -331,3 +332,26 @@ def test_nothing_is_submitted_if_the_record_cannot_be_written(
     with make_client(OPENAI, server, store) as client, pytest.raises(Exception, match="failed"):
         client.batch([1], Number, ask)
     assert server.batches == []
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_calls_that_are_frozen_already_are_answered_by_their_keys(
+    is_async: bool, server: BatchServer, store: DiskCache
+) -> None:
+    """What `client.map` uses."""
+    server.script = {2: [WRONG]}
+    client = make_client(CLAUDE, server, store, async_client=is_async)
+    request = client._make_request(Number, {}, poll_seconds=0)
+    made = [request.make([{"role": "user", "content": ask(row)}]) for row in (1, 2)]
+    outcomes = answer_in_batches(request, {call.key: call for call in made})
+
+    async def take() -> list[Any]:
+        async with client:
+            return [outcome async for outcome in outcomes]  # type: ignore[union-attr]
+
+    found = dict(asyncio.run(take()) if is_async else outcomes)  # type: ignore[arg-type]
+    first, second = (found[call.key] for call in made)
+    assert (first.reply.value, first.batched, first.error) == (Number(number=1), True, None)
+    assert (second.reply, type(second.error)) == (None, ProviderError)
+    if not is_async:
+        client.close()
