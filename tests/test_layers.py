@@ -106,7 +106,7 @@ KNOWS: dict[str, set[str]] = {
     "models": set(),
     "v2": set(),
     "__main__": {"cli"},
-    "cli": {"cache", "client", "factory", ""},
+    "cli": {"cache", "client", "factory", "providers", ""},
     # Recorded answers are a store. Scripted replies answer as the offline provider does; the contracts look at what they test.
     "testing": {"wires", "cache", "offline"},
 }

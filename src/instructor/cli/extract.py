@@ -9,10 +9,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output, ReorderBuffer
 from instructor.cli.prompts import Prompt
 from instructor.cli.reader import RecordReader
-from instructor.cli.records import Input, Record
+from instructor.cli.records import Record
 from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
 from instructor.client import AsyncInstructor
@@ -47,7 +48,7 @@ class Job:
         announce: Called with a sentence for the user when a signal has come.
     """
 
-    source: Input
+    source: Inputs
     limit: int | None
     prompt: Prompt
     ask: Callable[[Messages], Awaitable[object]]
@@ -184,7 +185,7 @@ class Run:
                 index, record = numbered
                 await buffer.admit(index)
                 self._idle.discard(task)
-                outcome = self._asking[task] = Outcome(record.line, error=record.error)
+                outcome = self._asking[task] = Outcome(record.line, error=record.error, file=record.file)
                 await self._answer(record, outcome)
                 del self._asking[task]
                 await buffer.put(index, outcome)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from instructor.exceptions import ConfigurationError
 from instructor.usage import Usage
 
-_LISTED_AS = {
+LISTED_AS = {
     "azure_openai": "azure",
     "fireworks_ai": "fireworks",
     "genai": "google",
@@ -43,7 +43,7 @@ class Prices:
             cache_read_tokens=usage.cached_tokens,
         )
         try:
-            return calc_price(priced, name, provider_id=_LISTED_AS.get(vendor, vendor)).total_price
+            return calc_price(priced, name, provider_id=LISTED_AS.get(vendor, vendor)).total_price
         except (LookupError, ValueError):  # a model that the list lacks, or a usage that it can't price
             return None
 

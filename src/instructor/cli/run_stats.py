@@ -21,6 +21,7 @@ class Outcome:
 
     Attributes:
         text: The JSON of its answer; empty if it failed.
+        file: The name of its input where there are several.
         source: ``"hit"``, ``"shared"`` (an identical record was just being asked), or ``"asked"``.
         answered: Whether the provider has answered and the answer is being validated and stored.
         attempts: Requests made for it.
@@ -38,6 +39,7 @@ class Outcome:
     spent: Usage = field(default=Usage())
     saved: Usage = field(default=Usage())
     seconds_saved: float = 0.0
+    file: str = ""
 
     def note_event(self, event: CacheEvent) -> None:
         """Note a ``cache:hit`` or a ``cache:coalesced``."""
