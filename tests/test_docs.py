@@ -21,6 +21,7 @@ from instructor.media.routes import ROUTES
 from instructor.providers import table
 from instructor.providers.capabilities import FAMILIES, Family, plain_name
 from instructor.providers.sdks import SDKS
+from servers import Valkey
 from settings import clear_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,7 @@ PAGES = [
         "docs/retries.md",
         "docs/streaming.md",
         "docs/structured.md",
+        "docs/teams.md",
         "docs/testing.md",
         "docs/migrating.md",
         "examples/README.md",
@@ -79,13 +81,15 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pages
 @pytest.mark.usefixtures("registry")
-def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """In an empty folder, with the offline provider in place of each vendor."""
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valkey: Valkey
+):
+    """In an empty folder, with the offline provider in place of each vendor, and a server of the test's own."""
     clear_environment(monkeypatch, str(tmp_path))
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), 1):
-        source = MODEL.sub("offline/demo", block)
+        source = MODEL.sub("offline/demo", block).replace("redis://redis.internal:6379/0", valkey.url)
         exec(compile(source, f"{page.name} block {number}", "exec", dont_inherit=True), namespace)
 
 

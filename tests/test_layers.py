@@ -88,7 +88,8 @@ KNOWS: dict[str, set[str]] = {
         "policies",
         "old_attributes",
     },
-    "client": {"cache", "engine", "methods", "base_client", "streams"},
+    "jobs": {"cache", "engine", "base_client", "options"},
+    "client": {"engine", "methods", "jobs", "streams"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
     "patching": {"client", "providers"},
     "dsl": {"cache", "client", "engine", "streaming", "wires"},
@@ -106,7 +107,7 @@ KNOWS: dict[str, set[str]] = {
     "models": set(),
     "v2": set(),
     "__main__": {"cli"},
-    "cli": {"cache", "client", "factory", "providers", ""},
+    "cli": {"cache", "client", "factory", "jobs", "providers", ""},
     # Recorded answers are a store. Scripted replies answer as the offline provider does; the contracts look at what they test.
     "testing": {"wires", "cache", "offline"},
 }

@@ -24,18 +24,19 @@ MOST_PRONOUNS = 0
 
 LINES_OF_CODE = {
     "": 3400,
-    "cache": 6300,
-    "cli": 2800,
+    "cache": 7500,
+    "cli": 2700,
     "core": 50,
     "dsl": 275,
-    "engine": 3900,
+    "engine": 4100,
     "function": 500,
+    "jobs": 800,
     "media": 800,
     "offline": 600,
     "processing": 125,
     "providers": 3600,
     "streaming": 600,
-    "testing": 700,
+    "testing": 800,
     "wires": 4100,
 }
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files

@@ -88,10 +88,10 @@ class BaseClient(OldAttributes):
         check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(_entries_of(store))
-        place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
-        if place is not None and place.check is None and self._use.tags:
-            place = None  # only the flow can say what may be served
-        self._lookup = make_lookup(self._make_asker(), place)
+        self._place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
+        if self._place is not None and self._place.check is None and self._use.tags:
+            self._place = None  # only the flow can say what may be served
+        self._lookup = make_lookup(self._make_asker(), self._place)
 
     def _make_asker(self) -> Asker:
         adapter = self._adapter

@@ -61,6 +61,7 @@ def call_keywords(
     cache_mode: ModeName | None = None,
     cache_salt: str | None = None,
     samples: int | None = None,
+    explain_misses: bool | None = None,
     schema_match: Literal["exact", "compatible"] | None = None,
     max_age: float | timedelta | None = None,
     stale_while_revalidate: float | timedelta | None = None,
@@ -98,6 +99,8 @@ def call_keywords(
             or ``"replay"``; see `instructor.cache_mode`. Default: that of the block around it, else the client's.
         cache_salt: A text that belongs to the key: another one makes another answer to the same call.
         samples: How many answers to this call are kept, and served in turn; each of the first calls asks for one.
+        explain_misses: Whether what is asked is kept in the store beside the answer, without secrets, so that the miss
+            of another call, in any process, shows where it differs. Default: False.
         schema_match: ``"compatible"`` serves an answer that was stored for another schema of the response model, if it is
             valid for this one; both calls must say so, or their client. Default: ``"exact"``.
         max_age: Seconds, or a timedelta, after which a stored answer isn't fresh to this call, whatever its ttl.

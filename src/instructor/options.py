@@ -56,6 +56,7 @@ class Options:
     cache_mode: ModeName | None = None
     cache_salt: str | None = None
     samples: int | None = None
+    explain_misses: bool | None = None
     schema_match: Literal["exact", "compatible"] | None = None
     max_age: float | timedelta | None = None
     stale_while_revalidate: float | timedelta | None = None

@@ -10,9 +10,9 @@ import pytest
 from cli.conftest import CommandLine
 from instructor.cli.dry_run import Asker, Estimate, make_estimate
 from instructor.cli.prices import Prices
-from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Record
 from instructor.engine.explanation import Explanation
+from instructor.jobs.prompts import make_prompt
 from instructor.usage import Usage
 from replies import Reply, ReplyServer, chat_completion
 

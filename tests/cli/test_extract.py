@@ -21,10 +21,10 @@ from instructor.cli.extract import Job, Run
 from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output
 from instructor.cli.output_forms import LINES, NO_COLUMNS
-from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input
 from instructor.cli.run_stats import Outcome
 from instructor.cli.settings import Settings
+from instructor.jobs.prompts import make_prompt
 from replies import Reply, ReplyServer, chat_completion
 
 ADA = Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36}, usage=(1000, 100)))

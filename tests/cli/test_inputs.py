@@ -14,9 +14,9 @@ import pytest
 
 from cli.conftest import CommandLine
 from instructor.cli.inputs import open_inputs
-from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Record
 from instructor.exceptions import ConfigurationError
+from instructor.jobs.prompts import make_prompt
 
 
 @pytest.fixture

@@ -129,6 +129,13 @@ def test_no_secret_is_quoted() -> None:
     assert found.difference.asked.endswith("Anne's.\"")
 
 
+def test_nothing_else_is_shown_of_another_namespace() -> None:
+    client = from_provider("offline/demo", cache=AutoCache())
+    client.create(User, ANNA, user="anna@example.com", cache_namespace="a")
+    found = client.explain(User, ANNA, user="ben@example.com", cache_namespace="b")
+    assert str(found.difference) == "cache_namespace, character 0: stored 'a', asked 'b'"
+
+
 def test_a_cassette_names_the_line_and_what_to_do(tmp_path: Path) -> None:
     client = from_provider("offline/demo", cache=CassetteCache(tmp_path / "c.jsonl"))
     client.create(User, ANNA)

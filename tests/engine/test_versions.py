@@ -141,3 +141,10 @@ def test_another_value_is_refused(match: Any) -> None:
     client.create(OLD, MESSAGES)
     with pytest.raises(ArgumentError, match="exact"):
         client.create(OLD, MESSAGES, schema_match=match)
+
+
+def test_in_one_process_a_model_of_another_name_is_another_question() -> None:
+    world = World(AutoCache(), schema_match="compatible")
+    world.client.create(OLD, MESSAGES)
+    world.client.create(RENAMED, MESSAGES)
+    assert world.asked == 2

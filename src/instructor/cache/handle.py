@@ -35,6 +35,10 @@ from instructor.locks import make_lock
 if TYPE_CHECKING:
     import logging
 
+    from instructor.cache.flight import Flight
+    from instructor.cache.lease import HeldLease, Leased, LeaseKeeper, LeasingStore
+    from instructor.cache.tracking import TrackingStore
+
 _TEXT = (str, bytes, bytearray, memoryview)
 
 
@@ -49,7 +53,10 @@ class StoreHandle:
     Attributes:
         local: The store, if it is memory of this process; None otherwise.
         recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
+        tracking: The store, if it keeps memory before it right; None otherwise.
+        can_delete: Whether entries can be removed.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
+        can_lease: Whether the store says which of several processes asks for an answer.
         flights: The calls under way against the store.
         notes: What is known of the calls whose answers are stored, to say why another one missed.
         turns: Whose turn it is among several answers to one call.
@@ -68,7 +75,11 @@ class StoreHandle:
         self.turns = SampleTurns()
         self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
+        self.tracking = cast("TrackingStore", store) if "tracking" in abilities else None
+        self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
+        self.can_lease = "leasing" in abilities
+        self._keeper: LeaseKeeper | None = None
         self._numbering = cast("TaggingStore", store)
         self._sized = cast("SizedStore", store) if "sized" in abilities else None
         self._counters = Counters()
@@ -78,8 +89,14 @@ class StoreHandle:
         self._lock = make_lock()
         self._reads, self._writes = CircuitBreaker(), CircuitBreaker()
         # What must work for an operation to make sense, the operation's own breaker first.
-        self._needs = {"get": (self._reads,), "generations": (self._reads,), "set": (self._writes, self._reads)}
+        reading, writing = (self._reads,), (self._writes, self._reads)
+        self._needs = {"get": reading, "generations": reading, "set": writing, "lease": writing}
         self._outage = False  # whether a breaker is open; saves every operation of a healthy store a look at each
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the latest operations failed, and none has succeeded since."""
+        return self._outage
 
     def paused(self) -> bool:
         """Whether the store failed lately and is to be left alone.
@@ -101,28 +118,61 @@ class StoreHandle:
         native = None if self._native is None else partial(self._native.get_async, key)
         return self._check_found(await self._run_async("get", partial(self.store.get, key), native))
 
-    def write(self, key: str, text: str, ttl: float | None) -> bool:
+    def write(self, key: str, text: str, ttl: float | None, held: HeldLease | None = None) -> bool:
         """Write to the store from a thread; return whether it was written. Errors are those of `read`.
 
         Nothing is written if the store failed lately, or while this write waited for its turn. `ttl` is how many seconds
-        to keep it, None for ever; the store gets whole ones, rounded up, at most ten years of them.
+        to keep it, None for ever; the store gets whole ones, rounded up, at most ten years of them. `held` is the lease
+        that ends with this write; CacheError if another process has had it since.
         """
         if self._outage and self._blocks("set"):
             return False
-        operation = partial(self.store.set, key, text, ttl=_whole_seconds(ttl))
-        return self._run("set", operation, text) is not SKIPPED
+        operation, _ = self._writing(key, text, ttl, held)
+        return self._check_written(self._run("set", operation, text), held)
 
-    async def write_async(self, key: str, text: str, ttl: float | None) -> bool:
+    async def write_async(self, key: str, text: str, ttl: float | None, held: HeldLease | None = None) -> bool:
         """Write to the store from a task, without blocking its loop. As `write` otherwise.
 
         A write that waits for a worker thread is done even if its task is cancelled: the answer is paid for.
         """
         if self._outage and self._blocks("set"):
             return False
-        seconds = _whole_seconds(ttl)
-        native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
-        operation = partial(self.store.set, key, text, ttl=seconds)
-        return await self._run_async("set", operation, native, text) is not SKIPPED
+        operation, native = self._writing(key, text, ttl, held)
+        return self._check_written(await self._run_async("set", operation, native, text), held)
+
+    def lease(self, key: str, flight: Flight[object]) -> Leased | None:
+        """Take the lease of a key for the leader of `flight`; None if there is none to be had. Errors are those of `read`."""
+        if self._outage and self._blocks("set"):
+            return None
+        keeper = self.leases
+        token = keeper.new_token()
+        return keeper.note(key, token, flight, self._run("lease", partial(keeper.table.take, key, token)))
+
+    async def lease_async(self, key: str, flight: Flight[object]) -> Leased | None:
+        """As `lease`, from a task."""
+        if self._outage and self._blocks("set"):
+            return None
+        keeper = self.leases
+        token, native = keeper.new_token(), getattr(keeper.table, "take_async", None)
+        operation = partial(keeper.table.take, key, token)
+        try:
+            taken = await self._run_async("lease", operation, None if native is None else partial(native, key, token))
+        except CacheError:
+            raise
+        except BaseException:
+            keeper.give_up(key, token, flight)
+            raise
+        return keeper.note(key, token, flight, taken)
+
+    @property
+    def leases(self) -> LeaseKeeper:
+        """The leases of the store that this process has, and those that it waits for."""
+        if self._keeper is None:
+            from instructor.cache.lease import LeaseKeeper
+
+            with self._lock:
+                self._keeper = self._keeper or LeaseKeeper(cast("LeasingStore", self.store).leases)
+        return self._keeper
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Read the numbers of a store's invalidations from a thread. As `read` otherwise."""
@@ -171,6 +221,33 @@ class StoreHandle:
         if self._outage and result is not SKIPPED:
             self._succeed(name, began)
         return result
+
+    def _writing(
+        self, key: str, text: str, ttl: float | None, held: HeldLease | None
+    ) -> tuple[Callable[[], object], Callable[[], Awaitable[object]] | None]:
+        """What writes in a thread, and what does so in a task if the store has a method for that."""
+        seconds = _whole_seconds(ttl)
+        if held is None:
+            native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
+            return partial(self.store.set, key, text, ttl=seconds), native
+        table = self.leases.table
+        publish = getattr(table, "publish_async", None)
+        native = None if publish is None else partial(publish, key, text, seconds, held.token)
+        return partial(table.publish, key, text, seconds, held.token), native
+
+    def _check_written(self, result: object, held: HeldLease | None) -> bool:
+        if result is SKIPPED or held is None:
+            return result is not SKIPPED
+        self.leases.forget(held)
+        if result is False:
+            held.is_lost = True
+            self._counters.add(errors=1)
+            raise CacheError(
+                f"{type(self.store).__name__} has refused an answer that came too late: this process was stopped for "
+                f"longer than its lease of {self.leases.table.seconds:g} s, and another one has asked meanwhile. The "
+                "caller has its answer, and others get the other one. If that happens often, raise lease=."
+            )
+        return True
 
     def _check_found(self, found: object) -> Text | None:
         if found is None or isinstance(found, _TEXT):

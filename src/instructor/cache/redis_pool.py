@@ -45,6 +45,11 @@ def make_client(url: str | None, host: str, port: int, timeout: float, options: 
     return _replace_pool("redis", client, connection_class=kind, queue_class=partial(_Stack, seconds=timeout))
 
 
+def make_listening_client(url: str | None, host: str, port: int, timeout: float, options: Options) -> Sdk:
+    """Make a ``redis.Redis`` for a thread that listens: nothing limits how long it does so."""
+    return _make("redis", url, host, port, {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options})
+
+
 def make_async_client(url: str | None, host: str, port: int, options: Options) -> Sdk:
     """Make a ``redis.asyncio.Redis`` whose pool waits.
 

@@ -20,7 +20,9 @@ from instructor.tables import as_table
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
-Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging", "recording"]
+Ability = Literal[
+    "local", "async", "bounded", "sized", "listing", "deleting", "tagging", "tracking", "recording", "leasing"
+]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -107,9 +109,10 @@ class BaseCache(ABC):
             ``"bounded"``: plain `get` and `set` limit their own time, so the synchronous client calls them in the
             caller's thread; ``"sized"``: it has the method of `SizedStore`; ``"listing"``, ``"deleting"`` and
             ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs;
-            ``"recording"``: those of `RecordingStore`.
-            The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
-            again, or it has none of them.
+            ``"tracking"``: those of `TrackingStore`, which keeps memory right that stands before the store;
+            ``"recording"``: those of `RecordingStore`; ``"leasing"``: the attribute of `LeasingStore`.
+            The first three and the last are about `get` and `set`. A subclass that overrides either must declare its
+            abilities again, or it has none of them.
         honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
 
     If one of these has a wrong value, the first use of the store raises `ArgumentError`.
@@ -160,6 +163,17 @@ class BaseCache(ABC):
 
     def note_ttl(self) -> None:  # noqa: B027 - a store that honours ttl has nothing to say
         """Called in place of passing a ttl on, where ``honours_ttl`` is False."""
+
+    def get_many(self, keys: Sequence[str]) -> list[Any]:
+        """Return what `get` returns for each of `keys`. A store that can read many at once overrides it."""
+        return [self.get(key) for key in keys]
+
+    async def get_many_async(self, keys: Sequence[str]) -> list[Any]:
+        """As `get_many`, without blocking the event loop."""
+        import inspect
+
+        found = cast("list[Any]", await _in_thread(self.get_many, keys))
+        return [await text if inspect.isawaitable(text) else text for text in found]
 
     def delete(self, key: str) -> Any:  # noqa: ARG002 - for those who override it
         """Remove the entry under `key`; return whether it was there."""
@@ -343,11 +357,13 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
     "listing": ("list_entries",),
     "deleting": ("delete", "delete_many", "clear"),
     "tagging": ("generations", "invalidate_tag"),
+    "tracking": ("watch",),
     "recording": ("name_call", "name_sample", "explain"),
+    "leasing": ("leases",),
 }
 """The methods that each ability needs."""
 
-_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded"})
+_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded", "leasing"})
 """The abilities that are about `get` and `set`."""
 
 _ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {

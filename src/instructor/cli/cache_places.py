@@ -13,7 +13,8 @@ from instructor.cache.cassette import CassetteCache
 from instructor.cache.cassette_file import read_lines
 from instructor.cache.cassette_lines import Request
 from instructor.cache.entry import Entry, decode_entry
-from instructor.cache.store import BaseCache, Text
+from instructor.cache.rows import ROW, read_request
+from instructor.cache.store import BaseCache, Text, listing
 from instructor.exceptions import CacheError, ConfigurationError
 
 PREFIX = "instructor:"
@@ -44,10 +45,19 @@ class Place:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def requests(self) -> Mapping[str, Request]:
-        """The recorded calls by their keys; only a cassette has them."""
+        """The recorded calls by their keys: a cassette has them all, another store those of ``explain_misses``."""
         if not isinstance(self.store, CassetteCache):
-            return {}
+            listed = [one for batch in listing(self.store).list_entries() for one in batch]
+            if all(one.origin.provider != ROW for one in listed):
+                return {}
+            asked = ((one.key, read_request(self.store, one.key)) for one in listed if one.origin.provider != ROW)
+            return {key: request for key, request in asked if request is not None}
         return {key: line.request for key, line in read_lines(self.store.path).items()}
+
+    def request(self, key: str) -> Mapping[str, object] | None:
+        """The recorded call of one key."""
+        is_cassette = isinstance(self.store, CassetteCache)
+        return self.requests().get(key) if is_cassette else read_request(self.store, key)
 
     def read(self, key: str) -> bytes | None:
         """Return the text under a key, without counting that as a use of it."""

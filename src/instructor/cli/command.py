@@ -22,13 +22,13 @@ from instructor.cli.output import Output
 from instructor.cli.output_paths import check_output_paths
 from instructor.cli.prices import find_prices
 from instructor.cli.progress import Display, make_summary, report_failure
-from instructor.cli.prompts import make_prompt
 from instructor.cli.run_stats import Outcome, RunStats
 from instructor.cli.settings import Settings
 from instructor.cli.signals import SIGNALLED, SignalWatcher
 from instructor.cli.terminal import make_console, print_line, show_warnings
 from instructor.cli.wording import use_option_names
 from instructor.exceptions import InstructorError
+from instructor.jobs.prompts import make_prompt
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -25,10 +25,10 @@ from instructor.cli.models import load_response_model
 from instructor.cli.output_forms import find_form
 from instructor.cli.output_paths import check_output_paths
 from instructor.cli.prices import Prices, find_prices
-from instructor.cli.prompts import Prompt, make_prompt
 from instructor.cli.records import Record
 from instructor.cli.settings import Settings
 from instructor.exceptions import ValidationError
+from instructor.jobs.prompts import Prompt, make_prompt
 from instructor.messages import Messages
 from instructor.usage import Usage
 

@@ -11,7 +11,6 @@ from itertools import chain, islice
 
 from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output, ReorderBuffer
-from instructor.cli.prompts import Prompt
 from instructor.cli.reader import RecordReader
 from instructor.cli.records import Record
 from instructor.cli.run_stats import Outcome
@@ -19,6 +18,7 @@ from instructor.cli.signals import SignalWatcher
 from instructor.client import AsyncInstructor
 from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError, ValidationError
 from instructor.hooks import CacheEvent
+from instructor.jobs.prompts import Prompt
 from instructor.messages import Messages
 from instructor.usage import Usage
 

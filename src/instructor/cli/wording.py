@@ -14,6 +14,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\bmode= ", "--mode "),
     (r"\bkeyword (\w+)=", r"argument -o \1="),
     (r"Did you mean (\w+)=\?", r"Did you mean -o \1=?"),
+    (r"\bprompt= ", "--prompt "),
     (r"\[Errno \d+\] ", ""),
     (r" {2,}", " "),
 )

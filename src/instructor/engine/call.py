@@ -193,6 +193,7 @@ class Policy(NamedTuple):
         draw: A random number above 0, at most 1.
         namespace: The partition of the cache, for entries; it is in the key already.
         tags: By what the answer can be invalidated, or what makes that of its value; None for nothing.
+        explains: Whether what is asked is kept beside its answer, to explain other calls' misses.
         compatible: Whether an answer for another schema of the response model is served, if it is valid for this one.
     """
 
@@ -206,6 +207,7 @@ class Policy(NamedTuple):
     namespace: str | None = None
     tags: TagSource | None = None
     compatible: bool = False
+    explains: bool = False
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call whose errors depend on objects that are its own, and of which a key shows too little.
@@ -287,6 +289,7 @@ class Call(NamedTuple, Generic[T]):
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
         sketch: Makes what the call is compared with others by; None where it isn't compared.
+        is_row: Whether it is about a row of a job, whose prompts are meant to differ.
     """
 
     plan: Plan
@@ -311,6 +314,7 @@ class Call(NamedTuple, Generic[T]):
     background: Background | None = None
     showing: Showing | None = None
     sketch: Callable[[], Sketch] | None = None
+    is_row: bool = False
 
 
 def describe_call(call: Call[Any]) -> str:

@@ -262,7 +262,16 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
 
 _SERVED = frozenset(
     {
-        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl", "schema_match"),
+        *(
+            "cache",
+            "cache_mode",
+            "cache_namespace",
+            "cache_salt",
+            "cache_tags",
+            "cache_ttl",
+            "explain_misses",
+            "schema_match",
+        ),
         *("context", "hooks", "max_retries", "max_seconds", "strict", "token_budget"),
         *(
             "cache_pace",
@@ -299,6 +308,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "cache_mode": lambda mode: type(mode) is str and mode in LOOKING,
     "cache_tags": lambda tags: not tags or are_tags(tags),
     "cache_ttl": _is_ttl,
+    "explain_misses": lambda flag: type(flag) is bool,
     "hooks": lambda hooks: type(hooks) is Hooks,
     "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
     "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,

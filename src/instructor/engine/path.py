@@ -6,7 +6,7 @@ effect, because it may wait. No other file asks what kind of store it has.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -22,7 +22,9 @@ from instructor.exceptions import CacheEntryError, CacheError
 if TYPE_CHECKING:
     from instructor.cache.call_notes import CallNotes
     from instructor.cache.flight import Flights
+    from instructor.cache.lease import HeldLease
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
+    from instructor.cache.tracking import Memory, Watch
     from instructor.engine.key_memo import Frozen
 
 Held = Entry | Cause | None
@@ -86,11 +88,17 @@ class Tier(Protocol):
         """Look a key up."""
         ...
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
-        """Store an entry; return whether it was stored. A store's failure is reported: the answer is paid for.
+    def keep(self, entry: Entry, ttl: float | None, report: Report, held: HeldLease | None = None) -> Flow[bool]:
+        """Store a new answer; return whether it was stored. A store's failure is reported: the answer is paid for.
+
+        `held` is the store's lease, which ends with it.
 
         Raises ValueError if the entry can't be written as text.
         """
+        ...
+
+    def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:
+        """Store what a later tier had, which was read after the moment `since` (`CachePath.note`). As `keep` otherwise."""
         ...
 
     def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:
@@ -120,7 +128,13 @@ class LocalTier:
         yield from ()
         return self.store.find(key)
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:  # noqa: ARG002 - as above
+    def keep(
+        self,
+        entry: Entry,
+        ttl: float | None,  # noqa: ARG002 - as above
+        report: Report,  # noqa: ARG002
+        held: HeldLease | None = None,  # noqa: ARG002
+    ) -> Flow[bool]:
         """Hold an entry."""
         yield from ()
         if not entry.completion_data:
@@ -128,9 +142,25 @@ class LocalTier:
         self.store.keep(entry)
         return True
 
+    def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:  # noqa: ARG002 - as above
+        """As `keep`."""
+        return self.keep(entry, ttl, report)
+
     def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:  # noqa: ARG002 - as above
         """Keep nothing: `CallNotes` knows as much of the calls of this process."""
         yield from ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedTier(LocalTier):
+    """Memory that is kept right by the server behind it, and so holds what was read there (see `CachePath.forget`)."""
+
+    watch: Watch
+
+    def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:  # noqa: ARG002 - as above
+        """Hold what the server had, unless it was changed there since."""
+        yield from ()
+        return self.watch.fill(entry, since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +222,18 @@ class StoreTier:
             yield from report_failure(self.handle, error, report)
             return _cause_of(error)
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
+    def keep(self, entry: Entry, ttl: float | None, report: Report, held: HeldLease | None = None) -> Flow[bool]:
         """Write an entry."""
         text = _encode(entry)
         try:
-            return (yield from Write(self.handle, entry.key, text, ttl))
+            return (yield from Write(self.handle, entry.key, text, ttl, held))
         except CacheError as error:
             yield from report(error)
             return False
+
+    def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:  # noqa: ARG002 - for memory
+        """As `keep`."""
+        return self.keep(entry, ttl, report)
 
     def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:
         """Write what leads to an entry, for other processes."""
@@ -250,11 +284,15 @@ class CachePath:
         tiers: The tiers, fastest first; at least one.
         flights: The calls under way. They belong to the last tier, the one that most callers share.
         handle: Counts for all tiers together; the tier's own handle where there is only one.
+        watches: What keeps the tiers in memory right; empty where nothing does.
+        lender: The tier whose store has leases, the last of several; None where none has.
     """
 
     tiers: tuple[Tier, ...]
     flights: Flights[Any]
     handle: StoreHandle
+    watches: tuple[Watch, ...] = ()
+    lender: Tier | None = None
 
     @property
     def name(self) -> str:
@@ -284,6 +322,20 @@ class CachePath:
     def recorder(self) -> RecordingStore | None:
         """The store that makes the keys of all calls here, because it keeps what was asked; None where none does."""
         return next((tier.handle.recorder for tier in self.tiers if tier.handle.recorder is not None), None)
+
+    def note(self) -> int:
+        """Return the moment, before a later tier is read that may fill a faster one."""
+        return self.watches[0].note() if self.watches else 0
+
+    def forget(self, key: str) -> None:
+        """Have memory lose what this process has just written to the server behind it, until it is read there.
+
+        The server tells it as a change anyway, and nobody knows which came first, this one or another's. If the server is
+        down, memory alone has the answer, and keeps it.
+        """
+        if self.watches and not self.tiers[-1].handle.is_down:
+            for watch in self.watches:
+                watch.forget(key)
 
     @property
     def notes(self) -> CallNotes:
@@ -332,16 +384,34 @@ def name_of(tier: Tier) -> str:
 def make_path(store: BaseCache) -> CachePath:
     """Make the path of one store, or of the stores in a `TieredCache`."""
     handles = [handle_of(one) for one in (store.tiers if isinstance(store, TieredCache) else (store,))]
-    whole, flights = handle_of(store), handles[-1].flights
+    whole, last = handle_of(store), handles[-1]
+    watches = _watch(handles)
     tiers: list[Tier] = []
-    for handle in handles:
+    for number, handle in enumerate(handles):
         hits = HitLog()
         handle.attach(hits)
         if handle is not whole:
             whole.attach(hits)
         local = handle.local
-        tiers.append(StoreTier(handle, hits, flights, handles[-1]) if local is None else LocalTier(handle, local, hits))
-    return CachePath(tuple(tiers), flights, whole)
+        if local is None:
+            tiers.append(StoreTier(handle, hits, last.flights, last))
+        elif watches:
+            tiers.append(TrackedTier(handle, local, hits, watches[number]))
+        else:
+            tiers.append(LocalTier(handle, local, hits))
+    lender = next((tier for tier in reversed(tiers) if tier.handle.can_lease), None)
+    return CachePath(tuple(tiers), last.flights, whole, watches, lender)
+
+
+def _watch(handles: Sequence[StoreHandle]) -> tuple[Watch, ...]:
+    """Have the last store keep the others right, if it can and they are all memory.
+
+    A disk between them would bring back to memory what the server has lost.
+    """
+    *faster, last = handles
+    if last.tracking is None or not all(handle.local is not None and handle.can_delete for handle in faster):
+        return ()
+    return tuple([last.tracking.watch(cast("Memory", handle.store)) for handle in faster])
 
 
 def leave_path(path: CachePath) -> None:

@@ -94,7 +94,7 @@ class CallQuestion(Generic[T]):
 
     def examine(self) -> None:
         """Warn, once for each kind, of a span that keeps a prompt from ever being found."""
-        sketch = self.sketch()
+        sketch = None if self._call.is_row else self.sketch()
         if sketch is None:
             return
         for span in self._call.stats.spans.examine(sketch.settings, sketch.messages):

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from instructor.cache.entry import Entry, pack_completion
-from instructor.cache.key import match_key
+from instructor.cache.entry import Entry
+from instructor.cache.rows import read_pointer, view_key
 from instructor.engine.call import Policy
 from instructor.engine.effects import Flow
 from instructor.engine.path import CachePath, Report
 from instructor.engine.tier_lookup import Found, Question, Served, assess
-from instructor.messages import Part
-from instructor.usage import Usage
 
 T = TypeVar("T")
-_KIND = "another version is stored under"
-"""Stands where an entry has the name of a tool, in a row that leads from the second key to that of an answer."""
 
 
 def find_version(
@@ -27,10 +22,9 @@ def find_version(
     if sketch is None or not policy.compatible:
         return None
     keys = path.notes.other_versions(sketch)
-    name = match_key(sketch.describe(), sketch.response_model)
+    name = view_key("version", sketch.describe(), sketch.response_model)
     for tier in path.tiers:
-        row = yield from tier.find(name, report)
-        keys += _read(row)
+        keys += read_pointer((yield from tier.find(name, report)))
     for key in dict.fromkeys(keys):
         for depth, tier in enumerate(path.tiers):
             entry = yield from tier.find(key, report)
@@ -40,30 +34,3 @@ def find_version(
                 if isinstance(judged, Served):
                     return found, judged
     return None
-
-
-def keep_version(
-    path: CachePath, question: Question[Any], policy: Policy, entry: Entry, ttl: float | None, report: Report
-) -> Flow[None]:
-    """Let calls with another schema of the response model find an answer that was just stored."""
-    sketch = question.sketch() if policy.compatible else None
-    if sketch is None:
-        return
-    name = match_key(sketch.describe(), sketch.response_model)
-    row = entry._replace(
-        key=name,
-        parts=(Part(_KIND, entry.key),),
-        completion_data=pack_completion("{}"),
-        seconds=0.0,
-        usage=Usage(),
-        steps="",
-        tagged=None,  # it holds nothing of the answer, whose own tags are looked at
-        carried=None,
-    )
-    for tier in path.tiers:
-        yield from tier.keep_row(row, ttl, report)
-
-
-def _read(row: Any) -> Iterator[str]:
-    if isinstance(row, Entry):
-        yield from (part.text for part in row.parts if part.tool == _KIND)
