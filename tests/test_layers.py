@@ -33,12 +33,15 @@ GROUND = {
         "messages",
     ),
     *("attempt", "cache_modes", "failures", "mode", "retries"),
+    "budget",
+    "prices",
     "tables",
     "usage",
     "vendor_names",
 }
 KNOWS: dict[str, set[str]] = {
     "attempt": set(),
+    "budget": {"exceptions", "locks", "prices", "usage"},
     "cache_modes": {"describing", "exceptions"},
     "credentials": set(),
     "daemon": set(),
@@ -52,6 +55,7 @@ KNOWS: dict[str, set[str]] = {
     "locks": set(),
     "messages": set(),
     "mode": {"describing", "exceptions"},
+    "prices": {"usage"},
     "retries": {"describing", "failures"},
     "tables": set(),
     "usage": {"tables"},
@@ -96,6 +100,7 @@ KNOWS: dict[str, set[str]] = {
     "vendor_factories": {"client", "factory", "providers"},
     "distil": {"client", "factory", "dsl"},
     "batch": set(),
+    "observe": set(),
     # Import paths of 1.x.
     "core": {"client", "factory", "patching"},
     "processing": {"dsl", "engine", "wires", "media", "providers"},
@@ -118,7 +123,12 @@ EXEMPT = {PACKAGE / "__init__.py", PACKAGE / "cache" / "__init__.py"}
 STANDARD = frozenset(sys.stdlib_module_names) | {"instructor"}
 AT_IMPORT = STANDARD | {"pydantic", "pydantic_core", "orjson", "typing_extensions", "annotated_types"}
 # Rooms that are themselves loaded on first use may say at the top what they need.
-ALSO_AT_IMPORT = {"cli": {"typer", "click", "rich"}, "templating": {"jinja2"}, "testing": {"pytest"}}
+ALSO_AT_IMPORT = {
+    "observe": {"opentelemetry", "prometheus_client"},
+    "cli": {"typer", "click", "rich"},
+    "templating": {"jinja2"},
+    "testing": {"pytest"},
+}
 SDKS = {
     "openai",
     "anthropic",

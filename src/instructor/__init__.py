@@ -19,10 +19,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instructor import cache, exceptions, hooks
+    from instructor import cache, exceptions, hooks, observe
     from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
+    from instructor.budget import Budget
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
+    from instructor.cache.ledger import Ledger
     from instructor.cache_modes import cache_mode, use_cache
     from instructor.client import AsyncInstructor, Instructor
     from instructor.distil import FinetuneFormat, Instructions
@@ -87,6 +89,7 @@ else:
             "BatchJob": "instructor.batch",
             "BatchProcessor": "instructor.batch",
             "BatchRequest": "instructor.batch",
+            "Budget": "instructor.budget",
             "CacheEvent": "instructor.hooks",
             "CitationMixin": "instructor.dsl.citation",
             "DiskCache": "instructor.cache",
@@ -98,6 +101,7 @@ else:
             "Instructions": "instructor.distil",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
+            "Ledger": "instructor.cache.ledger",
             "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
             "OpenAISchema": "instructor.dsl.schema",
@@ -144,6 +148,7 @@ else:
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
             "llm_validator": "instructor.dsl.validators",
+            "observe": "instructor.observe",
             "openai_moderation": "instructor.dsl.validators",
             "openai_schema": "instructor.dsl.schema",
             "patch": "instructor.patching",
@@ -166,6 +171,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "BatchJob",
     "BatchProcessor",
     "BatchRequest",
+    "Budget",
     "CacheEvent",
     "CitationMixin",
     "DiskCache",
@@ -177,6 +183,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Instructions",
     "Instructor",
     "IterableModel",
+    "Ledger",
     "Maybe",
     "Mode",
     "OpenAISchema",
@@ -223,6 +230,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "hooks",
     "instructor_cache",
     "llm_validator",
+    "observe",
     "openai_moderation",
     "openai_schema",
     "patch",

@@ -20,10 +20,13 @@ from instructor.cache.entry import Generations
 from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, Which, read_tagged, select
 from instructor.cache.redis_leases import RedisLeases
+from instructor.cache.redis_ledger import KeepsLedger
 from instructor.cache.redis_link import make_listen
 from instructor.cache.redis_pool import (
     Options,
     Sdk,
+    check_clients,
+    class_name,
     make_async_client,
     make_client,
     make_listening_client,
@@ -54,7 +57,7 @@ _RESERVED = frozenset("/?#[] ")
 _HOST, _PORT, _LAST_PORT = "localhost", 6379, 65_535
 
 
-class RedisCache(BaseCache):
+class RedisCache(KeepsLedger, BaseCache):
     """A store in Redis 5 or later, or Valkey: one answer is shared by all machines that reach the server.
 
     Use it for services with several processes or hosts. Threads are served by a ``redis.Redis``, tasks by a
@@ -93,7 +96,7 @@ class RedisCache(BaseCache):
     """
 
     abilities: frozenset[Ability] = frozenset(
-        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "leasing"}
+        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "ledger", "leasing"}
     )
 
     def __init__(
@@ -121,7 +124,7 @@ class RedisCache(BaseCache):
             _check_target(host, port, url)
             self._client = self._build(lambda: make_client(url, host, port, timeout, options))
         else:
-            _check_clients(client, async_client, url, options)
+            check_clients(client, async_client, url, options)
             # We don't know whether a client of yours limits its own time, so tasks or worker threads wait for it.
             unsure = {"bounded"} if async_client is not None else {"bounded", "async"}
             self.abilities = type(self).abilities - unsure
@@ -220,10 +223,7 @@ class RedisCache(BaseCache):
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Return the number of the latest invalidation of all, and of each of `tags`, in one command."""
-        steps = read_numbers(self.prefix, tags)
-        if self._client is None:
-            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # awaited by the handle
-        return self._perform(steps)
+        return self._perform_any(read_numbers(self.prefix, tags))
 
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag, in one command.
@@ -339,6 +339,12 @@ class RedisCache(BaseCache):
             result: T = stop.value
             return result
 
+    def _perform_any(self, steps: Steps[T]) -> T:
+        """Perform steps in this thread; if there is only an asynchronous client, return an awaitable for the handle."""
+        if self._client is None:
+            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # as above
+        return self._perform(steps)
+
     async def _perform_async(self, client: Sdk, steps: Steps[T]) -> T:
         """Perform steps in this task, by an asynchronous client."""
         try:
@@ -392,7 +398,7 @@ class RedisCache(BaseCache):
     def __repr__(self) -> str:
         host, port, url = self._target
         if not self._own:
-            return f"RedisCache(client={_class_name(self._client or self._async_client)}, prefix={self.prefix!r})"
+            return f"RedisCache(client={class_name(self._client or self._async_client)}, prefix={self.prefix!r})"
         parts = urlsplit(url) if url is not None else None
         where = f"{host}:{port}" if parts is None else f"{parts.hostname or ''}:{parts.port or port}{parts.path}"
         return f"RedisCache({where!r}, prefix={self.prefix!r})"
@@ -441,10 +447,6 @@ async def _check_awaited(key: str, found: Awaitable[Text | None]) -> Text | None
         raise
 
 
-def _class_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
 def _rebuild(host: str, port: int, url: str | None, arguments: dict[str, Sdk]) -> RedisCache:
     return RedisCache(host, port, url, **arguments)
 
@@ -480,21 +482,3 @@ def _check_url(url: str) -> None:
         "RedisCache(url=) cannot be read: the user name, the password or the port in it is malformed. Pass the password "
         "as password=, or write it as urllib.parse.quote(password, safe='') does, with %2F for a slash."
     )
-
-
-def _check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Options) -> None:
-    if url is not None or options:
-        raise ArgumentError("RedisCache takes either a client, or url= and options to make one, not both.")
-    for name, value, other in (("client", client, "async_client"), ("async_client", async_client, "client")):
-        if value is None:
-            continue
-        if isinstance(value, type) or not (hasattr(value, "get") and hasattr(value, "set")):
-            raise ArgumentError(
-                f"RedisCache({name}=) takes a client such as redis.Redis(); got a {_class_name(value)}. "
-                "Pass a redis:// URL as url=."
-            )
-        modules = [ancestor.__module__ for ancestor in type(value).__mro__]
-        known = any(module.startswith("redis.") for module in modules)
-        asynchronous = any(module.startswith("redis.asyncio") for module in modules)
-        if known and asynchronous == (name == "client"):
-            raise ArgumentError(f"RedisCache({name}=) takes no {_class_name(value)}. Pass it as {other}=.")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument
 
 from instructor.cli.cache_report import Report, Row
-from instructor.cli.prices import LISTED_AS
 from instructor.exceptions import ConfigurationError
+from instructor.prices import LISTED_AS
 from instructor.providers.capabilities import capabilities_of
 from instructor.providers.identity import read_variable
 from instructor.providers.table import VENDORS, Vendor, find_vendor

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,20 +77,20 @@ class Estimate:
         return round(self.to_ask * self.sample.output_tokens / self.samples) if self.samples else None
 
     @property
-    def input_dollars(self) -> Decimal | None:
+    def input_dollars(self) -> float | None:
         """What the input would cost; None where the price isn't known."""
         return self._price(0)
 
     @property
-    def dollars(self) -> Decimal | None:
+    def dollars(self) -> float | None:
         """What it would cost; None where the price or the length of the answers isn't known."""
         if self.to_ask and self.output_tokens is None:
             return None
         return self._price(self.output_tokens or 0)
 
-    def _price(self, output_tokens: int) -> Decimal | None:
+    def _price(self, output_tokens: int) -> float | None:
         if not self.to_ask:
-            return Decimal(0)
+            return 0.0
         # A price for each token may depend on the length of the request, so one of average length is priced.
         one = self.prices.price(Usage(self.input_tokens // self.to_ask, output_tokens // self.to_ask))
         return None if one is None else one * self.to_ask
@@ -106,8 +105,8 @@ class Estimate:
             "unusable": self.unusable,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
-            "input_dollars": _as_float(self.input_dollars),
-            "dollars": _as_float(self.dollars),
+            "input_dollars": self.input_dollars,
+            "dollars": self.dollars,
             "price": self.prices.label or self.prices.model,
         }
 
@@ -125,10 +124,6 @@ class Estimate:
             f" The price list doesn't know {self.prices.model}: write --price-as." if self.dollars is None else ""
         )
         return f"Nothing was asked. Tokens are estimated from {self.samples} answers in the cache.{unpriced}"
-
-
-def _as_float(amount: Decimal | None) -> float | None:
-    return None if amount is None else float(amount)
 
 
 @dataclass(frozen=True, slots=True)
