@@ -11,7 +11,7 @@ import pytest
 
 from cli.conftest import CommandLine
 from instructor.cache import CassetteCache, RedisCache
-from instructor.cli.clients import add_system, find_mode, open_cache, read_options
+from instructor.cli.clients import add_system, find_mode, open_cache, read_budget, read_options
 from instructor.cli.settings import Settings
 from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
@@ -119,3 +119,45 @@ def test_a_cache_that_cannot_be_is_refused(changes: dict[str, Any], message: str
     with pytest.raises(ConfigurationError, match=message) as caught:
         open_cache(settle(**changes))
     assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "usd", "tokens"),
+    [("5.50", 5.5, None), ("$1,000", 1000, None), ("200000 tokens", None, 200_000), ("1 Token", None, 1)],
+)
+def test_a_budget_is_in_dollars_or_tokens(text: str, usd: float | None, tokens: int | None):
+    budget = read_budget(text, "openai/gpt-4.1-mini")
+    assert (budget.usd, budget.tokens, budget.price_as) == (usd, tokens, "openai/gpt-4.1-mini" if usd else None)
+
+
+@pytest.mark.parametrize("text", ["", "0", "five", "-5", "5 euros"])
+def test_a_budget_that_is_no_amount_is_refused(text: str):
+    with pytest.raises(ConfigurationError, match="Write dollars such as 5"):
+        read_budget(text, None)
+
+
+def test_a_run_ends_when_its_budget_is_spent_and_the_next_goes_on(
+    command_line: CommandLine, reply_server: ReplyServer, live: Callable[..., list[str]]
+):
+    answer = Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36}, usage=(1000, 100)))
+    reply_server.script(answer)
+    words = live(command_line.write("in.txt", "a\nb\nc\nd\n"), "--concurrency", "1", "--report", "figures.json")
+    stopped = command_line.run(*words, "--budget", "2000 tokens")
+    assert stopped.returncode == 1
+    assert "--budget 2000 tokens is spent. The run cannot go on." in stopped.stderr
+    assert "run the same command again" in stopped.stderr
+    assert len(reply_server.requests) == 2
+    assert not (command_line.folder / "out.jsonl").exists()
+    figures = command_line.read_report()
+    assert (figures["asked"], figures["failed"], figures["completed"]) == (2, 0, False)
+    assert command_line.run(*words, "--budget", "$1").returncode == 0
+    assert len(reply_server.requests) == 4
+
+
+def test_a_budget_whose_price_is_unknown_is_refused(command_line: CommandLine, live: Callable[..., list[str]]):
+    words = live(command_line.write("in.txt", "a\n"), "--budget", "1")
+    words[words.index("openai/gpt-4.1-mini")] = "openai/none-such"
+    refused = command_line.run(*words)
+    assert refused.returncode == 2
+    assert "--price-as" in refused.stderr
+    assert "Budget(" not in refused.stderr

@@ -16,16 +16,19 @@ from instructor.messages import Messages
 from instructor.mode import Mode, resolve_mode
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
     from instructor.cache import BaseCache, DiskCache
     from instructor.client import AsyncInstructor, Instructor
 
 _LEAST_SIZE = 64 * 1024
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
+_BUDGET = re.compile(r"\$? *([0-9][0-9,]*(?:\.[0-9]+)?) *(tokens?)?", re.IGNORECASE)
 
 _ELSEWHERE: Final = {
     "api_key": "Set the vendor's environment variable, which other users of the machine can't read",
     "async_client": "Leave it out",
     "base_url": "Write --base-url",
+    "budget": "Write --budget",
     "cache": "Write --cache",
     "hooks": "Leave it out",
     "max_retries": "Write --max-retries",
@@ -61,6 +64,7 @@ def _read_keywords(settings: Settings) -> dict[str, Any]:
         "mode": find_mode(settings.mode),
         "base_url": settings.base_url,
         **read_options(settings),
+        **({} if settings.budget is None else {"budget": read_budget(settings.budget, settings.price_as)}),
         **latency,
     }
 
@@ -95,6 +99,19 @@ def _read_value(text: str) -> object:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
+
+
+def read_budget(text: str, price_as: str | None) -> Budget:
+    """Read ``--budget``: dollars, which may have their sign, or tokens."""
+    from instructor.budget import Budget
+
+    match = _BUDGET.fullmatch(text.strip())
+    amount = float(match[1].replace(",", "")) if match else 0.0
+    if match is None or not amount:
+        raise ConfigurationError(f'--budget {text} is not an amount. Write dollars such as 5.50, or "200000 tokens".')
+    if match[2]:
+        return Budget(tokens=int(amount))
+    return Budget(usd=amount, price_as=price_as)
 
 
 def find_mode(name: str | None) -> Mode | None:

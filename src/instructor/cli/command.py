@@ -27,7 +27,7 @@ from instructor.cli.settings import Settings
 from instructor.cli.signals import SIGNALLED, SignalWatcher
 from instructor.cli.terminal import make_console, print_line, show_warnings
 from instructor.cli.wording import use_option_names
-from instructor.exceptions import InstructorError
+from instructor.exceptions import BudgetExceeded, InstructorError
 from instructor.jobs.prompts import make_prompt
 
 if TYPE_CHECKING:
@@ -96,9 +96,12 @@ class _Extraction:
             completed = not run.signal_number
             if completed:
                 self._output.finish()
-        except OSError as error:
+        except (OSError, BudgetExceeded) as error:
             completed = False
-            print_line(self._console, f"Error: {error}. The run cannot go on.", "red")
+            reason = str(error).rstrip(".")
+            if isinstance(error, BudgetExceeded):
+                reason = f"--budget {self._settings.budget} is spent"
+            print_line(self._console, f"Error: {reason}. The run cannot go on.", "red")
         finally:
             self._stats.tick()
             self._display.stop()

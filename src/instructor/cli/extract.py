@@ -16,7 +16,14 @@ from instructor.cli.records import Record
 from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
 from instructor.client import AsyncInstructor
-from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError, ValidationError
+from instructor.exceptions import (
+    BudgetExceeded,
+    ClientError,
+    ConfigurationError,
+    InstructorError,
+    ModeError,
+    ValidationError,
+)
 from instructor.hooks import CacheEvent
 from instructor.jobs.prompts import Prompt
 from instructor.messages import Messages
@@ -25,7 +32,7 @@ from instructor.usage import Usage
 _READ_AHEAD = 64
 _LEAST_WINDOW = 256
 _WINDOW_PER_WORKER = 32
-_SETUP_ERRORS = (ConfigurationError, ClientError, ModeError)
+_SETUP_ERRORS = (BudgetExceeded, ConfigurationError, ClientError, ModeError)
 """Errors that every record would meet. They end the run."""
 _PATIENCE = 10.0
 """Seconds for which a run still waits for the provider after a second signal."""

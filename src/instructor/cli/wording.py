@@ -15,6 +15,8 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\bkeyword (\w+)=", r"argument -o \1="),
     (r"Did you mean (\w+)=\?", r"Did you mean -o \1=?"),
     (r"\bprompt= ", "--prompt "),
+    (r"Budget\([^)]*\)", "--budget"),
+    (r"\bprice_as=", "--price-as "),
     (r"\[Errno \d+\] ", ""),
     (r" {2,}", " "),
 )
