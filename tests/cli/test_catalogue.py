@@ -58,6 +58,7 @@ def test_both_are_commands(command_line: CommandLine):
     finished = command_line.run("providers")
     assert finished.returncode == 0, finished.stderr
     assert all(vendor.name in finished.stdout for vendor in list_vendors())
+    assert "md_json" not in finished.stdout, "that is for programs"
 
 
 def test_the_shell_completes_values():

@@ -49,7 +49,7 @@ def test_a_value_is_json_or_else_text(text: str, name: str, value: object):
         ({"option": ["=5"]}, "is not a name and a value"),
         ({"option": ["a=1", "a=2"]}, "-o a= is written twice"),
         ({"option": ["mode=json"]}, "-o mode= .* Write --mode"),
-        ({"option": ["api_key=secret"]}, "Set the vendor's environment variable"),
+        ({"option": ["api_key=secret"]}, "Write --api-key-env"),
         ({"option": ["temperature=1"], "temperature": 0.0}, "--temperature and -o temperature= say the same"),
     ],
 )
@@ -161,3 +161,17 @@ def test_a_budget_whose_price_is_unknown_is_refused(command_line: CommandLine, l
     assert refused.returncode == 2
     assert "--price-as" in refused.stderr
     assert "Budget(" not in refused.stderr
+
+
+def test_the_key_may_be_in_any_variable(
+    command_line: CommandLine, reply_server: ReplyServer, live: Callable[..., list[str]]
+):
+    reply_server.script(Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36})))
+    words = live(command_line.write("in.txt", "one\n"), "--api-key-env", "MINE")
+    refused = command_line.run(*words)
+    assert refused.returncode == 2
+    assert "--api-key-env MINE: that variable isn't set" in refused.stderr
+    command_line.environment["MINE"] = "of-mine"
+    assert command_line.run(*words).returncode == 0
+    headers = {name.lower(): value for name, value in reply_server.requests[0].headers.items()}
+    assert headers["authorization"] == "Bearer of-mine"

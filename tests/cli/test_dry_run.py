@@ -38,6 +38,7 @@ def test_nothing_is_asked_and_the_estimate_goes_by_what_was_answered(
         "dollars": pytest.approx((2000 * 0.4 + 200 * 1.6) / 1e6), "price": "openai/gpt-4.1-mini",
     }  # fmt: skip
     assert "from the cache" in finished.stdout
+    assert "$0.0011" in finished.stdout
     assert "Nothing was asked. Tokens are estimated from 2 answers" in finished.stderr
 
 

@@ -52,7 +52,8 @@ def providers() -> Report:
         }
         for vendor in list_vendors()
     ]
-    return Report(rows, note='Ask one with --model "PROVIDER/MODEL". Where "needs" is empty, it can be asked as it is.')
+    note = 'Ask one with --model "PROVIDER/MODEL". Where "needs" is empty, nothing is known to be missing.'
+    return Report(rows, note=note, shown=("provider", "needs", "docs"))
 
 
 def list_vendors() -> list[Vendor]:

@@ -25,7 +25,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 _BUDGET = re.compile(r"\$? *([0-9][0-9,]*(?:\.[0-9]+)?) *(tokens?)?", re.IGNORECASE)
 
 _ELSEWHERE: Final = {
-    "api_key": "Set the vendor's environment variable, which other users of the machine can't read",
+    "api_key": "Write --api-key-env and the name of a variable: other users of the machine can read the command line",
     "async_client": "Leave it out",
     "base_url": "Write --base-url",
     "budget": "Write --budget",
@@ -63,6 +63,7 @@ def _read_keywords(settings: Settings) -> dict[str, Any]:
     return {
         "mode": find_mode(settings.mode),
         "base_url": settings.base_url,
+        "api_key": read_key(settings.api_key_env),
         **read_options(settings),
         **({} if settings.budget is None else {"budget": read_budget(settings.budget, settings.price_as)}),
         **latency,
@@ -99,6 +100,16 @@ def _read_value(text: str) -> object:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
+
+
+def read_key(variable: str | None) -> str | None:
+    """Read the key from the variable of ``--api-key-env``; None, for the vendor's own, where it is left out."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigurationError(f"--api-key-env {variable}: that variable isn't set. Set it, or name another one.")
+    return key
 
 
 def read_budget(text: str, price_as: str | None) -> Budget:

@@ -74,6 +74,9 @@ class Settings:
     base_url: Annotated[
         str | None, _QUESTION(metavar="URL", help="The base URL of the API, in place of the vendor's own.")
     ] = None
+    api_key_env: Annotated[
+        str | None, _QUESTION(metavar="VARIABLE", help="The environment variable that holds the key.")
+    ] = None
     max_retries: Annotated[
         int | None, _QUESTION(min=0, metavar="N", help="How often to ask again after an invalid answer. Default: 3.")
     ] = None
