@@ -117,8 +117,15 @@ def test_many_row_groups_are_read_whole(folder: Path):
 @pytest.mark.parametrize("name", ["in.parquet", "in.arrow"])
 def test_a_damaged_table_is_refused_by_its_name(folder: Path, name: str):
     (folder / name).write_bytes(b"nothing of the kind")
-    with pytest.raises(ConfigurationError, match=rf"The input {name} cannot be read as .* Check --format"):
-        list(open_inputs([name], None).read())
+    for use in (lambda inputs: list(inputs.read()), lambda inputs: inputs.count(None)):
+        with pytest.raises(ConfigurationError, match=rf"The input {name} cannot be read as .* Check --format"):
+            use(open_inputs([name], None))
+
+
+def test_the_rows_of_parquet_are_counted_without_reading_them(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_parquet(folder / "in.parquet")
+    monkeypatch.setattr("instructor.cli.arrow_files._BATCHES", {})
+    assert open_inputs(["in.parquet"], None).count(None) == 2
 
 
 def test_a_table_is_not_read_from_a_pipe(folder: Path):

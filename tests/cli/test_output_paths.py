@@ -83,6 +83,11 @@ def test_devices_and_pipes_are_written_whatever_is_read(folder: Path, name: str)
         check_output_paths("in.txt", None, [Path("in.txt")], Path("kept"))
 
 
+def test_a_cassette_that_is_yet_to_be_made_is_not_overwritten(folder: Path):
+    with pytest.raises(ConfigurationError, match=r"--out ./new.jsonl would overwrite the cache"):
+        check_output_paths("./new.jsonl", None, [Path("in.txt")], Path("new.jsonl"))
+
+
 def test_an_output_behind_a_link_is_written_there_and_the_link_stays(folder: Path):
     (folder / "runs").mkdir()
     (folder / "latest").symlink_to("runs/1.jsonl")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -32,16 +33,30 @@ def load_pyarrow() -> Any:
 
 def read_rows(path: Path, form: str) -> Iterator[dict[str, Any]]:
     """Read the rows of a file one by one; a file of any size takes the memory of one row group."""
+    with _open_table(path, form) as file:
+        for batch in _BATCHES[form](load_pyarrow(), file):
+            yield from batch.to_pylist()
+
+
+def count_rows(path: Path, form: str) -> int:
+    """Count the rows of a file; without reading them where the file itself says how many it has."""
+    pa = load_pyarrow()
+    with _open_table(path, form) as file:
+        if form == "parquet":
+            return int(pa.parquet.read_metadata(file).num_rows)
+        return sum(batch.num_rows for batch in _BATCHES[form](pa, file))
+
+
+@contextmanager
+def _open_table(path: Path, form: str) -> Generator[Any]:
     pa = load_pyarrow()
     try:
         with pa.OSFile(str(path)) as file:
-            for batch in _BATCHES[form](pa, file):
-                yield from batch.to_pylist()
+            yield file
     except pa.ArrowInvalid as error:
-        name = form.capitalize()
-        raise ConfigurationError(
-            f"The input {path} cannot be read as {name}: {_shorten(error)}. Check --format."
-        ) from error
+        reason = _shorten(error)
+        message = f"The input {path} cannot be read as {form.capitalize()}: {reason}. Check --format."
+        raise ConfigurationError(message) from error
 
 
 def _read_parquet(pa: Any, file: Any) -> Iterator[Any]:

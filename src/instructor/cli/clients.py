@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from instructor.cli.cache_places import is_cassette, open_store
+from instructor.cli.completing import complete_mode
 from instructor.cli.extract import listen
 from instructor.cli.settings import Settings
 from instructor.exceptions import CacheError, ConfigurationError, ModeError
@@ -130,9 +131,7 @@ def find_mode(name: str | None) -> Mode | None:
     try:
         return None if name is None else resolve_mode(name)
     except ModeError:
-        known = ", ".join(
-            mode.name.lower() for mode in Mode if mode is not Mode.PARALLEL_TOOLS
-        )  # lines are single answers
+        known = ", ".join(complete_mode(""))
         raise ConfigurationError(f"--mode {name}: there is no such mode. Use one of {known}.") from None
 
 

@@ -90,6 +90,8 @@ def check_output_paths(out: str, report: str | None, sources: Sequence[Path | No
         if out != "-" and resolve_output(report) == resolve_output(out):
             raise ConfigurationError("--report would overwrite what --out writes. Name another file.")
     for option, path in outputs.items():
+        if isinstance(path, Path) and resolve_output(str(path)) == resolve_output(str(cache)):  # neither may exist yet
+            raise ConfigurationError(f"{option} would overwrite the cache. Name another file.")
         what = inputs.get(_identify(path) or (0, 0))
         if what is not None:
             raise ConfigurationError(f"{option} would overwrite {what}. Name another file.")

@@ -80,9 +80,7 @@ class Input:
         A record that is damaged comes with its error, and the next one follows.
         """
         with closing(self._open()) as stream:
-            head = stream.peek(_PEEKED)[:_PEEKED]
-            encoding = "utf-16" if head.startswith(_UTF16) else "utf-8-sig"
-            form = self.form or self._detect_format(head, encoding)
+            form, encoding = self._detect(stream)
             if form not in _READERS:
                 yield from self._read_rows(form)
                 return
@@ -92,7 +90,13 @@ class Input:
 
     def count(self) -> int:
         """Count the records of a file that can be read twice."""
-        return sum(1 for _ in self.read())
+        with closing(self._open()) as stream:
+            form, _ = self._detect(stream)
+        if form in _READERS or self.path is None:
+            return sum(1 for _ in self.read())
+        from instructor.cli.arrow_files import count_rows
+
+        return count_rows(self.path, form)
 
     def _read_rows(self, form: Format) -> Iterator[Record]:
         from instructor.cli.arrow_files import read_rows
@@ -112,12 +116,15 @@ class Input:
             raise ConfigurationError(f"The input {self.path} cannot be read: {error.strerror}.") from error
         return io.BufferedReader(raw, _PEEKED)
 
-    def _detect_format(self, head: bytes, encoding: str) -> Format:
-        known = _SUFFIXES.get(self.path.suffix.lower()) if self.path else None
+    def _detect(self, stream: io.BufferedReader) -> tuple[Format, str]:
+        """Detect the format and the encoding by what was named and by how the file begins."""
+        head = stream.peek(_PEEKED)[:_PEEKED]
+        encoding = "utf-16" if head.startswith(_UTF16) else "utf-8-sig"
+        known = self.form or (_SUFFIXES.get(self.path.suffix.lower()) if self.path else None)
         for beginning, form in () if known else _BEGINNINGS.items():
             if head.startswith(beginning):
-                return form
-        return known or _sniff(head.decode(encoding, "replace"))
+                return form, encoding
+        return known or _sniff(head.decode(encoding, "replace")), encoding
 
 
 def open_input(name: str, form: str | None) -> Input:
