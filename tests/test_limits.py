@@ -26,7 +26,7 @@ LINES_OF_CODE = {
     "": 3800,
     "batches": 800,
     "cache": 8000,
-    "cli": 1900,
+    "cli": 2700,
     "core": 50,
     "dsl": 275,
     "engine": 4300,

@@ -78,13 +78,26 @@ def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Gene
 
     The errors of servers' own packages become errors of this one, in which no password is shown.
     """
-    shown = show_place(text)
-    try:
+    with _name_errors(text):
         store = _open(text, prefix, create=create)
-        yield Place(store, shown)
+        yield Place(store, show_place(text))
         close: Callable[[], object] | None = getattr(store, "close", None)
         if close is not None:
             close()
+
+
+def open_store(text: str, prefix: str = PREFIX, *, create: bool = False) -> BaseCache:
+    """Open the store of a place, as `open_place` does, for a caller that keeps it open."""
+    with _name_errors(text):
+        return _open(text, prefix, create=create)
+
+
+@contextmanager
+def _name_errors(text: str) -> Generator[None]:
+    """Make errors of this package of those that servers' own packages and the system raise for a place."""
+    shown = show_place(text)
+    try:
+        yield
     except OSError as error:
         raise CacheError(f"{shown} can't be used: {error.strerror or error}.") from None
     except Exception as error:
