@@ -386,11 +386,12 @@ class CachePath:
         if len(self.tiers) > 1:
             self.handle.count(misses=misses, writes=writes, errors=errors)
 
-    def take_sample(self, key: str | None, samples: int) -> str | None:
+    def choose_sample(self, key: str | None, samples: int, *, takes_turn: bool) -> str | None:
         """The key of the sample whose turn it is, of a call that keeps several answers."""
-        if key is None:
-            return None
-        number, recorder = self.tiers[-1].handle.turns.take(key, samples), self.recorder
+        if key is None or samples == 1:
+            return key
+        turns, recorder = self.tiers[-1].handle.turns, self.recorder
+        number = turns.take(key, samples) if takes_turn else turns.peek(key, samples)
         return sample_key(key, number) if recorder is None else recorder.name_sample(key, number)
 
     def lifetime(self, ttl: float | None) -> float | None:
