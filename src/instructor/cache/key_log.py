@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -18,9 +17,9 @@ from instructor.hooks import CacheEvent
 _SHOWN = 24
 """Digits of a key that are written: enough to tell any two apart."""
 
-_BATCH = 256
+_DIGITS = frozenset("0123456789abcdef")
 
-_KEY = re.compile(rf"^[0-9a-f]{{{_SHOWN}}}$", re.MULTILINE)
+_BATCH = 256
 
 
 class Emitter(Protocol):
@@ -106,12 +105,12 @@ atexit.register(_flush_all)
 def read_log(path: str | os.PathLike[str]) -> list[str]:
     """Read the keys of a log, in their order. CacheError if it can't be read, or holds none."""
     try:
-        keys = _KEY.findall(Path(path).read_text(encoding="ascii"))
+        keys = Path(path).read_text(encoding="ascii").split()
     except OSError as error:
         raise CacheError(f"The key log {path} can't be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         keys = []
-    if not keys:
+    if not keys or not _DIGITS.issuperset("".join(keys)):
         raise CacheError(f"{path} isn't a key log, or it is empty. Write one with instructor.cache.KeyLog.")
     return keys
 
