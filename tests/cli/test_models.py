@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,11 @@ def test_a_module_in_the_current_directory_and_a_file_are_imported(where: str):
 def test_an_error_says_what_is_wrong_with_a_name(name: str, message: str):
     with pytest.raises(ConfigurationError, match=message):
         load_response_model(name)
+
+
+def test_a_file_named_as_a_module_of_python_leaves_that_alone(folder: Path):
+    (folder / "numbers.py").write_text(MODELS)
+    assert load_response_model(str(folder / "numbers.py:User"))(name="a", age=1).age == 1
+    assert importlib.import_module("numbers").Integral
+    (folder / "colorsys.py").write_text("")  # a neighbour of it, under the name of one that nobody has imported yet
+    assert importlib.import_module("colorsys").rgb_to_hsv
