@@ -58,7 +58,7 @@ def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigurationError(f"There is no file {path}. {_ADVICE}")
     folder = str(path.resolve().parent)
-    if folder not in sys.path:  # it may import its neighbours, but none of them stands in for a module of Python's
+    if folder not in sys.path:  # it may import its neighbours, but what is called numbers.py isn't Python's `numbers`
         sys.path.append(folder)
     name = f"{path.stem}_file" if path.stem in sys.stdlib_module_names else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
