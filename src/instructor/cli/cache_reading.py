@@ -202,7 +202,7 @@ def judge(place: Place, key: str) -> str:
     return SERVED if cause is None else cause.reason
 
 
-def describe(listed: Listed) -> dict[str, Any]:
+def describe(listed: Listed) -> Row:
     """An entry as a row, without its answer."""
     origin = listed.origin
     return {
@@ -280,6 +280,6 @@ def _parse(text: str) -> object:
         return text
 
 
-def _cut(rows: list[dict[str, Any]], count: int) -> Report:
+def _cut(rows: list[Row], count: int) -> Report:
     note = f"{count - len(rows):,} more; --limit {count} shows all." if count > len(rows) else ""
     return Report(rows, note=note)
