@@ -23,7 +23,8 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3700,
+    "": 3800,
+    "batches": 800,
     "cache": 8000,
     "cli": 1900,
     "core": 50,
@@ -35,7 +36,7 @@ LINES_OF_CODE = {
     "observe": 300,
     "offline": 600,
     "processing": 125,
-    "providers": 3600,
+    "providers": 4000,
     "streaming": 600,
     "testing": 800,
     "wires": 4100,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from instructor.cli.batch_app import make_batch_app
 from instructor.cli.cache_app import make_cache_app
 from instructor.cli.settings import Settings
 
@@ -57,6 +58,7 @@ def make_app() -> typer.Typer:
     app.callback()(instructor)
     app.command("extract", cls=_Command, help=_EXTRACT, epilog=_EXIT_STATUS, no_args_is_help=True)(extract)
     app.add_typer(make_cache_app(_Group, _Command), name="cache")
+    app.add_typer(make_batch_app(_Group, _Command), name="batch")
     return app
 
 
