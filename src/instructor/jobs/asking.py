@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
@@ -35,6 +35,22 @@ class Miss:
     input: Any
     messages: Conversation
     found: Unserved | Reading | Pending | None = None
+
+
+class Answering(Protocol[T]):
+    """How a job answers a row."""
+
+    def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
+        """Answer it in this thread, without waiting; or say what is to be asked."""
+        ...
+
+    def answer(self, miss: Miss) -> tuple[Row[T], float]:
+        """Ask about it, by blocking; return how long the requests took, too."""
+        ...
+
+    async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
+        """Ask about it, by awaiting."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ def map_keywords(
     prompt: str | Callable[[Any], str] | None = None,
     messages: Messages | Callable[[Any], Any] | None = None,
     concurrency: int | Literal["auto"] = "auto",
+    batch: Literal["never", "auto", "always"] = "never",
     on_error: Literal["raise", "collect"] = "raise",
     ordered: bool = True,
     progress: bool = True,
