@@ -76,7 +76,7 @@ class Question(Generic[T]):
             messages = self.write(source)
         except Exception as error:  # noqa: BLE001 - a function of the user's may raise anything about a row
             return make_failure(index, source, error)
-        found: Any = self.lookup(self.model, messages, self.keywords, True)
+        found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
         return Miss(index, source, messages, None if found is MISSING else found)
@@ -91,7 +91,7 @@ class Question(Generic[T]):
     async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
         """Ask about a row, by awaiting."""
         try:
-            found: Any = miss.found
+            found: Value = miss.found
             if type(found) is Reading:
                 read = await found.find(found.key)
                 found = self.lookup(self.model, miss.messages, self.keywords, True, read, found.encoding)
@@ -105,7 +105,7 @@ class Question(Generic[T]):
         except Exception as error:  # noqa: BLE001 - as above
             return make_failure(miss.index, miss.input, error), 0.0
 
-    def _make_hit(self, index: int, source: Value, found: Any) -> Row[T]:
+    def _make_hit(self, index: int, source: Value, found: Value) -> Row[T]:
         value, entry = cast("tuple[Any, Entry]", found)
         value = value if value is not entry else self.load(entry)
         origin = entry.origin
@@ -132,7 +132,7 @@ def make_question(
     asker: Asker,
     place: Place | None,
     model: ResponseModel,
-    keywords: dict[str, Any],
+    keywords: dict[str, Value],
     write: Writer,
     reply: Callable[[Conversation, Unserved | None], Any],
 ) -> Question[Any]:

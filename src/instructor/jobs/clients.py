@@ -41,7 +41,7 @@ class _JobClient(BaseClient):
         self,
         response_model: ResponseModel,
         messages: Conversation,
-        keywords: Mapping[str, Any],
+        keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
         is_row: bool = False,
@@ -49,7 +49,7 @@ class _JobClient(BaseClient):
         """Answer a call with a `Reply`, or an awaitable of one."""
         raise NotImplementedError
 
-    def _begin(self, model: ResponseModel, keywords: dict[str, Any]) -> tuple[Question[Any], Terms]:
+    def _begin(self, model: ResponseModel, keywords: dict[str, Value]) -> tuple[Question[Any], Terms]:
         """Sort the keywords of a job into what it asks, and how it goes about it."""
         from instructor.jobs.asking import make_question
         from instructor.jobs.job import Terms
@@ -71,12 +71,12 @@ class _JobClient(BaseClient):
 
         return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
 
-    def _batched_rows(self, keywords: Mapping[str, Any]) -> BatchedRows[Any]:
+    def _batched_rows(self, keywords: Mapping[str, Value]) -> BatchedRows[Any]:
         from instructor.jobs.batched import BatchedRows
 
         return BatchedRows(self._adapter.provider, str(keywords.get("model") or self._model))
 
-    def _can_batch(self, keywords: Mapping[str, Any]) -> bool:
+    def _can_batch(self, keywords: Mapping[str, Value]) -> bool:
         from instructor.jobs.batched import can_batch
 
         path = self._find_path(keywords.get("cache", NOT_GIVEN))
@@ -87,7 +87,7 @@ class MapClient(Batches, _JobClient):
     """What `Instructor` inherits."""
 
     @typed_map(map_keywords)
-    def map(self, rows: Any, response_model: ResponseModel = None, **keywords: Any) -> Job[Value]:
+    def map(self, rows: Value, response_model: ResponseModel = None, **keywords: Value) -> Job[Value]:
         """Ask about each row of any number of rows, many at once, and hand out the answers as typed rows.
 
         Rows that the cache can answer are handed out as they are read. Equal rows make one request: in a client without
@@ -95,7 +95,7 @@ class MapClient(Batches, _JobClient):
         row. Rows are read while answers are awaited, some hundreds ahead, so any number of them takes little memory.
 
         Args:
-            rows: Any iterable, such as a list, a file or a generator; or a data frame of pandas, polars, pyarrow or
+            rows: Value iterable, such as a list, a file or a generator; or a data frame of pandas, polars, pyarrow or
                 anything else that hands over Arrow's data, whose rows are dicts.
             response_model: As in `create`.
             prompt: The text of the user's message about a row: a Jinja2 template over its fields, such as
@@ -144,7 +144,7 @@ class MapClient(Batches, _JobClient):
         self,
         response_model: ResponseModel,
         messages: Conversation,
-        keywords: Mapping[str, Any],
+        keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
         is_row: bool = False,
@@ -157,7 +157,7 @@ class AsyncMapClient(AsyncBatches, _JobClient):
     """What `AsyncInstructor` inherits."""
 
     @typed_async_map(map_keywords)
-    def map(self, rows: Any, response_model: ResponseModel = None, **keywords: Any) -> AsyncJob[Value]:
+    def map(self, rows: Value, response_model: ResponseModel = None, **keywords: Value) -> AsyncJob[Value]:
         """As `Instructor.map`; ``async for`` takes the rows, which may be an asynchronous iterable, too.
 
         A plain iterable is read in the event loop: pass an asynchronous one where reading takes long.
@@ -189,7 +189,7 @@ class AsyncMapClient(AsyncBatches, _JobClient):
         self,
         response_model: ResponseModel,
         messages: Conversation,
-        keywords: Mapping[str, Any],
+        keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
         is_row: bool = False,
@@ -198,7 +198,7 @@ class AsyncMapClient(AsyncBatches, _JobClient):
         return await drive_async(answer_with_reply(call._replace(is_row=is_row)), self._adapter)
 
     async def _call_awaited(
-        self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Any], **details: Any
+        self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Value], **details: Value
     ) -> Call[Value]:
         """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
         if not keywords.get("autodetect_images") or running_loop() is None:

@@ -63,7 +63,7 @@ class _BaseJob(Generic[T]):
         self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
         self._context = contextvars.copy_context()
         self._count = 0
-        self._rows: Any = read_rows(source, asynchronous=asynchronous) if rows is None else rows
+        self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
         self.stats = JobStats(count_rows(source))
         self._progress = Progress(self.stats, terms.progress)
         self._failure: Exception | None = None
