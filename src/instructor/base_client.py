@@ -23,14 +23,15 @@ from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plan, Plans
-from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
+from instructor.engine.retry import settle_retries
 from instructor.exceptions import ConfigurationError, NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
+from instructor.limits.registry import Throttles
 from instructor.messages import Conversation, ResponseModel, copy_values
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, Ttl, split_options
-from instructor.paths import Paths
+from instructor.paths import Paths, entries_of
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.retries import Retries
@@ -82,12 +83,13 @@ class BaseClient(OldAttributes):
         self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
         self._background = Background()
+        self._throttles = Throttles()
         self._paths = Paths(self._stats, adapter.asynchronous, self._use.freshness)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
-        self._memo = make_memo(_entries_of(store))
+        self._memo = make_memo(entries_of(store))
         place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
         if place is not None and place.check is None and self._use.tags:
             place = None  # only the flow can say what may be served
@@ -274,6 +276,7 @@ class BaseClient(OldAttributes):
             policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
             unserved=unserved,
             background=self._background,
+            throttle=settled.throttle,
             sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt),
         )
 
@@ -285,9 +288,7 @@ class BaseClient(OldAttributes):
         settings = self._settings
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
-        model = arguments.pop("model", None) if arguments else None
-        model = self._defaults.get("model") if model is None else model
-        model = check.check_model(model, self._model, self._adapter.provider)
+        model = check.find_model(arguments, self._defaults, self._model, self._adapter.provider)
         path = self._find_path(options.cache)
         use = use_of_call(options, self._use, response_model, plan.ttl)
         retries = settings.max_retries if options.max_retries is None else options.max_retries
@@ -295,7 +296,7 @@ class BaseClient(OldAttributes):
         check.check_timeout(arguments.get("timeout"))
         check.check_effects(options, has_cache=path is not None or options.cache is None, has_items=has_items)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
-        attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
+        throttle = self._throttles.find(options.limits or settings.limits, None if path is None else path.last_store)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
         name_call = _find_namer(path, response_model) if is_cached else None
@@ -307,11 +308,12 @@ class BaseClient(OldAttributes):
             path=path,
             policy=make_policy(use, path, limits, (self._adapter, plan), secrets_of(arguments, self._defaults)),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
-            retries=attempts if seconds is None else within_budget(attempts),
+            retries=settle_retries(retries, has_deadline=seconds is not None, has_limits=throttle is not None),
             token_budget=check.check_budget(budget),
             max_seconds=seconds,
             arguments=arguments,
             detects=check.check_flag("autodetect_images", options.autodetect_images),
+            throttle=throttle,
             samples=use.samples,
             bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else None,
         )
@@ -483,12 +485,6 @@ def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Map
 
 def _find_nothing(cache: object) -> None:
     """Where a client's calls don't look first, the fast path reads no store."""
-
-
-def _entries_of(store: BaseCache | None) -> int | None:
-    """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
-    entries = getattr(store, "maxsize", None)
-    return entries if type(entries) is int and entries > 0 else None
 
 
 def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:

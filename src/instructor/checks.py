@@ -15,6 +15,7 @@ from instructor.engine.freshness import LONGEST_TTL, PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
+from instructor.limits.settings import check_limits
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
@@ -179,6 +180,12 @@ def check_media_policy(media_policy: object) -> FetchPolicy:
     raise refuse("media_policy", media_policy, "an instructor.media.FetchPolicy")
 
 
+def find_model(arguments: dict[str, Any], defaults: Mapping[str, Any], own: str | None, provider: str) -> str:
+    """Return the model that a call names, which is taken out of its arguments, or else its client."""
+    model = arguments.pop("model", None) if arguments else None
+    return check_model(defaults.get("model") if model is None else model, own, provider)
+
+
 def check_model(model: object, default: str | None, provider: str) -> str:
     """Return a model's name: the call's, or the client's where the call names none."""
     name = default if model is None else model
@@ -208,6 +215,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_timeout(defaults.get("timeout"))
     check_on_invalid(defaults.get("on_invalid"))
     check_pace(defaults.get("cache_pace"))
+    check_limits(defaults.get("limits"))
     check_flag("validate_partial", defaults.get("validate_partial"))
     return copy_values(defaults)
 

@@ -24,6 +24,8 @@ from instructor.cache.redis_link import make_listen
 from instructor.cache.redis_pool import (
     Options,
     Sdk,
+    check_clients,
+    class_name,
     make_async_client,
     make_client,
     make_listening_client,
@@ -38,6 +40,7 @@ from instructor.cache.redis_steps import (
     number_tag,
     read_many,
     read_numbers,
+    run_script,
     unlink,
     write_tagged,
 )
@@ -121,7 +124,7 @@ class RedisCache(BaseCache):
             _check_target(host, port, url)
             self._client = self._build(lambda: make_client(url, host, port, timeout, options))
         else:
-            _check_clients(client, async_client, url, options)
+            check_clients(client, async_client, url, options)
             # We don't know whether a client of yours limits its own time, so tasks or worker threads wait for it.
             unsure = {"bounded"} if async_client is not None else {"bounded", "async"}
             self.abilities = type(self).abilities - unsure
@@ -281,6 +284,14 @@ class RedisCache(BaseCache):
                 weakref.finalize(self, self._tracker.close).atexit = False
         return self._tracker.watch(memory, names_of)
 
+    def evaluate(self, script: str, name: str, argument: str) -> Any:
+        """Run a script of Lua with one key and one argument. `Limits` are shared by one."""
+        return self._perform(run_script(self.prefix, script, name, argument))
+
+    async def evaluate_async(self, script: str, name: str, argument: str) -> Any:
+        """As `evaluate`, without blocking the event loop."""
+        return await self._perform_here(run_script(self.prefix, script, name, argument))
+
     def close(self) -> None:
         """Close the synchronous connections that this store made. Using it again opens them again."""
         if self._tracker is not None:
@@ -392,7 +403,7 @@ class RedisCache(BaseCache):
     def __repr__(self) -> str:
         host, port, url = self._target
         if not self._own:
-            return f"RedisCache(client={_class_name(self._client or self._async_client)}, prefix={self.prefix!r})"
+            return f"RedisCache(client={class_name(self._client or self._async_client)}, prefix={self.prefix!r})"
         parts = urlsplit(url) if url is not None else None
         where = f"{host}:{port}" if parts is None else f"{parts.hostname or ''}:{parts.port or port}{parts.path}"
         return f"RedisCache({where!r}, prefix={self.prefix!r})"
@@ -441,10 +452,6 @@ async def _check_awaited(key: str, found: Awaitable[Text | None]) -> Text | None
         raise
 
 
-def _class_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
 def _rebuild(host: str, port: int, url: str | None, arguments: dict[str, Sdk]) -> RedisCache:
     return RedisCache(host, port, url, **arguments)
 
@@ -480,21 +487,3 @@ def _check_url(url: str) -> None:
         "RedisCache(url=) cannot be read: the user name, the password or the port in it is malformed. Pass the password "
         "as password=, or write it as urllib.parse.quote(password, safe='') does, with %2F for a slash."
     )
-
-
-def _check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Options) -> None:
-    if url is not None or options:
-        raise ArgumentError("RedisCache takes either a client, or url= and options to make one, not both.")
-    for name, value, other in (("client", client, "async_client"), ("async_client", async_client, "client")):
-        if value is None:
-            continue
-        if isinstance(value, type) or not (hasattr(value, "get") and hasattr(value, "set")):
-            raise ArgumentError(
-                f"RedisCache({name}=) takes a client such as redis.Redis(); got a {_class_name(value)}. "
-                "Pass a redis:// URL as url=."
-            )
-        modules = [ancestor.__module__ for ancestor in type(value).__mro__]
-        known = any(module.startswith("redis.") for module in modules)
-        asynchronous = any(module.startswith("redis.asyncio") for module in modules)
-        if known and asynchronous == (name == "client"):
-            raise ArgumentError(f"RedisCache({name}=) takes no {_class_name(value)}. Pass it as {other}=.")

@@ -37,6 +37,8 @@ class Attempts:
         failed: The attempts that gave no valid answer.
         failed_requests: How many of them brought no whole answer.
         shown: The text of the answer so far, where it is streamed.
+        latest: Tokens of the attempt now under way; None as long as none have been counted.
+        headers: Those of its response, where somebody wants them; their names in lower case.
     """
 
     def __init__(self, adapter: Adapter, model: str) -> None:
@@ -48,6 +50,8 @@ class Attempts:
         self.failed: list[FailedAttempt] = []
         self.failed_requests = 0
         self.shown: list[str] = []
+        self.latest: Usage | None = None
+        self.headers: dict[str, str] = {}
         self._model = model
 
     def begin(self) -> None:
@@ -55,9 +59,11 @@ class Attempts:
         self.number += 1
         self.answered = False
         self.shown = []
+        self.latest, self.headers = None, {}
 
     def spend(self, usage: Usage) -> None:
         """Add what the attempt now under way cost. There is nothing to add up at the first."""
+        self.latest = usage
         self.spent = usage if self.spent is _NOTHING else self.spent + usage
 
     def fail(self, error: Exception, completion: Completion) -> None:

@@ -338,6 +338,11 @@ class CachePath:
                 watch.forget(key)
 
     @property
+    def last_store(self) -> BaseCache:
+        """The store that most callers share."""
+        return self.tiers[-1].handle.store
+
+    @property
     def notes(self) -> CallNotes:
         """What is known of the calls whose answers are stored. It belongs to the last tier, as flights do."""
         return self.tiers[-1].handle.notes
