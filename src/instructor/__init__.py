@@ -107,6 +107,7 @@ else:
             "RedisCache": "instructor.cache",
             "Reply": "instructor.engine.reply",
             "ResponseSchema": "instructor.dsl.schema",
+            "Limits": "instructor.limits.settings",
             "Retries": "instructor.retries",
             "apatch": "instructor.patching",
             "async_field_validator": "instructor.engine.async_validation",

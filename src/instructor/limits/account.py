@@ -32,6 +32,8 @@ LONGEST_PAUSE: Final = 60.0
 RECOVERY: Final = 0.002
 """How much of a limit that was guessed is added to it in a second."""
 CUT: Final = 0.7
+ENOUGH: Final = 10
+"""Requests without which a limit isn't guessed: a pause will do."""
 SECONDS_BETWEEN_CUTS: Final = 2.0
 
 
@@ -167,10 +169,10 @@ class Line:
 
     def cut(self, now: float) -> None:
         """Guess a lower limit: at first from what has departed lately, then by the same factor each time."""
-        if abs(now - self.cut_at) < SECONDS_BETWEEN_CUTS:
+        sent = self.departed - self.counted
+        if abs(now - self.cut_at) < SECONDS_BETWEEN_CUTS or (self.limit is None and sent < ENOUGH):
             return
-        seconds = max(now - self.since, 1.0)
-        seen = (self.departed - self.counted) / seconds * self.period
+        seen = sent / max(now - self.since, 1.0) * self.period
         self.limit = max(1.0, min(self.limit or math.inf, seen) * CUT)
         self.granted, self.guessed, self.cut_at = self.departed, True, now
 
@@ -192,26 +194,18 @@ class Line:
 
 @dataclass(slots=True)
 class Account:
-    """An account in this process.
-
-    Args:
-        clock: A monotonic clock, in seconds.
-    """
+    """An account in this process. Its clock is monotonic, in seconds."""
 
     clock: Callable[[], float]
-    lines: dict[str, Line] = field(default_factory=dict)
+    lines: dict[str, Line] = field(default_factory=dict[str, Line])
     at: float = -math.inf
     paused_until: float = -math.inf
     lock: Any = field(default_factory=make_lock)
 
     def turn(self, reports: Sequence[Report], amounts: Amounts, places: Amounts | None, margin: float = 0.0) -> Turn:
-        """Enter reports; then let a request go, or say how long it has to wait.
+        """Enter what was learned since; then let a request go that needs some amounts, or say how long it has to wait.
 
-        Args:
-            reports: What was learned since.
-            amounts: What the request needs of each limit.
-            places: Its places in the queues; None for a request that has none yet.
-            margin: The part of each limit that is left alone.
+        A request has no `places` when it comes first. `margin` is the part of each limit that is left alone.
         """
         with self.lock:
             now = self.clock()

@@ -55,17 +55,16 @@ class Rules(NamedTuple):
 
 
 def _ratelimit(dimension: str, unit: str, period: float = _MINUTE) -> Names:
-    return Names(
-        dimension,
-        *(f"x-ratelimit-{part}-{unit}" for part in ("limit", "remaining", "reset")),
-        period=period,
-    )
+    limit, remaining, reset = (f"x-ratelimit-{part}-{unit}" for part in _PARTS)
+    return Names(dimension, limit, remaining, reset, period)
 
 
 def _anthropic(dimension: str, unit: str) -> Names:
-    return Names(dimension, *(f"anthropic-ratelimit-{unit}-{part}" for part in ("limit", "remaining", "reset")))
+    limit, remaining, reset = (f"anthropic-ratelimit-{unit}-{part}" for part in _PARTS)
+    return Names(dimension, limit, remaining, reset)
 
 
+_PARTS = ("limit", "remaining", "reset")
 _OPENAI = Rules((_ratelimit("requests", "requests"), _ratelimit("tokens", "tokens")))
 
 RULES: Final[Mapping[str, Rules]] = {
@@ -102,12 +101,9 @@ def rules_of(provider: str) -> Rules:
 
 
 def read_limits(rules: Rules, headers: Headers, departed: Mapping[str, float]) -> Iterator[Limit]:
-    """Read what headers say of each limit, as far as it makes sense.
+    """Read what a response's headers say of each limit, as far as it makes sense.
 
-    Args:
-        rules: The vendor's row.
-        headers: The response's.
-        departed: What had departed when its request left, in each dimension.
+    `departed` is what had departed in each dimension when its request left.
     """
     for names in rules.names:
         limit, remaining = _read_number(headers.get(names.limit)), _read_number(headers.get(names.remaining))

@@ -30,14 +30,7 @@ AnyAccount = Account | SharedAccount
 
 
 class Limiter:
-    """What one credential may ask of one model, and what was learned of it. It doesn't wait; it says how long to.
-
-    Args:
-        settings: What the caller wants.
-        rules: The vendor's row.
-        shared: The account on a server, for a limit that others share.
-        clock: A monotonic clock, in seconds.
-    """
+    """What one credential may ask of one model, and what was learned of it. It doesn't wait; it says how long to."""
 
     def __init__(
         self,
@@ -113,8 +106,9 @@ class Limiter:
         with self._lock:
             now = self.clock()
             self._flights.under_way -= 1
-            reports = list(self._read(headers, reservation.departed, reservation.sent_at))
-            seen = {report.dimension for report in reports if report.remaining is not None}
+            limits = list(self._read(headers, reservation.departed, reservation.sent_at))
+            seen = {limit.dimension for limit in limits if limit.remaining is not None}
+            reports: list[Report] = [*limits]
             if status == _REFUSED:
                 reports += self._refuse(headers, now)
                 reports += [Refund(name, amount) for name, amount in reservation.amounts.items() if name not in seen]
@@ -228,13 +222,9 @@ class Reservation:
         status: int | None = None,
         latency: float = 0.0,
     ) -> None:
-        """Note how the request ended.
+        """Note how the request ended: what it cost, the response's headers with names in lower case, and its status.
 
-        Args:
-            usage: What it cost; None if no answer came.
-            headers: The response's, with names in lower case.
-            status: The HTTP status; None for a request that got no answer.
-            latency: Seconds until its end; 0 for one that was given up.
+        Without an answer there is neither usage nor status. `latency` is in seconds; 0 for one that was abandoned.
         """
         if self._is_sent and not self._is_over:
             self._is_over = True

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from instructor.limits.account import (
     CUT,
+    ENOUGH,
     LONGEST_PAUSE,
     RECOVERY,
     SAME,
@@ -82,8 +83,10 @@ function enter.limit(report)
 end
 function enter.cut(report)
   local line = line_of(report.dimension)
+  local sent = line.departed - line.counted
   if line.cut_at and math.abs(now - line.cut_at) < asked.between then return end
-  local seen = (line.departed - line.counted) / math.max(now - line.since, 1) * line.period
+  if not line.limit and sent < asked.enough then return end
+  local seen = sent / math.max(now - line.since, 1) * line.period
   line.limit = math.max(1, math.min(line.limit or seen, seen) * asked.cut)
   line.granted, line.guessed, line.cut_at = line.departed, true, now
 end
@@ -126,12 +129,9 @@ _KINDS: Final[Mapping[type, str]] = {Limit: "limit", Refund: "refund", Leave: "l
 
 
 class SharedAccount:
-    """An account on a server.
+    """An account on the server of a store, under a name that holds no credential.
 
-    Args:
-        store: Where the script runs.
-        name: The account's, the same for all who share it. It holds no credential.
-        clock: Seconds, in place of the server's own clock; for tests.
+    A test may set another clock than the server's.
     """
 
     def __init__(self, store: Scripting, name: str, clock: Callable[[], float] | None = None) -> None:
@@ -161,6 +161,7 @@ class SharedAccount:
             "cut": CUT,
             "between": SECONDS_BETWEEN_CUTS,
             "same": SAME,
+            "enough": ENOUGH,
             "soonest": SOONEST,
             "longest": LONGEST_PAUSE,
             "keep": _KEPT,

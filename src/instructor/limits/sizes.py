@@ -42,8 +42,9 @@ class Size(NamedTuple):
 
 def measure(request: Mapping[str, Any]) -> Size:
     """Measure a request, of any wire."""
-    holders = (request, *(request.get(name) for name in _INNER))
-    limits = (holder.get(name) for holder in holders if isinstance(holder, Mapping) for name in _OUTPUT_LIMITS)
+    inner = (request.get(name) for name in _INNER)
+    holders = [request, *(cast("Mapping[str, Any]", one) for one in inner if isinstance(one, Mapping))]
+    limits = (holder.get(name) for holder in holders for name in _OUTPUT_LIMITS)
     limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
     return Size(_count_letters(request), limit)
 
@@ -119,7 +120,7 @@ class Charge:
         if math.isfinite(taken) and taken > 0 and not is_full:
             ratio = min(max(taken / sent, self._least), _MOST_FACTOR)
             self._seen += 1
-            self.factor += max(_WEIGHT, 1 / (self._seen + 1)) * (ratio - self.factor)
+            self.factor += max(_WEIGHT, 1 / self._seen) * (ratio - self.factor)
         self._departed, self._left, self._at = limit.departed, limit.remaining, now
 
     def scale(self, limit: Limit) -> Limit:

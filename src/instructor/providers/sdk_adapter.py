@@ -117,7 +117,7 @@ class SdkAdapter(CapabilityMemory):
     def _find_raw(self, client: Any, operation: str) -> str | None:
         """The path of the method that returns the whole response; None where the SDK has none."""
         *path, method = operation.split(".")
-        holder: Any = reduce(getattr, (*self._root, *path), client)
+        holder: object = reduce(getattr, (*self._root, *path), client)
         return ".".join((*path, _RAW, method)) if hasattr(type(holder), _RAW) else None
 
     def _with_client(self, send: Callable[[Any], Any]) -> Any:
