@@ -32,8 +32,12 @@ PAGES = [
         "CONTRIBUTING.md",
         "docs/architecture.md",
         "docs/caching.md",
+        "docs/ledger.md",
         "docs/cli.md",
+        "docs/comparison.md",
+        "docs/limits.md",
         "docs/media.md",
+        "docs/observability.md",
         "docs/providers.md",
         "docs/retries.md",
         "docs/streaming.md",
@@ -258,3 +262,18 @@ def test_the_table_of_models_shows_every_row_of_the_capabilities():
         shown.update(itertools.islice(rows, 1))
     missing = [f"{row.vendors} {row.model}" for row in FAMILIES if row not in shown]
     assert not missing
+
+
+def test_every_yes_of_the_comparison_leads_to_a_test() -> None:
+    page = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and "**here**" not in line]
+    assert len(rows) > 80
+    for feature, ours, *_ in rows:
+        if ours.startswith("no: "):
+            continue
+        link = re.fullmatch(r'\[.+\]\(\.\./(tests/[\w/]+\.py) "(\w+)"\)', ours)
+        assert link is not None, feature
+        path, name = link.groups()
+        assert re.search(
+            rf"^(async def|def|class) {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE
+        ), feature

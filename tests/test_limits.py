@@ -23,14 +23,17 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3500,
-    "cache": 7500,
-    "cli": 2000,
+    "": 3700,
+    "cache": 8100,
+    "cli": 1900,
     "core": 50,
     "dsl": 275,
-    "engine": 4100,
+    "engine": 4300,
     "function": 500,
+    "jobs": 800,
+    "limits": 900,
     "media": 800,
+    "observe": 300,
     "offline": 600,
     "processing": 125,
     "providers": 3600,
@@ -41,7 +44,7 @@ LINES_OF_CODE = {
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""
 
-FACES = ("", ".cache", ".testing", ".exceptions", ".hooks", ".factory")
+FACES = ("", ".cache", ".observe", ".testing", ".exceptions", ".hooks", ".factory")
 """Modules whose ``__all__`` is what users import."""
 EXTENDED = {
     "wires.wire",

@@ -19,10 +19,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instructor import cache, exceptions, hooks
+    from instructor import cache, exceptions, hooks, observe
     from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
+    from instructor.budget import Budget
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
+    from instructor.cache.ledger import Ledger
     from instructor.cache_modes import cache_mode, use_cache
     from instructor.client import AsyncInstructor, Instructor
     from instructor.distil import FinetuneFormat, Instructions
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
+    from instructor.limits.settings import Limits
     from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
@@ -87,6 +90,7 @@ else:
             "BatchJob": "instructor.batch",
             "BatchProcessor": "instructor.batch",
             "BatchRequest": "instructor.batch",
+            "Budget": "instructor.budget",
             "CacheEvent": "instructor.hooks",
             "CitationMixin": "instructor.dsl.citation",
             "DiskCache": "instructor.cache",
@@ -98,6 +102,8 @@ else:
             "Instructions": "instructor.distil",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
+            "Ledger": "instructor.cache.ledger",
+            "Limits": "instructor.limits.settings",
             "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
             "OpenAISchema": "instructor.dsl.schema",
@@ -107,7 +113,6 @@ else:
             "RedisCache": "instructor.cache",
             "Reply": "instructor.engine.reply",
             "ResponseSchema": "instructor.dsl.schema",
-            "Limits": "instructor.limits.settings",
             "Retries": "instructor.retries",
             "apatch": "instructor.patching",
             "async_field_validator": "instructor.engine.async_validation",
@@ -145,6 +150,7 @@ else:
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
             "llm_validator": "instructor.dsl.validators",
+            "observe": "instructor.observe",
             "openai_moderation": "instructor.dsl.validators",
             "openai_schema": "instructor.dsl.schema",
             "patch": "instructor.patching",
@@ -167,6 +173,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "BatchJob",
     "BatchProcessor",
     "BatchRequest",
+    "Budget",
     "CacheEvent",
     "CitationMixin",
     "DiskCache",
@@ -178,6 +185,8 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Instructions",
     "Instructor",
     "IterableModel",
+    "Ledger",
+    "Limits",
     "Maybe",
     "Mode",
     "OpenAISchema",
@@ -224,6 +233,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "hooks",
     "instructor_cache",
     "llm_validator",
+    "observe",
     "openai_moderation",
     "openai_schema",
     "patch",

@@ -12,9 +12,10 @@ from instructor import checks as check
 from instructor.cache.call_notes import Sketch
 from instructor.cache.canonical import ignore
 from instructor.cache.key import KeyBuilder, keyed_arguments
-from instructor.cache.store import BaseCache, CacheStats
+from instructor.cache.stats import CacheStats
+from instructor.cache.store import BaseCache
 from instructor.cache_modes import active, cache_of_block
-from instructor.describing import name_model, warn_caller
+from instructor.describing import cannot_leave, warn_caller
 from instructor.engine.background import Background
 from instructor.engine.call import Call, Keyed, Prompt, Settled, Terms
 from instructor.engine.client_stats import ClientStats
@@ -24,14 +25,14 @@ from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, enc
 from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import settle_retries
-from instructor.exceptions import ConfigurationError, NoCanonicalFormError
+from instructor.exceptions import NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.limits.registry import Throttles
 from instructor.messages import Conversation, ResponseModel, copy_values
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, Ttl, split_options
-from instructor.paths import Paths, entries_of
+from instructor.paths import Paths, entries_of, find_namer
 from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.retries import Retries
@@ -42,6 +43,7 @@ from instructor.wires.capabilities import Capabilities, adapt_arguments, refused
 from instructor.wires.wire import Wire, choose_wires
 
 if TYPE_CHECKING:
+    from instructor.cache.ledger import Ledger
     from instructor.streams import Wanted
 
 
@@ -82,18 +84,17 @@ class BaseClient(OldAttributes):
         self._key_builders: dict[Mode, KeyBuilder] = {}
         self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
-        self._background = Background()
-        self._throttles = Throttles()
+        self._background, self._throttles = Background(), Throttles()
         self._paths = Paths(self._stats, adapter.asynchronous, self._use.freshness)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
         self._memo = make_memo(entries_of(store))
-        place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
-        if place is not None and place.check is None and self._use.tags:
-            place = None  # only the flow can say what may be served
-        self._lookup = make_lookup(self._make_asker(), place)
+        self._place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
+        if self._place is not None and self._place.check is None and self._use.tags:
+            self._place = None  # only the flow can say what may be served
+        self._lookup = make_lookup(self._make_asker(), self._place)
 
     def _make_asker(self) -> Asker:
         adapter = self._adapter
@@ -182,6 +183,21 @@ class BaseClient(OldAttributes):
         """What this client's calls have met in the cache since it was made, over all stores it used."""
         return self._stats.stats()
 
+    def ledger(self) -> Ledger:
+        """What this client spent since it was made, and what was saved: in dollars, tokens and seconds.
+
+        It counts every call, cached or not. ``cache.ledger()`` counts for all clients of a store.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())
+            >>> answers = [client.create(User, messages) for _ in range(4)]
+            >>> print(client.ledger().saved)
+            $0, 3x, 279 tokens, 0.0 s
+        """
+        from instructor.cache.ledger import Ledger
+
+        return Ledger(self._stats.books.lines())
+
     def __cache_key__(self) -> Any:
         """What makes this client's answers its own, for keys that it becomes part of: no credential, no store.
 
@@ -222,10 +238,10 @@ class BaseClient(OldAttributes):
         return copied
 
     def __deepcopy__(self, memo: object) -> Self:
-        raise _cannot_leave(self, "deep-copied")
+        raise cannot_leave(self, "deep-copied")
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        raise _cannot_leave(self, "pickled")
+        raise cannot_leave(self, "pickled")
 
     def _call(
         self,
@@ -270,6 +286,7 @@ class BaseClient(OldAttributes):
             token_budget=settled.token_budget,
             deadline=None if seconds is None else time.monotonic() + seconds,
             max_seconds=seconds,
+            budgets=settled.budgets,
             path=path,
             key=keyed.key if settled.samples == 1 or path is None else path.take_sample(keyed.key, settled.samples),
             bypass=settled.bypass or keyed.bypass,
@@ -299,17 +316,19 @@ class BaseClient(OldAttributes):
         throttle = self._throttles.find(options.limits or settings.limits, None if path is None else path.last_store)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
-        name_call = _find_namer(path, response_model) if is_cached else None
+        name_call = find_namer(path, response_model) if is_cached else None
         way = None if keywords else self._choose_way(model, {**self._defaults})
         terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy, name_call, way)
-        limits = (retries, budget, seconds)
+        limits, budgets = (retries, budget, seconds), check.check_budgets(settings.budget, options.budget)
+        owner = (self._adapter, plan, *budgets)
         return Settled(
             terms=terms,
             path=path,
-            policy=make_policy(use, path, limits, (self._adapter, plan), secrets_of(arguments, self._defaults)),
+            policy=make_policy(use, path, limits, owner, secrets_of(arguments, self._defaults)),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             retries=settle_retries(retries, has_deadline=seconds is not None, has_limits=throttle is not None),
             token_budget=check.check_budget(budget),
+            budgets=budgets,
             max_seconds=seconds,
             arguments=arguments,
             detects=check.check_flag("autodetect_images", options.autodetect_images),
@@ -477,20 +496,5 @@ class BaseClient(OldAttributes):
         return builder
 
 
-def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:
-    """What makes the keys of a path that keeps what was asked."""
-    recorder = None if path is None else path.recorder
-    return None if recorder is None else partial(recorder.name_call, response_model=name_model(response_model))
-
-
 def _find_nothing(cache: object) -> None:
     """Where a client's calls don't look first, the fast path reads no store."""
-
-
-def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
-    """The error for a client that is to go where its connections can't: into another process, or a copy of its own."""
-    return ConfigurationError(
-        f"{type(client).__name__} cannot be {verb}: it holds connections, locks and perhaps a key. Threads and tasks can "
-        "share it as it is. For another process, make the client there: in the function that runs there, or in the "
-        "initializer= of a ProcessPoolExecutor."
-    )

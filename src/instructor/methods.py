@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, 
 
 from pydantic import BaseModel
 
+from instructor.budget import Budget
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
 from instructor.options import NOT_GIVEN, NotGiven, Ttl
@@ -54,6 +55,7 @@ def call_keywords(
     cache_namespace: str | None = None,
     cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
     token_budget: int | None = None,
+    budget: Budget | None = None,
     max_seconds: float | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
     autodetect_images: bool = False,
@@ -89,6 +91,7 @@ def call_keywords(
         cache_tags: By what the answer can be invalidated, such as ``["doc:42"]``; or a function that makes that of the
             answer. They belong to the answer, as ``cache_ttl`` does: see `BaseCache.invalidate`.
         token_budget: Tokens after which no further attempt is made.
+        budget: A `Budget` that requests must fit into, beside the client's.
         max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
             or ``"collect"``, which skips it and keeps it in the stream's ``invalid``. Such a stream is not stored.

@@ -329,8 +329,7 @@ def test_a_server_that_runs_no_scripts_is_asked_once_and_caches_as_ever(caplog: 
         "answer 1",
     ]
     assert (client.evaluated, world.client.cache_stats().errors) == (1, 0)
-    assert len(caplog.messages) == 1
-    assert "lease=None" in caplog.text
+    assert ["lease=None" in message for message in caplog.messages if "add_amounts" not in message] == [True]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 61, "5", True])

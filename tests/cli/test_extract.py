@@ -18,10 +18,10 @@ from cli.conftest import CommandLine
 from instructor.cli.command import open_cache, read_size, write_answer
 from instructor.cli.extract import Job, Run
 from instructor.cli.output import Output
-from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input
 from instructor.cli.run_stats import Outcome
 from instructor.cli.settings import Settings
+from instructor.jobs.prompts import make_prompt
 from replies import Reply, ReplyServer, chat_completion
 
 ADA = Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36}, usage=(1000, 100)))

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from instructor.cli.prices import Prices, find_prices, show_money
+from instructor.cli.prices import Prices, find_prices
 from instructor.exceptions import ConfigurationError
+from instructor.prices import show_money
 from instructor.usage import Usage
 
 MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)

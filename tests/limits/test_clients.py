@@ -217,6 +217,17 @@ def test_limits_survive_a_copy_and_are_no_part_of_a_key(server: ReplyServer) -> 
     assert len(server.requests) == 1
 
 
+def test_rows_of_a_job_wait_for_their_turn_unless_the_caller_wants_no_limits(server: ReplyServer) -> None:
+    client = instructor.from_provider("openai/gpt-6-luna", base_url=server.url, api_key="key-13")
+    job = client.map(["Anna is 25.", "Ben is 31."], User, concurrency=1, on_error="collect", max_seconds=0.5)
+    first, second = job
+    assert first.value == User(**ANNA)
+    assert "allows the next request" in str(second.error)
+    assert len(server.requests) == 1
+    free = client.map(["Cleo is 3.", "Dan is 4."], User, concurrency=1, max_seconds=5, limits=None)
+    assert [row.value for row in free] == [User(**ANNA)] * 2
+
+
 @pytest.mark.parametrize(
     ("limits", "words"),
     [("automatic", "limits is"), ({"requests_per_minute": 5}, "limits is"), (600, "limits is")],

@@ -23,6 +23,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "autodetect_images",
         "cache",
         "cache_mode",
+        "budget",
         "cache_namespace",
         "cache_pace",
         "cache_salt",

@@ -20,6 +20,7 @@ from instructor.cache.entry import Generations
 from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, Which, read_tagged, select
 from instructor.cache.redis_leases import RedisLeases
+from instructor.cache.redis_ledger import KeepsLedger
 from instructor.cache.redis_link import make_listen
 from instructor.cache.redis_pool import (
     Options,
@@ -57,7 +58,7 @@ _RESERVED = frozenset("/?#[] ")
 _HOST, _PORT, _LAST_PORT = "localhost", 6379, 65_535
 
 
-class RedisCache(BaseCache):
+class RedisCache(KeepsLedger, BaseCache):
     """A store in Redis 5 or later, or Valkey: one answer is shared by all machines that reach the server.
 
     Use it for services with several processes or hosts. Threads are served by a ``redis.Redis``, tasks by a
@@ -96,7 +97,7 @@ class RedisCache(BaseCache):
     """
 
     abilities: frozenset[Ability] = frozenset(
-        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "leasing"}
+        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "ledger", "leasing"}
     )
 
     def __init__(
@@ -223,10 +224,7 @@ class RedisCache(BaseCache):
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Return the number of the latest invalidation of all, and of each of `tags`, in one command."""
-        steps = read_numbers(self.prefix, tags)
-        if self._client is None:
-            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # awaited by the handle
-        return self._perform(steps)
+        return self._perform_any(read_numbers(self.prefix, tags))
 
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag, in one command.
@@ -349,6 +347,12 @@ class RedisCache(BaseCache):
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+    def _perform_any(self, steps: Steps[T]) -> T:
+        """Perform steps in this thread; if there is only an asynchronous client, return an awaitable for the handle."""
+        if self._client is None:
+            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # as above
+        return self._perform(steps)
 
     async def _perform_async(self, client: Sdk, steps: Steps[T]) -> T:
         """Perform steps in this task, by an asynchronous client."""

@@ -55,6 +55,11 @@ def name_written(prefix: str) -> str:
     return f"{prefix}{{tags}}:written"
 
 
+def name_ledger(prefix: str) -> str:
+    """The key of the hash of the ledger, whose fields are the number of a sum and the name of its line."""
+    return f"{prefix}{{ledger}}"
+
+
 def name_lease(prefix: str, key: str) -> str:
     """The key of the lease of an entry, on the same node of a cluster."""
     return f"{prefix}{{{prefix}{key}}}"
@@ -69,7 +74,8 @@ def _is_entry(prefix: str, name: str) -> bool:
     """Whether a name is that of an entry, among those that begin with the prefix."""
     is_lease = name.startswith(f"{prefix}{{{prefix}") and name.endswith("}")
     is_limit = name.startswith(name_limits(prefix, "")[:-1])
-    return not is_lease and not is_limit and name not in (name_numbers(prefix), name_written(prefix))
+    others = (name_numbers(prefix), name_written(prefix), name_ledger(prefix))
+    return not is_lease and not is_limit and name not in others
 
 
 def scan(prefix: str, cursor: Cursor | None) -> Steps[tuple[list[Sdk], Cursor | None]]:

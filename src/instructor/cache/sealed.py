@@ -108,7 +108,7 @@ class SealedCache(BaseCache):
     an entry is a miss, which is counted and reported, and it is asked for again. In front of it, an `AutoCache` keeps
     hits fast: ``cache=[AutoCache(), SealedCache(RedisCache(), keys=[key])]``.
 
-    The abilities are those of the inner store, except ``"local"``. Listing reads and opens each entry.
+    The abilities are those of the inner store, except ``"local"`` and ``"ledger"``. Listing reads and opens each entry.
 
     Args:
         inner: The store, plain or asynchronous. Give it nothing else to hold: `clear` clears all of it.
@@ -389,7 +389,7 @@ _BOUNDED: frozenset[Ability] = frozenset({"bounded"})
 
 
 def _keep_abilities(inner: BaseCache) -> frozenset[Ability]:
-    abilities = check_store(inner)
+    abilities = check_store(inner) - {"ledger"}  # whose lines would show models and tags
     if "local" in abilities:
         return (abilities - _LOCAL) | _BOUNDED
     # Those of a store that is asynchronous only are coroutines, too.

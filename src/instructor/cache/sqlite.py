@@ -24,6 +24,7 @@ from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
+from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, list_rows
@@ -54,7 +55,7 @@ class _Local(threading.local):
     connection: Connection | None = None
 
 
-class DiskCache(BaseCache):
+class DiskCache(KeepsLedger, BaseCache):
     """A store that outlives the process, in one file of a directory.
 
     Use it for scripts and notebooks that run again and again, and for several processes on one machine. Any number of
@@ -94,7 +95,9 @@ class DiskCache(BaseCache):
         b'text'
     """
 
-    abilities: frozenset[Ability] = frozenset({"bounded", "sized", "listing", "deleting", "tagging", "leasing"})
+    abilities: frozenset[Ability] = frozenset(
+        {"bounded", "sized", "listing", "deleting", "tagging", "ledger", "leasing"}
+    )
 
     def __init__(
         self,
@@ -253,8 +256,7 @@ class DiskCache(BaseCache):
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""
-        row: tuple[int, int] = self._run(lambda connection: connection.execute(_COUNT, (time.time(),)).fetchone())
-        return row
+        return self._run(lambda connection: connection.execute(_COUNT, (time.time(),)).fetchone())  # type: ignore[no-any-return] # a row
 
     def close(self) -> None:
         """Close the file in all threads. Using the store again opens it again."""

@@ -20,7 +20,6 @@ from instructor.cli.output import Output
 from instructor.cli.output_paths import check_output_paths
 from instructor.cli.prices import find_prices
 from instructor.cli.progress import Display, make_summary, report_failure
-from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input, open_input
 from instructor.cli.run_stats import Outcome, RunStats
 from instructor.cli.settings import Settings
@@ -28,6 +27,7 @@ from instructor.cli.signals import SIGNALLED, SignalWatcher
 from instructor.cli.terminal import make_console, print_line, show_warnings
 from instructor.cli.wording import use_option_names
 from instructor.exceptions import CacheError, ConfigurationError, InstructorError, ModeError
+from instructor.jobs.prompts import make_prompt
 from instructor.mode import Mode, resolve_mode
 
 if TYPE_CHECKING:

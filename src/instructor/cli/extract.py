@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from instructor.cli.output import Output, ReorderBuffer
-from instructor.cli.prompts import Prompt
 from instructor.cli.reader import RecordReader
 from instructor.cli.records import Input, Record
 from instructor.cli.run_stats import Outcome
@@ -18,6 +17,7 @@ from instructor.cli.signals import SignalWatcher
 from instructor.client import AsyncInstructor
 from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError, ValidationError
 from instructor.hooks import CacheEvent
+from instructor.jobs.prompts import Prompt
 from instructor.messages import Messages
 from instructor.usage import Usage
 

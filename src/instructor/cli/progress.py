@@ -6,10 +6,11 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from instructor.cli.prices import Prices, show_money
+from instructor.cli.prices import Prices
 from instructor.cli.run_stats import Outcome, RunStats
 from instructor.cli.terminal import print_line
 from instructor.cli.wording import use_option_names
+from instructor.prices import show_money
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -12,6 +12,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\bsize_limit\b=?", "--cache-size"),
     (r"\bmax_retries\b=?", "--max-retries"),
     (r"\bmode= ", "--mode "),
+    (r"\bprompt= ", "--prompt "),
     (r"\[Errno \d+\] ", ""),
     (r" {2,}", " "),
 )

@@ -30,15 +30,14 @@ def within_limits(
     reservation = throttle.reserve(call.adapter, call.model, request)
     try:
         yield from wait_for_turn(call, reservation)
-        before = attempts.seconds
         completion = yield from sending
     except Exception as error:
         status = status_of(error)
-        latency = attempts.seconds if status is not None or is_unreached(error) else 0.0
+        latency = attempts.latest_seconds if status is not None or is_unreached(error) else 0.0
         reservation.settle(attempts.latest, headers_of(error) or attempts.headers, status, latency)
         raise
     else:
-        reservation.settle(attempts.latest, attempts.headers, _OKAY, attempts.seconds - before)
+        reservation.settle(attempts.latest, attempts.headers, _OKAY, attempts.latest_seconds)
         return completion
     finally:
         reservation.cancel()  # where nothing was settled: the caller has left, or the turn would come too late

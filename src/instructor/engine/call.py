@@ -17,6 +17,7 @@ from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
     from instructor.cache.call_notes import Sketch
     from instructor.cache.key import KeyMembers
     from instructor.cache.listing import TagSource
@@ -235,6 +236,7 @@ class Settled(NamedTuple):
     hooks: Hooks
     retries: RetryPolicy
     token_budget: int | None
+    budgets: tuple[Budget, ...]
     max_seconds: float | None
     arguments: dict[str, Any]
     detects: bool
@@ -255,6 +257,7 @@ class Live(NamedTuple, Generic[T]):
         attempts: How many requests it took.
         flaw: Why the answer must not be stored; None where it may.
         answered_by: The model that answered, in the provider's words.
+        cost: Tokens and seconds of the request whose answer is used; None where no other was made.
     """
 
     value: T
@@ -265,6 +268,7 @@ class Live(NamedTuple, Generic[T]):
     attempts: int = 1
     flaw: str | None = None
     answered_by: str = ""
+    cost: tuple[Usage, float] | None = None
 
 
 class Call(NamedTuple, Generic[T]):
@@ -284,6 +288,7 @@ class Call(NamedTuple, Generic[T]):
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
         deadline: When the call must be over, by ``time.monotonic``; None for no limit.
         max_seconds: How long that is from its start, for messages.
+        budgets: What its requests must fit into.
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
@@ -292,6 +297,7 @@ class Call(NamedTuple, Generic[T]):
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
         throttle: What its requests wait for; None for a call without limits.
         sketch: Makes what the call is compared with others by; None where it isn't compared.
+        is_row: Whether it is about a row of a job, whose prompts are meant to differ.
     """
 
     plan: Plan
@@ -308,6 +314,7 @@ class Call(NamedTuple, Generic[T]):
     token_budget: int | None = None
     deadline: float | None = None
     max_seconds: float | None = None
+    budgets: tuple[Budget, ...] = ()
     path: CachePath | None = None
     key: str | None = None
     bypass: str | None = None
@@ -317,6 +324,7 @@ class Call(NamedTuple, Generic[T]):
     showing: Showing | None = None
     throttle: Throttle | None = None
     sketch: Callable[[], Sketch] | None = None
+    is_row: bool = False
 
 
 def describe_call(call: Call[Any]) -> str:

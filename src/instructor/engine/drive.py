@@ -18,6 +18,7 @@ from instructor.engine.effects import (
     Flow,
     Next,
     Open,
+    Post,
     Prepare,
     Read,
     ReadGenerations,
@@ -117,6 +118,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return handle.write(key, text, ttl, held)
         case ReadGenerations(handle, tags):
             return handle.generations(tags)
+        case Post(handle):
+            return handle.post()
         case Claim(flights, key, source, past):
             return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):
@@ -156,6 +159,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await handle.write_async(key, text, ttl, held)
         case ReadGenerations(handle, tags):
             return await handle.generations_async(tags)
+        case Post(handle):
+            return await handle.post_async()
         case Claim(flights, key, source, past):
             return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):

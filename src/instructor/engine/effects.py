@@ -69,6 +69,13 @@ class ReadGenerations(Asking[Generations]):
 
 
 @dataclass(frozen=True, slots=True)
+class Post(Asking[None]):
+    """Enter into a store what was spent and saved. Its failure is counted and reported by the handle, which tries again."""
+
+    handle: StoreHandle
+
+
+@dataclass(frozen=True, slots=True)
 class Claim(Asking[Lease[T] | Flight[T]], Generic[T]):
     """Lead the flight of a key. The result is a `Lease` for the leader, and the flight to wait for otherwise.
 
@@ -233,7 +240,7 @@ class Spawn(Asking[None]):
 
 
 Effect = (
-    Read | Write | ReadGenerations | Claim[Any] | Wait[Any] | TakeLease | AwaitLease
+    Read | Write | ReadGenerations | Post | Claim[Any] | Wait[Any] | TakeLease | AwaitLease
     | Prepare | Fetch | Reserve | Send | Open | Next | Show | Check | Sleep | Emit | Spawn
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from instructor.cache.misses import COLD, NEW, Cause
 from instructor.cache.rows import make_rows
 from instructor.engine.call import Live, Policy
 from instructor.engine.diagnosis import diagnose
-from instructor.engine.effects import Claim, Flow, Spawn, Wait
+from instructor.engine.effects import Claim, Flow, Post, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
 from instructor.engine.leasing import Look, lead_all
 from instructor.engine.path import CachePath, Report, Unserved
@@ -149,6 +149,7 @@ def ask_and_keep(
     try:
         live = yield from question.ask()
     except Exception as error:
+        yield from post(path)
         served = None
         if question.may_fall_back(error):
             served = yield from fall_back(path, question, fallback, f"the provider failed: {type(error).__name__}")
@@ -161,11 +162,20 @@ def ask_and_keep(
     reason = flaw or why_not_stored(live, entry, policy, ttl)
     if entry is not None and policy.tags is not None:
         entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live), question.warn)
-        reason = reason or flaw
+        entry, reason = question.prepare(entry), reason or flaw
+    question.enter(live, entry.tags if entry is not None and entry.tagged is not None else None)
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
     yield from keep(path, question, policy, entry, reason, ttl, None if lease is None else lease.held)
+    yield from post(path)
     return Served(live.value, entry, source=Source.LIVE, live=live)
+
+
+def post(path: CachePath) -> Flow[None]:
+    """Enter what was spent and saved by now into the store that keeps the path's ledger."""
+    handle = path.posts
+    if handle is not None:
+        yield from Post(handle)
 
 
 def fall_back(path: CachePath, question: Question[T], fallback: Found | None, reason: str) -> Flow[Served[T] | None]:

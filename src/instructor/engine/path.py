@@ -20,6 +20,7 @@ from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
 if TYPE_CHECKING:
+    from instructor.cache.books import Books
     from instructor.cache.call_notes import CallNotes
     from instructor.cache.flight import Flights
     from instructor.cache.lease import HeldLease
@@ -343,6 +344,17 @@ class CachePath:
         return self.tiers[-1].handle.store
 
     @property
+    def books(self) -> Books:
+        """What is spent and saved here. The last tier keeps it, the one that most callers share."""
+        return self.tiers[-1].handle.books
+
+    @property
+    def posts(self) -> StoreHandle | None:
+        """Where that is entered with each answer that was paid for; None if it stays in this process."""
+        last = self.tiers[-1].handle
+        return last if last.keeps_ledger else None
+
+    @property
     def notes(self) -> CallNotes:
         """What is known of the calls whose answers are stored. It belongs to the last tier, as flights do."""
         return self.tiers[-1].handle.notes
@@ -393,7 +405,7 @@ def make_path(store: BaseCache) -> CachePath:
     watches = _watch(handles)
     tiers: list[Tier] = []
     for number, handle in enumerate(handles):
-        hits = HitLog()
+        hits = HitLog(last.books)
         handle.attach(hits)
         if handle is not whole:
             whole.attach(hits)

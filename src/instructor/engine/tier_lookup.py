@@ -42,6 +42,10 @@ class Question(Protocol[T]):
         """Log what keeps answers from being stored, once for each subject."""
         ...
 
+    def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
+        """Enter into the books what the answer cost; `tags` are its own, None where they aren't known."""
+        ...
+
     def sketch(self) -> Sketch | None:
         """What it is compared with others by, if it misses; None where it isn't compared."""
         ...
