@@ -75,9 +75,8 @@ class BaseClient(OldAttributes):
             adapter, wires = adapt(client, create, provider or "", self._asynchronous)
         mode = None if mode is None else resolve_mode(mode)
         self._adapter = adapter
-        self._mode = mode
         self._wires = choose_wires(mode, wires, adapter.provider)
-        self._model = model
+        self._mode, self._model = mode, model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._settings, self._defaults = split_options(check.check_defaults({**(defaults or {}), **keywords}))
         self._use = use_of_client(self._settings, cache_ttl, cache_namespace)
@@ -252,6 +251,7 @@ class BaseClient(OldAttributes):
         with_completion: bool = False,
         unserved: Unserved | None = None,
         has_items: bool = False,
+        takes_turn: bool = True,
     ) -> Call[Any]:
         """Freeze the messages and keywords, and sort them into a call: key, request and entry derive from one copy.
 
@@ -288,7 +288,7 @@ class BaseClient(OldAttributes):
             max_seconds=seconds,
             budgets=settled.budgets,
             path=path,
-            key=keyed.key if settled.samples == 1 or path is None else path.take_sample(keyed.key, settled.samples),
+            key=keyed.key if path is None else path.choose_sample(keyed.key, settled.samples, takes_turn=takes_turn),
             bypass=settled.bypass or keyed.bypass,
             policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
             unserved=unserved,

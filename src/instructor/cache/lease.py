@@ -317,7 +317,8 @@ class LeaseKeeper:
         if waiters:
             self._listen(wanted=True)
             self._look(waiters)
-        self._pause = min(1.5 * self._pause, self.table.pauses[1] if waiters else self._beat)
+        # However seldom it looks for those who wait, the leases of its own are to be renewed in time.
+        self._pause = min(1.5 * self._pause, self._beat, self.table.pauses[1] if waiters else self._beat)
 
     def _renew(self, held: list[HeldLease]) -> None:
         """Renew the leases of leaders that go on, and give back those of leaders that nobody should wait for."""

@@ -18,6 +18,7 @@ from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
     from instructor.budget import Budget
+    from instructor.cache.books import Kind
     from instructor.cache.call_notes import Sketch
     from instructor.cache.key import KeyMembers
     from instructor.cache.listing import TagSource
@@ -297,6 +298,7 @@ class Call(NamedTuple, Generic[T]):
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
         throttle: What its requests wait for; None for a call without limits.
         sketch: Makes what the call is compared with others by; None where it isn't compared.
+        kind: As what its first request counts in the books, if its answer is used.
         is_row: Whether it is about a row of a job, whose prompts are meant to differ.
     """
 
@@ -324,6 +326,7 @@ class Call(NamedTuple, Generic[T]):
     showing: Showing | None = None
     throttle: Throttle | None = None
     sketch: Callable[[], Sketch] | None = None
+    kind: Kind = "kept"
     is_row: bool = False
 
 

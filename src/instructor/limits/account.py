@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from threading import Lock
+from typing import Final, NamedTuple
 
 from instructor.locks import make_lock
 
@@ -200,7 +201,7 @@ class Account:
     lines: dict[str, Line] = field(default_factory=dict[str, Line])
     at: float = -math.inf
     paused_until: float = -math.inf
-    lock: Any = field(default_factory=make_lock)
+    lock: Lock = field(default_factory=make_lock)
 
     def turn(self, reports: Sequence[Report], amounts: Amounts, places: Amounts | None, margin: float = 0.0) -> Turn:
         """Enter what was learned since; then let a request go that needs some amounts, or say how long it has to wait.

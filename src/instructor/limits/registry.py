@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from instructor.limits.settings import Limits, Scripting, check_limits
 from instructor.locks import make_lock
@@ -30,7 +30,7 @@ class Endpoint(Protocol):
         ...
 
     @property
-    def endpoint(self) -> Mapping[str, Any]:
+    def endpoint(self) -> Mapping[str, object]:
         """Where its answers come from."""
         ...
 
@@ -48,7 +48,7 @@ class Throttle:
     store: Scripting | None = None
     _held: dict[str, Limiter] = field(default_factory=dict[str, "Limiter"])
 
-    def reserve(self, adapter: Endpoint, model: str, request: Mapping[str, Any]) -> Reservation:
+    def reserve(self, adapter: Endpoint, model: str, request: Mapping[str, object]) -> Reservation:
         """Reserve what a request will likely need."""
         from instructor.limits.sizes import measure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from instructor.describing import refuse
 
@@ -18,11 +18,11 @@ _DIMENSIONS = {
 class Scripting(Protocol):
     """A store that runs scripts, as `RedisCache` does."""
 
-    def evaluate(self, script: str, name: str, argument: str) -> Any:
+    def evaluate(self, script: str, name: str, argument: str) -> str | bytes:
         """Run a script with one key and one argument."""
         ...
 
-    async def evaluate_async(self, script: str, name: str, argument: str) -> Any:
+    async def evaluate_async(self, script: str, name: str, argument: str) -> str | bytes:
         """As `evaluate`, without blocking the event loop."""
         ...
 

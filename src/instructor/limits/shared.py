@@ -151,7 +151,7 @@ class SharedAccount:
         return _read(await self.store.evaluate_async(SCRIPT, self._name, text))
 
     def _write(self, reports: Sequence[Report], amounts: Amounts, places: Amounts | None, margin: float) -> str:
-        asked: dict[str, Any] = {
+        asked: dict[str, object] = {
             "reports": [{"kind": _KINDS[type(report)]} | _without_none(report._asdict()) for report in reports],
             "amounts": dict(amounts),
             "places": places,
@@ -169,7 +169,7 @@ class SharedAccount:
         return json.dumps(_without_none(asked))
 
 
-def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(members: Mapping[str, object]) -> dict[str, object]:
     """Leave out what isn't known: the script would take a null for a value."""
     return {name: value for name, value in members.items() if value is not None}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from instructor.limits.account import DIMENSIONS, Limit
 from instructor.usage import Usage
@@ -40,10 +40,10 @@ class Size(NamedTuple):
     output_limit: int | None = None
 
 
-def measure(request: Mapping[str, Any]) -> Size:
+def measure(request: Mapping[str, object]) -> Size:
     """Measure a request, of any wire."""
     inner = (request.get(name) for name in _INNER)
-    holders = [request, *(cast("Mapping[str, Any]", one) for one in inner if isinstance(one, Mapping))]
+    holders = [request, *(cast("Mapping[str, object]", one) for one in inner if isinstance(one, Mapping))]
     limits = (holder.get(name) for holder in holders for name in _OUTPUT_LIMITS)
     limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
     return Size(_count_letters(request), limit)
