@@ -217,6 +217,22 @@ def test_limits_survive_a_copy_and_are_no_part_of_a_key(server: ReplyServer) -> 
     assert len(server.requests) == 1
 
 
+def test_a_request_whose_caller_leaves_makes_room_for_others(server: ReplyServer) -> None:
+    async def leave() -> int:
+        client = make(server, "key-14", async_client=True)
+        server.hold()
+        task = asyncio.create_task(client.create(User, HELLO))
+        await asyncio.to_thread(server.wait_for, 1)
+        limiter = client._throttles.find("auto", None).find(client._adapter, "gpt-6-luna")
+        assert limiter._flights.under_way == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.release()
+        return int(limiter._flights.under_way)
+
+    assert asyncio.run(leave()) == 0
+
+
 def test_rows_of_a_job_wait_for_their_turn_unless_the_caller_wants_no_limits(server: ReplyServer) -> None:
     client = instructor.from_provider("openai/gpt-6-luna", base_url=server.url, api_key="key-13")
     job = client.map(["Anna is 25.", "Ben is 31."], User, concurrency=1, on_error="collect", max_seconds=0.5)

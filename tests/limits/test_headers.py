@@ -109,7 +109,7 @@ def test_a_window_is_seen_by_a_reset_that_fits_no_steady_refill() -> None:
         {"limit": "nan"},
         {"limit": "inf"},
         {"limit": "-5"},
-        {"limit": "0"},
+        {"limit": "0", "remaining": "0"},
         {"limit": "many"},
         {"limit": ""},
         {"limit": "1" * 5000},
