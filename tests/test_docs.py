@@ -37,6 +37,7 @@ PAGES = [
         "docs/ledger.md",
         "docs/cli.md",
         "docs/comparison.md",
+        "docs/limits.md",
         "docs/media.md",
         "docs/observability.md",
         "docs/providers.md",

@@ -42,6 +42,7 @@ from instructor.cache.redis_steps import (
     number_tag,
     read_many,
     read_numbers,
+    run_script,
     unlink,
     write_tagged,
 )
@@ -281,6 +282,14 @@ class RedisCache(KeepsLedger, BaseCache):
                 self._tracker = Tracker(make_listen(client, self.prefix), type(self).__name__)
                 weakref.finalize(self, self._tracker.close).atexit = False
         return self._tracker.watch(memory, names_of)
+
+    def evaluate(self, script: str, name: str, argument: str) -> Any:
+        """Run a script of Lua with one key and one argument. `Limits` are shared by one."""
+        return self._perform(run_script(self.prefix, script, name, argument))
+
+    async def evaluate_async(self, script: str, name: str, argument: str) -> Any:
+        """As `evaluate`, without blocking the event loop."""
+        return await self._perform_here(run_script(self.prefix, script, name, argument))
 
     def close(self) -> None:
         """Write down what is noted, and close the synchronous connections that this store made. Using it opens them again."""
