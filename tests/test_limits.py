@@ -23,19 +23,20 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3700,
+    "": 3800,
+    "batches": 800,
     "cache": 8000,
     "cli": 2800,
     "core": 50,
     "dsl": 275,
     "engine": 4300,
     "function": 500,
-    "jobs": 800,
+    "jobs": 900,
     "media": 800,
     "observe": 300,
     "offline": 600,
     "processing": 125,
-    "providers": 3600,
+    "providers": 4000,
     "streaming": 600,
     "testing": 800,
     "wires": 4100,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from instructor.cli.batch_app import make_batch_app
 from instructor.cli.cache_app import make_cache_app, make_runner
 from instructor.cli.catalogue import models, providers
 from instructor.cli.settings import Settings
@@ -65,6 +66,7 @@ def make_app() -> typer.Typer:
     for command in (models, providers):
         app.command(command.__name__, cls=_Command, help=inspect.getdoc(command))(make_runner(command))
     app.add_typer(make_cache_app(_Group, _Command), name="cache")
+    app.add_typer(make_batch_app(_Group, _Command), name="batch")
     return app
 
 

@@ -149,6 +149,8 @@ def hide_secrets(message: str, url: str) -> str:
 def _open(text: str, prefix: str, *, create: bool) -> BaseCache:
     scheme = text.partition("://")[0] if "://" in text else ""
     kind = scheme.partition("+")[0]  # of postgresql+psycopg://
+    if kind == "sqlite" and not create:
+        _require_file(text)
     if kind in _SCHEMES:
         return _SCHEMES[kind](text, prefix)
     if scheme:
@@ -159,6 +161,13 @@ def _open(text: str, prefix: str, *, create: bool) -> BaseCache:
     if is_cassette(text) or path.is_file():
         return _open_cassette(path, create=create)
     return _open_directory(path, create=create)
+
+
+def _require_file(url: str) -> None:
+    """Refuse a file that isn't there: SQLite would make one of a mistyped name."""
+    name = url.partition(":///")[2].partition("?")[0]
+    if name and not Path(unquote(name)).exists():
+        raise ConfigurationError(f"{show_place(url)}: there is no such file. {_KINDS}")
 
 
 def _open_redis(url: str, prefix: str) -> BaseCache:
