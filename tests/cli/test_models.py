@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,11 @@ def test_a_module_in_the_current_directory_and_a_file_are_imported(where: str):
 def test_an_error_says_what_is_wrong_with_a_name(name: str, message: str):
     with pytest.raises(ConfigurationError, match=message):
         load_response_model(name)
+
+
+def test_a_file_named_like_a_module_of_pythons_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "numbers.py").write_text("class Number:\n    later: 'Number'\n")
+    found = load_response_model(f"{tmp_path / 'numbers.py'}:Number")
+    assert found is not numbers.Number
+    assert sys.modules["numbers"] is numbers
