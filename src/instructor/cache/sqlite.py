@@ -28,7 +28,7 @@ from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
-from instructor.cache.sqlite_rows import advise, fetch, is_hidden, list_rows
+from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
@@ -213,9 +213,9 @@ class DiskCache(KeepsLedger, BaseCache):
 
     def list_entries(self) -> Iterator[list[Listed]]:
         """Describe all entries that have not expired, in batches."""
-        last: int | None = 0
-        while last is not None:
-            batch, last = self._run(lambda connection, after=last: list_rows(connection, after, time.time()))  # type: ignore[misc]
+        last, after = self._run(last_row), 0
+        while after < last:
+            batch, after = self._run(lambda connection, after=after: list_rows(connection, after, last, time.time()))  # type: ignore[misc]
             yield batch
 
     def generations(self, tags: Sequence[str]) -> Generations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from instructor.cache.cassette import CassetteCache
 from instructor.cache.cassette_file import read_lines
 from instructor.cache.cassette_lines import Request
 from instructor.cache.entry import Entry, decode_entry
+from instructor.cache.listing import Listed
 from instructor.cache.rows import ROW, read_request
 from instructor.cache.store import BaseCache, Text, listing
 from instructor.exceptions import CacheError, ConfigurationError
@@ -44,15 +45,24 @@ class Place:
         files = [Path(f"{path}{suffix}") for suffix in ("", "-wal")]
         return sum(file.stat().st_size for file in files if file.exists())
 
+    def entries(self) -> Iterator[Listed]:
+        """All that is stored."""
+        for batch in listing(self.store).list_entries():
+            yield from batch
+
+    def answers(self) -> Iterator[Listed]:
+        """What is stored, without the rows that stand beside answers."""
+        return (listed for listed in self.entries() if listed.origin.provider != ROW)
+
     def requests(self) -> Mapping[str, Request]:
         """The recorded calls by their keys: a cassette has them all, another store those of ``explain_misses``."""
-        if not isinstance(self.store, CassetteCache):
-            listed = [one for batch in listing(self.store).list_entries() for one in batch]
-            if all(one.origin.provider != ROW for one in listed):
-                return {}
-            asked = ((one.key, read_request(self.store, one.key)) for one in listed if one.origin.provider != ROW)
-            return {key: request for key, request in asked if request is not None}
-        return {key: line.request for key, line in read_lines(self.store.path).items()}
+        if isinstance(self.store, CassetteCache):
+            return {key: _without_key(line.request) for key, line in read_lines(self.store.path).items()}
+        listed = list(self.entries())
+        if all(one.origin.provider != ROW for one in listed):
+            return {}
+        asked = ((one.key, read_request(self.store, one.key)) for one in listed if one.origin.provider != ROW)
+        return {key: request for key, request in asked if request is not None}
 
     def request(self, key: str) -> Mapping[str, object] | None:
         """The recorded call of one key."""
@@ -70,6 +80,11 @@ class Place:
         """Return the entry under a key; None if there is nothing, and `CacheEntryError` if it can't be read."""
         found = self.read(key)
         return None if found is None else decode_entry(found, key)
+
+
+def _without_key(request: Request) -> Request:
+    """A line's request, without the key that stands there where the call itself isn't known."""
+    return {name: value for name, value in request.items() if name != "key"}
 
 
 @contextmanager

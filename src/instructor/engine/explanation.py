@@ -103,6 +103,7 @@ class Explanation:
         shown = {
             **{name: getattr(self, name) for name in f"{named} store key advice".split()},
             "reason": meaning,
+            "detail": None if self.detail == str(self.difference) else self.detail,
             "tags": ", ".join(self.tags),
             "age": None if self.age is None else f"{self.age:.1f} s",
             "expires_in": None if self.expires_in is None else f"{self.expires_in:.1f} s",
