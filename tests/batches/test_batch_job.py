@@ -318,7 +318,10 @@ def test_the_ledger_prices_a_batched_row_at_half(server: BatchServer, store: Dis
     assert both_rows.usd == pytest.approx(3 * (batched.usd or 0))
 
 
-def test_a_row_costs_one_miss_and_one_write(server: BatchServer, store: DiskCache) -> None:
+def test_a_row_costs_one_miss_and_one_write_though_its_result_comes_twice(
+    server: BatchServer, store: DiskCache
+) -> None:
+    server.shuffled = True
     with make_client(OPENAI, server, store) as client:
         list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
         stats = client.cache_stats()
