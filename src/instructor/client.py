@@ -197,7 +197,7 @@ class Instructor(Batches, MapClient, metaclass=ABCMeta):
         """
         from instructor.engine.explanation import Asked, explain  # no other call needs it
 
-        call = self._call(response_model, messages, _explained(keywords))
+        call = self._call(response_model, messages, _whole(keywords), takes_turn=False)
         return drive(explain(call, Asked(self._memo, messages, keywords)), self._adapter)
 
     @typed_create_partial(call_keywords)
@@ -399,7 +399,7 @@ class AsyncInstructor(AsyncBatches, AsyncMapClient):
         """
         from instructor.engine.explanation import Asked, explain  # as in `Instructor.explain`
 
-        call = await self._call_awaited(response_model, messages, _explained(keywords))
+        call = await self._call_awaited(response_model, messages, _whole(keywords), takes_turn=False)
         return await drive_async(explain(call, Asked(self._memo, messages, keywords)), self._adapter)
 
     @typed_async_create_partial(call_keywords)
@@ -453,12 +453,12 @@ Instructor.register(AsyncInstructor)
 
 def _uncached(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a call for the SDK's own stream, which no cache sees."""
-    return {**{name: value for name, value in keywords.items() if name != "stream"}, "cache": None}
+    return {**_whole(keywords), "cache": None}
 
 
-def _explained(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of a call that is only explained: it takes no turn among samples, and isn't streamed."""
-    return {**{name: value for name, value in keywords.items() if name != "stream"}, "samples": 1}
+def _whole(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call that isn't streamed."""
+    return {name: value for name, value in keywords.items() if name != "stream"}
 
 
 async def _settle(found: Pending) -> Value:

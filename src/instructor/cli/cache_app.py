@@ -62,7 +62,7 @@ def make_cache_app(group_class: type[TyperGroup], command_class: type[TyperComma
 
 
 def make_runner(command: Callable[..., Report]) -> Callable[..., None]:
-    """Make what typer calls: it opens the place, writes the report, and exits with its status."""
+    """Make what typer calls: it opens the place, if there is one, writes the report, and exits with its status."""
     own = inspect.signature(command, eval_str=True).parameters
     common = inspect.signature(_options, eval_str=True).parameters
     before = [common["place"]] if "place" in own else []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from instructor.jobs.asking import Question
     from instructor.jobs.job import AsyncJob, Job, Terms
 
-_OWN = frozenset({"concurrency", "on_error", "ordered"})
+_OWN = frozenset({"concurrency", "on_error", "ordered", "progress"})
 _MOST_KEPT = 4_096
 """How many answers a job keeps in memory where its client keeps none."""
 
@@ -87,7 +87,9 @@ class MapClient(_JobClient):
                 out. ``"collect"`` hands it out with its error; only an error that every row would meet, such as a
                 missing key, ends the job then.
             ordered: Whether rows come in the order of the input, or as they are answered.
-            **keywords: For each call, as in `create`.
+            progress: Whether a job that takes longer than half a second shows what it has done, and at what price: a bar
+                on a terminal and in a notebook, elsewhere a line on standard error every ten seconds.
+            **keywords: For each call, as in `create`; such as ``budget=``.
 
         Returns:
             A `Job`: an iterator of `Row`, and a context manager.
