@@ -93,7 +93,7 @@ KNOWS: dict[str, set[str]] = {
         "old_attributes",
     },
     "batches": {"cache", "providers.adapter", "providers", "engine"},
-    "batch_methods": {"base_client", "batches", "cache"},
+    "batch_methods": {"base_client", "batches", "cache", "engine"},
     "jobs": {"cache", "engine", "base_client", "options"},
     "client": {"engine", "methods", "batch_methods", "jobs", "streams"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
