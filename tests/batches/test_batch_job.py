@@ -216,6 +216,17 @@ def test_an_input_that_changed_meanwhile_asks_for_its_new_rows_only(server: Batc
     assert [len(batch["rows"]) for batch in server.batches] == [3, 1]
 
 
+def test_a_batch_whose_name_another_process_has_overwritten_is_not_submitted_again(
+    server: BatchServer, store: DiskCache
+) -> None:
+    with make_client(OPENAI, server, store) as client:
+        client.batch([1, 2], Number, ask)
+        store.delete("instructor-batch:intents")
+        rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
+    assert [row.value for row in rows] == [Number(number=1), Number(number=2)]
+    assert len(server.batches) == 1
+
+
 def test_a_job_is_resumed_by_its_name_without_its_rows(server: BatchServer, store: DiskCache) -> None:
     with make_client(OPENAI, server, store) as client:
         job = client.batch([2, 1], Number, ask)
