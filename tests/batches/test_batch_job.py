@@ -91,22 +91,20 @@ def both(*conversations: Any) -> Any:
 
 @pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
 def test_a_job_that_is_killed_at_any_step_goes_on_elsewhere_and_submits_no_row_twice(
-    model: str, tmp_path: Path
+    model: str, server: BatchServer, store: DiskCache
 ) -> None:
     """After each step the next process begins with nothing but the store."""
     kills, went_on = 0, True
-    with BatchServer() as server:
-        server.polls = 0
+    server.polls = 0
+    with make_client(model, server, store) as client:  # it keeps nothing of a job, and takes long to make
         while went_on:
             kills += 1
             rows = [kills * 10, kills * 10 + 1]
             server.batches.clear()
-            with DiskCache(tmp_path) as store, make_client(model, server, store) as client:
-                request = client._make_request(Number, {}, poll_seconds=0)
-                job = request.of_rows(rows, ask)
-                went_on = killed_after(kills, both(begin(job), results(job)))
-            with DiskCache(tmp_path) as store, make_client(model, server, store) as client:
-                found = list(client.batch(rows, Number, ask, poll_seconds=0).results())
+            request = client._make_request(Number, {}, poll_seconds=0)
+            job = request.of_rows(rows, ask)
+            went_on = killed_after(kills, both(begin(job), results(job)))
+            found = list(client.batch(rows, Number, ask, poll_seconds=0).results())
             assert [row.value for row in found] == [Number(number=number) for number in rows]
             assert len(server.keys) == len(set(server.keys)) == 2, f"after {kills} steps"
     assert kills > 15
