@@ -16,6 +16,7 @@ from instructor.engine.freshness import LONGEST_TTL, PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
+from instructor.limits.settings import check_limits
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
@@ -224,6 +225,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_timeout(defaults.get("timeout"))
     check_on_invalid(defaults.get("on_invalid"))
     check_pace(defaults.get("cache_pace"))
+    check_limits(defaults.get("limits"))
     check_flag("validate_partial", defaults.get("validate_partial"))
     return copy_values(defaults)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from instructor.cache.entry import Generations
+from instructor.cache.handle import known_handles
 from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
@@ -259,9 +260,11 @@ class DiskCache(KeepsLedger, BaseCache):
         return self._run(lambda connection: connection.execute(_COUNT, (time.time(),)).fetchone())  # type: ignore[no-any-return] # a row
 
     def close(self) -> None:
-        """Close the file in all threads. Using the store again opens it again."""
+        """Write down what is noted, and close the file in all threads. Using the store again opens it again."""
         if self._uses or self._eviction.unsaved:
             self._flush(time.time())
+        for handle in known_handles(self):
+            handle.post()
         # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
         self._local = _Local()
 

@@ -102,9 +102,11 @@ def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Gene
 
 
 def open_store(text: str, prefix: str = PREFIX, *, create: bool = False) -> BaseCache:
-    """Open the store of a place, as `open_place` does, for a caller that keeps it open."""
+    """Open the store of a place and try it, for a caller that keeps it open."""
     with _name_errors(text):
-        return _open(text, prefix, create=create)
+        store = _open(text, prefix, create=create)
+        store.get("")
+        return store
 
 
 @contextmanager

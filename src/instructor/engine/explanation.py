@@ -34,7 +34,7 @@ _MOST_COMPARED = 500
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the cache would do with a call. Returned by `Instructor.explain`; nothing was sent, stored or counted.
+    """What the cache would do with a call. Returned by `Instructor.explain`; nothing was sent or stored, and no hit or miss counted.
 
     Attributes:
         looked_for: The response model, and whom it would be asked of.
