@@ -172,7 +172,7 @@ class Instructor(MapClient, metaclass=ABCMeta):
 
     @typed_explain(call_keywords)
     def explain(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object) -> Value:
-        """Say what the cache would do with a call, and why. Nothing is sent, stored or counted.
+        """Say what the cache would do with a call, and why. Nothing is sent or stored, and no hit or miss is counted.
 
         It compares the call with the ones that this process knows to be stored. The validators of the response model
         judge a stored answer, as on a hit.

@@ -65,6 +65,8 @@ class _JobClient(BaseClient):
         write = make_writer(keywords.pop("prompt", None), keywords.pop("messages", None))
         if self._find_path(keywords.get("cache", NOT_GIVEN)) is None and terms.batch == "never":
             keywords["cache"] = AutoCache(_MOST_KEPT)
+        if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
+            keywords.setdefault("limits", "auto")
 
         def reply(messages: Conversation, unserved: Unserved | None) -> Any:
             return self._reply(model, messages, keywords, unserved, is_row=True)
@@ -114,7 +116,8 @@ class MapClient(Batches, _JobClient):
             ordered: Whether rows come in the order of the input, or as they are answered.
             progress: Whether a job that takes longer than half a second shows what it has done, and at what price: a bar
                 on a terminal and in a notebook, elsewhere a line on standard error every ten seconds.
-            **keywords: For each call, as in `create`; such as ``budget=``.
+            **keywords: For each call, as in `create`; such as ``budget=``. ``limits`` is ``"auto"`` by default: rows wait
+                for their turn rather than be refused by the provider.
 
         Returns:
             A `Job`: an iterator of `Row`, and a context manager.
