@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -354,3 +355,27 @@ def test_a_budget_that_is_used_up_ends_a_job_that_raises(asynchronous: bool):
     with pytest.raises(BudgetExceeded):
         run(client, map(str, range(1_000)), budget=Budget(tokens=500), concurrency=2)
     assert len(adapter.requests) < 20
+
+
+@BOTH
+def test_nothing_more_is_asked_once_an_error_is_known(asynchronous: bool):
+    """The error's turn to be raised comes later: the row before it takes its time."""
+
+    def reply(request: Request) -> Any:
+        text = request["messages"][-1]["content"]
+        if text != "0":
+            return echo(request)
+        return wait_later() if asynchronous else wait()
+
+    def wait() -> Any:
+        time.sleep(0.05)
+        return {"text": "0"}
+
+    async def wait_later() -> Any:
+        await asyncio.sleep(0.05)
+        return {"text": "0"}
+
+    client, adapter = make(asynchronous, reply)
+    with pytest.raises(InstructorRetryException, match="fail"):
+        run(client, ["0", "fail", *map(str, range(2, 200))], concurrency=2)
+    assert len(adapter.requests) <= 3
