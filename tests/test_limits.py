@@ -31,7 +31,7 @@ LINES_OF_CODE = {
     "dsl": 275,
     "engine": 4400,
     "function": 500,
-    "jobs": 900,
+    "jobs": 1000,
     "limits": 900,
     "media": 800,
     "observe": 300,
