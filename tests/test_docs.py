@@ -18,8 +18,10 @@ import pytest
 
 from batch_server import BatchServer
 from forks import Template
+from instructor import DiskCache, from_provider
 from instructor.cache.store import Ability
 from instructor.cli import main
+from instructor.cli.models import load_response_model
 from instructor.media.routes import ROUTES
 from instructor.providers import table
 from instructor.providers.capabilities import FAMILIES, Family, plain_name
@@ -126,6 +128,9 @@ def test_every_command_line_of_a_page_runs(
     (tmp_path / "run.toml").write_text(MODEL.sub("offline/demo", "".join(blocks(page, "toml")[:1])))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
+    if page.name in SERVED:
+        run_about_a_job(page, monkeypatch)
+        return
     for command in commands(page):
         words = shlex.split(command if " models " in command else MODEL.sub("offline/demo", command))
         if words[:2] == ["instructor", "extract"]:
@@ -137,6 +142,20 @@ def test_every_command_line_of_a_page_runs(
                 words = [*words[:3], "--help"]
             with pytest.raises(SystemExit) as ended:
                 main(words[1:])
+            assert ended.value.code == 0, command
+
+
+def run_about_a_job(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the commands of a page about a job that was submitted just now."""
+    with BatchServer() as server, DiskCache() as store:
+        server.polls, server.value = 0, {"name": "Anna"}
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.address}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        with from_provider("openai/gpt-5.4-mini", cache=store) as client:
+            job = client.batch(["Anna is 25."], load_response_model("models.py:Ticket"))
+        for command in commands(page):
+            with pytest.raises(SystemExit) as ended:
+                main(shlex.split(command.replace("3f2a", job.id[:4]))[1:])
             assert ended.value.code == 0, command
 
 

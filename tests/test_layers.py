@@ -95,7 +95,7 @@ KNOWS: dict[str, set[str]] = {
         "limits",
     },
     "batches": {"cache", "providers.adapter", "providers", "engine"},
-    "batch_methods": {"base_client", "batches", "cache"},
+    "batch_methods": {"base_client", "batches", "cache", "engine"},
     "jobs": {"cache", "engine", "base_client", "options", "batch_methods", "batches", "providers"},
     "client": {"engine", "methods", "jobs", "streams"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
