@@ -11,7 +11,6 @@ from instructor.cache.redis import RedisCache
 from instructor.limits.account import Account, Cut, Leave, Limit, Pause, Refund, Report, Turn
 from instructor.limits.shared import SharedAccount
 from providers_with_limits import Clock
-from servers import Valkey
 
 ONE = {"requests": 1.0}
 MINUTE = Limit("requests", 60.0)
@@ -24,7 +23,7 @@ def make(request: pytest.FixtureRequest) -> Make:
     """Both accounts, each as it is made."""
     if request.param == "own":
         return Account
-    store = RedisCache(url=request.getfixturevalue("valkey").url)
+    store = request.getfixturevalue("make_store")()
     return lambda clock: SharedAccount(store, "account", clock)
 
 
@@ -150,10 +149,10 @@ def test_a_report_from_before_a_server_forgot_all_is_only_believed_about_the_lim
     assert send(account, 1)[0] > 0
 
 
-def test_the_server_reckons_as_this_process_does(valkey: Valkey) -> None:
+def test_the_server_reckons_as_this_process_does(make_store: Callable[[], RedisCache]) -> None:
     clock, chance = Clock(), random.Random(7)
     own = Account(clock)
-    shared = SharedAccount(RedisCache(url=valkey.url), "account", clock)
+    shared = SharedAccount(make_store(), "account", clock)
     waiting: list[tuple[dict[str, float], Turn, Turn]] = []
     latest: Turn | None = None
     for _ in range(300):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,6 @@ from instructor.cache.redis import RedisCache
 from instructor.exceptions import ConfigurationError, InstructorRetryException
 from instructor.limits.registry import name_account
 from replies import Reply, ReplyServer, chat_completion, message
-from servers import Valkey
 from streams import chat_events, encode
 
 
@@ -116,6 +115,14 @@ def test_a_refusal_is_waited_out_and_the_sdk_adds_no_retries(server: ReplyServer
     assert len(server.requests) == 4
 
 
+def test_a_refused_request_is_sent_again_without_being_asked_to(server: ReplyServer) -> None:
+    refusal = Reply({"error": {"message": "slow down"}}, 429, {"retry-after-ms": "1"})
+    server.script(refusal, Reply(COMPLETION))
+    quick = Retries(wait=0.0)
+    assert make(server, "key-15").create(User, HELLO, max_retries=quick) == User(**ANNA)
+    assert [request.headers["x-stainless-retry-count"] for request in server.requests] == ["0", "0"]
+
+
 def test_the_answer_is_the_same_as_without_limits(server: ReplyServer) -> None:
     server.script(Reply(COMPLETION, headers={"x-request-id": "abc"}))
     plain = instructor.from_provider("openai/gpt-6-luna", base_url=server.url, api_key="key-6")
@@ -151,16 +158,16 @@ def test_a_call_may_have_limits_where_its_client_has_none(server: ReplyServer) -
     assert soon(client) == User(**ANNA)
 
 
-def test_processes_share_a_limit_through_the_cache(server: ReplyServer, valkey: Valkey) -> None:
+def test_processes_share_a_limit_through_the_cache(server: ReplyServer, make_store: Callable[[], RedisCache]) -> None:
     """Two stores and two limits of their own stand for two processes; nothing in memory is shared."""
-    first = make(server, "key-10", cache=RedisCache(url=valkey.url))
-    second = make(server, "key-10", cache=RedisCache(url=valkey.url))
+    first = make(server, "key-10", cache=make_store())
+    second = make(server, "key-10", cache=make_store())
     alone = instructor.from_provider(
         "openai/gpt-6-luna",
         base_url=server.url,
         api_key="key-10",
         limits=Limits(shared=False),
-        cache=RedisCache(url=valkey.url),
+        cache=make_store(),
     )
     first.create(User, HELLO)
     first.create(User, HELLO)  # a hit; what the first learned is told with its next request
@@ -172,9 +179,9 @@ def test_processes_share_a_limit_through_the_cache(server: ReplyServer, valkey: 
     assert len(server.requests) == 2
 
 
-def test_tasks_share_a_limit_through_a_server(server: ReplyServer, valkey: Valkey) -> None:
+def test_tasks_share_a_limit_through_a_server(server: ReplyServer, make_store: Callable[[], RedisCache]) -> None:
     async def ask() -> None:
-        limits = Limits(requests_per_minute=1, shared=RedisCache(url=valkey.url))
+        limits = Limits(requests_per_minute=1, shared=make_store())
         client = instructor.from_provider(
             "openai/gpt-6-luna", async_client=True, base_url=server.url, api_key="key-11", limits=limits
         )
@@ -186,8 +193,10 @@ def test_tasks_share_a_limit_through_a_server(server: ReplyServer, valkey: Valke
     asyncio.run(ask())
 
 
-def test_what_is_shared_is_no_entry_and_holds_no_credential(server: ReplyServer, valkey: Valkey) -> None:
-    store = RedisCache(url=valkey.url)
+def test_what_is_shared_is_no_entry_and_holds_no_credential(
+    server: ReplyServer, make_store: Callable[[], RedisCache]
+) -> None:
+    store = make_store()
     make(server, "sk-very-secret", cache=store).create(User, HELLO)
     names = [name.decode() for name in store._client.keys("*limits*")]
     texts = [store._client.get(name).decode() for name in names]

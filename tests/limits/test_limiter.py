@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from instructor.cache.redis import RedisCache
@@ -81,23 +83,24 @@ def test_programs_that_know_nothing_of_each_other_leave_each_other_room() -> Non
     assert refused(server) <= 0.005
 
 
-def test_four_processes_that_share_a_limit_stay_within_it(valkey: Valkey) -> None:
+def test_four_processes_that_share_a_limit_stay_within_it(make_store: Callable[..., RedisCache]) -> None:
     """Ceilings of their own, which no header tells: only the server that they share can keep them."""
     server, world, clock = start(has_headers=False)
     server.tokens.limit = server.tokens.left = server.requests.limit = server.requests.left = 1e9
     limits = Limits(requests_per_minute=60, tokens_per_minute=30_000)
     for _ in range(4):
-        store = RedisCache(url=valkey.url)
-        world.add_program(width=4, limits=limits, shared=SharedAccount(store, "account", clock))
+        world.add_program(width=4, limits=limits, shared=SharedAccount(make_store(), "account", clock))
     begun = clock()
     world.run(120)
     assert 0.9 * 90_000 <= server.used(begun, clock()) <= 90_000 + 1500  # a full bucket, and two minutes
     assert len(server.answered) <= 60 + 2 * 60
 
 
-def test_a_server_that_fails_leaves_each_process_to_itself(valkey: Valkey) -> None:
+def test_a_server_that_fails_leaves_each_process_to_itself(
+    valkey: Valkey, make_store: Callable[..., RedisCache]
+) -> None:
     clock = Clock()
-    shared = SharedAccount(RedisCache(url=valkey.url, timeout=0.2), "account", clock)
+    shared = SharedAccount(make_store(timeout=0.2), "account", clock)
     limiter = Limiter(Limits(requests_per_minute=2), rules_of("openai"), shared, clock)
     assert limiter.reserve(SIZE).wait() == 0.0
     valkey.stop()
@@ -148,6 +151,22 @@ def test_a_provider_that_slows_down_gets_fewer_requests_at_once() -> None:
     assert fast > 20
     answer_all(10.0, 4)
     assert limiter.concurrency < fast
+
+
+def test_after_a_refusal_nobody_asks_for_as_long_as_it_says() -> None:
+    clock = Clock()
+    limiter = Limiter(Limits(), rules_of("openai"), None, clock)
+
+    def refuse(headers: dict[str, str]) -> float:
+        reservation = limiter.reserve(SIZE)
+        assert reservation.wait() == 0.0
+        reservation.settle(None, headers, 429, 0.1)
+        turn = limiter.own.turn(limiter.take(limiter.own)[0], {"requests": 1.0}, None)
+        clock.now += turn.wait
+        return turn.wait
+
+    assert [refuse({"retry-after": "7"}), refuse({"retry-after": "900"})] == pytest.approx([7.0, 60.0])
+    assert [refuse({}), refuse({})] == pytest.approx([4.0, 8.0])
 
 
 def test_what_an_answer_cost_is_settled() -> None:
