@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pydantic_core
 
@@ -33,6 +35,10 @@ from instructor.jobs.prompts import make_prompt
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from instructor.client import AsyncInstructor
+    from instructor.jobs.job import AsyncJob
+    from instructor.jobs.sources import Source
+    from instructor.messages import Messages
 
 _COUNT_SECONDS = 0.25
 """How long a run waits for the number of records; after that they are counted beside it."""
@@ -77,12 +83,13 @@ class _Extraction:
             source=self._source,
             limit=None if settings.limit is None else min(settings.limit, sys.maxsize),
             prompt=prompt,
-            ask=lambda messages: client.create(model, add_system(settings, messages), max_retries=settings.max_retries),
+            ask=None,
             write_answer=write_answer,
             output=self._output,
             concurrency=settings.concurrency,
             report=self._report,
             announce=lambda sentence: print_line(console, sentence),
+            map=partial(map_records, client, model, settings),
         )
 
     def run(self) -> int:
@@ -138,6 +145,21 @@ class _Extraction:
                 "run the same command again, and only the remaining records are asked.",
             )
         return reported
+
+
+def map_records(
+    client: AsyncInstructor,
+    model: Any,
+    settings: Settings,
+    records: Source,
+    *,
+    messages: Callable[[Any], Messages],
+    **terms: Any,
+) -> AsyncJob[Any]:
+    """Ask a client about records, as the settings say."""
+    if settings.max_retries is not None:
+        terms["max_retries"] = settings.max_retries
+    return client.map(records, model, messages=lambda record: add_system(settings, messages(record)), **terms)
 
 
 def write_answer(answer: object) -> str:

@@ -1,45 +1,38 @@
-"""The work behind ``instructor extract``: a typed answer for every record of an input."""
+"""The work behind ``instructor extract``: a typed answer for every record of an input, by `AsyncInstructor.map`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from instructor.cli.inputs import Inputs
-from instructor.cli.output import Output, ReorderBuffer
+from instructor.cli.output import Output
 from instructor.cli.reader import RecordReader
 from instructor.cli.records import Record
 from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
-from instructor.client import AsyncInstructor
-from instructor.exceptions import (
-    BudgetExceeded,
-    ClientError,
-    ConfigurationError,
-    InstructorError,
-    ModeError,
-    ValidationError,
-)
-from instructor.hooks import CacheEvent
+from instructor.exceptions import BudgetExceeded, InstructorError, ValidationError
+from instructor.jobs import job as jobs
+from instructor.jobs.asking import Miss, make_failure
 from instructor.jobs.prompts import Prompt
+from instructor.jobs.row import Row
 from instructor.messages import Messages
-from instructor.usage import Usage
 
-_READ_AHEAD = 64
-_LEAST_WINDOW = 256
-_WINDOW_PER_WORKER = 32
-_SETUP_ERRORS = (BudgetExceeded, ConfigurationError, ClientError, ModeError)
-"""Errors that every record would meet. They end the run."""
+if TYPE_CHECKING:
+    from instructor.client import AsyncInstructor
+    from instructor.jobs.sources import Source
+
 _PATIENCE = 10.0
 """Seconds for which a run still waits for the provider after a second signal."""
 _DROP_SECONDS = 0.1
 
-_current: ContextVar[Outcome] = ContextVar("instructor_cli_outcome")
-"""The outcome of the record that the current task works on: a client's events don't name their call."""
+
+class UnusableError(ValidationError):
+    """A record can't be asked about. Its text is all that there is to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +41,39 @@ class Job:
 
     Attributes:
         limit: How many records to take; None for all.
-        ask: A client's ``create`` with its other arguments filled in.
+        ask: Answers the messages of a record, where there is no `map`.
         write_answer: Turns an answer into JSON.
         concurrency: How many records are worked on at once.
         report: Called with each outcome in order, after its line was written.
         announce: Called with a sentence for the user when a signal has come.
+        map: A client's `map` with its other arguments filled in.
     """
 
     source: Inputs
     limit: int | None
     prompt: Prompt
-    ask: Callable[[Messages], Awaitable[object]]
+    ask: Callable[[Messages], Awaitable[object]] | None
     write_answer: Callable[[object], str]
     output: Output
     concurrency: int
     report: Callable[[Outcome], None]
     announce: Callable[[str], None]
+    map: Callable[..., jobs.AsyncJob[Any]] | None = None
 
 
 def listen(client: AsyncInstructor) -> None:
-    """Have each of a client's events noted in the outcome of its record."""
-    client.on("cache:hit", _note_event)
-    client.on("cache:coalesced", _note_event)
-    client.on("completion:usage", _note_usage)
+    """Have each answer of a provider noted for its row, so that no signal drops it."""
     client.on("completion:response", note_answer)
     client.on("parse:error", _note_invalid_answer)
 
 
-def _note_event(event: CacheEvent) -> None:
-    _current.get().note_event(event)
-
-
-def _note_usage(usage: Usage, attempt_number: int) -> None:
-    _current.get().note_usage(usage, attempt_number)
-
-
 def note_answer(_: object) -> None:
     """Note that the provider has answered for the current record: its answer is stored, whatever signals come."""
-    _current.get().answered = True
+    jobs.note_answer()
 
 
 def _note_invalid_answer(_: Exception) -> None:
-    _current.get().answered = False  # the provider is asked once more
+    jobs.note_answer(is_valid=False)  # the provider is asked once more
 
 
 def first_good(records: Iterator[Record], prompt: Prompt) -> Iterator[Record]:
@@ -117,45 +101,52 @@ class Run:
         self._signals = signals
         self._patience = patience
         self._hurried = False
-        self._asking: dict[asyncio.Task[None], Outcome] = {}
-        self._stopping = False
-        self._failure: Exception | None = None
+        self._rows: jobs.AsyncJob[Any] | None = None
         self._unflushed = False
-        self._workers: list[asyncio.Task[None]] = []
-        self._idle: set[asyncio.Task[None]] = set()
         self.signal_number = 0
         """The first signal that came; 0 if none did."""
 
     async def run(self) -> None:
         """Work through the records."""
-        job = self._job
-        records = first_good(islice(job.source.read(), job.limit), job.prompt)
-        reader = RecordReader(records, _READ_AHEAD if job.source.countable else 1)
-        buffer = ReorderBuffer(max(_LEAST_WINDOW, _WINDOW_PER_WORKER * job.concurrency), self._write)
-        self._workers = [asyncio.create_task(self._work(reader, buffer)) for _ in range(job.concurrency)]
+        self._rows = self._begin()
         flusher = asyncio.create_task(self._flush())
         if self._signals is not None:
             # The handler may run while the loop sleeps; this wakes it.
             loop = asyncio.get_running_loop()
             self._signals.hand_to(lambda number: loop.call_soon_threadsafe(self.receive_signal, number))
         try:
-            await asyncio.gather(*self._workers, return_exceptions=True)
+            async with self._rows as rows:
+                async for row in rows:
+                    self._write(row)
+        except asyncio.CancelledError:
+            if not self._hurried:
+                raise
         finally:
             flusher.cancel()
-        if self._failure is not None:
-            raise self._failure
 
-    def stop(self) -> None:
-        """Take no more records. Those that are being asked are finished."""
-        self._stopping = True
-        for worker in list(self._idle):
-            worker.cancel()
+    def _begin(self) -> jobs.AsyncJob[Any]:
+        job = self._job
+        records = first_good(islice(job.source.read(), job.limit), job.prompt)
+        source = records if job.source.countable else RecordReader(records)
+        begin = job.map or _Asking(job.ask).map
+        return begin(
+            source, messages=self._write_messages, concurrency=job.concurrency, on_error="collect", progress=False
+        )
+
+    def _write_messages(self, record: Record) -> Messages:
+        if record.error:
+            raise UnusableError(record.error)
+        try:
+            return [{"role": "user", "content": self._job.prompt(record.data)}]
+        except InstructorError as error:  # about this record, whatever it says of the others
+            raise UnusableError(str(error)) from error
 
     def receive_signal(self, number: int) -> None:
         """Stop at the first signal; at the second, set a limit to the waiting for the provider."""
+        assert self._rows is not None, "the run has begun"
         if not self.signal_number:
             self.signal_number = number
-            self.stop()
+            self._rows.stop()
             self._job.announce(
                 "Stopping: waiting for the answers under way. "
                 f"Press Ctrl-C again to wait {self._patience:g} seconds at most."
@@ -167,9 +158,8 @@ class Run:
 
     def _drop_unanswered(self) -> None:
         """Cancel what still waits for the provider, again and again: an answer that is being stored may be invalid."""
-        for task, outcome in list(self._asking.items()):
-            if not outcome.answered:
-                task.cancel()
+        assert self._rows is not None, "the run has begun"
+        self._rows.drop()
         asyncio.get_running_loop().call_later(_DROP_SECONDS, self._drop_unanswered)
 
     async def _flush(self) -> None:
@@ -180,51 +170,60 @@ class Run:
                 self._unflushed = False
                 self._job.output.flush()
 
-    async def _work(self, reader: RecordReader, buffer: ReorderBuffer) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        try:
-            while not self._stopping:
-                self._idle.add(task)
-                numbered = await reader.take()
-                if numbered is None:
-                    return
-                index, record = numbered
-                await buffer.admit(index)
-                self._idle.discard(task)
-                outcome = self._asking[task] = Outcome(record.line, error=record.error, file=record.file)
-                await self._answer(record, outcome)
-                del self._asking[task]
-                await buffer.put(index, outcome)
-        except Exception as error:  # noqa: BLE001 - raised again by `run`, once the others have finished
-            self._failure = self._failure or error
-            self._idle.discard(task)
-            self.stop()
-        finally:
-            self._idle.discard(task)
-            self._asking.pop(task, None)
-
-    def _write(self, outcome: Outcome) -> None:
+    def _write(self, row: Row[Any]) -> None:
+        if isinstance(row.error, BudgetExceeded):
+            raise row.error
+        outcome = make_outcome(row, self._job.write_answer)
         self._job.output.write(outcome)
         self._unflushed = True
         self._job.report(outcome)
 
-    async def _answer(self, record: Record, outcome: Outcome) -> None:
-        """Ask about a record, and put the answer or the error into its outcome."""
-        if record.error:
-            return
-        _current.set(outcome)
+
+class _Asking:
+    """Answers rows by a function of their messages."""
+
+    def __init__(self, ask: Callable[[Messages], Awaitable[object]] | None) -> None:
+        assert ask is not None, "a job has `ask` or `map`"
+        self._ask = ask
+        self._write: Callable[[Any], Messages]
+
+    def map(self, rows: Source, *, messages: Callable[[Any], Messages], **terms: Any) -> jobs.AsyncJob[Any]:
+        """Begin, as a client's `map` does."""
+        self._write = messages
+        return jobs.AsyncJob(self, rows, jobs.Terms(**terms))
+
+    def answer_now(self, index: int, source: Any) -> Row[Any] | Miss:
         try:
-            messages: Messages = [{"role": "user", "content": self._job.prompt(record.data)}]
+            return Miss(index, source, self._write(source))
         except InstructorError as error:
-            outcome.error = str(error)
-            return
+            return make_failure(index, source, error)
+
+    def answer(self, miss: Miss) -> NoReturn:
+        raise NotImplementedError
+
+    async def answer_later(self, miss: Miss) -> tuple[Row[Any], float]:
         try:
-            outcome.text = self._job.write_answer(await self._job.ask(messages))
-        except _SETUP_ERRORS:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a record meets, the others go on
-            outcome.error = describe_failure(error)
+            return Row(miss.index, miss.input, await self._ask(miss.messages)), 0.0
+        except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
+            return make_failure(miss.index, miss.input, error), 0.0
+
+
+def make_outcome(row: Row[Any], write_answer: Callable[[object], str]) -> Outcome:
+    """Describe a row for the output and the figures."""
+    outcome = Outcome(row.input.line, file=row.input.file)
+    if row.cached:
+        outcome.note_saved(row.usage, row.seconds, shared=row.shared)
+    else:
+        outcome.spent, outcome.attempts = row.usage, row.attempts
+    error = row.error
+    if error is None:
+        try:
+            outcome.text = write_answer(row.value)
+        except Exception as failure:  # noqa: BLE001 - whatever a record meets, the others go on
+            error = failure
+    if error is not None:
+        outcome.error = str(error) if isinstance(error, UnusableError) else describe_failure(error)
+    return outcome
 
 
 def describe_failure(error: Exception) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -109,35 +107,3 @@ def _find_standard_output() -> BinaryIO:
     if cast("object", sys.stdout) is None:  # Python's value for a closed descriptor
         raise ConfigurationError("--out - cannot be written: standard output is closed. Name a file.")
     return sys.stdout.buffer
-
-
-class ReorderBuffer:
-    """Calls `write` with each outcome in the order of the input.
-
-    `window` is how many records may be ahead of the oldest one that is still being asked.
-    """
-
-    def __init__(self, window: int, write: Callable[[Outcome], None]) -> None:
-        self._window = window
-        self._write = write
-        self._waiting: dict[int, Outcome] = {}
-        self._next = 0
-        self._moved = asyncio.Condition()
-
-    async def admit(self, index: int) -> None:
-        """Wait until the record at `index` may begin."""
-        if index < self._next + self._window:
-            return
-        async with self._moved:
-            await self._moved.wait_for(lambda: index < self._next + self._window)
-
-    async def put(self, index: int, outcome: Outcome) -> None:
-        """Add the outcome of the record at `index`, and write those whose turn has come."""
-        self._waiting[index] = outcome
-        if index != self._next:
-            return
-        while self._next in self._waiting:
-            self._write(self._waiting.pop(self._next))
-            self._next += 1
-        async with self._moved:
-            self._moved.notify_all()

@@ -22,7 +22,6 @@ class Outcome:
         text: The JSON of its answer; empty if it failed.
         file: The name of its input where there are several.
         source: ``"hit"``, ``"shared"`` (an identical record was just being asked), or ``"asked"``.
-        answered: Whether the provider has answered and the answer is being validated and stored.
         attempts: Requests made for it.
         spent: Tokens of those requests.
         saved: Tokens that the answer cost when the provider was asked for it.
@@ -33,7 +32,6 @@ class Outcome:
     text: str = ""
     error: str = ""
     source: str = "asked"
-    answered: bool = False
     attempts: int = 0
     spent: Usage = field(default=Usage())
     saved: Usage = field(default=Usage())
@@ -42,14 +40,13 @@ class Outcome:
 
     def note_event(self, event: CacheEvent) -> None:
         """Note a ``cache:hit`` or a ``cache:coalesced``."""
-        hit = event.name is HookName.CACHE_HIT
-        self.source = "hit" if hit else "shared"
-        self.saved = event.usage or Usage()
-        self.seconds_saved = event.seconds_saved if hit else 0.0
+        self.note_saved(event.usage or Usage(), event.seconds_saved, shared=event.name is not HookName.CACHE_HIT)
 
-    def note_usage(self, usage: Usage, attempt_number: int) -> None:
-        """Note a ``completion:usage``, which counts all attempts so far."""
-        self.spent, self.attempts = usage, attempt_number
+    def note_saved(self, usage: Usage, seconds: float, *, shared: bool) -> None:
+        """Note that no request was made for it, and what that saved."""
+        self.source = "shared" if shared else "hit"
+        self.saved = usage
+        self.seconds_saved = 0.0 if shared else seconds
 
 
 @dataclass(slots=True)
@@ -60,7 +57,7 @@ class RunStats:
         total: How many records there are; None where that is not known.
         concurrency: How many records are asked at once.
         done: Records so far. Each is one of `hits`, `asked`, `shared` (with an identical one in flight) and `failed`.
-        requests: Requests that were answered, with those that asked again.
+        requests: Requests that were made, with those that asked again.
         spent: Tokens of those requests, which cost `money_spent` US dollars.
         saved: Tokens that hits and shared records did not cost; `money_saved` is their price.
         priced: False once a price was not known.

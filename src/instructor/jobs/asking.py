@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
-from instructor.jobs.row import Row
+from instructor.jobs.row import NO_USAGE, Row
 from instructor.messages import Conversation, ResponseModel, Value
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ class Question(Generic[T]):
     def _make_hit(self, index: int, source: Value, found: Value) -> Row[T]:
         value, entry = cast("tuple[Any, Entry]", found)
         value = value if value is not entry else self.load(entry)
-        origin = entry.origin
+        origin, cost = entry.origin, (entry.attempts, entry.seconds)
         return Row(
-            index, source, value, None, True, False, False, entry.usage, origin.provider, origin.model, entry.key
+            index, source, value, None, True, False, False, entry.usage, origin.provider, origin.model, entry.key, *cost
         )
 
     def _make_row(self, miss: Miss, reply: Reply[T]) -> tuple[Row[T], float]:
@@ -124,6 +124,8 @@ class Question(Generic[T]):
             provider=reply.provider,
             model=reply.model,
             key=reply.key,
+            attempts=reply.attempts,
+            seconds=reply.seconds,
         )
         return row, 0.0 if reply.cached else reply.seconds
 
@@ -148,8 +150,10 @@ def make_question(
 
 
 def make_failure(index: int, source: Value, error: BaseException) -> Row[Any]:
-    """Make the row of one that has no answer."""
-    return Row(index, source, None, cast("Exception", error))
+    """Make the row of one that has no answer, with what its requests took nevertheless."""
+    cause: Any = error
+    usage, attempts = getattr(cause, "total_usage", None) or NO_USAGE, getattr(cause, "n_attempts", 0)
+    return Row(index, source, None, cause, usage=usage, attempts=attempts)
 
 
 def ends_job(error: BaseException) -> bool:

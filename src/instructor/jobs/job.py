@@ -29,6 +29,14 @@ OnError = Literal["raise", "collect"]
 _ROWS_IN_A_TURN = 64
 """How many rows a task hands out before others get a turn."""
 
+_current: contextvars.ContextVar[Slot[Any]] = contextvars.ContextVar("instructor_row")
+"""The row that the current task asks about: a client's events don't name their call."""
+
+
+def note_answer(*, is_valid: bool = True) -> None:
+    """Note that the provider has answered the current row, which `AsyncJob.drop` leaves alone then; or must be asked again."""
+    _current.get().is_paid = is_valid
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -204,7 +212,7 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
     def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
         super().__init__(question, source, terms, rows, asynchronous=True)
         self._awaited: Callable[[], Any] | None = getattr(self._rows, "__aiter__", None)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Slot[T]] = {}
         self._reading: asyncio.Task[Any] | None = None
         self._finished: deque[tuple[Slot[T], Row[T], float]] = deque()
         self._moved = asyncio.Event()
@@ -257,11 +265,12 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
         asked = self._admit(source)
         if asked is not None:
             task = asyncio.get_running_loop().create_task(self._work(*asked), context=self._context.copy())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = asked[0]
+            task.add_done_callback(self._tasks.pop)
         return None
 
     async def _work(self, slot: Slot[T], miss: Miss) -> None:
+        _current.set(slot)
         try:
             row, seconds = await self._question.answer_later(miss)
         except BaseException as error:  # noqa: BLE001 - a cancellation, too, is raised where the rows are taken
@@ -278,6 +287,19 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
         except BaseException:
             await self.aclose()
             raise
+
+    def stop(self) -> None:
+        """Read no more rows. Those under way are still handed out, and then the job ends."""
+        self._window.has_ended = True
+        if self._reading is not None:
+            self._reading.cancel()
+        self._moved.set()
+
+    def drop(self) -> None:
+        """Cancel the rows that the provider hasn't answered, as far as `note_answer` knows. What is paid for is stored."""
+        for task, slot in list(self._tasks.items()):
+            if not slot.is_paid:
+                task.cancel()
 
     async def aclose(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""

@@ -27,10 +27,12 @@ class Row(Generic[T]):
         cached: Whether no request was made for it: it came from a store, or from an equal row.
         shared: Whether it came from an equal row that was under way.
         batched: Whether it was asked for in a batch, at its price.
-        usage: The tokens of the requests that the answer took. A cached row has saved them.
+        usage: The tokens of the requests that the answer took, or that have failed. A cached row has saved them.
         provider: The vendor that was asked.
         model: The model that was asked.
         key: The call's key in the cache; None for a call that isn't cached.
+        attempts: How many requests these were.
+        seconds: How long they took; 0.0 for a row without an answer, or from a batch.
 
     Example:
         >>> client = instructor.from_provider("offline/demo")
@@ -49,6 +51,8 @@ class Row(Generic[T]):
     provider: str = ""
     model: str = ""
     key: str | None = None
+    attempts: int = 0
+    seconds: float = 0.0
 
     @property
     def cost(self) -> float | None:

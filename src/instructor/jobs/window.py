@@ -17,12 +17,18 @@ _READ_BETWEEN = 64
 
 
 class Slot(Generic[T]):
-    """The place of a row among the others; its `row` is None until it is answered."""
+    """The place of a row among the others.
 
-    __slots__ = ("row",)
+    Attributes:
+        row: The row; None until it is answered.
+        is_paid: Whether the provider has answered, so that the answer is being checked and stored.
+    """
+
+    __slots__ = ("is_paid", "row")
 
     def __init__(self, row: Row[T] | None = None) -> None:
         self.row = row
+        self.is_paid = False
 
 
 class Window(Generic[T]):
