@@ -33,6 +33,7 @@ LINES_OF_CODE = {
     "media": 800,
     "offline": 600,
     "processing": 125,
+    "prompt_caching": 600,
     "providers": 3600,
     "streaming": 600,
     "testing": 700,

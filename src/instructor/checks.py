@@ -18,6 +18,7 @@ from instructor.hooks import Hooks
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
+from instructor.prompt_caching.setting import check_prompt_cache
 
 if TYPE_CHECKING:
     from instructor.engine.showing import OnInvalid, Pace
@@ -209,6 +210,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_on_invalid(defaults.get("on_invalid"))
     check_pace(defaults.get("cache_pace"))
     check_flag("validate_partial", defaults.get("validate_partial"))
+    check_prompt_cache(defaults.get("prompt_cache"))
     return copy_values(defaults)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from instructor.engine.client_stats import ClientStats
     from instructor.engine.path import CachePath, Unserved
     from instructor.engine.plan import Plan
+    from instructor.engine.prompt_plan import PromptPlan
     from instructor.engine.retry import RetryPolicy
     from instructor.engine.showing import Showing
     from instructor.hooks import Hooks
@@ -237,6 +238,7 @@ class Settled(NamedTuple):
     detects: bool
     samples: int
     bypass: str | None
+    prompt_plan: PromptPlan | None
 
 
 class Live(NamedTuple, Generic[T]):
@@ -287,6 +289,7 @@ class Call(NamedTuple, Generic[T]):
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
         sketch: Makes what the call is compared with others by; None where it isn't compared.
+        prompt_plan: How requests use the provider's own prompt cache; None where they are left as they are.
     """
 
     plan: Plan
@@ -311,6 +314,7 @@ class Call(NamedTuple, Generic[T]):
     background: Background | None = None
     showing: Showing | None = None
     sketch: Callable[[], Sketch] | None = None
+    prompt_plan: PromptPlan | None = None
 
 
 def describe_call(call: Call[Any]) -> str:

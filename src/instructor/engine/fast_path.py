@@ -268,6 +268,7 @@ _SERVED = frozenset(
             "cache_pace",
             "media_policy",
             "on_invalid",
+            "prompt_cache",
             "validate_partial",
         ),  # nothing to do with a hit that isn't streamed
     }
