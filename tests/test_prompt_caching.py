@@ -22,6 +22,9 @@ from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.bedrock_converse import BEDROCK_CONVERSE
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.openai_responses import OPENAI_RESPONSES
+from instructor.offline.adapter import ChatAdapter
+from instructor.providers.capabilities import capabilities_of
+from instructor.providers.table import find_vendor
 from prompt_billing import Bill, Billing, bill_claude, bill_openai
 
 CLAUDE = "claude-sonnet-5"
@@ -144,3 +147,158 @@ def test_it_is_never_dearer_than_without():
 @pytest.mark.soak
 def test_it_is_never_dearer_than_without_in_a_thousand_workloads():
     check_never_dearer(range(1000))
+
+
+class Parties(BaseModel):
+    """The parties of the contract."""
+
+    value: str
+
+
+class Dates(BaseModel):
+    """Its dates."""
+
+    value: str
+
+
+class Duties(BaseModel):
+    """Who must do what."""
+
+    value: str
+
+
+class Risks(BaseModel):
+    """What may go wrong."""
+
+    value: str
+
+
+class Prices(BaseModel):
+    """What it costs."""
+
+    value: str
+
+
+MODELS = [Parties, Dates, Duties, Risks, Prices]
+DOCUMENT = words("contract", 50_000)
+
+
+class Emulated(ChatAdapter):
+    """Answers in a vendor's own form with what was asked for and whether the document was there, and bills it."""
+
+    asynchronous = False
+
+    def __init__(self, provider: str, billing: Billing, lost: Callable[[int], bool] = lambda _: False) -> None:
+        self.provider = provider
+        self.billing = billing
+        self.requests: list[Request] = []
+        self.bills: list[Bill] = []
+        self.lost = lost
+
+    def capabilities(self, model: str) -> Any:
+        return capabilities_of(find_vendor(self.provider), model)
+
+    def send(self, operation: str, request: Request) -> Any:
+        if self.lost(len(self.requests)):
+            self.billing.kept.clear()
+        self.requests.append(request)
+        bill = self.billing.bill(request, 0.0)
+        self.bills.append(bill)
+        name = asked_tool(request)
+        value = {"value": f"{name} {DOCUMENT[:4000] in json.dumps(request)}"}
+        return FORMS[operation](name, value, bill, not request.get("tools"))
+
+
+def asked_tool(request: Request) -> str:
+    """Which tool the model is made to call, in whatever way; else the one that a format or a sentence asks for."""
+    choice = request.get("tool_choice") or {}
+    if choice.get("type") == "allowed_tools":
+        (tool,) = choice.get("tools") or choice["allowed_tools"]["tools"]
+        assert any((one.get("function") or one)["name"] == (tool.get("function") or tool)["name"] for one in request["tools"])
+        return (tool.get("function") or tool)["name"]
+    if "name" in (choice.get("function") or choice):
+        return (choice.get("function") or choice)["name"]
+    text = json.dumps(request)
+    called = [model.__name__ for model in MODELS if f"calling the tool {model.__name__}," in text]
+    described = [model.__name__ for model in MODELS if json.dumps(model.__doc__)[1:-1] in text]
+    (name,) = called or described
+    return name
+
+
+def claude_message(name: str, value: dict[str, str], bill: Bill, as_text: bool) -> Any:
+    usage = SimpleNamespace(
+        input_tokens=bill.tokens - bill.read - bill.written,
+        output_tokens=10,
+        cache_read_input_tokens=bill.read,
+        cache_creation_input_tokens=bill.written,
+    )
+    call = SimpleNamespace(type="tool_use", id="1", name=name, input=value)
+    text = SimpleNamespace(type="text", text=json.dumps(value))
+    reason = SimpleNamespace(cache_miss_reason=SimpleNamespace(type="system_changed"))
+    return SimpleNamespace(
+        content=[text if as_text else call], stop_reason="end_turn", usage=usage, model=CLAUDE, diagnostics=reason
+    )
+
+
+def openai_response(name: str, value: dict[str, str], bill: Bill, as_text: bool) -> Any:
+    assert not as_text
+    details = SimpleNamespace(cached_tokens=bill.read, cache_write_tokens=bill.written)
+    usage = SimpleNamespace(input_tokens=bill.tokens, output_tokens=10, input_tokens_details=details)
+    call = SimpleNamespace(type="function_call", call_id="1", name=name, arguments=json.dumps(value))
+    return SimpleNamespace(status="completed", output=[call], usage=usage, model=GPT, error=None)
+
+
+def openai_completion(name: str, value: dict[str, str], bill: Bill, as_text: bool) -> Any:
+    usage = SimpleNamespace(
+        prompt_tokens=bill.tokens,
+        completion_tokens=10,
+        total_tokens=bill.tokens + 10,
+        prompt_tokens_details=SimpleNamespace(cached_tokens=bill.read, cache_write_tokens=bill.written),
+    )
+    call = SimpleNamespace(id="1", type="function", function=SimpleNamespace(name=name, arguments=json.dumps(value)))
+    text = json.dumps(value) if as_text else None
+    message = SimpleNamespace(role="assistant", content=text, tool_calls=None if as_text else [call])
+    return SimpleNamespace(choices=[SimpleNamespace(message=message, finish_reason="tool_calls")], usage=usage, model=GPT)
+
+
+FORMS = {
+    "messages.create": claude_message,
+    "responses.create": openai_response,
+    "chat.completions.create": openai_completion,
+}
+ANTHROPIC_WIRES = dict.fromkeys(ANTHROPIC_MESSAGES.modes, ANTHROPIC_MESSAGES)
+OPENAI_WIRES = {**dict.fromkeys(OPENAI_CHAT.modes, OPENAI_CHAT), Mode.RESPONSES_TOOLS: OPENAI_RESPONSES}
+ONE_TEXT = [{"role": "user", "content": f"{DOCUMENT}\n\nWhat does it say?"}]
+WITH_QUESTION = [
+    {"role": "system", "content": "You read contracts."},
+    {"role": "user", "content": DOCUMENT},
+    {"role": "user", "content": "What does it say?"},
+]
+
+
+@pytest.mark.parametrize("messages", [ONE_TEXT, WITH_QUESTION], ids=["one text", "with a question"])
+@pytest.mark.parametrize(
+    ("vendor", "model", "mode"),
+    [
+        ("anthropic", "claude-sonnet-4-5", Mode.TOOLS),
+        ("anthropic", "claude-sonnet-5-1", None),
+        ("openai", GPT, None),
+        ("openai", GPT, Mode.TOOLS),
+        ("anthropic", CLAUDE, Mode.JSON),
+        ("openai", GPT, Mode.MD_JSON),
+    ],
+)
+def test_five_response_models_pay_for_one_document_once(vendor: str, model: str, mode: Mode | None, messages: Any):
+    def ask_all(wish: PromptCache | None, asked_in: Mode | None) -> tuple[list[str], Emulated]:
+        adapter = Emulated(vendor, bill_claude() if vendor == "anthropic" else bill_openai())
+        wires = ANTHROPIC_WIRES if vendor == "anthropic" else OPENAI_WIRES
+        client = Instructor(adapter, wires=wires, mode=asked_in, model=model, prompt_cache=wish)
+        return [client.create(each, messages).value for each in MODELS], adapter
+
+    tools = mode or (Mode.TOOLS if vendor == "anthropic" else Mode.RESPONSES_TOOLS)
+    plain, unplanned = ask_all(None, tools)
+    answers, planned = ask_all(PromptCache(response_models=MODELS), mode)
+    one = unplanned.bills[0].tokens
+    assert answers == plain == [f"{each.__name__} True" for each in MODELS]
+    assert price(unplanned.bills) >= 4.99 * one
+    assert price(planned.bills) <= 1.70 * one

@@ -73,7 +73,7 @@ class PromptPlan(NamedTuple):
             request = share_tools(form, request, own, union)
             request = narrow_choice(prompt.wire.name, request, own, binding.repeats)
         asked = instruct_call(names, repeats=binding.repeats)
-        return raise_document(form, lower_instruction(form, request, (binding.instruction, asked)))
+        return lower_instruction(form, raise_document(form, request), (binding.instruction, asked))
 
 
 def make_prompt_plan(wanted: object, stats: ClientStats, plans: Plans) -> PromptPlan | None:

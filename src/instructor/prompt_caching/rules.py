@@ -74,6 +74,7 @@ RULES: tuple[Rules, ...] = (
         _OPENAI,
         r"gpt-(?:5\.[6-9]|[6-9]|\d\d)(?!\d)",
         1024,
+        most_marks=3,  # a fourth is the vendor's own
         lookback=_ANY_TURN,
         lifetimes={"30m": 1800.0},
         write={"30m": 1.25},

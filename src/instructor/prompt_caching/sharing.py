@@ -80,17 +80,43 @@ def raise_document(form: Form, request: Request) -> Request:
 
 
 def lower_instruction(form: Form, request: Request, instructions: Sequence[str]) -> Request:
-    """Put what asks for this response model behind the document, where the system prompt is a turn before it."""
+    """Put what asks for this response model behind the document: the wires have it at the end of the system prompt."""
+    return _lower_apart(form, request, instructions) if form.system else _lower_turn(form, request, instructions)
+
+
+def _lower_apart(form: Form, request: Request, instructions: Sequence[str]) -> Request:
+    """Put it at the end of the last turn, where the system prompt is apart from the turns."""
+    system = _blocks_of(form, get_member(request, form.system) or [])
     turns: list[Any] = list(get_member(request, form.turns) or ())
-    if form.system or not turns or not is_mapping(turns[0]) or turns[0].get("role") not in SYSTEM_ROLES:
+    text = system[-1].get("text") if system and is_mapping(system[-1]) else None
+    found = _find_end(text, instructions)
+    if found is None or not turns or turns[-1].get("role") != "user":
+        return request
+    left = str(text)[: -len(found)].rstrip("\n")
+    system = [*system[:-1], *([{**system[-1], "text": left}] if left else [])]
+    request = set_member(request, form.system, system)
+    if not system:
+        request = {name: value for name, value in request.items() if name != form.system[0]}
+    content = [*_blocks_of(form, turns[-1]["content"]), form.marks.make_text(found)]
+    return set_member(request, form.turns, [*turns[:-1], {**turns[-1], "content": content}])
+
+
+def _lower_turn(form: Form, request: Request, instructions: Sequence[str]) -> Request:
+    """Make it the last turn, where the system prompt is the first one."""
+    turns: list[Any] = list(get_member(request, form.turns) or ())
+    if not turns or not is_mapping(turns[0]) or turns[0].get("role") not in SYSTEM_ROLES:
         return request
     content = turns[0].get("content")
-    found = next((text for text in instructions if text and isinstance(content, str) and content.endswith(text)), None)
+    found = _find_end(content, instructions)
     if found is None:
         return request
     left = str(content)[: -len(found)].rstrip("\n")
     first = [{**turns[0], "content": left}] if left else []
     return set_member(request, form.turns, [*first, *turns[1:], {**turns[0], "content": found}])
+
+
+def _find_end(text: object, instructions: Sequence[str]) -> str | None:
+    return next((one for one in instructions if one and isinstance(text, str) and text.endswith(one)), None)
 
 
 def _blocks_of(form: Form, content: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from instructor.prompt_caching.blocks import TURNS, Block
+from instructor.prompt_caching.blocks import SYSTEM, TURNS, Block
 from instructor.prompt_caching.history import Account, History
 from instructor.prompt_caching.rules import Rules
 from instructor.prompt_caching.setting import PromptCache
@@ -39,8 +39,9 @@ class Sight:
         written = next((block for block in targets if self._is_worth(block, kept)), None)
         if written is not None:
             # What ends within a prefix that is written anyway costs nothing.
-            inner = (block for block in (shared, self.static) if block and block.characters < written.characters)
-            marked += [written, *inner]
+            marked.append(written)
+            inner = (shared, self.static, *targets)
+            marked += [block for block in inner if block is not None and block.characters < written.characters]
         return list({block.prefix: block for block in marked}.values())
 
     @property
@@ -98,9 +99,12 @@ class Sight:
 
     def _foreseen(self) -> Iterator[Block]:
         """What another request is likely to begin with, before there was one: a document before its question, or what is static."""
-        first = [block for block in self.eligible if block.level == TURNS and block.role not in SYSTEM_ROLES]
-        if first and not self.wish.response_models and first[-1].at > 0 and first[-1].turn == first[0].turn:
-            yield from reversed(first[:-1])
+        said = [block for block in self.eligible if block.level == TURNS and block.role not in SYSTEM_ROLES]
+        if self.wish.response_models:
+            # Where the system prompt is apart, the document is in it.
+            yield from () if any(block.level == SYSTEM for block in self.blocks) else reversed(said)
+        elif said and said[-1].at > 0 and said[-1].turn == said[0].turn:
+            yield from reversed(said[:-1])
         if self.static is not None:
             yield self.static
 
