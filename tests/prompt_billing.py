@@ -55,7 +55,7 @@ def without(block: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def claude_pieces(request: dict[str, Any]) -> list[Piece]:
-    """tools -> system -> messages; a tool choice and thinking change the messages, a response format everything."""
+    """Tools -> system -> messages; a tool choice and thinking change the messages, a response format everything."""
 
     def read(blocks: list[Any]) -> Iterator[tuple[Any, str | None]]:
         for block in blocks:
@@ -131,7 +131,9 @@ class Billing:
         if hits:
             hit = pieces[max(hits)].prefix
             self.kept[hit] = max(self.kept[hit], now + min(_SECONDS[name] for name in self.write))
-        ready = [piece.tokens for piece in pieces if self.seen.get(piece.prefix, 0) > now and piece.tokens >= self.minimum]
+        ready = [
+            piece.tokens for piece in pieces if self.seen.get(piece.prefix, 0) > now and piece.tokens >= self.minimum
+        ]
         window = min(_SECONDS[name] for name in self.write)
         self.seen.update((piece.prefix, now + window) for piece in pieces)
         whole = pieces[-1].tokens

@@ -31,7 +31,7 @@ class PromptPlan(NamedTuple):
 
     Attributes:
         planner: What its client has learned.
-        wish: What the caller said.
+        wish: What its caller wants.
         plans: The response models that share one prefix; empty where each has its own.
     """
 
@@ -66,7 +66,7 @@ class PromptPlan(NamedTuple):
 
     def _share(self, call: Call[Any], prompt: Prompt, binding: Binding, request: Request, form: Form) -> Request:
         names = [] if call.plan.type is None else [spec.name for spec in call.plan.type.specs]
-        own = get_member(binding.arguments, form.tools) or []
+        own: list[Any] = get_member(binding.arguments, form.tools) or []
         if own:
             bindings = [plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities) for plan in self.plans]
             union = [tool for one in bindings if one for tool in get_member(one.arguments, form.tools)]
@@ -77,12 +77,7 @@ class PromptPlan(NamedTuple):
 
 
 def make_prompt_plan(wanted: object, stats: ClientStats, plans: Plans) -> PromptPlan | None:
-    """Make the plan of a call; None where its requests are left as they are.
-
-    Raises:
-        ArgumentError: It isn't a lifetime or a `PromptCache`.
-        ConfigurationError: Two of the response models have the same name.
-    """
+    """Make the plan of a call; None where its requests are left as they are."""
     wish = check_prompt_cache(wanted)
     if wish is None:
         return None

@@ -37,10 +37,10 @@ class Collapse(NamedTuple):
     reason: str = ""
 
     def __str__(self) -> str:
-        told = f" The provider says: {self.reason}." if self.reason else ""
+        reason = f" The provider says: {self.reason}." if self.reason else ""
         return (
             f"{self.model} read {self.read:,} tokens from the provider's prompt cache, where {self.expected:,} were expected: "
-            f"{self.cause}.{told} Keep what changes behind what stays, or see docs/prompt-caching.md."
+            f"{self.cause}.{reason} Keep what changes behind what stays, or see docs/prompt-caching.md."
         )
 
 
@@ -52,11 +52,11 @@ class Kept(NamedTuple):
 
 
 class Watchman:
-    """Compares each request with those before it. It tells of each place once."""
+    """Compares each request with those before it. It reports each place once."""
 
     def __init__(self) -> None:
         self._kept: dict[str, deque[Kept]] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def judge(
         self,
@@ -76,17 +76,17 @@ class Watchman:
         if lost is None:
             return None
         place, cause, tokens = lost
-        if (model, place) in self._told:
+        if (model, place) in self._reported:
             return None
-        self._told.add((model, place))
+        self._reported.add((model, place))
         return Collapse(model, tokens, usage.cached_tokens, cause, find_reason(completion))
 
 
 def find_reason(completion: Completion) -> str:
     """The vendor's own word for a prefix that it couldn't read; empty where it gives none."""
-    told = get_path(completion, "diagnostics", "cache_miss_reason", "type")
-    told = told or get_path(completion, "prompt_cache_diagnostics", "reason")
-    return told if isinstance(told, str) else ""
+    paths = (("diagnostics", "cache_miss_reason", "type"), ("prompt_cache_diagnostics", "reason"))
+    reasons = (get_path(completion, *path) for path in paths)
+    return next((reason for reason in reasons if isinstance(reason, str)), "")
 
 
 def _find_lost(

@@ -11,8 +11,11 @@ from instructor.prompt_caching.blocks import Block
 MOST_PREFIXES = 8192
 """Prefixes that are remembered; one request has as many as it has blocks."""
 
-STAKE = 0.005
+STAKE = 0.002
 """The share of what was spent on input that may be lost to writes that nobody reads."""
+
+TRUST, TRUSTED_TOKENS = 0.06, 1000
+"""What may be lost to a first such write: a share of what was spent, and tokens at the price of plain input."""
 
 _LONGEST_ANSWER = 60.0
 """Seconds after which a request that writes a prefix is no reason any more not to write it again."""
@@ -81,4 +84,5 @@ class Account:
     def can_risk(self, cost: float, *, is_likely: bool) -> bool:
         """Whether a write may turn out to be for nothing. One that is likely to be read is paid for in advance, once."""
         funds = self.saved - self.paid + STAKE * self.spent
-        return funds >= cost or (is_likely and self.paid <= self.saved)
+        is_trusted = is_likely and not self.paid and cost <= min(TRUSTED_TOKENS, TRUST * self.spent)
+        return funds >= cost or is_trusted

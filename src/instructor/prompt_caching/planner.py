@@ -80,7 +80,7 @@ class Planner:
             self._tokens_each[watch.model] = min(_MOST, max(_LEAST, each))
             for block in marks:
                 seen = self._history.note(block)
-                lifetime = rules.lifetimes.get(block.mark or "") or [*rules.lifetimes.values()][0]
+                lifetime = rules.lifetimes.get(block.mark or "") or next(iter(rules.lifetimes.values()))
                 seen.kept_until, seen.written_until = max(seen.kept_until, self._clock() + lifetime), 0.0
             self._enter(watch, marks, usage, each)
             kept = marks[-1] if marks else None

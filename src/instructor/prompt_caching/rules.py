@@ -66,7 +66,9 @@ _DAY = {"24h": 86400.0}
 _FREE = {"24h": 1.0}
 
 RULES: tuple[Rules, ...] = (
-    Rules(_CLAUDE_VENDORS, rf"{_CLAUDE}opus-4[.-][56]|{_CLAUDE}haiku-4[.-]5", 4096, source=_CLAUDE_SOURCE, date="2026-11"),
+    Rules(
+        _CLAUDE_VENDORS, rf"{_CLAUDE}opus-4[.-][56]|{_CLAUDE}haiku-4[.-]5", 4096, source=_CLAUDE_SOURCE, date="2026-11"
+    ),
     Rules(_CLAUDE_VENDORS, rf"{_CLAUDE}opus-4[.-]7", 2048, source=_CLAUDE_SOURCE, date="2026-11"),
     Rules(_CLAUDE_VENDORS, rf"(?:{_CLAUDE})?(?:opus-5|fable|mythos)", 512, source=_CLAUDE_SOURCE, date="2026-11"),
     Rules(_CLAUDE_VENDORS, _CLAUDE, 1024, source=_CLAUDE_SOURCE, date="2026-11"),
@@ -83,9 +85,22 @@ RULES: tuple[Rules, ...] = (
         source=_OPENAI_SOURCE,
         date="2026-11",
     ),
-    Rules(_OPENAI, r"gpt-|o\d|codex|chatgpt-", 1024, 0, _ANY_TURN, _DAY, _FREE, has_key=True, source=_OPENAI_SOURCE, date="2026-11"),
+    Rules(
+        _OPENAI,
+        r"gpt-|o\d|codex|chatgpt-",
+        1024,
+        0,
+        _ANY_TURN,
+        _DAY,
+        _FREE,
+        has_key=True,
+        source=_OPENAI_SOURCE,
+        date="2026-11",
+    ),
     Rules(("google", "vertexai"), r"gemini-", 4096, 0, _ANY_TURN, _DAY, _FREE, source=_GEMINI_SOURCE, date="2026-11"),
-    Rules(("bedrock",), rf"{_CLAUDE}opus-4[.-][56]|{_CLAUDE}haiku-4[.-]5", 4096, source=_BEDROCK_SOURCE, date="2026-11"),
+    Rules(
+        ("bedrock",), rf"{_CLAUDE}opus-4[.-][56]|{_CLAUDE}haiku-4[.-]5", 4096, source=_BEDROCK_SOURCE, date="2026-11"
+    ),
     Rules(("bedrock",), _CLAUDE, 1024, source=_BEDROCK_SOURCE, date="2026-11"),
     Rules(
         ("bedrock",),

@@ -40,7 +40,11 @@ def _narrow_responses(request: Request, own: Sequence[Any], repeats: bool) -> Re
     del repeats
     tools = [{"type": "function", "name": tool["name"]} for tool in own]
     strength = _strength_of(request.get("tool_choice"))
-    return request if strength is None else {**request, "tool_choice": {"type": "allowed_tools", "mode": strength, "tools": tools}}
+    return (
+        request
+        if strength is None
+        else {**request, "tool_choice": {"type": "allowed_tools", "mode": strength, "tools": tools}}
+    )
 
 
 def _narrow_claude(request: Request, own: Sequence[Any], repeats: bool) -> Request:

@@ -11,7 +11,7 @@ from instructor.prompt_caching.rules import Rules
 from instructor.prompt_caching.setting import PromptCache
 from instructor.wires.content import SYSTEM_ROLES
 
-_LIKELY_USES = 2
+_LIKELY = 2
 """After how many uses of a prefix another one is likely, and after how many requests of a conversation."""
 
 
@@ -88,7 +88,7 @@ class Sight:
     def _targets(self, shared: Block | None) -> Iterator[Block]:
         """What may be worth writing, the longest first."""
         eligible = self.eligible
-        is_growing = shared is not None and self.history.find(shared).turns > 0
+        is_growing = shared is not None and shared != eligible[-1] and self.history.find(shared).turns > 0
         has_answers = any(block.role in ("assistant", "model") for block in self.blocks)
         if eligible and (is_growing or (self.wish.is_foreseen and has_answers)):
             yield eligible[-1]
@@ -96,27 +96,34 @@ class Sight:
             yield from self._foreseen()
         if shared is not None:
             yield shared
+            if self.static is not None and self.static.characters < shared.characters:
+                yield self.static
 
     def _foreseen(self) -> Iterator[Block]:
         """What another request is likely to begin with, before there was one: a document before its question, or what is static."""
-        said = [block for block in self.eligible if block.level == TURNS and block.role not in SYSTEM_ROLES]
+        users = [block for block in self.eligible if block.level == TURNS and block.role not in SYSTEM_ROLES]
         if self.wish.response_models:
             # Where the system prompt is apart, the document is in it.
-            yield from () if any(block.level == SYSTEM for block in self.blocks) else reversed(said)
-        elif said and said[-1].at > 0 and said[-1].turn == said[0].turn:
-            yield from reversed(said[:-1])
+            is_apart = any(block.level == SYSTEM for block in self.blocks)
+            yield from () if is_apart else reversed(users)
+        elif users and users[-1].at > 0 and users[-1].turn == users[0].turn:
+            yield from reversed(users[:-1])
         if self.static is not None:
             yield self.static
 
     def _is_worth(self, target: Block, kept: Block | None) -> bool:
         """Whether to write a prefix: another request is to read it, and none writes it at this moment."""
-        seen = self.history.find(target)
-        if seen.written_until > self.now and seen.kept_until <= self.now:
+        if any(self._is_under_way(block) for block in self.eligible if block.characters <= target.characters):
             return False
         if self.rules.writes_anyway or self.wish.is_foreseen:
             return True
         price = self.rules.write[self.rules.snap(self.wish.lifetime)] - 1
         before = self._last_shared()
         turns = 0 if before is None else self.history.find(before).turns
-        is_likely = max(seen.uses, turns) >= _LIKELY_USES
+        is_likely = max(self.history.find(target).uses, turns) >= _LIKELY
         return self.account.can_risk(price * (self.tokens(target) - self.tokens(kept)), is_likely=is_likely)
+
+    def _is_under_way(self, block: Block) -> bool:
+        """Whether another request is writing a prefix at this moment; to write it as well would be paid for twice."""
+        seen = self.history.find(block)
+        return seen.written_until > self.now and seen.kept_until <= self.now
