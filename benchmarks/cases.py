@@ -103,6 +103,15 @@ def _miss(name: str, title: str, bar: float, store: str | None, **more: Any) -> 
     return Case(name, title, call, bar, calls=1, store=store, **more)
 
 
+def _lease(name: str, title: str, bar: float, store: str, trip: str = "None") -> Case:
+    """What a lease adds to a miss, beyond a `trip` to the server."""
+    base = f"alone.create({NEXT}, response_model=User), {trip}"
+    prepare = f"alone = make_client(make_store('{store}', lease=None))\nping = ping_redis()"
+    more: dict[str, Any] = {"compare": "minus", "prepare": prepare, "misses": True, "batches": 25}
+    call = f"create({NEXT}, response_model=User)"
+    return Case(name, title, call, bar, base=base, calls=1, store=store, provider="scripted", **more)
+
+
 def _stream(name: str, title: str, bar: float | None, answer: int, model: str = "Wide", **more: Any) -> Case:
     """What a stream takes beyond reading the same chunks as data, which is the least that the SDK can do."""
     call = f"for _ in client.create_partial({ASK}, response_model={model}): pass"
@@ -162,6 +171,19 @@ CASES = (
         "tiered", "Tiered hit in memory, over an AutoCache hit", f"tiered.{HIT}", 1.2, unit="x", compare="over",
         base=HIT, prepare="tiered = make_client([make_store('memory'), make_store('disk')])",
     ),
+    Case(
+        "tracked", "... before Redis, which keeps it right, over an AutoCache hit", f"tracked.{HIT}", 1.2, unit="x", compare="over",
+        base=HIT, prepare=f"tracked = make_client([make_store('memory'), make_store('redis')])\nfill(lambda: tracked.{HIT}, tracked.cache.tiers[0])",
+    ),
+    Case(
+        "heard", "Changed by another, until it is gone from memory", "change(prompt)", 50_000.0, calls=1, batches=50,
+        prepare="change = make_change()",
+    ),
+    Case(
+        "get-many", "RedisCache.get_many(100), over a bare GET", "many.get_many(keys)", 3.0, unit="x", calls=5,
+        base="bare(key)", compare="over", store="redis",
+        prepare="bare, key = find_redis_key()\nmany, keys = fill_redis(100)",
+    ),
     Case("disk-1mb", "DiskCache hit, answer of 1 MB", bar=400.0, calls=1, store="disk", provider="scripted", answer=1_000_000),
     Case(
         "redis", "RedisCache hit, over a bare GET of the same bytes", bar=1.3, unit="x", calls=10,
@@ -170,6 +192,8 @@ CASES = (
     _miss("miss-none", "Added to a miss: no cache", 50.0, None),
     _miss("miss-memory", "Added to a miss: AutoCache", 100.0, "memory", upstream=True),
     _miss("miss-disk", "Added to a miss: DiskCache", 180.0, "disk"),
+    _lease("lease-disk", "Added to a miss by a lease: DiskCache", 60.0, "disk"),
+    _lease("lease-redis", "Added to a miss by a lease: RedisCache, beyond one PING", 60.0, "redis", "ping()"),
     _stream("chunk", "A chunk of a stream, beyond reading it: 20 fields, 10 kB", 15.0, 10_000, scale=834_000, upstream=True),
     _stream("chunk-objects", "... only the SDK's object of it", None, 10_000, scale=834_000, **OBJECTS),
     # Without upstream, which parses all that has come at each chunk, takes minutes for one stream, and 4 GB.

@@ -59,8 +59,10 @@ class Setup:
         self.names: dict[str, Any] = {
             "User": User, "B": B, "Wide": Wide, "Stock": Stock, "Literal": Literal, "instructor": instructor, "client": self.client,
             "create": self.client.create, "make_store": self.make_store, "spy_on_sdk": self.spy_on_sdk,
-            "make_client": self.make_client, "find_redis_key": self.find_redis_key, "drain_canned": drain_canned,
-            "read_data": read_data, "repeat": itertools.repeat,
+            "make_client": self.make_client, "find_redis_key": self.find_redis_key, "ping_redis": self.ping_redis,
+            "drain_canned": drain_canned,
+             "read_data": read_data, "repeat": itertools.repeat, "fill": fill, "fill_redis": self.fill_redis,
+             "make_change": self.make_change,
             "prompt": prompts[0], "prompts": numbers if case.misses else itertools.cycle(prompts),
         }  # fmt: skip
         exec(case.prepare, self.names)
@@ -72,14 +74,14 @@ class Setup:
             if answer.model_dump() != {"name": "Anna"}:
                 raise RuntimeError(f"{case.name}: got {answer!r}")
 
-    def make_store(self, kind: str | None) -> Any:
+    def make_store(self, kind: str | None, **more: Any) -> Any:
         """Make an empty store."""
         if kind == "redis":
             from instructor.cache import RedisCache
 
-            return RedisCache(port=self._redis_port)
+            return RedisCache(port=self._redis_port, **more)
         if kind == "disk":
-            return DiskCache(directory=tempfile.mkdtemp(dir=self._folder))
+            return DiskCache(directory=tempfile.mkdtemp(dir=self._folder), **more)
         return AutoCache(maxsize=max(1_000, 2 * self.case.prompts)) if kind else None
 
     def make_client(self, store: Any) -> Any:
@@ -127,12 +129,43 @@ class Setup:
         return openai.OpenAI(base_url=self._address, api_key="none").chat.completions.create, request
 
     def find_redis_key(self) -> tuple[Callable[[Any], Any], Any]:
-        """A bare GET, and the key of the only entry."""
+        """A bare GET, and the key of the only entry; beside it stands that of its lease."""
         import redis
 
         self.client.create(messages=[{"role": "user", "content": "xxx"}], response_model=User)
         bare = redis.Redis(port=self._redis_port)
-        return bare.get, next(iter(bare.scan_iter()))
+        return bare.get, next(key for key in bare.scan_iter() if b"{" not in key)
+
+    def ping_redis(self) -> Callable[[], Any]:
+        """One trip to the Redis server; none without one."""
+        import redis
+
+        return redis.Redis(port=self._redis_port).ping
+
+    def fill_redis(self, count: int) -> tuple[Any, list[str]]:
+        """A store in Redis, and the keys of texts of 600 bytes in it."""
+        store, keys = self.make_store("redis"), [f"{number:064x}" for number in range(count)]
+        for key in keys:
+            store.set(key, "x" * 600)
+        return store, keys
+
+    def make_change(self) -> Callable[[str], None]:
+        """What stores a text in Redis, as another process does, and waits until it is gone from this one's memory."""
+        from instructor.cache.entry import Entry, make_origin
+
+        memory, near, far = self.make_store("memory"), self.make_store("redis"), self.make_store("redis")
+        watch = near.watch(memory)
+
+        def change(key: str) -> None:
+            since = watch.note()
+            while not watch.fill(Entry(key, (), b"x", make_origin("p", "m"), 0.0), since):
+                time.sleep(0.0001)
+                since = watch.note()
+            far.set(key, "text")
+            while key in memory:
+                time.sleep(0)
+
+        return change
 
     def count_misses(self) -> int:
         """How many calls found nothing in the cache. Upstream doesn't count them; the server counts its requests."""
@@ -197,6 +230,16 @@ class Worker:
         if adapter.requests:
             raise RuntimeError(f"{len(adapter.requests)} of {calls} calls that should be hits were misses")
         return {"hit": taken, "own": own, "texts": texts}
+
+
+def fill(call: Callable[[], Any], memory: Any) -> None:
+    """Call until the answer stays in memory: what this process itself has written comes back from the server as a change."""
+    time.sleep(0.1)
+    call()
+    time.sleep(0.1)
+    while not len(memory):
+        call()
+        time.sleep(0.01)
 
 
 def make_scripted_client(content: Any, store: Any) -> Any:

@@ -26,7 +26,7 @@ if not hasattr(import_module("openai._base_client"), "httpx2"):
 from forks import Template
 from internet import Internet
 from replies import ReplyServer
-from servers import Aimock, ServerError, Valkey
+from servers import Aimock, Cluster, Relay, ServerError, Valkey
 from streams import StreamServer
 
 # No test speaks TLS, and each client of an SDK would read the certificates of hundreds of authorities.
@@ -106,6 +106,22 @@ def valkey(valkey_server: Valkey) -> Iterator[Valkey]:
     valkey_server.reset()
     yield valkey_server
     valkey_server.wake()
+
+
+@pytest.fixture
+def relay(valkey: Valkey) -> Iterator[Relay]:
+    """What cuts and silences connections to `valkey`."""
+    relay = Relay(valkey.port)
+    yield relay
+    relay.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of three."""
+    cluster = Cluster()
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture

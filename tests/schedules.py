@@ -6,10 +6,12 @@ of whichever caller it chooses, so any order of events that threads or tasks cou
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import random
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -17,10 +19,14 @@ from pydantic import BaseModel, ValidationInfo, field_validator
 
 from instructor.cache.entry import Entry, Origin, encode_entry, pack_completion
 from instructor.cache.flight import Flight, Landed, Lease
+from instructor.cache.lease import Ending, HeldLease, Leased
 from instructor.cache.memory import AutoCache
+from instructor.cache.sqlite_layout import _add_leases
+from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.engine.call import Call, Policy
 from instructor.engine.drive import end, note
-from instructor.engine.effects import Claim, Effect, Flow, Read, Send, Wait, Write
+from instructor.engine.effects import AwaitLease, Claim, Effect, Flow, Read, Send, TakeLease, Wait, Write
+from instructor.engine.path import CachePath
 from instructor.engine.question import answer
 from instructor.exceptions import InstructorRetryException
 from instructor.messages import Part
@@ -56,7 +62,9 @@ class Caller:
         patience: For how many steps it waits for others; None for as long as they need.
         ttl: As ``cache_ttl``.
         end: What may happen to it at any moment: ``"cancelled"``, or ``"dead"``, if its event loop is stopped. Or
-            ``"exited"``: its own request ends its thread, as ``SystemExit`` does.
+            ``"exited"``: its own request ends its thread, as ``SystemExit`` does. Or ``"frozen"``: its process stands
+            still for longer than a lease, and goes on.
+        process: Which process it is in. All share the store, and each has flights of its own.
     """
 
     question: str = "a"
@@ -66,6 +74,7 @@ class Caller:
     patience: float | None = None
     ttl: float | None = None
     end: str = ""
+    process: int = 0
 
 
 KINDS = {
@@ -80,6 +89,8 @@ KINDS = {
     "dying": Caller(end="dead"),
     "exiting": Caller(end="exited"),
 }
+
+FROZEN = Caller(end="frozen")
 
 
 class Loop:
@@ -119,6 +130,7 @@ class Run:
     waited: int = 0
     waits_since: int = 0
     requests: int = 0
+    frozen: bool = False
 
     @property
     def name(self) -> str:
@@ -136,14 +148,15 @@ class Schedule:
     """
 
     def __init__(self, callers: Sequence[Caller], choose: Choose, stored: str = "", *, memory: bool = False) -> None:
-        self.handle: Any = HandHandle()
         self.clock = 0
         self.memory = AutoCache() if memory else None
         self.data: dict[str, Any] = {}
-        self.path = make_path(self.handle, self.memory)
+        self.store = LeasedStore(self.data) if any(caller.process for caller in callers) else None
+        self.paths = [self._make_path() for _ in range(1 + max(caller.process for caller in callers))]
         self._choose = choose
         for question in stored:
             self._store(make_entry(question))
+        self.published = self.refused = 0
         self.runs = [Run(number, caller, self._ask(number, caller)) for number, caller in enumerate(callers)]
 
     def finish(self) -> None:
@@ -163,17 +176,27 @@ class Schedule:
         key = make_key(question)
         return self.memory.find(key) is not None if self.memory is not None else key in self.data
 
+    def _make_path(self) -> CachePath:
+        path = make_path(HandHandle(), self.memory)
+        return path if self.store is None else replace(path, lender=path.tiers[0])
+
     def _ask(self, number: int, caller: Caller) -> Flow[Any]:
         context = {"accepts_only": f"{caller.question}:{number}"} if caller.refuses else None
         policy = Policy(caller.ttl, caller.patience, caller.source, lambda: self.clock)
-        call = base_call()._replace(path=self.path, key=make_key(caller.question), policy=policy, context=context)
+        path = self.paths[caller.process]
+        call = base_call()._replace(path=path, key=make_key(caller.question), policy=policy, context=context)
         return answer(call)
 
     def _store(self, entry: Entry) -> None:
         if self.memory is not None:
             self.memory.keep(entry)
         else:
-            self.data[entry.key] = encode_entry(entry)
+            self._put(entry.key, encode_entry(entry))
+
+    def _put(self, key: str, text: str) -> None:
+        self.data[key] = text
+        if self.store is not None:
+            self.store.put(key, text)
 
     def _possible_steps(self) -> Iterator[Callable[[], None]]:
         for run in self.runs:
@@ -185,12 +208,16 @@ class Schedule:
                 yield lambda run=run: self._cancel(run)
             if run.begun and run.caller.end == "dead":
                 yield lambda run=run: self._die(run)
+            if run.leases and run.leases[0].held is not None and run.caller.end == "frozen" and not run.frozen:
+                yield lambda run=run: self._freeze(run)
 
     def _must_wait(self, run: Run) -> bool:
         effect = run.effect
-        if not isinstance(effect, Wait):
+        if not isinstance(effect, Wait | AwaitLease):
             return False
         is_over = effect.seconds is not None and self.clock >= run.waits_since + effect.seconds
+        if isinstance(effect, AwaitLease):
+            return self._look(effect) is None and not is_over
         return effect.flight._landed is None and not effect.flight.is_abandoned() and not is_over
 
     def _count_waiting(self) -> None:
@@ -203,7 +230,7 @@ class Schedule:
         ends = [
             run.waits_since + run.effect.seconds
             for run in waiting
-            if isinstance(run.effect, Wait) and run.effect.seconds is not None
+            if isinstance(run.effect, Wait | AwaitLease) and run.effect.seconds is not None
         ]
         assert ends, f"callers wait for ever: {[run.number for run in waiting]}"
         for run in waiting:
@@ -229,17 +256,30 @@ class Schedule:
             result = self._perform(run)
             self._advance(run, lambda: run.flow.send(result))
 
-    def _perform(self, run: Run) -> Any:
+    def _perform(self, run: Run) -> Any:  # noqa: PLR0911 - one for each effect
         match run.effect:
             case Read(_, key):
                 return self.data.get(key)
-            case Write(_, key, text, _):
-                self.data[key] = text
-                return True
+            case Write(_, key, text, _, held):
+                if held is None or self.store is None:
+                    self._put(key, text)
+                    return True
+                is_stored = self.store.table.publish(key, text, None, held.token)
+                held.is_lost = not is_stored
+                self.published += is_stored
+                self.refused += not is_stored
+                return is_stored
+            case TakeLease(_, key, flight):
+                assert self.store is not None
+                return self.store.take(key, f"{run.number}.{self.clock}", flight)
+            case AwaitLease() as effect:
+                run.waits.append("over" if (ending := self._look(effect)) is None else ending.name)
+                return ending
             case Claim(flights, key, source, past):
                 claimed = note(flights.claim(key, source, past), run.leases)
                 if run.leases:
                     run.leases[0].flight._loop = run.loop
+                    run.leases[0].flight.is_nested = False  # the callers have one context here, and lead nothing else
                 else:
                     assert claimed._loop.is_running(), "nobody joins a flight whose event loop is gone"
                 return claimed
@@ -250,6 +290,10 @@ class Schedule:
                 return make_completion(run.name)
             case effect:
                 raise AssertionError(f"nobody performs {effect}")
+
+    def _look(self, effect: AwaitLease) -> Ending | None:
+        assert self.store is not None
+        return self.store.table.look([(effect.key, effect.holder)])[0]
 
     def _end_wait(self, run: Run, flight: Flight[Any]) -> Landed[Any] | None:
         run.joined.append(flight)
@@ -287,6 +331,55 @@ class Schedule:
     def _die(self, run: Run) -> None:
         run.loop.running = False
         run.result = "dead"
+        self._lose(run)
+
+    def _freeze(self, run: Run) -> None:
+        run.frozen = True
+        self._lose(run)
+
+    def _lose(self, run: Run) -> None:
+        """Let the time of a call's lease be over."""
+        for lease in run.leases:
+            if lease.held is not None and self.store is not None:
+                self.store.table.release(lease.held.key, lease.held.token, Ending.FREE)
+
+
+class LeasedStore:
+    """The leases of a `DiskCache` in memory, as the table that all processes share, and what keeps one process's."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self._data = data
+        self._raw = open_memory()
+        self._raw.execute("DELETE FROM lease")
+        self._raw.execute("DELETE FROM entry")
+        self.table = SqliteLeases(lambda operation, **_: operation(self._raw), self._write, 30.0)
+
+    def take(self, key: str, token: str, flight: Flight[Any]) -> Leased:
+        taken = self.table.take(key, token)
+        held = HeldLease(self, key, token, flight) if taken.holder == token else None  # type: ignore[arg-type]
+        return Leased(held, taken.holder, taken.found)
+
+    def end(self, held: HeldLease, ending: Ending) -> None:
+        self.table.release(held.key, held.token, ending)
+
+    def _write(self, key: str, text: str, _: int | None, token: str) -> bool:
+        end_with_answer(self._raw, key, token)
+        self.put(key, text)
+        return True
+
+    def put(self, key: str, text: str) -> None:
+        self._raw.execute("INSERT OR REPLACE INTO entry VALUES (?)", (key,))
+        self._data[key] = text
+
+
+@cache
+def open_memory() -> sqlite3.Connection:
+    raw = sqlite3.connect(":memory:", isolation_level=None)
+    raw.text_factory = bytes
+    _add_leases(raw)
+    raw.execute("CREATE TABLE entry (key TEXT PRIMARY KEY)")
+    atexit.register(raw.close)
+    return raw
 
 
 @cache
@@ -323,11 +416,15 @@ def check(schedule: Schedule, stored: str = "") -> None:
         requests = sum(run.requests for run in asked)
         if question in stored:
             assert requests == 0 or any(run.caller.refuses for run in asked), "a stored answer is served"
-        elif all(run.caller == Caller(question, source=run.caller.source) for run in asked):
+        elif all(replace(run.caller, process=0) == Caller(question, source=run.caller.source) for run in asked):
             assert requests == 1, "callers who agree make one request"
-    left = schedule.handle.flights._flights
+    if schedule.store and all(replace(run.caller, process=0) in (Caller(), FROZEN) for run in schedule.runs):
+        requests = sum(run.requests for run in schedule.runs)
+        assert requests <= 1 + sum(run.frozen for run in schedule.runs), "one asks in the place of each that is frozen"
+        assert schedule.published == (not stored), "a late answer is refused"
+    left = {key for path in schedule.paths for key in path.flights._flights}
     dead = {make_key(run.caller.question) for run in schedule.runs if run.result == "dead"}
-    assert left.keys() <= dead, "no flight is left behind, but where an event loop ended"
+    assert left <= dead, "no flight is left behind, but where an event loop ended"
 
 
 def check_result(schedule: Schedule, run: Run) -> None:
@@ -352,7 +449,9 @@ def check_result(schedule: Schedule, run: Run) -> None:
 def check_waits(run: Run) -> None:
     """Nobody waits longer than it would have alone, but for flights that it joined in good faith."""
     caller, waits = run.caller, run.waits
-    assert not {"over", "error"} & set(waits[:-1]), "after a failure or its own timeout a caller never waits again"
+    assert not {"over", "error", "ENDED"} & set(waits[:-1]), (
+        "after a failure or its own timeout a caller never waits again"
+    )
     assert len(set(run.joined)) == len(run.joined), "nobody waits twice for one flight"
     assert waits.count("answer") <= 1 + caller.refuses, "only a refused answer leads to another wait, once"
     assert caller.patience is None or run.waited <= caller.patience, "its own timeout bounds all its waiting"
@@ -401,9 +500,22 @@ def run_random(seed: int) -> None:
     chance = random.Random(seed)
     callers = [make_caller(chance) for _ in range(chance.randint(2, 6))]
     stored = "a" if chance.random() < 0.2 else ""
-    schedule = Schedule(callers, chance.randrange, stored, memory=chance.random() < 0.4)
+    memory = chance.random() < 0.4
+    if not memory and chance.random() < 0.5:
+        callers = [replace(caller, process=chance.randrange(3)) for caller in callers]
+    schedule = Schedule(callers, chance.randrange, stored, memory=memory)
     schedule.finish()
     check(schedule, stored)
+
+
+def run_processes(seed: int) -> None:
+    """Run callers who agree, in several processes, some of which may be frozen for a while, in a random order."""
+    chance = random.Random(seed)
+    kinds = [chance.choice([Caller(), Caller(), FROZEN]) for _ in range(chance.randint(2, 5))]
+    callers = [replace(kind, process=number % 3) for number, kind in enumerate(kinds)]
+    schedule = Schedule(callers, chance.randrange)
+    schedule.finish()
+    check(schedule)
 
 
 def make_caller(chance: random.Random) -> Caller:
@@ -416,5 +528,5 @@ def make_caller(chance: random.Random) -> Caller:
         refuses=peculiar[3],
         patience=chance.randint(0, 6) if peculiar[4] else None,
         ttl=chance.choice([0, 60]) if peculiar[5] else None,
-        end=chance.choice(["cancelled", "dead", "exited"]) if peculiar[6] else "",
+        end=chance.choice(["cancelled", "dead", "exited", "frozen"]) if peculiar[6] else "",
     )

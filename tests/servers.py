@@ -267,11 +267,16 @@ class Aimock:
 
 
 class Valkey:
-    """A Valkey server: Redis protocol, in memory, no persistence. It keeps its port over stop and start."""
+    """A Valkey server: Redis protocol, in memory, no persistence. It keeps its port over stop and start.
+
+    Args:
+        options: Further settings, in the words of its configuration file, with underscores.
+    """
 
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
+    def __init__(self, **options: str) -> None:
+        self._options = {name.replace("_", "-"): value for name, value in options.items()}
         self._folder = tempfile.TemporaryDirectory(prefix="valkey-")
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -295,14 +300,17 @@ class Valkey:
             "save": "",
             "dir": self._folder.name,
             "loglevel": "warning",
-        }
-        arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-        self._process = start_group([str(get_binary_path()), *arguments])
+        } | self._options
+        arguments = [word for name, value in options.items() for word in (f"--{name}", *(value.split() or [""]))]
+        self._process = start_group([str(get_binary_path()), *self._first_arguments(), *arguments])
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise ServerError(f"Valkey did not start on port {self.port}.")
             time.sleep(0.01)
+
+    def _first_arguments(self) -> list[str]:
+        return []
 
     def stop(self) -> None:
         """End it, and lose all that it holds. Connections are refused until `start`."""
@@ -347,3 +355,107 @@ class Valkey:
             return self.command("PING").startswith(b"+PONG")
         except OSError:
             return False
+
+
+class Relay:
+    """Stands between clients and a server, and cuts or silences their connections."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._ends: set[socket.socket] = set()
+        self._flows = threading.Event()
+        self._flows.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Close all connections. New ones are taken."""
+        for end in list(self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def silence(self) -> None:
+        """Let nothing through, and close nothing, until `go_on`."""
+        self._flows.clear()
+
+    def go_on(self) -> None:
+        """Undo `silence`."""
+        self._flows.set()
+
+    def close(self) -> None:
+        """End it."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.go_on()
+        self.cut()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:
+                    client.close()
+                    continue
+                for source, target in ((client, server), (server, client)):
+                    self._ends.add(source)
+                    threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._flows.wait()
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+        self._ends.discard(source)
+        source.close()
+
+
+class Sentinel(Valkey):
+    """A Sentinel, which knows the primary of the service "mymaster"."""
+
+    def __init__(self, primary: Valkey) -> None:
+        self._primary = primary
+        super().__init__()
+
+    def _first_arguments(self) -> list[str]:
+        file = Path(self._folder.name) / "sentinel.conf"
+        file.write_text(f"sentinel monitor mymaster 127.0.0.1 {self._primary.port} 1\n")
+        return [str(file), "--sentinel"]
+
+    def name_primary(self, primary: Valkey) -> None:
+        """Have it say that another server is the primary."""
+        self.command("SENTINEL", "REMOVE", "mymaster")
+        self.command("SENTINEL", "MONITOR", "mymaster", self.host, str(primary.port), "1")
+
+
+class Cluster:
+    """A cluster of three primaries. It takes a second until they know one another."""
+
+    def __init__(self) -> None:
+        buses = [str(free_port()) for _ in range(3)]  # by default 10,000 above the port, which may be too high
+        self.nodes = [Valkey(cluster_enabled="yes", cluster_port=bus, cluster_node_timeout="2000") for bus in buses]
+        slots = 16384
+        for number, (node, bus) in enumerate(zip(self.nodes, buses, strict=True)):
+            node.command("CLUSTER", "ADDSLOTSRANGE", str(slots * number // 3), str(slots * (number + 1) // 3 - 1))
+            node.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+            self.nodes[0].command("CLUSTER", "MEET", node.host, str(node.port), bus)
+        deadline = time.monotonic() + START_SECONDS
+        while any(b"cluster_state:ok" not in node.command("CLUSTER", "INFO") for node in self.nodes):
+            if time.monotonic() > deadline:
+                raise ServerError("The nodes of the cluster didn't find one another.")
+            time.sleep(0.02)
+
+    def move_slot(self, slot: int, source: Valkey, target: Valkey) -> None:
+        """Give an empty slot to another node."""
+        target_id = target.command("CLUSTER", "MYID").split()[1].decode()
+        for node in (target, source):
+            node.command("CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
+
+    def close(self) -> None:
+        """End all nodes."""
+        for node in self.nodes:
+            node.close()

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from instructor.cache.books import Books
 from instructor.cache.call_notes import CallNotes
 from instructor.cache.flight import Flights, Lease
 from instructor.cache.hits import HitLog
@@ -51,6 +52,8 @@ class HandHandle:
     flights: Flights[Any] = field(default_factory=Flights)
     is_paused: bool = False
     recorder: None = None
+    books: Books = field(default_factory=Books)
+    keeps_ledger: bool = False
     notes: CallNotes = field(default_factory=CallNotes)
     counted: dict[str, int] = field(default_factory=dict)
 

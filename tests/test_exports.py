@@ -18,6 +18,7 @@ SDKS = ("openai", "anthropic", "google.genai", "redis", "diskcache")
 # Errors that upstream does not have.
 OURS_ALONE = {
     "ArgumentError",
+    "BudgetExceeded",
     "CacheEntryError",
     "CacheError",
     "CacheMiss",

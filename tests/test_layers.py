@@ -33,12 +33,15 @@ GROUND = {
         "messages",
     ),
     *("attempt", "cache_modes", "failures", "mode", "retries"),
+    "budget",
+    "prices",
     "tables",
     "usage",
     "vendor_names",
 }
 KNOWS: dict[str, set[str]] = {
     "attempt": set(),
+    "budget": {"exceptions", "locks", "prices", "usage"},
     "cache_modes": {"describing", "exceptions"},
     "credentials": set(),
     "daemon": set(),
@@ -52,6 +55,7 @@ KNOWS: dict[str, set[str]] = {
     "locks": set(),
     "messages": set(),
     "mode": {"describing", "exceptions"},
+    "prices": {"usage"},
     "retries": {"describing", "failures"},
     "tables": set(),
     "usage": {"tables"},
@@ -89,13 +93,17 @@ KNOWS: dict[str, set[str]] = {
         "policies",
         "old_attributes",
     },
-    "client": {"cache", "engine", "methods", "base_client", "streams"},
+    "batches": {"cache", "providers.adapter", "providers", "engine"},
+    "batch_methods": {"base_client", "batches", "cache"},
+    "jobs": {"cache", "engine", "base_client", "options"},
+    "client": {"engine", "methods", "batch_methods", "jobs", "streams"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
     "patching": {"client", "providers"},
     "dsl": {"cache", "client", "engine", "streaming", "wires"},
     "vendor_factories": {"client", "factory", "providers"},
     "distil": {"client", "factory", "dsl"},
-    "batch": set(),
+    "batch": {"batches"},
+    "observe": set(),
     # Import paths of 1.x.
     "core": {"client", "factory", "patching"},
     "processing": {"dsl", "engine", "wires", "media", "providers"},
@@ -107,7 +115,7 @@ KNOWS: dict[str, set[str]] = {
     "models": set(),
     "v2": set(),
     "__main__": {"cli"},
-    "cli": {"cache", "client", "factory", ""},
+    "cli": {"batches", "cache", "client", "factory", "jobs", "providers", ""},
     # Recorded answers are a store. Scripted replies answer as the offline provider does; the contracts look at what they test.
     "testing": {"wires", "cache", "offline"},
 }
@@ -118,7 +126,12 @@ EXEMPT = {PACKAGE / "__init__.py", PACKAGE / "cache" / "__init__.py"}
 STANDARD = frozenset(sys.stdlib_module_names) | {"instructor"}
 AT_IMPORT = STANDARD | {"pydantic", "pydantic_core", "orjson", "typing_extensions", "annotated_types"}
 # Rooms that are themselves loaded on first use may say at the top what they need.
-ALSO_AT_IMPORT = {"cli": {"typer", "click", "rich"}, "templating": {"jinja2"}, "testing": {"pytest"}}
+ALSO_AT_IMPORT = {
+    "observe": {"opentelemetry", "prometheus_client"},
+    "cli": {"typer", "click", "rich"},
+    "templating": {"jinja2"},
+    "testing": {"pytest"},
+}
 SDKS = {
     "openai",
     "anthropic",

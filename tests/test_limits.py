@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "instructor"
 
-BOUNDARY = {"wires", "providers", "offline", "testing"}
+BOUNDARY = {"wires", "providers", "offline", "prompt_caching", "testing"}
 """Rooms that handle what SDKs return and take, whose honest type is `Any`."""
 MOST_ANY = 18.5
 """`Any` in 1,000 lines outside the boundary. It may only fall."""
@@ -23,26 +23,29 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3400,
-    "cache": 6300,
-    "cli": 2000,
+    "": 3800,
+    "batches": 700,
+    "cache": 8100,
+    "cli": 2900,
     "core": 50,
     "dsl": 275,
-    "engine": 3900,
+    "engine": 4400,
     "function": 500,
+    "jobs": 900,
     "media": 800,
-    "offline": 600,
+    "observe": 300,
+    "offline": 700,
     "processing": 125,
-    "prompt_caching": 600,
-    "providers": 3600,
+    "prompt_caching": 700,
+    "providers": 4000,
     "streaming": 600,
-    "testing": 700,
+    "testing": 800,
     "wires": 4100,
 }
 """Lines of code in each room, rounded up to at most the next hundred: without docstrings, comments and blank lines; "" for the files
 in no room. A number may only fall. Where a feature needs more, raise it in the commit that adds the feature."""
 
-FACES = ("", ".cache", ".testing", ".exceptions", ".hooks", ".factory")
+FACES = ("", ".cache", ".observe", ".testing", ".exceptions", ".hooks", ".factory")
 """Modules whose ``__all__`` is what users import."""
 EXTENDED = {
     "wires.wire",

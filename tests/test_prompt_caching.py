@@ -24,6 +24,7 @@ from instructor.testing import ScriptedAdapter
 from instructor.usage import Usage
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from instructor.wires.bedrock_converse import BEDROCK_CONVERSE
+from instructor.wires.genai import GENAI
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.openai_responses import OPENAI_RESPONSES
 from prompt_billing import Bill, Billing, bill_claude, bill_openai
@@ -661,3 +662,31 @@ def test_a_planner_remembers_a_bounded_number_of_prefixes(monkeypatch: pytest.Mo
     assert plan.plan(request)["messages"] != request["messages"]
     plan.send(plan.plan(ask(*(words(turn, 20) for turn in range(11)))))
     assert plan.plan(request)["messages"] == request["messages"]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model", "mode"),
+    [
+        ("anthropic", "claude-sonnet-4-5", Mode.TOOLS),
+        ("openai", GPT, Mode.TOOLS),
+        ("openai", GPT, Mode.RESPONSES_TOOLS),
+    ],
+)
+def test_the_ledger_counts_what_the_vendor_read_and_wrote(vendor: str, model: str, mode: Mode):
+    adapter = Emulated(vendor, bill_claude() if vendor == "anthropic" else bill_openai())
+    wires = ANTHROPIC_WIRES if vendor == "anthropic" else OPENAI_WIRES
+    client = Instructor(adapter, wires=wires, mode=mode, model=model, prompt_cache=PromptCache(response_models=MODELS))
+    for each in MODELS:
+        client.create(each, WITH_QUESTION)
+    ledger = client.ledger()
+    assert ledger.spent.tokens == sum(bill.tokens + 10 for bill in adapter.bills)
+    assert ledger.prompt_cache_saved.tokens == sum(bill.read for bill in adapter.bills) > 0
+    assert ledger.prompt_cache_paid.tokens == sum(bill.written for bill in adapter.bills) > 0
+
+
+def test_bedrock_and_gemini_count_what_was_read_as_well():
+    counts = {"inputTokens": 5, "outputTokens": 7, "cacheReadInputTokens": 100, "cacheWriteInputTokens": 30}
+    assert BEDROCK_CONVERSE.usage({"usage": counts}) == Usage(135, 7, 100, cache_write_tokens=30)
+    metadata = SimpleNamespace(prompt_token_count=120, candidates_token_count=7, cached_content_token_count=100)
+    usage = GENAI.usage(SimpleNamespace(usage_metadata=metadata))
+    assert (usage.input_tokens, usage.cached_tokens) == (120, 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from instructor import AsyncInstructor, Instructor, Mode
-from instructor.cache import BaseCache
+from instructor.cache import AutoCache, BaseCache, SealedCache
 from instructor.cache.entry import decode_entry, encode_entry
+from instructor.cache.tracking import Tracker
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 
@@ -93,3 +95,43 @@ class World:
 
 
 both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 30.0
+    while not is_so():
+        assert time.monotonic() < deadline, "it didn't come about"
+        time.sleep(0.001)
+
+
+def tracker_of(store: Any) -> Tracker:
+    """What keeps the memory right that stands before a Redis store."""
+    inner = store.inner if isinstance(store, SealedCache) else store
+    assert inner._tracker is not None, "nothing is tracked"
+    tracker: Tracker = inner._tracker
+    return tracker
+
+
+class Process:
+    """What one process has: memory, a store in Redis behind it, and a client over both."""
+
+    def __init__(self, store: BaseCache, asynchronous: bool = False, memory: Any = None) -> None:
+        self.memory = memory or AutoCache()
+        self.store = store
+        self.world = World([self.memory, store], asynchronous)
+        self.ask = self.world.ask
+        self.tracker = tracker_of(store)
+
+    def warm(self, **keywords: Any) -> str:
+        """Have an answer in memory; return it."""
+        self.tracker.note()
+        until(lambda: self.tracker.is_on)
+        # The push that an own write brings may come after the first read, whose fill it undoes.
+        until(lambda: self.ask(**keywords) and len(self.memory))
+        return self.ask(**keywords)
+
+    @property
+    def asked(self) -> int:
+        """How many requests there were."""
+        return self.world.asked

@@ -19,10 +19,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instructor import cache, exceptions, hooks
+    from instructor import cache, exceptions, hooks, observe
     from instructor.attempt import Attempt, current_attempt
     from instructor.batch import BatchJob, BatchProcessor, BatchRequest
+    from instructor.budget import Budget
     from instructor.cache import AutoCache, BaseCache, DiskCache, RedisCache
+    from instructor.cache.ledger import Ledger
     from instructor.cache_modes import cache_mode, use_cache
     from instructor.client import AsyncInstructor, Instructor
     from instructor.distil import FinetuneFormat, Instructions
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
+    from instructor.jobs.job import AsyncJob, Job
+    from instructor.jobs.row import Row
     from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
@@ -80,6 +84,7 @@ else:
         __name__,
         {
             "AsyncInstructor": "instructor.client",
+            "AsyncJob": "instructor.jobs.job",
             "AsyncValidationInfo": "instructor.engine.async_validation",
             "Attempt": "instructor.attempt",
             "Audio": "instructor.media.medium",
@@ -88,6 +93,7 @@ else:
             "BatchJob": "instructor.batch",
             "BatchProcessor": "instructor.batch",
             "BatchRequest": "instructor.batch",
+            "Budget": "instructor.budget",
             "CacheEvent": "instructor.hooks",
             "CitationMixin": "instructor.dsl.citation",
             "DiskCache": "instructor.cache",
@@ -99,6 +105,8 @@ else:
             "Instructions": "instructor.distil",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
+            "Job": "instructor.jobs.job",
+            "Ledger": "instructor.cache.ledger",
             "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
             "OpenAISchema": "instructor.dsl.schema",
@@ -110,6 +118,7 @@ else:
             "Reply": "instructor.engine.reply",
             "ResponseSchema": "instructor.dsl.schema",
             "Retries": "instructor.retries",
+            "Row": "instructor.jobs.row",
             "apatch": "instructor.patching",
             "async_field_validator": "instructor.engine.async_validation",
             "async_model_validator": "instructor.engine.async_validation",
@@ -146,6 +155,7 @@ else:
             "hooks": "instructor.hooks",
             "instructor_cache": "instructor.function.decorator",
             "llm_validator": "instructor.dsl.validators",
+            "observe": "instructor.observe",
             "openai_moderation": "instructor.dsl.validators",
             "openai_schema": "instructor.dsl.schema",
             "patch": "instructor.patching",
@@ -160,6 +170,7 @@ __version__ = "1.99.0"
 
 __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
+    "AsyncJob",
     "AsyncValidationInfo",
     "Attempt",
     "Audio",
@@ -168,6 +179,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "BatchJob",
     "BatchProcessor",
     "BatchRequest",
+    "Budget",
     "CacheEvent",
     "CitationMixin",
     "DiskCache",
@@ -179,6 +191,8 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Instructions",
     "Instructor",
     "IterableModel",
+    "Job",
+    "Ledger",
     "Maybe",
     "Mode",
     "OpenAISchema",
@@ -190,6 +204,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Reply",
     "ResponseSchema",
     "Retries",
+    "Row",
     "apatch",
     "async_field_validator",
     "async_model_validator",
@@ -226,6 +241,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "hooks",
     "instructor_cache",
     "llm_validator",
+    "observe",
     "openai_moderation",
     "openai_schema",
     "patch",

@@ -12,9 +12,10 @@ from instructor import checks as check
 from instructor.cache.call_notes import Sketch
 from instructor.cache.canonical import ignore
 from instructor.cache.key import KeyBuilder, keyed_arguments
-from instructor.cache.store import BaseCache, CacheStats
+from instructor.cache.stats import CacheStats
+from instructor.cache.store import BaseCache
 from instructor.cache_modes import active, cache_of_block
-from instructor.describing import name_model, warn_caller
+from instructor.describing import cannot_leave, warn_caller
 from instructor.engine.background import Background
 from instructor.engine.call import Call, Keyed, Prompt, Settled, Terms
 from instructor.engine.client_stats import ClientStats
@@ -24,13 +25,13 @@ from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, enc
 from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plan, Plans
 from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
-from instructor.exceptions import ConfigurationError, NoCanonicalFormError
+from instructor.exceptions import NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
 from instructor.messages import Conversation, ResponseModel, copy_values
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, Ttl, split_options
-from instructor.paths import Paths
+from instructor.paths import Paths, entries_of, find_namer
 from instructor.policies import make_policy, plan_prompts, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.retries import Retries
@@ -41,6 +42,7 @@ from instructor.wires.capabilities import Capabilities, adapt_arguments, refused
 from instructor.wires.wire import Wire, choose_wires
 
 if TYPE_CHECKING:
+    from instructor.cache.ledger import Ledger
     from instructor.streams import Wanted
 
 
@@ -87,11 +89,11 @@ class BaseClient(OldAttributes):
         store = check.check_cache(cache)
         check.check_cache_settings(store, cache_ttl, cache_namespace, self._settings.cache_tags)
         self._path = None if store is None else self._paths.make_own(store)
-        self._memo = make_memo(_entries_of(store))
-        place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
-        if place is not None and place.check is None and self._use.tags:
-            place = None  # only the flow can say what may be served
-        self._lookup = make_lookup(self._make_asker(), place)
+        self._memo = make_memo(entries_of(store))
+        self._place = self._paths.find_place(store) if store is not None and self._use.looks_first else None
+        if self._place is not None and self._place.check is None and self._use.tags:
+            self._place = None  # only the flow can say what may be served
+        self._lookup = make_lookup(self._make_asker(), self._place)
 
     def _make_asker(self) -> Asker:
         adapter = self._adapter
@@ -180,6 +182,21 @@ class BaseClient(OldAttributes):
         """What this client's calls have met in the cache since it was made, over all stores it used."""
         return self._stats.stats()
 
+    def ledger(self) -> Ledger:
+        """What this client spent since it was made, and what was saved: in dollars, tokens and seconds.
+
+        It counts every call, cached or not. ``cache.ledger()`` counts for all clients of a store.
+
+        Example:
+            >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())
+            >>> answers = [client.create(User, messages) for _ in range(4)]
+            >>> print(client.ledger().saved)
+            $0, 3x, 279 tokens, 0.0 s
+        """
+        from instructor.cache.ledger import Ledger
+
+        return Ledger(self._stats.books.lines())
+
     def __cache_key__(self) -> Any:
         """What makes this client's answers its own, for keys that it becomes part of: no credential, no store.
 
@@ -220,10 +237,10 @@ class BaseClient(OldAttributes):
         return copied
 
     def __deepcopy__(self, memo: object) -> Self:
-        raise _cannot_leave(self, "deep-copied")
+        raise cannot_leave(self, "deep-copied")
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        raise _cannot_leave(self, "pickled")
+        raise cannot_leave(self, "pickled")
 
     def _call(
         self,
@@ -234,6 +251,7 @@ class BaseClient(OldAttributes):
         with_completion: bool = False,
         unserved: Unserved | None = None,
         has_items: bool = False,
+        takes_turn: bool = True,
     ) -> Call[Any]:
         """Freeze the messages and keywords, and sort them into a call: key, request and entry derive from one copy.
 
@@ -268,8 +286,9 @@ class BaseClient(OldAttributes):
             token_budget=settled.token_budget,
             deadline=None if seconds is None else time.monotonic() + seconds,
             max_seconds=seconds,
+            budgets=settled.budgets,
             path=path,
-            key=keyed.key if settled.samples == 1 or path is None else path.take_sample(keyed.key, settled.samples),
+            key=keyed.key if path is None else path.choose_sample(keyed.key, settled.samples, takes_turn=takes_turn),
             bypass=settled.bypass or keyed.bypass,
             policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
             unserved=unserved,
@@ -286,9 +305,7 @@ class BaseClient(OldAttributes):
         settings = self._settings
         context = check.check_context(settings.context if options.context is None else options.context)
         strict = check.check_strict(settings.strict if options.strict is None else options.strict)
-        model = arguments.pop("model", None) if arguments else None
-        model = self._defaults.get("model") if model is None else model
-        model = check.check_model(model, self._model, self._adapter.provider)
+        model = check.find_model(arguments, self._defaults, self._model, self._adapter.provider)
         path = self._find_path(options.cache)
         use = use_of_call(options, self._use, response_model, plan.ttl)
         retries = settings.max_retries if options.max_retries is None else options.max_retries
@@ -299,17 +316,19 @@ class BaseClient(OldAttributes):
         attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
-        name_call = _find_namer(path, response_model) if is_cached else None
+        name_call = find_namer(path, response_model) if is_cached else None
         way = None if keywords else self._choose_way(model, {**self._defaults})
         terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy, name_call, way)
-        limits = (retries, budget, seconds)
+        limits, budgets = (retries, budget, seconds), check.check_budgets(settings.budget, options.budget)
+        owner = (self._adapter, plan, *budgets)
         return Settled(
             terms=terms,
             path=path,
-            policy=make_policy(use, path, limits, (self._adapter, plan), secrets_of(arguments, self._defaults)),
+            policy=make_policy(use, path, limits, owner, secrets_of(arguments, self._defaults)),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
             retries=attempts if seconds is None else within_budget(attempts),
             token_budget=check.check_budget(budget),
+            budgets=budgets,
             max_seconds=seconds,
             arguments=arguments,
             detects=check.check_flag("autodetect_images", options.autodetect_images),
@@ -472,26 +491,5 @@ class BaseClient(OldAttributes):
         return builder
 
 
-def _find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:
-    """What makes the keys of a path that keeps what was asked."""
-    recorder = None if path is None else path.recorder
-    return None if recorder is None else partial(recorder.name_call, response_model=name_model(response_model))
-
-
 def _find_nothing(cache: object) -> None:
     """Where a client's calls don't look first, the fast path reads no store."""
-
-
-def _entries_of(store: BaseCache | None) -> int | None:
-    """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
-    entries = getattr(store, "maxsize", None)
-    return entries if type(entries) is int and entries > 0 else None
-
-
-def _cannot_leave(client: BaseClient, verb: str) -> ConfigurationError:
-    """The error for a client that is to go where its connections can't: into another process, or a copy of its own."""
-    return ConfigurationError(
-        f"{type(client).__name__} cannot be {verb}: it holds connections, locks and perhaps a key. Threads and tasks can "
-        "share it as it is. For another process, make the client there: in the function that runs there, or in the "
-        "initializer= of a ProcessPoolExecutor."
-    )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from instructor.budget import Budget
 from instructor.cache.listing import check_tag_source
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
@@ -150,6 +151,14 @@ def check_budget(token_budget: object) -> int | None:
     raise refuse("token_budget", token_budget, "a positive number of tokens, or leave it out")
 
 
+def check_budgets(*budgets: object) -> tuple[Budget, ...]:
+    """Return the budgets among these that aren't None."""
+    for budget in budgets:
+        if budget is not None and not isinstance(budget, Budget):
+            raise refuse("budget", budget, 'a Budget, such as Budget(usd=5, per="day")')
+    return tuple(budget for budget in budgets if isinstance(budget, Budget))
+
+
 def check_max_seconds(max_seconds: object) -> float | None:
     """Return how long a call may take in all; None for no limit."""
     if max_seconds is None:
@@ -180,6 +189,12 @@ def check_media_policy(media_policy: object) -> FetchPolicy:
     raise refuse("media_policy", media_policy, "an instructor.media.FetchPolicy")
 
 
+def find_model(arguments: dict[str, Any], defaults: Mapping[str, Any], own: str | None, provider: str) -> str:
+    """Return the model that a call names, which is taken out of its arguments, or else its client."""
+    model = arguments.pop("model", None) if arguments else None
+    return check_model(defaults.get("model") if model is None else model, own, provider)
+
+
 def check_model(model: object, default: str | None, provider: str) -> str:
     """Return a model's name: the call's, or the client's where the call names none."""
     name = default if model is None else model
@@ -200,6 +215,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_tag_source(defaults.get("cache_tags"))
     check_strict(defaults.get("strict"))
     check_budget(defaults.get("token_budget"))
+    check_budgets(defaults.get("budget"))
     check_media_policy(defaults.get("media_policy"))
     check_salt(defaults.get("cache_salt"))
     check_samples(defaults.get("samples"))

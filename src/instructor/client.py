@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from instructor.base_client import BaseClient
-from instructor.cache.flight import running_loop
-from instructor.engine.call import Call
+from instructor.batch_methods import AsyncBatches, Batches
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
 from instructor.engine.question import answer, answer_raw
-from instructor.engine.reply import answer_with_reply
 from instructor.hooks import HookName
+from instructor.jobs.clients import AsyncMapClient, MapClient
 from instructor.messages import Conversation, ResponseModel, Value, copy_values
 from instructor.methods import (
     call_keywords,
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from instructor.streams import AsyncStream, Stream
 
 
-class Instructor(BaseClient, metaclass=ABCMeta):
+class Instructor(Batches, MapClient, metaclass=ABCMeta):
     """A client that gives typed, validated answers, and keeps them.
 
     You get one from `from_provider`, `from_openai`, `from_anthropic` or `from_genai`. It may be used from any number
@@ -171,7 +169,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
             >>> reply.value, reply.cached, reply.model
             (User(name='Anna', age=25), False, 'demo')
         """
-        return drive(answer_with_reply(self._call(response_model, messages, keywords)), self._adapter)
+        return self._reply(response_model, messages, keywords)
 
     @typed_explain(call_keywords)
     def explain(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object) -> Value:
@@ -199,7 +197,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         """
         from instructor.engine.explanation import Asked, explain  # no other call needs it
 
-        call = self._call(response_model, messages, _explained(keywords))
+        call = self._call(response_model, messages, _whole(keywords), takes_turn=False)
         return drive(explain(call, Asked(self._memo, messages, keywords)), self._adapter)
 
     @typed_create_partial(call_keywords)
@@ -286,7 +284,7 @@ class Instructor(BaseClient, metaclass=ABCMeta):
         self.close()
 
 
-class AsyncInstructor(BaseClient):
+class AsyncInstructor(AsyncBatches, AsyncMapClient):
     """`Instructor` for asyncio: the same methods, awaited; the same order of events, the same answers.
 
     You get one from ``from_provider(..., async_client=True)``, or from a factory over an asynchronous SDK client.
@@ -380,8 +378,7 @@ class AsyncInstructor(BaseClient):
         Raises:
             InstructorError: As `Instructor.create`.
         """
-        call = await self._call_awaited(response_model, messages, keywords)
-        return await drive_async(answer_with_reply(call), self._adapter)
+        return await self._reply(response_model, messages, keywords)
 
     @typed_async_explain(call_keywords)
     async def explain(
@@ -402,7 +399,7 @@ class AsyncInstructor(BaseClient):
         """
         from instructor.engine.explanation import Asked, explain  # as in `Instructor.explain`
 
-        call = await self._call_awaited(response_model, messages, _explained(keywords))
+        call = await self._call_awaited(response_model, messages, _whole(keywords), takes_turn=False)
         return await drive_async(explain(call, Asked(self._memo, messages, keywords)), self._adapter)
 
     @typed_async_create_partial(call_keywords)
@@ -432,17 +429,6 @@ class AsyncInstructor(BaseClient):
         kept = copy_values({"messages": messages, **keywords})  # the caller may change them before the first value
         return AsyncStream(partial(self._stream_call, wanted, kept.pop("messages"), kept), self._adapter)
 
-    async def _call_awaited(
-        self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Any], **details: Any
-    ) -> Call[Value]:
-        """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
-        if not keywords.get("autodetect_images") or running_loop() is None:
-            return self._call(response_model, messages, keywords, **details)
-        import asyncio
-
-        kept = copy_values({"messages": messages})["messages"]  # another task may change them meanwhile
-        return await asyncio.to_thread(self._call, response_model, kept, keywords, **details)
-
     async def aclose(self) -> None:
         """Close the SDK's client of the running event loop, if this one made it. The store stays open.
 
@@ -467,12 +453,12 @@ Instructor.register(AsyncInstructor)
 
 def _uncached(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a call for the SDK's own stream, which no cache sees."""
-    return {**{name: value for name, value in keywords.items() if name != "stream"}, "cache": None}
+    return {**_whole(keywords), "cache": None}
 
 
-def _explained(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of a call that is only explained: it takes no turn among samples, and isn't streamed."""
-    return {**{name: value for name, value in keywords.items() if name != "stream"}, "samples": 1}
+def _whole(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call that isn't streamed."""
+    return {name: value for name, value in keywords.items() if name != "stream"}
 
 
 async def _settle(found: Pending) -> Value:

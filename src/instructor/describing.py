@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from instructor.exceptions import ArgumentError
+from instructor.exceptions import ArgumentError, ConfigurationError
 
 _SKIPPED = (f"{Path(__file__).parent}{os.sep}", enum.__file__)
 """Where a caller's line never is: this package, and `enum`, through which ``Mode("tools")`` comes here."""
@@ -69,3 +69,12 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_SKIPPED):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def cannot_leave(client: object, verb: str) -> ConfigurationError:
+    """The error for a client that is to go where its connections can't: into another process, or a copy of its own."""
+    return ConfigurationError(
+        f"{type(client).__name__} cannot be {verb}: it holds connections, locks and perhaps a key. Threads and tasks can "
+        "share it as it is. For another process, make the client there: in the function that runs there, or in the "
+        "initializer= of a ProcessPoolExecutor."
+    )

@@ -16,6 +16,7 @@
     │   ├── CacheEntryError            what a store returned isn't an entry of this key
     │   ├── CacheNotTriedError         an operation of a store never began; that says nothing about the store
     │   └── NoCanonicalFormError       a value in a call cannot be part of a cache key
+    ├── BudgetExceeded                 a `Budget` is used up, so no request was made
     ├── CacheMiss                      ``cache_mode="replay"``, and no answer is stored
     ├── InstructorRetryException       no valid answer: attempts are used up, or the provider's call failed
     │   ├── RefusalError               the model, or the provider's filter, refused to answer
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentError",
     "AsyncValidationError",
+    "BudgetExceeded",
     "CacheEntryError",
     "CacheError",
     "CacheMiss",
@@ -339,6 +341,22 @@ class TokenBudgetExceeded(TokenBudgetError):
 
 class TokenUsageUnavailableError(TokenBudgetError):
     """There is a budget, but the provider doesn't say how many tokens an answer cost."""
+
+
+class BudgetExceeded(InstructorError):
+    """A `Budget` is used up, so no request was made. Hits are still served.
+
+    Attributes:
+        spent_usd: US dollars spent in the budget's period.
+        spent_tokens: Tokens spent in it.
+        opens: When the next period begins, in Unix seconds; None if the budget is for the whole run.
+    """
+
+    def __init__(
+        self, *args: object, spent_usd: float = 0.0, spent_tokens: int = 0, opens: float | None = None
+    ) -> None:
+        super().__init__(*args)
+        self.spent_usd, self.spent_tokens, self.opens = spent_usd, spent_tokens, opens
 
 
 class ToolCallsError(InstructorError):

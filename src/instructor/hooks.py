@@ -15,7 +15,7 @@ from instructor.exceptions import ArgumentError
 from instructor.messages import ResponseModel
 from instructor.usage import Usage
 
-__all__ = ["AdaptedEvent", "CacheEvent", "HookName", "Hooks"]
+__all__ = ["AdaptedEvent", "CacheEvent", "HookName", "Hooks", "RequestEvent"]
 
 logger = logging.getLogger("instructor.hooks")
 
@@ -32,6 +32,7 @@ class HookName(enum.Enum):
     ``completion:error``         the exception of a request that failed; ``attempt_number=``, ``max_attempts=``,
                                  ``is_last_attempt=``
     ``completion:last_attempt``  the exception that ended the attempts; the same keywords
+    ``completion:request``       one `RequestEvent`: a request has ended, and its answer was judged
     ``completion:adapted``       one `AdaptedEvent`: the request was changed to suit the model
     ``parse:error``              the exception of an answer that is not valid; the same keywords
     ``cache:*``                  one `CacheEvent`
@@ -48,6 +49,7 @@ class HookName(enum.Enum):
     COMPLETION_ERROR = "completion:error"
     COMPLETION_LAST_ATTEMPT = "completion:last_attempt"
     COMPLETION_USAGE = "completion:usage"
+    COMPLETION_REQUEST = "completion:request"
     COMPLETION_ADAPTED = "completion:adapted"
     PARSE_ERROR = "parse:error"
     CACHE_HIT = "cache:hit"
@@ -72,6 +74,38 @@ class AdaptedEvent(NamedTuple):
     model: str
     reason: str
     change: str
+
+
+class RequestEvent(NamedTuple):
+    """One request to a provider, when it has ended and its answer was judged.
+
+    Attributes:
+        provider: The vendor.
+        model: The model asked.
+        answered_by: The model that answered, in the provider's words; empty if it didn't say.
+        response_model: What the caller passed.
+        attempt: Its number among the attempts of its call, from 1.
+        began: When it was sent, in Unix nanoseconds.
+        seconds: How long it took, without the time in which a stream waited for its reader.
+        usage: Its tokens; None if it brought no answer.
+        error: Why it failed, or why its answer wasn't valid; None if the answer is used.
+        streamed: Whether the answer was streamed.
+        request: Its keywords, prompt included, which must not be changed.
+        answer: The text of the answer; empty if it isn't used.
+    """
+
+    provider: str
+    model: str
+    answered_by: str
+    response_model: ResponseModel
+    attempt: int
+    began: int
+    seconds: float
+    usage: Usage | None
+    error: Exception | None
+    streamed: bool
+    request: Mapping[str, object]
+    answer: str
 
 
 class CacheEvent(NamedTuple):
@@ -132,6 +166,7 @@ _CacheNames = Literal[
     "cache:coalesced",
 ]
 _AdaptedNames = Literal[HookName.COMPLETION_ADAPTED, "completion:adapted"]
+_RequestNames = Literal[HookName.COMPLETION_REQUEST, "completion:request"]
 _UsageNames = Literal[HookName.COMPLETION_USAGE, "completion:usage"]
 _ErrorNames = Literal[
     HookName.COMPLETION_ERROR,
@@ -153,6 +188,9 @@ class On(Protocol):
 
     @overload
     def __call__(self, hook_name: _AdaptedNames, handler: Callable[[AdaptedEvent], object]) -> None: ...
+
+    @overload
+    def __call__(self, hook_name: _RequestNames, handler: Callable[[RequestEvent], object]) -> None: ...
 
     @overload
     def __call__(self, hook_name: _UsageNames, handler: Callable[Concatenate[Usage, ...], object]) -> None: ...
@@ -335,6 +373,8 @@ def _log_event(name: HookName, arguments: tuple[object, ...], details: Mapping[s
     record = arguments[0] if arguments else None
     if isinstance(record, CacheEvent):
         text = _describe_cache_event(record)
+    elif isinstance(record, RequestEvent):
+        text = _describe_ended(record)
     elif isinstance(record, (AdaptedEvent, Usage)):
         text = repr(record)
     elif record is None:
@@ -353,6 +393,12 @@ def _describe_cache_event(event: CacheEvent) -> str:
     parts += [f"stored {event.age:.1f} s ago"] if event.age is not None else []
     parts += ["stale"] if event.stale else []
     return ", ".join(parts + ([event.reason] if event.reason else []))
+
+
+def _describe_ended(event: RequestEvent) -> str:
+    tokens = "no answer" if event.usage is None else f"{event.usage.total_tokens} tokens"
+    failed = f", {type(event.error).__name__}" if event.error is not None else ""
+    return f"attempt {event.attempt} of {event.provider}/{event.model}, {tokens} in {event.seconds:.3f} s{failed}"
 
 
 def _describe_request(request: Mapping[str, object]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, 
 
 from pydantic import BaseModel
 
+from instructor.budget import Budget
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
 from instructor.options import NOT_GIVEN, NotGiven, Ttl
@@ -54,6 +55,7 @@ def call_keywords(
     cache_namespace: str | None = None,
     cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None,
     token_budget: int | None = None,
+    budget: Budget | None = None,
     max_seconds: float | None = None,
     on_invalid: Literal["raise", "skip", "collect"] | None = None,
     autodetect_images: bool = False,
@@ -62,6 +64,7 @@ def call_keywords(
     cache_mode: ModeName | None = None,
     cache_salt: str | None = None,
     samples: int | None = None,
+    explain_misses: bool | None = None,
     schema_match: Literal["exact", "compatible"] | None = None,
     max_age: float | timedelta | None = None,
     stale_while_revalidate: float | timedelta | None = None,
@@ -88,6 +91,7 @@ def call_keywords(
         cache_tags: By what the answer can be invalidated, such as ``["doc:42"]``; or a function that makes that of the
             answer. They belong to the answer, as ``cache_ttl`` does: see `BaseCache.invalidate`.
         token_budget: Tokens after which no further attempt is made.
+        budget: A `Budget` that requests must fit into, beside the client's.
         max_seconds: How long the call may take in all, attempts and waits together. ``timeout`` is that of a request.
         on_invalid: What becomes of an item of a stream that does not validate: ``"raise"``, the default; ``"skip"``;
             or ``"collect"``, which skips it and keeps it in the stream's ``invalid``. Such a stream is not stored.
@@ -100,6 +104,8 @@ def call_keywords(
             or ``"replay"``; see `instructor.cache_mode`. Default: that of the block around it, else the client's.
         cache_salt: A text that belongs to the key: another one makes another answer to the same call.
         samples: How many answers to this call are kept, and served in turn; each of the first calls asks for one.
+        explain_misses: Whether what is asked is kept in the store beside the answer, without secrets, so that the miss
+            of another call, in any process, shows where it differs. Default: False.
         schema_match: ``"compatible"`` serves an answer that was stored for another schema of the response model, if it is
             valid for this one; both calls must say so, or their client. Default: ``"exact"``.
         max_age: Seconds, or a timedelta, after which a stored answer isn't fresh to this call, whatever its ttl.

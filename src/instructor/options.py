@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
 
+    from instructor.budget import Budget
     from instructor.cache.store import BaseCache
     from instructor.cache_modes import ModeName
     from instructor.hooks import Hooks
@@ -49,6 +50,7 @@ class Options:
     cache_namespace: str | None = None
     cache_tags: Iterable[str] | Callable[[Any], Iterable[str]] | None = None
     token_budget: int | None = None
+    budget: Budget | None = None
     max_seconds: float | None = None
     on_invalid: Literal["raise", "skip", "collect"] | None = None
     autodetect_images: bool = False
@@ -57,6 +59,7 @@ class Options:
     cache_mode: ModeName | None = None
     cache_salt: str | None = None
     samples: int | None = None
+    explain_misses: bool | None = None
     schema_match: Literal["exact", "compatible"] | None = None
     max_age: float | timedelta | None = None
     stale_while_revalidate: float | timedelta | None = None

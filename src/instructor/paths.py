@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast
 
 from instructor import checks as check
 from instructor.cache.entry import Entry
 from instructor.cache.store import BaseCache
+from instructor.describing import name_model
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.fast_path import Place, Reading
 from instructor.engine.freshness import PLAIN, Freshness, only_fresh, only_fresh_later
@@ -103,3 +104,15 @@ def name_of(cache: object) -> Name:
     if isinstance(cache, _LISTS):
         return tuple(map(id, cast("list[object]", cache)))
     return id(cache)
+
+
+def entries_of(store: BaseCache | None) -> int | None:
+    """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
+    entries = getattr(store, "maxsize", None)
+    return entries if type(entries) is int and entries > 0 else None
+
+
+def find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:
+    """What makes the keys of a path that keeps what was asked."""
+    recorder = None if path is None else path.recorder
+    return None if recorder is None else partial(recorder.name_call, response_model=name_model(response_model))

@@ -33,6 +33,7 @@ class CacheUse(NamedTuple):
     freshness: Freshness
     tags: TagSource | None
     compatible: bool
+    explains: bool
 
     @property
     def looks_first(self) -> bool:
@@ -51,6 +52,7 @@ def use_of_client(settings: Options, cache_ttl: object, cache_namespace: object)
         check.check_freshness(settings, PLAIN),
         check_tag_source(settings.cache_tags),
         check.check_schema_match(settings.schema_match),
+        check.check_flag("explain_misses", settings.explain_misses),
     )
 
 
@@ -72,6 +74,9 @@ def use_of_call(options: Options, client: CacheUse, response_model: object, by_m
         check.check_freshness(options, client.freshness),
         client.tags if options.cache_tags is None else check_tag_source(options.cache_tags),
         client.compatible if options.schema_match is None else check.check_schema_match(options.schema_match),
+        client.explains
+        if options.explain_misses is None
+        else check.check_flag("explain_misses", options.explain_misses),
     )
 
 
@@ -101,6 +106,7 @@ def make_policy(
         mode=use.mode,
         freshness=use.freshness,
         compatible=use.compatible and use.samples == 1,
+        explains=use.explains,
     )
 
 

@@ -18,6 +18,8 @@ class Usage:
         output_tokens: Tokens written by the model, reasoning included.
         cached_tokens: The part of ``input_tokens`` that the provider served from its own prompt cache.
         reasoning_tokens: The part of ``output_tokens`` spent on hidden reasoning, where the provider says so.
+        cache_write_tokens: The part of ``input_tokens`` that the provider wrote to its own prompt cache, and may charge
+            more for.
 
     Example:
         >>> (Usage(10, 2) + Usage(5, 1)).total_tokens
@@ -28,6 +30,7 @@ class Usage:
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -57,6 +60,7 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
         )
 
 

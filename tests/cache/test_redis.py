@@ -68,6 +68,25 @@ async def any_store(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIter
     await store.close_async()
 
 
+@pytest.mark.parametrize("any_store", ["own", "client", "async_client"], indirect=True)
+async def test_many_are_read_in_few_commands(
+    valkey: Valkey, any_store: RedisCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("instructor.cache.redis_steps.BATCH", 4)
+    keys = [f"key {number}" for number in range(9)]
+    for key in keys[1:]:
+        await any_store.set_async(key, f"é {key}")
+    valkey.command("LPUSH", "instructor:key 0", "theirs")
+    before = read_calls(valkey).get("mget", 0)
+    found = await any_store.get_many_async(keys)
+    assert read_calls(valkey)["mget"] - before == 3
+    texts = [text.decode() if isinstance(text, bytes) else text for text in found]
+    assert texts == [None, *(f"é {key}" for key in keys[1:])]
+    if any_store._client is not None:
+        assert any_store.get_many(keys) == found
+    assert await any_store.get_many_async([]) == []
+
+
 @pytest.mark.parametrize(
     ("any_store", "in_task"),
     # A client of this loop is not for the loop of threads.
@@ -306,10 +325,13 @@ def test_a_tag_is_invalidated_by_one_command_however_many_entries_have_it(cache:
 
 def count_commands(valkey: Valkey) -> int:
     """Calls of clients: those of a script are its own affair, and this look is one."""
-    stats = valkey.command("INFO", "commandstats").decode()
-    calls = dict(re.findall(r"cmdstat_(\S+):calls=(\d+)", stats))
     inner = ("hlen", "hincrby", "hset", "hget", "hdel", "info")
-    return sum(int(number) for name, number in calls.items() if name not in inner)
+    return sum(number for name, number in read_calls(valkey).items() if name not in inner)
+
+
+def read_calls(valkey: Valkey) -> dict[str, int]:
+    stats = valkey.command("INFO", "commandstats").decode()
+    return {name: int(number) for name, number in re.findall(r"cmdstat_(\S+):calls=(\d+)", stats)}
 
 
 async def test_an_asynchronous_client_alone_lists_removes_and_invalidates(valkey: Valkey) -> None:

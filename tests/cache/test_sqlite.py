@@ -194,7 +194,7 @@ def test_a_use_reaches_other_processes(tmp_path: Path, clock: Clock, how: str) -
         "reading on": lambda: reader.get("no entry"),
     }
     actions[how]()
-    for number in range(20, 78):
+    for number in range(20, 75):
         clock.now += 1
         writer.set(f"key {number}", "x" * 2000)
     assert writer.get("key 0") is not None
@@ -310,7 +310,7 @@ def test_before_entries_of_this_day_are_removed_a_warning_says_what_to_set(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with DiskCache(tmp_path, size_limit=1 << 19) as cache:
-        for number in range(90):
+        for number in range(80):
             cache.set(f"old {number}", "x" * 1000)
         clock.now += 2 * sqlite.DAY
         for number in range(70):

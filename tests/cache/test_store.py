@@ -7,10 +7,17 @@ from typing import Any
 
 import pytest
 
-from cache.stores import Native, Plain, in_both_worlds, read, write
+from cache.stores import Coroutine, Native, Plain, in_both_worlds, read, write
 from instructor.cache import AutoCache, CacheStats, DiskCache, RedisCache
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import ConfigurationError
+
+
+@pytest.mark.parametrize("kind", [Plain, Coroutine])
+async def test_many_are_read_one_by_one_where_a_store_knows_no_better(kind: type[Plain]) -> None:
+    store = kind()
+    assert await store.get_many_async(["a", "b"]) == ["text", "text"]
+    assert store.calls == ["a", "b"]
 
 
 class Namesakes(Plain):

@@ -68,6 +68,11 @@ def test_a_prompt_that_differs_in_more_is_a_question_of_its_own(make: Callable[[
     assert examine(make, 9) == []
 
 
+def test_a_prompt_that_looks_like_a_form_is_none() -> None:
+    texts = ["It is \0.", "It is 2026-11-21.", "It is 10:00.", "It is 5."]
+    assert examine(lambda n: texts[n % 4], 12) == []
+
+
 def test_calls_with_other_settings_are_not_compared() -> None:
     spans = VolatileSpans()
     assert [spans.examine(number, say(f"It is 2026-11-{number:02}.")) for number in range(1, 9)] == [[]] * 8

@@ -120,6 +120,19 @@ def test_explain_names_the_nearest_entry_and_the_first_difference(run: Command, 
     assert row["difference"] == "messages[0].content, character 9: stored 'Anna is 26.', asked 'Anna is 25.'"
 
 
+def test_explain_compares_the_calls_that_a_client_has_kept(run: Command, tmp_path: Path) -> None:
+    client = from_provider("offline/demo", cache=DiskCache(tmp_path / "kept"), explain_misses=True)
+    keys = [
+        client.create_with_reply(response_model=int, messages=[{"role": "user", "content": text}]).key
+        for text in ("Anna is 25.", "Anna is 26.", "Something else, 3")
+    ]
+    (row,) = run.rows("explain", tmp_path / "kept", keys[0])
+    assert (row["nearest"], row["verdict"]) == (keys[1], "served")
+    assert row["difference"] == "messages[0].content, character 9: stored 'Anna is 26.', asked 'Anna is 25.'"
+    (row,) = run.rows("show", tmp_path / "kept", keys[0])
+    assert row["request"]["messages"][0]["content"] == "Anna is 25."
+
+
 def test_rm_removes_keys_or_what_fits(run: Command, place: Path) -> None:
     assert run.rows("rm", place, "aaaa", KEYS[1]) == [{"removed": 2, "place": str(place)}]
     assert [row["key"] for row in run.rows("ls", place)] == [KEYS[2]]
@@ -262,6 +275,7 @@ def test_a_wrong_place_is_an_error_and_makes_nothing(run: Command, tmp_path: Pat
     assert "There is no file" in run("ls", tmp_path / "none.jsonl", status=2)
     assert "isn't a cassette" in run("ls", tmp_path / "notes.txt", status=2)
     assert "no store for http://" in run("verify", "http://localhost", status=2)
+    assert "no such file" in run("stats", f"sqlite:///{tmp_path}/none.db", status=2)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -279,3 +293,5 @@ def test_simulate_replays_a_key_log(run: Command, tmp_path: Path) -> None:
     assert rates[24, "no limit"] == 0.9
     assert "--sizes x" in run("simulate", log.path, "--sizes", "x", status=2)
     assert "can't be read" in run("simulate", tmp_path / "none", status=2)
+    (tmp_path / "answers.jsonl").write_text('{"key": "abc"}')
+    assert "isn't a key log" in run("simulate", tmp_path / "answers.jsonl", status=2)

@@ -18,8 +18,8 @@ from forks import Forked
 from instructor.cli.command import write_answer
 from instructor.cli.extract import Job, Run, note_answer
 from instructor.cli.output import Output
-from instructor.cli.prompts import make_prompt
 from instructor.cli.records import Input
+from instructor.jobs.prompts import make_prompt
 from replies import Received, Reply, ReplyServer, chat_completion
 
 RECORDS = 12

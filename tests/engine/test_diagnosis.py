@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -43,8 +44,12 @@ def watch(cache: Any = None, **keywords: Any) -> tuple[Instructor, list[CacheEve
     return client, events
 
 
-def test_the_table_explains_every_reason() -> None:
+def test_the_table_and_the_page_explain_every_reason() -> None:
     assert set(MISS_REASONS) == set(get_args(MissReason))
+    page = (Path(__file__).parents[2] / "docs" / "caching.md").read_text(encoding="utf-8")
+    section = page.partition("## Why did it miss?")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", section, re.MULTILINE)
+    assert {*re.findall(r"[a-z_]+", " ".join(rows))} == {*MISS_REASONS, "reason"}
 
 
 @pytest.mark.parametrize(

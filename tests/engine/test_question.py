@@ -116,6 +116,7 @@ def test_every_event_is_emitted_once_and_in_order() -> None:
         "Send",
         "completion:response",
         "completion:usage",
+        "completion:request",
         "Write",
         "cache:write",
     ]

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from schedules import KINDS, Caller, run_all, run_random
+from schedules import KINDS, Caller, run_all, run_processes, run_random
 
 
 @pytest.mark.parametrize("stored", ["", "a"], ids=["absent", "stored"])
@@ -27,3 +27,8 @@ def test_two_callers_who_agree_make_one_request_in_every_order_in_a_store() -> N
 def test_many_callers_of_any_kind_in_a_random_order(start: int) -> None:
     for seed in range(start, start + 100):
         run_random(seed)
+
+
+def test_processes_who_agree_make_one_request_and_one_more_for_each_that_is_frozen() -> None:
+    for seed in range(300):
+        run_processes(seed)

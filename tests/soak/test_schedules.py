@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from schedules import KINDS, run_all, run_random
+from schedules import FROZEN, KINDS, Caller, run_all, run_processes, run_random
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
@@ -32,3 +33,13 @@ def test_three_callers_in_every_order_in_memory(three: tuple[str, ...]) -> None:
 def test_many_callers_of_any_kind_in_a_random_order(start: int) -> None:
     for seed in range(start, start + 1_000):
         run_random(seed)
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), FROZEN], ids=[*KINDS, "frozen"])
+def test_callers_in_two_processes_in_every_order(kind: Caller) -> None:
+    assert run_all([Caller(), replace(kind, process=1)]) > 1
+
+
+def test_processes_who_agree_make_one_request_in_any_order() -> None:
+    for seed in range(10_000, 20_000):
+        run_processes(seed)

@@ -521,7 +521,7 @@ def test_usage_counts_what_the_providers_cache_read_and_wrote():
         "output_tokens": 5,
         "output_tokens_details": {"thinking_tokens": 3},
     }
-    assert WIRE.usage(complete(usage=usage)) == Usage(130, 5, 100, 3)
+    assert WIRE.usage(complete(usage=usage)) == Usage(130, 5, 100, 3, 20)
 
 
 def test_usage_is_zero_where_a_gateway_leaves_it_out():

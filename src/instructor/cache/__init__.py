@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from instructor.cache.sealed import SealedCache
     from instructor.cache.sql import SqlCache
     from instructor.cache.sqlite import DiskCache
-    from instructor.cache.store import BaseCache, CacheStats
+    from instructor.cache.stats import CacheStats
+    from instructor.cache.store import BaseCache
     from instructor.cache.tiered import TieredCache
     from instructor.function.decorator import instructor_cache
 else:
@@ -33,7 +34,7 @@ else:
         {
             "AutoCache": "instructor.cache.memory",
             "BaseCache": "instructor.cache.store",
-            "CacheStats": "instructor.cache.store",
+            "CacheStats": "instructor.cache.stats",
             "CassetteCache": "instructor.cache.cassette",
             "DiskCache": "instructor.cache.sqlite",
             "FileSystemCache": "instructor.cache.objects",

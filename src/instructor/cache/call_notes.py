@@ -10,10 +10,10 @@ import json
 import marshal
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from instructor.cache.differing import Difference, find_difference
-from instructor.cache.misses import COLD, EXPIRED, Cause, Diagnosis, name_cause
+from instructor.cache.misses import COLD, EXPIRED, GONE, Diagnosis, name_cause
 from instructor.locks import make_lock
 
 MOST_CALLS, MOST_BYTES = 2_048, 4 << 20
@@ -135,8 +135,7 @@ class CallNotes:
         """Say why nothing is stored for a call."""
         known = self._calls.get(key)
         if known is not None:
-            gone = Cause("cold", "its answer was stored, and is gone: it was evicted, deleted or cleared")
-            return Diagnosis(EXPIRED if known.expires is not None and known.expires <= now else gone)
+            return Diagnosis(EXPIRED if known.expires is not None and known.expires <= now else GONE)
         asked = sketch()
         if asked is None:
             return Diagnosis(COLD)
@@ -197,5 +196,8 @@ def _where(noted: Noted) -> str:
 @lru_cache(64)
 def _find(stored: str | None, asked: str | None) -> Difference | None:
     """The first difference in a member; many calls share it, as after a change of a response model."""
-    values: list[Any] = [{} if text is None else json.loads(f"{{{text}}}") for text in (stored, asked)]
-    return find_difference(cast("dict[str, Any]", values[0]), values[1])
+    from instructor.cache.redaction import Redactor  # few misses need it
+
+    redact = Redactor()
+    one, other = (redact(json.loads(f"{{{text or ''}}}")) for text in (stored, asked))
+    return find_difference(one, other)

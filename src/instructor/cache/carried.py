@@ -8,17 +8,32 @@ neither equality nor what is printed, dumped, iterated or pickled. One write put
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pydantic import BaseModel
 
 from instructor.messages import Completion, Value
 from instructor.usage import Usage
 
+if TYPE_CHECKING:
+    from instructor.cache.entry import Origin
+
 RAW_RESPONSE: Final = "_raw_response"
 TOTAL_USAGE: Final = "_total_usage"
 
 Load: TypeAlias = Callable[[str], Completion]
+
+
+class Saved(tuple[float, Usage, "Origin | None", tuple[str, ...]]):
+    """What a hit notes: the seconds and the tokens that its answer took, where that comes from, and its tags.
+
+    It's known by its address, so that many hits are counted without comparing what they saved. The origin is None for
+    an answer that is no entry's.
+    """
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 class Carried(dict[str, object]):
@@ -30,7 +45,7 @@ class Carried(dict[str, object]):
 
     __slots__ = ("_load", "_stored", "saved")
 
-    def __init__(self, load: Load | None, stored: Completion, saved: tuple[float, Usage]) -> None:
+    def __init__(self, load: Load | None, stored: Completion, saved: Saved) -> None:
         self._load = load
         self._stored = stored
         self.saved = saved
@@ -131,4 +146,4 @@ def without_carried(value: object) -> object:
 
 def keep_completion(completion: Completion, usage: Usage) -> Carried:
     """Make the carried of a live answer, whose completion is at hand."""
-    return Carried(None, completion, (0.0, usage))
+    return Carried(None, completion, Saved((0.0, usage, None, ())))

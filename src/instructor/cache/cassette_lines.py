@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple, cast
 
 from instructor.cache.canonical import write_json
 from instructor.cache.entry import Entry, Tagged, make_origin, pack_completion
-from instructor.cache.key import FORMAT, digest, match_key
+from instructor.cache.key import FORMAT, digest
 from instructor.cache.redaction import write_compact
+from instructor.cache.rows import view_key
 from instructor.cache.sample_turns import sample_key
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
@@ -70,7 +71,7 @@ def key_of(request: Request) -> str:
 
 def match_of(request: Request) -> str:
     """What calls have in common that differ in nothing but the schema of a response model of one name."""
-    return match_key(_write(request, ()), request.get("response_model", ""))
+    return view_key("version", _write(request, ("response_model",)), request.get("response_model", ""))
 
 
 def digest_members(texts: Mapping[str, str]) -> str:

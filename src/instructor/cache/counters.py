@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from instructor.cache.hits import HitLog
-from instructor.cache.store import CacheStats
+from instructor.cache.stats import CacheStats
 from instructor.locks import make_lock
 
 

@@ -3,7 +3,7 @@
 The text is a checksum, one line of JSON that describes the answer, the answer's parts character by character, and the
 provider's completion with a checksum of its own::
 
-    5f0c2a1e [6,"<key>","openai",...,"",512,...,"User",23]
+    5f0c2a1e [7,"<key>","openai",...,"",512,...,"User",23]
     {"name":"Ann","age":27}9b1d03c4 {"kind":"ChatCompletion",...}
 
 Few cache hits need the completion, so it is checked and decoded only when it is asked for. It would repeat the answer, so
@@ -20,16 +20,20 @@ from zlib import crc32
 
 import orjson
 
-from instructor.cache.carried import Carried, Load
+from instructor.cache.carried import Carried, Load, Saved
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage, make_usage
 
-FORMAT = 6
+FORMAT = 7
 """Raised whenever the text changes its meaning."""
 
-READABLE = frozenset({5, FORMAT})
-"""The formats that this version reads; an entry of another is a cache miss. In format 5 each completion is whole."""
+READABLE = frozenset({5, 6, FORMAT})
+"""The formats that this version reads; an entry of another is a cache miss. In format 5 each completion is whole. Formats
+5 and 6 don't say how many tokens the provider wrote to its own prompt cache."""
+
+_CACHE_WRITES = 11
+"""Where that number stands in the first line."""
 
 
 class Origin(NamedTuple):
@@ -204,7 +208,13 @@ def make_carried(load: Load, entry: Entry) -> Carried:
 
     `load` makes a completion of its text: an adapter's own method. A store may come to hold it.
     """
-    return Carried(load, (entry.completion_data, entry.parts), (entry.seconds, entry.usage))
+    return Carried(load, (entry.completion_data, entry.parts), saved_by(entry))
+
+
+def saved_by(entry: Entry) -> Saved:
+    """What a hit of an entry notes."""
+    tagged = entry.tagged
+    return Saved((entry.seconds, entry.usage, entry.origin, () if tagged is None else tagged.tags))
 
 
 def encode_entry(entry: Entry) -> str:
@@ -226,6 +236,7 @@ def encode_entry(entry: Entry) -> str:
         usage.output_tokens,
         usage.cached_tokens,
         usage.reasoning_tokens,
+        usage.cache_write_tokens,
         entry.attempts,
         entry.steps,
         len(entry.completion_data),
@@ -242,7 +253,7 @@ def encode_entry(entry: Entry) -> str:
 
 
 _TYPES = {
-    (int, str, str, str, float, expires, float, *(int,) * 5, str, int, str, str, str, int, str, *part)
+    (int, str, str, str, float, expires, float, *(int,) * 6, str, int, str, str, str, int, str, *part)
     for expires in (float, type(None))
     for part in ((), (str, int))
 }
@@ -264,7 +275,7 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
         line_end = data.find(b"\n")
         head = read_head(data[CHECKSUM_SIZE:line_end])
         (_, stored_key, provider, model, created, expires, seconds,
-         read, written, cached, reasoned, attempts, steps, completion_size,
+         read, written, cached, reasoned, cache_written, attempts, steps, completion_size,
          answered_by, namespace, response_model, generation, tags, *sizes) = head  # fmt: skip
         if stored_key != key:
             raise CacheEntryError("The store returned the entry of another key.")
@@ -279,7 +290,7 @@ def decode_entry(data: str | bytes | bytearray | memoryview, key: str) -> Entry:
     except (ValueError, TypeError, OverflowError) as error:
         # Its message, and the error itself as a cause, would hold some of the text.
         raise CacheEntryError(f"The entry is damaged and cannot be read ({type(error).__name__}).") from None
-    usage = make_usage(read, written, cached, reasoned)
+    usage = make_usage(read, written, cached, reasoned, cache_written)
     origin = make_origin(provider, model, answered_by, namespace, response_model)
     tagged = Tagged(tuple(tags.split("\n")), generation) if tags else None
     return Entry(key, tuple(parts), data[start:], origin, created, expires, seconds, usage, attempts, steps, tagged)
@@ -302,6 +313,9 @@ def read_head(line: bytes) -> list[Any]:
     head: list[Any] = orjson.loads(line)
     types = tuple(map(type, head))
     if types not in _TYPES:
+        if type(head) is list and head[:1] in ([5], [6]):
+            head.insert(_CACHE_WRITES, 0)
+            types = tuple(map(type, head))
         _check_types(types)
     if head[0] not in READABLE:
         raise CacheEntryError(f"The entry has format {head[0]}; this version of instructor reads format {FORMAT}.")

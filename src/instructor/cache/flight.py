@@ -22,6 +22,8 @@ from instructor.locks import make_lock, reset_after_fork
 if TYPE_CHECKING:
     import asyncio
 
+    from instructor.cache.lease import HeldLease
+
 T = TypeVar("T")
 
 TICK = 0.5
@@ -59,10 +61,12 @@ class Lease(Generic[T]):
         flight: What the others wait for.
         source: Identity of the leader. An error is shared only between calls with an equal source, such as those of
             one client: another client's credentials or patience may succeed.
+        held: The store's lease, where other processes wait as well.
     """
 
     flight: Flight[T]
     source: object = None
+    held: HeldLease | None = None
 
     def offer(self, answer: T) -> None:
         """Hand the answer to the waiters, while the leader goes on to store it.
@@ -74,13 +78,21 @@ class Lease(Generic[T]):
 
     def end(self, error: BaseException | None = None) -> None:
         """Take the flight from its key. Its waiters, if no answer was offered, get the error, or lead next."""
+        handed_over = error is None and not self.flight.has_landed
         if not self.flight.has_landed:  # only the leader lands it, so nobody can do so meanwhile
             self.flight.settle(Landed(None, error, self.source))
         self.flight.close()
+        if self.held is not None:
+            self.held.end(handed_over=handed_over)
 
 
 class Flight(Generic[T]):
-    """One call under way. Its leader lands it; everybody else waits."""
+    """One call under way. Its leader lands it; everybody else waits.
+
+    Attributes:
+        is_nested: Whether its leader leads other flights, which can't land before this one has.
+        waits_abroad: Whether its leader waits for another process.
+    """
 
     __slots__ = (
         "_flights",
@@ -91,6 +103,8 @@ class Flight(Generic[T]):
         "_thread",
         "_waiters",
         "_waits_for",
+        "is_nested",
+        "waits_abroad",
     )
 
     def __init__(self, flights: Flights[T], key: str) -> None:
@@ -102,7 +116,10 @@ class Flight(Generic[T]):
         self._resting_since: float | None = None
         self._thread = threading.get_ident()
         self._loop = running_loop()
-        _led.set((*_still_led(), self))
+        led = _still_led()
+        self.is_nested = bool(led)
+        self.waits_abroad = False
+        _led.set((*led, self))
 
     @property
     def has_landed(self) -> bool:
@@ -126,6 +143,11 @@ class Flight(Generic[T]):
     def resume(self) -> None:
         """Note that the leader goes on."""
         self._resting_since = None
+
+    def rests_since(self, moment: float) -> bool:
+        """Whether the leader has rested since a moment, by `time.monotonic`."""
+        since = self._resting_since
+        return since is not None and since <= moment
 
     def is_abandoned(self) -> bool:
         """Whether the leader runs in an event loop that was closed or stopped, so that it may never end its lease.
@@ -198,19 +220,22 @@ class Flight(Generic[T]):
         return asynchronous and self._loop is not None and self._loop is running_loop()
 
     def _must_leave(self, deadline: float | None) -> bool:
-        now, resting_since = time.monotonic(), self._resting_since
-        if resting_since is not None and now - resting_since >= REST:
+        now = time.monotonic()
+        if self.rests_since(now - REST):
             return True
         return self._leads_to_us() or (deadline is not None and now >= deadline)
 
     def _leads_to_us(self) -> bool:
-        """Whether the leader waits, through any number of other flights, for one that we lead: a deadlock."""
+        """Whether the leader waits, through any number of other flights, for one that we lead: a deadlock.
+
+        A leader that waits for another process may do so: that one may wait for what we lead.
+        """
         led = _led.get()
         pending: list[Flight[Any]] = [self] if led else []
         seen: set[Flight[Any]] = set()
         while pending:
             flight = pending.pop()
-            if flight in led:
+            if flight in led or flight.waits_abroad:
                 return True
             if flight not in seen:
                 seen.add(flight)

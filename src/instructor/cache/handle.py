@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
-import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+import weakref
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from instructor.cache.books import Amounts, Books, Line, read_line
 from instructor.cache.breaker import CircuitBreaker, next_moment
 from instructor.cache.call_notes import CallNotes
 from instructor.cache.counters import Counters
 from instructor.cache.entry import Generations
+from instructor.cache.failure_texts import describe_failure
 from instructor.cache.flight import Flights
 from instructor.cache.runner import SKIPPED, Runner
 from instructor.cache.sample_turns import SampleTurns
+from instructor.cache.stats import CacheStats
 from instructor.cache.store import (
     LONGEST_TTL,
     AsyncStore,
     BaseCache,
-    CacheStats,
+    LedgerStore,
     LocalStore,
     RecordingStore,
     SizedStore,
@@ -34,6 +38,10 @@ from instructor.locks import make_lock
 
 if TYPE_CHECKING:
     import logging
+
+    from instructor.cache.flight import Flight
+    from instructor.cache.lease import HeldLease, Leased, LeaseKeeper, LeasingStore
+    from instructor.cache.tracking import TrackingStore
 
 _TEXT = (str, bytes, bytearray, memoryview)
 
@@ -49,10 +57,15 @@ class StoreHandle:
     Attributes:
         local: The store, if it is memory of this process; None otherwise.
         recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
+        tracking: The store, if it keeps memory before it right; None otherwise.
+        can_delete: Whether entries can be removed.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
+        can_lease: Whether the store says which of several processes asks for an answer.
         flights: The calls under way against the store.
         notes: What is known of the calls whose answers are stored, to say why another one missed.
         turns: Whose turn it is among several answers to one call.
+        books: What the store's clients spent and saved, and isn't posted to it yet.
+        keeps_ledger: Whether it is posted to the store; otherwise the books are all there is.
         attach: Counts the hits of one more path that reads the store.
         detach: Removes the log of a path that is no longer used, and keeps its count.
         count: Adds to the counters. The store's own failures are counted already, so that `errors` is for entries that
@@ -66,9 +79,17 @@ class StoreHandle:
         self.recorder = cast("RecordingStore", store) if "recording" in abilities else None
         self.flights: Flights[object] = Flights()
         self.turns = SampleTurns()
+        self.books = Books(self._offer)
+        self.keeps_ledger = "ledger" in abilities
+        self._ledger = cast("LedgerStore", store)
+        self._posting = make_lock()
         self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
+        self.tracking = cast("TrackingStore", store) if "tracking" in abilities else None
+        self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
+        self.can_lease = "leasing" in abilities
+        self._keeper: LeaseKeeper | None = None
         self._numbering = cast("TaggingStore", store)
         self._sized = cast("SizedStore", store) if "sized" in abilities else None
         self._counters = Counters()
@@ -76,10 +97,20 @@ class StoreHandle:
         self._runner = Runner(store, abilities, self._refuses)
         self._clock = clock
         self._lock = make_lock()
-        self._reads, self._writes = CircuitBreaker(), CircuitBreaker()
+        self._reads, self._writes, self._sums = CircuitBreaker(), CircuitBreaker(), CircuitBreaker()
         # What must work for an operation to make sense, the operation's own breaker first.
-        self._needs = {"get": (self._reads,), "generations": (self._reads,), "set": (self._writes, self._reads)}
+        reading, writing = (self._reads,), (self._writes, self._reads)
+        self._needs = {"get": reading, "generations": reading, "set": writing, "lease": writing}
+        # A server may refuse the commands of the ledger alone, which is no reason to do without the answers.
+        self._needs |= {"read_amounts": (self._sums,), "add_amounts": (self._sums, self._writes, self._reads)}
+        if self.keeps_ledger:
+            _posting.add(self)
         self._outage = False  # whether a breaker is open; saves every operation of a healthy store a look at each
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the latest operations failed, and none has succeeded since."""
+        return self._outage
 
     def paused(self) -> bool:
         """Whether the store failed lately and is to be left alone.
@@ -101,28 +132,61 @@ class StoreHandle:
         native = None if self._native is None else partial(self._native.get_async, key)
         return self._check_found(await self._run_async("get", partial(self.store.get, key), native))
 
-    def write(self, key: str, text: str, ttl: float | None) -> bool:
+    def write(self, key: str, text: str, ttl: float | None, held: HeldLease | None = None) -> bool:
         """Write to the store from a thread; return whether it was written. Errors are those of `read`.
 
         Nothing is written if the store failed lately, or while this write waited for its turn. `ttl` is how many seconds
-        to keep it, None for ever; the store gets whole ones, rounded up, at most ten years of them.
+        to keep it, None for ever; the store gets whole ones, rounded up, at most ten years of them. `held` is the lease
+        that ends with this write; CacheError if another process has had it since.
         """
         if self._outage and self._blocks("set"):
             return False
-        operation = partial(self.store.set, key, text, ttl=_whole_seconds(ttl))
-        return self._run("set", operation, text) is not SKIPPED
+        operation, _ = self._writing(key, text, ttl, held)
+        return self._check_written(self._run("set", operation, text), held)
 
-    async def write_async(self, key: str, text: str, ttl: float | None) -> bool:
+    async def write_async(self, key: str, text: str, ttl: float | None, held: HeldLease | None = None) -> bool:
         """Write to the store from a task, without blocking its loop. As `write` otherwise.
 
         A write that waits for a worker thread is done even if its task is cancelled: the answer is paid for.
         """
         if self._outage and self._blocks("set"):
             return False
-        seconds = _whole_seconds(ttl)
-        native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
-        operation = partial(self.store.set, key, text, ttl=seconds)
-        return await self._run_async("set", operation, native, text) is not SKIPPED
+        operation, native = self._writing(key, text, ttl, held)
+        return self._check_written(await self._run_async("set", operation, native, text), held)
+
+    def lease(self, key: str, flight: Flight[object]) -> Leased | None:
+        """Take the lease of a key for the leader of `flight`; None if there is none to be had. Errors are those of `read`."""
+        if self._outage and self._blocks("set"):
+            return None
+        keeper = self.leases
+        token = keeper.new_token()
+        return keeper.note(key, token, flight, self._run("lease", partial(keeper.table.take, key, token)))
+
+    async def lease_async(self, key: str, flight: Flight[object]) -> Leased | None:
+        """As `lease`, from a task."""
+        if self._outage and self._blocks("set"):
+            return None
+        keeper = self.leases
+        token, native = keeper.new_token(), getattr(keeper.table, "take_async", None)
+        operation = partial(keeper.table.take, key, token)
+        try:
+            taken = await self._run_async("lease", operation, None if native is None else partial(native, key, token))
+        except CacheError:
+            raise
+        except BaseException:
+            keeper.give_up(key, token, flight)
+            raise
+        return keeper.note(key, token, flight, taken)
+
+    @property
+    def leases(self) -> LeaseKeeper:
+        """The leases of the store that this process has, and those that it waits for."""
+        if self._keeper is None:
+            from instructor.cache.lease import LeaseKeeper
+
+            with self._lock:
+                self._keeper = self._keeper or LeaseKeeper(cast("LeasingStore", self.store).leases)
+        return self._keeper
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Read the numbers of a store's invalidations from a thread. As `read` otherwise."""
@@ -134,6 +198,86 @@ class StoreHandle:
         operation = partial(self._numbering.generations, tags)
         found = await self._run_async("generations", operation, None if native is None else partial(native, tags))
         return self._check_numbers(found)
+
+    def post(self) -> None:
+        """Enter the books into the store, from a thread. What it doesn't take stays in the books."""
+        lines = self._take_lines()
+        if lines:
+            with self._keeping(lines) as posted:
+                posted.append(self._run("add_amounts", partial(self._ledger.add_amounts, _named(lines))))
+
+    async def post_async(self) -> None:
+        """As `post`, from a task."""
+        lines = self._take_lines()
+        if lines:
+            amounts = _named(lines)
+            native = None if self._native is None else partial(cast("Any", self.store).add_amounts_async, amounts)
+            with self._keeping(lines) as posted:
+                operation = partial(self._ledger.add_amounts, amounts)
+                posted.append(await self._run_async("add_amounts", operation, native))
+
+    def read_books(self) -> dict[Line, Amounts]:
+        """All that the store's clients spent and saved. Raises CacheError if the store can't say."""
+        if not self.keeps_ledger:
+            return self.books.lines()
+        self.post()
+        return self._check_lines(self._run("read_amounts", self._ledger.read_amounts))
+
+    async def read_books_async(self) -> dict[Line, Amounts]:
+        """As `read_books`, from a task."""
+        if not self.keeps_ledger:
+            return self.books.lines()
+        await self.post_async()
+        native = None if self._native is None else cast("Any", self.store).read_amounts_async
+        return self._check_lines(await self._run_async("read_amounts", self._ledger.read_amounts, native))
+
+    def _offer(self) -> None:
+        if self.keeps_ledger and self._posting.acquire(blocking=False):
+            from instructor.daemon import start_daemon
+
+            start_daemon(self._post_aside)
+
+    def _post_aside(self) -> None:
+        try:
+            self.post()
+        finally:
+            self._posting.release()
+
+    def _take_lines(self) -> dict[Line, Amounts]:
+        """What is to be posted now: nothing while the store is left alone."""
+        if not self.keeps_ledger or (self._outage and self._blocks("add_amounts")):
+            return {}
+        return self.books.take()
+
+    @contextlib.contextmanager
+    def _keeping(self, lines: dict[Line, Amounts]) -> Generator[list[object], None, None]:
+        """Put lines back into the books unless they were posted."""
+        posted: list[object] = []
+        try:
+            yield posted
+        except CacheError:
+            pass  # it is counted and logged, and no call needs it
+        finally:
+            count = posted[0] if posted else SKIPPED
+            if count is SKIPPED:
+                self.books.add(lines.items())
+            elif isinstance(count, int) and count > MOST_STORED:
+                self.books.merges = True
+
+    def _check_lines(self, found: object) -> dict[Line, Amounts]:
+        name = type(self.store).__name__
+        if not isinstance(found, Mapping):
+            raise CacheError(f"{name}.read_amounts returned a {type(found).__name__}. It must return what was added.")
+        amounts = cast("Mapping[str, Sequence[int]]", found)
+        lines: dict[Line, Amounts] = {}
+        for text, numbers in (
+            *amounts.items(),
+            *((line.write(), amount) for line, amount in self.books.lines().items()),
+        ):
+            line = read_line(text)
+            if line is not None:
+                lines[line] = lines.get(line, Amounts()).plus(numbers)
+        return lines
 
     def stats(self) -> CacheStats:
         """The store's counters, and its size if the store can say."""
@@ -172,6 +316,33 @@ class StoreHandle:
             self._succeed(name, began)
         return result
 
+    def _writing(
+        self, key: str, text: str, ttl: float | None, held: HeldLease | None
+    ) -> tuple[Callable[[], object], Callable[[], Awaitable[object]] | None]:
+        """What writes in a thread, and what does so in a task if the store has a method for that."""
+        seconds = _whole_seconds(ttl)
+        if held is None:
+            native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
+            return partial(self.store.set, key, text, ttl=seconds), native
+        table = self.leases.table
+        publish = getattr(table, "publish_async", None)
+        native = None if publish is None else partial(publish, key, text, seconds, held.token)
+        return partial(table.publish, key, text, seconds, held.token), native
+
+    def _check_written(self, result: object, held: HeldLease | None) -> bool:
+        if result is SKIPPED or held is None:
+            return result is not SKIPPED
+        self.leases.forget(held)
+        if result is False:
+            held.is_lost = True
+            self._counters.add(errors=1)
+            raise CacheError(
+                f"{type(self.store).__name__} has refused an answer that came too late: this process was stopped for "
+                f"longer than its lease of {self.leases.table.seconds:g} s, and another one has asked meanwhile. The "
+                "caller has its answer, and others get the other one. If that happens often, raise lease=."
+            )
+        return True
+
     def _check_found(self, found: object) -> Text | None:
         if found is None or isinstance(found, _TEXT):
             return cast("Text | None", found)
@@ -197,14 +368,16 @@ class StoreHandle:
             if name != "set":
                 self._succeed(name, began)  # the store is up: it answered
             return error
-        failure = error if isinstance(error, CacheError) else CacheError(_describe(self.store, name, error, written))
+        failure = (
+            error if isinstance(error, CacheError) else CacheError(describe_failure(self.store, name, error, written))
+        )
         self._counters.add(errors=1)
         if isinstance(error, CacheNotTriedError):
             return failure
         with self._lock:
             first = self._needs[name][0].fail(began, self._clock() + self._pause())
             self._note_outage()
-        if first:
+        if first and not _ending:
             # As text, because a log record is kept for long, and an error keeps the frames it came through.
             _log().warning("%s Calls go on without it; it is tried again in %g s.", str(failure), self._pause())
         return failure
@@ -217,7 +390,7 @@ class StoreHandle:
             _log().info("%s works again.", type(self.store).__name__)
 
     def _note_outage(self) -> None:
-        self._outage = self._reads.until is not None or self._writes.until is not None
+        self._outage = any(breaker.until is not None for breaker in (self._reads, self._writes, self._sums))
 
     def _blocks(self, name: str) -> bool:
         with self._lock:
@@ -257,7 +430,16 @@ def handle_of(store: BaseCache) -> StoreHandle:
     return found
 
 
+def _named(lines: Mapping[Line, Amounts]) -> dict[str, Amounts]:
+    return {line.write(): amounts for line, amounts in lines.items()}
+
+
+MOST_STORED = 20_000
+"""Lines in a store from which on further ones are put together."""
+
 _ATTRIBUTE = "_instructor_handle"
+_posting: weakref.WeakSet[StoreHandle] = weakref.WeakSet()
+_ending: set[bool] = set()  # holds True then
 _making = make_lock()
 
 
@@ -267,35 +449,6 @@ def _nothing() -> None:
 
 def _whole_seconds(ttl: float | None) -> int | None:
     return None if ttl is None else math.ceil(min(ttl, LONGEST_TTL))
-
-
-def _describe(store: BaseCache, operation: str, error: BaseException, written: str) -> str:
-    name, reason = f"{type(store).__name__}.{operation}", _find_reason(error, written)
-    if isinstance(error, TimeoutError) and not reason:
-        limit = f"{store.timeout:g} s" if store.timeout is not None else "its own limit"
-        return f"{name} failed: it took longer than {limit}. Check that the store is up, or raise its timeout."
-    description = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-    return f"{name} failed with {description}. Check the store, or pass cache=None to do without."
-
-
-_LONGEST_REASON = 200
-_QUOTE = 32
-"""So many characters of an entry in an error show that the error quotes it. Fewer may be there by chance."""
-
-
-def _find_reason(error: BaseException, written: str) -> str:
-    """What an error says, shortened; nothing if it can't say, or quotes the entry: an answer belongs in no log."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - a store's own class, which must not break the call
-        return ""
-    # Client libraries like to quote the URL that they connect to, password and all.
-    reason = re.sub(r"://\S*@", "://***@", text).rstrip(".")
-    # A little more than is shown is looked at, so that no quote is shown that begins where the reason is cut.
-    seen = reason[: _LONGEST_REASON + _QUOTE]
-    if any(seen[start : start + _QUOTE] in written for start in range(len(seen) - _QUOTE + 1)):
-        return ""
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 3]}..."
 
 
 def _is_failure(error: BaseException, *, in_task: bool = False) -> bool:
@@ -321,3 +474,13 @@ def _log() -> logging.Logger:
     import logging
 
     return logging.getLogger("instructor.cache")
+
+
+def _post_all() -> None:
+    """Post what is left when the program ends, when nobody can do anything about a failure any more."""
+    _ending.add(True)
+    for handle in list(_posting):
+        handle.post()
+
+
+atexit.register(_post_all)

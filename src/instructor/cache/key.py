@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from instructor.cache.call_notes import Sketch, hash_plain
-from instructor.cache.canonical import CONTEXT, MARK, MARK_TEXT, REQUEST, canonical_text, ignore, unreadable, write_json
+from instructor.cache.canonical import CONTEXT, MARK, MARK_TEXT, REQUEST, canonical_text, ignore, unreadable
 from instructor.exceptions import ConfigurationError
 from instructor.headers import describe_header, keyed_headers
 from instructor.mode import Mode
@@ -23,6 +23,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "autodetect_images",
         "cache",
         "cache_mode",
+        "budget",
         "cache_namespace",
         "cache_pace",
         "cache_salt",
@@ -36,6 +37,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "media_policy",
         "prompt_cache",
         "refresh_early",
+        "explain_misses",
         "samples",
         "schema_match",
         "stale_if_error",
@@ -240,18 +242,6 @@ def digest(texts: Mapping[str, str]) -> str:
     calls, such as the schema, once more.
     """
     return _hash_members({name: _write_member(name, text) for name, text in texts.items()})
-
-
-NOT_MATCHED = frozenset({"schema", "shape"})
-
-
-def match_key(texts: Mapping[str, str], response_model: str) -> str:
-    """The key of what calls have in common that differ in nothing but the schema of a response model of one name.
-
-    `texts` are the members of a call's key, as `KeyBuilder.describe` writes them.
-    """
-    kept = {name: text for name, text in texts.items() if name not in NOT_MATCHED}
-    return digest({**kept, "response_model": write_json(response_model)})
 
 
 def _hash_members(members: Mapping[str, str]) -> str:

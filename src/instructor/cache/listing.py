@@ -58,11 +58,12 @@ def list_text(key: str, start: bytes, size: int) -> Listed | None:
         head = read_head(start[CHECKSUM_SIZE:line_end])
     except (ValueError, CacheEntryError):
         return Listed(key, size)
-    (_, _, provider, model, created, expires, seconds, read, written, cached, reasoned, _, _, _,
+    (_, _, provider, model, created, expires, seconds, read, written, cached, reasoned, cache_written, _, _, _,
      answered_by, namespace, response_model, generation, tags, *_) = head  # fmt: skip
     origin = make_origin(provider, model, answered_by, namespace, response_model)
     tagged = Tagged(tuple(tags.split("\n")), generation) if tags else None
-    return Listed(key, size, created, expires, origin, tagged, seconds, Usage(read, written, cached, reasoned))
+    usage = Usage(read, written, cached, reasoned, cache_written)
+    return Listed(key, size, created, expires, origin, tagged, seconds, usage)
 
 
 def read_tagged(text: str | bytes) -> Tagged | None:
@@ -72,7 +73,7 @@ def read_tagged(text: str | bytes) -> Tagged | None:
         head = read_head(data[CHECKSUM_SIZE : data.find(b"\n")])
     except (ValueError, CacheEntryError):
         return None
-    generation, tags = head[17:19]
+    generation, tags = head[18:20]
     return Tagged(tuple(tags.split("\n")), generation) if tags else None
 
 

@@ -54,6 +54,7 @@ class Cause(NamedTuple):
 
 
 COLD = Cause("cold")
+GONE = Cause("cold", "its answer was stored, and is gone: it was evicted, deleted or cleared")
 NEW: Final[frozenset[MissReason]] = frozenset({"cold", "prompt_changed"})
 """The reasons of calls whose prompts weren't asked before."""
 EXPIRED = Cause("expired")
@@ -90,10 +91,10 @@ def name_cause(differing: Iterable[str]) -> Cause:
         ('schema_changed', 'prompt_changed', 'cold')
     """
     names = list(differing)
-    reasons = {_REASON_OF.get(name.partition(".")[0], "params_changed") for name in names}
+    reasons: set[MissReason] = {_REASON_OF.get(name.partition(".")[0], "params_changed") for name in names}
     if not reasons or (len(reasons) > 1 and "prompt_changed" in reasons):
         return COLD
-    reason = next(reason for reason in _FIRST if reason in reasons)
+    reason = min(reasons, key=_FIRST.index)
     return Cause(reason, None if reason == "namespace" else ", ".join(names))
 
 

@@ -10,24 +10,44 @@ import contextlib
 import inspect
 import os
 import time
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from instructor.cache.entry import Generations
+from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, Which, read_tagged, select
+from instructor.cache.redis_leases import RedisLeases
+from instructor.cache.redis_ledger import KeepsLedger
+from instructor.cache.redis_link import make_listen
 from instructor.cache.redis_pool import (
     Options,
     Sdk,
+    check_clients,
+    class_name,
     make_async_client,
     make_client,
+    make_listening_client,
     pool_size,
     wait_for_connection,
     wait_for_connection_async,
 )
-from instructor.cache.redis_steps import Steps, clear, list_some, number_tag, read_numbers, unlink, write_tagged
+from instructor.cache.redis_steps import (
+    Steps,
+    clear,
+    list_some,
+    number_tag,
+    read_many,
+    read_numbers,
+    unlink,
+    write_tagged,
+)
 from instructor.cache.store import Ability, BaseCache, Text, check_key, check_text, check_timeout, check_ttl
+from instructor.cache.tracking import Memory, NamesOf, Tracker, Watch
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
+from instructor.locks import make_lock
 
 T = TypeVar("T")
 
@@ -37,7 +57,7 @@ _RESERVED = frozenset("/?#[] ")
 _HOST, _PORT, _LAST_PORT = "localhost", 6379, 65_535
 
 
-class RedisCache(BaseCache):
+class RedisCache(KeepsLedger, BaseCache):
     """A store in Redis 5 or later, or Valkey: one answer is shared by all machines that reach the server.
 
     Use it for services with several processes or hosts. Threads are served by a ``redis.Redis``, tasks by a
@@ -58,6 +78,11 @@ class RedisCache(BaseCache):
         prefix: Begins every key, and limits what `clear` removes. Default ``"instructor:"``.
         timeout: Seconds for a whole operation, connecting included, at most a day. Default 2.0. Waiting for a free
             connection does not count.
+        lease: Seconds for which a process that was killed while it asked keeps others waiting that make the same call.
+            Default 5.0, at most 60; None so that each process asks for itself, as it does with an `async_client` only.
+        tracking: Whether memory that stands before this store on a path is kept right by the server (client tracking,
+            Redis 6 or later, or Valkey); see `docs/caching.md`. Default True. It takes a connection of its own, to each
+            primary of a cluster.
         **options: Further arguments of ``redis.Redis``, such as ``password``, ``username``, ``db`` and ``ssl``.
             ``max_connections`` (default 50) limits the connections that serve threads, and those that serve the tasks
             of each event loop. It is also the store's `concurrency`: further operations wait for their turn.
@@ -70,7 +95,9 @@ class RedisCache(BaseCache):
         >>> client = instructor.from_provider("openai/gpt-6-luna", cache=cache)
     """
 
-    abilities: frozenset[Ability] = frozenset({"async", "bounded", "listing", "deleting", "tagging"})
+    abilities: frozenset[Ability] = frozenset(
+        {"async", "bounded", "listing", "deleting", "tagging", "tracking", "ledger", "leasing"}
+    )
 
     def __init__(
         self,
@@ -81,6 +108,8 @@ class RedisCache(BaseCache):
         async_client: Sdk = None,
         prefix: str = "instructor:",
         timeout: float = 2.0,
+        lease: float | None = LEASE_SECONDS,
+        tracking: bool = True,
         **options: Any,
     ) -> None:
         self._own = client is None and async_client is None
@@ -95,10 +124,15 @@ class RedisCache(BaseCache):
             _check_target(host, port, url)
             self._client = self._build(lambda: make_client(url, host, port, timeout, options))
         else:
-            _check_clients(client, async_client, url, options)
+            check_clients(client, async_client, url, options)
             # We don't know whether a client of yours limits its own time, so tasks or worker threads wait for it.
             unsure = {"bounded"} if async_client is not None else {"bounded", "async"}
             self.abilities = type(self).abilities - unsure
+        self._lease = check_lease("RedisCache", lease)
+        if lease is None or not hasattr(self._client, "eval"):
+            self.abilities = self.abilities - {"leasing"}
+        self.abilities -= frozenset() if tracking else {"tracking"}
+        self._tracker: Tracker | None = None
         self.concurrency = pool_size(self._client if async_client is None else async_client)
 
     def get(self, key: str) -> Awaitable[Text | None] | Text | None:
@@ -153,6 +187,17 @@ class RedisCache(BaseCache):
         else:
             await self._call_async(client, self._setter(key, value, ttl))
 
+    def get_many(self, keys: Sequence[str]) -> list[Text | None]:
+        """Return the text under each of `keys`, in one command for a thousand of them; on a cluster, one for each slot.
+
+        What holds another type than a string counts as absent.
+        """
+        return self._perform(read_many([self._name(key) for key in keys]))
+
+    async def get_many_async(self, keys: Sequence[str]) -> list[Text | None]:
+        """As `get_many`, without blocking the event loop, and without a timeout as `get_async`."""
+        return await self._perform_here(read_many([self._name(key) for key in keys]))
+
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
         return bool(self.delete_many([key]))
@@ -178,10 +223,7 @@ class RedisCache(BaseCache):
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Return the number of the latest invalidation of all, and of each of `tags`, in one command."""
-        steps = read_numbers(self.prefix, tags)
-        if self._client is None:
-            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # awaited by the handle
-        return self._perform(steps)
+        return self._perform_any(read_numbers(self.prefix, tags))
 
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag, in one command.
@@ -223,8 +265,26 @@ class RedisCache(BaseCache):
             removed += await self._perform_here(unlink(names)) if names else 0
         return removed
 
+    @property
+    def leases(self) -> RedisLeases:
+        """Which of several processes asks for an answer."""
+        seconds, (host, port, url) = self._lease or LEASE_SECONDS, self._target
+        connect = partial(make_listening_client, url, host, port, self._patience, self._options)
+        return RedisLeases(self.prefix, seconds, self._perform, self._perform_here, connect if self._own else None)
+
+    def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
+        """Keep a store in memory right that stands before this one. `TieredCache` and lists of stores do so."""
+        with _making:
+            if self._tracker is None:
+                client = self._client if self._async_client is None else self._async_client
+                self._tracker = Tracker(make_listen(client, self.prefix), type(self).__name__)
+                weakref.finalize(self, self._tracker.close).atexit = False
+        return self._tracker.watch(memory, names_of)
+
     def close(self) -> None:
         """Close the synchronous connections that this store made. Using it again opens them again."""
+        if self._tracker is not None:
+            self._tracker.close()
         if self._own:
             self._client.close()
 
@@ -279,6 +339,12 @@ class RedisCache(BaseCache):
             result: T = stop.value
             return result
 
+    def _perform_any(self, steps: Steps[T]) -> T:
+        """Perform steps in this thread; if there is only an asynchronous client, return an awaitable for the handle."""
+        if self._client is None:
+            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # as above
+        return self._perform(steps)
+
     async def _perform_async(self, client: Sdk, steps: Steps[T]) -> T:
         """Perform steps in this task, by an asynchronous client."""
         try:
@@ -332,7 +398,7 @@ class RedisCache(BaseCache):
     def __repr__(self) -> str:
         host, port, url = self._target
         if not self._own:
-            return f"RedisCache(client={_class_name(self._client or self._async_client)}, prefix={self.prefix!r})"
+            return f"RedisCache(client={class_name(self._client or self._async_client)}, prefix={self.prefix!r})"
         parts = urlsplit(url) if url is not None else None
         where = f"{host}:{port}" if parts is None else f"{parts.hostname or ''}:{parts.port or port}{parts.path}"
         return f"RedisCache({where!r}, prefix={self.prefix!r})"
@@ -340,8 +406,12 @@ class RedisCache(BaseCache):
     def __reduce__(self) -> tuple[Callable[..., RedisCache], tuple[object, ...]]:
         if not self._own:
             raise TypeError("A RedisCache over a client of yours cannot be copied or sent to another process.")
-        arguments = {**self._options, "prefix": self.prefix, "timeout": self._patience}
+        own = {"prefix": self.prefix, "timeout": self._patience, "lease": self._lease}
+        arguments = {**self._options, **own, "tracking": "tracking" in self.abilities}
         return _rebuild, (*self._target, arguments)
+
+
+_making = make_lock()
 
 
 class _LoopClient(NamedTuple):
@@ -375,10 +445,6 @@ async def _check_awaited(key: str, found: Awaitable[Text | None]) -> Text | None
     except Exception as error:
         _check_entry(key, error)
         raise
-
-
-def _class_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _rebuild(host: str, port: int, url: str | None, arguments: dict[str, Sdk]) -> RedisCache:
@@ -416,21 +482,3 @@ def _check_url(url: str) -> None:
         "RedisCache(url=) cannot be read: the user name, the password or the port in it is malformed. Pass the password "
         "as password=, or write it as urllib.parse.quote(password, safe='') does, with %2F for a slash."
     )
-
-
-def _check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Options) -> None:
-    if url is not None or options:
-        raise ArgumentError("RedisCache takes either a client, or url= and options to make one, not both.")
-    for name, value, other in (("client", client, "async_client"), ("async_client", async_client, "client")):
-        if value is None:
-            continue
-        if isinstance(value, type) or not (hasattr(value, "get") and hasattr(value, "set")):
-            raise ArgumentError(
-                f"RedisCache({name}=) takes a client such as redis.Redis(); got a {_class_name(value)}. "
-                "Pass a redis:// URL as url=."
-            )
-        modules = [ancestor.__module__ for ancestor in type(value).__mro__]
-        known = any(module.startswith("redis.") for module in modules)
-        asynchronous = any(module.startswith("redis.asyncio") for module in modules)
-        if known and asynchronous == (name == "client"):
-            raise ArgumentError(f"RedisCache({name}=) takes no {_class_name(value)}. Pass it as {other}=.")

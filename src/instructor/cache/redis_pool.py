@@ -14,7 +14,7 @@ from math import inf
 from queue import Full, SimpleQueue
 from typing import Any, TypeAlias, TypeVar, cast
 
-from instructor.exceptions import CacheNotTriedError, ConfigurationError
+from instructor.exceptions import ArgumentError, CacheNotTriedError, ConfigurationError
 
 T = TypeVar("T")
 
@@ -43,6 +43,11 @@ def make_client(url: str | None, host: str, port: int, timeout: float, options: 
     client = _make("redis", url, host, port, {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options})
     kind = _bounded(client.connection_pool.connection_class)
     return _replace_pool("redis", client, connection_class=kind, queue_class=partial(_Stack, seconds=timeout))
+
+
+def make_listening_client(url: str | None, host: str, port: int, timeout: float, options: Options) -> Sdk:
+    """Make a ``redis.Redis`` for a thread that listens: nothing limits how long it does so."""
+    return _make("redis", url, host, port, {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options})
 
 
 def make_async_client(url: str | None, host: str, port: int, options: Options) -> Sdk:
@@ -245,3 +250,27 @@ class _BoundedConnection:
 def _bounded(kind: type) -> type:
     """Return a class of connections (TCP, TLS or Unix) as one whose sockets are bounded."""
     return type(f"Bounded{kind.__name__}", (_BoundedConnection, kind), {})
+
+
+def class_name(value: object) -> str:
+    """The full name of a value's class."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def check_clients(client: Sdk, async_client: Sdk, url: str | None, options: Options) -> None:
+    """Refuse what can't be a client of the user's, or one of the other kind."""
+    if url is not None or options:
+        raise ArgumentError("RedisCache takes either a client, or url= and options to make one, not both.")
+    for name, value, other in (("client", client, "async_client"), ("async_client", async_client, "client")):
+        if value is None:
+            continue
+        if isinstance(value, type) or not (hasattr(value, "get") and hasattr(value, "set")):
+            raise ArgumentError(
+                f"RedisCache({name}=) takes a client such as redis.Redis(); got a {class_name(value)}. "
+                "Pass a redis:// URL as url=."
+            )
+        modules = [ancestor.__module__ for ancestor in type(value).__mro__]
+        known = any(module.startswith("redis.") for module in modules)
+        asynchronous = any(module.startswith("redis.asyncio") for module in modules)
+        if known and asynchronous == (name == "client"):
+            raise ArgumentError(f"RedisCache({name}=) takes no {class_name(value)}. Pass it as {other}=.")

@@ -16,10 +16,13 @@ import inspect
 import os
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, cast, get_args
 
 from instructor.cache.entry import Entry, Generations, Origin, Tagged, decode_entry, encode_entry
+from instructor.cache.lease import LeasingStore
 from instructor.cache.listing import FIRST_BYTES, Listed, list_text, read_tagged
+from instructor.cache.sealed_leases import SealedLeases
 from instructor.cache.store import (
     Ability,
     AsyncStore,
@@ -34,6 +37,7 @@ from instructor.cache.store import (
     tagging,
 )
 from instructor.cache.tiered import require_store
+from instructor.cache.tracking import Memory, NamesOf, TrackingStore, Watch
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 from instructor.messages import Part
@@ -104,7 +108,7 @@ class SealedCache(BaseCache):
     an entry is a miss, which is counted and reported, and it is asked for again. In front of it, an `AutoCache` keeps
     hits fast: ``cache=[AutoCache(), SealedCache(RedisCache(), keys=[key])]``.
 
-    The abilities are those of the inner store, except ``"local"``. Listing reads and opens each entry.
+    The abilities are those of the inner store, except ``"local"`` and ``"ledger"``. Listing reads and opens each entry.
 
     Args:
         inner: The store, plain or asynchronous. Give it nothing else to hold: `clear` clears all of it.
@@ -118,7 +122,7 @@ class SealedCache(BaseCache):
             its content. Default True.
 
     Raises:
-        ArgumentError: An argument is of the wrong type, or a key isn't one.
+        ArgumentError: An argument is of the wrong type, a key isn't one, or `inner` is a cassette.
         ConfigurationError: The package is missing.
 
     Example:
@@ -138,6 +142,8 @@ class SealedCache(BaseCache):
         if mode not in get_args(SealMode):
             raise refuse("SealedCache(mode=)", mode, '"encrypt" or "sign"')
         self._seals = [Seal(key, mode) for key in _check_keys(keys)]
+        # It must not refer to this store: whoever keeps memory right would keep it alive.
+        self._names_of: NamesOf = partial(_name_with, self._seals)
         self._compress = _COMPRESSIONS[0] if compress else None
         self.abilities = _keep_abilities(self.inner)
         # What the handle asks of a store is what the inner one says of itself.
@@ -211,6 +217,13 @@ class SealedCache(BaseCache):
         """Remove all that the inner store holds; return how many entries there were."""
         return deleting(self.inner).clear()
 
+    def watch(self, memory: Memory, names_of: NamesOf | None = None) -> Watch:
+        """As the inner store, which has each entry under the name that one of the keys gives it."""
+        inner = cast("TrackingStore", self.inner)
+        if names_of is None:
+            return inner.watch(memory, self._names_of)
+        return inner.watch(memory, lambda key: [sealed for name in names_of(key) for sealed in self._names_of(name)])
+
     def compact(self) -> None:
         """As the inner store."""
         self.inner.compact()
@@ -234,6 +247,11 @@ class SealedCache(BaseCache):
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag; return how many were stored with it since it was last invalidated."""
         return sum([tagging(self.inner).invalidate_tag(name) for name in self._name_tags([tag])])
+
+    @property
+    def leases(self) -> SealedLeases:
+        """Those of the inner store."""
+        return SealedLeases(cast("LeasingStore", self.inner).leases, self._seals[0].name_key, self._close)
 
     def _name_tags(self, tags: Sequence[str]) -> list[str]:
         return [seal.name_tag(tag) for seal in self._seals for tag in tags]
@@ -304,6 +322,10 @@ class SealedCache(BaseCache):
         )
 
 
+def _name_with(seals: Sequence[Seal], key: str) -> list[str]:
+    return [seal.name_key(key) for seal in seals]
+
+
 class Compression(NamedTuple):
     """A way to compress.
 
@@ -367,7 +389,12 @@ _BOUNDED: frozenset[Ability] = frozenset({"bounded"})
 
 
 def _keep_abilities(inner: BaseCache) -> frozenset[Ability]:
-    abilities = check_store(inner)
+    abilities = check_store(inner) - {"ledger"}  # whose lines would show models and tags
+    if "recording" in abilities:
+        raise ArgumentError(
+            f"SealedCache cannot seal a {type(inner).__name__}: it keeps what was asked, for people to read. Take "
+            "another store, such as DiskCache."
+        )
     if "local" in abilities:
         return (abilities - _LOCAL) | _BOUNDED
     # Those of a store that is asynchronous only are coroutines, too.

@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from instructor.cache.entry import Generations
+from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
+from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
+from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, list_rows
@@ -52,7 +55,7 @@ class _Local(threading.local):
     connection: Connection | None = None
 
 
-class DiskCache(BaseCache):
+class DiskCache(KeepsLedger, BaseCache):
     """A store that outlives the process, in one file of a directory.
 
     Use it for scripts and notebooks that run again and again, and for several processes on one machine. Any number of
@@ -78,6 +81,8 @@ class DiskCache(BaseCache):
             or the newest ones, whichever has served more of late, so that a loop over more than fits is served too.
         max_entries: How many entries to hold; None (default) for as many as fit in `size_limit`. Where several
             processes write at once, there may be a few per cent more.
+        lease: Seconds for which a process that was killed while it asked keeps others waiting that make the same call.
+            Default 5.0, at most 60; None so that each process asks for itself.
 
     Raises:
         ArgumentError: An argument is of the wrong type or out of its range.
@@ -90,7 +95,9 @@ class DiskCache(BaseCache):
         b'text'
     """
 
-    abilities: frozenset[Ability] = frozenset({"bounded", "sized", "listing", "deleting", "tagging"})
+    abilities: frozenset[Ability] = frozenset(
+        {"bounded", "sized", "listing", "deleting", "tagging", "ledger", "leasing"}
+    )
 
     def __init__(
         self,
@@ -99,12 +106,15 @@ class DiskCache(BaseCache):
         timeout: float = 5.0,
         policy: DiskPolicy = "auto",
         max_entries: int | None = None,
+        lease: float | None = LEASE_SECONDS,
     ) -> None:
         self.directory = Path(check_directory(directory)).absolute()
         self.path = self.directory / "answers.sqlite3"
         self.size_limit = check_size_limit(size_limit)
         self._shares = share_out(self.size_limit)
         self.timeout = self._patience = check_timeout("DiskCache", timeout)
+        self._lease = check_lease("DiskCache", lease)
+        self.abilities = type(self).abilities - (frozenset() if lease else {"leasing"})
         self._file = DatabaseFile(self.path, self._patience, self._shares.wal // PAGE)
         self._wal = f"{self.path}-wal"
         self._local = _Local()
@@ -152,11 +162,20 @@ class DiskCache(BaseCache):
             CacheError: It cannot be written; the message says why.
             ConfigurationError: `key` is not a str, `value` is not text, or `ttl` not a number of whole seconds above 0.
         """
+        self._write(key, value, ttl)
+
+    @property
+    def leases(self) -> SqliteLeases:
+        """Which of several processes asks for an answer."""
+        return SqliteLeases(self._run, self._write, self._lease or LEASE_SECONDS)
+
+    def _write(self, key: str, value: str | bytes, ttl: int | None, token: str | None = None) -> bool:
+        """Store a text, for the holder of a lease if there is a token; return whether there was room for it."""
         text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
         if len(data) > self._shares.entry:
             log(f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}.")
-            return
+            return False
         tagged, now = read_tagged(data), time.time()
         expires = None if seconds is None else now + seconds
         row = (check_key("DiskCache", key), data, len(data), expires, now, hash_key(key))
@@ -164,6 +183,7 @@ class DiskCache(BaseCache):
         def write(connection: sqlite3.Connection) -> bool:
             # Room is made before it is taken, so that the file does not grow beyond its share.
             enough = self._eviction.make_room(connection, key, len(data), now)
+            enough = enough and end_with_answer(connection, key, token)
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
@@ -171,9 +191,11 @@ class DiskCache(BaseCache):
 
         if len(self._uses) > self._shares.rows_at_once:
             self._flush(now)
-        if self._shorten_wal(len(data)):
-            while not self._change(write):
-                """What is removed in one transaction wasn't enough."""
+        if not self._shorten_wal(len(data)):
+            return False
+        while not self._change(write):
+            """What is removed in one transaction wasn't enough."""
+        return True
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
@@ -234,8 +256,7 @@ class DiskCache(BaseCache):
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""
-        row: tuple[int, int] = self._run(lambda connection: connection.execute(_COUNT, (time.time(),)).fetchone())
-        return row
+        return self._run(lambda connection: connection.execute(_COUNT, (time.time(),)).fetchone())  # type: ignore[no-any-return] # a row
 
     def close(self) -> None:
         """Close the file in all threads. Using the store again opens it again."""
@@ -430,8 +451,8 @@ class DiskCache(BaseCache):
         return f"DiskCache(directory={str(self.directory)!r}, size_limit={self.size_limit})"
 
     def __reduce__(self) -> tuple[type[DiskCache], tuple[object, ...]]:
-        eviction = self._eviction
-        return type(self), (str(self.directory), self.size_limit, self._patience, eviction.policy, eviction.max_entries)
+        limits = (self.size_limit, self._patience, self._eviction.policy, self._eviction.max_entries, self._lease)
+        return type(self), (str(self.directory), *limits)
 
 
 _INSERT = """

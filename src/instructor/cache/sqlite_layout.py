@@ -58,6 +58,14 @@ def _add_eviction(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE eviction (id INTEGER PRIMARY KEY, lead REAL NOT NULL, state BLOB NOT NULL)")
 
 
+def _add_leases(connection: sqlite3.Connection) -> None:
+    """Which process is asking for an answer (see `sqlite_leases`)."""
+    connection.execute(
+        "CREATE TABLE lease (key TEXT PRIMARY KEY, token TEXT NOT NULL, until REAL NOT NULL, heir_of TEXT NOT NULL) "
+        "WITHOUT ROWID"
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_entries,
     _add_age_and_limits,
@@ -65,6 +73,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _add_tags,
     _add_second_way_to_tags,
     _add_eviction,
+    _add_leases,
 )
 """Step number n brings a file from layout n to n + 1. ``PRAGMA user_version`` says which layout a file has."""
 
@@ -74,7 +83,7 @@ FORMAT = len(MIGRATIONS)
 _FIRST_MARKED = 2
 
 _NAMES, _ENOUGH_NAMES = (
-    {b"entry", b"entry_used", b"entry_expires", b"entry_key_hash", b"size_limit", b"tag", b"tag_again"},
+    {b"entry", b"entry_used", b"entry_expires", b"entry_key_hash", b"size_limit", b"tag", b"tag_again", b"lease"},
     2,
 )
 """Tables and indexes by which a file is known as ours though its header is damaged. Others may have an ``entry`` too."""

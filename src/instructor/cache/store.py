@@ -7,20 +7,25 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeGuard, Unpack, cast
 
 from instructor.cache.entry import Entry, Generations
 from instructor.cache.listing import Listed, Which, select
 from instructor.cache.misses import Diagnosis
+from instructor.cache.stats import CacheStats
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.tables import as_table
+
+if TYPE_CHECKING:
+    from instructor.cache.ledger import Ledger
 
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
-Ability = Literal["local", "async", "bounded", "sized", "listing", "deleting", "tagging", "recording"]
+Ability = Literal[
+    "local", "async", "bounded", "sized", "listing", "deleting", "tagging", "tracking", "recording", "ledger", "leasing"
+]
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -28,60 +33,6 @@ LONGEST_TTL = 10 * 365 * 24 * 60 * 60
 
 LONGEST_TIMEOUT = 24 * 60 * 60
 """The longest timeout of a store: a day, in seconds. Longer ones overflow in some of the clocks that count them."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class CacheStats:
-    """Counters of one store (``cache.stats()``) or of one client (``client.cache_stats()``) since it was made.
-
-    Attributes:
-        hits: Answers served from the store.
-        misses: Look-ups that found nothing usable.
-        writes: Answers stored.
-        errors: Operations of the store that failed or took too long, and entries that could not be used.
-        bypasses: Calls that could not be cached. Only a client counts these, and all that follow but the next two.
-        coalesced: Calls that shared another call's request.
-        entries: Entries held now; None if the store can't say. Only a store counts these.
-        bytes: Their size in bytes; None if the store can't say. Only a store counts these.
-        tokens_saved: Tokens that hits did not have to pay again.
-        seconds_saved: Seconds that the live calls behind the hits took.
-
-    Example:
-        >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())
-        >>> answers = [client.create(User, messages) for _ in range(4)]
-        >>> client.cache_stats().hits, client.cache_stats().hit_rate
-        (3, 0.75)
-    """
-
-    hits: int = 0
-    misses: int = 0
-    writes: int = 0
-    errors: int = 0
-    bypasses: int = 0
-    coalesced: int = 0
-    entries: int | None = None
-    bytes: int | None = None
-    tokens_saved: int = 0
-    seconds_saved: float = 0.0
-
-    @property
-    def hit_rate(self) -> float:
-        """Hits as a share of all look-ups, 0.0 to 1.0; 0.0 before the first."""
-        looked = self.hits + self.misses
-        return self.hits / looked if looked else 0.0
-
-    def __repr__(self) -> str:
-        return f"CacheStats({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
-
-    def __rich_repr__(self) -> Iterator[tuple[str, float]]:
-        """What `repr`, the library ``rich`` and notebooks show."""
-        members = ((field.name, getattr(self, field.name)) for field in fields(self))
-        yield from ((name, value) for name, value in members if value is not None)
-        yield "hit_rate", round(self.hit_rate, 3)
-
-    def _repr_html_(self) -> str:
-        """A table, for notebooks."""
-        return as_table(self.__rich_repr__())
 
 
 class BaseCache(ABC):
@@ -107,9 +58,11 @@ class BaseCache(ABC):
             ``"bounded"``: plain `get` and `set` limit their own time, so the synchronous client calls them in the
             caller's thread; ``"sized"``: it has the method of `SizedStore`; ``"listing"``, ``"deleting"`` and
             ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs;
-            ``"recording"``: those of `RecordingStore`.
-            The first three are about `get` and `set`. A subclass that overrides either must declare its abilities
-            again, or it has none of them.
+            ``"tracking"``: those of `TrackingStore`, which keeps memory right that stands before the store;
+            ``"recording"``: those of `RecordingStore`; ``"ledger"``: those of `LedgerStore`; ``"leasing"``: the
+            attribute of `LeasingStore`.
+            The first three and the last are about `get` and `set`. A subclass that overrides either must declare its
+            abilities again, or it has none of them.
         honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
 
     If one of these has a wrong value, the first use of the store raises `ArgumentError`.
@@ -160,6 +113,17 @@ class BaseCache(ABC):
 
     def note_ttl(self) -> None:  # noqa: B027 - a store that honours ttl has nothing to say
         """Called in place of passing a ttl on, where ``honours_ttl`` is False."""
+
+    def get_many(self, keys: Sequence[str]) -> list[Any]:
+        """Return what `get` returns for each of `keys`. A store that can read many at once overrides it."""
+        return [self.get(key) for key in keys]
+
+    async def get_many_async(self, keys: Sequence[str]) -> list[Any]:
+        """As `get_many`, without blocking the event loop."""
+        import inspect
+
+        found = cast("list[Any]", await _in_thread(self.get_many, keys))
+        return [await text if inspect.isawaitable(text) else text for text in found]
 
     def delete(self, key: str) -> Any:  # noqa: ARG002 - for those who override it
         """Remove the entry under `key`; return whether it was there."""
@@ -234,6 +198,35 @@ class BaseCache(ABC):
         from instructor.cache.handle import handle_of
 
         return handle_of(self).stats()
+
+    def ledger(self) -> Ledger:
+        """What all clients of this store spent, and what it saved them: in all processes, where the store keeps that.
+
+        `DiskCache` and `RedisCache` keep it. What was spent is there as soon as its answer is; what hits saved, when the
+        next answer is stored, after some seconds with many hits, when the program ends, and when this is called. Any
+        other store counts for this process. Of several stores the last one keeps the ledger.
+
+        Raises:
+            CacheError: The store failed.
+
+        Example:
+            >>> cache = instructor.AutoCache()
+            >>> client = instructor.from_provider("offline/demo", cache=cache)
+            >>> answers = [client.create(User, messages) for _ in range(2)]
+            >>> cache.ledger().saved.count
+            1
+        """
+        from instructor.cache.handle import handle_of
+        from instructor.cache.ledger import Ledger
+
+        return Ledger(handle_of(self).read_books())
+
+    async def ledger_async(self) -> Ledger:
+        """As `ledger`, without blocking the event loop."""
+        from instructor.cache.handle import handle_of
+        from instructor.cache.ledger import Ledger
+
+        return Ledger(await handle_of(self).read_books_async())
 
     def _repr_html_(self) -> str:
         """The store and its counters, for notebooks."""
@@ -316,6 +309,21 @@ class TaggingStore(Protocol):
         ...
 
 
+class LedgerStore(Protocol):
+    """The ability ``"ledger"``: the store keeps sums of whole numbers, for all processes that share it.
+
+    A store that is ``"async"`` too has ``add_amounts_async`` and ``read_amounts_async``, which its asynchronous callers use.
+    """
+
+    def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
+        """Add to the numbers under each name, of which there are six; return how many names there are by then."""
+        ...
+
+    def read_amounts(self) -> Mapping[str, Sequence[int]]:
+        """Return the numbers under all names."""
+        ...
+
+
 class RecordingStore(Protocol):
     """The ability ``"recording"``: the store keeps what was asked beside the answer, and makes the keys of calls itself.
 
@@ -343,11 +351,14 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
     "listing": ("list_entries",),
     "deleting": ("delete", "delete_many", "clear"),
     "tagging": ("generations", "invalidate_tag"),
+    "tracking": ("watch",),
     "recording": ("name_call", "name_sample", "explain"),
+    "ledger": ("add_amounts", "read_amounts"),
+    "leasing": ("leases",),
 }
 """The methods that each ability needs."""
 
-_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded"})
+_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded", "leasing"})
 """The abilities that are about `get` and `set`."""
 
 _ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack, cast
 
 from instructor.cache.listing import Which, select
-from instructor.cache.store import Ability, BaseCache, CacheStats, check_store, deleting, listing, tagging
+from instructor.cache.stats import CacheStats
+from instructor.cache.store import Ability, BaseCache, check_store, deleting, listing, tagging
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError, CacheError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from instructor.cache.entry import Generations
     from instructor.cache.handle import StoreHandle
+    from instructor.cache.ledger import Ledger
     from instructor.cache.listing import Listed
     from instructor.cache.store import Text
 
@@ -131,6 +133,14 @@ class TieredCache(BaseCache):
         """
         last = self.tiers[-1].stats()
         return replace(super().stats(), entries=last.entries, bytes=last.bytes)
+
+    def ledger(self) -> Ledger:
+        """That of the last store."""
+        return self.tiers[-1].ledger()
+
+    async def ledger_async(self) -> Ledger:
+        """As `ledger`, without blocking the event loop."""
+        return await self.tiers[-1].ledger_async()
 
     def __repr__(self) -> str:
         return f"TieredCache({', '.join(map(repr, self.tiers))})"

@@ -128,10 +128,12 @@ class VolatileSpans:
         if sum(len(text) for _, text in texts) > _LONGEST:
             return []
         spans: list[Span] = []
-        form = hash((settings, *(_reduce(field, text, spans) for field, text in texts)))
+        texts = [(field, _reduce(field, text, spans)) for field, text in texts]
+        form = hash((settings, *texts, *(span.kind.name for span in spans)))
         values = [_value_of(span) for span in spans]
         known = self._forms.get(form)
-        changed = [number for number, value in enumerate(values) if known is not None and known.values[number] != value]
+        pairs = zip(values, known.values if known is not None else values, strict=False)
+        changed = [number for number, (value, before) in enumerate(pairs) if value != before]
         if known is None or not changed:
             self._forms[form] = known or _Form(1, values)
             return []
@@ -153,6 +155,11 @@ def _reduce(field: str, text: str, spans: list[Span]) -> str:
             end = match.end()
         text = "".join([*parts, form[end:]]) if parts else text
     return text
+
+
+def reduce_text(text: str) -> str:
+    """The form of a text; itself where that is too long to be looked at."""
+    return text if len(text) > _LONGEST else _reduce("", text, [])
 
 
 def _value_of(span: Span) -> int:

@@ -14,6 +14,7 @@ from typer import Argument, Option
 from instructor.cache.differing import find_difference, find_nearest
 from instructor.cache.entry import FORMAT, Entry
 from instructor.cache.listing import Listed, Selection, Which, select
+from instructor.cache.rows import ROW
 from instructor.cache.store import listing, tagging
 from instructor.cli.cache_places import Place
 from instructor.cli.cache_report import Report, Row, write_time
@@ -130,7 +131,7 @@ def show(
         key, len(place.read(key) or b""), *entry[4:6], entry.origin, entry.tagged, entry.seconds, entry.usage
     )
     row = {**describe(described), "verdict": judge(place, key), "attempts": entry.attempts}
-    row["request"] = place.requests().get(key)
+    row["request"] = place.request(key)
     row["answer"] = _answer_of(entry)
     if completion:
         row["completion"] = _parse(entry.completion)
@@ -146,11 +147,12 @@ def explain(
 ) -> Report:
     """Say whether an entry is served and, if not, why; and in what its call differs from the nearest one, or from OTHER.
 
-    Two calls with one answer would have one key. A cassette holds the calls themselves; other stores hold the provider,
-    the model, the namespace and the response model, so a difference in the prompt alone isn't seen there.
+    Two calls with one answer would have one key. A cassette holds the calls themselves, and other stores those of
+    clients with explain_misses; else they hold the provider, the model, the namespace and the response model, so a
+    difference in the prompt alone isn't seen there.
     """
     key = find_key(place, key)
-    calls = _calls_of(place)
+    calls = _calls_of(place, key)
     wanted = None if other is None else find_key(place, other)
     others = [(name, call) for name, call in calls.items() if name != key and wanted in (None, name)]
     nearest = find_nearest(calls.get(key, {}), others)
@@ -262,14 +264,15 @@ def _all(place: Place) -> Iterator[Listed]:
         yield from batch
 
 
-def _calls_of(place: Place) -> dict[str, Row]:
-    """What each entry says of its call."""
+def _calls_of(place: Place, key: str) -> dict[str, Row]:
+    """What each entry says of its call: all of it where that of `key` is recorded, else where its answer is from."""
     recorded = place.requests()
-    if recorded:
+    if key in recorded:
         return dict(recorded)
     return {
         listed.key: {name: value for name, value in listed.origin._asdict().items() if name != "answered_by"}
         for listed in _all(place)
+        if listed.origin.provider != ROW
     }
 
 

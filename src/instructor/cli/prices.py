@@ -1,25 +1,12 @@
-"""What tokens cost, by the price list in the installed ``genai-prices`` package. Nothing is downloaded."""
+"""The prices that a run shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from instructor.exceptions import ConfigurationError
+from instructor.prices import find_rates, tier_of
 from instructor.usage import Usage
-
-_LISTED_AS = {
-    "azure_openai": "azure",
-    "fireworks_ai": "fireworks",
-    "genai": "google",
-    "gemini": "google",
-    "github": "github-copilot",
-    "together_ai": "together",
-    "vertexai": "google",
-    "xai": "x-ai",
-}
-"""Our vendors that have another name in the price list."""
-_FREE = frozenset({"offline"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +16,11 @@ class Prices:
     model: str
     label: str = ""
 
-    def price(self, usage: Usage) -> Decimal | None:
-        """Price some tokens in US dollars; None where the list lacks the model."""
+    def price(self, usage: Usage) -> float | None:
+        """Price the tokens of a request in US dollars; None where the list lacks the model."""
         vendor, _, name = self.model.partition("/")
-        if vendor in _FREE:
-            return Decimal(0)
-        from genai_prices import Usage as PricedUsage
-        from genai_prices import calc_price
-
-        priced = PricedUsage(
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_tokens=usage.cached_tokens,
-        )
-        try:
-            return calc_price(priced, name, provider_id=_LISTED_AS.get(vendor, vendor)).total_price
-        except (LookupError, ValueError):  # a model that the list lacks, or a usage that it can't price
-            return None
+        rates = find_rates(vendor, name, tier_of(usage))  # remembered: the list itself takes 70 us for a price
+        return None if rates is None else rates.price(usage)
 
 
 def find_prices(model: str, price_as: str | None) -> Prices:
@@ -58,10 +33,3 @@ def find_prices(model: str, price_as: str | None) -> Prices:
             f'The price list knows no model {price_as!r}. Write --price-as "vendor/model", such as "openai/gpt-6-luna".'
         )
     return prices
-
-
-def show_money(amount: Decimal) -> str:
-    """Write dollars with as many digits as a small sum needs: ``$12.34``, ``$0.0561``."""
-    if not amount:
-        return "$0"
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"

@@ -6,10 +6,11 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from instructor.cli.prices import Prices, show_money
+from instructor.cli.prices import Prices
 from instructor.cli.run_stats import Outcome, RunStats
 from instructor.cli.terminal import print_line
 from instructor.cli.wording import use_option_names
+from instructor.prices import show_money
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -129,7 +130,8 @@ def describe_money(stats: RunStats, prices: Prices) -> str:
 def report_failure(console: Console, outcome: Outcome) -> None:
     """Say which record failed, and why, on one line."""
     reason = use_option_names(" ".join(outcome.error.split()))
-    print_line(console, f"line {outcome.line}: {reason[:_LONGEST_ERROR]}", "red")
+    file = f"{outcome.file}, " if outcome.file else ""
+    print_line(console, f"{file}line {outcome.line}: {reason[:_LONGEST_ERROR]}", "red")
 
 
 def make_summary(stats: RunStats, prices: Prices, places: dict[str, str]) -> Table:

@@ -14,6 +14,7 @@ from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prep
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
 from instructor.engine.parsing import parse_with
+from instructor.engine.spending import Spending, tell_ended
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -48,7 +49,7 @@ _LEAST_SECONDS = 0.001
 """SDKs refuse a timeout of 0."""
 
 
-def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901 - each `if` saves most calls a generator
+def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901, PLR0912 - each `if` saves most calls a generator
     """Ask the provider until an answer is valid or the retry policy ends it. Never reads the store."""
     prompt = current(call, call.load_prompt())
     if prompt.media_policy is not None:
@@ -65,20 +66,22 @@ def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901 - each `if` saves most ca
         if call.deadline is not None and call.max_seconds is not None and time.monotonic() >= call.deadline:
             raise attempts.out_of_time(call.max_seconds, request)
         attempts.begin()
-        completion: Completion = None
+        spending, completion = Spending(call, attempts), None
         try:
-            completion = yield from send(call, prompt, request, attempts)
-            if tried:
-                call.adapter.remember(call.model, prompt.capabilities)
-            parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
-            with UnderWay(call, attempts):
-                value = make_value(call, parts, completion, attempts)
-            if call.plan.awaits:
-                value = yield from confirm(call, value, attempts)
+            with spending:
+                completion = yield from send(call, prompt, request, attempts)
+                if tried:
+                    call.adapter.remember(call.model, prompt.capabilities)
+                parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
+                with UnderWay(call, attempts):
+                    value = make_value(call, parts, completion, attempts)
+                if call.plan.awaits:
+                    value = yield from confirm(call, value, attempts)
         except ToolCallsError as error:
             error.total_usage = attempts.spent
             raise
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
+            yield from tell_ended(call, prompt, attempts, (request, completion), error)
             sent = [*tried, as_sent(call, prompt, request)]
             corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
             if corrected is not None:
@@ -93,10 +96,21 @@ def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901 - each `if` saves most ca
             if attempts.answered and is_invalid_answer(error):
                 request = reasking.ask_again(call, prompt, completion, error)
             continue
-        flaw = find_flaw(call, prompt, completion)
-        answered_by = find_answering_model(prompt.wire, completion)
-        own: T = (value, completion) if call.with_completion else value  # type: ignore[assignment] # as the caller asked
-        return Live(own, parts, completion, attempts.spent, attempts.seconds, attempts.number, flaw, answered_by)
+        if call.hooks.has_handlers(HookName.COMPLETION_REQUEST):
+            yield from tell_ended(call, prompt, attempts, (request, completion), None, parts)
+        return make_live(call, prompt, attempts, (value, parts, completion))
+
+
+def make_live(
+    call: Call[T], prompt: Prompt, attempts: Attempts, answer: tuple[Value, tuple[Part, ...], Completion]
+) -> Live[T]:
+    """Put together a valid answer and what it took to get it."""
+    value, parts, completion = answer
+    flaw = find_flaw(call, prompt, completion)
+    answered_by = find_answering_model(prompt.wire, completion)
+    own: T = (value, completion) if call.with_completion else value  # type: ignore[assignment] # as the caller asked
+    spent, cost = attempts.spent, (attempts.latest or attempts.spent, attempts.latest_seconds)
+    return Live(own, parts, completion, spent, attempts.seconds, attempts.number, flaw, answered_by, cost)
 
 
 class Reasking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from instructor.exceptions import (
@@ -37,6 +38,8 @@ class Attempts:
         failed: The attempts that gave no valid answer.
         failed_requests: How many of them brought no whole answer.
         shown: The text of the answer so far, where it is streamed.
+        began: When the attempt now under way began, in Unix nanoseconds.
+        latest: Tokens of the attempt now under way; None as long as none have been counted.
     """
 
     def __init__(self, adapter: Adapter, model: str) -> None:
@@ -48,6 +51,9 @@ class Attempts:
         self.failed: list[FailedAttempt] = []
         self.failed_requests = 0
         self.shown: list[str] = []
+        self.began = 0
+        self.latest: Usage | None = None
+        self._seconds_before = 0.0
         self._model = model
 
     def begin(self) -> None:
@@ -55,10 +61,18 @@ class Attempts:
         self.number += 1
         self.answered = False
         self.shown = []
+        self.began = time.time_ns()
+        self.latest, self._seconds_before = None, self.seconds
 
     def spend(self, usage: Usage) -> None:
         """Add what the attempt now under way cost. There is nothing to add up at the first."""
+        self.latest = usage
         self.spent = usage if self.spent is _NOTHING else self.spent + usage
+
+    @property
+    def latest_seconds(self) -> float:
+        """How long the request of the attempt now under way took."""
+        return self.seconds - self._seconds_before
 
     def fail(self, error: Exception, completion: Completion) -> None:
         """Record that the attempt now under way gave no valid answer."""
@@ -132,7 +146,13 @@ def read_usage(wire: Wire, completion: Completion) -> Usage:
         usage = wire.usage(completion)
     except (TypeError, ValueError, AttributeError, OverflowError):
         return Usage()
-    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    counts = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.reasoning_tokens,
+        usage.cache_write_tokens,
+    )
     for count in counts:
         if type(count) is not int or not 0 <= count <= _MOST_TOKENS:
             return Usage(*map(_check_count, counts))

@@ -17,6 +17,8 @@ from instructor.wires.content import drop_empty_turns
 from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
+    from instructor.cache.books import Kind
     from instructor.cache.call_notes import Sketch
     from instructor.cache.key import KeyMembers
     from instructor.cache.listing import TagSource
@@ -194,6 +196,7 @@ class Policy(NamedTuple):
         draw: A random number above 0, at most 1.
         namespace: The partition of the cache, for entries; it is in the key already.
         tags: By what the answer can be invalidated, or what makes that of its value; None for nothing.
+        explains: Whether what is asked is kept beside its answer, to explain other calls' misses.
         compatible: Whether an answer for another schema of the response model is served, if it is valid for this one.
     """
 
@@ -207,6 +210,7 @@ class Policy(NamedTuple):
     namespace: str | None = None
     tags: TagSource | None = None
     compatible: bool = False
+    explains: bool = False
 
     def owned_by(self, objects: Sequence[object]) -> Policy:
         """The same for a call whose errors depend on objects that are its own, and of which a key shows too little.
@@ -233,6 +237,7 @@ class Settled(NamedTuple):
     hooks: Hooks
     retries: RetryPolicy
     token_budget: int | None
+    budgets: tuple[Budget, ...]
     max_seconds: float | None
     arguments: dict[str, Any]
     detects: bool
@@ -253,6 +258,7 @@ class Live(NamedTuple, Generic[T]):
         attempts: How many requests it took.
         flaw: Why the answer must not be stored; None where it may.
         answered_by: The model that answered, in the provider's words.
+        cost: Tokens and seconds of the request whose answer is used; None where no other was made.
     """
 
     value: T
@@ -263,6 +269,7 @@ class Live(NamedTuple, Generic[T]):
     attempts: int = 1
     flaw: str | None = None
     answered_by: str = ""
+    cost: tuple[Usage, float] | None = None
 
 
 class Call(NamedTuple, Generic[T]):
@@ -282,6 +289,7 @@ class Call(NamedTuple, Generic[T]):
         token_budget: The most tokens that may be spent before another attempt; None for no limit.
         deadline: When the call must be over, by ``time.monotonic``; None for no limit.
         max_seconds: How long that is from its start, for messages.
+        budgets: What its requests must fit into.
         path: Where answers are kept; None for a call without a cache.
         key: The key; None where the call can't be cached.
         bypass: Why it can't, where there is a cache.
@@ -289,6 +297,8 @@ class Call(NamedTuple, Generic[T]):
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
         sketch: Makes what the call is compared with others by; None where it isn't compared.
+        kind: As what its first request counts in the books, if its answer is used.
+        is_row: Whether it is about a row of a job, whose prompts are meant to differ.
         prompt_plan: How requests use the provider's own prompt cache; None where they are left as they are.
     """
 
@@ -306,6 +316,7 @@ class Call(NamedTuple, Generic[T]):
     token_budget: int | None = None
     deadline: float | None = None
     max_seconds: float | None = None
+    budgets: tuple[Budget, ...] = ()
     path: CachePath | None = None
     key: str | None = None
     bypass: str | None = None
@@ -314,6 +325,8 @@ class Call(NamedTuple, Generic[T]):
     background: Background | None = None
     showing: Showing | None = None
     sketch: Callable[[], Sketch] | None = None
+    kind: Kind = "kept"
+    is_row: bool = False
     prompt_plan: PromptPlan | None = None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from instructor.cache.books import Books
 from instructor.cache.entry import Entry
 from instructor.cache.hits import HitLog
-from instructor.cache.store import CacheStats
+from instructor.cache.stats import CacheStats
 from instructor.cache.volatile import VolatileSpans
 from instructor.hooks import HookName
 from instructor.locks import make_lock
@@ -23,10 +24,12 @@ class ClientStats:
     """A client's counters. Its hits stand in the logs of its paths; everything else is counted here.
 
     Attributes:
+        books: What the client spent and saved.
         spans: Finds prompts that are new with each call.
     """
 
     def __init__(self) -> None:
+        self.books = Books()
         self._lock = make_lock()
         self._counts: dict[HookName, int] = {}
         self._tokens_shared = 0
@@ -60,6 +63,7 @@ class ClientStats:
         """Count the hits of one more path."""
         with self._lock:
             self._logs.append(hits)
+        hits.enter_into(self.books)
 
     def detach(self, hits: HitLog) -> None:
         """Let go of the log of a path that isn't used any more, and keep its counts."""

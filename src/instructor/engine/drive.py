@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from instructor.cache.flight import Flight, Lease, running_loop
 from instructor.engine.effects import (
+    AwaitLease,
     Check,
     Claim,
     Effect,
@@ -17,6 +18,7 @@ from instructor.engine.effects import (
     Flow,
     Next,
     Open,
+    Post,
     Prepare,
     Read,
     ReadGenerations,
@@ -24,6 +26,7 @@ from instructor.engine.effects import (
     Show,
     Sleep,
     Spawn,
+    TakeLease,
     Wait,
     Write,
 )
@@ -110,14 +113,20 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return handle.read(key)
         case Send():
             return send(effect, sender)
-        case Write(handle, key, text, ttl):
-            return handle.write(key, text, ttl)
+        case Write(handle, key, text, ttl, held):
+            return handle.write(key, text, ttl, held)
         case ReadGenerations(handle, tags):
             return handle.generations(tags)
+        case Post(handle):
+            return handle.post()
         case Claim(flights, key, source, past):
             return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):
             return flight.wait(seconds)
+        case TakeLease(handle, key, flight):
+            return handle.lease(key, flight)
+        case AwaitLease(handle, key, holder, seconds):
+            return handle.leases.wait(key, holder, seconds)
         case Emit(hooks, name, arguments, details):
             return hooks.emit(name, *arguments, **details)
         case Prepare():
@@ -143,14 +152,20 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             return await handle.read_async(key)
         case Send():
             return await send(effect, sender)
-        case Write(handle, key, text, ttl):
-            return await handle.write_async(key, text, ttl)
+        case Write(handle, key, text, ttl, held):
+            return await handle.write_async(key, text, ttl, held)
         case ReadGenerations(handle, tags):
             return await handle.generations_async(tags)
+        case Post(handle):
+            return await handle.post_async()
         case Claim(flights, key, source, past):
             return note(flights.claim(key, source, past), leases)
         case Wait(flight, seconds):
             return await flight.wait_async(seconds)
+        case TakeLease(handle, key, flight):
+            return await handle.lease_async(key, flight)
+        case AwaitLease(handle, key, holder, seconds):
+            return await handle.leases.wait_async(key, holder, seconds)
         case Emit(hooks, name, arguments, details):
             return await hooks.emit_async(name, *arguments, **details)
         case Prepare():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Generations
 from instructor.cache.flight import Flight, Flights, Landed, Lease
+from instructor.cache.lease import Ending, HeldLease, Leased
 
 if TYPE_CHECKING:
     from instructor.cache.handle import StoreHandle
@@ -45,12 +46,17 @@ class Read(Asking[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Write(Asking[bool]):
-    """Write to a store. The result is whether it was written; `CacheError` is raised in the flow if it failed."""
+    """Write to a store. The result is whether it was written; `CacheError` is raised in the flow if it failed.
+
+    Attributes:
+        held: The store's lease, which ends with this. If it was lost, the store refuses the write, and that is a failure.
+    """
 
     handle: StoreHandle
     key: str
     text: str
     ttl: float | None
+    held: HeldLease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,13 @@ class ReadGenerations(Asking[Generations]):
 
     handle: StoreHandle
     tags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Post(Asking[None]):
+    """Enter into a store what was spent and saved. Its failure is counted and reported by the handle, which tries again."""
+
+    handle: StoreHandle
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,33 @@ class Wait(Asking[Landed[T] | None], Generic[T]):
     """
 
     flight: Flight[T]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLease(Asking[Leased | None]):
+    """Take a store's lease for the leader of a flight. The result is that lease, or whose it is; None for no lease.
+
+    `CacheError` is raised in the flow if the store failed.
+    """
+
+    handle: StoreHandle
+    key: str
+    flight: Flight[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitLease(Asking[Ending | None]):
+    """Wait for another process's lease to end. The result is how it ended; None if this call should go on alone.
+
+    Attributes:
+        holder: Its token.
+        seconds: How long to wait at most; None for as long as it is renewed.
+    """
+
+    handle: StoreHandle
+    key: str
+    holder: str
     seconds: float | None = None
 
 
@@ -190,7 +230,7 @@ class Spawn(Asking[None]):
 
 
 Effect = (
-    Read | Write | ReadGenerations | Claim[Any] | Wait[Any]
+    Read | Write | ReadGenerations | Post | Claim[Any] | Wait[Any] | TakeLease | AwaitLease
     | Prepare | Fetch | Send | Open | Next | Show | Check | Sleep | Emit | Spawn
 )  # fmt: skip
 

@@ -134,7 +134,8 @@ def explain(call: Call[Any], asked: Asked) -> Flow[Explanation]:
     found = yield from _look(path, key, question, call)
     if not isinstance(found, Cause):
         return _hit(known, found, call.policy.clock())
-    diagnosis = diagnose(path, key, question, call.policy._replace(mode=call.policy.mode._replace(sends=False)), found)
+    policy = call.policy._replace(mode=call.policy.mode._replace(sends=False), explains=True)
+    diagnosis = yield from diagnose(path, key, question, policy, found, _ignore)
     return _miss(known, _compare(path, diagnosis, question, asked))
 
 
@@ -150,11 +151,10 @@ def _look(path: CachePath, key: str, question: CallQuestion[Any], call: Call[Any
             if isinstance(judged, Served):
                 return judged._replace(tier=name_of(tier))
             cause = judged.cause
-    version = None if cause is not COLD else (yield from find_version(path, question, call.policy, _ignore))
-    if version is None:
+    found, served, _ = yield from find_version(path, question, call.policy, cause, _ignore)
+    if found is None or served is None:
         return cause
-    (_, depth), served = version
-    return served._replace(tier=name_of(path.tiers[depth]))
+    return served._replace(tier=name_of(path.tiers[found.depth]))
 
 
 def _ignore(error: CacheError) -> Flow[None]:
@@ -193,6 +193,9 @@ def _compare(path: CachePath, diagnosis: Diagnosis, question: CallQuestion[Any],
     redact = Redactor()
     keywords = {name: value for name, value in asked.keywords.items() if name not in NOT_KEYED}
     own: dict[str, Any] = redact({"messages": asked.messages, **keywords})
+    if diagnosis.cause.reason == "namespace":
+        own = {name: own[name] for name in own if name == "cache_namespace"}
+        calls = {key: {name: call[name] for name in call if name == "cache_namespace"} for key, call in calls.items()}
     nearest = find_nearest(own, [((key, one), one) for key, known in calls.items() for one in [redact(known)]])
     if nearest is None:
         return diagnosis

@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
-from instructor.cache.carried import Load, put_carried
+from instructor.budget import Budget
+from instructor.cache.carried import Load, Saved, put_carried
 from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache.listing import are_tags
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from instructor.cache.hits import HitLog
     from instructor.engine.key_memo import KeyMemo
     from instructor.engine.plan import Plans
-    from instructor.usage import Usage
 
 
 class Missing:
@@ -72,14 +72,14 @@ class Place(NamedTuple):
     Attributes:
         find: Looks a key up. For a task that must not be blocked it returns how to do so, as a `Reading`.
         note: Notes what a hit saved.
-        noted: What was noted and isn't added up yet.
-        hits: Adds it up.
+        noted: What was noted and isn't counted yet.
+        hits: Counts it.
         names: The class names of the stores on the path, and that of this store, for events.
         check: Whether an answer with tags may be served; None where only the flow can say. See `CachePath.check`.
     """
 
     find: Callable[[str], Entry | Unserved | Reading | None]
-    note: Callable[[tuple[float, Usage]], None]
+    note: Callable[[Saved], None]
     noted: Sized
     hits: HitLog
     names: tuple[str, str]
@@ -193,7 +193,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
             return Unserved(refused(error), None, None, encoding)
         note(carried.saved)
         if len(noted) >= MOST_NOTED:
-            hits.totals()
+            hits.count()
         if debugging or ((own_handlers or hooks is not own_hooks) and HookName.CACHE_HIT in hooks.handlers):
             return announce(asker, hooks, describe_hit(asker, model, keywords, entry, names), value)
         return value
@@ -262,8 +262,9 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
 
 _SERVED = frozenset(
     {
-        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl", "schema_match"),
-        *("context", "hooks", "max_retries", "max_seconds", "strict", "token_budget"),
+        *("cache", "cache_mode", "cache_namespace", "cache_salt", "cache_tags", "cache_ttl"),
+        *("budget", "context", "explain_misses", "hooks", "max_retries", "max_seconds", "schema_match", "strict"),
+        "token_budget",
         *(
             "cache_pace",
             "media_policy",
@@ -297,9 +298,11 @@ def _is_ttl(ttl: object) -> bool:
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
+    "budget": lambda budget: type(budget) is Budget,
     "cache_mode": lambda mode: type(mode) is str and mode in LOOKING,
     "cache_tags": lambda tags: not tags or are_tags(tags),
     "cache_ttl": _is_ttl,
+    "explain_misses": lambda flag: type(flag) is bool,
     "hooks": lambda hooks: type(hooks) is Hooks,
     "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
     "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,

@@ -8,16 +8,18 @@ stands in ``engine/tier_lookup.py``.
 from __future__ import annotations
 
 import copy
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
-from instructor.cache.misses import COLD, NEW, Cause
+from instructor.cache.misses import NEW, Cause
+from instructor.cache.rows import make_rows
 from instructor.engine.call import Live, Policy
 from instructor.engine.diagnosis import diagnose
-from instructor.engine.effects import Claim, Flow, Spawn, Wait
+from instructor.engine.effects import Claim, Flow, Post, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
-from instructor.engine.path import CachePath, Unserved
+from instructor.engine.leasing import Look, lead_all
+from instructor.engine.path import CachePath, Report, Unserved
 from instructor.engine.tagging import check_tagged, mark, note_generation
 from instructor.engine.tier_lookup import (
     Found,
@@ -31,12 +33,16 @@ from instructor.engine.tier_lookup import (
     find_newer,
     look_on,
     look_up,
+    newer,
     read_entry,
     reporter,
 )
-from instructor.engine.versions import find_version, keep_version
+from instructor.engine.versions import find_version
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
+
+if TYPE_CHECKING:
+    from instructor.cache.lease import HeldLease
 
 T = TypeVar("T")
 
@@ -72,7 +78,7 @@ def through_cache(
         if found.verdict is not Verdict.FRESH and found.entry is not None:
             yield from refresh(path, key, question, policy, found.entry)
         return found
-    lease = (yield from take_turn(path, key, question, policy)) if policy.mode.joins else None
+    lease = yield from take_turn(path, key, question, policy, look_again(path, key, question, policy, found))
     if isinstance(lease, Served):
         return lease
     if policy.mode.looks and landed_before is not None and path.flights.landed != landed_before:
@@ -82,7 +88,7 @@ def through_cache(
             offer_stored(lease, again)
             return again
     path.count_miss()
-    diagnosis = diagnose(path, key, question, policy, found.cause)
+    diagnosis = yield from diagnose(path, key, question, policy, found.cause, reporter(question, path))
     yield from emit_event(question, HookName.CACHE_MISS, None, diagnosis.cause)
     if policy.mode.sends:
         if diagnosis.cause.reason in NEW:
@@ -105,12 +111,24 @@ def look(
         found = yield from look_up(path, key, question, policy)
     else:
         found = yield from look_on(path, key, question, policy, unserved)
-    if isinstance(found, Missed) and found.cause is COLD and policy.compatible:
-        version = yield from find_version(path, question, policy, reporter(question, path))
-        if version is not None:
-            (_, depth), served = version
-            return (yield from announce(question, path.tiers[depth], served))
-    return found
+    if isinstance(found, Served) or not policy.compatible:
+        return found
+    place, served, fallback = yield from find_version(path, question, policy, found.cause, reporter(question, path))
+    if place is not None and served is not None:
+        return (yield from announce(question, path.tiers[place.depth], served))
+    return found._replace(fallback=newer(found.fallback, fallback))
+
+
+def look_again(path: CachePath, key: str, question: Question[T], policy: Policy, missed: Missed) -> Look[T]:
+    """Look through the tiers once more, because another process may have stored an answer since."""
+
+    def look(asked: bool) -> Flow[Served[T] | None]:
+        if not policy.mode.looks or (missed.is_flawed and not asked):
+            return None
+        found = yield from look_up(path, key, question, policy)
+        return found if isinstance(found, Served) else None
+
+    return look
 
 
 def value_through_cache(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[T]:
@@ -132,6 +150,7 @@ def ask_and_keep(
     try:
         live = yield from question.ask()
     except Exception as error:
+        yield from post(path)
         served = None
         if question.may_fall_back(error):
             served = yield from fall_back(path, question, fallback, f"the provider failed: {type(error).__name__}")
@@ -144,11 +163,20 @@ def ask_and_keep(
     reason = flaw or why_not_stored(live, entry, policy, ttl)
     if entry is not None and policy.tags is not None:
         entry, flaw = mark(entry, policy.tags, generation, lambda: question.value_of(live), question.warn)
-        reason = reason or flaw
+        entry, reason = question.prepare(entry), reason or flaw
+    question.enter(live, entry.tags if entry is not None and entry.tagged is not None else None)
     if lease is not None:
         lease.offer(Answer(question.share(live, entry), entry, is_kept=reason is None))
-    yield from keep(path, question, policy, entry, reason, ttl)
+    yield from keep(path, question, policy, entry, reason, ttl, None if lease is None else lease.held)
+    yield from post(path)
     return Served(live.value, entry, source=Source.LIVE, live=live)
+
+
+def post(path: CachePath) -> Flow[None]:
+    """Enter what was spent and saved by now into the store that keeps the path's ledger."""
+    handle = path.posts
+    if handle is not None:
+        yield from Post(handle)
 
 
 def fall_back(path: CachePath, question: Question[T], fallback: Found | None, reason: str) -> Flow[Served[T] | None]:
@@ -190,12 +218,19 @@ def replace(path: CachePath, key: str, question: Question[Any], policy: Policy, 
     """Replace a stored answer: by what a later tier has meanwhile, or by a new one."""
     if (yield from find_newer(path, key, question, policy, old)):
         return
-    lease = yield from take_turn(path, key, question, policy)
+
+    def look(asked: bool) -> Flow[Served[Any] | None]:  # noqa: ARG001 - a newer answer is what it is for
+        is_there = yield from find_newer(path, key, question, policy, old, first=0)
+        return Served(None, None) if is_there else None
+
+    lease = yield from take_turn(path, key, question, policy, look)
     if not isinstance(lease, Served):
         yield from ask_and_keep(path, question, policy, lease)
 
 
-def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) -> Flow[Served[T] | Lease[Any] | None]:
+def take_turn(
+    path: CachePath, key: str, question: Question[T], policy: Policy, look: Look[T]
+) -> Flow[Served[T] | Lease[Any] | None]:
     """Join the identical call that is under way, or lead.
 
     Nobody waits longer than it would have asked alone, but for the flights that it joined in good faith: a call goes
@@ -205,13 +240,18 @@ def take_turn(path: CachePath, key: str, question: Question[T], policy: Policy) 
     Returns another call's answer, a lease for the leader, or None to go on alone. Raises the leader's error where this
     call shares it.
     """
+    if not policy.mode.joins:
+        return None
     refusals = 0
     started = policy.clock()
     past: Flight[Any] | None = None
     while True:
         turn = yield from Claim(path.flights, key, policy.source, past)
         if not isinstance(turn, Flight):
-            return turn
+            found = yield from lead_all(path, key, policy, turn, look, reporter(question, path), started)
+            if found is not None:
+                offer_stored(turn, found)
+            return found or turn
         patience = None if policy.patience is None else policy.patience - (policy.clock() - started)
         landed = yield from Wait(turn, patience)
         if landed is None:
@@ -268,9 +308,19 @@ def share(
 
 
 def keep(
-    path: CachePath, question: Question[T], policy: Policy, entry: Entry | None, reason: str | None, ttl: float | None
+    path: CachePath,
+    question: Question[T],
+    policy: Policy,
+    entry: Entry | None,
+    reason: str | None,
+    ttl: float | None,
+    held: HeldLease | None = None,
 ) -> Flow[None]:
-    """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned."""
+    """Store an answer in every tier, or report why not. A store's failure loses nothing: the answer is returned.
+
+    With a lease, the store that it is of comes first. If that refuses the answer, because another process has asked
+    meanwhile, no tier keeps it: all processes are to serve the same.
+    """
     if entry is None or reason is not None:
         if reason and reason != NOT_WANTED and policy.mode.stores:
             yield from emit_event(question, HookName.CACHE_BYPASS, reason=reason)
@@ -278,19 +328,36 @@ def keep(
     report = reporter(question, path)
     written, seconds = False, None if ttl is None else ttl + policy.freshness.grace
     try:
-        for tier in path.tiers:
-            stored = yield from tier.keep(entry, seconds, report)
+        for tier in path.tiers if held is None else sorted(path.tiers, key=lambda tier: tier is not path.lender):
+            stored = yield from tier.keep(entry, seconds, report, held if tier is path.lender else None)
+            if held is not None and held.is_lost:
+                return
             if stored:
                 tier.handle.count(writes=1)
             written = written or stored
     except ValueError as error:
         yield from emit_event(question, HookName.CACHE_BYPASS, reason=str(error))
         return
+    finally:
+        path.forget(entry.key)
     if written:
         path.count_together(writes=1)
         path.notes.note(entry.key, entry.expires, question.sketch)
-        yield from keep_version(path, question, policy, entry, seconds, report)
+        yield from keep_rows(path, question, policy, entry, seconds, report)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
+
+
+def keep_rows(
+    path: CachePath, question: Question[Any], policy: Policy, entry: Entry, ttl: float | None, report: Report
+) -> Flow[None]:
+    """Store beside an answer what leads other versions of its response model to it, and explains other calls' misses."""
+    sketch = question.sketch() if policy.compatible or policy.explains else None
+    if sketch is None:
+        return
+    members = sketch.describe()
+    for row in make_rows(entry, members, sketch.response_model, compatible=policy.compatible, explains=policy.explains):
+        for tier in path.tiers:
+            yield from tier.keep_row(row, ttl, report)
 
 
 NOT_WANTED = "cache_ttl is 0, or the mode stores nothing"

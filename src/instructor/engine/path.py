@@ -6,7 +6,7 @@ effect, because it may wait. No other file asks what kind of store it has.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -20,9 +20,12 @@ from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
 
 if TYPE_CHECKING:
+    from instructor.cache.books import Books
     from instructor.cache.call_notes import CallNotes
     from instructor.cache.flight import Flights
+    from instructor.cache.lease import HeldLease
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
+    from instructor.cache.tracking import Memory, Watch
     from instructor.engine.key_memo import Frozen
 
 Held = Entry | Cause | None
@@ -86,11 +89,17 @@ class Tier(Protocol):
         """Look a key up."""
         ...
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
-        """Store an entry; return whether it was stored. A store's failure is reported: the answer is paid for.
+    def keep(self, entry: Entry, ttl: float | None, report: Report, held: HeldLease | None = None) -> Flow[bool]:
+        """Store a new answer; return whether it was stored. A store's failure is reported: the answer is paid for.
+
+        `held` is the store's lease, which ends with it.
 
         Raises ValueError if the entry can't be written as text.
         """
+        ...
+
+    def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:
+        """Store what a later tier had, which was read after the moment `since` (`CachePath.note`). As `keep` otherwise."""
         ...
 
     def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:
@@ -120,17 +129,51 @@ class LocalTier:
         yield from ()
         return self.store.find(key)
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:  # noqa: ARG002 - as above
+    def keep(
+        self,
+        entry: Entry,
+        ttl: float | None,  # noqa: ARG002 - as above
+        report: Report,  # noqa: ARG002
+        held: HeldLease | None = None,  # noqa: ARG002
+    ) -> Flow[bool]:
         """Hold an entry."""
         yield from ()
-        if not entry.completion_data:
-            raise ValueError("the completion cannot be written as text")
+        _check_text(entry)
         self.store.keep(entry)
         return True
+
+    def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:  # noqa: ARG002 - as above
+        """As `keep`."""
+        return self.keep(entry, ttl, report)
 
     def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:  # noqa: ARG002 - as above
         """Keep nothing: `CallNotes` knows as much of the calls of this process."""
         yield from ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedTier(LocalTier):
+    """Memory that is kept right by the server behind it, and so holds what was read there (see `CachePath.forget`)."""
+
+    watch: Watch
+
+    def keep(
+        self,
+        entry: Entry,
+        ttl: float | None,  # noqa: ARG002 - as above
+        report: Report,  # noqa: ARG002
+        held: HeldLease | None = None,  # noqa: ARG002
+    ) -> Flow[bool]:
+        """Hold an entry, until it is written to the server."""
+        yield from ()
+        _check_text(entry)
+        self.watch.keep(entry)
+        return True
+
+    def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:  # noqa: ARG002 - as above
+        """Hold what the server had, unless it was changed there since."""
+        yield from ()
+        return self.watch.fill(entry, since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +235,18 @@ class StoreTier:
             yield from report_failure(self.handle, error, report)
             return _cause_of(error)
 
-    def keep(self, entry: Entry, ttl: float | None, report: Report) -> Flow[bool]:
+    def keep(self, entry: Entry, ttl: float | None, report: Report, held: HeldLease | None = None) -> Flow[bool]:
         """Write an entry."""
         text = _encode(entry)
         try:
-            return (yield from Write(self.handle, entry.key, text, ttl))
+            return (yield from Write(self.handle, entry.key, text, ttl, held))
         except CacheError as error:
             yield from report(error)
             return False
+
+    def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:  # noqa: ARG002 - for memory
+        """As `keep`."""
+        return self.keep(entry, ttl, report)
 
     def keep_row(self, entry: Entry, ttl: float | None, report: Report) -> Flow[None]:
         """Write what leads to an entry, for other processes."""
@@ -233,9 +280,13 @@ def report_failure(handle: StoreHandle, error: CacheError, report: Report) -> Fl
         raise error
 
 
-def _encode(entry: Entry) -> str:
+def _check_text(entry: Entry) -> None:
     if not entry.completion_data:
         raise ValueError("the completion cannot be written as text")
+
+
+def _encode(entry: Entry) -> str:
+    _check_text(entry)
     try:
         return encode_entry(entry)
     except TypeError as error:  # such as a token count beyond what the JSON writer holds
@@ -250,11 +301,15 @@ class CachePath:
         tiers: The tiers, fastest first; at least one.
         flights: The calls under way. They belong to the last tier, the one that most callers share.
         handle: Counts for all tiers together; the tier's own handle where there is only one.
+        watches: What keeps the tiers in memory right; empty where nothing does.
+        lender: The tier whose store has leases, the last of several; None where none has.
     """
 
     tiers: tuple[Tier, ...]
     flights: Flights[Any]
     handle: StoreHandle
+    watches: tuple[Watch, ...] = ()
+    lender: Tier | None = None
 
     @property
     def name(self) -> str:
@@ -285,6 +340,31 @@ class CachePath:
         """The store that makes the keys of all calls here, because it keeps what was asked; None where none does."""
         return next((tier.handle.recorder for tier in self.tiers if tier.handle.recorder is not None), None)
 
+    def note(self) -> int:
+        """Return the moment, before a later tier is read that may fill a faster one."""
+        return self.watches[0].note() if self.watches else 0
+
+    def forget(self, key: str) -> None:
+        """Have memory lose what this process has just written to the server behind it, until it is read there.
+
+        The server tells it as a change anyway, and nobody knows which came first, this one or another's. If the server is
+        down, memory alone has the answer, and keeps it.
+        """
+        if self.watches and not self.tiers[-1].handle.is_down:
+            for watch in self.watches:
+                watch.forget(key)
+
+    @property
+    def books(self) -> Books:
+        """What is spent and saved here. The last tier keeps it, the one that most callers share."""
+        return self.tiers[-1].handle.books
+
+    @property
+    def posts(self) -> StoreHandle | None:
+        """Where that is entered with each answer that was paid for; None if it stays in this process."""
+        last = self.tiers[-1].handle
+        return last if last.keeps_ledger else None
+
     @property
     def notes(self) -> CallNotes:
         """What is known of the calls whose answers are stored. It belongs to the last tier, as flights do."""
@@ -306,11 +386,12 @@ class CachePath:
         if len(self.tiers) > 1:
             self.handle.count(misses=misses, writes=writes, errors=errors)
 
-    def take_sample(self, key: str | None, samples: int) -> str | None:
+    def choose_sample(self, key: str | None, samples: int, *, takes_turn: bool) -> str | None:
         """The key of the sample whose turn it is, of a call that keeps several answers."""
-        if key is None:
-            return None
-        number, recorder = self.tiers[-1].handle.turns.take(key, samples), self.recorder
+        if key is None or samples == 1:
+            return key
+        turns, recorder = self.tiers[-1].handle.turns, self.recorder
+        number = turns.take(key, samples) if takes_turn else turns.peek(key, samples)
         return sample_key(key, number) if recorder is None else recorder.name_sample(key, number)
 
     def lifetime(self, ttl: float | None) -> float | None:
@@ -332,16 +413,34 @@ def name_of(tier: Tier) -> str:
 def make_path(store: BaseCache) -> CachePath:
     """Make the path of one store, or of the stores in a `TieredCache`."""
     handles = [handle_of(one) for one in (store.tiers if isinstance(store, TieredCache) else (store,))]
-    whole, flights = handle_of(store), handles[-1].flights
+    whole, last = handle_of(store), handles[-1]
+    watches = _watch(handles)
     tiers: list[Tier] = []
-    for handle in handles:
-        hits = HitLog()
+    for number, handle in enumerate(handles):
+        hits = HitLog(last.books)
         handle.attach(hits)
         if handle is not whole:
             whole.attach(hits)
         local = handle.local
-        tiers.append(StoreTier(handle, hits, flights, handles[-1]) if local is None else LocalTier(handle, local, hits))
-    return CachePath(tuple(tiers), flights, whole)
+        if local is None:
+            tiers.append(StoreTier(handle, hits, last.flights, last))
+        elif watches:
+            tiers.append(TrackedTier(handle, local, hits, watches[number]))
+        else:
+            tiers.append(LocalTier(handle, local, hits))
+    lender = next((tier for tier in reversed(tiers) if tier.handle.can_lease), None)
+    return CachePath(tuple(tiers), last.flights, whole, watches, lender)
+
+
+def _watch(handles: Sequence[StoreHandle]) -> tuple[Watch, ...]:
+    """Have the last store keep the others right, if it can and they are all memory.
+
+    A disk between them would bring back to memory what the server has lost.
+    """
+    *faster, last = handles
+    if last.tracking is None or not all(handle.local is not None and handle.can_delete for handle in faster):
+        return ()
+    return tuple([last.tracking.watch(cast("Memory", handle.store)) for handle in faster])
 
 
 def leave_path(path: CachePath) -> None:

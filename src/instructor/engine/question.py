@@ -15,6 +15,7 @@ from instructor.engine.effects import Emit, Flow, Show, Sleep
 from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
 from instructor.engine.parsing import parse_with
+from instructor.engine.spending import enter
 from instructor.engine.tier_lookup import Question, Served, Source
 from instructor.exceptions import (
     IncompleteOutputException,
@@ -50,6 +51,7 @@ def serve(call: Call[T]) -> Flow[Served[T]]:
         if not call.policy.mode.sends:
             raise never_sent(call)
         live = yield from question.ask()
+        question.enter(live, None)
         return Served(live.value, None, source=Source.LIVE, live=live)
     return (yield from through_cache(call.path, call.key, question, call.policy, call.unserved))
 
@@ -94,7 +96,7 @@ class CallQuestion(Generic[T]):
 
     def examine(self) -> None:
         """Warn, once for each kind, of a span that keeps a prompt from ever being found."""
-        sketch = self.sketch()
+        sketch = None if self._call.is_row else self.sketch()
         if sketch is None:
             return
         for span in self._call.stats.spans.examine(sketch.settings, sketch.messages):
@@ -123,6 +125,12 @@ class CallQuestion(Generic[T]):
         from instructor.engine.ask import ask  # a hit needs none of it
 
         return ask(self._call)
+
+    def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
+        """Enter the request whose answer is used. Those that were lost are entered when that shows."""
+        usage, seconds = live.cost or (live.usage, live.seconds)
+        kind = self._call.kind if live.attempts == 1 else "kept"
+        enter(self._call, kind, usage, seconds, tags, live.answered_by)
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""
@@ -202,6 +210,8 @@ class CallQuestion(Generic[T]):
         """Count an event; return the flow that calls handlers, if any."""
         call = self._call
         call.stats.count(name, entry)
+        if name is HookName.CACHE_COALESCED and entry is not None:
+            enter(call, "shared", entry.usage, 0.0, entry.tags, entry.origin.answered_by)
         if not self.wants(name):
             return None
         return Emit(call.hooks, name, (self._event(name, entry, reason, served),), {})

@@ -57,7 +57,7 @@ def mark(
     load: Callable[[], Value],
     warn: Callable[[str, str], None],
 ) -> tuple[Entry, str | None]:
-    """Give an entry its tags; return it, and why it can't be stored, or None. `load` makes the answer's value."""
+    """Give an entry its tags; return it, yet to be prepared, and why it can't be stored, or None. `load` makes the answer's value."""
     try:
         tags = check_tags(source(load()) if callable(source) else source)
     except Exception as error:  # noqa: BLE001 - the function is the user's, and the answer is paid for
@@ -72,4 +72,4 @@ def mark(
         return entry, None
     if generation is None:
         return entry, NOT_NUMBERED
-    return entry._replace(tagged=Tagged(tags, generation)), None
+    return entry._replace(tagged=Tagged(tags, generation), carried=None), None

@@ -42,6 +42,10 @@ class Question(Protocol[T]):
         """Log what keeps answers from being stored, once for each subject."""
         ...
 
+    def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
+        """Enter into the books what the answer cost; `tags` are its own, None where they aren't known."""
+        ...
+
     def sketch(self) -> Sketch | None:
         """What it is compared with others by, if it misses; None where it isn't compared."""
         ...
@@ -135,10 +139,11 @@ class Served(NamedTuple, Generic[T]):
 
 
 class Found(NamedTuple):
-    """What a tier holds, and the number of the tier."""
+    """What a tier holds, the number of the tier, and the moment before it was read (`CachePath.note`)."""
 
     entry: Entry
     depth: int
+    since: int = 0
 
 
 class Missed(NamedTuple):
@@ -151,6 +156,11 @@ class Missed(NamedTuple):
 
     cause: Cause
     fallback: Found | None = None
+
+    @property
+    def is_flawed(self) -> bool:
+        """Whether there is an entry that can't be used, which was counted and reported."""
+        return self.cause.reason in ("refused_by_validator", "corrupt")
 
 
 ABSENT = Missed(COLD)
@@ -177,22 +187,22 @@ def look_up(
     path: CachePath, key: str, question: Question[T], policy: Policy, first: int = 0, missed: Missed = ABSENT
 ) -> Flow[Served[T] | Missed]:
     """Look through the tiers, from the first one that was not looked into yet."""
-    report = reporter(question, path)
+    report, since = reporter(question, path), path.note()
     for depth, tier in enumerate(path.tiers[first:], first):
         entry = yield from tier.find(key, report)
         if isinstance(entry, Cause):
             missed = missed._replace(cause=entry)
         elif entry is not None:
-            judged = yield from consider(path, question, policy, Found(entry, depth))
+            judged = yield from consider(path, question, policy, Found(entry, depth, since))
             if isinstance(judged, Served):
                 return judged
-            missed = Missed(judged.cause, _newer(missed.fallback, judged.fallback))
+            missed = Missed(judged.cause, newer(missed.fallback, judged.fallback))
     return missed
 
 
 def consider(path: CachePath, question: Question[T], policy: Policy, found: Found) -> Flow[Served[T] | Missed]:
     """Serve what a tier holds, if it may be served."""
-    entry, depth = found
+    entry, depth, since = found
     tier = path.tiers[depth]
     judged = yield from assess(path, question, policy, found)
     if isinstance(judged, Missed):
@@ -200,7 +210,7 @@ def consider(path: CachePath, question: Question[T], policy: Policy, found: Foun
             path.count_error(tier)
         return judged
     if depth:
-        yield from fill(path.tiers[:depth], question.prepare(entry), policy, reporter(question, path))
+        yield from fill(path.tiers[:depth], question.prepare(entry), policy, reporter(question, path), since)
     path.notes.note(entry.key, entry.expires, question.sketch)
     return (yield from announce(question, tier, judged))
 
@@ -264,31 +274,33 @@ def confirm(question: Question[T], served: Served[T]) -> Flow[Served[T] | Cause]
     return served
 
 
-def fill(tiers: Sequence[Tier], entry: Entry, policy: Policy, report: Report) -> Flow[None]:
+def fill(tiers: Sequence[Tier], entry: Entry, policy: Policy, report: Report, since: int) -> Flow[None]:
     """Copy an entry into faster tiers, for as long as it may still be of use."""
     seconds = shelf_life(entry, policy)
     if seconds == 0 or not policy.mode.stores:
         return
     for tier in tiers:
         try:
-            stored = yield from tier.keep(entry, seconds, report)
+            stored = yield from tier.fill(entry, seconds, report, since)
         except ValueError:  # it was stored without a completion, by somebody else
             return
         tier.handle.count(misses=1, writes=int(stored))
 
 
-def find_newer(path: CachePath, key: str, question: Question[Any], policy: Policy, old: Entry) -> Flow[bool]:
+def find_newer(
+    path: CachePath, key: str, question: Question[Any], policy: Policy, old: Entry, first: int = 1
+) -> Flow[bool]:
     """Copy a newer answer upward from a later tier, where another process has put it; return whether there was one."""
-    report = reporter(question, path)
+    report, since = reporter(question, path), path.note()
     own = policy.freshness._replace(stale_while_revalidate=0.0, stale_if_error=0.0, refresh_early=0.0)
-    for depth, tier in enumerate(path.tiers[1:], 1):
+    for depth, tier in enumerate(path.tiers[first:], first):
         entry = yield from tier.find(key, report)
         if not isinstance(entry, Entry) or entry.created <= old.created:
             continue
         if entry.tagged is not None and (yield from check_tagged(path, entry.tagged, report)) is not None:
             continue
         if isinstance(judge(entry, policy.clock(), question.read, own), Served):
-            yield from fill(path.tiers[:depth], question.prepare(entry), policy, report)
+            yield from fill(path.tiers[:depth], question.prepare(entry), policy, report, since)
             return True
     return False
 
@@ -323,6 +335,6 @@ def reporter(question: Question[Any], path: CachePath) -> Report:
     return report
 
 
-def _newer(one: Found | None, other: Found | None) -> Found | None:
+def newer(one: Found | None, other: Found | None) -> Found | None:
     """The fallback whose answer came later."""
     return max(filter(None, (one, other)), key=lambda found: found.entry.created, default=None)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from instructor.cache.canonical import ignore, write_json
-from instructor.cache.entry import Entry, make_origin, pack_completion
+from instructor.cache.entry import Entry, Origin, make_origin, pack_completion
 from instructor.cache.fingerprint import (
     Note,
     closed_over_by,
@@ -78,6 +78,11 @@ class FunctionCodec:
         if self._type is not MISSING:
             self.adapter  # noqa: B018 - refuses what can't be cached now, not at the first call
 
+    @property
+    def origin(self) -> Origin:
+        """Where its results come from, for entries and the ledger."""
+        return make_origin("function", self.name, "", "", name_model(self._type))
+
     @functools.cached_property
     def adapter(self) -> TypeAdapter[object]:
         """What validates and writes the results."""
@@ -125,7 +130,7 @@ class FunctionCodec:
                     key=key,
                     parts=(Part("", answer),),
                     completion_data=pack_completion(orjson.dumps(way).decode()),
-                    origin=make_origin("function", self.name, "", "", name_model(self._type)),
+                    origin=self.origin,
                     created=time.time(),
                     expires=expires,
                     seconds=seconds,

@@ -62,6 +62,11 @@ class FunctionQuestion:
             self.function.codec.warn_of(flaw)
         return Live(result, completion=result, seconds=seconds, flaw=flaw)
 
+    def enter(self, live: Live[object], tags: tuple[str, ...] | None) -> None:
+        """Enter the time that the function took. What it spent otherwise is its own affair."""
+        origin = self.function.codec.origin
+        self.function.path.books.note("kept", origin, tags or (), live.usage, live.seconds)
+
     def write(self, live: Live[object], expires: float | None) -> Entry | None:
         """Put a result in writing; None if it is no result of this key, or could not be read back as it is."""
         return None if live.flaw else self.function.codec.write(self.key, live.value, expires, live.seconds)

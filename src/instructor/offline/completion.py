@@ -37,7 +37,11 @@ def make_completion(
         message["tool_calls"] = [call]
     finish_reason = finish_reason or ("tool_calls" if tool else "stop")
     usage = usage or Usage(1 + len(prompt) // 4, 1 + len(content or refusal or "") // 4)  # a rough figure
-    tokens = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
+    tokens: dict[str, Any] = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens}
+    tokens["total_tokens"] = usage.total_tokens
+    if usage.cached_tokens or usage.cache_write_tokens:
+        read, written = usage.cached_tokens, usage.cache_write_tokens
+        tokens["prompt_tokens_details"] = {"cached_tokens": read, "cache_write_tokens": written}
     return ChatCompletion.model_validate(
         {
             "id": f"{provider}-{number}",
@@ -46,6 +50,6 @@ def make_completion(
             "model": str(request.get("model", "")),
             "system_fingerprint": fingerprint,
             "choices": [{"index": 0, "finish_reason": finish_reason, "message": message, "logprobs": None}],
-            "usage": {**tokens, "total_tokens": sum(tokens.values())},
+            "usage": tokens,
         }
     )

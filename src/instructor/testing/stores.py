@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import cast
 
 from instructor.cache.entry import Entry, Origin, Tagged, decode_entry, encode_entry, pack_completion
 from instructor.cache.handle import handle_of
+from instructor.cache.lease import Ending, LeasingStore, Taken
 from instructor.cache.store import Ability, BaseCache, Text, deleting, listing
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
@@ -202,6 +204,45 @@ class StoreContract:
         assert handle.generations(("a", "b")).cover(handle.generations(()).latest)
         assert not handle.generations(("a",)).cover(before - 1), "as after another beginning"
         assert store.invalidate(tag="b") == 0, "there is no answer since"
+
+    def test_leases_a_call_to_one_process_at_a_time(self) -> None:
+        """Until that one has stored its answer, or gives up; then it says so to who waits."""
+        store = self.make()
+        self._need(store, "leasing")
+        table, handle = cast("LeasingStore", store).leases, handle_of(store)
+        assert table.take(KEY, "one") == Taken("one", found=False)
+        assert table.take(KEY, "two") == Taken("one")
+        assert table.take("another key", "three") == Taken("three")
+        assert table.look([(KEY, "one"), ("another key", "three")]) == [None, None]
+        assert table.publish(KEY, "text of one", None, "one")
+        assert _as_text(handle.read(KEY)) == "text of one"
+        assert table.look([(KEY, "one"), ("another key", "three")]) == [Ending.ENDED, None]
+        assert table.take(KEY, "two") == Taken("two", found=True)
+        table.release(KEY, "two", Ending.ENDED)
+        table.release("another key", "three", Ending.FREE)
+        assert table.look([(KEY, "two"), ("another key", "three")]) == [Ending.ENDED, Ending.FREE]
+
+    def test_refuses_what_comes_after_another_process_has_asked(self) -> None:
+        """From an owner that lost its lease; but it is welcome as long as nobody else has asked."""
+        store = self.make()
+        self._need(store, "leasing")
+        table, handle = cast("LeasingStore", store).leases, handle_of(store)
+        for key in ("asking", "answered", "alone"):
+            table.take(key, "late")
+            table.release(key, "late", Ending.FREE)  # as if its time were over
+        table.take("asking", "heir")
+        table.take("answered", "heir")
+        assert table.look([("asking", "late")]) == [Ending.FREE]
+        assert table.publish("answered", "text", None, "heir")
+        table.renew({"asking": "late"})
+        table.release("asking", "late", Ending.ENDED)
+        assert [table.publish(key, "late", None, "late") for key in ("asking", "answered", "alone")] == [
+            False,
+            False,
+            True,
+        ]
+        assert table.take("asking", "third") == Taken("heir")
+        assert [_as_text(handle.read(key)) for key in ("asking", "answered", "alone")] == [None, "text", "late"]
 
     def test_says_what_it_cannot_do(self) -> None:
         """A store without an ability refuses what needs it, with what to do."""

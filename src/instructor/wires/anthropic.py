@@ -201,6 +201,7 @@ class AnthropicMessages:
             get_path(counts, "output_tokens") or 0,
             cached,
             get_path(counts, "output_tokens_details", "thinking_tokens") or 0,
+            written,
         )
 
 

@@ -204,9 +204,8 @@ class BedrockConverse:
         counts = get_path(completion, "usage")
         cached = get_path(counts, "cacheReadInputTokens") or 0
         written = get_path(counts, "cacheWriteInputTokens") or 0
-        return Usage(
-            (get_path(counts, "inputTokens") or 0) + cached + written, get_path(counts, "outputTokens") or 0, cached
-        )
+        read = (get_path(counts, "inputTokens") or 0) + cached + written
+        return Usage(read, get_path(counts, "outputTokens") or 0, cached, cache_write_tokens=written)
 
 
 BEDROCK_CONVERSE = BedrockConverse()

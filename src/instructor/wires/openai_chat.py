@@ -161,6 +161,7 @@ class OpenAIChat:
             output_tokens=max(written or 0, (total or 0) - (read or 0)),
             cached_tokens=cached or 0,
             reasoning_tokens=get_path(of_output, "reasoning_tokens") or 0,
+            cache_write_tokens=get_path(of_input, "cache_write_tokens") or 0,
         )
 
 

@@ -138,6 +138,7 @@ class OpenAIResponses:
             output_tokens=get_path(used, "output_tokens") or 0,
             cached_tokens=get_path(used, "input_tokens_details", "cached_tokens") or 0,
             reasoning_tokens=get_path(used, "output_tokens_details", "reasoning_tokens") or 0,
+            cache_write_tokens=get_path(used, "input_tokens_details", "cache_write_tokens") or 0,
         )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from instructor.cli.prompts import make_prompt
 from instructor.exceptions import ConfigurationError, ValidationError
+from instructor.jobs.prompts import make_prompt
 
 
 @pytest.mark.parametrize(

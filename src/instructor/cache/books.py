@@ -1,0 +1,191 @@
+"""What clients spend and save, added up by line until somebody reads it or a store takes it over.
+
+Only counts are kept. What they cost is worked out when a `Ledger` is read, so neither a hit nor a request waits for the
+price list, and a model whose price becomes known later has a price from its first request on.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
+
+import orjson
+
+from instructor.cache.entry import Origin
+from instructor.locks import make_lock, reset_after_fork
+from instructor.prices import tier_of
+
+if TYPE_CHECKING:
+    from instructor.usage import Usage
+
+Kind = Literal["kept", "batched", "lost", "failed", "hit", "shared"]
+"""What a line counts: requests whose answer was used, the same of a provider's batch, whose answer was thrown away, that
+brought none; answers from a store; and answers of an identical call that was under way."""
+
+MOST_LINES = 4096
+"""Lines that are kept apart. Further ones are put together: no tags, namespaces and response models are kept apart there."""
+
+_MOST_ADDED = 256
+"""Amounts that are noted before they are summed up."""
+
+OTHERS = "(others)"
+"""Stands for what isn't kept apart."""
+
+
+class Line(NamedTuple):
+    """What is added up together.
+
+    Attributes:
+        day: The day in UTC, ``2026-11-21``.
+        tags: The answers' tags.
+        tier: Which of the sizes at which prices change the input had exceeded (see ``prices.TIERS``); -1 where no tokens were
+            reported.
+    """
+
+    day: str
+    kind: Kind
+    origin: Origin
+    tags: tuple[str, ...] = ()
+    tier: int = 0
+
+    def write(self) -> str:
+        """The line's name in a store."""
+        return orjson.dumps([self.day, self.kind, *self.origin, self.tier, *self.tags]).decode()
+
+    def without_details(self) -> Line:
+        """The line that stands for this and many others."""
+        origin = self.origin
+        merged = origin._replace(
+            answered_by="", namespace=origin.namespace and OTHERS, response_model=origin.response_model and OTHERS
+        )
+        return self._replace(origin=merged, tags=(OTHERS,) if self.tags else ())
+
+
+def read_line(name: str | bytes) -> Line | None:
+    """Read what `Line.write` wrote; None for anything else, such as what a later version writes."""
+    try:
+        day, kind, provider, model, answered_by, namespace, response_model, tier, *tags = orjson.loads(name)
+    except ValueError:
+        return None
+    origin = Origin(provider, model, answered_by, namespace, response_model)
+    return Line(day, cast("Kind", kind), origin, tuple(tags), tier)
+
+
+class Amounts(NamedTuple):
+    """The counts of a line. All are whole, so that any store can add to them."""
+
+    number: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    microseconds: int = 0
+
+    def plus(self, other: Sequence[int]) -> Amounts:
+        """Both together."""
+        return Amounts(*map(int.__add__, self, other))
+
+
+def amounts_of(usage: Usage, seconds: float) -> Amounts:
+    """What one request or answer comes to."""
+    tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens)
+    return Amounts(1, *tokens, round(seconds * 1e6))
+
+
+def today() -> str:
+    """The day in UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime(time.time()))
+
+
+def line_of(kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage) -> Line:
+    """The line that a request or an answer of today belongs to."""
+    return Line(today(), kind, origin, tags, tier_of(usage))
+
+
+class Log(Protocol):
+    """What counts for itself and enters that into books when it is asked for its totals."""
+
+    def totals(self) -> object:
+        """Enter everything."""
+        ...
+
+
+class Books:
+    """Lines and their amounts. Any thread may add to them.
+
+    Attributes:
+        merges: Whether there are so many lines already that no further details are kept apart.
+        offer: Called now and then when there are more hits: whoever posts these books to a store may do so, without
+            keeping the caller waiting.
+    """
+
+    def __init__(self, offer: Callable[[], None] = lambda: None) -> None:
+        self.offer = offer
+        self.merges = False
+        self._lock = make_lock()
+        self._logs: weakref.WeakSet[Log] = weakref.WeakSet()
+        self._added: deque[tuple[Line, Sequence[int]]] = deque()
+        self._lines: dict[Line, Amounts] = {}
+        reset_after_fork(self)
+
+    def read_from(self, log: Log) -> None:
+        """Have a log enter what it counts whenever the books are read."""
+        with self._lock:
+            self._logs.add(log)
+
+    def add(self, lines: Iterable[tuple[Line, Sequence[int]]]) -> None:
+        """Add amounts to lines. It never waits for a lock.
+
+        The garbage collector may close a call that nobody goes on with, at any moment and in any thread: while that very
+        thread holds the lock, too.
+        """
+        self._added.extend(lines)
+        if len(self._added) >= _MOST_ADDED and self._lock.acquire(blocking=False):
+            try:
+                self._sum_up()
+            finally:
+                self._lock.release()
+
+    def _sum_up(self) -> None:
+        known = self._lines
+        for _ in range(len(self._added)):
+            line, amounts = self._added.popleft()
+            is_kept = line in known or (len(known) < MOST_LINES and not self.merges)
+            place = line if is_kept else line.without_details()
+            known[place] = known.get(place, _NOTHING).plus(amounts)
+
+    def note(self, kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float) -> None:
+        """Add one request or answer."""
+        self.add([(line_of(kind, origin, tags, usage), amounts_of(usage, seconds))])
+
+    def lines(self) -> dict[Line, Amounts]:
+        """All lines as they are now."""
+        self._read_logs()
+        with self._lock:
+            self._sum_up()
+            return dict(self._lines)
+
+    def take(self) -> dict[Line, Amounts]:
+        """All lines, which are removed: whoever takes them has them."""
+        self._read_logs()
+        with self._lock:
+            self._sum_up()
+            lines, self._lines = self._lines, {}
+            return lines
+
+    def _read_logs(self) -> None:
+        with self._lock:
+            logs = list(self._logs)
+        for log in logs:  # outside of the lock, because they add to these books
+            log.totals()
+
+    def reset(self) -> None:
+        """Begin anew in a forked child: what is noted is the parent's."""
+        self._added.clear()
+        self._lines = {}
+
+
+_NOTHING = Amounts()

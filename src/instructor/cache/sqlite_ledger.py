@@ -1,0 +1,56 @@
+"""The ledger in the file of a `DiskCache`: six sums under each name.
+
+Its table is made when something is entered for the first time, so a file of an older version needs no migration.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS ledger (
+name TEXT PRIMARY KEY, n0 INTEGER, n1 INTEGER, n2 INTEGER, n3 INTEGER, n4 INTEGER, n5 INTEGER) WITHOUT ROWID
+"""
+_ADD = """
+INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+n0 = n0 + excluded.n0, n1 = n1 + excluded.n1, n2 = n2 + excluded.n2,
+n3 = n3 + excluded.n3, n4 = n4 + excluded.n4, n5 = n5 + excluded.n5
+"""
+
+
+def add_amounts(connection: sqlite3.Connection, amounts: Mapping[str, Sequence[int]]) -> int:
+    """Add to the sums, in a transaction; return how many names there are."""
+    connection.execute(_CREATE)
+    connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
+    count: int = connection.execute("SELECT count(*) FROM ledger").fetchone()[0]
+    return count
+
+
+def read_amounts(connection: sqlite3.Connection) -> dict[str, Sequence[int]]:
+    """Read all sums."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger'").fetchone() is None:
+        return {}
+    return {name: numbers for name, *numbers in connection.execute("SELECT * FROM ledger")}
+
+
+class KeepsLedger(ABC):
+    """The ability ``"ledger"`` of a store in a SQLite file."""
+
+    def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
+        """Add to the sums of the ledger; return how many names it has."""
+        return self._change(lambda connection: add_amounts(connection, amounts))
+
+    def read_amounts(self) -> Mapping[str, Sequence[int]]:
+        """Return the sums of the ledger, which `clear` leaves alone."""
+        return self._run(read_amounts)
+
+    @abstractmethod
+    def _change(self, operation: Callable[[sqlite3.Connection], T]) -> T: ...
+
+    @abstractmethod
+    def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T: ...

@@ -1,0 +1,1 @@
+"""Jobs: a typed answer for each row of any number of rows."""

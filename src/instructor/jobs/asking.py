@@ -1,0 +1,145 @@
+"""What is the same for every row of a job: how its messages are made, how a hit is found, what an answer costs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
+from instructor.engine.path import Unserved
+from instructor.exceptions import ClientError, ConfigurationError, ModeError
+from instructor.jobs.row import Row
+from instructor.messages import Conversation, ResponseModel, Value
+
+if TYPE_CHECKING:
+    from instructor.cache.entry import Entry
+    from instructor.engine.reply import Reply
+    from instructor.jobs.prompts import Writer
+
+T = TypeVar("T")
+
+_SETUP_ERRORS = (ConfigurationError, ClientError, ModeError)
+"""Errors that every row would meet. They end a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A row that isn't answered yet.
+
+    Attributes:
+        found: What was found in place of an answer, for the flow; or what has to be awaited first.
+    """
+
+    index: int
+    input: Any
+    messages: Conversation
+    found: Unserved | Reading | Pending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[T]):
+    """What a job asks of each row.
+
+    Attributes:
+        reply: Answers a miss, by the whole flow: with a `Reply`, or an awaitable of it.
+        keywords: The keywords of every call that its encoding holds.
+        load: Makes the completion of an entry, for a job without a response model.
+    """
+
+    model: ResponseModel
+    write: Writer
+    lookup: Lookup
+    keywords: Mapping[str, Value]
+    load: Callable[[Entry], Any]
+    reply: Callable[[Conversation, Unserved | None], Any]
+
+    def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
+        """Answer a row from memory, in this thread; or say what is to be asked."""
+        try:
+            messages = self.write(source)
+        except Exception as error:  # noqa: BLE001 - a function of the user's may raise anything about a row
+            return make_failure(index, source, error)
+        found: Any = self.lookup(self.model, messages, self.keywords, True)
+        if type(found) is tuple:
+            return self._make_hit(index, source, cast("Any", found))
+        return Miss(index, source, messages, None if found is MISSING else found)
+
+    def answer(self, miss: Miss) -> tuple[Row[T], float]:
+        """Ask about a row, by blocking; return how long the requests took, too."""
+        try:
+            return self._make_row(miss, self.reply(miss.messages, cast("Unserved | None", miss.found)))
+        except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
+            return make_failure(miss.index, miss.input, error), 0.0
+
+    async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
+        """Ask about a row, by awaiting."""
+        try:
+            found: Any = miss.found
+            if type(found) is Reading:
+                read = await found.find(found.key)
+                found = self.lookup(self.model, miss.messages, self.keywords, True, read, found.encoding)
+            if type(found) is Pending:
+                await found.hooks.emit_async(found.event.name, found.event)
+                found = found.value
+            if type(found) is tuple:
+                return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
+            reply: Awaitable[Reply[T]] = self.reply(miss.messages, None if found is MISSING else found)
+            return self._make_row(miss, await reply)
+        except Exception as error:  # noqa: BLE001 - as above
+            return make_failure(miss.index, miss.input, error), 0.0
+
+    def _make_hit(self, index: int, source: Value, found: Any) -> Row[T]:
+        value, entry = cast("tuple[Any, Entry]", found)
+        value = value if value is not entry else self.load(entry)
+        origin = entry.origin
+        return Row(
+            index, source, value, None, True, False, False, entry.usage, origin.provider, origin.model, entry.key
+        )
+
+    def _make_row(self, miss: Miss, reply: Reply[T]) -> tuple[Row[T], float]:
+        row = Row(
+            miss.index,
+            miss.input,
+            reply.value,
+            cached=reply.cached,
+            shared=reply.shared,
+            usage=reply.usage,
+            provider=reply.provider,
+            model=reply.model,
+            key=reply.key,
+        )
+        return row, 0.0 if reply.cached else reply.seconds
+
+
+def make_question(
+    asker: Asker,
+    place: Place | None,
+    model: ResponseModel,
+    keywords: dict[str, Any],
+    write: Writer,
+    reply: Callable[[Conversation, Unserved | None], Any],
+) -> Question[Any]:
+    """Settle once what a single call settles for itself.
+
+    The job's own fast path returns an entry where a call gets its completion: a row shows what its answer has cost.
+    """
+    place, keyed, context, strict, hooks = settle(asker, place, keywords) if keywords else (place, {}, None, True, None)
+    own = asker._replace(load=_keep)
+    if keywords and hooks is not None:
+        own = own._replace(context=context, strict=strict, hooks=hooks)
+    return Question(model, write, make_lookup(own, place), keyed, asker.load, reply)
+
+
+def make_failure(index: int, source: Value, error: BaseException) -> Row[Any]:
+    """Make the row of one that has no answer."""
+    return Row(index, source, None, cast("Exception", error))
+
+
+def ends_job(error: BaseException) -> bool:
+    """Whether every other row would meet the same error, or it isn't about a row at all, as a cancellation."""
+    return isinstance(error, _SETUP_ERRORS) or not isinstance(error, Exception)
+
+
+def _keep(entry: Entry) -> Entry:
+    return entry

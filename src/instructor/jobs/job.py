@@ -1,0 +1,289 @@
+"""The two drivers of a job: threads for `Instructor`, tasks for `AsyncInstructor`. Neither decides anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+
+from instructor.exceptions import ArgumentError
+from instructor.jobs.asking import Miss, Question, ends_job, make_failure
+from instructor.jobs.pace import Concurrency, Pace
+from instructor.jobs.progress import JobStats, Progress
+from instructor.jobs.sources import Source, count_rows, read_rows
+from instructor.jobs.window import Slot, Window
+from instructor.messages import Value
+
+if TYPE_CHECKING:
+    from instructor.jobs.row import Row
+
+T = TypeVar("T")
+
+OnError = Literal["raise", "collect"]
+_ROWS_IN_A_TURN = 64
+"""How many rows a task hands out before others get a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`."""
+
+    concurrency: Concurrency = "auto"
+    on_error: OnError = "raise"
+    ordered: bool = True
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("raise", "collect"):
+            raise ArgumentError(f'on_error= is "raise" or "collect", not {self.on_error!r}.')
+
+
+class _BaseJob(Generic[T]):
+    """What both drivers share: the window, and what becomes of a row's error.
+
+    Attributes:
+        stats: The figures so far.
+    """
+
+    def __init__(self, question: Question[T], source: Source, terms: Terms, *, asynchronous: bool) -> None:
+        self._question = question
+        self._terms = terms
+        self._pace = Pace(terms.concurrency, asynchronous=asynchronous)
+        self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
+        self._context = contextvars.copy_context()
+        self._count = 0
+        self._rows: Any = read_rows(source, asynchronous=asynchronous)
+        self.stats = JobStats(count_rows(source))
+        self._progress = Progress(self.stats, terms.progress)
+        self._failure: Exception | None = None
+        self._is_closed = False
+
+    def _admit(self, source: Value) -> tuple[Slot[T], Miss] | None:
+        """Take a row in; return what is to be asked about it, if anything is."""
+        index, self._count = self._count, self._count + 1
+        answered = self._context.run(self._question.answer_now, index, source)
+        if type(answered) is Miss:
+            return self._window.begin(), answered
+        self._add_answered(answered)  # type: ignore[arg-type] # a row
+        return None
+
+    def _add_answered(self, row: Row[T]) -> None:
+        self._window.add(row)
+        self._judge(row)
+
+    def _finish(self, slot: Slot[T], row: Row[T], seconds: float) -> None:
+        self._window.finish(slot, row, seconds)
+        self._judge(row)
+
+    def _judge(self, row: Row[T]) -> None:
+        if row.error is not None and self._is_fatal(row.error):
+            self._window.has_ended = True
+
+    def _is_fatal(self, error: BaseException) -> bool:
+        return self._terms.on_error == "raise" or ends_job(error)
+
+    def _end_reading(self, error: Exception | None = None) -> None:
+        self._window.has_ended = True
+        self._failure = error
+
+    def _end(self) -> None:
+        self._is_closed = self._window.has_ended = True
+        self._progress.close()
+
+    def _check(self, row: Row[T]) -> Row[T]:
+        """Count and return a row, or raise its error."""
+        self.stats.add(row)
+        self._progress.update()
+        if row.error is not None and self._is_fatal(row.error):
+            row.error.add_note(f"This is about row {row.index} of the job, counted from 0.")
+            raise row.error
+        return row
+
+
+class Job(_BaseJob[T], Iterator["Row[T]"]):
+    """The rows of `Instructor.map`, as they are answered: an iterator, and a context manager.
+
+    It reads and asks only while rows are taken from it. Once it is closed, or left behind, it asks for nothing more. What
+    is under way is finished and stored, and `close` waits for that.
+
+    Example:
+        >>> client = instructor.from_provider("offline/demo")
+        >>> with client.map(["Anna is 25.", "Ben is 31."], User) as job:
+        ...     next(job).value
+        User(name='Anna', age=25)
+    """
+
+    def __init__(self, question: Question[T], source: Source, terms: Terms) -> None:
+        super().__init__(question, source, terms, asynchronous=False)
+        self._threads = ThreadPoolExecutor(self._pace.most, "instructor-job")
+        self._finished: SimpleQueue[tuple[Slot[T], Row[T], float]] = SimpleQueue()
+
+    def __next__(self) -> Row[T]:
+        window, finished, read = self._window, self._finished, 0
+        while not self._is_closed:
+            while not finished.empty():
+                self._finish(*finished.get())
+            if window.wants_row(read):
+                read += 1
+                self._read()
+                continue
+            row = window.take()
+            if row is not None:
+                return self._hand_out(row)
+            if window.under_way:
+                self._finish(*finished.get())
+            else:
+                self.close()
+        failure, self._failure = self._failure, None
+        raise failure or StopIteration
+
+    def _read(self) -> None:
+        try:
+            source = next(self._rows)
+        except StopIteration:
+            return self._end_reading()
+        except Exception as error:  # noqa: BLE001 - raised when the rows before it are handed out
+            return self._end_reading(error)
+        asked = self._admit(source)
+        if asked is not None:
+            self._threads.submit(self._context.copy().run, partial(self._work, *asked))
+        return None
+
+    def _work(self, slot: Slot[T], miss: Miss) -> None:
+        try:
+            row, seconds = self._question.answer(miss)
+        except BaseException as error:  # noqa: BLE001 - such as a validator's SystemExit, raised where the rows are taken
+            row, seconds = make_failure(miss.index, miss.input, error), 0.0
+        self._finished.put((slot, row, seconds))
+
+    def _hand_out(self, row: Row[T]) -> Row[T]:
+        try:
+            return self._check(row)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
+        self._end()
+        self._threads.shutdown(wait=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
+    """`Job` for asyncio: an asynchronous iterator, and an asynchronous context manager.
+
+    Use it in ``async with`` where it may be left early: what is under way when the event loop closes is cancelled.
+
+    Example:
+        >>> import asyncio
+        >>> client = instructor.from_provider("offline/demo", async_client=True)
+        >>> async def add_ages() -> int:
+        ...     async with client.map(["Anna is 25.", "Ben is 31."], User) as job:
+        ...         return sum([row.value.age async for row in job])
+        >>> asyncio.run(add_ages())
+        56
+    """
+
+    def __init__(self, question: Question[T], source: Source, terms: Terms) -> None:
+        super().__init__(question, source, terms, asynchronous=True)
+        self._awaited: Callable[[], Any] | None = getattr(self._rows, "__aiter__", None)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Task[Any] | None = None
+        self._finished: deque[tuple[Slot[T], Row[T], float]] = deque()
+        self._moved = asyncio.Event()
+        self._handed_out = 0
+        if self._awaited is not None:
+            self._rows = self._awaited()
+
+    async def __anext__(self) -> Row[T]:
+        window, finished, read = self._window, self._finished, 0
+        while not self._is_closed:
+            while finished:
+                self._finish(*finished.popleft())
+            if window.wants_row(read) and self._read():
+                read += 1
+                continue
+            row = window.take()
+            if row is not None:
+                return await self._hand_out(row)
+            if window.under_way or not window.has_ended:
+                self._moved.clear()
+                await self._moved.wait()
+            else:
+                await self.aclose()
+        failure, self._failure = self._failure, None
+        raise failure or StopAsyncIteration
+
+    def _read(self) -> bool:
+        """Take a row in, or the news that there are no more; return whether there was one to be had at once."""
+        if self._awaited is None:
+            self._take(partial(next, self._rows))
+            return True
+        reading = self._reading
+        if reading is None:
+            self._reading = asyncio.ensure_future(anext(self._rows))
+            self._reading.add_done_callback(lambda _: self._moved.set())
+            return False
+        if not reading.done():
+            return False
+        self._reading = None
+        self._take(reading.result)
+        return True
+
+    def _take(self, read: Callable[[], Any]) -> None:
+        try:
+            source = read()
+        except (StopIteration, StopAsyncIteration):
+            return self._end_reading()
+        except Exception as error:  # noqa: BLE001 - raised when the rows before it are handed out
+            return self._end_reading(error)
+        asked = self._admit(source)
+        if asked is not None:
+            task = asyncio.get_running_loop().create_task(self._work(*asked), context=self._context.copy())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return None
+
+    async def _work(self, slot: Slot[T], miss: Miss) -> None:
+        try:
+            row, seconds = await self._question.answer_later(miss)
+        except BaseException as error:  # noqa: BLE001 - a cancellation, too, is raised where the rows are taken
+            row, seconds = make_failure(miss.index, miss.input, error), 0.0
+        self._finished.append((slot, row, seconds))
+        self._moved.set()
+
+    async def _hand_out(self, row: Row[T]) -> Row[T]:
+        self._handed_out += 1
+        if self._handed_out % _ROWS_IN_A_TURN == 0:
+            await asyncio.sleep(0)
+        try:
+            return self._check(row)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
+        self._end()
+        if self._reading is not None:
+            self._reading.cancel()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

@@ -1,0 +1,79 @@
+"""The types of `Instructor.map` and `AsyncInstructor.map`, as type checkers and ``help()`` see them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from instructor.messages import Messages
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+    from instructor.jobs.job import AsyncJob, Job
+    from instructor.jobs.sources import Source
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def map_keywords(
+    *,
+    prompt: str | Callable[[Any], str] | None = None,
+    messages: Messages | Callable[[Any], Any] | None = None,
+    concurrency: int | Literal["auto"] = "auto",
+    on_error: Literal["raise", "collect"] = "raise",
+    ordered: bool = True,
+    progress: bool = True,
+    **keywords: Any,
+) -> None:
+    """The keywords of a job. Those that aren't listed go to each call; see `instructor.methods.call_keywords`."""
+    raise NotImplementedError
+
+
+class Map(Protocol[P]):
+    """`Instructor.map`."""
+
+    @overload
+    def __call__(self, rows: Source, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Job[Any]: ...
+    @overload
+    def __call__(self, rows: Source, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
+    @overload
+    def __call__(self, rows: Source, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
+    @overload
+    def __call__(self, rows: Source, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Job[Any]: ...
+
+
+class AsyncMap(Protocol[P]):
+    """`AsyncInstructor.map`."""
+
+    @overload
+    def __call__(
+        self, rows: Source, response_model: None = None, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncJob[Any]: ...
+    @overload
+    def __call__(self, rows: Source, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncJob[T]: ...
+    @overload
+    def __call__(self, rows: Source, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncJob[T]: ...
+    @overload
+    def __call__(self, rows: Source, response_model: object, *args: P.args, **kwargs: P.kwargs) -> AsyncJob[Any]: ...
+
+
+def typed_map(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Map[P]]:
+    """Give a method the signature of `Map` with these keywords."""
+    return _signed(keywords)
+
+
+def typed_async_map(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncMap[P]]:
+    """Give a method the signature of `AsyncMap` with these keywords."""
+    return _signed(keywords)
+
+
+def _signed(keywords: Callable[..., None]) -> Callable[[Any], Any]:
+    def sign(method: Any) -> Any:
+        own = list(inspect.signature(method).parameters.values())[:3]
+        method.__signature__ = inspect.Signature([*own, *inspect.signature(keywords).parameters.values()])
+        return method
+
+    return sign

@@ -1,0 +1,45 @@
+"""Replies of a Redis server are read as they are, in whatever pieces they come."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instructor.cache.resp import Push, ReplyReader, ServerError, encode_command
+
+SENT = (
+    b"+OK\r\n:-7\r\n$5\r\na\r\nbc\r\n$-1\r\n_\r\n*-1\r\n-ERR no\r\n"
+    b"%1\r\n+server\r\n*2\r\n:1\r\n#t\r\n"
+    b">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\na\r\n$0\r\n\r\n"
+    b"~1\r\n,1.5\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n=3\r\ntxt\r\n"
+)
+
+
+@given(cuts=st.lists(st.integers(0, len(SENT)), max_size=30))
+def test_replies_are_the_same_in_whatever_pieces_they_come(cuts: list[int]) -> None:
+    reader = ReplyReader()
+    ends = [0, *sorted(cuts), len(SENT)]
+    ok, number, text, *nothing, error, table, push, one, flush, verbatim = [
+        reply for start, end in itertools.pairwise(ends) for reply in reader.feed(SENT[start:end])
+    ]
+    assert (ok, number, text, nothing) == (b"OK", -7, b"a\r\nbc", [None, None, None])
+    assert isinstance(error, ServerError)
+    assert str(error) == "ERR no"
+    assert table == [b"server", [1, b"t"]]
+    assert isinstance(push, Push)
+    assert push == [b"invalidate", [b"a", b""]]
+    assert (one, verbatim) == ([b"1.5"], b"txt")
+    assert flush == [b"invalidate", None]
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 200 OK\r\n", b"$99999999999\r\n", b"*x\r\n"])
+def test_what_is_no_reply_is_an_error(data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - of several kinds
+        ReplyReader().feed(data)
+
+
+def test_a_command_is_written_with_the_lengths_of_its_bytes() -> None:
+    assert encode_command(("GET", "é")) == b"*2\r\n$3\r\nGET\r\n$2\r\n\xc3\xa9\r\n"

@@ -1,0 +1,327 @@
+"""`client.map`: each row once, in its order, equal rows asked for once, with both clients."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from instructor import AsyncInstructor, AutoCache, Instructor, Mode
+from instructor.exceptions import ArgumentError, ConfigurationError, InstructorRetryException, ValidationError
+from instructor.jobs.row import Row
+from instructor.messages import Request
+from instructor.testing import ScriptedAdapter
+from instructor.wires.openai_chat import OPENAI_CHAT
+
+BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+
+
+class Answer(BaseModel):
+    text: str
+
+
+def echo(request: Request) -> Any:
+    """Answer with the question; with a failure where it asks for one."""
+    text = request["messages"][-1]["content"]
+    if text.startswith("fail"):
+        raise RuntimeError(text)
+    return {"text": text}
+
+
+def make(asynchronous: bool, replies: Callable[[Request], Any] = echo, **options: Any) -> tuple[Any, ScriptedAdapter]:
+    adapter = ScriptedAdapter(replies, asynchronous=asynchronous)
+    kind = AsyncInstructor if asynchronous else Instructor
+    settings = {"model": "m", "max_retries": 0, **options}
+    return kind(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, **settings), adapter
+
+
+def take(job: Any, most: int | None = None) -> list[Row[Any]]:
+    """Take the rows of a job of either kind, and leave it."""
+    rows: list[Row[Any]] = []
+    if not hasattr(job, "__anext__"):
+        with job:
+            for row in job:
+                rows.append(row)
+                if len(rows) == most:
+                    break
+        return rows
+
+    async def take_later() -> None:
+        async with job:
+            async for row in job:
+                rows.append(row)
+                if len(rows) == most:
+                    break
+
+    asyncio.run(take_later())
+    return rows
+
+
+def run(client: Any, source: Any, most: int | None = None, **keywords: Any) -> list[Row[Any]]:
+    """Run a job; that of an asynchronous client within its event loop."""
+    return take(client.map(source, Answer, **keywords), most)
+
+
+@BOTH
+def test_rows_come_in_their_order_with_typed_answers(asynchronous: bool):
+    client, adapter = make(asynchronous)
+    rows = run(client, (f"row {number}" for number in range(300)))
+    assert [row.index for row in rows] == list(range(300))
+    assert all(row.value == Answer(text=row.input) and row.error is None for row in rows)
+    assert len(adapter.requests) == 300
+
+
+@BOTH
+@pytest.mark.parametrize("cache", [True, False], ids=["cache", "no cache"])
+def test_equal_rows_make_one_request(asynchronous: bool, cache: bool):
+    client, adapter = make(asynchronous, cache=AutoCache() if cache else None)
+    rows = run(client, [f"row {number % 7}" for number in range(100)], concurrency=16)
+    assert len(adapter.requests) == 7
+    assert sum(not row.cached for row in rows) == 7
+
+
+@BOTH
+def test_a_hit_shows_what_its_answer_took(asynchronous: bool):
+    client, adapter = make(asynchronous, cache=AutoCache())
+    (live,) = run(client, ["a"])
+    (hit,) = run(client, ["a"])
+    assert (live.cached, hit.cached, len(adapter.requests)) == (False, True, 1)
+    assert (hit.value, hit.key, hit.usage) == (live.value, live.key, live.usage)
+    assert hit.usage.total_tokens
+    assert hit.cost == 0.0
+    assert live.cost is None  # nobody knows the price of a scripted model
+
+
+@BOTH
+def test_a_hit_is_served_without_a_worker(asynchronous: bool, monkeypatch: pytest.MonkeyPatch):
+    """The consumer reads and answers hits itself, one by one, and in its own thread."""
+    client, _ = make(asynchronous, cache=AutoCache())
+    run(client, ["a", "b", "c"])
+    read: list[str] = []
+
+    def source() -> Iterator[str]:
+        for text in "abc":
+            read.append(text)
+            yield text
+
+    monkeypatch.setattr(client, "_reply", None)
+    assert [row.cached for row in run(client, source(), most=1)] == [True]
+    assert read == ["a"]
+
+
+@BOTH
+def test_the_first_error_ends_a_job_after_the_rows_before_it(asynchronous: bool):
+    client, adapter = make(asynchronous)
+    job = client.map((f"row {n}" if n != 5 else "fail" for n in range(10_000)), Answer, concurrency=4)
+    with pytest.raises(InstructorRetryException, match="fail") as raised:
+        take(job)
+    assert raised.value.__notes__ == ["This is about row 5 of the job, counted from 0."]
+    assert len(adapter.requests) < 100
+    assert not take(job)  # it's closed
+
+
+@BOTH
+def test_collected_errors_stand_in_their_rows(asynchronous: bool):
+    client, _ = make(asynchronous)
+    rows = run(client, ["a", "fail b", "c", {}], on_error="collect")
+    assert [row.value and row.value.text for row in rows] == ["a", None, "c", None]
+    assert isinstance(rows[1].error, InstructorRetryException)
+    assert isinstance(rows[3].error, ValidationError)
+    assert (rows[0].cost, rows[1].cost) == (None, None)
+
+
+@BOTH
+def test_an_error_that_every_row_would_meet_ends_a_job_that_collects(asynchronous: bool):
+    def refuse(_: Request) -> Any:
+        raise ConfigurationError("no key")
+
+    client, adapter = make(asynchronous, refuse)
+    with pytest.raises(ConfigurationError, match="no key"):
+        run(client, map(str, range(10_000)), on_error="collect")
+    assert len(adapter.requests) < 100
+
+
+@BOTH
+def test_an_error_of_the_source_comes_after_the_rows_before_it(asynchronous: bool):
+    def source() -> Iterator[str]:
+        yield "a"
+        yield "b"
+        raise OSError("the disk is gone")
+
+    client, adapter = make(asynchronous)
+    with pytest.raises(OSError, match="the disk is gone"):
+        run(client, source())
+    assert len(adapter.requests) == 2
+
+
+@BOTH
+def test_leaving_early_asks_for_nothing_more_and_stores_what_is_under_way(asynchronous: bool):
+    cache = AutoCache()
+    client, adapter = make(asynchronous, cache=cache)
+    run(client, map(str, range(10_000)), most=1, concurrency=8)
+    asked = len(adapter.requests)
+    assert 1 <= asked <= 80
+    assert cache.stats().writes == asked
+
+
+@BOTH
+def test_rows_are_handed_out_as_they_are_answered_where_no_order_is_wanted(asynchronous: bool):
+    """The first row waits for the last one's request, which only an unordered job can hand out before it."""
+    client, _ = make(asynchronous, hold_first(asynchronous, 3))
+    rows = run(client, ["0", "1", "2"], ordered=False, concurrency=3)
+    assert sorted(row.index for row in rows) == [0, 1, 2]
+    assert rows[0].index != 0
+
+
+def hold_first(asynchronous: bool, count: int) -> Callable[[Request], Any]:
+    """Replies of which the first waits for all the others."""
+    rest = threading.Semaphore(0)
+
+    def reply(request: Request) -> Any:
+        text = request["messages"][-1]["content"]
+        if text != "0":
+            rest.release()
+        for _ in range(count - 1 if text == "0" else 0):
+            assert rest.acquire(timeout=30)
+        return {"text": text}
+
+    async def reply_later(request: Request) -> Any:
+        text = request["messages"][-1]["content"]
+        if text != "0":
+            rest.release()
+        for _ in range(count - 1 if text == "0" else 0):
+            while not rest.acquire(blocking=False):
+                await asyncio.sleep(0)
+        return {"text": text}
+
+    return reply_later if asynchronous else reply
+
+
+@BOTH
+def test_no_more_rows_are_read_than_the_window_holds(asynchronous: bool):
+    """However many rows there are, the first one's answer is waited for with few of them in memory."""
+    read = 0
+
+    def source() -> Iterator[str]:
+        nonlocal read
+        for number in range(5_000):
+            read += 1
+            yield str(number)
+
+    held = threading.Event()
+    most = 0
+
+    def reply(request: Request) -> Any:
+        nonlocal most
+        text = request["messages"][-1]["content"]
+        if text == "0":
+            return wait_later() if asynchronous else wait()
+        most = max(most, read)
+        if read >= 256:
+            held.set()
+        return {"text": text}
+
+    def wait() -> Any:
+        assert held.wait(30)
+        return {"text": "0"}
+
+    async def wait_later() -> Any:
+        while not held.is_set():
+            await asyncio.sleep(0)
+        return {"text": "0"}
+
+    client, _ = make(asynchronous, reply)
+    (row,) = run(client, source(), most=1, concurrency=4)
+    assert row.index == 0
+    assert most <= 256
+
+
+async def test_an_asynchronous_source_may_be_slower_than_the_answers():
+    """A row is handed out while the next one isn't there yet: here it comes only after the answer to the one before."""
+    client, _ = make(asynchronous=True)
+    answered = asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        await answered.wait()
+        yield "b"
+
+    texts: list[str] = []
+    async for row in client.map(source(), Answer):
+        texts.append(row.value.text)
+        answered.set()
+    assert texts == ["a", "b"]
+
+
+async def test_a_job_gives_other_tasks_a_turn():
+    client, _ = make(asynchronous=True, cache=AutoCache())
+    async for _ in client.map(["a"], Answer):
+        pass
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
+    async for _ in client.map(["a"] * 1000, Answer):
+        pass
+    counting.cancel()
+    assert turns >= 10
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "b", "c", "fail d", "fail e"]) | st.text("xyz", min_size=1, max_size=2), max_size=60
+    ),
+    st.integers(1, 9) | st.just("auto"),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.integers(1, 20),
+)
+def test_every_row_comes_exactly_once(
+    texts: list[str], concurrency: Any, ordered: bool, asynchronous: bool, most: int | None
+):
+    client, adapter = make(asynchronous, cache=AutoCache())
+    rows = run(client, texts, most, on_error="collect", ordered=ordered, concurrency=concurrency)
+    assert len(rows) == (len(texts) if most is None else min(most, len(texts)))
+    assert len({row.index for row in rows}) == len(rows)
+    if ordered:
+        assert [row.index for row in rows] == list(range(len(rows)))
+    for row in rows:
+        assert row.input == texts[row.index]
+        assert (row.error is not None) == row.input.startswith("fail")
+        assert row.error is not None or row.value.text == row.input
+    asked = [request["messages"][-1]["content"] for request in adapter.requests]
+    good = [text for text in asked if not text.startswith("fail")]
+    assert len(good) == len(set(good))
+    if most is None:
+        assert set(asked) == set(texts)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"rows": "text"}, "rows= takes an iterable"),
+        ({"rows": {"a": [1]}}, "For a single row pass a list"),
+        ({"rows": 3}, "not a int"),
+        ({"concurrency": 0}, 'concurrency= is "auto" or'),
+        ({"on_error": "ignore"}, 'on_error= is "raise"'),
+        ({"stream": True}, "stream=True is for a single call"),
+        ({"prompt": "{{ text }}", "messages": []}, "prompt= and messages="),
+        ({"messages": [{"role": "user", "content": "the same"}]}, "names no field"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_read(keywords: dict[str, Any], words: str):
+    client, adapter = make(asynchronous=False)
+    with pytest.raises(ArgumentError, match=words):
+        client.map(**{"rows": ["a"], "response_model": Answer, **keywords})
+    assert not adapter.requests

@@ -1,0 +1,391 @@
+"""The ledger: what was spent and what was saved, in this process and in the store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import genai_prices.data
+import openai
+import pytest
+
+from instructor import AsyncInstructor, AutoCache, DiskCache, Instructor, Mode, RedisCache, Retries, instructor_cache
+from instructor.cache import BaseCache, books
+from instructor.cache import handle as handle_module
+from instructor.cache.books import OTHERS, Amounts, Books, Line, read_line
+from instructor.cache.entry import Origin
+from instructor.cache.handle import handle_of
+from instructor.cache.hits import MOST_NOTED
+from instructor.cache.ledger import Ledger
+from instructor.cache.tiered import TieredCache
+from instructor.exceptions import ArgumentError, InstructorRetryException
+from instructor.prices import TIERS, find_rates, price_of
+from instructor.testing import ScriptedAdapter, ScriptedReply
+from instructor.usage import Usage
+from instructor.wires.openai_chat import OPENAI_CHAT
+from servers import Valkey
+from worlds import MESSAGES, Shelf, User, both
+
+LUNA = {"input": 1e-7, "output": 5e-7, "cached": 1e-8, "written": 1.25e-7}
+"""The prices of gpt-6-luna up to 272,000 tokens, in dollars a token."""
+USAGE = Usage(1000, 100)
+PRICE = 1000 * LUNA["input"] + 100 * LUNA["output"]
+
+
+def answer(content: Any = None, usage: Usage = USAGE) -> ScriptedReply:
+    return ScriptedReply({"name": "Ann"} if content is None else content, usage=usage)
+
+
+def make(replies: list[Any], cache: Any = None, *, asynchronous: bool = False, **keywords: Any) -> Any:
+    """A client of OpenAI's cheapest model, which answers as scripted."""
+    kind: Any = AsyncInstructor if asynchronous else Instructor
+    adapter = ScriptedAdapter(replies, asynchronous=asynchronous, provider="openai")
+    keywords = {"model": "gpt-6-luna", **keywords}
+    return kind(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, cache=cache, **keywords)
+
+
+def ask(client: Any, text: str = "hello", **keywords: Any) -> Any:
+    made = client.create(User, [{"role": "user", "content": text}], **keywords)
+    return asyncio.run(made) if asyncio.iscoroutine(made) else made
+
+
+@both
+def test_a_hit_saves_what_its_request_cost(asynchronous: bool) -> None:
+    cache = AutoCache()
+    client = make([answer()], cache, asynchronous=asynchronous)
+    for _ in range(4):
+        ask(client)
+    for ledger in (client.ledger(), cache.ledger()):
+        assert (ledger.spent.count, ledger.spent.tokens, ledger.saved.count, ledger.saved.tokens) == (1, 1100, 3, 3300)
+        assert ledger.spent.usd == pytest.approx(PRICE)
+        assert ledger.saved.usd == pytest.approx(3 * PRICE)
+        assert ledger.saved.seconds == pytest.approx(3 * ledger.spent.seconds, abs=1e-5)
+        assert ledger.lost.count == 0
+
+
+def test_a_call_without_a_cache_is_spent_too() -> None:
+    client = make([answer()])
+    ask(client)
+    assert client.ledger().spent.usd == pytest.approx(PRICE)
+
+
+@both
+def test_what_a_retry_throws_away_is_lost(asynchronous: bool) -> None:
+    cut = openai.APIConnectionError(request=Any)  # type: ignore[arg-type] # whatever it is, it says nothing of costs
+    client = make([answer({}), cut, answer()], AutoCache(), asynchronous=asynchronous)
+    ask(client, max_retries=Retries(answers=3, requests=3, wait=0))
+    ledger = client.ledger()
+    assert (ledger.spent.count, ledger.lost.count, ledger.lost.tokens) == (3, 2, 1100)
+    assert ledger.spent.usd == pytest.approx(2 * PRICE)
+    assert ledger.lost.usd == pytest.approx(PRICE)
+    assert ledger.lost.unpriced == 0
+
+
+def test_a_call_that_fails_has_lost_all_of_it() -> None:
+    cache = AutoCache()
+    client = make([answer({}), answer({})], cache)
+    with pytest.raises(InstructorRetryException):
+        ask(client, max_retries=1)
+    assert cache.ledger().lost == cache.ledger().spent
+    assert cache.ledger().lost.usd == pytest.approx(2 * PRICE)
+
+
+async def test_what_is_cancelled_counts_as_a_failed_request() -> None:
+    begun = asyncio.Event()
+
+    async def never(_: object) -> None:
+        begun.set()
+        await asyncio.sleep(1000)
+
+    client = make([never], asynchronous=True)
+    task = asyncio.create_task(client.create(User, MESSAGES))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (client.ledger().lost.count, client.ledger().lost.usd) == (1, 0.0)
+
+
+@both
+def test_a_stream_is_entered_as_a_plain_call_is(asynchronous: bool) -> None:
+    client = make([answer()], AutoCache(), asynchronous=asynchronous)
+
+    async def collect() -> list[Any]:
+        return [user async for user in client.create_partial(User, MESSAGES)]
+
+    for _ in range(2):
+        assert (asyncio.run(collect()) if asynchronous else list(client.create_partial(User, MESSAGES)))[
+            -1
+        ].name == "Ann"
+    ledger = client.ledger()
+    assert (ledger.spent.count, ledger.spent.tokens, ledger.saved.count) == (1, 1100, 1)
+
+
+async def test_a_shared_request_saves_its_tokens_and_no_time() -> None:
+    client = make([answer()], AutoCache(), asynchronous=True)
+    await asyncio.gather(*(client.create(User, MESSAGES) for _ in range(3)))
+    saved = client.ledger().saved
+    assert (saved.count, saved.tokens, saved.seconds) == (2, 2200, 0.0)
+
+
+def test_the_prompt_cache_of_the_provider_is_accounted_apart() -> None:
+    client = make([answer(usage=Usage(1000, 0, 600, 0, 300))])
+    ask(client)
+    ledger = client.ledger()
+    assert ledger.prompt_cache_saved.usd == pytest.approx(600 * (LUNA["input"] - LUNA["cached"]))
+    assert ledger.prompt_cache_paid.usd == pytest.approx(300 * (LUNA["written"] - LUNA["input"]))
+    assert (ledger.prompt_cache_saved.tokens, ledger.prompt_cache_paid.tokens) == (600, 300)
+    spent = 100 * LUNA["input"] + 600 * LUNA["cached"] + 300 * LUNA["written"]
+    assert ledger.spent.usd == pytest.approx(spent)
+
+
+@pytest.mark.parametrize(("model", "usage"), [("a-model-of-ours", USAGE), ("gpt-6-luna", Usage())])
+def test_an_unknown_price_is_none_and_counted_apart(model: str, usage: Usage) -> None:
+    client = make([answer(usage=usage), answer()], model=model)
+    ask(client)
+    assert (client.ledger().spent.usd, client.ledger().spent.unpriced) == (None, 1)
+    ask(client, "known", model="gpt-6-luna")
+    assert (client.ledger().spent.usd, client.ledger().spent.unpriced) == (pytest.approx(PRICE), 1)
+
+
+def test_a_ledger_is_taken_apart_by_its_headings() -> None:
+    cache = AutoCache()
+    one, other = make([answer(), answer()], cache), make([answer()], cache, model="gpt-6-sol", cache_namespace="b")
+    ask(one, cache_tags=["x", "y"])
+    ask(one, cache_tags=["x", "y"])
+    ask(one, "second", cache_tags=lambda user: [user.name])
+    ask(other)
+    ledger = cache.ledger()
+    assert {name: part.spent.count for name, part in ledger.by("model").items()} == {
+        "openai/gpt-6-luna": 2,
+        "openai/gpt-6-sol": 1,
+    }
+    assert {name: (part.spent.count, part.saved.count) for name, part in ledger.by("tag").items()} == {
+        "Ann": (1, 0),
+        "x": (1, 1),
+        "y": (1, 1),
+    }
+    assert {name: part.spent.count for name, part in ledger.by("namespace").items()} == {"": 2, "b": 1}
+    assert list(ledger.by("response_model")) == ["User"]
+    with pytest.raises(ArgumentError, match="'response_model'"):
+        ledger.by("colour")  # type: ignore[arg-type]
+
+
+def test_a_day_begins_at_midnight_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = make([answer(), answer()])
+    monkeypatch.setattr(books.time, "time", lambda: 1_790_899_199.0)
+    ask(client)
+    monkeypatch.setattr(books.time, "time", lambda: 1_790_899_200.0)
+    ask(client, "tomorrow")
+    assert {day: part.spent.count for day, part in client.ledger().by("day").items()} == {
+        "2026-10-01": 1,
+        "2026-10-02": 1,
+    }
+
+
+def test_a_ledger_is_readable() -> None:
+    client = make([answer()], AutoCache())
+    ask(client)
+    ledger = client.ledger()
+    assert "spent:              $0.0001, 1x, 1,100 tokens" in repr(ledger)
+    assert "<th>openai/gpt-6-luna</th><td>spent $0.0001" in ledger._repr_html_()
+    assert str(make([], model="m").ledger().saved) == "$0, 0 tokens, 0.0 s"
+
+
+def test_a_function_saves_time(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path)
+
+    @instructor_cache(cache=cache)
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert [double(2), double(2)] == [4, 4]
+    ledger = cache.ledger()
+    assert (ledger.spent.count, ledger.saved.count, ledger.saved.usd, ledger.saved.unpriced) == (1, 1, 0.0, 0)
+
+
+# The store.
+
+
+@both
+def test_a_store_keeps_the_ledger_of_all_its_clients(asynchronous: bool, tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        client = make([answer()], DiskCache(tmp_path), asynchronous=asynchronous)
+        for _ in range(3):
+            ask(client, text)
+        client.cache.ledger()
+    ledger = DiskCache(tmp_path).ledger()
+    assert (ledger.spent.count, ledger.saved.count, ledger.saved.tokens) == (2, 4, 4400)
+
+
+def test_what_was_spent_is_in_the_store_as_soon_as_the_answer_is(tmp_path: Path) -> None:
+    ask(make([answer({}), answer()], DiskCache(tmp_path)), max_retries=1)
+    assert (DiskCache(tmp_path).ledger().spent.count, DiskCache(tmp_path).ledger().lost.count) == (2, 1)
+
+
+@both
+def test_redis_keeps_the_ledger(asynchronous: bool, valkey: Valkey) -> None:
+    def store() -> RedisCache:
+        return RedisCache(port=valkey.port)
+
+    with store() as cache, store() as other:
+        client = make([answer()], cache, asynchronous=asynchronous)
+        for _ in range(3):
+            ask(client)
+        if asynchronous:
+            assert asyncio.run(cache.ledger_async()).saved.count == 2
+        assert cache.ledger().saved.count == 2
+        assert (other.ledger().spent.count, other.ledger().saved.tokens) == (1, 2200)
+        assert cache.clear() == 1
+        assert other.ledger().spent.count == 1
+        assert other.stats().errors == 0
+
+
+def test_of_several_stores_the_last_keeps_the_ledger(tmp_path: Path) -> None:
+    memory = AutoCache()
+    cache = TieredCache(memory, DiskCache(tmp_path))
+    client = make([answer()], cache)
+    for _ in range(3):
+        ask(client)
+    assert (cache.ledger().spent.count, cache.ledger().saved.count) == (1, 2)
+    assert DiskCache(tmp_path).ledger().saved.count == 2
+    assert memory.ledger().lines == {}
+
+
+def test_many_hits_are_posted_without_being_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("instructor.daemon.start_daemon", lambda operation: operation())
+    client = make([answer()], DiskCache(tmp_path))
+    for _ in range(1 + MOST_NOTED):
+        ask(client)
+    assert DiskCache(tmp_path).ledger().saved.count == MOST_NOTED
+
+
+def test_a_store_that_is_down_costs_no_line(tmp_path: Path) -> None:
+    class Down(Shelf):
+        abilities = frozenset({"ledger"})
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.amounts: dict[str, list[int]] = {}
+
+        def add_amounts(self, amounts: Any) -> int:
+            if self.is_down:
+                raise OSError("down")
+            for name, numbers in amounts.items():
+                known = self.amounts.setdefault(name, [0] * 6)
+                self.amounts[name] = [one + more for one, more in zip(known, numbers, strict=True)]
+            return len(self.amounts)
+
+        def read_amounts(self) -> Any:
+            return self.amounts
+
+    cache = Down()
+    cache.pause = 0.0
+    client = make([answer(), answer()], cache)
+    ask(client)
+    cache.is_down = True
+    ask(client, "while it is down")
+    assert [
+        Ledger({line: Amounts(*numbers)}).spent.count
+        for name, numbers in cache.amounts.items()
+        if (line := read_line(name))
+    ] == [1]
+    cache.is_down = False
+    assert cache.ledger().spent.count == 2
+
+
+def test_a_fork_leaves_what_is_noted_to_its_parent() -> None:
+    cache = AutoCache()
+    client = make([answer()], cache)
+    ask(client)
+    ask(client)
+    made = handle_of(cache).books
+    log = client._path.tiers[0].hits
+    made.reset()
+    log.reset()
+    assert cache.ledger().lines == {}
+    ask(client)
+    assert cache.ledger().saved.count == 1
+
+
+# The lines.
+
+
+def line(number: int, tags: tuple[str, ...] = ("t",)) -> Line:
+    return Line("2026-11-21", "hit", Origin("p", "m", "a", f"n{number}", "r"), tags)
+
+
+def test_a_line_is_read_as_it_was_written() -> None:
+    written = Line("2026-11-21", "kept", Origin("p", "m", 'a"', "n\u2028", "list[User]"), ("x", "y"), 3)
+    assert read_line(written.write()) == written
+    assert read_line("[1]") is read_line("of a later version") is None
+
+
+def test_more_lines_than_are_told_apart_lose_details_and_no_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(books, "MOST_LINES", 3)
+    kept = Books()
+    for number in range(10):
+        kept.add([(line(number), Amounts(1, 10))])
+    lines = kept.lines()
+    assert len(lines) == 4
+    assert sum(amounts.number for amounts in lines.values()) == 10
+    merged = next(one for one in lines if OTHERS in one.tags)
+    assert lines[merged] == Amounts(7, 70)
+
+
+def test_prices_are_those_of_the_list_on_both_sides_of_each_step() -> None:
+    for vendor, model in (("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-6-luna"), ("google", "gemini-2.5-pro")):
+        for step in TIERS:
+            for read in (step, step + 1):
+                usage = Usage(read, 50, 20, 0, 10)
+                rates = find_rates(vendor, model, books.line_of("kept", Origin("", ""), (), usage).tier)
+                assert rates is not None
+                assert rates.price(usage) == pytest.approx(float(price_of(vendor, model, usage) or 0))
+
+
+def test_every_step_of_the_price_list_is_known() -> None:
+    starts = {
+        tier.start
+        for provider in genai_prices.data.providers
+        for model in provider.models
+        for conditional in (model.prices if isinstance(model.prices, list) else [model.prices])
+        for price in vars(getattr(conditional, "prices", conditional)).values()
+        for tier in getattr(price, "tiers", ())
+    }
+    assert starts <= set(TIERS)
+
+
+def test_a_store_that_is_no_ledger_counts_for_this_process() -> None:
+    class Plain(BaseCache):
+        def get(self, key: str) -> None:
+            """Nothing is kept."""
+
+        def set(self, key: str, value: Any, ttl: int | None = None) -> None:
+            """Nothing is kept."""
+
+    cache = Plain()
+    ask(make([answer()], cache))
+    assert cache.ledger().spent.count == asyncio.run(cache.ledger_async()).spent.count == 1
+
+
+def test_what_the_garbage_collector_enters_waits_for_no_lock() -> None:
+    """It may close a call while this very thread holds the lock."""
+    kept = Books()
+    with kept._lock:
+        for _ in range(1000):
+            kept.add([(line(1), Amounts(1, 2))])
+    assert kept.lines() == {line(1): Amounts(1000, 2000)}
+
+
+def test_a_store_that_is_down_when_the_program_ends_is_not_complained_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = RedisCache(port=1)
+    handle = handle_of(cache)
+    monkeypatch.setattr(handle_module, "_posting", {handle})
+    monkeypatch.setattr(handle_module, "_ending", set())
+    handle.books.note("hit", Origin("p", "m"), (), USAGE, 1.0)
+    handle_module._post_all()
+    assert caplog.messages == []
+    assert len(handle.books.lines()) == 1
