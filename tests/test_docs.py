@@ -39,6 +39,7 @@ PAGES = [
         "docs/comparison.md",
         "docs/media.md",
         "docs/observability.md",
+        "docs/prompt-caching.md",
         "docs/providers.md",
         "docs/retries.md",
         "docs/streaming.md",
