@@ -415,6 +415,8 @@ def test_what_is_too_short_for_the_vendor_is_left_as_it_is():
     plan, request = Plan("5m"), ask("question", system=words("system", 450))
     assert plan.plan(request) is request
     assert marks_of(plan.plan(ask("question", system=words("system", 1100)))) == 1
+    talk = ask("question", "answer", "question")
+    assert plan.plan(talk) is talk
 
 
 def test_the_request_of_the_caller_is_not_changed():
@@ -471,7 +473,8 @@ def test_thinking_is_never_marked():
     thinking = [{"type": "thinking", "thinking": words("hm", 2000), "signature": "s"}]
     planned = Plan("5m").plan(ask("question", thinking, "more"))
     assert "cache_control" not in planned["messages"][1]["content"][0]
-    assert marks_of(Plan("5m").plan(ask(words("question", 2000), thinking))) == 1
+    planned = Plan("5m").plan(ask(words("question", 2000), thinking))
+    assert [marks_of(turn) for turn in planned["messages"]] == [1, 0]
 
 
 def test_openai_gets_a_key_of_its_prefix_and_a_breakpoint_where_its_model_has_them():

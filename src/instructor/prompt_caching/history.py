@@ -52,6 +52,11 @@ class History:
         """What is known of the prefix that ends with a block."""
         return self._seen.get(block.prefix) or Seen()
 
+    def is_used(self, block: Block, since: float) -> bool:
+        """Whether a request has begun with a prefix since a time."""
+        seen = self.find(block)
+        return seen.uses > 0 and seen.last >= since
+
     def note(self, block: Block) -> Seen:
         """The same, to be changed."""
         seen = self._seen.setdefault(block.prefix, Seen())

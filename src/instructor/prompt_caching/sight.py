@@ -73,17 +73,14 @@ class Sight:
 
     def _last_kept(self) -> Block | None:
         """The longest prefix that the vendor still keeps."""
-        found = (block for block in reversed(self.eligible) if self.history.find(block).kept_until > self.now)
-        return next(found, None)
+        kept = [block for block in self.eligible if self.history.find(block).kept_until > self.now]
+        return kept[-1] if kept else None
 
     def _last_shared(self) -> Block | None:
         """The longest prefix with which another request began of late."""
         window = self.rules.seconds(self.wish.lifetime)
-        for block in reversed(self.eligible):
-            seen = self.history.find(block)
-            if seen.uses and self.now - seen.last <= window:
-                return block
-        return None
+        late = [block for block in self.eligible if self.history.is_used(block, self.now - window)]
+        return late[-1] if late else None
 
     def _targets(self, shared: Block | None) -> Iterator[Block]:
         """What may be worth writing, the longest first."""
