@@ -597,20 +597,37 @@ def test_a_little_less_than_expected_is_not_told_of(short: int):
 def test_another_document_is_not_a_collapse():
     plan = Plan("5m")
     for number in range(3):
-        assert plan.send(plan.plan(ask("question", system=words(("document", number), 5000)))) is None
+        for read in (0, 5000):
+            assert plan.send(plan.plan(ask("question", system=words(("document", number), 5000))), read) is None
+
+
+def test_other_conversations_and_rows_are_not_a_collapse():
+    plan, system = Plan("5m"), words("system", 6000)
+    for number in range(3):
+        said = [words((number, "task"), 4000)]
+        for read in (6000 if number else 0, 10_000, 10_000):
+            assert plan.send(plan.plan(ask(*said, system=system)), read) is None
+            said += ["yes", "go on"]
+    rows = Plan("5m", "openai", "openai_chat")
+    for number in range(3):
+        row = {"role": "user", "content": f"{words('row', 5000)} {number}"}
+        asked = {"model": GPT, "messages": [{"role": "system", "content": system}, row]}
+        assert rows.send(rows.plan(asked), 6000 if number else 0) is None
 
 
 def test_tools_in_another_order_are_a_collapse():
     tools = [{"name": f"t{n}", "description": words(n, 1500), "input_schema": {}} for n in range(3)]
     plan = Plan("5m")
-    plan.send(plan.plan(ask("question", system=words("s", 1500), tools=(*tools,))))
+    for read in (0, 6000):
+        plan.send(plan.plan(ask("question", system=words("s", 1500), tools=(*tools,))), read)
     told = plan.send(plan.plan(ask("question", system=words("s", 1500), tools=(tools[1], tools[0], tools[2]))))
     assert "first differs tools[0].name" in told.cause
 
 
 def test_another_tool_choice_is_a_collapse_of_the_turns():
     plan, said = Plan("5m"), (words("task", 4000), "yes", "go on")
-    plan.send(plan.plan(ask(*said, tool_choice={"type": "auto"})))
+    for read in (0, 4000):
+        plan.send(plan.plan(ask(*said, tool_choice={"type": "auto"})), read)
     told = plan.send(plan.plan(ask(*said, tool_choice={"type": "any"})))
     assert told.cause.startswith("before messages[0].content[0] another model, tool choice")
 

@@ -45,7 +45,7 @@ class Collapse(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A request whose prefix the vendor was to keep."""
+    """A request, and the end of its prefix that was read."""
 
     blocks: Sequence[Block]
     end: Block
@@ -62,18 +62,17 @@ class Watchman:
         self,
         model: str,
         blocks: Sequence[Block],
-        end: Block | None,
         each: float,
         expected: Block | None,
         usage: Usage,
         completion: Completion,
     ) -> Collapse | None:
-        """Judge a request that was answered, whose prefix up to `end` is kept from now on. `each` is the tokens of a character."""
+        """Judge a request that was answered. `each` is the tokens of a character."""
         kept = self._kept.setdefault(model, deque(maxlen=_MOST_REQUESTS))
         lost = _find_lost(expected, blocks, kept, each, usage.cached_tokens)
-        if end is not None:
-            kept.append(Kept(blocks, end))
         if lost is None:
+            if expected is not None:  # what was read once is expected to be read again; a row's own end never is
+                kept.append(Kept(blocks, expected))
             return None
         place, cause, tokens = lost
         if (model, place) in self._reported:
@@ -112,12 +111,11 @@ def _find_break(earlier: Kept, blocks: Sequence[Block]) -> tuple[str, str] | Non
     """Find the first block that differs from an earlier request; None where this is another prompt altogether."""
     length = next(at for at, block in enumerate(earlier.blocks) if block.prefix == earlier.end.prefix) + 1
     before = earlier.blocks[:length]
-    pairs = zip(before, blocks, strict=False)
-    pair = next(((old, new) for old, new in pairs if old.prefix != new.prefix), None)
-    if pair is None:
+    pairs = enumerate(zip(before, blocks, strict=False))
+    at, (old, new) = next((pair for pair in pairs if pair[1][0].prefix != pair[1][1].prefix), (0, (None, None)))
+    if old is None or new is None:
         return None
-    old, new = pair
-    if not (_is_edited(old.value, new.value) or _is_mostly_there(before, blocks)):
+    if not (_is_edited(old.value, new.value) or _is_mostly_there(before[at:], blocks)):
         return None
     difference = find_difference(old.value, new.value, new.name)
     if difference is not None:
@@ -133,10 +131,10 @@ def _is_edited(old: Any, new: Any) -> bool:
     return start + end >= _ALIKE * max(len(one), len(other), 1)
 
 
-def _is_mostly_there(before: Sequence[Block], blocks: Sequence[Block]) -> bool:
-    """Whether most of an earlier prefix is in the request, at whatever place."""
+def _is_mostly_there(lost: Sequence[Block], blocks: Sequence[Block]) -> bool:
+    """Whether most of what can't be read is in the request nevertheless, behind something else."""
     there = {_text_of(block.value) for block in blocks}
-    texts = [_text_of(block.value) for block in before]
+    texts = [_text_of(block.value) for block in lost]
     return sum(len(text) for text in texts if text in there) >= _MOSTLY * sum(map(len, texts))
 
 

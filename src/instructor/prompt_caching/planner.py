@@ -83,8 +83,7 @@ class Planner:
                 lifetime = rules.lifetimes.get(block.mark or "") or next(iter(rules.lifetimes.values()))
                 seen.kept_until, seen.written_until = max(seen.kept_until, self._clock() + lifetime), 0.0
             self._enter(watch, marks, usage, each)
-            kept = marks[-1] if marks else None
-            return self._watchman.judge(watch.model, blocks, kept, each, watch.expected, usage, completion)
+            return self._watchman.judge(watch.model, blocks, each, watch.expected, usage, completion)
 
     def _find_expected(self, watch: Watch, now: float) -> Block | None:
         """The longest prefix that this request should be able to read."""
