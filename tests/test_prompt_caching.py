@@ -374,6 +374,13 @@ def test_a_wish_that_is_none_is_refused(wish: Any):
         scripted()[0].create(Parties, LONG, prompt_cache=wish)
 
 
+def test_a_wish_that_is_none_is_refused_by_a_hit_as_well():
+    client, _ = scripted(cache=AutoCache())
+    client.create(Parties, LONG)
+    with pytest.raises(ConfigurationError, match="prompt_cache"):
+        client.create(Parties, LONG, prompt_cache="2h")
+
+
 def test_response_models_must_have_names_of_their_own():
     same = type("Parties", (BaseModel,), {"__annotations__": {"other": int}})
     with pytest.raises(ConfigurationError, match="called Parties"):
