@@ -44,6 +44,7 @@ PAGES = [
         "docs/limits.md",
         "docs/media.md",
         "docs/observability.md",
+        "docs/prompt-caching.md",
         "docs/providers.md",
         "docs/retries.md",
         "docs/streaming.md",
