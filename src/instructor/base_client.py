@@ -50,6 +50,8 @@ class BaseClient(OldAttributes):
     """The state of a client, its events and counters, and the way from a caller's keywords to a `Call`."""
 
     _asynchronous = False
+    _recipe: Callable[..., Any] | None = None
+    """Makes this client again in another process, with another cache; None where the SDK's client was handed over."""
 
     def __init__(
         self,

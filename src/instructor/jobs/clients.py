@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from instructor.base_client import BaseClient
 from instructor.cache.flight import running_loop
 from instructor.cache.memory import AutoCache
+from instructor.cache_modes import mode_of_call
+from instructor.checks import check_budgets, find_model
 from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.reply import answer_with_reply
@@ -21,8 +24,13 @@ if TYPE_CHECKING:
     from instructor.engine.reply import Reply
     from instructor.jobs.asking import Question
     from instructor.jobs.job import AsyncJob, Job, Terms
+    from instructor.jobs.spread import Orders
 
 _OWN = frozenset({"concurrency", "on_error", "ordered"})
+_NO_SHARED_CACHE = (
+    "engine= needs a cache that the workers share, so that no row is paid for twice: "
+    "from_provider(..., cache=RedisCache(url=...)), or a list that ends with one."
+)
 _MOST_KEPT = 4_096
 """How many answers a job keeps in memory where its client keeps none."""
 
@@ -48,8 +56,7 @@ class _JobClient(BaseClient):
         from instructor.jobs.job import Terms
         from instructor.jobs.prompts import make_writer
 
-        if keywords.get("stream"):
-            raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
+        _refuse_streams(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         write = make_writer(keywords.pop("prompt", None), keywords.pop("messages", None))
         if self._find_path(keywords.get("cache", NOT_GIVEN)) is None:
@@ -59,6 +66,35 @@ class _JobClient(BaseClient):
             return self._reply(model, messages, keywords, unserved, is_row=True)
 
         return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
+
+    def _order(self, model: ResponseModel, keywords: dict[str, Any]) -> Orders:
+        """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""
+        from instructor.engines.opening import open_engine
+        from instructor.jobs.job import Terms
+        from instructor.jobs.prompts import make_writer
+        from instructor.jobs.shares import Purse
+        from instructor.jobs.spread import Orders
+        from instructor.jobs.work import Order, identify, make_work
+
+        open_later = partial(open_engine, keywords.pop("engine"))
+        _refuse_streams(keywords)
+        terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
+        make_writer(keywords.get("prompt"), keywords.get("messages"))  # so that a mistake shows here
+        path = self._find_path(keywords.pop("cache", NOT_GIVEN))
+        if path is None or "local" in path.tiers[-1].handle.store.abilities:
+            raise ArgumentError(_NO_SHARED_CACHE)
+        use = mode_of_call(keywords.pop("cache_mode", None)) or self._use.mode
+        budgets = check_budgets(self._settings.budget, keywords.pop("budget", None))
+        asked = find_model({**keywords}, self._defaults, self._model, self._adapter.provider)
+        keywords |= {"cache_mode": use.name, "concurrency": terms.concurrency}
+        order = Order(self._recipe, identify(self), model, keywords)
+        work = make_work(order, path.handle.store)
+        return Orders(open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add)
+
+
+def _refuse_streams(keywords: Mapping[str, Any]) -> None:
+    if keywords.get("stream"):
+        raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
 
 
 class MapClient(_JobClient):
@@ -105,6 +141,11 @@ class MapClient(_JobClient):
         """
         from instructor.jobs.job import Job
 
+        if keywords.get("engine") is not None:
+            from instructor.jobs.spread import SpreadJob
+
+            return cast("Job[Value]", SpreadJob(self._order(response_model, keywords), rows))
+        keywords.pop("engine", None)
         question, terms = self._begin(response_model, keywords)
         return Job(question, rows, terms)
 
@@ -143,6 +184,11 @@ class AsyncMapClient(_JobClient):
         """
         from instructor.jobs.job import AsyncJob
 
+        if keywords.get("engine") is not None:
+            from instructor.jobs.spread import AsyncSpreadJob
+
+            return cast("AsyncJob[Value]", AsyncSpreadJob(self._order(response_model, keywords), rows))
+        keywords.pop("engine", None)
         question, terms = self._begin(response_model, keywords)
         return AsyncJob(question, rows, terms)
 

@@ -25,6 +25,7 @@ def map_keywords(
     concurrency: int | Literal["auto"] = "auto",
     on_error: Literal["raise", "collect"] = "raise",
     ordered: bool = True,
+    engine: Any = None,
     **keywords: Any,
 ) -> None:
     """The keywords of a job. Those that aren't listed go to each call; see `instructor.methods.call_keywords`."""
