@@ -14,10 +14,10 @@ PAGE = HERE / "migrating.md"
 NAMES = HERE.parent / "tests" / "upstream_names.json"
 BEGIN, END = "<!-- table: names -->\n", "<!-- end -->"
 
-_OUT, _BETTER, _LATER = "left out", "better", "later"
+_OUT, _BETTER = "left out", "better"
 _TYPES = (_OUT, "a type variable or an alias of its own annotations; write your own")
 _INSIDE = (_OUT, "an inner step of its engine, which this package doesn't have; `create` does the whole")
-_BATCH = (_LATER, "batches come in a later version; use `create` in threads or tasks, or `instructor extract`")
+_BATCH = (_OUT, "`client.batch` does the whole; see [batches](batches.md)")
 _CALLED = "can be imported; raises a `ConfigurationError` when it is called: "
 _GEMINI = (_OUT, "for an SDK that Google has ended; `from_genai` and `from_provider` speak google-genai")
 _ASYNC = (
@@ -28,9 +28,13 @@ _VENDOR = (_BETTER, "also streams and caches; the completion is of the SDK's own
 
 NOTES: Mapping[str, tuple[str, str]] = {
     "AsyncInstructor": (_BETTER, "the same constructor; streams, shares calls under way, closes"),
-    "BatchJob": (_LATER, _CALLED + "use `create` in threads or tasks, or `instructor extract`"),
-    "BatchProcessor": (_LATER, _CALLED + "use `create` in threads or tasks, or `instructor extract`"),
-    "BatchRequest": (_LATER, _CALLED + "use `create` in threads or tasks, or `instructor extract`"),
+    "BatchJob": (
+        _BETTER,
+        "what `client.batch` returns; it submits, waits, reads and stores. See [batches](batches.md)",
+    ),
+    "BatchStatus": (_BETTER, "what `BatchJob.status()` returns"),
+    "BatchProcessor": (_OUT, _CALLED + "use `client.batch`; see [batches](batches.md)"),
+    "BatchRequest": (_OUT, _CALLED + "use `client.batch`; see [batches](batches.md)"),
     "CitationMixin": (_BETTER, "finds the nearest passage in time linear in the text"),
     "Instructions": (
         _BETTER,
@@ -67,7 +71,7 @@ NOTES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(
         (
             *("BatchError", "BatchErrorInfo", "BatchFiles", "BatchJobInfo", "BatchModel", "BatchRequestCounts"),
-            *("BatchResult", "BatchStatus", "BatchSuccess", "BatchTimestamps", "Function", "RequestBody", "Tool"),
+            *("BatchResult", "BatchSuccess", "BatchTimestamps", "Function", "RequestBody", "Tool"),
             *("extract_results", "filter_errors", "filter_successful", "get_results_by_custom_id"),
         ),
         _BATCH,

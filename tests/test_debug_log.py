@@ -45,7 +45,7 @@ def test_it_shows_misses_requests_and_hits_of_a_client_that_was_made_before_it_w
     client.create(User, HELLO, temperature=0.5)
     client.create(User, HELLO, temperature=0.5)
     events = [line.partition(":")[2].partition(": ") for line in lines_of(caplog)]
-    assert [name for name, *_ in events] == ["miss", "kwargs", "response", "usage", "write", "hit"]
+    assert [name for name, *_ in events] == ["miss", "kwargs", "response", "usage", "request", "write", "hit"]
     shown = {name: text for name, _, text in events}
     assert shown["miss"].startswith("User from scripted/m in AutoCache, key ")
     assert shown["miss"].endswith(", cold")

@@ -92,15 +92,17 @@ KNOWS: dict[str, set[str]] = {
         "policies",
         "old_attributes",
     },
+    "batches": {"cache", "providers.adapter", "providers", "engine"},
+    "batch_methods": {"base_client", "batches", "cache"},
     "engines": set(),
     "jobs": {"cache", "checks", "engine", "engines", "base_client", "options"},
-    "client": {"engine", "methods", "jobs", "streams"},
+    "client": {"engine", "methods", "batch_methods", "jobs", "streams"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
     "patching": {"client", "providers"},
     "dsl": {"cache", "client", "engine", "streaming", "wires"},
     "vendor_factories": {"client", "factory", "providers"},
     "distil": {"client", "factory", "dsl"},
-    "batch": set(),
+    "batch": {"batches"},
     "observe": set(),
     # Import paths of 1.x.
     "core": {"client", "factory", "patching"},
@@ -113,7 +115,7 @@ KNOWS: dict[str, set[str]] = {
     "models": set(),
     "v2": set(),
     "__main__": {"cli"},
-    "cli": {"cache", "client", "factory", "jobs", ""},
+    "cli": {"batches", "cache", "client", "factory", "jobs", "providers", ""},
     # Recorded answers are a store. Scripted replies answer as the offline provider does; the contracts look at what they test.
     "testing": {"wires", "cache", "offline"},
 }

@@ -78,8 +78,8 @@ def test_what_comes_later_says_so_when_it_is_called(name: str):
 
 
 def test_a_method_of_a_batch_says_so_too():
-    with pytest.raises(ConfigurationError, match="later version"):
-        instructor.BatchJob.create_from_messages([])  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match=r"client\.batch"):
+        instructor.BatchProcessor.create_batch_from_messages([])  # type: ignore[attr-defined]
 
 
 def test_the_inside_of_1_17_says_what_to_use():

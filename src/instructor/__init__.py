@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
+    from instructor.jobs.job import AsyncJob, Job
+    from instructor.jobs.row import Row
     from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
@@ -81,6 +83,7 @@ else:
         __name__,
         {
             "AsyncInstructor": "instructor.client",
+            "AsyncJob": "instructor.jobs.job",
             "AsyncValidationInfo": "instructor.engine.async_validation",
             "Attempt": "instructor.attempt",
             "Audio": "instructor.media.medium",
@@ -101,6 +104,7 @@ else:
             "Instructions": "instructor.distil",
             "Instructor": "instructor.client",
             "IterableModel": "instructor.dsl.iterable",
+            "Job": "instructor.jobs.job",
             "Ledger": "instructor.cache.ledger",
             "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
@@ -112,6 +116,7 @@ else:
             "Reply": "instructor.engine.reply",
             "ResponseSchema": "instructor.dsl.schema",
             "Retries": "instructor.retries",
+            "Row": "instructor.jobs.row",
             "apatch": "instructor.patching",
             "async_field_validator": "instructor.engine.async_validation",
             "async_model_validator": "instructor.engine.async_validation",
@@ -163,6 +168,7 @@ __version__ = "1.99.0"
 
 __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "AsyncInstructor",
+    "AsyncJob",
     "AsyncValidationInfo",
     "Attempt",
     "Audio",
@@ -183,6 +189,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Instructions",
     "Instructor",
     "IterableModel",
+    "Job",
     "Ledger",
     "Maybe",
     "Mode",
@@ -194,6 +201,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "Reply",
     "ResponseSchema",
     "Retries",
+    "Row",
     "apatch",
     "async_field_validator",
     "async_model_validator",

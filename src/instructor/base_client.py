@@ -253,6 +253,7 @@ class BaseClient(OldAttributes):
         with_completion: bool = False,
         unserved: Unserved | None = None,
         has_items: bool = False,
+        takes_turn: bool = True,
     ) -> Call[Any]:
         """Freeze the messages and keywords, and sort them into a call: key, request and entry derive from one copy.
 
@@ -289,7 +290,7 @@ class BaseClient(OldAttributes):
             max_seconds=seconds,
             budgets=settled.budgets,
             path=path,
-            key=keyed.key if settled.samples == 1 or path is None else path.take_sample(keyed.key, settled.samples),
+            key=keyed.key if path is None else path.choose_sample(keyed.key, settled.samples, takes_turn=takes_turn),
             bypass=settled.bypass or keyed.bypass,
             policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
             unserved=unserved,

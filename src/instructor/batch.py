@@ -1,20 +1,23 @@
-"""The names of the providers' batch APIs. They come in a later version; each says so when it is used."""
+"""The names of 1.x for the providers' batch APIs: `BatchJob` is here; the others say what to use when they are used."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from instructor.batches.batch_job import AsyncBatchJob, BatchJob, BatchRow, BatchStatus
 from instructor.exceptions import ConfigurationError
 
+__all__ = ["AsyncBatchJob", "BatchJob", "BatchProcessor", "BatchRequest", "BatchRow", "BatchStatus"]
 
-class _NotYet(type):
+
+class _Replaced(type):
     """The class of a name that can be imported, and not used."""
 
     def __call__(cls, *args: object, **keywords: object) -> Any:
         del args, keywords
         raise ConfigurationError(
-            f"{cls.__name__}: the providers' batch APIs come in a later version. Until then use create() in threads "
-            "or tasks with cache=DiskCache(), or the command `instructor extract`: both go on where they were stopped."
+            f"{cls.__name__}: use client.batch(rows, response_model, messages), with a client that has cache=DiskCache(). "
+            "It writes and submits the requests, and its results() are validated rows."
         )
 
     def __getattr__(cls, name: str) -> Any:
@@ -23,13 +26,9 @@ class _NotYet(type):
         return cls
 
 
-class BatchJob(metaclass=_NotYet):
-    """Answers of a batch, read from a file."""
-
-
-class BatchProcessor(metaclass=_NotYet):
+class BatchProcessor(metaclass=_Replaced):
     """Sends a batch, and reads its answers."""
 
 
-class BatchRequest(metaclass=_NotYet):
+class BatchRequest(metaclass=_Replaced):
     """One request of a batch."""

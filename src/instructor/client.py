@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from instructor.batch_methods import AsyncBatches, Batches
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from instructor.streams import AsyncStream, Stream
 
 
-class Instructor(MapClient, metaclass=ABCMeta):
+class Instructor(Batches, MapClient, metaclass=ABCMeta):
     """A client that gives typed, validated answers, and keeps them.
 
     You get one from `from_provider`, `from_openai`, `from_anthropic` or `from_genai`. It may be used from any number
@@ -196,7 +197,7 @@ class Instructor(MapClient, metaclass=ABCMeta):
         """
         from instructor.engine.explanation import Asked, explain  # no other call needs it
 
-        call = self._call(response_model, messages, _explained(keywords))
+        call = self._call(response_model, messages, _whole(keywords), takes_turn=False)
         return drive(explain(call, Asked(self._memo, messages, keywords)), self._adapter)
 
     @typed_create_partial(call_keywords)
@@ -283,7 +284,7 @@ class Instructor(MapClient, metaclass=ABCMeta):
         self.close()
 
 
-class AsyncInstructor(AsyncMapClient):
+class AsyncInstructor(AsyncBatches, AsyncMapClient):
     """`Instructor` for asyncio: the same methods, awaited; the same order of events, the same answers.
 
     You get one from ``from_provider(..., async_client=True)``, or from a factory over an asynchronous SDK client.
@@ -398,7 +399,7 @@ class AsyncInstructor(AsyncMapClient):
         """
         from instructor.engine.explanation import Asked, explain  # as in `Instructor.explain`
 
-        call = await self._call_awaited(response_model, messages, _explained(keywords))
+        call = await self._call_awaited(response_model, messages, _whole(keywords), takes_turn=False)
         return await drive_async(explain(call, Asked(self._memo, messages, keywords)), self._adapter)
 
     @typed_async_create_partial(call_keywords)
@@ -452,12 +453,12 @@ Instructor.register(AsyncInstructor)
 
 def _uncached(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a call for the SDK's own stream, which no cache sees."""
-    return {**{name: value for name, value in keywords.items() if name != "stream"}, "cache": None}
+    return {**_whole(keywords), "cache": None}
 
 
-def _explained(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of a call that is only explained: it takes no turn among samples, and isn't streamed."""
-    return {**{name: value for name, value in keywords.items() if name != "stream"}, "samples": 1}
+def _whole(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call that isn't streamed."""
+    return {name: value for name, value in keywords.items() if name != "stream"}
 
 
 async def _settle(found: Pending) -> Value:

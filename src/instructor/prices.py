@@ -29,6 +29,15 @@ TIERS = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 
 """Input tokens above which some models of the list cost more (genai-prices 0.2.3). Within a tier a price is proportional."""
 
 
+BATCH_FACTORS = {"anthropic": 0.5, "google": 0.5, "openai": 0.5}
+"""What a row of a vendor's batch costs, as a part of the price of a live request (their pages on batches, 2026-11)."""
+
+
+def batch_factor(vendor: str) -> float:
+    """What a row of a batch costs, as a part of the price of a live request."""
+    return BATCH_FACTORS.get(vendor, 1.0)
+
+
 def tier_of(usage: Usage) -> int:
     """How many of `TIERS` a request has exceeded; -1 where no tokens were reported."""
     return bisect_left(TIERS, usage.input_tokens) if usage.total_tokens else -1

@@ -18,6 +18,7 @@ from instructor.cache import lease as lease_room
 from instructor.cache.flight import Flight, Flights, Lease, _led
 from instructor.cache.handle import handle_of
 from instructor.cache.lease import Ending, HeldLease, LeaseKeeper, Taken
+from instructor.cache.redis_steps import name_lease
 from instructor.exceptions import ArgumentError, CacheError
 from servers import Cluster, Valkey
 from worlds import MESSAGES, User, World, both
@@ -109,6 +110,15 @@ def test_a_lease_is_renewed_before_it_runs_out(keeper: LeaseKeeper, table: Table
     held.renewed -= table.seconds / 3
     keeper.work()
     assert len(table.renewed) == 1, "it ended with its answer"
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_who_waits_does_not_keep_the_thread_from_renewing_leases_in_time(keeper: LeaseKeeper, table: Table) -> None:
+    table.pauses = (0.001, 2 * table.seconds)  # such as that of a server which tells when a short lease has ended
+    keeper._add_waiter(KEY, "other")
+    for _ in range(50):
+        keeper.work()
+    assert keeper._pause <= table.seconds / 3
 
 
 @pytest.mark.usefixtures("by_hand")
@@ -330,6 +340,14 @@ def test_a_server_that_runs_no_scripts_is_asked_once_and_caches_as_ever(caplog: 
     ]
     assert (client.evaluated, world.client.cache_stats().errors) == (1, 0)
     assert ["lease=None" in message for message in caplog.messages if "add_amounts" not in message] == [True]
+
+
+def test_something_else_in_the_place_of_a_lease_keeps_no_answer_from_being_stored(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        world = World(cache)
+        valkey.command("RPUSH", name_lease(cache.prefix, world.client.explain(User, MESSAGES).key or ""), "x")
+        assert [world.ask(), world.ask()] == ["answer 1", "answer 1"]
+        assert world.client.cache_stats().errors == 0
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 61, "5", True])

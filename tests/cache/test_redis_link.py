@@ -112,6 +112,17 @@ def test_a_sealed_store_keeps_memory_right_under_each_of_its_keys(
     assert one.ask() == "answer 2"
 
 
+def test_a_new_answer_is_kept_right_before_a_sealed_store_too(valkey: Valkey, closing: contextlib.ExitStack) -> None:
+    """Memory has it by its key, and the server by another name."""
+    key = SealedCache.new_key()
+    one, other = (Process(SealedCache(open_store(valkey, closing), keys=[key], mode="sign")) for _ in range(2))
+    one.warm(cache_namespace="another")  # so that the link is there
+    assert one.ask() == "answer 2"
+    other.world.reply = lambda: {"name": "theirs"}
+    other.ask(cache_mode="refresh")
+    until(lambda: one.ask() == "theirs")
+
+
 CLIENTS: dict[str, Callable[[int], Any]] = {
     "client": lambda port: {"client": redis.Redis(port=port)},
     "async_client": lambda port: {"async_client": redis.asyncio.Redis(port=port)},

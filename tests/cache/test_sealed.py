@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from instructor import from_provider
-from instructor.cache import AutoCache, BaseCache, DiskCache, MemoryCache, SealedCache, sealed
+from instructor.cache import AutoCache, BaseCache, CassetteCache, DiskCache, MemoryCache, SealedCache, sealed
 from instructor.cache.entry import Entry, Origin, Tagged, decode_entry, encode_entry, pack_completion
 from instructor.cache.handle import handle_of
 from instructor.cache.sealed import Compression
@@ -261,3 +261,8 @@ def test_wrong_arguments_are_refused() -> None:
         SealedCache(AutoCache(), [KEY], "aes")  # type: ignore[arg-type] - what is tested
     with pytest.raises(ArgumentError, match=r"inner="):
         SealedCache("redis://localhost", [KEY])  # type: ignore[arg-type] - what is tested
+
+
+def test_a_cassette_is_not_sealed(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="cannot seal a CassetteCache"):
+        SealedCache(CassetteCache(tmp_path / "x.jsonl"), [KEY])

@@ -136,6 +136,30 @@ def test_an_entry_that_the_server_has_under_other_names_goes_with_any_of_them(se
 
 
 @pytest.mark.parametrize(
+    "lose", [Watch.forget, lambda watch, key: watch.lose([f"name of {key}"])], ids=["own", "other"]
+)
+def test_a_new_answer_that_the_server_has_under_another_name_goes_too(
+    server: Server, lose: Callable[[Watch, str], None]
+) -> None:
+    memory = AutoCache()
+    watch = server.tracker.watch(memory, lambda key: [f"name of {key}"])
+    watch.keep(make_entry("key"))
+    assert len(memory) == 1
+    lose(watch, "key")
+    assert len(memory) == 0
+
+
+def test_names_are_remembered_of_what_memory_holds_alone(server: Server) -> None:
+    memory = AutoCache(maxsize=10)
+    watch = server.tracker.watch(memory, lambda key: [f"name of {key}"])
+    for number in range(1000):
+        watch.keep(make_entry(str(number)))
+    assert len(watch._keys) < 500
+    server.tracker.hear([f"name of {number}" for number in range(1000)])
+    assert len(memory) == 0
+
+
+@pytest.mark.parametrize(
     ("error", "words"),
     [(TrackingRefusedError("too old"), "before Server: too old"), (TypeError("oh"), "before Server: TypeError: oh")],
     ids=["refused", "unexpected"],

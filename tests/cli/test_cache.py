@@ -275,6 +275,7 @@ def test_a_wrong_place_is_an_error_and_makes_nothing(run: Command, tmp_path: Pat
     assert "There is no file" in run("ls", tmp_path / "none.jsonl", status=2)
     assert "isn't a cassette" in run("ls", tmp_path / "notes.txt", status=2)
     assert "no store for http://" in run("verify", "http://localhost", status=2)
+    assert "no such file" in run("stats", f"sqlite:///{tmp_path}/none.db", status=2)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -292,3 +293,5 @@ def test_simulate_replays_a_key_log(run: Command, tmp_path: Path) -> None:
     assert rates[24, "no limit"] == 0.9
     assert "--sizes x" in run("simulate", log.path, "--sizes", "x", status=2)
     assert "can't be read" in run("simulate", tmp_path / "none", status=2)
+    (tmp_path / "answers.jsonl").write_text('{"key": "abc"}')
+    assert "isn't a key log" in run("simulate", tmp_path / "answers.jsonl", status=2)

@@ -15,9 +15,12 @@ import pytest
 
 import instructor
 from cli.conftest import CommandLine
-from instructor.cli.command import open_cache, read_size, write_answer
+from instructor.cli.clients import open_cache, read_size
+from instructor.cli.command import write_answer
 from instructor.cli.extract import Job, Run
+from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output
+from instructor.cli.output_forms import LINES, NO_COLUMNS
 from instructor.cli.records import Input
 from instructor.cli.run_stats import Outcome
 from instructor.cli.settings import Settings
@@ -158,16 +161,19 @@ def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape:
         ({"out.jsonl": ""}, "cannot be written"),
         ({"out.jsonl": "."}, "cannot be written"),
         ({"kept": "shapes.py"}, "--cache shapes.py cannot be used"),
-        ({"kept": ""}, "--cache names no directory"),
+        ({"kept": ""}, "--cache names nothing"),
         ({"--quiet": "--prompt={{ nothing }}"}, "names the field 'nothing'"),
         ({"--quiet": "--prompt=no field"}, "names no field"),
         ({"--quiet": "--mode=NONSENSE"}, "--mode NONSENSE: there is no such mode. Use one of tools, json"),
-        ({"out.jsonl": "out.csv"}, "its name says CSV. Name a .jsonl file, such as out.jsonl"),
-        ({"out.jsonl": "out.PARQUET"}, "its name says Parquet"),
-        ({"out.jsonl": "out.jsonl.gz"}, "its name says gzip"),
+        ({"out.jsonl": "out.xlsx"}, "no form of output has the ending .xlsx. Write one of .jsonl"),
+        ({"out.jsonl": "out.jsonl.gz"}, "no form of output has the ending .gz"),
+        ({"--quiet": "-omax_tokens"}, "-o max_tokens is not a name and a value. Write them as in -o max_tokens=500"),
+        ({"--quiet": "-omode=json"}, "Write --mode"),
+        ({"--quiet": "--cache-size=1GB", "kept": "kept.jsonl"}, "--cache-size is the limit of a directory"),
+        ({"--quiet": "--cache=redis://ann:secret@127.0.0.1:1/0"}, "--cache: redis://127.0.0.1:1/0 can't be used"),
         ({"--quiet": "--cache-size=many"}, "--cache-size many is not a size"),
         ({"--quiet": "--cache-size=10B"}, "--cache-size 10B is too small"),
-        ({"--quiet": "--format=xml"}, "csv, jsonl or text"),
+        ({"--quiet": "--format=xml"}, "--format xml: there is no such format. Write one of csv"),
         ({"--quiet": "--price-as=nobody/nothing"}, "knows no model"),
         ({"--quiet": "--report=no/such/folder/figures.json"}, "--report"),
         ({"--quiet": "--concurrency=0"}, "concurrency"),
@@ -244,7 +250,7 @@ def test_help_shows_what_serves_every_vendor(command_line: CommandLine):
     assert "--latency" not in shown
     options = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Settings)]
     missing = {option for option in options if option not in shown}
-    assert missing == {"--source", "--latency"}, "the input has a name of its own"
+    assert missing == {"--sources", "--latency"}, "the inputs have a name of their own"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +262,7 @@ def test_a_size_may_have_a_unit(text: str | None, size: int | None):
 
 def test_the_cache_evicts_nothing_unless_a_size_is_set(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(command_line.folder)
-    settings = Settings(source="in.txt", response_model="shapes:User", model="offline/demo", out="out.jsonl")
+    settings = Settings(sources=["in.txt"], response_model="shapes:User", model="offline/demo", out="out.jsonl")
     assert open_cache(settings).size_limit is None
     assert open_cache(dataclasses.replace(settings, cache_size="1MB")).size_limit == 1_000_000
 
@@ -314,7 +320,7 @@ def make_job(
     folder = output.path.parent
     (folder / "in.txt").write_text("".join(f"{index}\n" for index in range(number)))
     return Job(
-        source=Input(folder / "in.txt", "text"),
+        source=Inputs((Input(folder / "in.txt", "text"),)),
         limit=None,
         prompt=make_prompt(None),
         ask=ask,
@@ -389,7 +395,6 @@ async def test_an_output_that_cannot_be_written_ends_the_run(output: Output):
         return 1
 
     job = make_job(output, 500, ask, lambda _: None, 3)
-    opened, output._stream = output._stream, Full()
+    output._writer = LINES.make_writer(Full(), NO_COLUMNS)
     with pytest.raises(OSError, match="No space"):
         await Run(job).run()
-    output._stream = opened

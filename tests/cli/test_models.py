@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import numbers
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,9 +20,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "broken_shapes.py").write_text("import nothing_of_that_name\n")
     (tmp_path / "failing_shapes.py").write_text("x = 1\n1 / 0\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.setattr("sys.path", [*sys.path])
     for name in ("loaded_shapes", "broken_shapes", "failing_shapes"):
-        monkeypatch.delitem(__import__("sys").modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
 
@@ -50,3 +53,13 @@ def test_a_module_in_the_current_directory_and_a_file_are_imported(where: str):
 def test_an_error_says_what_is_wrong_with_a_name(name: str, message: str):
     with pytest.raises(ConfigurationError, match=message):
         load_response_model(name)
+
+
+def test_a_file_named_like_a_module_of_python_takes_its_place_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "numbers.py").write_text(
+        "from pydantic import BaseModel\nclass Sum(BaseModel):\n    parts: list['Sum'] = []\n"
+    )
+    model = load_response_model(f"{tmp_path / 'numbers.py'}:Sum")
+    assert model.model_validate({"parts": [{}]}).parts == [model()]
+    monkeypatch.delitem(sys.modules, "numbers")
+    assert importlib.import_module("numbers").__file__ == numbers.__file__

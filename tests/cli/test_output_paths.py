@@ -77,10 +77,15 @@ def test_standard_input_and_output_are_files_too(folder: Path, command_line: Com
 
 @pytest.mark.parametrize("name", ["/dev/null", "-"])
 def test_devices_and_pipes_are_written_whatever_is_read(folder: Path, name: str):
-    check_output_paths(name, None, Path("/dev/null"), Path("kept"))
-    check_output_paths("new.jsonl", "figures.json", Path("in.txt"), Path("kept"))
+    check_output_paths(name, None, [Path("/dev/null")], Path("kept"))
+    check_output_paths("new.jsonl", "figures.json", [Path("in.txt")], Path("kept"))
     with pytest.raises(ConfigurationError):
-        check_output_paths("in.txt", None, Path("in.txt"), Path("kept"))
+        check_output_paths("in.txt", None, [Path("in.txt")], Path("kept"))
+
+
+def test_a_cassette_that_is_yet_to_be_made_is_not_overwritten(folder: Path):
+    with pytest.raises(ConfigurationError, match=r"--out ./new.jsonl would overwrite the cache"):
+        check_output_paths("./new.jsonl", None, [Path("in.txt")], Path("new.jsonl"))
 
 
 def test_an_output_behind_a_link_is_written_there_and_the_link_stays(folder: Path):

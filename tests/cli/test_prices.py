@@ -29,7 +29,7 @@ def test_our_vendors_are_found_under_the_names_of_the_list(model: str, other: st
 def test_tokens_from_the_providers_own_cache_are_cheaper():
     prices = Prices("openai/gpt-4.1-mini")
     cached = Usage(input_tokens=1000, output_tokens=10, cached_tokens=900)
-    assert Decimal(0) < prices.price(cached) < prices.price(Usage(1000, 10))
+    assert 0 < prices.price(cached) < prices.price(Usage(1000, 10))
 
 
 @pytest.mark.parametrize("model", ["openai/no-such-model", "ollama/llama3", "nobody/gpt-4.1-mini"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from decimal import Decimal
 
 import pytest
 from rich.console import Console
@@ -37,7 +36,7 @@ FAILED = Outcome(4, error="no", attempts=1, spent=Usage(250_000, 0))
 def test_every_record_is_counted_once_and_its_money_where_it_belongs():
     stats = make_stats(HIT, ASKED, SHARED, FAILED)
     assert (stats.done, stats.hits, stats.asked, stats.shared, stats.failed, stats.requests) == (4, 1, 1, 1, 1, 3)
-    assert (stats.money_spent, stats.money_saved) == (Decimal("0.3"), Decimal("0.5"))
+    assert (stats.money_spent, stats.money_saved) == (pytest.approx(0.3), pytest.approx(0.5))
     assert (stats.spent.total_tokens, stats.saved.total_tokens) == (750_000, 1_250_000)
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from instructor.cli.inputs import open_inputs
 from instructor.cli.records import Input, Record, open_input
 from instructor.exceptions import ConfigurationError
 
@@ -143,9 +144,9 @@ def test_a_record_is_handed_over_before_the_next_is_written(tmp_path: Path):
 
 def test_counting_stops_at_the_limit_and_leaves_pipes_alone(tmp_path: Path):
     (tmp_path / "in.txt").write_text("a\n\nb\nc\n")
-    assert open_input(str(tmp_path / "in.txt"), None).count(None) == 3
-    assert open_input(str(tmp_path / "in.txt"), None).count(2) == 2
-    assert open_input("-", None).count(None) is None
+    assert open_inputs([str(tmp_path / "in.txt")], None).count(None) == 3
+    assert open_inputs([str(tmp_path / "in.txt")], None).count(2) == 2
+    assert open_inputs(["-"], None).count(None) is None
 
 
 @pytest.mark.parametrize(("name", "form"), [("missing.csv", None), (".", None), ("-", "xml")])

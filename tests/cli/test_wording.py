@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cli.conftest import CommandLine
-from instructor.cli.command import read_size
+from instructor.cli.clients import read_size
 from instructor.cli.wording import use_option_names
 from instructor.exceptions import ConfigurationError
 from instructor.factory import from_provider

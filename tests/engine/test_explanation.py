@@ -171,6 +171,27 @@ def test_it_takes_no_turn_among_samples() -> None:
     assert keys == {client.create_with_reply(User, ANNA, samples=3).key}
 
 
+@pytest.mark.parametrize(("of_client", "of_call"), [({"samples": 2}, {}), ({}, {"samples": 2})], ids=["client", "call"])
+def test_it_is_about_the_sample_whose_turn_is_next(of_client: dict[str, Any], of_call: dict[str, Any]) -> None:
+    client = from_provider("offline/demo", cache=AutoCache(), **of_client)
+    hits: list[bool] = []
+    for _ in range(3):
+        explanation = client.explain(User, ANNA, **of_call)
+        reply = client.create_with_reply(User, ANNA, **of_call)
+        assert (explanation.hit, explanation.key) == (reply.cached, reply.key)
+        hits.append(reply.cached)
+    assert hits == [False, False, True]
+
+
+def test_the_sample_is_looked_up_in_an_asynchronous_program_too() -> None:
+    async def explain_twice() -> list[bool]:
+        client = from_provider("offline/demo", cache=AutoCache(), samples=2, async_client=True)
+        await client.create(User, ANNA)
+        return [(await client.explain(User, ANNA)).hit for _ in range(2)]
+
+    assert asyncio.run(explain_twice()) == [False, False]
+
+
 def test_a_store_that_fails_is_not_reported(tmp_path: Path) -> None:
     disk, events = DiskCache(tmp_path), list[Any]()
     client = from_provider("offline/demo", cache=[AutoCache(), disk])

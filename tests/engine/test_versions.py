@@ -77,6 +77,29 @@ def test_nothing_else_is_served(model: Any, keywords: Any, store: BaseCache) -> 
     assert store.stats().errors == 0
 
 
+@both
+def test_a_stale_one_is_served_if_the_provider_fails(asynchronous: bool, store: BaseCache) -> None:
+    def fail() -> Any:
+        raise OSError("down")
+
+    ask(store, OLD, asynchronous)
+    world = World(again(store), asynchronous, schema_match="compatible", stale_if_error=60)
+    world.reply = fail
+    result = world.client.create_with_reply(WIDER, MESSAGES, max_age=0, max_retries=0)
+    reply: Any = asyncio.run(result) if asynchronous else result
+    assert (world.asked, reply.stale, reply.compatible, reply.value.name) == (1, True, True, "Anna")
+
+
+def test_a_tier_that_is_down_does_not_hide_what_another_one_has() -> None:
+    shelf = Shelf()
+    shelf.is_down = True
+    tiers = [AutoCache(), shelf]
+    ask(tiers, OLD)
+    world, reply = ask(tiers, WIDER)
+    assert (world.asked, reply.compatible) == (0, True)
+    assert world.client.explain(WIDER, MESSAGES).compatible
+
+
 def test_by_default_a_new_version_is_asked_for(store: BaseCache) -> None:
     World(store).client.create(OLD, MESSAGES)
     world = World(again(store))

@@ -11,7 +11,7 @@ import openai
 from pydantic import BaseModel
 
 import instructor
-from instructor import AsyncInstructor, Instructor, Maybe, Mode, Partial, Reply, from_provider
+from instructor import AsyncInstructor, AsyncJob, Instructor, Job, Maybe, Mode, Partial, Reply, Row, from_provider
 from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
 from instructor.dsl.maybe import MaybeBase
 from instructor.hooks import CacheEvent, HookName, Hooks
@@ -228,3 +228,21 @@ def a_reply_has_the_type_of_its_value(client: Instructor, model: Any) -> None:
 async def a_reply_is_typed_when_awaited_too(client: AsyncInstructor) -> None:
     assert_type(await client.create_with_reply(User, MESSAGES), Reply[User])
     assert_type(await client.create_with_reply(Literal[1], MESSAGES), Reply[Literal[1]])
+
+
+def rows_of_a_job_have_the_type_of_their_value(client: Instructor, model: Any) -> None:
+    assert_type(client.map(["a"], User), Job[User])
+    assert_type(next(client.map(({"id": 1} for _ in "a"), User | None, prompt="{{ id }}")), Row[User | None])
+    assert_type(client.map(["a"], list[User], temperature=0.5, concurrency=4), Job[list[User]])
+    assert_type(client.map(["a"], model), Job[Any])
+    with client.map(["a"], User, on_error="collect") as job:
+        for row in job:
+            assert_type(row.value, User)
+            assert_type(row.cost, float | None)
+
+
+async def rows_of_an_asynchronous_job_are_typed_too(client: AsyncInstructor) -> None:
+    async with client.map(["a"], User) as job:
+        assert_type(job, AsyncJob[User])
+        async for row in job:
+            assert_type(row.value, User)

@@ -17,6 +17,8 @@ from instructor.hooks import CacheEvent
 _SHOWN = 24
 """Digits of a key that are written: enough to tell any two apart."""
 
+_DIGITS = frozenset("0123456789abcdef")
+
 _BATCH = 256
 
 
@@ -108,7 +110,7 @@ def read_log(path: str | os.PathLike[str]) -> list[str]:
         raise CacheError(f"The key log {path} can't be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         keys = []
-    if not keys:
+    if not keys or not _DIGITS.issuperset("".join(keys)):
         raise CacheError(f"{path} isn't a key log, or it is empty. Write one with instructor.cache.KeyLog.")
     return keys
 

@@ -282,21 +282,28 @@ class LeaseKeeper:
     def _ensure_thread(self) -> None:
         if self._thread is not None and self._thread.is_alive():
             return
-        self._thread = threading.Thread(target=self._run, name="instructor-leases", daemon=True)
+        self._thread = threading.Thread(
+            target=_keep, args=(weakref.ref(self), self._wake), name="instructor-leases", daemon=True
+        )
         with contextlib.suppress(RuntimeError):  # there are too many, or the program ends: then leases run out
             self._thread.start()
 
-    def _run(self) -> None:
-        while True:
-            self._wake.wait(self._pause)
-            self._wake.clear()
-            self.work()
-            with self._lock:
-                busy = self._held or self._ended or self._waiters
-                if not busy and time.monotonic() - self._used > _IDLE:
-                    self._thread = None
-                    break
+    def go_on(self) -> bool:
+        """Do what is due; whether the thread goes on."""
+        self.work()
+        with self._lock:
+            if self._is_busy() or time.monotonic() - self._used <= _IDLE:
+                return True
+            self._thread = None
         self._listen(wanted=False)
+        return False
+
+    def _is_busy(self) -> bool:
+        return bool(self._held or self._ended or self._waiters)
+
+    def rest(self) -> tuple[float, LeaseKeeper | None]:
+        """How long the thread may sleep, and the keeper if it must not be let go meanwhile."""
+        return self._pause, self if self._is_busy() or self._stop_listening is not None else None
 
     def work(self) -> None:
         """Do what is due: give back what has ended, renew the others, and look how those of other processes do."""
@@ -310,7 +317,8 @@ class LeaseKeeper:
         if waiters:
             self._listen(wanted=True)
             self._look(waiters)
-        self._pause = min(1.5 * self._pause, self.table.pauses[1] if waiters else self._beat)
+        # However seldom it looks for those who wait, the leases of its own are to be renewed in time.
+        self._pause = min(1.5 * self._pause, self._beat, self.table.pauses[1] if waiters else self._beat)
 
     def _renew(self, held: list[HeldLease]) -> None:
         """Renew the leases of leaders that go on, and give back those of leaders that nobody should wait for."""
@@ -356,6 +364,20 @@ class LeaseKeeper:
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         return _nothing, ()  # as the handle that it belongs to
+
+
+def _keep(reference: weakref.ref[LeaseKeeper], wake: threading.Event) -> None:
+    """The thread of a keeper. While there is nothing to keep, it lets go of the keeper, and with it of the store."""
+    while (keeper := reference()) is not None:
+        pause, needed = keeper.rest()
+        del keeper
+        wake.wait(pause)
+        del needed
+        wake.clear()
+        keeper = reference()
+        if keeper is None or not keeper.go_on():
+            return
+        del keeper
 
 
 def check_lease(kind: str, seconds: object) -> float | None:

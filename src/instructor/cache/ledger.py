@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from instructor.cache.books import Amounts, Kind, Line
 from instructor.describing import refuse
-from instructor.prices import FREE, Rates, find_rates, show_money
+from instructor.prices import FREE, Rates, batch_factor, find_rates, show_money
 from instructor.tables import as_table
 from instructor.usage import Usage
 
@@ -25,7 +25,7 @@ _HEADINGS: dict[str, Callable[[Line], Iterable[str]]] = {
     "tag": lambda line: line.tags,
 }
 
-_SPENT: frozenset[Kind] = frozenset({"kept", "lost", "failed"})
+_SPENT: frozenset[Kind] = frozenset({"kept", "batched", "lost", "failed"})
 _SAVED: frozenset[Kind] = frozenset({"hit", "shared"})
 _LOST: frozenset[Kind] = frozenset({"lost", "failed"})
 
@@ -174,7 +174,8 @@ def _price(line: Line, amounts: Amounts) -> float | None:
         return None
     rates = _rates(line)
     _, read, written, cached, cache_written, _ = amounts
-    return None if rates is None else rates.price(Usage(read, written, cached, 0, cache_written))
+    factor = batch_factor(line.origin.provider) if line.kind == "batched" else 1.0
+    return None if rates is None else factor * rates.price(Usage(read, written, cached, 0, cache_written))
 
 
 def _add_known(prices: list[float | None]) -> float | None:

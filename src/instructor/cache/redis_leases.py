@@ -32,8 +32,10 @@ local function is_stored(name)
   return type(size) == 'number' and size > 0
 end
 """
+# Where something else stands in the place of a lease, there is none to be had.
 _TAKE = f"""{_STORED}
-local held = redis.call('GET', KEYS[2])
+local held = redis.pcall('GET', KEYS[2])
+if type(held) == 'table' then return false end
 if held and string.sub(held, 1, 1) ~= '!' then return {{held, 0}} end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return {{ARGV[1], is_stored(KEYS[1]) and 1 or 0}}

@@ -16,6 +16,8 @@ class SampleTurns:
         >>> turns = SampleTurns()
         >>> [turns.take("key", 2) for _ in range(3)]
         [0, 1, 0]
+        >>> turns.peek("key", 2)
+        1
     """
 
     def __init__(self) -> None:
@@ -30,6 +32,10 @@ class SampleTurns:
             turn = self._taken.get(key, 0)
             self._taken[key] = turn + 1
             return turn % samples
+
+    def peek(self, key: str, samples: int) -> int:
+        """The number that `take` would return, without taking it."""
+        return self._taken.get(key, 0) % samples
 
 
 def sample_key(key: str, number: int) -> str:

@@ -122,7 +122,7 @@ class SealedCache(BaseCache):
             its content. Default True.
 
     Raises:
-        ArgumentError: An argument is of the wrong type, or a key isn't one.
+        ArgumentError: An argument is of the wrong type, a key isn't one, or `inner` is a cassette.
         ConfigurationError: The package is missing.
 
     Example:
@@ -390,6 +390,11 @@ _BOUNDED: frozenset[Ability] = frozenset({"bounded"})
 
 def _keep_abilities(inner: BaseCache) -> frozenset[Ability]:
     abilities = check_store(inner) - {"ledger"}  # whose lines would show models and tags
+    if "recording" in abilities:
+        raise ArgumentError(
+            f"SealedCache cannot seal a {type(inner).__name__}: it keeps what was asked, for people to read. Take "
+            "another store, such as DiskCache."
+        )
     if "local" in abilities:
         return (abilities - _LOCAL) | _BOUNDED
     # Those of a store that is asynchronous only are coroutines, too.

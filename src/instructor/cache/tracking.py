@@ -32,6 +32,9 @@ FIRST_PAUSE, LONGEST_PAUSE, REFUSED_PAUSE = 0.02, 0.5, 10.0
 
 _JOIN_SECONDS = 2.0
 
+_FEW_NAMES = 256
+"""Names of entries that are remembered before it is looked which of these memory has evicted."""
+
 
 class LinkLostError(Exception):
     """The server is gone, or isn't the one to listen to any more."""
@@ -43,6 +46,10 @@ class TrackingRefusedError(Exception):
 
 class Memory(Protocol):
     """What a store in memory needs to be kept right: it is a `LocalStore` and a `DeletingStore`."""
+
+    def find(self, key: str) -> Entry | None:
+        """Return the entry under a key."""
+        ...
 
     def keep(self, entry: Entry) -> None:
         """Hold an entry."""
@@ -85,6 +92,7 @@ class Watch:
         self._memory = weakref.ref(memory)
         self._names_of = names_of
         self._keys: dict[str, str] = {}  # of names that aren't keys
+        self._most_names = _FEW_NAMES
 
     def is_of(self, memory: Memory, names_of: NamesOf | None) -> bool:
         """Whether it keeps that store right, for entries of those names."""
@@ -102,15 +110,13 @@ class Watch:
     def fill(self, entry: Entry, since: int) -> bool:
         """Take in what was read from the server after the moment `since`, unless it was changed there meanwhile."""
         memory, names = self._memory(), self._name(entry.key)
-        if memory is None:
-            return False
+        return memory is not None and self._tracker.take(names, since, lambda: self._hold(memory, entry, names))
 
-        def take() -> None:
-            memory.keep(entry)
-            if self._names_of is not None:
-                self._keys.update(dict.fromkeys(names, entry.key))
-
-        return self._tracker.take(names, since, take)
+    def keep(self, entry: Entry) -> None:
+        """Take in a new answer, until it is forgotten or changed on the server, whichever comes first."""
+        memory, names = self._memory(), self._name(entry.key)
+        if memory is not None:
+            self._tracker.do(lambda: self._hold(memory, entry, names))
 
     def forget(self, key: str) -> None:
         """Lose what this process has just changed on the server itself."""
@@ -128,6 +134,16 @@ class Watch:
             memory.delete_many(list(names))
         else:
             memory.delete_many([key for name in names if (key := self._keys.pop(name, None)) is not None])
+
+    def _hold(self, memory: Memory, entry: Entry, names: Sequence[str]) -> None:
+        """Have memory hold an entry, and remember the names by which it is lost. Called under the tracker's lock."""
+        memory.keep(entry)
+        if self._names_of is None:
+            return
+        self._keys.update(dict.fromkeys(names, entry.key))
+        if len(self._keys) > self._most_names:  # memory may have evicted most of what they are about
+            self._keys = {name: key for name, key in self._keys.items() if memory.find(key) is not None}
+            self._most_names = 2 * len(self._keys) + _FEW_NAMES
 
     def _name(self, key: str) -> Sequence[str]:
         return (key,) if self._names_of is None else self._names_of(key)
@@ -222,6 +238,11 @@ class Tracker:
                 return False
             take()
         return True
+
+    def do(self, change: Callable[[], None]) -> None:
+        """Have something done while nothing is lost."""
+        with self._lock:
+            change()
 
     def hear(self, names: Sequence[str] | None) -> None:
         """Lose what was changed; None for all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from functools import wraps
 from typing import Annotated, Any
@@ -9,13 +10,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from instructor.cli.cache_app import make_cache_app
+from instructor.cli.batch_app import make_batch_app
+from instructor.cli.cache_app import make_cache_app, make_runner
+from instructor.cli.catalogue import models, providers
 from instructor.cli.settings import Settings
 
 _PURPOSE = "Typed, validated answers from any LLM provider, with a cache at its heart."
-_EXTRACT = """Make one typed answer for each record of INPUT.
+_EXTRACT = """Make one typed answer for each record of the inputs.
 
-A line of OUT is {"line": 2, "answer": {...}, "cached": false} or {"line": 2, "error": "..."}, in the order of INPUT; "line" is where the record begins in INPUT.
+A line of a .jsonl output is {"line": 2, "answer": {...}, "cached": false} or {"line": 2, "error": "..."}, in the order of the input; "line" is where the record begins in it. With several inputs, "file" names the one. Other outputs have a column for each field.
 
 Each answer is stored as soon as it comes: after Ctrl-C or a crash, run the same command again, and only the remaining records are asked.
 """
@@ -42,21 +45,28 @@ class _Group(TyperGroup):
 
 
 def _hide_types(parameters: Any) -> Any:
-    """Keep typer from writing ``<bool>`` beside each switch."""
+    """Keep typer from writing ``<bool>`` beside each switch, and ``<list[str]>`` beside the inputs."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
+        elif parameter.param_type_name == "argument":
+            parameter.display_type_rich = _hide_type
     return parameters
+
+
+def _hide_type(**_: object) -> None:
+    """Stand for what names the type of a parameter."""
 
 
 def make_app() -> typer.Typer:
     """Make the command line application."""
-    app = typer.Typer(
-        cls=_Group, help=_PURPOSE, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
-    )
+    app = typer.Typer(cls=_Group, help=_PURPOSE, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(instructor)
     app.command("extract", cls=_Command, help=_EXTRACT, epilog=_EXIT_STATUS, no_args_is_help=True)(extract)
+    for command in (models, providers):
+        app.command(command.__name__, cls=_Command, help=inspect.getdoc(command))(make_runner(command))
     app.add_typer(make_cache_app(_Group, _Command), name="cache")
+    app.add_typer(make_batch_app(_Group, _Command), name="batch")
     return app
 
 

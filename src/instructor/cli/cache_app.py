@@ -57,12 +57,12 @@ def make_cache_app(group_class: type[TyperGroup], command_class: type[TyperComma
     """Make the command line application of ``instructor cache``."""
     app = typer.Typer(cls=group_class, help=PURPOSE, no_args_is_help=True)
     for name, command in COMMANDS.items():
-        app.command(name, cls=command_class, help=inspect.getdoc(command), no_args_is_help=True)(_make_runner(command))
+        app.command(name, cls=command_class, help=inspect.getdoc(command), no_args_is_help=True)(make_runner(command))
     return app
 
 
-def _make_runner(command: Callable[..., Report]) -> Callable[..., None]:
-    """Make what typer calls: it opens the place, writes the report, and exits with its status."""
+def make_runner(command: Callable[..., Report]) -> Callable[..., None]:
+    """Make what typer calls: it opens the place, if there is one, writes the report, and exits with its status."""
     own = inspect.signature(command, eval_str=True).parameters
     common = inspect.signature(_options, eval_str=True).parameters
     before = [common["place"]] if "place" in own else []

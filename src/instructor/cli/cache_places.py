@@ -78,13 +78,26 @@ def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Gene
 
     The errors of servers' own packages become errors of this one, in which no password is shown.
     """
-    shown = show_place(text)
-    try:
+    with _name_errors(text):
         store = _open(text, prefix, create=create)
-        yield Place(store, shown)
+        yield Place(store, show_place(text))
         close: Callable[[], object] | None = getattr(store, "close", None)
         if close is not None:
             close()
+
+
+def open_store(text: str, prefix: str = PREFIX, *, create: bool = False) -> BaseCache:
+    """Open the store of a place, as `open_place` does, for a caller that keeps it open."""
+    with _name_errors(text):
+        return _open(text, prefix, create=create)
+
+
+@contextmanager
+def _name_errors(text: str) -> Generator[None]:
+    """Make errors of this package of those that servers' own packages and the system raise for a place."""
+    shown = show_place(text)
+    try:
+        yield
     except OSError as error:
         raise CacheError(f"{shown} can't be used: {error.strerror or error}.") from None
     except Exception as error:
@@ -134,6 +147,8 @@ def hide_secrets(message: str, url: str) -> str:
 def _open(text: str, prefix: str, *, create: bool) -> BaseCache:
     scheme = text.partition("://")[0] if "://" in text else ""
     kind = scheme.partition("+")[0]  # of postgresql+psycopg://
+    if kind == "sqlite" and not create:
+        _require_file(text)
     if kind in _SCHEMES:
         return _SCHEMES[kind](text, prefix)
     if scheme:
@@ -144,6 +159,13 @@ def _open(text: str, prefix: str, *, create: bool) -> BaseCache:
     if is_cassette(text) or path.is_file():
         return _open_cassette(path, create=create)
     return _open_directory(path, create=create)
+
+
+def _require_file(url: str) -> None:
+    """Refuse a file that isn't there: SQLite would make one of a mistyped name."""
+    name = url.partition(":///")[2].partition("?")[0]
+    if name and not Path(unquote(name)).exists():
+        raise ConfigurationError(f"{show_place(url)}: there is no such file. {_KINDS}")
 
 
 def _open_redis(url: str, prefix: str) -> BaseCache:

@@ -12,6 +12,7 @@ from typing import IO, Any, Final, TextIO, cast
 import orjson
 
 from instructor.cli.terminal import SafeStream, make_console, print_line
+from instructor.prices import show_money
 
 Row = Mapping[str, Any]
 
@@ -29,6 +30,7 @@ class Report:
         rows: One or many things, each with the same members. They are written as JSON as they are.
         is_single: Whether it is about one thing, so that people read its members below each other.
         note: A sentence for people below the table.
+        shown: The members that people see; all if it is empty.
         failed: Whether the command's exit status is 1.
     """
 
@@ -36,6 +38,7 @@ class Report:
     is_single: bool = False
     note: str = ""
     failed: bool = False
+    shown: tuple[str, ...] = ()
 
 
 def write_report(report: Report, *, as_json: bool) -> None:
@@ -57,7 +60,8 @@ def _print_table(report: Report, stream: SafeStream) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    names = [name for name in (report.rows[0] if report.rows else ()) if any(row[name] for row in report.rows)]
+    known = report.shown or (report.rows[0] if report.rows else ())
+    names = [name for name in known if any(row[name] for row in report.rows)]
     if not names:
         return
     table = Table(box=SIMPLE_HEAD, show_header=not report.is_single, pad_edge=False)
@@ -114,6 +118,8 @@ _WRITERS: Final[dict[str, Callable[[Any], str]]] = {
     "bytes": show_bytes,
     "bytes_before": show_bytes,
     "disk_bytes": show_bytes,
+    "dollars": show_money,
+    "input_dollars": show_money,
     "hit_rate": lambda rate: f"{100 * rate:.1f} %",
     "seconds": lambda seconds: f"{seconds:,.1f}",
 }

@@ -9,13 +9,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output, ReorderBuffer
 from instructor.cli.reader import RecordReader
-from instructor.cli.records import Input, Record
+from instructor.cli.records import Record
 from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
 from instructor.client import AsyncInstructor
-from instructor.exceptions import ClientError, ConfigurationError, InstructorError, ModeError, ValidationError
+from instructor.exceptions import (
+    BudgetExceeded,
+    ClientError,
+    ConfigurationError,
+    InstructorError,
+    ModeError,
+    ValidationError,
+)
 from instructor.hooks import CacheEvent
 from instructor.jobs.prompts import Prompt
 from instructor.messages import Messages
@@ -24,7 +32,7 @@ from instructor.usage import Usage
 _READ_AHEAD = 64
 _LEAST_WINDOW = 256
 _WINDOW_PER_WORKER = 32
-_SETUP_ERRORS = (ConfigurationError, ClientError, ModeError)
+_SETUP_ERRORS = (BudgetExceeded, ConfigurationError, ClientError, ModeError)
 """Errors that every record would meet. They end the run."""
 _PATIENCE = 10.0
 """Seconds for which a run still waits for the provider after a second signal."""
@@ -47,7 +55,7 @@ class Job:
         announce: Called with a sentence for the user when a signal has come.
     """
 
-    source: Input
+    source: Inputs
     limit: int | None
     prompt: Prompt
     ask: Callable[[Messages], Awaitable[object]]
@@ -184,7 +192,7 @@ class Run:
                 index, record = numbered
                 await buffer.admit(index)
                 self._idle.discard(task)
-                outcome = self._asking[task] = Outcome(record.line, error=record.error)
+                outcome = self._asking[task] = Outcome(record.line, error=record.error, file=record.file)
                 await self._answer(record, outcome)
                 del self._asking[task]
                 await buffer.put(index, outcome)

@@ -58,13 +58,14 @@ def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigurationError(f"There is no file {path}. {_ADVICE}")
     folder = str(path.resolve().parent)
-    if folder not in sys.path:  # as Python does for a script: it may import its neighbours
-        sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if folder not in sys.path:  # it may import its neighbours, but what is called numbers.py isn't Python's `numbers`
+        sys.path.append(folder)
+    name = f"{path.stem}_file" if path.stem in sys.stdlib_module_names else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{path} cannot be imported as Python. {_ADVICE}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # pydantic resolves names there
+    sys.modules[name] = module  # pydantic resolves names there
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file may raise anything

@@ -1,4 +1,4 @@
-"""The output of a run: one line of JSON for each record, in the order of the input."""
+"""The output of a run: one line or row for each record, in the order of the input."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import orjson
-
-from instructor.cli.output_paths import BEGINNING, clear_parts, open_part, resolve_output
+from instructor.cli.columns import Columns
+from instructor.cli.output_forms import NO_COLUMNS, Form, find_form
+from instructor.cli.output_paths import clear_parts, open_part, resolve_output
 from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
 
@@ -22,22 +22,31 @@ class Output:
 
     A regular file is written as a new file beside it, such as ``NAME.1f0c9a2b.part``, and renamed when it is complete,
     so that a reader of ``NAME`` never sees half a run, nor a mixture of two. What killed runs left behind is removed
-    then. A pipe, a device and standard output (``-``) are written directly.
+    then. A pipe, a device and standard output (``-``) are written directly, as JSON lines.
     """
 
-    def __init__(self, name: str) -> None:
-        _check_format(name)
+    def __init__(self, name: str, columns: Columns = NO_COLUMNS) -> None:
+        self._form = find_form(name)
         self.path = None if name == "-" else resolve_output(name)
         self.part: Path | None = None
-        if self.path is None:
-            self._stream: BinaryIO = _find_standard_output()
-            return
+        self._stream = self._open(name)
+        self._is_empty = True
         try:
-            _check_replaceable(self.path, name)
+            self._writer = self._form.make_writer(self._stream, columns)
+        except ConfigurationError:  # a package isn't installed
+            self._discard()
+            raise
+
+    def _open(self, name: str) -> BinaryIO:
+        if self.path is None:
+            return _find_standard_output()
+        try:
+            _check_replaceable(self.path, name, self._form)
             opened = open_part(self.path)
-            self.part, self._stream = opened or (None, self.path.open("wb"))
+            self.part, stream = opened or (None, self.path.open("wb"))
         except OSError as error:
             raise ConfigurationError(f"--out {name} cannot be written: {error.strerror}.") from error
+        return stream
 
     @property
     def unfinished(self) -> str:
@@ -45,8 +54,9 @@ class Output:
         return str(self.part or self.path or "standard output")
 
     def write(self, outcome: Outcome) -> None:
-        """Write the line of one record."""
-        self._stream.write(write_line(outcome))
+        """Write the line or row of one record."""
+        self._writer.write(outcome)
+        self._is_empty = False
 
     def flush(self) -> None:
         """Write out what is buffered, for those who read along."""
@@ -54,6 +64,7 @@ class Output:
 
     def finish(self) -> None:
         """Make the output complete."""
+        self._writer.close()
         self._stream.flush()
         if self.part is not None and self.path is not None:
             os.fsync(self._stream.fileno())
@@ -61,65 +72,43 @@ class Output:
                 self._stream.close()
             self.part.replace(self.path)
             self._stream.close()  # not before, because it unlocks the file, which another run would then remove
-            clear_parts(self.path)
+            clear_parts(self.path, self._form.beginning)
 
     def abandon(self) -> None:
         """Close the output of a run that was stopped; remove it if it is empty."""
         # The error that stopped the run has been shown. The file is closed already if only its new name was refused.
         with suppress(OSError, ValueError):
+            self._writer.close()
             self._stream.flush()
+        self._discard()
+
+    def _discard(self) -> None:
+        """Close the file, and remove it if no record was written."""
         if self.path is not None:
             with suppress(OSError):
                 self._stream.close()
-        if self.part is not None:
+        if self.part is not None and self._is_empty:
             with suppress(OSError):
-                if not self.part.stat().st_size:
-                    self.part.unlink()
+                self.part.unlink()
 
 
-def _check_replaceable(path: Path, name: str) -> None:
+def _check_replaceable(path: Path, name: str, form: Form) -> None:
     """Refuse to replace a file that no run has written. The same command may run any number of times."""
     if not path.is_file():
         return
     with path.open("rb") as file:
-        beginning = file.read(len(BEGINNING))
-    if beginning not in (b"", BEGINNING):
+        first = file.readline(_LONGEST_HEADER)
+    if first and not (first.startswith(form.beginning) and form.is_own(path, first)):
         raise ConfigurationError(f"--out {name} exists and is not an output of this command. Name another file.")
 
 
-_OTHER_FORMATS = {
-    ".csv": "CSV",
-    ".gz": "gzip",
-    ".parquet": "Parquet",
-    ".pq": "Parquet",
-    ".tsv": "TSV",
-    ".xlsx": "Excel",
-    ".zst": "Zstandard",
-}
-
-
-def _check_format(name: str) -> None:
-    suffix = Path(name).suffix.lower()
-    if suffix in _OTHER_FORMATS:
-        raise ConfigurationError(
-            f"--out {name} would hold JSON lines, but its name says {_OTHER_FORMATS[suffix]}. "
-            f"Name a .jsonl file, such as {Path(name).with_suffix('.jsonl')}."
-        )
+_LONGEST_HEADER = 1 << 16
 
 
 def _find_standard_output() -> BinaryIO:
     if cast("object", sys.stdout) is None:  # Python's value for a closed descriptor
         raise ConfigurationError("--out - cannot be written: standard output is closed. Name a file.")
     return sys.stdout.buffer
-
-
-def write_line(outcome: Outcome) -> bytes:
-    """Write ``{"line": 2, "answer": ..., "cached": true}``, or ``{"line": 2, "error": "..."}``."""
-    if outcome.error:
-        return orjson.dumps({"line": outcome.line, "error": outcome.error}) + b"\n"
-    # The answer is JSON already. It is not parsed again, because its numbers may be longer than orjson's.
-    cached = b"true" if outcome.source == "hit" else b"false"
-    return b'{"line":%d,"answer":%s,"cached":%s}\n' % (outcome.line, outcome.text.encode(), cached)
 
 
 class ReorderBuffer:

@@ -7,15 +7,13 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
 from instructor.exceptions import ConfigurationError
-
-BEGINNING = b'{"line":'
-"""How every output begins."""
 
 _CACHE_FILES = ("answers.sqlite3", "answers.sqlite3-wal", "answers.sqlite3-shm", "answers.lock")
 
@@ -53,14 +51,14 @@ def open_part(path: Path) -> tuple[Path, BinaryIO] | None:
     return None
 
 
-def clear_parts(path: Path) -> None:
+def clear_parts(path: Path, beginning: bytes) -> None:
     """Remove what earlier runs with the same output left behind when they were killed.
 
     Call it when the output is complete: until then, those files may hold answers that the cache didn't take.
     """
     for part in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
         with suppress(OSError), part.open("rb") as stream:
-            if part.is_file() and stream.read(len(BEGINNING)) in (b"", BEGINNING) and _lock(stream, if_possible=False):
+            if part.is_file() and stream.read(len(beginning)) in (b"", beginning) and _lock(stream, if_possible=False):
                 part.unlink()
 
 
@@ -79,32 +77,34 @@ def _lock(stream: BinaryIO, *, if_possible: bool = True) -> bool:
     return True
 
 
-def check_output_paths(out: str, report: str | None, source: Path | None, cache: Path) -> None:
+def check_output_paths(out: str, report: str | None, sources: Sequence[Path | None], cache: Path) -> None:
     """Check that a run overwrites no file that it reads, whatever name or link leads there.
 
     Call it when the response model has been imported, because Python files are read too, and the cache was opened.
-    `source` is None for standard input.
+    A source is None for standard input.
     """
-    inputs = _identify_inputs(source, cache)
+    inputs = _identify_inputs(sources, cache)
     outputs: dict[str, Path | int] = {"--out -": 1} if out == "-" else {f"--out {out}": Path(out)}
     if report is not None:
         outputs[f"--report {report}"] = Path(report)
         if out != "-" and resolve_output(report) == resolve_output(out):
             raise ConfigurationError("--report would overwrite what --out writes. Name another file.")
     for option, path in outputs.items():
+        if isinstance(path, Path) and resolve_output(str(path)) == resolve_output(str(cache)):  # neither may exist yet
+            raise ConfigurationError(f"{option} would overwrite the cache. Name another file.")
         what = inputs.get(_identify(path) or (0, 0))
         if what is not None:
             raise ConfigurationError(f"{option} would overwrite {what}. Name another file.")
 
 
-def _identify_inputs(source: Path | None, cache: Path) -> dict[tuple[int, int], str]:
+def _identify_inputs(sources: Sequence[Path | None], cache: Path) -> dict[tuple[int, int], str]:
     """Return what the run reads by device and inode, which are the same under every name of a file."""
     # From the module's dict, because a module may compute attributes that it doesn't have.
     modules = [vars(module) for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
     files = [members["__file__"] for members in modules if isinstance(members.get("__file__"), str)]
     read: list[tuple[str, str | Path | int]] = [(f"the Python file {file}", file) for file in files]
-    read += [(f"the cache, {cache / name}", cache / name) for name in _CACHE_FILES]
-    read.append(("the input itself", 0 if source is None else source))
+    read += [(f"the cache, {file}", file) for file in (cache, *(cache / name for name in _CACHE_FILES))]
+    read += [("the input itself", 0 if source is None else source) for source in sources]
     return {identity: what for what, path in read if (identity := _identify(path)) is not None}
 
 

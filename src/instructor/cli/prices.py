@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from instructor.exceptions import ConfigurationError
-from instructor.prices import price_of
+from instructor.prices import find_rates, tier_of
 from instructor.usage import Usage
 
 
@@ -17,10 +16,11 @@ class Prices:
     model: str
     label: str = ""
 
-    def price(self, usage: Usage) -> Decimal | None:
-        """Price some tokens in US dollars; None where the list lacks the model."""
+    def price(self, usage: Usage) -> float | None:
+        """Price the tokens of a request in US dollars; None where the list lacks the model."""
         vendor, _, name = self.model.partition("/")
-        return price_of(vendor, name, usage)
+        rates = find_rates(vendor, name, tier_of(usage))  # remembered: the list itself takes 70 us for a price
+        return None if rates is None else rates.price(usage)
 
 
 def find_prices(model: str, price_as: str | None) -> Prices:

@@ -130,7 +130,8 @@ def describe_money(stats: RunStats, prices: Prices) -> str:
 def report_failure(console: Console, outcome: Outcome) -> None:
     """Say which record failed, and why, on one line."""
     reason = use_option_names(" ".join(outcome.error.split()))
-    print_line(console, f"line {outcome.line}: {reason[:_LONGEST_ERROR]}", "red")
+    file = f"{outcome.file}, " if outcome.file else ""
+    print_line(console, f"{file}line {outcome.line}: {reason[:_LONGEST_ERROR]}", "red")
 
 
 def make_summary(stats: RunStats, prices: Prices, places: dict[str, str]) -> Table:

@@ -1,4 +1,4 @@
-"""The records of an input file: CSV, JSON lines or plain text."""
+"""The records of an input file: CSV, JSON lines, plain text, Parquet or Arrow."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal, cast, get_args
 
 import orjson
 
 from instructor.exceptions import ConfigurationError
 
-Format = Literal["csv", "jsonl", "text"]
+Format = Literal["csv", "jsonl", "text", "parquet", "arrow"]
 Data = dict[str, object] | str
 
 _SUFFIXES: dict[str, Format] = {
@@ -28,7 +28,15 @@ _SUFFIXES: dict[str, Format] = {
     ".txt": "text",
     ".text": "text",
     ".log": "text",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
 }
+_BEGINNINGS: dict[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+"""How files begin that aren't text."""
+FORMATS: tuple[str, ...] = get_args(Format)
 _PEEKED = 1 << 16
 """How many bytes are read ahead to detect a format."""
 _LONGEST_CELL = (1 << 31) - 1
@@ -38,11 +46,17 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: fields or the text of a line, or else why it can't be used. It begins at `line`, counted from 1."""
+    """One record: fields or the text of a line, or else why it can't be used.
+
+    Attributes:
+        line: Where it begins, counted from 1; the number of the row in a file that has no lines.
+        file: The name of its input where there are several.
+    """
 
     line: int
     data: Data = ""
     error: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +80,33 @@ class Input:
         A record that is damaged comes with its error, and the next one follows.
         """
         with closing(self._open()) as stream:
-            head = stream.peek(_PEEKED)[:_PEEKED]
-            encoding = "utf-16" if head.startswith(_UTF16) else "utf-8-sig"
-            form = self.form or self._detect_format(head, encoding)
+            form, encoding = self._detect(stream)
+            if form not in _READERS:
+                yield from self._read_rows(form)
+                return
             # Bytes that aren't text fail their record only: `surrogateescape` carries them to `_find_broken`.
             lines = io.TextIOWrapper(cast("BinaryIO", stream), encoding, "surrogateescape", newline="")
             yield from _READERS[form](lines)
 
-    def count(self, limit: int | None) -> int | None:
-        """Count the records, at most `limit`; None for an input that can be read only once."""
-        if not self.countable:
-            return None
-        number = 0
-        for _ in self.read():
-            if number == limit:
-                break
-            number += 1
-        return number
+    def count(self) -> int:
+        """Count the records of a file that can be read twice."""
+        with closing(self._open()) as stream:
+            form, _ = self._detect(stream)
+        if form in _READERS or self.path is None:
+            return sum(1 for _ in self.read())
+        from instructor.cli.arrow_files import count_rows
+
+        return count_rows(self.path, form)
+
+    def _read_rows(self, form: Format) -> Iterator[Record]:
+        from instructor.cli.arrow_files import read_rows
+
+        if not self.countable or self.path is None:
+            raise ConfigurationError(
+                f"An input in the format {form} is read from a regular file. Name one as the input."
+            )
+        for number, row in enumerate(read_rows(self.path, form), 1):
+            yield Record(number, row)
 
     def _open(self) -> io.BufferedReader:
         # Not sys.stdin: a thread that waits there holds its lock, which Python wants when the process exits.
@@ -92,16 +116,22 @@ class Input:
             raise ConfigurationError(f"The input {self.path} cannot be read: {error.strerror}.") from error
         return io.BufferedReader(raw, _PEEKED)
 
-    def _detect_format(self, head: bytes, encoding: str) -> Format:
-        known = _SUFFIXES.get(self.path.suffix.lower()) if self.path else None
-        return known or _sniff(head.decode(encoding, "replace"))
+    def _detect(self, stream: io.BufferedReader) -> tuple[Format, str]:
+        """Detect the format and the encoding by what was named and by how the file begins."""
+        head = stream.peek(_PEEKED)[:_PEEKED]
+        encoding = "utf-16" if head.startswith(_UTF16) else "utf-8-sig"
+        known = self.form or (_SUFFIXES.get(self.path.suffix.lower()) if self.path else None)
+        for beginning, form in () if known else _BEGINNINGS.items():
+            if head.startswith(beginning):
+                return form, encoding
+        return known or _sniff(head.decode(encoding, "replace")), encoding
 
 
 def open_input(name: str, form: str | None) -> Input:
     """Check the input and the format that the user named; ``-`` is standard input."""
-    if form is not None and form not in _READERS:
-        raise ConfigurationError(f"--format is csv, jsonl or text, not {form!r}.")
-    chosen = cast("Format | None", form)
+    if form is not None and form.lower() not in FORMATS:
+        raise ConfigurationError(f"--format {form}: there is no such format. Write one of {', '.join(FORMATS)}.")
+    chosen = cast("Format | None", form and form.lower())
     if name == "-":
         if cast("object", sys.stdin) is None:  # Python's value for a closed descriptor
             raise ConfigurationError("Standard input is closed. Name a file as the input.")
@@ -219,7 +249,7 @@ def _find_broken(text: str) -> str:
     return ""
 
 
-_READERS: dict[str, Callable[[io.TextIOWrapper], Iterator[Record]]] = {
+_READERS: dict[Format, Callable[[io.TextIOWrapper], Iterator[Record]]] = {
     "csv": _read_csv,
     "jsonl": _read_jsonl,
     "text": _read_text,

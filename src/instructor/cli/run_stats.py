@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from instructor.cli.prices import Prices
 from instructor.hooks import CacheEvent, HookName
@@ -21,6 +20,7 @@ class Outcome:
 
     Attributes:
         text: The JSON of its answer; empty if it failed.
+        file: The name of its input where there are several.
         source: ``"hit"``, ``"shared"`` (an identical record was just being asked), or ``"asked"``.
         answered: Whether the provider has answered and the answer is being validated and stored.
         attempts: Requests made for it.
@@ -38,6 +38,7 @@ class Outcome:
     spent: Usage = field(default=Usage())
     saved: Usage = field(default=Usage())
     seconds_saved: float = 0.0
+    file: str = ""
 
     def note_event(self, event: CacheEvent) -> None:
         """Note a ``cache:hit`` or a ``cache:coalesced``."""
@@ -77,8 +78,8 @@ class RunStats:
     requests: int = 0
     spent: Usage = field(default=Usage())
     saved: Usage = field(default=Usage())
-    money_spent: Decimal = Decimal(0)
-    money_saved: Decimal = Decimal(0)
+    money_spent: float = 0.0
+    money_saved: float = 0.0
     priced: bool = True
     request_seconds_saved: float = 0.0
     seconds: float = 0.0
@@ -135,16 +136,16 @@ class RunStats:
             "requests": self.requests,
             "tokens_spent": self.spent.total_tokens,
             "tokens_saved": self.saved.total_tokens,
-            "money_spent": float(self.money_spent) if self.priced else None,
-            "money_saved": float(self.money_saved) if self.priced else None,
+            "money_spent": self.money_spent if self.priced else None,
+            "money_saved": self.money_saved if self.priced else None,
             "seconds": round(self.seconds, 3),
             "seconds_saved": round(self.seconds_saved, 3),
             "request_seconds_saved": round(self.request_seconds_saved, 3),
         }
 
-    def _price(self, usage: Usage, prices: Prices) -> Decimal:
+    def _price(self, usage: Usage, prices: Prices) -> float:
         if not usage.total_tokens:
-            return Decimal(0)
+            return 0.0
         price = prices.price(usage)
         self.priced = self.priced and price is not None
-        return price or Decimal(0)
+        return price or 0.0

@@ -12,7 +12,11 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\bsize_limit\b=?", "--cache-size"),
     (r"\bmax_retries\b=?", "--max-retries"),
     (r"\bmode= ", "--mode "),
+    (r"\bkeyword (\w+)=", r"argument -o \1="),
+    (r"Did you mean (\w+)=\?", r"Did you mean -o \1=?"),
     (r"\bprompt= ", "--prompt "),
+    (r"Budget\([^)]*\)", "--budget"),
+    (r"\bprice_as=", "--price-as "),
     (r"\[Errno \d+\] ", ""),
     (r" {2,}", " "),
 )

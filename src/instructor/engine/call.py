@@ -18,6 +18,7 @@ from instructor.wires.wire import Wire, lacks_of
 
 if TYPE_CHECKING:
     from instructor.budget import Budget
+    from instructor.cache.books import Kind
     from instructor.cache.call_notes import Sketch
     from instructor.cache.key import KeyMembers
     from instructor.cache.listing import TagSource
@@ -294,6 +295,7 @@ class Call(NamedTuple, Generic[T]):
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
         sketch: Makes what the call is compared with others by; None where it isn't compared.
+        kind: As what its first request counts in the books, if its answer is used.
         is_row: Whether it is about a row of a job, whose prompts are meant to differ.
     """
 
@@ -320,6 +322,7 @@ class Call(NamedTuple, Generic[T]):
     background: Background | None = None
     showing: Showing | None = None
     sketch: Callable[[], Sketch] | None = None
+    kind: Kind = "kept"
     is_row: bool = False
 
 

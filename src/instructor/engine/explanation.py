@@ -151,10 +151,9 @@ def _look(path: CachePath, key: str, question: CallQuestion[Any], call: Call[Any
             if isinstance(judged, Served):
                 return judged._replace(tier=name_of(tier))
             cause = judged.cause
-    version = None if cause is not COLD else (yield from find_version(path, question, call.policy, _ignore))
-    if version is None:
+    found, served, _ = yield from find_version(path, question, call.policy, cause, _ignore)
+    if found is None or served is None:
         return cause
-    found, served = version
     return served._replace(tier=name_of(path.tiers[found.depth]))
 
 

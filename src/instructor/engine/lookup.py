@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
-from instructor.cache.misses import COLD, NEW, Cause
+from instructor.cache.misses import NEW, Cause
 from instructor.cache.rows import make_rows
 from instructor.engine.call import Live, Policy
 from instructor.engine.diagnosis import diagnose
@@ -33,6 +33,7 @@ from instructor.engine.tier_lookup import (
     find_newer,
     look_on,
     look_up,
+    newer,
     read_entry,
     reporter,
 )
@@ -110,12 +111,12 @@ def look(
         found = yield from look_up(path, key, question, policy)
     else:
         found = yield from look_on(path, key, question, policy, unserved)
-    if isinstance(found, Missed) and found.cause is COLD and policy.compatible:
-        version = yield from find_version(path, question, policy, reporter(question, path))
-        if version is not None:
-            place, served = version
-            return (yield from announce(question, path.tiers[place.depth], served))
-    return found
+    if isinstance(found, Served) or not policy.compatible:
+        return found
+    place, served, fallback = yield from find_version(path, question, policy, found.cause, reporter(question, path))
+    if place is not None and served is not None:
+        return (yield from announce(question, path.tiers[place.depth], served))
+    return found._replace(fallback=newer(found.fallback, fallback))
 
 
 def look_again(path: CachePath, key: str, question: Question[T], policy: Policy, missed: Missed) -> Look[T]:

@@ -138,8 +138,7 @@ class LocalTier:
     ) -> Flow[bool]:
         """Hold an entry."""
         yield from ()
-        if not entry.completion_data:
-            raise ValueError("the completion cannot be written as text")
+        _check_text(entry)
         self.store.keep(entry)
         return True
 
@@ -157,6 +156,19 @@ class TrackedTier(LocalTier):
     """Memory that is kept right by the server behind it, and so holds what was read there (see `CachePath.forget`)."""
 
     watch: Watch
+
+    def keep(
+        self,
+        entry: Entry,
+        ttl: float | None,  # noqa: ARG002 - as above
+        report: Report,  # noqa: ARG002
+        held: HeldLease | None = None,  # noqa: ARG002
+    ) -> Flow[bool]:
+        """Hold an entry, until it is written to the server."""
+        yield from ()
+        _check_text(entry)
+        self.watch.keep(entry)
+        return True
 
     def fill(self, entry: Entry, ttl: float | None, report: Report, since: int) -> Flow[bool]:  # noqa: ARG002 - as above
         """Hold what the server had, unless it was changed there since."""
@@ -268,9 +280,13 @@ def report_failure(handle: StoreHandle, error: CacheError, report: Report) -> Fl
         raise error
 
 
-def _encode(entry: Entry) -> str:
+def _check_text(entry: Entry) -> None:
     if not entry.completion_data:
         raise ValueError("the completion cannot be written as text")
+
+
+def _encode(entry: Entry) -> str:
+    _check_text(entry)
     try:
         return encode_entry(entry)
     except TypeError as error:  # such as a token count beyond what the JSON writer holds
@@ -370,11 +386,12 @@ class CachePath:
         if len(self.tiers) > 1:
             self.handle.count(misses=misses, writes=writes, errors=errors)
 
-    def take_sample(self, key: str | None, samples: int) -> str | None:
+    def choose_sample(self, key: str | None, samples: int, *, takes_turn: bool) -> str | None:
         """The key of the sample whose turn it is, of a call that keeps several answers."""
-        if key is None:
-            return None
-        number, recorder = self.tiers[-1].handle.turns.take(key, samples), self.recorder
+        if key is None or samples == 1:
+            return key
+        turns, recorder = self.tiers[-1].handle.turns, self.recorder
+        number = turns.take(key, samples) if takes_turn else turns.peek(key, samples)
         return sample_key(key, number) if recorder is None else recorder.name_sample(key, number)
 
     def lifetime(self, ttl: float | None) -> float | None:

@@ -129,7 +129,8 @@ class CallQuestion(Generic[T]):
     def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
         """Enter the request whose answer is used. Those that were lost are entered when that shows."""
         usage, seconds = live.cost or (live.usage, live.seconds)
-        enter(self._call, "kept", usage, seconds, tags, live.answered_by)
+        kind = self._call.kind if live.attempts == 1 else "kept"
+        enter(self._call, kind, usage, seconds, tags, live.answered_by)
 
     def write(self, live: Live[T], expires: float | None) -> Entry | None:
         """Describe a live answer; None if its completion can't be written as text."""

@@ -196,7 +196,7 @@ def look_up(
             judged = yield from consider(path, question, policy, Found(entry, depth, since))
             if isinstance(judged, Served):
                 return judged
-            missed = Missed(judged.cause, _newer(missed.fallback, judged.fallback))
+            missed = Missed(judged.cause, newer(missed.fallback, judged.fallback))
     return missed
 
 
@@ -335,6 +335,6 @@ def reporter(question: Question[Any], path: CachePath) -> Report:
     return report
 
 
-def _newer(one: Found | None, other: Found | None) -> Found | None:
+def newer(one: Found | None, other: Found | None) -> Found | None:
     """The fallback whose answer came later."""
     return max(filter(None, (one, other)), key=lambda found: found.entry.created, default=None)

@@ -10,13 +10,16 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from instructor.exceptions import ArgumentError, ConfigurationError
 
+Sdk = Any
+"""An object of an engine's package, or what its workers are to do with."""
+
 R_co = TypeVar("R_co", covariant=True)
 
 
 class Pending(Protocol[R_co]):
     """What comes back for work that was handed over: the part that the futures of all engines have in common."""
 
-    def add_done_callback(self, function: Callable[[Any], Any]) -> object: ...  # noqa: D102
+    def add_done_callback(self, function: Callable[[Sdk], Sdk]) -> object: ...  # noqa: D102
     def result(self) -> R_co: ...  # noqa: D102
     def cancel(self) -> object: ...  # noqa: D102
 
@@ -30,7 +33,7 @@ class Engine(NamedTuple):
         close: Ends what was begun for this job alone.
     """
 
-    submit: Callable[..., Pending[Any]]
+    submit: Callable[..., Pending[Sdk]]
     count_slots: Callable[[], int]
     close: Callable[[], object] = lambda: None
 
@@ -55,7 +58,7 @@ def _refuse(engine: object) -> ArgumentError:
     )
 
 
-def _import(name: str, extra: str) -> Any:
+def _import(name: str, extra: str) -> Sdk:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -76,14 +79,14 @@ def _begin_dask() -> Engine:
         return _use_dask(client)._replace(close=client.close)
 
 
-def _use_dask(client: Any) -> Engine:
+def _use_dask(client: Sdk) -> Engine:
     if client.asynchronous:
         raise ArgumentError(
             "engine= is an asynchronous dask.distributed.Client. Pass one that was made outside of the event loop; "
             "AsyncInstructor.map doesn't block while it waits for it."
         )
 
-    def submit(function: Callable[..., Any], *arguments: Any) -> Any:
+    def submit(function: Callable[..., Sdk], *arguments: Sdk) -> Sdk:
         return client.submit(function, *arguments, pure=False, key=None)
 
     return Engine(submit, lambda: sum(client.nthreads().values()))
@@ -96,25 +99,25 @@ def _begin_ray() -> Engine:
     return _use_ray(ray)
 
 
-def _use_ray(ray: Any) -> Engine:
+def _use_ray(ray: Sdk) -> Engine:
     task = ray.remote(_call)  # which takes functions alone, and no other callable
 
-    def submit(*arguments: Any) -> Any:
+    def submit(*arguments: Sdk) -> Sdk:
         return task.remote(*arguments).future()
 
     return Engine(submit, lambda: int(ray.cluster_resources().get("CPU", 1)))
 
 
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+def _call(function: Callable[..., Sdk], *arguments: Sdk) -> Sdk:
     return function(*arguments)
 
 
-def _use_executor(executor: Any) -> Engine:
+def _use_executor(executor: Sdk) -> Engine:
     return Engine(executor.submit, lambda: getattr(executor, "_max_workers", 1))
 
 
 _NAMED: dict[str, Callable[[], Engine]] = {"dask": _begin_dask, "ray": _begin_ray}
-_KINDS: tuple[tuple[Callable[[object], bool], Callable[[Any], Engine]], ...] = (
+_KINDS: tuple[tuple[Callable[[object], bool], Callable[[Sdk], Engine]], ...] = (
     (lambda engine: isinstance(engine, Executor), _use_executor),
     (lambda engine: isinstance(engine, ModuleType) and engine.__name__ == "ray", _use_ray),
     (lambda engine: type(engine).__module__.startswith("distributed.") and hasattr(engine, "nthreads"), _use_dask),

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from instructor.engines.opening import Engine, Pending
 from instructor.exceptions import EngineError
+from instructor.messages import Value
 
 R = TypeVar("R")
 
@@ -32,22 +33,20 @@ class Group(Generic[R]):
 
     __slots__ = ("arguments", "is_done", "losses", "pending", "result", "start")
 
-    def __init__(self, start: int, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, start: int, arguments: tuple[Value, ...]) -> None:
         self.start = start
         self.arguments = arguments
         self.losses = 0
         self.is_done = False
         self.result: R | None = None
-        self.pending: Any = None
+        self.pending: Value = None
 
 
 class Groups(Generic[R]):
     """The groups of one job. Only one thread at a time may use it.
 
-    Args:
-        engine: Where the work is done.
-        work: What is done with the arguments of a group, on the engine.
-        give_back: Told of a group that was lost, before it is handed over again.
+    `work` is done with the arguments of a group, on the engine. `give_back` hears of a group that was lost, and returns
+    the arguments with which it is handed over again.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class Groups(Generic[R]):
         work: Callable[..., R],
         *,
         ordered: bool,
-        give_back: Callable[[tuple[Any, ...]], tuple[Any, ...]],
+        give_back: Callable[[tuple[Value, ...]], tuple[Value, ...]],
     ) -> None:
         self._engine = engine
         self._work = work
@@ -76,7 +75,7 @@ class Groups(Generic[R]):
         """Ask the engine how many groups its workers do at once: a cluster grows and shrinks."""
         self.slots = max(1, self._reach(self._engine.count_slots))
 
-    def submit(self, start: int, *arguments: Any) -> None:
+    def submit(self, start: int, *arguments: Value) -> None:
         """Hand a group over."""
         group: Group[R] = Group(start, arguments)
         self._held.append(group)
@@ -133,7 +132,7 @@ class Groups(Generic[R]):
             raise _make_error(f"lost the same rows {group.losses} times", error) from error
         self._hand_over(group)
 
-    def _reach(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _reach(self, function: Callable[..., Value], *arguments: Value) -> Value:
         try:
             return function(*arguments)
         except Exception as error:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
-from instructor.jobs.money import price_of
 from instructor.jobs.row import Row
 from instructor.messages import Conversation, ResponseModel, Value
 
@@ -93,13 +92,24 @@ class Question(Generic[T]):
     def _make_hit(self, index: int, source: Value, found: Any) -> Row[T]:
         value, entry = cast("tuple[Any, Entry]", found)
         value = value if value is not entry else self.load(entry)
-        return Row(index, source, value, None, True, False, False, entry.usage, 0.0, entry.key)
+        origin = entry.origin
+        return Row(
+            index, source, value, None, True, False, False, entry.usage, origin.provider, origin.model, entry.key
+        )
 
     def _make_row(self, miss: Miss, reply: Reply[T]) -> tuple[Row[T], float]:
-        cost = 0.0 if reply.cached else price_of(reply.provider, reply.model, reply.usage)
-        value, cached, shared, usage = reply.value, reply.cached, reply.shared, reply.usage
-        row = Row(miss.index, miss.input, value, None, cached, shared, False, usage, cost, reply.key)
-        return row, 0.0 if cached else reply.seconds
+        row = Row(
+            miss.index,
+            miss.input,
+            reply.value,
+            cached=reply.cached,
+            shared=reply.shared,
+            usage=reply.usage,
+            provider=reply.provider,
+            model=reply.model,
+            key=reply.key,
+        )
+        return row, 0.0 if reply.cached else reply.seconds
 
 
 def make_question(
@@ -122,8 +132,8 @@ def make_question(
 
 
 def make_failure(index: int, source: Value, error: BaseException) -> Row[Any]:
-    """Make the row of one that has no answer. Nobody knows what its attempts cost."""
-    return Row(index, source, None, cast("Exception", error), cost=None)
+    """Make the row of one that has no answer."""
+    return Row(index, source, None, cast("Exception", error))
 
 
 def ends_job(error: BaseException) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from instructor.jobs.job import AsyncJob, Job, Terms
     from instructor.jobs.spread import Orders
 
-_OWN = frozenset({"concurrency", "on_error", "ordered"})
+_OWN = frozenset({"concurrency", "on_error", "ordered", "progress"})
 _NO_SHARED_CACHE = (
     "engine= needs a cache that the workers share, so that no row is paid for twice: "
     "from_provider(..., cache=RedisCache(url=...)), or a list that ends with one."
@@ -86,7 +86,7 @@ class _JobClient(BaseClient):
         use = mode_of_call(keywords.pop("cache_mode", None)) or self._use.mode
         budgets = check_budgets(self._settings.budget, keywords.pop("budget", None))
         asked = find_model({**keywords}, self._defaults, self._model, self._adapter.provider)
-        keywords |= {"cache_mode": use.name, "concurrency": terms.concurrency}
+        keywords |= {"cache_mode": use.name, "concurrency": terms.concurrency, "progress": False}
         order = Order(self._recipe, identify(self), model, keywords)
         work = make_work(order, path.handle.store)
         return Orders(open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add)
@@ -123,13 +123,19 @@ class MapClient(_JobClient):
                 out. ``"collect"`` hands it out with its error; only an error that every row would meet, such as a
                 missing key, ends the job then.
             ordered: Whether rows come in the order of the input, or as they are answered.
-            **keywords: For each call, as in `create`.
+            progress: Whether a job that takes longer than half a second shows what it has done, and at what price: a bar
+                on a terminal and in a notebook, elsewhere a line on standard error every ten seconds.
+            engine: Who works on the rows: ``"dask"``, ``"ray"``, a ``dask.distributed.Client``, the module ``ray``, or a
+                ``concurrent.futures.Executor``. Default: this process. Workers make this client for themselves, with
+                what was passed to `from_provider` and the keys of their own environment, but without its hooks, and
+                need a store that all share. `concurrency` then counts for each group of rows that is under way.
+            **keywords: For each call, as in `create`; such as ``budget=``.
 
         Returns:
             A `Job`: an iterator of `Row`, and a context manager.
 
         Raises:
-            InstructorError: As `create`, while rows are taken.
+            InstructorError: As `create`, while rows are taken; EngineError if the engine can't go on.
 
         Example:
             >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())

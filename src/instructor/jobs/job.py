@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 from instructor.exceptions import ArgumentError
 from instructor.jobs.asking import Miss, Question, ends_job, make_failure
 from instructor.jobs.pace import Concurrency, Pace
-from instructor.jobs.sources import Source, read_rows
+from instructor.jobs.progress import JobStats, Progress
+from instructor.jobs.sources import Source, count_rows, read_rows
 from instructor.jobs.window import Slot, Window
 from instructor.messages import Value
 
@@ -36,6 +37,7 @@ class Terms:
     concurrency: Concurrency = "auto"
     on_error: OnError = "raise"
     ordered: bool = True
+    progress: bool = True
 
     def __post_init__(self) -> None:
         if self.on_error not in ("raise", "collect"):
@@ -43,15 +45,22 @@ class Terms:
 
 
 class _BaseJob(Generic[T]):
-    """What both drivers share: the window, and what becomes of a row's error."""
+    """What both drivers share: the window, and what becomes of a row's error.
 
-    def __init__(self, question: Question[T], terms: Terms, *, asynchronous: bool) -> None:
+    Attributes:
+        stats: The figures so far.
+    """
+
+    def __init__(self, question: Question[T], source: Source, terms: Terms, *, asynchronous: bool) -> None:
         self._question = question
         self._terms = terms
         self._pace = Pace(terms.concurrency, asynchronous=asynchronous)
         self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
         self._context = contextvars.copy_context()
         self._count = 0
+        self._rows: Any = read_rows(source, asynchronous=asynchronous)
+        self.stats = JobStats(count_rows(source))
+        self._progress = Progress(self.stats, terms.progress)
         self._failure: Exception | None = None
         self._is_closed = False
 
@@ -83,8 +92,14 @@ class _BaseJob(Generic[T]):
         self._window.has_ended = True
         self._failure = error
 
+    def _end(self) -> None:
+        self._is_closed = self._window.has_ended = True
+        self._progress.close()
+
     def _check(self, row: Row[T]) -> Row[T]:
-        """Return a row, or raise its error."""
+        """Count and return a row, or raise its error."""
+        self.stats.add(row)
+        self._progress.update()
         if row.error is not None and self._is_fatal(row.error):
             row.error.add_note(f"This is about row {row.index} of the job, counted from 0.")
             raise row.error
@@ -105,8 +120,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
     """
 
     def __init__(self, question: Question[T], source: Source, terms: Terms) -> None:
-        super().__init__(question, terms, asynchronous=False)
-        self._rows: Any = read_rows(source, asynchronous=False)
+        super().__init__(question, source, terms, asynchronous=False)
         self._threads = ThreadPoolExecutor(self._pace.most, "instructor-job")
         self._finished: SimpleQueue[tuple[Slot[T], Row[T], float]] = SimpleQueue()
 
@@ -157,7 +171,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
     def close(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
-        self._is_closed = self._window.has_ended = True
+        self._end()
         self._threads.shutdown(wait=True)
 
     def __enter__(self) -> Self:
@@ -171,11 +185,19 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
     """`Job` for asyncio: an asynchronous iterator, and an asynchronous context manager.
 
     Use it in ``async with`` where it may be left early: what is under way when the event loop closes is cancelled.
+
+    Example:
+        >>> import asyncio
+        >>> client = instructor.from_provider("offline/demo", async_client=True)
+        >>> async def add_ages() -> int:
+        ...     async with client.map(["Anna is 25.", "Ben is 31."], User) as job:
+        ...         return sum([row.value.age async for row in job])
+        >>> asyncio.run(add_ages())
+        56
     """
 
     def __init__(self, question: Question[T], source: Source, terms: Terms) -> None:
-        super().__init__(question, terms, asynchronous=True)
-        self._rows: Any = read_rows(source, asynchronous=True)
+        super().__init__(question, source, terms, asynchronous=True)
         self._awaited: Callable[[], Any] | None = getattr(self._rows, "__aiter__", None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[Any] | None = None
@@ -254,7 +276,7 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
 
     async def aclose(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
-        self._is_closed = self._window.has_ended = True
+        self._end()
         if self._reading is not None:
             self._reading.cancel()
         while self._tasks:

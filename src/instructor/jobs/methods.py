@@ -25,6 +25,7 @@ def map_keywords(
     concurrency: int | Literal["auto"] = "auto",
     on_error: Literal["raise", "collect"] = "raise",
     ordered: bool = True,
+    progress: bool = True,
     engine: Any = None,
     **keywords: Any,
 ) -> None:

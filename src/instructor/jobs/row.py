@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from instructor.prices import find_rates, tier_of
 from instructor.usage import Usage
 
 T = TypeVar("T")
 
 NO_USAGE = Usage()
+BATCH_FACTOR = 0.5
+"""What OpenAI, Anthropic and Google charge for a row in a batch, of the price of a live one (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class Row(Generic[T]):
         shared: Whether it came from an equal row that was under way.
         batched: Whether it was asked for in a batch, at its price.
         usage: The tokens of the requests that the answer took. A cached row has saved them.
-        cost: The US dollars that this row cost: 0.0 for a cached one; None where the price isn't known.
+        provider: The vendor that was asked.
+        model: The model that was asked.
         key: The call's key in the cache; None for a call that isn't cached.
 
     Example:
@@ -42,5 +46,14 @@ class Row(Generic[T]):
     shared: bool = False
     batched: bool = False
     usage: Usage = NO_USAGE
-    cost: float | None = 0.0
+    provider: str = ""
+    model: str = ""
     key: str | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """The US dollars that this row cost: 0.0 for a cached one; None where the price, or what was used, isn't known."""
+        if self.cached:
+            return 0.0
+        rates = None if self.error is not None else find_rates(self.provider, self.model, tier_of(self.usage))
+        return None if rates is None else rates.price(self.usage) * (BATCH_FACTOR if self.batched else 1)

@@ -7,14 +7,16 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from instructor.engines.opening import Engine
 from instructor.engines.spreading import Group, Groups
 from instructor.exceptions import EngineError
+from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.shares import Purse
 from instructor.jobs.sources import Source, count_rows, read_rows
 from instructor.jobs.work import NOTHING, Answered, Work, load
+from instructor.messages import Value
 
 if TYPE_CHECKING:
     from instructor.jobs.job import Terms
@@ -40,21 +42,24 @@ class Orders:
     work: Work
     terms: Terms
     purse: Purse
-    enter: Callable[[Any], None]
+    enter: Callable[[Value], None]
 
 
 class SpreadJob(Iterator["Row[T]"], Generic[T]):
     """The rows of `Instructor.map` with ``engine=``; to its user a `Job`.
 
     Attributes:
+        stats: The figures so far.
         ready: The rows to hand out.
         is_closed: Whether no more come.
     """
 
-    def __init__(self, orders: Orders, source: Source, rows: Iterator[Any] | None = None) -> None:
+    def __init__(self, orders: Orders, source: Source, rows: Iterator[Value] | None = None) -> None:
         self._orders = orders
-        self._rows: Iterator[Any] = iter(read_rows(source, asynchronous=False)) if rows is None else rows  # type: ignore[arg-type]
+        self._rows: Iterator[Value] = iter(read_rows(source, asynchronous=False)) if rows is None else rows  # type: ignore[arg-type]
         self._length = count_rows(source)
+        self.stats = JobStats(self._length)
+        self._progress = Progress(self.stats, orders.terms.progress)
         self._engine = orders.engine()
         self._groups: Groups[bytes] = Groups(
             self._engine, orders.work, ordered=orders.terms.ordered, give_back=self._grant_again
@@ -68,7 +73,10 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         while not self.ready and not self.is_closed:
             self.fetch()
         if self.ready:
-            return self.ready.popleft()
+            row = self.ready.popleft()
+            self.stats.add(row)
+            self._progress.update()
+            return row
         failure, self._failure = self._failure, None
         raise failure or StopIteration
 
@@ -87,7 +95,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         return self.close()
 
     def _hand_over(self) -> None:
-        rows: list[Any] = []
+        rows: list[Value] = []
         try:
             rows.extend(islice(self._rows, self._choose_size()))
         except Exception as error:  # noqa: BLE001 - as above
@@ -104,7 +112,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         size = min(_MOST_ROWS, _FIRST_ROWS << min(self._handed_over // (2 * slots), 8))
         return size if self._length is None else max(1, min(size, self._length // (_GROUPS_PER_SLOT * slots)))
 
-    def _grant_again(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _grant_again(self, arguments: tuple[Value, ...]) -> tuple[Value, ...]:
         """Reserve anew for a group that was lost. What it spent before is known to the store's ledger alone."""
         rows, grant = arguments
         self._orders.purse.settle(grant)
@@ -139,6 +147,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
             for group in self._groups.close(wait=wait):
                 self._settle(group)
             self._engine.close()
+            self._progress.close()
 
     def close(self) -> None:
         """Hand nothing more to the workers, and wait for the rows that they have begun: they are paid for, and stored."""
@@ -158,7 +167,12 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         self._source = source
         self._orders = orders
         self._job: SpreadJob[T] | None = None
-        self._under_way: asyncio.Future[Any] | None = None
+        self._under_way: asyncio.Future[Value] | None = None
+
+    @property
+    def stats(self) -> JobStats:
+        """The figures so far."""
+        return JobStats(count_rows(self._source)) if self._job is None else self._job.stats
 
     async def __anext__(self) -> Row[T]:
         job = self._job
@@ -177,7 +191,7 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
             rows = _read_through(loop, aiter(rows))
         return SpreadJob(self._orders, self._source, rows)
 
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _in_thread(self, function: Callable[..., Value], *arguments: Value) -> Value:
         """Run one step. It goes on if the task is cancelled, so the next one waits for it."""
         if self._under_way is not None:
             await asyncio.wait([self._under_way])
@@ -196,12 +210,12 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         await self.aclose()
 
 
-def _read_through(loop: asyncio.AbstractEventLoop, rows: AsyncIterator[Any]) -> Iterator[Any]:
+def _read_through(loop: asyncio.AbstractEventLoop, rows: AsyncIterator[Value]) -> Iterator[Value]:
     """Read an asynchronous iterator of an event loop from a thread."""
     end = object()
     while (row := asyncio.run_coroutine_threadsafe(_next(rows, end), loop).result()) is not end:
         yield row
 
 
-async def _next(rows: AsyncIterator[Any], end: object) -> Any:
+async def _next(rows: AsyncIterator[Value], end: object) -> Value:
     return await anext(rows, end)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from instructor.cache.books import Amounts, Line
 from instructor.cache.loop_thread import LoopThread
@@ -17,6 +17,7 @@ from instructor.exceptions import ArgumentError, ConfigurationError, InstructorE
 from instructor.jobs.row import Row
 from instructor.jobs.shares import Grant, Share, Spent
 from instructor.locks import make_lock
+from instructor.messages import Value
 
 _MOST_KEPT = 8
 """How many jobs' clients a worker keeps, with their connections."""
@@ -30,10 +31,10 @@ class Order(NamedTuple):
         asks: The vendor and the endpoint that the job's own client asks.
     """
 
-    recipe: Callable[..., Any] | None
-    asks: tuple[Any, ...]
-    model: Any
-    keywords: Mapping[str, Any]
+    recipe: Callable[..., Value] | None
+    asks: tuple[Value, ...]
+    model: Value
+    keywords: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Answered:
         lines: What the worker's client has entered into its books since it was last asked.
     """
 
-    rows: list[Row[Any]]
+    rows: list[Row[Value]]
     error: Exception | None
     requests: list[Spent]
     lines: dict[Line, Amounts]
@@ -62,7 +63,7 @@ class Work:
 
     order: bytes = field(repr=False)
 
-    def __call__(self, rows: Sequence[Any], grant: Grant | None = None) -> bytes:
+    def __call__(self, rows: Sequence[Value], grant: Grant | None = None) -> bytes:
         """Answer a group; the result is an `Answered`, pickled."""
         try:
             made = _find_made(self.order)
@@ -102,14 +103,14 @@ def make_work(order: Order, cache: BaseCache) -> Work:
 def dump(value: object) -> bytes:
     """Pickle; functions and classes of a script or a notebook, too, where the engine has brought what that takes."""
     try:
-        cloudpickle: Any = import_module("cloudpickle")
+        cloudpickle: Value = import_module("cloudpickle")
     except ImportError:
         return pickle.dumps(value)
     data: bytes = cloudpickle.dumps(value)
     return data
 
 
-def load(data: bytes) -> Any:
+def load(data: bytes) -> Value:
     """Load what `dump` wrote, in this process or in a worker of the same job."""
     return pickle.loads(data)  # noqa: S301 - it comes from the user's own program, over the engine's own connection
 
@@ -119,7 +120,7 @@ class _Made:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._client: Any = order.recipe() if order.recipe is not None else None
+        self._client: Value = order.recipe() if order.recipe is not None else None
         self._loop = LoopThread()
         asks = identify(self._client)
         if asks != order.asks:
@@ -128,9 +129,9 @@ class _Made:
                 "the environment of the workers, such as the base URL's, or pass what differs to from_provider()."
             )
 
-    def answer(self, rows: Sequence[Any], share: Share | None) -> tuple[list[Row[Any]], Exception | None]:
+    def answer(self, rows: Sequence[Value], share: Share | None) -> tuple[list[Row[Value]], Exception | None]:
         """Answer rows, until an error that every other row would meet."""
-        done: list[Row[Any]] = []
+        done: list[Row[Value]] = []
         keywords = self._order.keywords if share is None else {**self._order.keywords, "budget": share}
         try:
             job = self._client.map(rows, self._order.model, **keywords, on_error="collect")
@@ -149,7 +150,7 @@ class _Made:
         return lines
 
 
-async def _collect(job: Any, done: list[Row[Any]]) -> None:
+async def _collect(job: Value, done: list[Row[Value]]) -> None:
     async for row in job:
         done.append(row)  # noqa: PERF401 - those before an error are kept
 
@@ -169,23 +170,23 @@ def _find_made(order: bytes) -> _Made:
         return _made[order]
 
 
-def identify(client: Any) -> tuple[Any, ...]:
+def identify(client: Value) -> tuple[Value, ...]:
     """What decides whom a client asks."""
     adapter = client._adapter  # noqa: SLF001 - as above
     return adapter.provider, dict(adapter.endpoint)
 
 
-def show(asks: tuple[Any, ...]) -> str:
+def show(asks: tuple[Value, ...]) -> str:
     """Name a vendor and its endpoint."""
     provider, endpoint = asks
     return f"{provider} at {endpoint}" if endpoint else str(provider)
 
 
-def _strip(row: Row[Any]) -> Row[Any]:
+def _strip(row: Row[Value]) -> Row[Value]:
     return replace(row, input=None, error=make_portable(row.error))
 
 
-def _make_sendable(row: Row[Any]) -> Row[Any]:
+def _make_sendable(row: Row[Value]) -> Row[Value]:
     """The row with an error in place of a value that can't leave the worker."""
     try:
         dump(row)

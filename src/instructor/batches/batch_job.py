@@ -1,0 +1,354 @@
+"""What `client.batch` returns: a job at the vendor's half-price batch API, and its rows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from instructor.batches.job import Again, Job, begin, cancel, hash_schema, name_job, poll, results
+from instructor.batches.records import JobRecord, Shelf, check_handle
+from instructor.batches.rows import MakeCall, Outcome
+from instructor.cache.handle import handle_of
+from instructor.exceptions import ConfigurationError
+from instructor.providers.batches.steps import Steps, run, run_async, show, show_async
+from instructor.providers.batches.vendor import Progress, find_vendor
+from instructor.usage import Usage
+
+if TYPE_CHECKING:
+    from instructor.cache.store import BaseCache
+    from instructor.engine.call import Call
+    from instructor.providers.adapter import Adapter
+
+T = TypeVar("T")
+_NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow(Generic[T]):
+    """One row of a job, with its answer or its error.
+
+    Attributes:
+        index: Where the row stands in the input, from 0.
+        input: The row.
+        value: The answer; None where there is an error.
+        error: Why there is none; None where there is one.
+        cached: Whether it was in the cache before the job.
+        batched: Whether the batch answered it, at the batch's price.
+        usage: The tokens that its requests took.
+        key: Its key in the cache.
+    """
+
+    index: int
+    input: Any
+    value: T | None
+    error: Exception | None
+    cached: bool
+    batched: bool
+    usage: Usage
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """How far a job is.
+
+    Attributes:
+        id: The job's name, by which any process goes on with it.
+        rows: Distinct rows; equal ones are asked once.
+        cached: Those that were in the cache.
+        done: Those that have an answer by now.
+        failed: Those that have none, as far as the vendor says.
+        ended: Whether all results can be read.
+        batches: The vendor's names of the batches that aren't read yet.
+    """
+
+    id: str
+    rows: int
+    cached: int
+    done: int
+    failed: int
+    ended: bool
+    batches: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[T]):
+    """What a client hands over for a job.
+
+    Attributes:
+        make: Makes the call of a conversation.
+        adapter: The client's way to the vendor.
+        store: Where the job's record is kept; None for the last store of the client's cache.
+        again: What becomes of rows that expired or failed.
+        poll_seconds: The pause between two looks.
+    """
+
+    make: Callable[[Any], Call[T]]
+    adapter: Adapter
+    store: BaseCache | None = None
+    again: Again = "batch"
+    poll_seconds: float = 30.0
+    inputs: list[Any] = field(default_factory=list[Any])
+
+    def of_rows(self, rows: Iterable[Any], messages: Callable[[Any], Any] | None) -> Job:
+        """Make the job of some rows. Each is made a call to learn its key, and again when it is needed."""
+        calls: dict[str, MakeCall] = {}
+        order: list[str] = []
+        unkeyed: dict[str, Outcome[Any]] = {}
+        first: Call[T] | None = None
+        for index, row in enumerate(rows):
+            call = self.make(converse(row, messages))
+            first = first or call
+            self.inputs.append(row)
+            if call.key is None and call.path is not None:
+                error = ConfigurationError(f"The row can't be part of a batch, because it has no key: {call.bypass}.")
+                unkeyed[f"row {index}"] = Outcome(error=error)
+            key = call.key or f"row {index}"
+            order.append(key)
+            if call.key is not None:
+                calls.setdefault(key, partial(self._remake, key, row, messages))
+        if first is None:
+            first = self.make(converse("", None))
+        job = self.of_calls(calls, order, first)
+        job.outcomes |= unkeyed
+        return job
+
+    def of_record(self, name: str) -> Steps[Job]:
+        """Make the job of its record, without its rows: what was submitted can be read, and nothing more."""
+        example = self.make(converse("(a row that only its batch knows)", None))
+        shelf = self._shelf(example)
+        record = yield from shelf.job(name)
+        if record is None:
+            raise ConfigurationError(
+                f"There is no job {name} in the store. `instructor batch list` shows those that are."
+            )
+        wanted = (example.adapter.provider, example.model, hash_schema(example))
+        if wanted != (record.provider, record.model, record.schema):
+            raise ConfigurationError(
+                f"Job {name} asks {record.provider}/{record.model} for {record.response_model}, in another form than this "
+                "client would. Resume it with its own model, mode and response model."
+            )
+        order = yield from shelf.order(name)
+        calls: dict[str, MakeCall] = {key: partial(_stand_in, example, key) for key in order if " " not in key}
+        self.inputs.extend([None] * len(order))
+        return self._job(record, shelf, order, calls, can_submit=False)
+
+    def of_calls(self, calls: Mapping[str, MakeCall], order: list[str], example: Call[Any]) -> Job:
+        """Make the job of calls that are known."""
+        shelf = self._shelf(example)
+        model = example.plan.name
+        record = JobRecord(
+            name_job(order),
+            self.adapter.provider,
+            example.model,
+            example.policy.namespace or "",
+            model,
+            hash_schema(example),
+            len(order),
+            time.time(),
+        )
+        return self._job(record, shelf, order, calls, can_submit=True)
+
+    def _job(
+        self, record: JobRecord, shelf: Shelf, order: list[str], calls: Mapping[str, MakeCall], *, can_submit: bool
+    ) -> Job:
+        vendor = find_vendor(self.adapter.provider)
+        sleep = asyncio.sleep if self.adapter.asynchronous else time.sleep
+        return Job(record, self.adapter, vendor, shelf, order, calls, self.again, can_submit, self.poll_seconds, sleep)
+
+    def _shelf(self, example: Call[Any]) -> Shelf:
+        own = None if example.path is None else example.path.tiers[-1].handle
+        if own is None:
+            check_handle(None)  # answers need a cache, wherever the record is kept
+        handle = check_handle(own if self.store is None else handle_of(self.store))
+        return Shelf(handle, self.adapter.asynchronous)
+
+    def _remake(self, key: str, row: Any, messages: Callable[[Any], Any] | None) -> Call[T]:
+        return self.make(converse(row, messages))._replace(key=key)
+
+
+def converse(row: Any, messages: Callable[[Any], Any] | None) -> Any:
+    """The conversation of a row: what `messages` makes of it, a text as the user's turn, or the row itself."""
+    made = row if messages is None else messages(row)
+    return [{"role": "user", "content": made}] if isinstance(made, str) else made
+
+
+def _stand_in(example: Call[T], key: str) -> Call[T]:
+    """A call whose messages aren't known: its answer can be validated and stored, and it is never compared or sent."""
+    return example._replace(key=key, sketch=None)
+
+
+class _Shown(Generic[T]):
+    """What both kinds of job show."""
+
+    def __init__(self, job: Job, inputs: list[Any]) -> None:
+        self._job = job
+        self._inputs = inputs
+        self._cached = frozenset(key for key, outcome in job.outcomes.items() if outcome.reply is not None)
+
+    @property
+    def id(self) -> str:
+        """The job's name: the same rows have the same one, in any process."""
+        return self._job.record.id
+
+    def __repr__(self) -> str:
+        record = self._job.record
+        return f"<{type(self).__name__} {record.id} {record.provider}/{record.model} rows={record.rows}>"
+
+    def _status(self) -> Steps[BatchStatus]:
+        job = self._job
+        asked: list[Progress] = []
+        for intent, _ in list(job.intents.values()):
+            asked.append((yield from poll(job, intent)))
+        answered = sum(outcome.error is None for outcome in job.outcomes.values())
+        return BatchStatus(
+            id=self.id,
+            rows=len(set(job.order)),
+            cached=len(self._cached),
+            done=answered + sum(progress.done for progress in asked),
+            failed=len(job.outcomes) - answered + sum(progress.failed for progress in asked),
+            ended=all(progress.ended for progress in asked),
+            batches=tuple(intent.vendor_id for intent, _ in job.intents.values()),
+        )
+
+    def _wait(self, deadline: float) -> Steps[BatchStatus]:
+        while True:
+            status = yield from self._status()
+            if status.ended or time.monotonic() >= deadline:
+                return status
+            yield partial(self._job.sleep, self._job.pause)
+
+    def _row(self, index: int) -> BatchRow[T]:
+        key = self._job.order[index]
+        outcome = self._job.outcomes[key]
+        reply = outcome.reply
+        return BatchRow(
+            index=index,
+            input=self._inputs[index],
+            value=None if reply is None else reply.value,
+            error=outcome.error,
+            cached=reply is not None and reply.cached,
+            batched=outcome.batched,
+            usage=_NO_USAGE if reply is None else reply.usage,
+            key=key,
+        )
+
+    def _ready(self, start: int) -> range:
+        """The rows from `start` on that have an outcome, up to the first that hasn't."""
+        order, outcomes = self._job.order, self._job.outcomes
+        end = start
+        while end < len(order) and order[end] in outcomes:
+            end += 1
+        return range(start, end)
+
+
+class BatchJob(_Shown[T]):
+    """Rows at a vendor's half-price batch API. You get one from `Instructor.batch`.
+
+    It lives at the vendor, and its record in the store, so it goes on when this process ends: call `Instructor.batch`
+    with the same rows again, or `BatchJob.resume`, in any process that has the store.
+    """
+
+    @classmethod
+    def resume(cls, id: str, client: Any, response_model: Any, **keywords: Any) -> Any:  # noqa: A002 - the word for it
+        """Go on with a job by its name, without its rows; see `Instructor.resume_batch`."""
+        return client.resume_batch(id, response_model, **keywords)
+
+    def status(self) -> BatchStatus:
+        """Ask the vendor how far it is."""
+        return run(self._status())
+
+    def wait(self, seconds: float | None = None) -> BatchStatus:
+        """Wait until the results can be read, or until the seconds are over. Ctrl-C leaves the job at the vendor."""
+        return run(self._wait(time.monotonic() + (seconds if seconds is not None else float("inf"))))
+
+    def results(self) -> Iterator[BatchRow[T]]:
+        """Wait for the rows, store their answers, and yield them in the order of the input."""
+        at = 0
+        for _ in show(results(self._job)):
+            for index in self._ready(at):
+                yield self._row(index)
+                at = index + 1
+
+    def cancel(self) -> None:
+        """Ask the vendor to stop. `results` has what was answered by then, which is paid for; the rest are errors."""
+        run(cancel(self._job))
+
+
+class AsyncBatchJob(_Shown[T]):
+    """As `BatchJob`, for asyncio. You get one from `AsyncInstructor.batch`."""
+
+    async def status(self) -> BatchStatus:
+        """Ask the vendor how far it is."""
+        return await run_async(self._status())
+
+    async def wait(self, seconds: float | None = None) -> BatchStatus:
+        """As `BatchJob.wait`."""
+        return await run_async(self._wait(time.monotonic() + (seconds if seconds is not None else float("inf"))))
+
+    async def results(self) -> AsyncIterator[BatchRow[T]]:
+        """As `BatchJob.results`."""
+        at = 0
+        async for _ in show_async(results(self._job)):
+            for index in self._ready(at):
+                yield self._row(index)
+                at = index + 1
+
+    async def cancel(self) -> None:
+        """As `BatchJob.cancel`."""
+        await run_async(cancel(self._job))
+
+
+def start(request: Request[T], job: Job) -> BatchJob[T]:
+    """Submit what the cache doesn't have."""
+    run(begin(job))
+    return BatchJob(job, request.inputs)
+
+
+async def start_async(request: Request[T], job: Job) -> AsyncBatchJob[T]:
+    """As `start`."""
+    await run_async(begin(job))
+    return AsyncBatchJob(job, request.inputs)
+
+
+def reopen(request: Request[T], name: str) -> BatchJob[T]:
+    """Go on with a job by its name."""
+    return start(request, run(request.of_record(name)))
+
+
+async def reopen_async(request: Request[T], name: str) -> AsyncBatchJob[T]:
+    """As `reopen`."""
+    return await start_async(request, await run_async(request.of_record(name)))
+
+
+def answer_in_batches(
+    request: Request[Any], calls: Mapping[str, Call[Any]]
+) -> Iterator[tuple[str, Outcome[Any]]] | AsyncIterator[tuple[str, Outcome[Any]]]:
+    """Answer calls by their keys in batches: an iterator of each key and its outcome, in the order in which they come.
+
+    It is asynchronous where the client is. For `client.map`, which has frozen its calls already.
+    """
+    example = next(iter(calls.values()))
+    makes: dict[str, MakeCall] = {key: partial(_itself, call) for key, call in calls.items()}
+    job = request.of_calls(makes, list(makes), example)
+    return _outcomes_async(job) if request.adapter.asynchronous else _outcomes(job)
+
+
+def _outcomes(job: Job) -> Iterator[tuple[str, Outcome[Any]]]:
+    run(begin(job))
+    for key in show(results(job)):
+        yield key, job.outcomes[key]
+
+
+async def _outcomes_async(job: Job) -> AsyncIterator[tuple[str, Outcome[Any]]]:
+    await run_async(begin(job))
+    async for key in show_async(results(job)):
+        yield key, job.outcomes[key]
+
+
+def _itself(call: Call[T]) -> Call[T]:
+    return call

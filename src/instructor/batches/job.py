@@ -1,0 +1,363 @@
+"""The conversation of a job: look in the cache, submit the rest, wait, read, ask again. No driver decides any of it.
+
+Everything that is done twice is harmless: a row that is stored is a cache hit, a batch that was submitted is found at the
+vendor, and a result that was read is read again. So a job goes on from wherever it was killed, in any process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from instructor.batches.records import JobRecord, Shelf, attached
+from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
+from instructor.exceptions import ConfigurationError, InstructorError, ProviderError
+from instructor.providers.batches.steps import Out, Steps, feed, first
+from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
+
+if TYPE_CHECKING:
+    from instructor.engine.call import Call
+    from instructor.providers.adapter import Adapter
+
+Again: TypeAlias = Literal["batch", "live", "never"]
+"""What becomes of rows that expired or failed for a reason that may pass."""
+
+ROUNDS = 3
+"""How many batches a row may be part of."""
+_PATIENCE = 10
+"""How many times in a row a vendor may fail to say how far a batch is."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A job under way.
+
+    Attributes:
+        record: What stands of it in the store.
+        adapter: The way to the vendor.
+        vendor: Its batch API.
+        shelf: Where its records are.
+        order: The keys of its rows, equal ones too.
+        calls: Makes the call of each key.
+        again: What becomes of rows that expired or failed.
+        can_submit: Whether the rows are known, and not only their keys.
+        pause: Seconds between two looks at a batch.
+        sleep: Waits for seconds.
+        outcomes: What has become of each key, where that is final.
+        failed: What may be asked again.
+        intents: The batches that aren't read yet, with their keys.
+        progress: How far they were when they were asked last.
+    """
+
+    record: JobRecord
+    adapter: Adapter
+    vendor: Vendor
+    shelf: Shelf
+    order: Sequence[str]
+    calls: Mapping[str, MakeCall]
+    again: Again
+    can_submit: bool
+    pause: float
+    sleep: Callable[[float], object]
+    outcomes: dict[str, Outcome[Any]] = field(default_factory=dict[str, "Outcome[Any]"])
+    failed: dict[str, Failure] = field(default_factory=dict[str, Failure])
+    intents: dict[str, tuple[Intent, frozenset[str]]] = field(
+        default_factory=dict[str, "tuple[Intent, frozenset[str]]"]
+    )
+    progress: dict[str, Progress] = field(default_factory=dict[str, Progress])
+
+
+def name_job(keys: Iterable[str]) -> str:
+    """The name of a job: that of its rows, in whatever order."""
+    return hashlib.sha256("\n".join(sorted(set(keys))).encode()).hexdigest()[:16]
+
+
+def hash_schema(call: Call[Any]) -> str:
+    """A hash of what the answers of a job are validated by, and in which form they are read."""
+    plan, prompt = call.plan, call.load_prompt()
+    parts = (plan.schema_text, plan.shape_text, prompt.wire.name, prompt.mode.name, call.strict)
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+def begin(job: Job) -> Steps[None]:
+    """Answer what the cache has, go on with what was submitted before, and submit the rest."""
+    yield from job.shelf.keep_job(job.record, job.order)
+    under_way = yield from find_under_way(job)
+    chunks: dict[Any, Chunk] = {}
+    for key, make in job.calls.items():
+        row = yield from answer_from_cache(job, key, make())
+        if row is None:
+            continue
+        if key in under_way:
+            intent, keys = under_way[key]
+            job.intents[intent.id] = intent, keys
+        elif job.can_submit:
+            yield from add(job, chunks, key, row)
+        else:
+            error = ConfigurationError("This row was never submitted. Pass the rows to client.batch() to ask for it.")
+            job.outcomes[key] = Outcome(error=error)
+    for chunk in chunks.values():
+        yield from submit(job, chunk)
+    for intent, keys in {intent.id: (intent, keys) for intent, keys in under_way.values()}.values():
+        if intent.id not in job.intents and keys <= job.outcomes.keys():
+            yield from job.shelf.close(intent)  # all of it was read before
+
+
+def answer_from_cache(job: Job, key: str, call: Call[Any]) -> Steps[Deferred | None]:
+    """Answer a row from the cache; return its request where the cache has no answer."""
+    try:
+        reply = yield partial(look, call)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - such as a cache mode that sends nothing: the row's affair
+        job.outcomes[key] = Outcome(error=error)
+        return None
+    if isinstance(reply, Deferred):
+        return reply
+    job.outcomes[key] = Outcome(reply)
+    return None
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Rows that are to be one batch."""
+
+    operation: str
+    headers: dict[str, str]
+    keys: list[str] = field(default_factory=list[str])
+    lines: list[Any] = field(default_factory=list[Any])
+    size: int = 0
+
+
+def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[None]:
+    """Write a row, and submit the batch that has no more room for it."""
+    vendor = job.vendor
+    if row.operation not in vendor.operations:
+        raise ConfigurationError(
+            f"{job.record.provider}'s batches don't take {row.operation}. Use create() for this model."
+        )
+    line, size, headers = vendor.write(key, row.operation, row.request)
+    if size > vendor.most_bytes:
+        text = f"The row has {size:,} bytes; a batch of {job.record.provider} takes {vendor.most_bytes:,}. Shorten it."
+        job.outcomes[key] = Outcome(error=ConfigurationError(text))
+        return
+    group = (row.operation, tuple(sorted(headers.items())))
+    chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
+    if chunk.keys and (len(chunk.keys) >= vendor.most_rows or chunk.size + size > vendor.most_bytes):
+        yield from submit(job, chunk)
+        chunk = chunks[group] = Chunk(row.operation, dict(headers))
+    chunk.keys.append(key)
+    chunk.lines.append(line)
+    chunk.size += size
+
+
+def submit(job: Job, chunk: Chunk) -> Steps[None]:
+    """Announce a batch, submit it, and note what the vendor calls it.
+
+    Whoever dies in between leaves a record by which the next one looks for the batch at the vendor.
+    """
+    record = job.record
+    name = f"{record.id}-{secrets.token_hex(4)}"
+    intent = Intent(
+        id=name,
+        job=record.id,
+        provider=record.provider,
+        model=record.model,
+        operation=chunk.operation,
+        size=len(chunk.keys),
+        created=time.time(),
+        headers=chunk.headers,
+        after=(yield from find_newest(job)),
+    )
+    yield from job.shelf.keep_intent(intent, chunk.keys)
+    uploaded = yield from job.vendor.upload(job.adapter, intent, chunk.lines)
+    now = yield from job.shelf.intent(name)
+    if now is None or now.closed:
+        raise ConfigurationError(f"Another process has taken batch {name} over. Run this again: it goes on with that.")
+    vendor_id = yield from job.vendor.create(job.adapter, intent, uploaded)
+    intent = replace(intent, vendor_id=vendor_id)
+    yield from job.shelf.update(intent)
+    job.intents[name] = intent, frozenset(chunk.keys)
+
+
+def find_newest(job: Job) -> Steps[str]:
+    """The vendor's newest batch: what is newer may be ours. No clock has a say in that."""
+    if not job.vendor.newest_first:
+        return ""
+    batch = yield from first(job.vendor.listing(job.adapter), lambda _: True)
+    return "" if batch is None else job.vendor.name(batch)
+
+
+def find_under_way(job: Job) -> Steps[dict[str, tuple[Intent, frozenset[str]]]]:
+    """Which rows of the job are part of a batch already, of whatever job."""
+    found: dict[str, tuple[Intent, frozenset[str]]] = {}
+    intents = attached((yield from job.shelf.intents()), job.record.provider, job.record.model)
+    known = {intent.vendor_id for intent in intents}
+    for intent in intents:
+        keys = frozenset((yield from job.shelf.keys(intent)))
+        wanted = keys & job.calls.keys()
+        if not wanted:
+            continue
+        placed: Intent | None = intent
+        if not intent.vendor_id:
+            placed = yield from place(job, intent, known)
+        if placed is not None:
+            found.update(dict.fromkeys(wanted, (placed, keys)))
+    return found
+
+
+def place(job: Job, intent: Intent, known: Iterable[str] = ()) -> Steps[Intent | None]:
+    """Find the batch of an intent at the vendor, for one whose process died between submission and record."""
+    looking, vendor = replace(intent, excluded=(*intent.excluded, *filter(None, known))), job.vendor
+
+    def ends(batch: Any) -> bool:
+        return vendor.name(batch) == intent.after or vendor.resembles(batch, looking)
+
+    batch = yield from first(vendor.listing(job.adapter), ends)
+    if batch is None or vendor.name(batch) == intent.after:
+        yield from job.shelf.close(intent)
+        return None
+    placed = replace(intent, vendor_id=vendor.name(batch))
+    yield from job.shelf.update(placed)
+    return placed
+
+
+def results(job: Job) -> Steps[None]:
+    """Show the key of each row as soon as its outcome is final."""
+    for key in list(job.outcomes):
+        yield Out(key)
+    for turn in range(ROUNDS):
+        yield from finish(job)
+        again = job.failed if job.can_submit and job.again != "never" else {}
+        if not again or turn == ROUNDS - 1:
+            break
+        yield from ask_again(job, list(again))
+    for key, failure in job.failed.items():
+        yield from end(job, key, Outcome(error=make_error(job, failure), batched=True))
+
+
+def finish(job: Job) -> Steps[None]:
+    """Wait for all batches, and read each when it has ended."""
+    while job.intents:
+        for intent, keys in list(job.intents.values()):
+            progress = yield from poll(job, intent)
+            if progress.ended:
+                yield from collect(job, intent, keys, progress)
+        if job.intents:
+            yield partial(job.sleep, job.pause)
+
+
+def poll(job: Job, intent: Intent) -> Steps[Progress]:
+    """Ask how far a batch is. A vendor that doesn't answer for a while is no reason to leave a job of a day."""
+    for turn in range(_PATIENCE):
+        try:
+            progress: Progress = yield from job.vendor.poll(job.adapter, intent)
+        except Exception as error:
+            status = getattr(error, "status_code", None) or getattr(error, "code", None)
+            is_final = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
+            if is_final or isinstance(error, InstructorError) or turn == _PATIENCE - 1:
+                raise
+            yield partial(job.sleep, job.pause)
+        else:
+            job.progress[intent.id] = progress
+            return progress
+    raise AssertionError("the last turn returns or raises")
+
+
+def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) -> Steps[None]:
+    """Read what a batch has brought. Rows that come twice count once, and those of others are left to them."""
+    seen: set[str] = set()
+
+    def take_own(row: Found) -> Steps[bool]:
+        if row.key in keys:
+            seen.add(row.key)
+            yield from take(job, row)
+        return False
+
+    yield from feed(job.vendor.results(job.adapter, intent), take_own)
+    if not seen and progress.done + progress.failed and not progress.error:
+        yield from replace_stranger(job, intent, keys)
+        return
+    del job.intents[intent.id]
+    for key in keys & job.calls.keys() - seen:
+        if key not in job.outcomes:
+            message = progress.error or "The batch ended without an answer to it."
+            yield from take(job, Found(key, failure=Failure(message, again=not progress.error)))
+    if keys <= job.calls.keys():
+        yield from job.shelf.close(intent)
+
+
+def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[None]:
+    """Go on from a batch that looked like ours and has none of our rows: there may be another one that does."""
+    excluded = (*intent.excluded, intent.vendor_id)
+    placed = yield from place(job, replace(intent, vendor_id="", excluded=excluded))
+    if placed is not None:
+        job.intents[intent.id] = placed, keys
+        return
+    del job.intents[intent.id]
+    job.failed |= dict.fromkeys(
+        keys & job.calls.keys() - job.outcomes.keys(), Failure("It was not submitted.", again=True)
+    )
+
+
+def take(job: Job, row: Found) -> Steps[None]:
+    """Make of a row of results what its caller gets, and store it."""
+    if row.key in job.outcomes or row.key not in job.calls:
+        return
+    if row.failure is not None:
+        if row.failure.again:
+            job.failed.setdefault(row.key, row.failure)
+            return
+        yield from end(job, row.key, Outcome(error=make_error(job, row.failure), batched=True))
+        return
+    call = job.calls[row.key]()
+    goes_on = job.can_submit and job.again != "never"
+    try:
+        reply = yield partial(settle, call, row.completion, goes_on=goes_on)
+    except Exception as error:  # noqa: BLE001 - an answer that can't be used is its row's affair
+        yield from end(job, row.key, Outcome(error=error, batched=True))
+    else:
+        yield from end(job, row.key, Outcome(reply, batched=True))
+
+
+def end(job: Job, key: str, outcome: Outcome[Any]) -> Steps[None]:
+    """Note the final outcome of a row, and show it."""
+    job.outcomes[key] = outcome
+    yield Out(key)
+
+
+def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
+    """Ask for rows that expired or failed: in the next batch, or live."""
+    chunks: dict[Any, Chunk] = {}
+    for key in keys:
+        call = job.calls[key]()
+        try:
+            reply = yield partial(ask if job.again == "live" else look, call)
+        except Exception as error:  # noqa: BLE001 - as above
+            del job.failed[key]
+            yield from end(job, key, Outcome(error=error))
+            continue
+        del job.failed[key]
+        if isinstance(reply, Deferred):
+            yield from add(job, chunks, key, reply)
+        else:
+            yield from end(job, key, Outcome(reply))
+    for chunk in chunks.values():
+        yield from submit(job, chunk)
+
+
+def make_error(job: Job, failure: Failure) -> ProviderError:
+    """The error of a row that has no answer."""
+    return ProviderError(job.record.provider, failure.message, code=failure.code)
+
+
+def cancel(job: Job) -> Steps[None]:
+    """Ask the vendor to stop. What is answered by then is read, and nothing is asked again."""
+    job.again = "never"
+    for intent, _ in list(job.intents.values()):
+        yield from job.vendor.cancel(job.adapter, intent)

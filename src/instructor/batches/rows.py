@@ -1,0 +1,137 @@
+"""One row of a batch, through the engine's own flow: asked for by a line of a file, and answered by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from instructor.engine.ask import current, fetch_media, write_request
+from instructor.engine.drive import Sender, drive, drive_async
+from instructor.engine.lookup import ask_and_keep
+from instructor.engine.lookup import look as read_cache
+from instructor.engine.question import CallQuestion
+from instructor.engine.reply import Reply, answer_with_reply, make_reply
+from instructor.engine.tier_lookup import Served, emit_event
+from instructor.exceptions import BudgetExceeded, CacheMiss, ProviderError
+from instructor.hooks import HookName
+
+if TYPE_CHECKING:
+    from instructor.engine.call import Call
+    from instructor.engine.effects import Flow
+    from instructor.engine.path import CachePath
+    from instructor.messages import Request
+    from instructor.providers.adapter import Adapter
+
+T = TypeVar("T")
+
+MakeCall: TypeAlias = "Callable[[], Call[Any]]"
+"""Makes the call of a row. It is made anew for each step, so that only those under way take memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What has become of a row: its answer, or its error; and whether a batch answered it."""
+
+    reply: Reply[T] | None = None
+    error: Exception | None = None
+    batched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A row that the cache doesn't have: what a live call would send, to which method of the SDK."""
+
+    operation: str
+    request: Request
+
+
+class Replaying:
+    """Answers the first request of a flow with what came in a batch, and asks the provider the further ones, if wanted."""
+
+    def __init__(self, adapter: Adapter, completion: Any, *, goes_on: bool) -> None:
+        self.prepare = adapter.prepare
+        self._adapter = adapter
+        self._completion = completion
+        self._is_first = True
+        self._goes_on = goes_on
+
+    def send(self, operation: str, request: Request) -> Any:
+        """Return the completion of the batch, then ask."""
+        return self._first() or self._adapter.send(operation, request)
+
+    def send_once(self, operation: str, request: Request, seconds: float | None) -> Any:
+        """As `send`."""
+        return self._first() or self._adapter.send_once(operation, request, seconds)
+
+    def _first(self) -> Any:
+        if self._is_first:
+            self._is_first = False
+            return _later(self._completion) if self._adapter.asynchronous else self._completion
+        if not self._goes_on:
+            raise ProviderError(
+                self._adapter.provider, "The answer in the batch was invalid, and isn't asked for again."
+            )
+        return None
+
+
+async def _later(completion: Any) -> Any:
+    return completion
+
+
+def look(call: Call[T]) -> Any:
+    """Answer a call from the cache: return its `Reply`, or the `Deferred` that holds its request; or an awaitable of it."""
+    return _run(call, _look(call), call.adapter)
+
+
+def _look(call: Call[T]) -> Flow[Reply[T] | Deferred]:
+    path, key = _place_of(call)
+    question: CallQuestion[T] = CallQuestion(call)
+    found = yield from read_cache(path, key, question, call.policy, None)
+    if isinstance(found, Served):
+        return make_reply(call, found)
+    path.count_miss()
+    yield from emit_event(question, HookName.CACHE_MISS, None, found.cause)
+    if not call.policy.mode.sends:
+        raise CacheMiss(question.describe(), key=key, reason=found.cause.reason, store=path.name)
+    for budget in call.budgets:  # one that is spent already
+        budget.reserve(call.adapter.provider, call.model)
+        budget.settle(call.adapter.provider, call.model, None)
+    prompt = current(call, call.load_prompt())
+    if prompt.media_policy is not None:
+        prompt = yield from fetch_media(call, prompt)
+    return Deferred(prompt.wire.operation, write_request(call, prompt))
+
+
+def settle(call: Call[T], completion: Any, *, goes_on: bool) -> Any:
+    """Validate and store what a batch answered, as a live answer is; return its `Reply`, or an awaitable of it."""
+    sender = Replaying(call.adapter, completion, goes_on=goes_on)
+    return _run(call, _keep(call), sender)
+
+
+def ask(call: Call[T]) -> Any:
+    """Answer a call live; return its `Reply`, or an awaitable of it."""
+    return _run(call, answer_with_reply(call), call.adapter)
+
+
+def _keep(call: Call[T]) -> Flow[Reply[T]]:
+    """Keep an answer that is paid for: no budget may refuse it any more, but each counts it."""
+    path, _ = _place_of(call)
+    paid = call._replace(budgets=(), kind="batched")
+    reply = make_reply(paid, (yield from ask_and_keep(path, CallQuestion(paid), paid.policy, None)))
+    for budget in call.budgets:
+        with suppress(BudgetExceeded):
+            budget.reserve(call.adapter.provider, call.model)
+            budget.settle(call.adapter.provider, call.model, reply.usage)
+    return reply
+
+
+def _place_of(call: Call[Any]) -> tuple[CachePath, str]:
+    assert call.path is not None, "a row has a store"
+    assert call.key is not None, "a row has a key"
+    return call.path, call.key
+
+
+def _run(call: Call[Any], flow: Flow[Any], sender: Sender) -> Any:
+    return drive_async(flow, sender) if call.adapter.asynchronous else drive(flow, sender)

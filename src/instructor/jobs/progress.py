@@ -1,0 +1,189 @@
+"""What a job shows while it runs: a bar on a terminal and in a notebook, a line of figures now and then elsewhere."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from instructor.daemon import start_daemon
+from instructor.jobs.row import BATCH_FACTOR, Row
+from instructor.prices import find_rates, show_money, tier_of
+from instructor.usage import Usage
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+_PATIENCE = 0.5
+"""Seconds for which a job shows nothing: a bar for less would only flicker."""
+_PLAIN_SECONDS = 10.0
+_SPAN = 30.0
+"""The speed of so many of the last seconds says how long the rest will take."""
+_MINUTE = 60
+
+_Tariff = tuple[str, str, int, bool]
+"""The vendor, the model, its tier of prices, and whether it was in a batch."""
+
+
+@dataclass(slots=True)
+class JobStats:
+    """The figures of a job so far.
+
+    Attributes:
+        total: How many rows there are; None where that isn't known.
+        done: Rows that were handed out. Each is one of `hits`, `shared`, `batched`, `asked` and `errors`.
+        tokens: Tokens of the requests made for them.
+    """
+
+    total: int | None = None
+    done: int = 0
+    hits: int = 0
+    shared: int = 0
+    batched: int = 0
+    asked: int = 0
+    errors: int = 0
+    tokens: int = 0
+    _spent: dict[_Tariff, Usage] = field(default_factory=dict["_Tariff", Usage])
+
+    def add(self, row: Row[Any]) -> None:
+        """Count a row."""
+        self.done += 1
+        if row.error is not None:
+            self.errors += 1
+        elif row.cached:
+            self.shared += row.shared
+            self.hits += not row.shared
+        else:
+            self.batched += row.batched
+            self.asked += not row.batched
+            self.tokens += row.usage.total_tokens
+            tariff = (row.provider, row.model, tier_of(row.usage), row.batched)
+            spent = self._spent.get(tariff)
+            self._spent[tariff] = row.usage if spent is None else spent + row.usage
+
+    @property
+    def usd(self) -> float | None:
+        """What these cost in US dollars; None where the price of one isn't known."""
+        prices = [
+            (find_rates(vendor, model, tier), BATCH_FACTOR if batched else 1.0, usage)
+            for (vendor, model, tier, batched), usage in list(self._spent.items())
+        ]
+        costs = [rates.price(usage) * factor for rates, factor, usage in prices if rates is not None]
+        return sum(costs) if len(costs) == len(prices) else None
+
+
+@dataclass(slots=True)
+class Progress:
+    """Shows the figures of a job on standard error, once it has taken half a second.
+
+    Attributes:
+        due: When to show them next, by `clock`.
+    """
+
+    stats: JobStats
+    is_wanted: bool = True
+    clock: Callable[[], float] = time.monotonic
+    console: Console | None = None
+    run: Callable[[Callable[[], None]], object] = start_daemon
+    due: float = math.inf
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_closed: bool = False
+    _live: Live | None = None
+    _samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+
+    def __post_init__(self) -> None:
+        if self.is_wanted:
+            self.due = self.clock() + _PATIENCE
+            self._samples.append((self.clock(), 0))
+
+    def update(self) -> None:
+        """Show the figures, if it's time. A bar reads them by itself from then on."""
+        if self.clock() >= self.due:
+            self.due = math.inf
+            self.run(self._show)
+
+    def close(self) -> None:
+        """Leave the last state of a bar where it is."""
+        self.due = math.inf
+        with self._lock:
+            self._is_closed = True
+            if self._live is not None:
+                self._live.stop()
+
+    def _show(self) -> None:
+        """In a thread of its own: what it needs takes a while to import, for which an event loop must not wait."""
+        from rich.console import Console
+
+        with self._lock:
+            if not self._is_closed:
+                self._show_on(self.console or Console(stderr=True))
+
+    def _show_on(self, console: Console) -> None:
+        if console.is_terminal or console.is_jupyter:
+            from rich.errors import LiveError
+            from rich.live import Live
+
+            live = Live(console=console, get_renderable=self._draw, refresh_per_second=8)
+            with suppress(LiveError):  # another job's bar is there
+                live.start()
+                self._live = live
+        else:
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                console.print(self.describe(), highlight=False, markup=False, soft_wrap=True)
+            self.due = self.clock() + _PLAIN_SECONDS
+
+    def describe(self) -> str:
+        """The figures in one line."""
+        return " · ".join([self._count(), *self._figures(), self._time_left()])
+
+    def _draw(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        stats = self.stats
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(ratio=1)
+        bar.add_column(no_wrap=True, justify="right")
+        bar.add_column(no_wrap=True, justify="right")
+        shown = ProgressBar(total=stats.total, completed=stats.done, pulse=stats.total is None)
+        bar.add_row(shown, self._count(), self._time_left())
+        return Group(bar, Text(" · ".join(self._figures())))
+
+    def _count(self) -> str:
+        stats = self.stats
+        return f"{stats.done:,}" if stats.total is None else f"{stats.done:,}/{stats.total:,}"
+
+    def _figures(self) -> list[str]:
+        stats = self.stats
+        counts = {"hits": stats.hits, "asked": stats.asked, "shared": stats.shared, "batched": stats.batched}
+        shown = [f"{count:,} {name}" for name, count in counts.items() if count or name in ("hits", "asked")]
+        usd = stats.usd
+        money = f"{stats.tokens:,} tokens, price unknown" if usd is None else show_money(usd)
+        return [*shown, f"{stats.errors:,} errors", money]
+
+    def _time_left(self) -> str:
+        """By the speed of the last seconds; where that tells nothing, the speed itself."""
+        now, samples = self.clock(), self._samples
+        before, done = samples[0]
+        samples.append((now, self.stats.done))
+        while now - samples[0][0] > _SPAN:
+            samples.popleft()
+        speed = (self.stats.done - done) / max(now - before, 1e-9)
+        if self.stats.total is None or speed <= 0:
+            return f"{speed:,.0f} rows/s"
+        return f"{show_clock(max(0, self.stats.total - self.stats.done) / speed)} left"
+
+
+def show_clock(seconds: float) -> str:
+    """Write ``0:07`` or ``1:02:07``."""
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    hours, minutes = divmod(minutes, _MINUTE)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,1 @@
+"""The batch APIs of vendors, and the conversation with them."""

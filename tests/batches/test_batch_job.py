@@ -1,0 +1,357 @@
+"""Batches of each vendor against a server that speaks their wire formats, through the real SDKs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from batch_server import EXPIRED, OVERLOADED, SILENT, WRONG, BatchServer
+from instructor import AutoCache, BatchJob, DiskCache, from_provider
+from instructor.batches.batch_job import answer_in_batches
+from instructor.batches.job import begin, results
+from instructor.exceptions import ConfigurationError, ProviderError
+from instructor.providers.batches import openai as openai_batches
+from instructor.providers.batches.steps import Out
+from streams import CLAUDE, GEMINI, OPENAI
+
+RESPONSES = "openai/gpt-6-luna"
+MODELS = [OPENAI, RESPONSES, CLAUDE, GEMINI]
+
+
+class Number(BaseModel):
+    number: int
+
+
+@pytest.fixture
+def server() -> Iterator[BatchServer]:
+    with BatchServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DiskCache]:
+    with DiskCache(tmp_path / "cache") as store:
+        yield store
+
+
+def make_client(model: str, server: BatchServer, store: Any, **settings: Any) -> Any:
+    url = f"{server.address}/v1" if model.startswith("openai") else server.address
+    return from_provider(model, base_url=url, api_key="none", cache=store, **settings)
+
+
+def ask(row: int) -> str:
+    return f"row {row}"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_rows_come_in_order_each_asked_once_and_a_live_call_hits(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    server.shuffled = True
+    with make_client(model, server, store) as client:
+        job = client.batch([3, 1, 2, 1], Number, ask, poll_seconds=0)
+        rows = list(job.results())
+        assert [(row.index, row.input, row.value, row.batched) for row in rows] == [
+            (index, number, Number(number=number), True) for index, number in enumerate([3, 1, 2, 1])
+        ]
+        assert len(server.keys) == len(set(server.keys)) == 3
+        reply = client.create_with_reply(response_model=Number, messages=[{"role": "user", "content": "row 2"}])
+        assert (reply.value, reply.cached) == (Number(number=2), True)
+        assert rows[2].usage == reply.usage
+        assert server.live == []
+
+
+def killed_after(effects: int, steps: Any) -> bool:
+    """Do so many steps of a conversation and leave it there, as a process that is killed would; whether it went on."""
+    reply = None
+    while True:
+        try:
+            effect = steps.send(reply)
+        except StopIteration:
+            return False
+        if isinstance(effect, Out):
+            reply = None
+            continue
+        reply = effect()
+        effects -= 1
+        if effects <= 0:
+            return True
+
+
+def both(*conversations: Any) -> Any:
+    for steps in conversations:
+        yield from steps
+
+
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+def test_a_job_that_is_killed_at_any_step_goes_on_elsewhere_and_submits_no_row_twice(
+    model: str, tmp_path: Path
+) -> None:
+    """After each step the next process begins with nothing but the store."""
+    kills, went_on = 0, True
+    with BatchServer() as server:
+        server.polls = 0
+        while went_on:
+            kills += 1
+            rows = [kills * 10, kills * 10 + 1]
+            server.batches.clear()
+            with DiskCache(tmp_path) as store, make_client(model, server, store) as client:
+                request = client._make_request(Number, {}, poll_seconds=0)
+                job = request.of_rows(rows, ask)
+                went_on = killed_after(kills, both(begin(job), results(job)))
+            with DiskCache(tmp_path) as store, make_client(model, server, store) as client:
+                found = list(client.batch(rows, Number, ask, poll_seconds=0).results())
+            assert [row.value for row in found] == [Number(number=number) for number in rows]
+            assert len(server.keys) == len(set(server.keys)) == 2, f"after {kills} steps"
+    assert kills > 15
+
+
+VENDORS = pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+
+
+@VENDORS
+def test_the_asynchronous_client_does_the_same(model: str, server: BatchServer, store: DiskCache) -> None:
+    server.shuffled = True
+
+    async def run() -> list[Any]:
+        async with make_client(model, server, store, async_client=True) as client:
+            job = await client.batch([2, 1], Number, ask, poll_seconds=0)
+            return [row.value async for row in job.results()]
+
+    assert asyncio.run(run()) == [Number(number=2), Number(number=1)]
+    assert len(server.keys) == 2
+
+
+@VENDORS
+def test_rows_that_expired_failed_or_are_missing_are_asked_again_in_the_next_batch(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    server.script = {1: [EXPIRED, {"number": 1}], 2: [OVERLOADED, {"number": 2}], 3: [SILENT, {"number": 3}]}
+    with make_client(model, server, store) as client:
+        rows = list(client.batch([0, 1, 2, 3], Number, ask, poll_seconds=0).results())
+    assert [row.value for row in rows] == [Number(number=number) for number in range(4)]
+    assert [len(batch["rows"]) for batch in server.batches] == [4, 3]
+
+
+@VENDORS
+def test_a_batch_that_succeeded_with_every_row_failed_is_an_error_for_each_row_and_stores_nothing(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    server.script = {1: [WRONG], 2: [WRONG]}
+    with make_client(model, server, store) as client:
+        rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
+        assert [type(row.error) for row in rows] == [ProviderError, ProviderError]
+        assert "wrong!" in str(rows[0].error)
+        assert len(server.batches) == 1, "a request that is wrong isn't sent again"
+        assert not client.create_with_reply(Number, [{"role": "user", "content": "row 1"}]).cached
+
+
+def test_a_row_that_keeps_failing_is_an_error_after_three_batches(server: BatchServer, store: DiskCache) -> None:
+    server.script = {1: [EXPIRED]}
+    with make_client(OPENAI, server, store) as client:
+        [row] = client.batch([1], Number, ask, poll_seconds=0).results()
+    assert isinstance(row.error, ProviderError)
+    assert row.error.code == "batch_expired"
+    assert len(server.batches) == 3
+
+
+@pytest.mark.parametrize(("again", "live", "value"), [("live", 1, Number(number=1)), ("never", 0, None)])
+def test_expired_rows_are_asked_live_or_not_at_all(
+    again: str, live: int, value: Any, server: BatchServer, store: DiskCache
+) -> None:
+    server.script = {1: [EXPIRED]}
+    with make_client(OPENAI, server, store) as client:
+        [row] = client.batch([1], Number, ask, again=again, poll_seconds=0).results()
+    assert (row.value, row.batched, len(server.live), len(server.batches)) == (value, value is None, live, 1)
+
+
+def test_an_invalid_answer_is_asked_again_live_with_its_error_shown(server: BatchServer, store: DiskCache) -> None:
+    server.script = {1: [{"number": "many"}]}
+    with make_client(OPENAI, server, store) as client:
+        [row] = client.batch([1], Number, ask, poll_seconds=0).results()
+        assert row.value == Number(number=1)
+        assert len(server.live) == 1
+        assert "many" in str(server.live[0])
+        assert client.create_with_reply(Number, [{"role": "user", "content": "row 1"}]).cached
+
+
+def test_a_submission_whose_answer_is_lost_is_found_at_the_vendor(server: BatchServer, store: DiskCache) -> None:
+    server.drops = 1
+    with make_client(OPENAI, server, store) as client:
+        with pytest.raises(Exception, match="onnection"):
+            client.batch([1, 2], Number, ask, poll_seconds=0)
+        server.script = {3: [{"number": 3}]}
+        client.batch([3], Number, ask, poll_seconds=0)
+        server.page = 1
+        rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
+    assert [row.value for row in rows] == [Number(number=1), Number(number=2)]
+    assert [len(batch["rows"]) for batch in server.batches] == [2, 1]
+
+
+def test_a_batch_of_another_program_that_has_as_many_rows_is_not_taken_for_ours(
+    server: BatchServer, store: DiskCache, tmp_path: Path
+) -> None:
+    """Anthropic's batches have no name of ours, so that only their results show whose they are."""
+    server.drops = 1
+    with make_client(CLAUDE, server, store) as client, DiskCache(tmp_path / "other") as others:
+        with pytest.raises(Exception, match="onnection"):
+            client.batch([1, 2], Number, ask)
+        make_client(CLAUDE, server, others).batch([8, 9], Number, ask)
+        rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
+    assert [row.value for row in rows] == [Number(number=1), Number(number=2)]
+    assert len(server.keys) == len(set(server.keys)) == 4
+
+
+def test_an_input_that_changed_meanwhile_asks_for_its_new_rows_only(server: BatchServer, store: DiskCache) -> None:
+    with make_client(OPENAI, server, store) as client:
+        client.batch([1, 2, 3], Number, ask)
+        rows = list(client.batch([4, 3, 1], Number, ask, poll_seconds=0).results())
+    assert [row.value for row in rows] == [Number(number=number) for number in (4, 3, 1)]
+    assert [len(batch["rows"]) for batch in server.batches] == [3, 1]
+
+
+def test_a_job_is_resumed_by_its_name_without_its_rows(server: BatchServer, store: DiskCache) -> None:
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch([2, 1], Number, ask)
+        name = job.id
+    with make_client(OPENAI, server, store) as client:
+        resumed = BatchJob.resume(name, client, Number, poll_seconds=0)
+        assert [row.value for row in resumed.results()] == [Number(number=2), Number(number=1)]
+        assert client.create_with_reply(Number, [{"role": "user", "content": "row 1"}]).cached
+    assert len(server.batches) == 1
+
+
+def test_a_job_is_not_resumed_for_another_response_model(server: BatchServer, store: DiskCache) -> None:
+    class Word(BaseModel):
+        number: str
+
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch([1], Number, ask)
+        with pytest.raises(ConfigurationError, match="in another form"):
+            client.resume_batch(job.id, Word)
+        with pytest.raises(ConfigurationError, match="There is no job"):
+            client.resume_batch("nobody", Number)
+
+
+def test_a_job_that_is_cancelled_keeps_what_was_answered_and_asks_no_more(
+    server: BatchServer, store: DiskCache
+) -> None:
+    server.polls, server.script = 100, {2: [EXPIRED]}
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch([1, 2], Number, ask, poll_seconds=0)
+        assert not job.status().ended
+        job.cancel()
+        assert job.wait().ended
+        rows = list(job.results())
+    assert [(row.value, row.error is None) for row in rows] == [(Number(number=1), True), (None, False)]
+    assert len(server.batches) == 1
+
+
+def test_batches_are_split_by_the_limits_of_the_vendor(
+    server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_batches, "VENDOR", replace(openai_batches.VENDOR, most_rows=2))
+    with make_client(OPENAI, server, store) as client:
+        rows = list(client.batch(range(5), Number, ask, poll_seconds=0).results())
+    assert [row.value for row in rows] == [Number(number=number) for number in range(5)]
+    assert [len(batch["rows"]) for batch in server.batches] == [2, 2, 1]
+
+
+def test_a_row_that_no_batch_can_hold_is_an_error_of_its_own(
+    server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_batches, "VENDOR", replace(openai_batches.VENDOR, most_bytes=2_000))
+    with make_client(OPENAI, server, store) as client:
+        first, second = client.batch(
+            [1, 2], Number, lambda row: "x" * 9_000 * row + "row 1" if row == 2 else "row 1", poll_seconds=0
+        ).results()
+    assert first.value == Number(number=1)
+    assert "Shorten it" in str(second.error)
+
+
+def test_a_batch_that_the_vendor_refuses_says_why(server: BatchServer, store: DiskCache) -> None:
+    server.failure = "The enqueued token limit is reached."
+    with make_client(OPENAI, server, store) as client:
+        server.polls = 0
+        [row] = client.batch([1], Number, ask, poll_seconds=0).results()
+    assert "enqueued token limit" in str(row.error)
+    assert len(server.batches) == 1
+
+
+def test_a_beta_is_that_of_the_whole_batch(server: BatchServer, store: DiskCache) -> None:
+    """Anthropic takes it from the header of the submission, and not from a row."""
+    with make_client(CLAUDE, server, store) as client:
+        client.batch([1], Number, ask, extra_headers={"anthropic-beta": "context-1m"}, temperature=0.5)
+    [batch] = server.batches
+    assert batch["headers"]["anthropic-beta"] == "context-1m"
+    assert batch["headers"]["anthropic-version"] == "2023-06-01"
+
+
+@pytest.mark.parametrize("cache", [None, AutoCache()], ids=["none", "memory"])
+def test_a_batch_needs_a_store_that_outlives_the_process(cache: Any, server: BatchServer) -> None:
+    with (
+        make_client(OPENAI, server, cache) as client,
+        pytest.raises(ConfigurationError, match="DiskCache"),
+    ):
+        client.batch([1], Number, ask)
+    assert server.batches == []
+
+
+def test_a_vendor_without_a_batch_api_says_who_has_one(store: DiskCache) -> None:
+    with pytest.raises(ConfigurationError, match="openai, anthropic, google"):
+        from_provider("offline/demo", cache=store).batch(["Anna is 25."], Number)
+
+
+def test_the_ledger_prices_a_batched_row_at_half(server: BatchServer, store: DiskCache) -> None:
+    with make_client(OPENAI, server, store) as client:
+        list(client.batch([1], Number, ask, poll_seconds=0).results())
+        batched = client.ledger().spent
+        client.create(Number, [{"role": "user", "content": "row 7"}])
+        both_rows = client.ledger().spent
+    assert batched.count == 1
+    assert both_rows.usd == pytest.approx(3 * (batched.usd or 0))
+
+
+def test_a_row_costs_one_miss_and_one_write(server: BatchServer, store: DiskCache) -> None:
+    with make_client(OPENAI, server, store) as client:
+        list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
+        stats = client.cache_stats()
+    assert (stats.hits, stats.misses, stats.writes) == (0, 2, 2)
+
+
+def test_nothing_is_submitted_if_the_record_cannot_be_written(
+    server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiskCache, "set", lambda *_, **__: 1 / 0)
+    with make_client(OPENAI, server, store) as client, pytest.raises(Exception, match="failed"):
+        client.batch([1], Number, ask)
+    assert server.batches == []
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_calls_that_are_frozen_already_are_answered_by_their_keys(
+    is_async: bool, server: BatchServer, store: DiskCache
+) -> None:
+    """What `client.map` uses."""
+    server.script = {2: [WRONG]}
+    client = make_client(CLAUDE, server, store, async_client=is_async)
+    request = client._make_request(Number, {}, poll_seconds=0)
+    made = [request.make([{"role": "user", "content": ask(row)}]) for row in (1, 2)]
+    outcomes = answer_in_batches(request, {call.key: call for call in made})
+
+    async def take() -> list[Any]:
+        async with client:
+            return [outcome async for outcome in outcomes]  # type: ignore[union-attr]
+
+    found = dict(asyncio.run(take()) if is_async else outcomes)  # type: ignore[arg-type]
+    first, second = (found[call.key] for call in made)
+    assert (first.reply.value, first.batched, first.error) == (Number(number=1), True, None)
+    assert (second.reply, type(second.error)) == (None, ProviderError)
+    if not is_async:
+        client.close()
