@@ -72,7 +72,7 @@ test-dropin: $(DEV) ## Run packages built on 1.x with this one in its place; nee
 .PHONY: test-ray
 test-ray: $(DEV) ## Install Ray beside the other packages (240 MB), then run a job on it
 	$(PIP) --target build/ray 'ray>=2.40'
-	PYTHONPATH=build/ray $(BIN)/python -m pytest -q -n 0 -m "" tests/jobs/test_ray.py $(ARGS)
+	PYTHONPATH=build/ray:tests $(BIN)/python -m pytest -q -n 0 -m "" tests/jobs/test_ray.py $(ARGS)
 
 .PHONY: tables
 tables: $(RUNTIME) ## Write the tables of docs/providers.md and docs/migrating.md anew

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -111,7 +112,10 @@ class Groups(Generic[R]):
 
     def _hand_over(self, group: Group[R]) -> None:
         pending = group.pending = self._reach(self._engine.submit, self._work, *group.arguments)
-        pending.add_done_callback(lambda done: self._finished.put((group, done)))
+        pending.add_done_callback(partial(self._note, group))
+
+    def _note(self, group: Group[R], pending: Pending[R]) -> None:
+        self._finished.put((group, pending))
 
     def _finish(self, group: Group[R], pending: Pending[R]) -> None:
         try:

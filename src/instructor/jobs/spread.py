@@ -26,8 +26,9 @@ T = TypeVar("T")
 
 _FIRST_ROWS, _MOST_ROWS = 16, 128
 """Rows in a group: few at first, so that every worker soon has some; then more, so that groups cost little."""
+_LEAST_ROWS = 8
 _GROUPS_PER_SLOT = 4
-"""The fewest groups for each slot that a job of known length is cut into."""
+"""The groups for each slot that the rest of a job of known length is cut into, so that all workers end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,10 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
     def _choose_size(self) -> int:
         slots = self._groups.slots
         size = min(_MOST_ROWS, _FIRST_ROWS << min(self._handed_over // (2 * slots), 8))
-        return size if self._length is None else max(1, min(size, self._length // (_GROUPS_PER_SLOT * slots)))
+        if self._length is None:
+            return size
+        rest = (self._length - self._count) // (_GROUPS_PER_SLOT * slots)
+        return max(1, min(size, max(_LEAST_ROWS, rest), -(-self._length // slots)))
 
     def _grant_again(self, arguments: tuple[Value, ...]) -> tuple[Value, ...]:
         """Reserve anew for a group that was lost. What it spent before is known to the store's ledger alone."""

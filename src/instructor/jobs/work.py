@@ -67,8 +67,8 @@ class Work:
         """Answer a group; the result is an `Answered`, pickled."""
         try:
             made = _find_made(self.order)
-        except InstructorError as no_client:
-            return dump(replace(NOTHING, error=no_client))
+        except Exception as failure:  # noqa: BLE001 - loading a user's modules may raise anything
+            return dump(replace(NOTHING, error=_explain(failure)))
         share = None if grant is None else Share(grant)
         done, error = made.answer(rows, share)
         requests = [] if share is None else share.requests
@@ -148,6 +148,15 @@ class _Made:
         """What the client spent and saved since this was last asked."""
         lines: dict[Line, Amounts] = self._client._stats.books.take()  # noqa: SLF001 - the client is this room's own
         return lines
+
+
+def _explain(failure: Exception) -> Exception:
+    if isinstance(failure, InstructorError):
+        return failure
+    return ConfigurationError(
+        f"A worker can't load the job: {type(failure).__name__}: {failure}. Install the same packages there, and the "
+        "modules of your program that the response model and the functions come from."
+    )
 
 
 async def _collect(job: Value, done: list[Row[Value]]) -> None:
