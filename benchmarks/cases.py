@@ -217,5 +217,19 @@ CASES = (
         "replay", "A stream of 50 items from the cache", f"for _ in client.create_iterable({ASK}, response_model=User): pass",
         500.0, calls=5, provider="scripted", items=50,
     ),
+    Case(
+        "map", "A row of client.map from memory, its prompt a template", calls=1, scale=1_000_000, batches=5, rounds=20, is_cpu=True,
+        call="for _ in client.map(texts, User, prompt='Who is it? {{ text }}', progress=False): pass", bar=20.0,
+        provider="scripted", prepare="texts = ['Anna'] * 1_000\nlist(client.map(texts, User, prompt='Who is it? {{ text }}'))",
+    ),
+    Case(
+        "map-live", "A row of client.map from the provider, over the bare SDK's call, 16 at once", unit="x", bar=1.15,
+        calls=1, batches=1, rounds=8, compare="over", is_cpu=True, misses=True,
+        call="for _ in client.map(name_rows(), User, concurrency=16, progress=False): pass",
+        base="list(pool.map(lambda _: bare(**request), range(200)))",
+        prepare="from concurrent.futures import ThreadPoolExecutor\nfrom itertools import count\npool, names = ThreadPoolExecutor(16), count()\n"
+        "def name_rows(): return (f'row {next(names)}' for _ in range(200))\n"
+        f"bare, request = spy_on_sdk({f'create({ASK}, response_model=User)'!r})",
+    ),
     Case("threads", "72,000 hits by 8 threads, over 1 thread", unit="x", calls=72_000, compare="over", batches=1, threads=8),
 )  # fmt: skip

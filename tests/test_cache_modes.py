@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import subprocess
 import sys
 import threading
@@ -29,6 +30,21 @@ from worlds import MESSAGES, Shelf, User, World, both
 
 def test_the_table_has_every_mode() -> None:
     assert set(MODES) == set(get_args(ModeName))
+
+
+def test_the_page_and_the_docstring_show_the_table() -> None:
+    rows = [[mode.name, *("yes" if does else "no" for does in mode[1:])] for mode in MODES.values()]
+    docstring = inspect.getdoc(instructor.cache_mode) or ""
+    assert [
+        line.replace('"', "").replace("`", "").split() for line in docstring.splitlines() if "``    " in line
+    ] == rows
+    page = (Path(__file__).parents[1] / "docs" / "caching.md").read_text(encoding="utf-8")
+    section = page.partition("## Modes")[2].partition("\n## ")[0]
+    shown = [line.split(" | ") for line in section.splitlines() if line.startswith('| `"')]
+    order = [mode.strip('| `"') for mode, *_ in shown]
+    assert order == list(MODES)
+    # The page asks in another order than the docstring: looks, stores, sends, joins; some cells say more.
+    assert [[cell.strip(" |").partition(",")[0] for cell in cells] for _, *cells in shown] == [row[1:] for row in rows]
 
 
 @both
@@ -219,6 +235,8 @@ def test_a_replay_that_finds_nothing_says_what_was_looked_for(asynchronous: bool
     error = caught.value
     assert (error.key, error.reason, error.store) == (event.key, "cold", "AutoCache+Shelf")
     assert world.client.cache_stats().misses == 1
+    with pytest.raises(CacheMiss, match=r"the call has no cache.* Only a call that is cached can be replayed"):
+        world.ask(cache_mode="replay", cache=None)
     error.explanation = "messages[0].content differs at character 3"
     assert str(error).endswith("at character 3")
 

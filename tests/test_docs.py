@@ -12,12 +12,16 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
 from batch_server import BatchServer
 from forks import Template
+from instructor import DiskCache, from_provider
+from instructor.cache.store import Ability
 from instructor.cli import main
+from instructor.cli.models import load_response_model
 from instructor.media.routes import ROUTES
 from instructor.providers import table
 from instructor.providers.capabilities import FAMILIES, Family, plain_name
@@ -37,6 +41,7 @@ PAGES = [
         "docs/ledger.md",
         "docs/cli.md",
         "docs/comparison.md",
+        "docs/limits.md",
         "docs/media.md",
         "docs/observability.md",
         "docs/providers.md",
@@ -124,6 +129,9 @@ def test_every_command_line_of_a_page_runs(
     (tmp_path / "run.toml").write_text(MODEL.sub("offline/demo", "".join(blocks(page, "toml")[:1])))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
+    if page.name in SERVED:
+        run_about_a_job(page, monkeypatch)
+        return
     for command in commands(page):
         words = shlex.split(command if " models " in command else MODEL.sub("offline/demo", command))
         if words[:2] == ["instructor", "extract"]:
@@ -131,8 +139,24 @@ def test_every_command_line_of_a_page_runs(
             assert done.returncode == 0, done.stderr
             assert (tmp_path / "tickets.jsonl").read_text()
         elif words[:1] == ["instructor"]:
+            if words[1] == "batch":  # its jobs are at a vendor
+                words = [*words[:3], "--help"]
             with pytest.raises(SystemExit) as ended:
                 main(words[1:])
+            assert ended.value.code == 0, command
+
+
+def run_about_a_job(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the commands of a page about a job that was submitted just now."""
+    with BatchServer() as server, DiskCache() as store:
+        server.polls, server.value = 0, {"name": "Anna"}
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.address}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        with from_provider("openai/gpt-5.4-mini", cache=store) as client:
+            job = client.batch(["Anna is 25."], load_response_model("models.py:Ticket"))
+        for command in commands(page):
+            with pytest.raises(SystemExit) as ended:
+                main(shlex.split(command.replace("3f2a", job.id[:4]))[1:])
             assert ended.value.code == 0, command
 
 
@@ -224,6 +248,12 @@ def test_the_table_of_media_is_what_is_done():
         )
         for wire, routes in ROUTES.items()
     }
+
+
+def test_the_architecture_names_every_ability_of_stores():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"what it can do in `abilities` \((.+?)\)", text)
+    assert named == ", ".join(f"`{ability}`" for ability in get_args(Ability))
 
 
 def test_the_glossary_is_short():

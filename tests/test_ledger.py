@@ -18,6 +18,7 @@ from instructor.cache.entry import Origin
 from instructor.cache.handle import handle_of
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache.ledger import Ledger
+from instructor.cache.redis_steps import name_ledger
 from instructor.cache.tiered import TieredCache
 from instructor.exceptions import ArgumentError, InstructorRetryException
 from instructor.prices import TIERS, find_rates, price_of
@@ -320,6 +321,43 @@ def test_a_line_is_read_as_it_was_written() -> None:
     written = Line("2026-11-21", "kept", Origin("p", "m", 'a"', "n\u2028", "list[User]"), ("x", "y"), 3)
     assert read_line(written.write()) == written
     assert read_line("[1]") is read_line("of a later version") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["5", '[["day"],"hit","p","m","a","n","r",0]', '["day","hit","p","m","a","n","r","x"]']
+)
+def test_what_is_no_line_is_left_out(name: str) -> None:
+    assert read_line(name) is None
+
+
+def test_what_others_have_put_into_the_hash_does_not_hide_the_ledger(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        ask(make([answer()], cache))
+        for field, value in (("0x", "text"), ("9x", "1"), ("", "1"), ("x", "1")):
+            valkey.command("HSET", name_ledger(cache.prefix), field, value)
+        assert cache.ledger().spent.count == 1
+
+
+@both
+def test_a_store_that_is_closed_has_written_down_what_hits_saved(
+    asynchronous: bool, tmp_path: Path, valkey: Valkey
+) -> None:
+    async def hit_and_close() -> None:
+        async with RedisCache(port=valkey.port) as cache:
+            client = make([answer()], cache, asynchronous=True)
+            await client.create(User, MESSAGES)
+            await client.create(User, MESSAGES)
+
+    if asynchronous:
+        asyncio.run(hit_and_close())
+        store: BaseCache = RedisCache(port=valkey.port)
+    else:
+        with DiskCache(tmp_path) as cache:
+            client = make([answer()], cache)
+            ask(client)
+            ask(client)
+        store = DiskCache(tmp_path)
+    assert store.ledger().saved.count == 1
 
 
 def test_more_lines_than_are_told_apart_lose_details_and_no_amounts(monkeypatch: pytest.MonkeyPatch) -> None:

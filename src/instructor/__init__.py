@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.jobs.job import AsyncJob, Job
     from instructor.jobs.row import Row
+    from instructor.limits.settings import Limits
     from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
@@ -106,6 +107,7 @@ else:
             "IterableModel": "instructor.dsl.iterable",
             "Job": "instructor.jobs.job",
             "Ledger": "instructor.cache.ledger",
+            "Limits": "instructor.limits.settings",
             "Maybe": "instructor.dsl.maybe",
             "Mode": "instructor.mode",
             "OpenAISchema": "instructor.dsl.schema",
@@ -191,6 +193,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "IterableModel",
     "Job",
     "Ledger",
+    "Limits",
     "Maybe",
     "Mode",
     "OpenAISchema",

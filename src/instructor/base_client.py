@@ -24,9 +24,10 @@ from instructor.engine.fast_path import Asker, make_lookup
 from instructor.engine.key_memo import NOT_KEYED, SEEN_LONG, Frozen, decode, encode, encode_frozen, make_memo, name_of
 from instructor.engine.path import CachePath, Unserved
 from instructor.engine.plan import Plan, Plans
-from instructor.engine.retry import DEFAULT_RETRIES, make_retry_policy, within_budget
+from instructor.engine.retry import settle_retries
 from instructor.exceptions import NoCanonicalFormError
 from instructor.hooks import HookName, Hooks, typed_on
+from instructor.limits.registry import Throttles
 from instructor.messages import Conversation, ResponseModel, copy_values
 from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
@@ -50,8 +51,6 @@ class BaseClient(OldAttributes):
     """The state of a client, its events and counters, and the way from a caller's keywords to a `Call`."""
 
     _asynchronous = False
-    _recipe: Callable[..., Any] | None = None
-    """Makes this client again in another process, with another cache; None where the SDK's client was handed over."""
 
     def __init__(
         self,
@@ -76,16 +75,15 @@ class BaseClient(OldAttributes):
             adapter, wires = adapt(client, create, provider or "", self._asynchronous)
         mode = None if mode is None else resolve_mode(mode)
         self._adapter = adapter
-        self._mode = mode
         self._wires = choose_wires(mode, wires, adapter.provider)
-        self._model = model
+        self._mode, self._model = mode, model
         self._hooks = Hooks() if hooks is None else check.check_hooks(hooks)
         self._settings, self._defaults = split_options(check.check_defaults({**(defaults or {}), **keywords}))
         self._use = use_of_client(self._settings, cache_ttl, cache_namespace)
         self._key_builders: dict[Mode, KeyBuilder] = {}
         self._plans = Plans(parallel=mode is Mode.PARALLEL_TOOLS)
         self._stats = ClientStats()
-        self._background = Background()
+        self._background, self._throttles = Background(), Throttles()
         self._paths = Paths(self._stats, adapter.asynchronous, self._use.freshness)
         weakref.finalize(self, self._paths.close).atexit = False
         store = check.check_cache(cache)
@@ -295,6 +293,7 @@ class BaseClient(OldAttributes):
             policy=settled.policy.owned_by(keyed.owners) if keyed.owners else settled.policy,
             unserved=unserved,
             background=self._background,
+            throttle=settled.throttle,
             sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt),
         )
 
@@ -314,7 +313,7 @@ class BaseClient(OldAttributes):
         check.check_timeout(arguments.get("timeout"))
         check.check_effects(options, has_cache=path is not None or options.cache is None, has_items=has_items)
         seconds = check.check_max_seconds(settings.max_seconds if options.max_seconds is None else options.max_seconds)
-        attempts = DEFAULT_RETRIES if retries is None else make_retry_policy(retries)
+        throttle = self._throttles.find(options.limits or settings.limits, None if path is None else path.last_store)
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
         name_call = find_namer(path, response_model) if is_cached else None
@@ -327,12 +326,13 @@ class BaseClient(OldAttributes):
             path=path,
             policy=make_policy(use, path, limits, owner, secrets_of(arguments, self._defaults)),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
-            retries=attempts if seconds is None else within_budget(attempts),
+            retries=settle_retries(retries, has_deadline=seconds is not None, has_limits=throttle is not None),
             token_budget=check.check_budget(budget),
             budgets=budgets,
             max_seconds=seconds,
             arguments=arguments,
             detects=check.check_flag("autodetect_images", options.autodetect_images),
+            throttle=throttle,
             samples=use.samples,
             bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else None,
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from instructor.base_client import BaseClient
-from instructor.messages import Conversation, ResponseModel
+from instructor.messages import Conversation, ResponseModel, Value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from instructor.batches.batch_job import AsyncBatchJob, BatchJob, Request
     from instructor.batches.job import Again
     from instructor.cache.store import BaseCache
+    from instructor.engine.call import Call
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -23,11 +24,11 @@ class BatchClient(BaseClient):
     """What both clients do before a batch is submitted."""
 
     def _make_request(
-        self, response_model: ResponseModel, keywords: dict[str, Any], *settings: Any, **named: Any
-    ) -> Request[Any]:
+        self, response_model: ResponseModel, keywords: Mapping[str, object], *settings: Value, **named: Value
+    ) -> Request[Value]:
         from instructor.batches.batch_job import Request
 
-        def make(messages: Conversation) -> Any:
+        def make(messages: Conversation) -> Call[Value]:
             return self._call(response_model, messages, keywords)
 
         return Request(make, self._adapter, *settings, **named)
@@ -40,12 +41,12 @@ class Batches(BatchClient):
         self,
         rows: Iterable[Row],
         response_model: TypeForm[T],
-        messages: Callable[[Row], Any] | None = None,
+        messages: Callable[[Row], Conversation] | None = None,
         *,
         store: BaseCache | None = None,
         again: Again = "batch",
         poll_seconds: float = 30.0,
-        **keywords: Any,
+        **keywords: object,
     ) -> BatchJob[T]:
         """Ask for an answer to each row at half the price, within a day: by the vendor's own batch API.
 
@@ -84,7 +85,7 @@ class Batches(BatchClient):
         *,
         store: BaseCache | None = None,
         poll_seconds: float = 30.0,
-        **keywords: Any,
+        **keywords: object,
     ) -> BatchJob[T]:
         """Go on with a job by its name, without its rows: read and store what was submitted, and ask nothing again.
 
@@ -114,12 +115,12 @@ class AsyncBatches(BatchClient):
         self,
         rows: Iterable[Row],
         response_model: TypeForm[T],
-        messages: Callable[[Row], Any] | None = None,
+        messages: Callable[[Row], Conversation] | None = None,
         *,
         store: BaseCache | None = None,
         again: Again = "batch",
         poll_seconds: float = 30.0,
-        **keywords: Any,
+        **keywords: object,
     ) -> AsyncBatchJob[T]:
         """Ask for an answer to each row at half the price; see `Instructor.batch`.
 
@@ -150,7 +151,7 @@ class AsyncBatches(BatchClient):
         *,
         store: BaseCache | None = None,
         poll_seconds: float = 30.0,
-        **keywords: Any,
+        **keywords: object,
     ) -> AsyncBatchJob[T]:
         """Go on with a job by its name, without its rows; see `Instructor.resume_batch`.
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, Literal, NamedTuple
 
-from instructor.describing import refuse
+from instructor.describing import refuse, refuse_choice
 from instructor.exceptions import ConfigurationError
 
 ModeName = Literal["use", "refresh", "read_only", "write_only", "bypass", "replay"]
@@ -189,7 +189,7 @@ def _find_block() -> _Block | None:
 def read_mode(mode: object, name: str = "cache_mode") -> CacheMode:
     """Return the mode of a name."""
     if not isinstance(mode, str) or mode not in MODES:
-        raise refuse(name, mode, f"one of {', '.join(map(repr, MODES))}")
+        raise refuse_choice(name, mode, MODES)
     return MODES[mode]
 
 

@@ -11,11 +11,12 @@ from instructor.budget import Budget
 from instructor.cache.listing import check_tag_source
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
-from instructor.describing import describe_value, refuse, warn_caller
+from instructor.describing import describe_value, refuse, refuse_choice, warn_caller
 from instructor.engine.freshness import LONGEST_TTL, PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
+from instructor.limits.settings import check_limits
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
@@ -170,7 +171,7 @@ def check_max_seconds(max_seconds: object) -> float | None:
 def check_schema_match(match: object) -> bool:
     """Return whether answers for another schema are served; None is the same as ``"exact"``."""
     if match not in (None, "exact", "compatible"):
-        raise refuse("schema_match", match, '"exact" or "compatible"')
+        raise refuse_choice("schema_match", match, ("exact", "compatible"))
     return match == "compatible"
 
 
@@ -224,6 +225,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_timeout(defaults.get("timeout"))
     check_on_invalid(defaults.get("on_invalid"))
     check_pace(defaults.get("cache_pace"))
+    check_limits(defaults.get("limits"))
     check_flag("validate_partial", defaults.get("validate_partial"))
     return copy_values(defaults)
 
@@ -265,7 +267,7 @@ def check_effects(options: Options, *, has_cache: bool, has_items: bool) -> None
 def check_on_invalid(on_invalid: object) -> OnInvalid:
     """Return what becomes of a stream's invalid items."""
     if on_invalid not in (None, "raise", "skip", "collect"):
-        raise refuse("on_invalid", on_invalid, '"raise", "skip" or "collect"')
+        raise refuse_choice("on_invalid", on_invalid, ("raise", "skip", "collect"))
     return on_invalid or "raise"
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from instructor.batch_methods import AsyncBatches, Batches
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from instructor.streams import AsyncStream, Stream
 
 
-class Instructor(Batches, MapClient, metaclass=ABCMeta):
+class Instructor(MapClient, metaclass=ABCMeta):
     """A client that gives typed, validated answers, and keeps them.
 
     You get one from `from_provider`, `from_openai`, `from_anthropic` or `from_genai`. It may be used from any number
@@ -173,7 +172,7 @@ class Instructor(Batches, MapClient, metaclass=ABCMeta):
 
     @typed_explain(call_keywords)
     def explain(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object) -> Value:
-        """Say what the cache would do with a call, and why. Nothing is sent, stored or counted.
+        """Say what the cache would do with a call, and why. Nothing is sent or stored, and no hit or miss is counted.
 
         It compares the call with the ones that this process knows to be stored. The validators of the response model
         judge a stored answer, as on a hit.
@@ -284,7 +283,7 @@ class Instructor(Batches, MapClient, metaclass=ABCMeta):
         self.close()
 
 
-class AsyncInstructor(AsyncBatches, AsyncMapClient):
+class AsyncInstructor(AsyncMapClient):
     """`Instructor` for asyncio: the same methods, awaited; the same order of events, the same answers.
 
     You get one from ``from_provider(..., async_client=True)``, or from a factory over an asynchronous SDK client.

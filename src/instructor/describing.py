@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from instructor.exceptions import ArgumentError, ConfigurationError
@@ -61,6 +62,18 @@ def refuse(name: str, value: object, advice: str) -> ArgumentError:
         'strict is a str. Pass True or False.'
     """
     return ArgumentError(f"{name} is {describe_value(value)}. Pass {advice}.")
+
+
+def refuse_choice(name: str, value: object, choices: Iterable[str]) -> ArgumentError:
+    """Make the error for an argument that is none of a few words. A word like them is quoted: it is no credential.
+
+    Example:
+        >>> str(refuse_choice("schema_match", "loose", ("exact", "compatible")))
+        "schema_match is 'loose'. Pass one of 'exact', 'compatible'."
+    """
+    is_word = isinstance(value, str) and re.fullmatch("[a-z_]{1,16}", value)
+    shown = repr(value) if is_word else describe_value(value)
+    return ArgumentError(f"{name} is {shown}. Pass one of {', '.join(map(repr, choices))}.")
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:

@@ -268,9 +268,10 @@ class CacheMiss(InstructorError):
     ) -> None:
         where = f" in {store}" if store else ""
         under = f" under the key {key[:12]}..." if key else ""
+        advice = "Make the same call once with cache_mode='use', or check what differs from the call that was stored."
         super().__init__(
             f"No answer is stored{where} for {looked_for}{under} ({reason}), and cache_mode is 'replay', which sends "
-            "nothing. Make the same call once with cache_mode='use', or check what differs from the call that was stored."
+            f"nothing. {advice if key else 'Only a call that is cached can be replayed.'}"
         )
         self.looked_for = looked_for
         self.key = key

@@ -106,7 +106,7 @@ def may_recover(error: BaseException) -> bool:
     status = status_of(error)
     if status is None:
         return is_unreached(error)
-    wanted = _headers_of(error).get("x-should-retry")
+    wanted = headers_of(error).get("x-should-retry")
     if wanted in ("true", "false"):
         return wanted == "true"
     return (status in _PASSING or status >= _SERVER_ERROR) and getattr(error, "code", None) != _SPENT
@@ -114,7 +114,7 @@ def may_recover(error: BaseException) -> bool:
 
 def seconds_asked(error: BaseException, now: float) -> float | None:
     """Read how long a provider wants the next request to wait, from `now` in Unix time: ``Retry-After`` in seconds, or a date."""
-    headers = _headers_of(error)
+    headers = headers_of(error)
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         with suppress(ValueError):
             seconds = float(headers.get(name, "")) / unit
@@ -180,7 +180,8 @@ def _url_of(error: BaseException) -> str:
     return ""
 
 
-def _headers_of(error: BaseException) -> Mapping[str, str]:
+def headers_of(error: BaseException) -> Mapping[str, str]:
+    """The headers of the response that an error is about, their names in lower case; empty where there is none."""
     headers: object = getattr(getattr(error, "response", None), "headers", None)
     if not isinstance(headers, Mapping):
         return {}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from instructor.cache_modes import ModeName
     from instructor.engine.explanation import Explanation
     from instructor.engine.reply import Reply
+    from instructor.limits.settings import Limits
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
@@ -70,6 +71,7 @@ def call_keywords(
     stale_if_error: float | timedelta | None = None,
     refresh_early: float | bool | None = None,
     validate_partial: bool | None = None,
+    limits: Limits | Literal["auto"] | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -114,6 +116,8 @@ def call_keywords(
             sooner the longer it took and the larger the number is; 1.0 is the same as True.
         validate_partial: Whether the fields of a partial object are validated as soon as they are complete, so that an
             invalid one ends the stream early. Default: False, the answer is validated when it is whole.
+        limits: ``"auto"`` to wait before a request rather than have it refused, by what the provider's answers say of
+            its limits; or `Limits`, to set ceilings beside that. Default: the client's, which is none.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

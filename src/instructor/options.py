@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from instructor.cache.store import BaseCache
     from instructor.cache_modes import ModeName
     from instructor.hooks import Hooks
+    from instructor.limits.settings import Limits
     from instructor.media.policy import FetchPolicy
     from instructor.retries import Retries
 
@@ -65,6 +66,7 @@ class Options:
     stale_if_error: float | timedelta | None = None
     refresh_early: float | bool | None = None
     validate_partial: bool | None = None
+    limits: Limits | Literal["auto"] | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

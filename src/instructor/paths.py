@@ -96,6 +96,12 @@ class Paths:
             self._forget(path)
 
 
+def entries_of(store: BaseCache | None) -> int | None:
+    """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
+    entries = getattr(store, "maxsize", None)
+    return entries if type(entries) is int and entries > 0 else None
+
+
 _LISTS = (list, tuple)  # a union would be made anew for each call
 
 
@@ -104,12 +110,6 @@ def name_of(cache: object) -> Name:
     if isinstance(cache, _LISTS):
         return tuple(map(id, cast("list[object]", cache)))
     return id(cache)
-
-
-def entries_of(store: BaseCache | None) -> int | None:
-    """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
-    entries = getattr(store, "maxsize", None)
-    return entries if type(entries) is int and entries > 0 else None
 
 
 def find_namer(path: CachePath | None, response_model: object) -> Callable[[Mapping[str, str]], str] | None:

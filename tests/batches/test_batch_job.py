@@ -91,22 +91,20 @@ def both(*conversations: Any) -> Any:
 
 @pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
 def test_a_job_that_is_killed_at_any_step_goes_on_elsewhere_and_submits_no_row_twice(
-    model: str, tmp_path: Path
+    model: str, server: BatchServer, store: DiskCache
 ) -> None:
     """After each step the next process begins with nothing but the store."""
     kills, went_on = 0, True
-    with BatchServer() as server:
-        server.polls = 0
+    server.polls = 0
+    with make_client(model, server, store) as client:  # it keeps nothing of a job, and takes long to make
         while went_on:
             kills += 1
             rows = [kills * 10, kills * 10 + 1]
             server.batches.clear()
-            with DiskCache(tmp_path) as store, make_client(model, server, store) as client:
-                request = client._make_request(Number, {}, poll_seconds=0)
-                job = request.of_rows(rows, ask)
-                went_on = killed_after(kills, both(begin(job), results(job)))
-            with DiskCache(tmp_path) as store, make_client(model, server, store) as client:
-                found = list(client.batch(rows, Number, ask, poll_seconds=0).results())
+            request = client._make_request(Number, {}, poll_seconds=0)
+            job = request.of_rows(rows, ask)
+            went_on = killed_after(kills, both(begin(job), results(job)))
+            found = list(client.batch(rows, Number, ask, poll_seconds=0).results())
             assert [row.value for row in found] == [Number(number=number) for number in rows]
             assert len(server.keys) == len(set(server.keys)) == 2, f"after {kills} steps"
     assert kills > 15
@@ -216,6 +214,17 @@ def test_an_input_that_changed_meanwhile_asks_for_its_new_rows_only(server: Batc
     assert [len(batch["rows"]) for batch in server.batches] == [3, 1]
 
 
+def test_a_batch_whose_name_another_process_has_overwritten_is_not_submitted_again(
+    server: BatchServer, store: DiskCache
+) -> None:
+    with make_client(OPENAI, server, store) as client:
+        client.batch([1, 2], Number, ask)
+        store.delete("instructor-batch:intents")
+        rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
+    assert [row.value for row in rows] == [Number(number=1), Number(number=2)]
+    assert len(server.batches) == 1
+
+
 def test_a_job_is_resumed_by_its_name_without_its_rows(server: BatchServer, store: DiskCache) -> None:
     with make_client(OPENAI, server, store) as client:
         job = client.batch([2, 1], Number, ask)
@@ -318,7 +327,10 @@ def test_the_ledger_prices_a_batched_row_at_half(server: BatchServer, store: Dis
     assert both_rows.usd == pytest.approx(3 * (batched.usd or 0))
 
 
-def test_a_row_costs_one_miss_and_one_write(server: BatchServer, store: DiskCache) -> None:
+def test_a_row_costs_one_miss_and_one_write_though_its_result_comes_twice(
+    server: BatchServer, store: DiskCache
+) -> None:
+    server.shuffled = True
     with make_client(OPENAI, server, store) as client:
         list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
         stats = client.cache_stats()

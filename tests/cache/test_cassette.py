@@ -19,6 +19,7 @@ from instructor import AutoCache, DiskCache, Image, Mode, from_provider
 from instructor.cache import BaseCache, CassetteCache, copy_entries
 from instructor.cache.cassette_lines import make_entry, make_line, read_line
 from instructor.cache.entry import Entry, Origin, decode_entry, encode_entry, pack_completion
+from instructor.cache.exporting import export_entries
 from instructor.cache.redaction import KINDS, Redactor
 from instructor.exceptions import ArgumentError, CacheError, CacheMiss
 from instructor.messages import Part
@@ -480,6 +481,7 @@ def test_what_may_not_be_served_is_not_copied(tmp_path: Path) -> None:
     memory = AutoCache()  # which keeps what has expired
     memory.keep(Entry(KEY, (), b"", Origin("p", "m"), 1.0, expires=time.time() - 1))
     assert (copy_entries(source, target), copy_entries(memory, target)) == (1, 0)
+    assert export_entries(memory, tmp_path / "none.jsonl") == 0
     assert ask(target, "Ben is 30.", mode="replay", cache_tags=["kept"]).name == "Ben"
     target.invalidate(tag="kept")
     with pytest.raises(CacheMiss):

@@ -160,6 +160,6 @@ def test_what_adaptive_is_better_than() -> None:
 
 
 def test_policies_have_names() -> None:
-    assert isinstance(make_policy(check_policy("MemoryCache", "auto")), Adaptive)
+    assert isinstance(make_policy(check_policy("MemoryCache(policy=)", "auto")), Adaptive)
     with pytest.raises(ArgumentError, match=r"MemoryCache\(policy=\)"):
-        check_policy("MemoryCache", "fifo")
+        check_policy("MemoryCache(policy=)", "fifo")

@@ -99,6 +99,9 @@ def test_what_is_wrong_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> No
         SqlCache(create_engine(url), pool_size=3)
     with pytest.raises(ConfigurationError, match="the URL can't be read"):
         SqlCache("no URL")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match="Install the database's driver"):
+        SqlCache("postgresql+psycopg://localhost/none")
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ConfigurationError, match=r'pip install "instructor\[sql\]"'):
         SqlCache(url)

@@ -23,8 +23,8 @@ class Jobs:
 
     def __init__(self, server: BatchServer, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.server, self.folder, self._capsys = server, folder, capsys
-        (folder / "numbers.py").write_text(MODELS)
-        self.model = f"{folder / 'numbers.py'}:Number"
+        (folder / "counted.py").write_text(MODELS)
+        self.model = f"{folder / 'counted.py'}:Number"
         with DiskCache(folder / "cache") as store, self.client(store) as client:
             self.id = client.batch(["row 1", "row 2"], load_response_model(self.model)).id
 

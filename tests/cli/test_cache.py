@@ -6,11 +6,12 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from instructor import AutoCache, from_provider
-from instructor.cache import CassetteCache, DiskCache, KeyLog, RedisCache
+from instructor.cache import CassetteCache, DiskCache, KeyLog, RedisCache, SealedCache
 from instructor.cache.entry import Entry, Tagged, decode_entry, encode_entry, make_origin, pack_completion
 from instructor.cache.store import BaseCache
 from instructor.cli import main
@@ -141,6 +142,42 @@ def test_rm_removes_keys_or_what_fits(run: Command, place: Path) -> None:
     assert "soon is not a time" in run("rm", place, "--older-than", "soon", status=2)
 
 
+def test_rm_leaves_a_sealed_answer_whose_age_nobody_can_see(run: Command, tmp_path: Path) -> None:
+    with DiskCache(tmp_path) as inner:
+        client = from_provider("offline/demo", cache=SealedCache(inner, keys=[SealedCache.new_key()]))
+        client.create(response_model=int, messages=[{"role": "user", "content": "Anna is 25."}])
+    assert run.rows("rm", tmp_path, "--older-than", "30d")[0]["removed"] == 0
+    assert run.rows("rm", tmp_path, "--namespace", "")[0]["removed"] == 0
+
+
+def test_what_was_asked_is_shown_with_its_answer_and_goes_with_it(run: Command, tmp_path: Path) -> None:
+    """The rows that stand beside an answer are entries of the store, and aren't answers."""
+    options: dict[str, Any] = {"explain_misses": True, "schema_match": "compatible"}
+    with DiskCache(tmp_path) as cache:
+        client = from_provider("offline/demo", cache=cache, **options)
+        keys = [client.create_with_reply(int, f"Anna is {age}.", cache_tags=["a"]).key for age in (25, 26)]
+        (row,) = run.rows("stats", tmp_path)
+        assert (row["entries"], row["with_tags"], row["rows_beside"]) == (2, 2, len(cache) - 2)
+        assert {row["key"] for row in run.rows("ls", tmp_path)} == {*keys}
+        assert [row["entries"] for row in run.rows("top", tmp_path, "--by", "provider")] == [2]
+        assert run.rows("rm", tmp_path, *keys)[0]["removed"] == 2
+        assert not any(b"Anna" in (cache.peek(one.key) or b"") for batch in cache.list_entries() for one in batch)
+
+
+def test_people_are_shown_a_result_of_zero(run: Command, place: Path) -> None:
+    assert run("rm", place, "--tag", "none").split()[:2] == ["removed", "0"]
+
+
+def test_an_entry_of_the_format_before_is_served_and_checked(run: Command, place: Path) -> None:
+    entry = make_entry("d" * 64)
+    answer = encode_entry(entry).encode()[9:].removesuffix(entry.completion_data).replace(b"[7,", b"[6,", 1)
+    with DiskCache(place) as cache:
+        cache.set(entry.key, b"%08x %b%b" % (crc32(answer), answer, entry.completion_data))
+        assert run.rows("show", place, entry.key)[0]["verdict"] == "served"
+        damage(place, entry.key)
+        assert [row["key"] for row in run.rows("verify", place, status=1)] == [entry.key]
+
+
 def test_rm_of_a_tag_is_about_answers_under_way_too(run: Command, place: Path) -> None:
     with DiskCache(place) as cache:
         before = cache.generations(["doc:1"])
@@ -206,6 +243,9 @@ def test_what_is_exported_and_imported_is_the_same(run: Command, place: Path, tm
     file, other = tmp_path / "all.jsonl", tmp_path / "other"
     assert run.rows("export", place, file)[0]["copied"] == 5
     assert "exists already" in run("export", place, file, status=2)
+    assert "none/all.jsonl can't be written: No such file" in run(
+        "export", place, tmp_path / "none/all.jsonl", status=2
+    )
     assert file.stat().st_mode & 0o077 == 0
     assert run.rows("import", other, file)[0]["copied"] == 5
     with DiskCache(other) as cache:
@@ -213,6 +253,7 @@ def test_what_is_exported_and_imported_is_the_same(run: Command, place: Path, tm
         assert decode_entry(cache.peek(strange.key) or b"", strange.key).completion == '{"a" : 1}'
         assert cache.invalidate(tag="doc:1") == 2
     assert run.rows("export", place, tmp_path / "third")[0]["copied"] == 5
+    assert run.rows("export", place, place)[0]["copied"] == 5
 
 
 def test_an_export_may_be_without_secrets(run: Command, place: Path, tmp_path: Path) -> None:
@@ -286,6 +327,9 @@ def test_simulate_replays_a_key_log(run: Command, tmp_path: Path) -> None:
         log.follow(client)
         for number in [*range(24)] * 10:
             client.create(response_model=int, messages=[{"role": "user", "content": f"Anna is {number}."}])
+    assert "--policies is 'fifo'. Pass one of 'auto'" in run("simulate", log.path, "--policies", "fifo", status=2)
+    (tmp_path / "notes.log").write_text("an evening in the country\n")
+    assert "isn't a key log" in run("simulate", tmp_path / "notes.log", status=2)
     rows = run.rows("simulate", log.path, "--sizes", "20", "--policies", "tinylfu,lru")
     rates = {(row["entries"], row["policy"]): row["hit_rate"] for row in rows}
     assert rates[20, "lru"] == 0

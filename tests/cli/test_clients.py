@@ -110,6 +110,7 @@ def test_a_second_run_finds_its_answers_on_the_server(command_line: CommandLine,
     ("changes", "message"),
     [
         ({"cache": "redis://ann:tiger@127.0.0.1:1/0"}, r"^--cache: redis://127\.0\.0\.1:1/0 can't be used"),
+        ({"cache": "file:///dev/null/x"}, "^--cache: file:///dev/null/x can't be used"),
         ({"cache": "ftp://somewhere"}, "^--cache: ftp://somewhere: there is no store for ftp://"),
         ({"cache": "kept.jsonl", "cache_size": "1GB"}, "--cache-size is the limit of a directory"),
         ({"cache": " "}, "--cache names nothing"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cli.conftest import CommandLine
+from instructor.cache import AutoCache
 from instructor.cli.clients import read_size
 from instructor.cli.wording import use_option_names
 from instructor.exceptions import ConfigurationError
@@ -23,6 +24,8 @@ from settings import clear_environment
         (lambda: from_provider("nonesuch/m"), "with --base-url."),
         (lambda: from_provider("openai/m", base_url="x"), "--base-url isn't a URL."),
         (lambda: from_provider("offline/m", base_url="http://x"), "so --base-url has no use. Leave it out."),
+        (lambda: from_provider("m"), "--model 'm' names no vendor. Write"),
+        (lambda: from_provider("offline/m", cache=AutoCache(), cache_ttl="x"), "-o cache_ttl= is a str. Pass seconds"),
     ],
 )
 def test_advice_names_options(mistake: Any, advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -31,7 +34,7 @@ def test_advice_names_options(mistake: Any, advice: str, monkeypatch: pytest.Mon
         mistake()
     message = use_option_names(str(caught.value))
     assert advice in message
-    assert not re.search(r"\w=", message), "an argument of Python"
+    assert not re.search(r"(?<!-o )\b\w+=", message), "an argument of Python"
 
 
 def test_a_class_is_named_as_the_option_takes_it(command_line: CommandLine) -> None:

@@ -157,6 +157,15 @@ def test_it_is_shown_as_lines_and_as_a_table() -> None:
     assert isinstance(found, Explanation)
 
 
+def test_a_difference_is_shown_once(tmp_path: Path) -> None:
+    """It is the detail of the miss, too, where what was asked is kept."""
+    client = from_provider("offline/demo", cache=DiskCache(tmp_path), explain_misses=True)
+    client.create(User, ANNA)
+    found = client.explain(User, ANNIE)
+    assert found.detail == str(found.difference)
+    assert str(found).count("character 9") == 1
+
+
 def test_a_long_text_is_not_compared_by_its_hash() -> None:
     client, long = from_provider("offline/demo", cache=AutoCache()), "x" * 300_000
     for _ in range(2):

@@ -313,6 +313,10 @@ def test_a_disk_before_a_shared_store_keeps_answers_with_the_shared_ones_numbers
 
 def test_an_entry_says_where_its_answer_comes_from(store: BaseCache) -> None:
     client, _ = make(JASON, store, cache_namespace="tenant")
+    store.set("other", "another program's text, of which nothing is known")
+    for unknown in ({"namespace": ""}, {"older_than": 0}):
+        assert store.invalidate(**unknown) == 0  # type: ignore[arg-type]
+    assert store.delete("other")
     client.create(User, HELLO)
     (listed,) = [each for batch in store.list_entries() for each in batch]  # type: ignore[attr-defined]
     assert listed.origin[1:] == ("m", "m", "tenant", "User")

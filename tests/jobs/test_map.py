@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -12,8 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from instructor import AsyncInstructor, AutoCache, Instructor, Mode
-from instructor.exceptions import ArgumentError, ConfigurationError, InstructorRetryException, ValidationError
+from instructor import AsyncInstructor, AutoCache, Budget, Instructor, Mode
+from instructor.exceptions import (
+    ArgumentError,
+    BudgetExceeded,
+    ConfigurationError,
+    InstructorRetryException,
+    ValidationError,
+)
 from instructor.jobs.row import Row
 from instructor.messages import Request
 from instructor.testing import ScriptedAdapter
@@ -325,3 +332,50 @@ def test_what_is_wrong_is_refused_before_anything_is_read(keywords: dict[str, An
     with pytest.raises(ArgumentError, match=words):
         client.map(**{"rows": ["a"], "response_model": Answer, **keywords})
     assert not adapter.requests
+
+
+@BOTH
+def test_a_budget_stops_requests_and_never_hits(asynchronous: bool):
+    client, adapter = make(asynchronous, cache=AutoCache())
+    (known,) = run(client, ["known"])
+    tokens = known.usage.total_tokens
+    budget = Budget(tokens=10 * tokens)
+    texts = [f"row{number:02}" if number % 3 else "known" for number in range(60)]
+    rows = run(client, texts, budget=budget, on_error="collect", concurrency=4)
+    assert all(row.value for row in rows if row.input == "known")
+    stopped = [row for row in rows if row.error is not None]
+    assert all(isinstance(row.error, BudgetExceeded) for row in stopped)
+    assert len(stopped) == 40 - (len(adapter.requests) - 1)
+    assert 10 <= len(adapter.requests) - 1 <= 10 + 4
+
+
+@BOTH
+def test_a_budget_that_is_used_up_ends_a_job_that_raises(asynchronous: bool):
+    client, adapter = make(asynchronous)
+    with pytest.raises(BudgetExceeded):
+        run(client, map(str, range(1_000)), budget=Budget(tokens=500), concurrency=2)
+    assert len(adapter.requests) < 20
+
+
+@BOTH
+def test_nothing_more_is_asked_once_an_error_is_known(asynchronous: bool):
+    """The error's turn to be raised comes later: the row before it takes its time."""
+
+    def reply(request: Request) -> Any:
+        text = request["messages"][-1]["content"]
+        if text != "0":
+            return echo(request)
+        return wait_later() if asynchronous else wait()
+
+    def wait() -> Any:
+        time.sleep(0.05)
+        return {"text": "0"}
+
+    async def wait_later() -> Any:
+        await asyncio.sleep(0.05)
+        return {"text": "0"}
+
+    client, adapter = make(asynchronous, reply)
+    with pytest.raises(InstructorRetryException, match="fail"):
+        run(client, ["0", "fail", *map(str, range(2, 200))], concurrency=2)
+    assert len(adapter.requests) <= 3

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import NamedTuple
+
 import pytest
+from pydantic import BaseModel
 
 from instructor.exceptions import ConfigurationError, ValidationError
-from instructor.jobs.prompts import make_prompt
+from instructor.jobs.prompts import make_prompt, make_writer
 
 
 @pytest.mark.parametrize(
@@ -81,3 +85,40 @@ def test_a_template_that_cannot_be_filled_fails_the_record(template: str):
 def test_nothing_is_asked_about_an_empty_text(template: str | None, data: object):
     with pytest.raises(ValidationError, match="no text"):
         make_prompt(template)(data)
+
+
+class Person(BaseModel):
+    name: str
+
+
+@dataclasses.dataclass
+class Place:
+    name: str
+
+
+class Thing(NamedTuple):
+    name: str
+
+
+@pytest.mark.parametrize("row", [Person(name="Ann"), Place("Ann"), Thing("Ann"), {"name": "Ann"}])
+def test_a_row_has_the_fields_of_its_class(row: object):
+    assert make_writer("Who is {{ name }}?", None)(row) == [{"role": "user", "content": "Who is Ann?"}]
+    assert make_writer(None, None)(row) == [{"role": "user", "content": '{"name":"Ann"}'}]
+
+
+def test_a_conversation_has_templates_in_its_texts():
+    system = {"role": "system", "content": "Be brief."}
+    write = make_writer(None, [system, {"role": "user", "content": "{{ text }}!"}])
+    assert write("Hello") == [system, {"role": "user", "content": "Hello!"}]
+
+
+def test_functions_of_a_row_say_all_there_is_to_say():
+    assert make_writer(lambda row: row["q"], None)({"q": "why"}) == [{"role": "user", "content": "why"}]
+    assert make_writer(None, lambda row: [{"role": "user", "content": row}])("why") == [
+        {"role": "user", "content": "why"}
+    ]
+
+
+def test_a_row_that_is_a_list_is_a_conversation():
+    row = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
+    assert make_writer(None, None)(row) is row

@@ -61,7 +61,7 @@ def test_each_test_has_a_cassette_and_is_replayed_from_it(run, pytester: pytest.
         await other.create(int, say("two"))
         assert llm_cassette.size()[0] == 1
 
-    @pytest.mark.llm_cassette("shared")
+    @pytest.mark.llm_cassette("shared.jsonl")
     class TestMany:
         def test_three(self):
             thread = threading.Thread(target=lambda: client.create(int, say("three"), cache_mode="refresh"))

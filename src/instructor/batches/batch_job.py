@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from instructor.batches.job import Again, Job, begin, cancel, hash_schema, name_job, poll, results
 from instructor.batches.records import JobRecord, Shelf, check_handle
 from instructor.batches.rows import MakeCall, Outcome
 from instructor.cache.handle import handle_of
 from instructor.exceptions import ConfigurationError
+from instructor.messages import Conversation, ResponseModel, Value
 from instructor.providers.batches.steps import Steps, run, run_async, show, show_async
 from instructor.providers.batches.vendor import Progress, find_vendor
 from instructor.usage import Usage
@@ -43,7 +44,7 @@ class BatchRow(Generic[T]):
     """
 
     index: int
-    input: Any
+    input: Value
     value: T | None
     error: Exception | None
     cached: bool
@@ -87,14 +88,14 @@ class Request(Generic[T]):
         poll_seconds: The pause between two looks.
     """
 
-    make: Callable[[Any], Call[T]]
+    make: Callable[[Conversation], Call[T]]
     adapter: Adapter
     store: BaseCache | None = None
     again: Again = "batch"
     poll_seconds: float = 30.0
-    inputs: list[Any] = field(default_factory=list[Any])
+    inputs: list[Value] = field(default_factory=list[Value])
 
-    def of_rows(self, rows: Iterable[Any], messages: Callable[[Any], Any] | None) -> Job:
+    def of_rows(self, rows: Iterable[Value], messages: Callable[[Value], Conversation] | None) -> Job:
         """Make the job of some rows. Each is made a call to learn its key, and again when it is needed."""
         calls: dict[str, MakeCall] = {}
         order: list[str] = []
@@ -167,11 +168,11 @@ class Request(Generic[T]):
         handle = check_handle(own if self.store is None else handle_of(self.store))
         return Shelf(handle, self.adapter.asynchronous)
 
-    def _remake(self, key: str, row: Any, messages: Callable[[Any], Any] | None) -> Call[T]:
+    def _remake(self, key: str, row: Value, messages: Callable[[Value], Conversation] | None) -> Call[T]:
         return self.make(converse(row, messages))._replace(key=key)
 
 
-def converse(row: Any, messages: Callable[[Any], Any] | None) -> Any:
+def converse(row: Value, messages: Callable[[Value], Conversation] | None) -> Conversation:
     """The conversation of a row: what `messages` makes of it, a text as the user's turn, or the row itself."""
     made = row if messages is None else messages(row)
     return [{"role": "user", "content": made}] if isinstance(made, str) else made
@@ -185,7 +186,7 @@ def _stand_in(example: Call[T], key: str) -> Call[T]:
 class _Shown(Generic[T]):
     """What both kinds of job show."""
 
-    def __init__(self, job: Job, inputs: list[Any]) -> None:
+    def __init__(self, job: Job, inputs: list[Value]) -> None:
         self._job = job
         self._inputs = inputs
         self._cached = frozenset(key for key, outcome in job.outcomes.items() if outcome.reply is not None)
@@ -246,6 +247,14 @@ class _Shown(Generic[T]):
         return range(start, end)
 
 
+class Resuming(Protocol):
+    """The synchronous client."""
+
+    def resume_batch(self, id: str, response_model: ResponseModel, **keywords: object) -> BatchJob[Value]:  # noqa: A002 - the word for it
+        """Go on with a job by its name."""
+        ...
+
+
 class BatchJob(_Shown[T]):
     """Rows at a vendor's half-price batch API. You get one from `Instructor.batch`.
 
@@ -254,7 +263,7 @@ class BatchJob(_Shown[T]):
     """
 
     @classmethod
-    def resume(cls, id: str, client: Any, response_model: Any, **keywords: Any) -> Any:  # noqa: A002 - the word for it
+    def resume(cls, id: str, client: Resuming, response_model: ResponseModel, **keywords: object) -> BatchJob[Value]:  # noqa: A002 - the word for it
         """Go on with a job by its name, without its rows; see `Instructor.resume_batch`."""
         return client.resume_batch(id, response_model, **keywords)
 

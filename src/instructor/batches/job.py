@@ -196,7 +196,7 @@ def find_newest(job: Job) -> Steps[str]:
 def find_under_way(job: Job) -> Steps[dict[str, tuple[Intent, frozenset[str]]]]:
     """Which rows of the job are part of a batch already, of whatever job."""
     found: dict[str, tuple[Intent, frozenset[str]]] = {}
-    intents = attached((yield from job.shelf.intents()), job.record.provider, job.record.model)
+    intents = attached((yield from job.shelf.intents(job.record.id)), job.record.provider, job.record.model)
     known = {intent.vendor_id for intent in intents}
     for intent in intents:
         keys = frozenset((yield from job.shelf.keys(intent)))

@@ -84,17 +84,22 @@ class Shelf:
         """The keys of a job's rows, in their order."""
         return list((yield from self._read(f"order:{name}")) or ())
 
-    def intents(self) -> Steps[list[Intent]]:
-        """The batches of which something may yet be read."""
-        found: list[Intent] = []
-        names = yield from self._index("intents")
-        for name in names:
-            intent = yield from self.intent(name)
-            if intent is not None and not intent.closed:
-                found.append(intent)
-        if len(found) < len(names):  # somebody was killed before the name was removed
-            yield from self._write("intents", [intent.id for intent in found])
-        return found
+    def intents(self, job: str = "") -> Steps[list[Intent]]:
+        """The batches of which something may yet be read.
+
+        They stand in a list that all jobs share, and those of a `job` in one of its own too: the shared one may lose a
+        name to another process that writes it at the same moment.
+        """
+        found: dict[str, Intent] = {}
+        for index in ("intents", f"intents:{job}")[: 1 + bool(job)]:
+            names = yield from self._index(index)
+            for name in names:
+                intent = found.get(name) or (yield from self.intent(name))
+                if intent is not None and not intent.closed:
+                    found[name] = intent
+            if not found.keys() >= set(names):  # somebody was killed before the name was removed
+                yield from self._write(index, [name for name in names if name in found])
+        return list(found.values())
 
     def intent(self, name: str) -> Steps[Intent | None]:
         """One batch."""
@@ -105,6 +110,7 @@ class Shelf:
         """Announce a batch that is about to be submitted, and its rows."""
         yield from self._write(f"keys:{intent.id}", list(keys))
         yield from self.update(intent)
+        yield from self._add(f"intents:{intent.job}", intent.id)
         yield from self._add("intents", intent.id)
 
     def keys(self, intent: Intent) -> Steps[list[str]]:

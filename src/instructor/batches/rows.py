@@ -16,6 +16,7 @@ from instructor.engine.reply import Reply, answer_with_reply, make_reply
 from instructor.engine.tier_lookup import Served, emit_event
 from instructor.exceptions import BudgetExceeded, CacheMiss, ProviderError
 from instructor.hooks import HookName
+from instructor.messages import Completion, Value
 
 if TYPE_CHECKING:
     from instructor.engine.call import Call
@@ -50,22 +51,22 @@ class Deferred:
 class Replaying:
     """Answers the first request of a flow with what came in a batch, and asks the provider the further ones, if wanted."""
 
-    def __init__(self, adapter: Adapter, completion: Any, *, goes_on: bool) -> None:
+    def __init__(self, adapter: Adapter, completion: Completion, *, goes_on: bool) -> None:
         self.prepare = adapter.prepare
         self._adapter = adapter
         self._completion = completion
         self._is_first = True
         self._goes_on = goes_on
 
-    def send(self, operation: str, request: Request) -> Any:
+    def send(self, operation: str, request: Request) -> Value:
         """Return the completion of the batch, then ask."""
         return self._first() or self._adapter.send(operation, request)
 
-    def send_once(self, operation: str, request: Request, seconds: float | None) -> Any:
+    def send_once(self, operation: str, request: Request, seconds: float | None) -> Value:
         """As `send`."""
         return self._first() or self._adapter.send_once(operation, request, seconds)
 
-    def _first(self) -> Any:
+    def _first(self) -> Value:
         if self._is_first:
             self._is_first = False
             return _later(self._completion) if self._adapter.asynchronous else self._completion
@@ -76,11 +77,11 @@ class Replaying:
         return None
 
 
-async def _later(completion: Any) -> Any:
+async def _later(completion: Completion) -> Value:
     return completion
 
 
-def look(call: Call[T]) -> Any:
+def look(call: Call[T]) -> Value:
     """Answer a call from the cache: return its `Reply`, or the `Deferred` that holds its request; or an awaitable of it."""
     return _run(call, _look(call), call.adapter)
 
@@ -104,13 +105,13 @@ def _look(call: Call[T]) -> Flow[Reply[T] | Deferred]:
     return Deferred(prompt.wire.operation, write_request(call, prompt))
 
 
-def settle(call: Call[T], completion: Any, *, goes_on: bool) -> Any:
+def settle(call: Call[T], completion: Completion, *, goes_on: bool) -> Value:
     """Validate and store what a batch answered, as a live answer is; return its `Reply`, or an awaitable of it."""
     sender = Replaying(call.adapter, completion, goes_on=goes_on)
     return _run(call, _keep(call), sender)
 
 
-def ask(call: Call[T]) -> Any:
+def ask(call: Call[T]) -> Value:
     """Answer a call live; return its `Reply`, or an awaitable of it."""
     return _run(call, answer_with_reply(call), call.adapter)
 
@@ -133,5 +134,5 @@ def _place_of(call: Call[Any]) -> tuple[CachePath, str]:
     return call.path, call.key
 
 
-def _run(call: Call[Any], flow: Flow[Any], sender: Sender) -> Any:
+def _run(call: Call[Any], flow: Flow[Any], sender: Sender) -> Value:
     return drive_async(flow, sender) if call.adapter.asynchronous else drive(flow, sender)

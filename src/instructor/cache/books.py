@@ -68,7 +68,10 @@ def read_line(name: str | bytes) -> Line | None:
     """Read what `Line.write` wrote; None for anything else, such as what a later version writes."""
     try:
         day, kind, provider, model, answered_by, namespace, response_model, tier, *tags = orjson.loads(name)
-    except ValueError:
+    except (ValueError, TypeError):
+        return None
+    texts = (day, kind, provider, model, answered_by, namespace, response_model, *tags)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(tier, int):
         return None
     origin = Origin(provider, model, answered_by, namespace, response_model)
     return Line(day, cast("Kind", kind), origin, tuple(tags), tier)

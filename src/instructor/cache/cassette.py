@@ -247,13 +247,14 @@ class CassetteCache(BaseCache):
         """Describe all entries, in one batch. The size is that of the line."""
         with self._lock:
             self._reload()
-            lines = list(self._lines.values())
-        yield [self._list(line) for line in lines]
+            lines, changed = list(self._lines.values()), 0.0 if self._stamp is None else self._stamp[2] / 1e9
+        yield [self._list(line, changed) for line in lines]
 
-    def _list(self, line: Line) -> Listed:
+    def _list(self, line: Line, changed: float) -> Listed:
+        """Describe a line. One that has no time is as old as the file's latest change, at least."""
         size = len(line.text.encode(errors="replace"))
         try:
-            entry = make_entry(line, line.key, self._read_at)
+            entry = make_entry(line, line.key, changed)
         except CacheEntryError:
             return Listed(line.key, size)
         return Listed(line.key, size, *entry[4:6], entry.origin, entry.tagged, entry.seconds, entry.usage)

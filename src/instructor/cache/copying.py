@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 
 from instructor.cache.entry import Entry, Tagged, decode_entry, encode_entry
+from instructor.cache.misses import EXPIRED, INVALIDATED, Cause
 from instructor.cache.store import BaseCache, Text, listing, tagging
 from instructor.cache.tiered import require_store
 from instructor.exceptions import CacheEntryError, ConfigurationError
@@ -14,8 +16,9 @@ from instructor.exceptions import CacheEntryError, ConfigurationError
 def copy_entries(source: BaseCache, target: BaseCache) -> int:
     """Copy the answers of one store to another, to be served for the time that they have left.
 
-    Answers that have expired, were invalidated by a tag or can't be read stay behind. A cassette's answers have the keys
-    of the same calls elsewhere, except those of calls from which secrets were removed.
+    Answers that have expired, were invalidated by a tag or can't be read stay behind, and so do those with tags if
+    `target` can't invalidate tags. A cassette's answers have the keys of the same calls elsewhere, except those of calls
+    from which secrets were removed.
 
     Args:
         source: A store that can list its entries: `AutoCache`, `CassetteCache`, `DiskCache`, `RedisCache`.
@@ -33,18 +36,30 @@ def copy_entries(source: BaseCache, target: BaseCache) -> int:
         >>> copy_entries(CassetteCache("tests/cassettes/none.jsonl"), AutoCache())
         0
     """
-    lists, into = listing(require_store("source", source)), require_store("target", target)
-    copied = 0
-    for batch in lists.list_entries():
+    answers, into = served_entries(require_store("source", source)), require_store("target", target)
+    return sum(_write(into, entry) for entry in answers)
+
+
+def served_entries(source: BaseCache) -> Iterator[Entry]:
+    """Read the entries of a store that may still be served."""
+    for batch in listing(source).list_entries():
         for listed in batch:
-            entry = read_entry(source, listed.key)
-            if entry is not None:
-                copied += _write(into, entry)
-    return copied
+            entry = _read(source, listed.key)
+            if entry is not None and why_not_served(source, entry) is None:
+                yield entry
 
 
-def read_entry(source: BaseCache, key: str) -> Entry | None:
-    """Read an entry that may still be served."""
+def why_not_served(store: BaseCache, entry: Entry) -> Cause | None:
+    """Why an entry of a store isn't served any more; None if it is, as far as the store alone can say."""
+    if entry.expires is not None and entry.expires <= time.time():
+        return EXPIRED
+    tagged = entry.tagged
+    if tagged is not None and not tagging(store).generations(tagged.tags).cover(tagged.generation):
+        return INVALIDATED
+    return None
+
+
+def _read(source: BaseCache, key: str) -> Entry | None:
     found = source.peek(key)
     if found is None:
         return None
@@ -53,20 +68,14 @@ def read_entry(source: BaseCache, key: str) -> Entry | None:
             f"{type(source).__name__}.get is asynchronous. copy_entries takes stores with plain methods."
         )
     try:
-        entry = decode_entry(found, key)
+        return decode_entry(found, key)
     except CacheEntryError:
         return None
-    tagged = entry.tagged
-    if tagged is not None and not tagging(source).generations(tagged.tags).cover(tagged.generation):
-        return None
-    return entry
 
 
 def _write(target: BaseCache, entry: Entry) -> int:
     """Write an entry with the target's own number of invalidations; return how many were written."""
-    ttl = None if entry.expires is None else math.ceil(entry.expires - time.time())
-    if ttl is not None and ttl <= 0:
-        return 0
+    ttl = None if entry.expires is None else max(1, math.ceil(entry.expires - time.time()))
     if entry.tagged is not None:
         if "tagging" not in target.abilities:
             return 0

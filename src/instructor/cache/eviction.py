@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, Literal, Protocol, TypeGuard, TypeVar
 
-from instructor.describing import refuse
+from instructor.describing import refuse_choice
 
 Name = str | tuple[str]
 """What something is held under (see `instructor.cache.memory.Name`)."""
@@ -414,11 +414,11 @@ def make_policy(name: PolicyName) -> Policy:
     return _POLICIES[name]()
 
 
-def check_policy(kind: str, name: object) -> PolicyName:
-    """Return the name of a policy if it is one, for a store whose class is named `kind`."""
+def check_policy(argument: str, name: object) -> PolicyName:
+    """Return the name of a policy if it is one."""
     if _is_policy(name):
         return name
-    raise refuse(f"{kind}(policy=)", name, " or ".join(map(repr, _POLICIES)))
+    raise refuse_choice(argument, name, _POLICIES)
 
 
 def _is_policy(name: object) -> TypeGuard[PolicyName]:

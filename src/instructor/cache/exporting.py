@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from instructor.cache.cassette_lines import GENERATION, describe_answer, make_entry, make_line, read_line, request_of
-from instructor.cache.copying import read_entry
+from instructor.cache.copying import served_entries
 from instructor.cache.entry import Entry, Tagged, encode_entry
 from instructor.cache.redaction import Redactor
-from instructor.cache.store import BaseCache, listing
+from instructor.cache.store import BaseCache
 from instructor.exceptions import CacheEntryError, CacheError
 
 
@@ -25,11 +24,14 @@ def export_entries(source: BaseCache, path: Path, *, redact: bool = False) -> in
     if path.exists():
         raise CacheError(f"{path} exists already. Delete it, or name another file.")
     hide = Redactor() if redact else None
-    descriptor, made = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.absolute().parent)
+    try:
+        descriptor, made = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.absolute().parent)
+    except OSError as error:
+        raise CacheError(f"{path} can't be written: {error.strerror}. Name a file in a directory of yours.") from None
     count = 0
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            for entry in _entries_of(source):
+            for entry in served_entries(source):
                 stream.write(_write_line(entry, hide) + "\n")
                 count += 1
         Path(made).replace(path)
@@ -38,14 +40,6 @@ def export_entries(source: BaseCache, path: Path, *, redact: bool = False) -> in
             Path(made).unlink()
         raise
     return count
-
-
-def _entries_of(source: BaseCache) -> Iterator[Entry]:
-    for batch in listing(source).list_entries():
-        for listed in batch:
-            entry = read_entry(source, listed.key)
-            if entry is not None:
-                yield entry
 
 
 def _write_line(entry: Entry, hide: Redactor | None) -> str:

@@ -437,6 +437,13 @@ def _named(lines: Mapping[Line, Amounts]) -> dict[str, Amounts]:
 MOST_STORED = 20_000
 """Lines in a store from which on further ones are put together."""
 
+
+def known_handles(store: BaseCache) -> list[StoreHandle]:
+    """Return the handle that a store has already, if it has one."""
+    found = cast("StoreHandle | None", vars(store).get(_ATTRIBUTE))
+    return [found] if found is not None and found.store is store else []
+
+
 _ATTRIBUTE = "_instructor_handle"
 _posting: weakref.WeakSet[StoreHandle] = weakref.WeakSet()
 _ending: set[bool] = set()  # holds True then

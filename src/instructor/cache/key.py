@@ -30,6 +30,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "cache_tags",
         "cache_ttl",
         "hooks",
+        "limits",
         "max_age",
         "max_retries",
         "max_seconds",

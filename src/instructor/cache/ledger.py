@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Literal, get_args
 
 from instructor.cache.books import Amounts, Kind, Line
-from instructor.describing import refuse
+from instructor.describing import refuse_choice
 from instructor.prices import FREE, Rates, batch_factor, find_rates, show_money
 from instructor.tables import as_table
 from instructor.usage import Usage
@@ -113,7 +113,7 @@ class Ledger:
             ArgumentError: There is no such heading.
         """
         if heading not in _HEADINGS:
-            raise refuse("heading", heading, f"one of {', '.join(map(repr, get_args(Heading)))}")
+            raise refuse_choice("heading", heading, get_args(Heading))
         parts: dict[str, dict[Line, Amounts]] = {}
         for line, amounts in self.lines.items():
             for name in _HEADINGS[heading](line):

@@ -23,7 +23,7 @@ class Listed(NamedTuple):
     Attributes:
         key: The key.
         size: Bytes of its text.
-        created: When the answer came, in Unix seconds; 0.0 for a text that is not an entry.
+        created: When the answer came, in Unix seconds; 0.0 for what doesn't say so: a sealed entry, or another text.
         expires: When it stops being served; None for never.
         origin: Where the answer comes from.
         tagged: Its tags; None if it has none.
@@ -100,14 +100,14 @@ class Selection(NamedTuple):
         return [listed.key for listed in batch if self.fits(listed)]
 
     def fits(self, listed: Listed) -> bool:
-        """Whether it is about an entry."""
+        """Whether it is about an entry. Nothing is known of a text without a time: it may be sealed, or another program's."""
         origin = listed.origin
-        return (
+        return bool(
             (self.tag is None or self.tag in listed.tags)
-            and (self.namespace is None or self.namespace == origin.namespace)
+            and (self.namespace is None or (listed.created and self.namespace == origin.namespace))
             and (self.model is None or self.model in (origin.model, origin.answered_by))
             and (self.response_model is None or self.response_model == origin.response_model)
-            and (self.before is None or listed.created < self.before)
+            and (self.before is None or 0.0 < listed.created < self.before)
         )
 
 

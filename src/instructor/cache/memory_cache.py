@@ -67,7 +67,7 @@ class MemoryCache(HeldInMemory):
         self.max_entries = _check_limit("max_entries", max_entries)
         self.max_bytes = _check_limit("max_bytes", max_bytes)
         self.ttl = _check_seconds(ttl)
-        self.policy: PolicyName = check_policy("MemoryCache", policy)
+        self.policy: PolicyName = check_policy("MemoryCache(policy=)", policy)
         self._policy = make_policy(self.policy)
         self._bytes = 0
         self._sizes: dict[Name, int] = {}  # as they were counted: Python adds a UTF-8 copy to some texts later

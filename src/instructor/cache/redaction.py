@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from instructor.describing import refuse
+from instructor.exceptions import ArgumentError
 
 _NAME = (
     r"(?:password|passwd|passphrase|pwd|secret|credential|(?:api|access|account|auth|private|secret|subscription)[_-]?key"
@@ -150,5 +151,5 @@ def _check_patterns(patterns: Any) -> list[str | re.Pattern[str]]:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise refuse("redact", pattern, f"{advice}: {error}") from error
+            raise ArgumentError(f"redact has an invalid regular expression: {error}. Pass {advice}.") from error
     return checked

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from instructor.cache.entry import Generations
+from instructor.cache.handle import known_handles
 from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, Which, read_tagged, select
 from instructor.cache.redis_leases import RedisLeases
@@ -41,6 +42,7 @@ from instructor.cache.redis_steps import (
     number_tag,
     read_many,
     read_numbers,
+    run_script,
     unlink,
     write_tagged,
 )
@@ -281,8 +283,18 @@ class RedisCache(KeepsLedger, BaseCache):
                 weakref.finalize(self, self._tracker.close).atexit = False
         return self._tracker.watch(memory, names_of)
 
+    def evaluate(self, script: str, name: str, argument: str) -> Any:
+        """Run a script of Lua with one key and one argument. `Limits` are shared by one."""
+        return self._perform(run_script(self.prefix, script, name, argument))
+
+    async def evaluate_async(self, script: str, name: str, argument: str) -> Any:
+        """As `evaluate`, without blocking the event loop."""
+        return await self._perform_here(run_script(self.prefix, script, name, argument))
+
     def close(self) -> None:
-        """Close the synchronous connections that this store made. Using it again opens them again."""
+        """Write down what is noted, and close the synchronous connections that this store made. Using it opens them again."""
+        for handle in known_handles(self):
+            handle.post()
         if self._tracker is not None:
             self._tracker.close()
         if self._own:
@@ -290,6 +302,8 @@ class RedisCache(KeepsLedger, BaseCache):
 
     async def close_async(self) -> None:
         """Close the connections that this store made in the running loop; otherwise they are closed with the loop."""
+        for handle in known_handles(self):
+            await handle.post_async()
         held = self._by_loop.pop(asyncio.get_running_loop(), None)
         if held is not None:
             await held.keeper.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -35,7 +36,8 @@ def read_amounts(prefix: str) -> Steps[dict[str, list[int]]]:
     amounts: dict[str, list[int]] = {}
     for field, number in (yield lambda client: client.hgetall(key)).items():
         text = as_text(field)
-        amounts.setdefault(text[1:], [0] * 6)[int(text[0])] = int(number)
+        with contextlib.suppress(ValueError, IndexError):  # what others have put there is no reason to lose the rest
+            amounts.setdefault(text[1:], [0] * 6)[int(text[0])] = int(number)
     return amounts
 
 

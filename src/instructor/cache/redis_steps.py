@@ -65,10 +65,17 @@ def name_lease(prefix: str, key: str) -> str:
     return f"{prefix}{{{prefix}{key}}}"
 
 
+def name_limits(prefix: str, name: str) -> str:
+    """The key of what processes with the same credential may still send."""
+    return f"{prefix}{{limits:{name}}}"
+
+
 def _is_entry(prefix: str, name: str) -> bool:
     """Whether a name is that of an entry, among those that begin with the prefix."""
     is_lease = name.startswith(f"{prefix}{{{prefix}") and name.endswith("}")
-    return not is_lease and name not in (name_numbers(prefix), name_written(prefix), name_ledger(prefix))
+    is_limit = name.startswith(name_limits(prefix, "")[:-1])
+    others = (name_numbers(prefix), name_written(prefix), name_ledger(prefix))
+    return not is_lease and not is_limit and name not in others
 
 
 def scan(prefix: str, cursor: Cursor | None) -> Steps[tuple[list[Sdk], Cursor | None]]:
@@ -198,3 +205,9 @@ def count_written(prefix: str, tags: Sequence[str]) -> Operate:
 def as_text(name: str | bytes) -> str:
     """The name of a key, whether or not the client decodes it."""
     return name if isinstance(name, str) else name.decode(errors="surrogateescape")
+
+
+def run_script(prefix: str, script: str, name: str, argument: str) -> Steps[Sdk]:
+    """Run a script with one key. A server that knows the script is sent its hash alone."""
+    key = name_limits(prefix, name)
+    return (yield lambda client: client.register_script(script)(keys=[key], args=[argument]))

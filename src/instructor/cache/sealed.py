@@ -38,7 +38,7 @@ from instructor.cache.store import (
 )
 from instructor.cache.tiered import require_store
 from instructor.cache.tracking import Memory, NamesOf, TrackingStore, Watch
-from instructor.describing import refuse
+from instructor.describing import refuse_choice
 from instructor.exceptions import ArgumentError, CacheEntryError, ConfigurationError
 from instructor.messages import Part
 
@@ -140,7 +140,7 @@ class SealedCache(BaseCache):
     ) -> None:
         self.inner = require_store("SealedCache(inner=)", inner)
         if mode not in get_args(SealMode):
-            raise refuse("SealedCache(mode=)", mode, '"encrypt" or "sign"')
+            raise refuse_choice("SealedCache(mode=)", mode, ("encrypt", "sign"))
         self._seals = [Seal(key, mode) for key in _check_keys(keys)]
         # It must not refer to this store: whoever keeps memory right would keep it alive.
         self._names_of: NamesOf = partial(_name_with, self._seals)

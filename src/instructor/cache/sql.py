@@ -211,6 +211,8 @@ def _make_engine(url: object, options: dict[str, Any]) -> Engine:
     except (SqlArgumentError, NoSuchModuleError, ImportError) as error:
         # Without its cause, whose text may hold the password of the URL.
         reason = "the URL can't be read" if isinstance(error, SqlArgumentError) else str(error)
+        if isinstance(error, ImportError):
+            reason += ". Install the database's driver, or name another one in the URL, such as postgresql+psycopg://"
         raise ConfigurationError(f"SqlCache could not be set up: {reason}.") from None
 
 

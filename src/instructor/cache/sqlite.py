@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from instructor.cache.entry import Generations
+from instructor.cache.handle import known_handles
 from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
@@ -27,7 +28,7 @@ from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
-from instructor.cache.sqlite_rows import advise, fetch, is_hidden, list_rows
+from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
@@ -212,9 +213,9 @@ class DiskCache(KeepsLedger, BaseCache):
 
     def list_entries(self) -> Iterator[list[Listed]]:
         """Describe all entries that have not expired, in batches."""
-        last: int | None = 0
-        while last is not None:
-            batch, last = self._run(lambda connection, after=last: list_rows(connection, after, time.time()))  # type: ignore[misc]
+        last, after = self._run(last_row), 0
+        while after < last:
+            batch, after = self._run(lambda connection, after=after: list_rows(connection, after, last, time.time()))  # type: ignore[misc]
             yield batch
 
     def generations(self, tags: Sequence[str]) -> Generations:
@@ -259,9 +260,11 @@ class DiskCache(KeepsLedger, BaseCache):
         return self._run(lambda connection: connection.execute(_COUNT, (time.time(),)).fetchone())  # type: ignore[no-any-return] # a row
 
     def close(self) -> None:
-        """Close the file in all threads. Using the store again opens it again."""
+        """Write down what is noted, and close the file in all threads. Using the store again opens it again."""
         if self._uses or self._eviction.unsaved:
             self._flush(time.time())
+        for handle in known_handles(self):
+            handle.post()
         # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
         self._local = _Local()
 

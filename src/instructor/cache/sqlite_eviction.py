@@ -18,7 +18,7 @@ from instructor.cache.eviction import BIMODAL_EVERY, SAMPLE_SHIFT, Bimodal, Duel
 from instructor.cache.sqlite_file import log
 from instructor.cache.sqlite_repair import hash_key
 from instructor.cache.sqlite_size import NO_LIMIT, count_pages, file_size, share_out, shrink
-from instructor.describing import refuse
+from instructor.describing import refuse, refuse_choice
 
 DiskPolicy = Literal["auto", "lru"]
 
@@ -238,7 +238,7 @@ def _check_policy(policy: object) -> DiskPolicy:
     known: dict[str, DiskPolicy] = {"auto": "auto", "lru": "lru"}
     if isinstance(policy, str) and policy in known:
         return known[policy]
-    raise refuse("DiskCache(policy=)", policy, "'auto' or 'lru'")
+    raise refuse_choice("DiskCache(policy=)", policy, known)
 
 
 def _check_max_entries(most: object) -> int | None:

@@ -23,7 +23,7 @@ BATCH = 1000
 
 _LIST = """
 SELECT rowid, key, substr(value, 1, ?), length(value) FROM entry
-WHERE rowid > ? AND (expires IS NULL OR expires > ?) ORDER BY rowid LIMIT ?
+WHERE rowid > ? AND rowid <= ? AND (expires IS NULL OR expires > ?) ORDER BY rowid LIMIT ?
 """
 
 
@@ -58,9 +58,15 @@ def is_hidden(connection: sqlite3.Connection, key: str) -> bool:
         raise
 
 
-def list_rows(connection: sqlite3.Connection, after: int, now: float) -> tuple[list[Listed], int | None]:
-    """Describe the entries that follow on a row; return them and the last row, or None after the last of all."""
-    rows = connection.execute(_LIST, (FIRST_BYTES, after, now, BATCH)).fetchall()
+def last_row(connection: sqlite3.Connection) -> int:
+    """The number of the latest row. A listing ends there: each write is a new row, so it might never end otherwise."""
+    (last,) = connection.execute("SELECT max(rowid) FROM entry").fetchone()
+    return last or 0
+
+
+def list_rows(connection: sqlite3.Connection, after: int, last: int, now: float) -> tuple[list[Listed], int]:
+    """Describe entries from after one row to another, as many as make a batch; return them and where the next begin."""
+    rows = connection.execute(_LIST, (FIRST_BYTES, after, last, now, BATCH)).fetchall()
     listed: list[Listed] = []
     for number, key, start, size in rows:
         found = list_text(key.decode(), start, size)
@@ -69,7 +75,7 @@ def list_rows(connection: sqlite3.Connection, after: int, now: float) -> tuple[l
             found = list_text(key.decode(), value, len(value))
         if found is not None:
             listed.append(found)
-    return listed, rows[-1][0] if rows else None
+    return listed, rows[-1][0] if rows else last
 
 
 _ADVICE = {

@@ -6,13 +6,15 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import pydantic_core
 
-from instructor.cli.columns import Column, Row
+from instructor.cli.columns import Column, Row, Schema
 from instructor.exceptions import ConfigurationError
 
+Arrow: TypeAlias = Any
+"""An object of pyarrow, which has no types."""
 _READ_AT_ONCE = 1024
 _WRITTEN_AT_ONCE = 8192
 """Rows of a row group."""
@@ -20,7 +22,7 @@ _METADATA: Final = {b"instructor": b"extract"}
 """What says that this command has written a file."""
 
 
-def load_pyarrow() -> Any:
+def load_pyarrow() -> Arrow:
     """Import pyarrow with the parts that read and write files."""
     try:
         import_module("pyarrow.parquet")
@@ -31,7 +33,7 @@ def load_pyarrow() -> Any:
         ) from error
 
 
-def read_rows(path: Path, form: str) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, form: str) -> Iterator[Row]:
     """Read the rows of a file one by one; a file of any size takes the memory of one row group."""
     with _open_table(path, form) as file:
         for batch in _BATCHES[form](load_pyarrow(), file):
@@ -48,7 +50,7 @@ def count_rows(path: Path, form: str) -> int:
 
 
 @contextmanager
-def _open_table(path: Path, form: str) -> Generator[Any]:
+def _open_table(path: Path, form: str) -> Generator[Arrow]:
     pa = load_pyarrow()
     try:
         with pa.OSFile(str(path)) as file:
@@ -59,11 +61,11 @@ def _open_table(path: Path, form: str) -> Generator[Any]:
         raise ConfigurationError(message) from error
 
 
-def _read_parquet(pa: Any, file: Any) -> Iterator[Any]:
+def _read_parquet(pa: Arrow, file: Arrow) -> Iterator[Arrow]:
     yield from pa.parquet.ParquetFile(file).iter_batches(_READ_AT_ONCE)
 
 
-def _read_arrow(pa: Any, file: Any) -> Iterator[Any]:
+def _read_arrow(pa: Arrow, file: Arrow) -> Iterator[Arrow]:
     """Read a file of Arrow's IPC format, or else a stream of it."""
     try:
         reader = pa.ipc.open_file(file)
@@ -75,11 +77,14 @@ def _read_arrow(pa: Any, file: Any) -> Iterator[Any]:
         yield from (reader.get_batch(number).slice(start, _READ_AT_ONCE) for start in _starts(reader, number))
 
 
-def _starts(reader: Any, number: int) -> range:
+def _starts(reader: Arrow, number: int) -> range:
     return range(0, reader.get_batch(number).num_rows, _READ_AT_ONCE)
 
 
-_BATCHES: Final[Mapping[str, Callable[[Any, Any], Iterator[Any]]]] = {"parquet": _read_parquet, "arrow": _read_arrow}
+_BATCHES: Final[Mapping[str, Callable[[Arrow, Arrow], Iterator[Arrow]]]] = {
+    "parquet": _read_parquet,
+    "arrow": _read_arrow,
+}
 
 
 def is_own(path: Path, form: str) -> bool:
@@ -104,7 +109,7 @@ class TableFile:
         self._row_type = pa.struct(list(self._schema))
         self._rows: list[Row] = []
         make = pa.parquet.ParquetWriter if form == "parquet" else pa.ipc.new_file
-        self._writer: Any = make(stream, self._schema)
+        self._writer: Arrow = make(stream, self._schema)
 
     def write(self, row: Row) -> None:
         """Write a row; raise ValueError if a value doesn't fit its column."""
@@ -141,12 +146,12 @@ _PLAIN: Final = {"string": "string", "integer": "int64", "number": "float64", "b
 """Types of JSON schema, and the functions of pyarrow that make theirs."""
 
 
-def find_type(pa: Any, column: Column) -> Any:
+def find_type(pa: Arrow, column: Column) -> Arrow:
     """Find the type of a column by its JSON schema; None where Arrow has none for it, such as for a union."""
     return _find_type(pa, column.schema, column.definitions, ())
 
 
-def _find_type(pa: Any, schema: Mapping[str, Any], definitions: Mapping[str, Any], above: tuple[str, ...]) -> Any:
+def _find_type(pa: Arrow, schema: Schema, definitions: Schema, above: tuple[str, ...]) -> Arrow:
     reference = schema.get("$ref")
     if reference is not None:
         name = reference.rpartition("/")[2]

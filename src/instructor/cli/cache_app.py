@@ -40,7 +40,7 @@ _CREATING = frozenset({import_entries})
 
 PURPOSE = """Look after a cache.
 
-PLACE is a directory of a DiskCache, a cassette (.jsonl), or the URL of a Redis server.
+PLACE is a directory of a DiskCache, a cassette (.jsonl), or a URL: redis://..., s3://..., postgresql+psycopg://...
 """
 
 

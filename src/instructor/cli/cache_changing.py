@@ -9,9 +9,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from instructor.cache.cassette import CassetteCache
 from instructor.cache.copying import copy_entries
 from instructor.cache.exporting import export_entries
-from instructor.cache.store import deleting, listing, tagging
+from instructor.cache.rows import record_key
+from instructor.cache.store import BaseCache, deleting, listing, tagging
 from instructor.cli.cache_places import Place, is_cassette, open_place
 from instructor.cli.cache_reading import (
     EXPIRED,
@@ -52,7 +54,10 @@ def rm(
             "Name keys, or what to remove: --tag, --namespace, --model, --response-model, --older-than."
         )
     if selection is None:
-        return _removed(place, deleting(place.store).delete_many([find_key(place, key) for key in keys or ()]))
+        found = [find_key(place, key) for key in keys or ()]
+        removed = deleting(place.store).delete_many(found)
+        deleting(place.store).delete_many(list(map(record_key, found)))  # what was asked goes with its answer
+        return _removed(place, removed)
     if selection.only_tag is not None:
         tagging(place.store).invalidate_tag(selection.only_tag)
     batches = listing(place.store).list_entries()
@@ -95,11 +100,11 @@ def export(
     """Copy all answers that can be served to a file of JSON lines, or to another place."""
     if is_cassette(target):
         count = export_entries(place.store, Path(target), redact=redact)
-        return Report([{"copied": count, "to": target}], is_single=True)
+        return _copied(count, target, CassetteCache)
     if redact:
         raise ConfigurationError("--redact is for a .jsonl file: redacted answers aren't what the provider answered.")
     with open_place(target, create=True) as into:
-        return Report([{"copied": copy_entries(place.store, into.store), "to": into.shown}], is_single=True)
+        return _copied(copy_entries(place.store, into.store), into.shown, type(into.store))
 
 
 def import_entries(
@@ -108,20 +113,23 @@ def import_entries(
 ) -> Report:
     """Copy all answers of a file or of another place into this one, which is made if it isn't there."""
     with open_place(source) as from_place:
-        return Report([{"copied": copy_entries(from_place.store, place.store), "to": place.shown}], is_single=True)
+        return _copied(copy_entries(from_place.store, place.store), place.shown, type(place.store))
 
 
 def _unusable(place: Place) -> Iterator[str]:
-    for batch in listing(place.store).list_entries():
-        for listed in batch:
-            verdict = judge(place, listed.key)
-            if verdict in (EXPIRED, INVALIDATED) or verdict not in SOUND:
-                yield listed.key
+    for listed in place.entries():
+        verdict = judge(place, listed.key)
+        if verdict in (EXPIRED, INVALIDATED) or verdict not in SOUND:
+            yield listed.key
 
 
 def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
     while batch := list(islice(keys, _BATCH)):
         yield batch
+
+
+def _copied(count: int, target: str, kind: type[BaseCache]) -> Report:
+    return Report([{"copied": count, "to": target, "store": kind.__name__}], is_single=True)
 
 
 def _removed(place: Place, count: int) -> Report:

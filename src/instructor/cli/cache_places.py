@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from instructor.cache.cassette import CassetteCache
 from instructor.cache.cassette_file import read_lines
 from instructor.cache.cassette_lines import Request
 from instructor.cache.entry import Entry, decode_entry
+from instructor.cache.listing import Listed
 from instructor.cache.rows import ROW, read_request
 from instructor.cache.store import BaseCache, Text, listing
 from instructor.exceptions import CacheError, ConfigurationError
@@ -44,15 +45,24 @@ class Place:
         files = [Path(f"{path}{suffix}") for suffix in ("", "-wal")]
         return sum(file.stat().st_size for file in files if file.exists())
 
+    def entries(self) -> Iterator[Listed]:
+        """All that is stored."""
+        for batch in listing(self.store).list_entries():
+            yield from batch
+
+    def answers(self) -> Iterator[Listed]:
+        """What is stored, without the rows that stand beside answers."""
+        return (listed for listed in self.entries() if listed.origin.provider != ROW)
+
     def requests(self) -> Mapping[str, Request]:
         """The recorded calls by their keys: a cassette has them all, another store those of ``explain_misses``."""
-        if not isinstance(self.store, CassetteCache):
-            listed = [one for batch in listing(self.store).list_entries() for one in batch]
-            if all(one.origin.provider != ROW for one in listed):
-                return {}
-            asked = ((one.key, read_request(self.store, one.key)) for one in listed if one.origin.provider != ROW)
-            return {key: request for key, request in asked if request is not None}
-        return {key: line.request for key, line in read_lines(self.store.path).items()}
+        if isinstance(self.store, CassetteCache):
+            return {key: _without_key(line.request) for key, line in read_lines(self.store.path).items()}
+        listed = list(self.entries())
+        if all(one.origin.provider != ROW for one in listed):
+            return {}
+        asked = ((one.key, read_request(self.store, one.key)) for one in listed if one.origin.provider != ROW)
+        return {key: request for key, request in asked if request is not None}
 
     def request(self, key: str) -> Mapping[str, object] | None:
         """The recorded call of one key."""
@@ -72,6 +82,11 @@ class Place:
         return None if found is None else decode_entry(found, key)
 
 
+def _without_key(request: Request) -> Request:
+    """A line's request, without the key that stands there where the call itself isn't known."""
+    return {name: value for name, value in request.items() if name != "key"}
+
+
 @contextmanager
 def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Generator[Place]:
     """Open what a user named. Where it isn't there, it is made if `create` says so, and is an error if not.
@@ -87,9 +102,11 @@ def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Gene
 
 
 def open_store(text: str, prefix: str = PREFIX, *, create: bool = False) -> BaseCache:
-    """Open the store of a place, as `open_place` does, for a caller that keeps it open."""
+    """Open the store of a place and try it, for a caller that keeps it open."""
     with _name_errors(text):
-        return _open(text, prefix, create=create)
+        store = _open(text, prefix, create=create)
+        store.get("")
+        return store
 
 
 @contextmanager

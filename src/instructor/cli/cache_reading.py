@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from heapq import nlargest
 from typing import Annotated, Any, Final, Literal
 
 import orjson
 from typer import Argument, Option
 
+from instructor.cache import misses
+from instructor.cache.copying import why_not_served
 from instructor.cache.differing import find_difference, find_nearest
-from instructor.cache.entry import FORMAT, Entry
+from instructor.cache.entry import READABLE, Entry
 from instructor.cache.listing import Listed, Selection, Which, select
 from instructor.cache.rows import ROW
-from instructor.cache.store import listing, tagging
 from instructor.cli.cache_places import Place
 from instructor.cli.cache_report import Report, Row, write_time
 from instructor.exceptions import CacheEntryError, ConfigurationError
@@ -32,7 +33,7 @@ Limit = Annotated[int, Option(min=1, metavar="N", help="How many rows to show.")
 Sort = Literal["created", "bytes", "tokens", "seconds"]
 By = Literal["model", "response_model", "namespace", "provider", "tag", "day"]
 
-SERVED, EXPIRED, INVALIDATED = "served", "expired", "invalidated by a tag"
+SERVED, EXPIRED, INVALIDATED = "served", misses.EXPIRED.reason, misses.INVALIDATED.reason
 FOREIGN, OTHER_FORMAT = "not an entry", "an entry of another version of this package"
 """What becomes of an entry when a call asks for it. Any other verdict says what is damaged."""
 
@@ -44,19 +45,20 @@ _UNITS: Final[dict[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 6
 
 def stats(place: Place) -> Report:
     """Say how much is stored: how many answers of which models, from when, and what they took to get."""
-    everything = list(_all(place))
-    answers = [listed for listed in everything if listed.created]
-    created = [listed.created for listed in answers]
+    everything = list(place.entries())
+    answers = [listed for listed in everything if listed.origin.provider != ROW]
+    created = [listed.created for listed in answers if listed.created]
     row = {
         "place": place.shown,
         "store": type(place.store).__name__,
-        "entries": len(everything),
+        "entries": len(answers),
+        "rows_beside": len(everything) - len(answers) or None,
         "bytes": sum(listed.size for listed in everything),
         "disk_bytes": place.disk_bytes(),
         "oldest": write_time(min(created, default=0)),
         "newest": write_time(max(created, default=0)),
-        "with_ttl": sum(listed.expires is not None for listed in everything),
-        "with_tags": sum(bool(listed.tagged) for listed in everything),
+        "with_ttl": sum(listed.expires is not None for listed in answers),
+        "with_tags": sum(bool(listed.tagged) for listed in answers),
         "tokens": sum(listed.usage.total_tokens for listed in answers),
         "seconds": round(sum(listed.seconds for listed in answers), 3),
         "models": sorted({listed.origin.model for listed in answers} - {""}),
@@ -75,7 +77,7 @@ def top(
 ) -> Report:
     """Say what takes most: add up the entries of each model, response model, namespace, provider, tag or day."""
     groups: dict[str, dict[str, Any]] = {}
-    for listed in _all(place):
+    for listed in place.answers():
         for name in _GROUPS[by](listed):
             row = groups.setdefault(name, {by: name, "entries": 0, "bytes": 0, "tokens": 0, "seconds": 0.0})
             row["entries"] += 1
@@ -109,7 +111,7 @@ def ls(
 ) -> Report:
     """List entries, without their answers."""
     selection = choose(tag, namespace, model, response_model, older_than) or Selection()
-    rows = [describe(listed) for listed in _all(place) if selection.fits(listed)]
+    rows = [describe(listed) for listed in place.answers() if selection.fits(listed)]
     return _cut(nlargest(limit, rows, key=lambda row: row[sort] or ""), len(rows))
 
 
@@ -173,7 +175,7 @@ def verify(place: Place) -> Report:
     """Read every entry, and check its checksums, its format and its completion. Exit status 1 if one is damaged."""
     rows: list[Row] = []
     count = 0
-    for listed in _all(place):
+    for listed in place.entries():
         count += 1
         verdict = judge(place, listed.key)
         if verdict not in SOUND:
@@ -189,22 +191,18 @@ def judge(place: Place, key: str) -> str:
         if text is None:
             return EXPIRED
         start = _START.match(text)
-        if start is None or int(start[1]) != FORMAT:
+        if start is None or int(start[1]) not in READABLE:
             return OTHER_FORMAT if start else FOREIGN
         entry = place.read_entry(key)
         assert entry is not None, "it was read a moment ago"
         _ = entry.completion
     except CacheEntryError as error:
         return str(error)
-    if entry.expires is not None and entry.expires <= time.time():
-        return EXPIRED
-    tagged = entry.tagged
-    if tagged is not None and not tagging(place.store).generations(tagged.tags).cover(tagged.generation):
-        return INVALIDATED
-    return SERVED
+    cause = why_not_served(place.store, entry)
+    return SERVED if cause is None else cause.reason
 
 
-def describe(listed: Listed) -> dict[str, Any]:
+def describe(listed: Listed) -> Row:
     """An entry as a row, without its answer."""
     origin = listed.origin
     return {
@@ -227,7 +225,7 @@ def find_key(place: Place, beginning: str) -> str:
     """Return the one key that begins like this."""
     if place.read(beginning) is not None:
         return beginning
-    found = [listed.key for listed in _all(place) if listed.key.startswith(beginning)]
+    found = [listed.key for listed in place.answers() if listed.key.startswith(beginning)]
     if len(found) == 1:
         return found[0]
     problem = f"{len(found):,} keys begin" if found else "No key begins"
@@ -259,11 +257,6 @@ def read_seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _all(place: Place) -> Iterator[Listed]:
-    for batch in listing(place.store).list_entries():
-        yield from batch
-
-
 def _calls_of(place: Place, key: str) -> dict[str, Row]:
     """What each entry says of its call: all of it where that of `key` is recorded, else where its answer is from."""
     recorded = place.requests()
@@ -271,8 +264,7 @@ def _calls_of(place: Place, key: str) -> dict[str, Row]:
         return dict(recorded)
     return {
         listed.key: {name: value for name, value in listed.origin._asdict().items() if name != "answered_by"}
-        for listed in _all(place)
-        if listed.origin.provider != ROW
+        for listed in place.answers()
     }
 
 
@@ -288,6 +280,6 @@ def _parse(text: str) -> object:
         return text
 
 
-def _cut(rows: list[dict[str, Any]], count: int) -> Report:
+def _cut(rows: list[Row], count: int) -> Report:
     note = f"{count - len(rows):,} more; --limit {count} shows all." if count > len(rows) else ""
     return Report(rows, note=note)

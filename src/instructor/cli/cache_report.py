@@ -21,6 +21,9 @@ _WIDTH = 200
 
 _KEY_SHOWN = 16
 
+_EMPTY: Final[tuple[object, ...]] = (None, "", [])
+"""What people aren't shown where no row has more. A zero is a result."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -61,7 +64,7 @@ def _print_table(report: Report, stream: SafeStream) -> None:
     from rich.text import Text
 
     known = report.shown or (report.rows[0] if report.rows else ())
-    names = [name for name in known if any(row[name] for row in report.rows)]
+    names = [name for name in known if any(row[name] not in _EMPTY for row in report.rows)]
     if not names:
         return
     table = Table(box=SIMPLE_HEAD, show_header=not report.is_single, pad_edge=False)

@@ -138,7 +138,7 @@ def open_input(name: str, form: str | None) -> Input:
         return Input(None, chosen)
     path = Path(name)
     if not path.exists():
-        raise ConfigurationError(f"The input {name} does not exist.")
+        raise ConfigurationError(f"The input {name} does not exist. Check the name and the current directory.")
     if path.is_dir():
         raise ConfigurationError(f"The input {name} is a directory. Name a file, or - for standard input.")
     return Input(path, chosen)

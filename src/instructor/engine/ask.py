@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
+from instructor.engine.admission import in_turn
 from instructor.engine.attempts import Attempts, read_usage
 from instructor.engine.call import Live
 from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
@@ -69,7 +70,7 @@ def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901, PLR0912 - each `if` save
         spending, completion = Spending(call, attempts), None
         try:
             with spending:
-                completion = yield from send(call, prompt, request, attempts)
+                completion = yield from in_turn(call, request, attempts, send(call, prompt, request, attempts))
                 if tried:
                     call.adapter.remember(call.model, prompt.capabilities)
                 parts = as_shown(read_parts(call, prompt, completion), attempts.shown)
@@ -217,7 +218,7 @@ def as_shown(parts: tuple[Part, ...], pieces: Sequence[str]) -> tuple[Part, ...]
 def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) -> Flow[Any]:
     """Send one request and count what it cost."""
     hooks = call.hooks
-    limit = limit_of(call)
+    limit = limit_of(call, attempts)
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
         yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
@@ -262,11 +263,12 @@ def judge_failure(call: Call[Any], prompt: Prompt, attempts: Attempts, error: Ex
     ) from error
 
 
-def limit_of(call: Call[Any]) -> Limit | None:
-    """How a request is to be sent, where the call bounds its time, or sends failed requests again itself."""
+def limit_of(call: Call[Any], attempts: Attempts) -> Limit | None:
+    """How a request is to be sent, where the call bounds its time, sends failed requests again itself, or has limits."""
+    note = None if call.throttle is None else attempts.headers.update
     if call.deadline is not None:
-        return Limit(max(_LEAST_SECONDS, call.deadline - time.monotonic()))
-    return Limit() if call.retries.sends_again else None
+        return Limit(max(_LEAST_SECONDS, call.deadline - time.monotonic()), note)
+    return Limit(None, note) if call.retries.sends_again or note is not None else None
 
 
 def as_sent(call: Call[Any], prompt: Prompt, request: Request) -> Request:
@@ -365,8 +367,10 @@ def open_raw(call: Call[Any]) -> Flow[Any]:
     if call.hooks.has_handlers(HookName.COMPLETION_KWARGS):
         yield from Emit(call.hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
     attempts = Attempts(call.adapter, call.model)
-    limit = None if call.deadline is None else limit_of(call)  # nobody else sends it again, so the SDK may
-    return (yield from exchange(call, prompt, attempts, Send(streaming.operation, request, limit)))
+    # Nobody else sends it again, so the SDK may.
+    limit = None if call.deadline is None and call.throttle is None else limit_of(call, attempts)
+    sending = exchange(call, prompt, attempts, Send(streaming.operation, request, limit))
+    return (yield from in_turn(call, request, attempts, sending))
 
 
 def streaming_of(call: Call[Any], prompt: Prompt) -> Streaming:

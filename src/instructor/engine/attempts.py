@@ -40,6 +40,7 @@ class Attempts:
         shown: The text of the answer so far, where it is streamed.
         began: When the attempt now under way began, in Unix nanoseconds.
         latest: Tokens of the attempt now under way; None as long as none have been counted.
+        headers: Those of its response, where somebody wants them; their names in lower case.
     """
 
     def __init__(self, adapter: Adapter, model: str) -> None:
@@ -53,6 +54,7 @@ class Attempts:
         self.shown: list[str] = []
         self.began = 0
         self.latest: Usage | None = None
+        self.headers: dict[str, str] = {}
         self._seconds_before = 0.0
         self._model = model
 
@@ -62,7 +64,7 @@ class Attempts:
         self.answered = False
         self.shown = []
         self.began = time.time_ns()
-        self.latest, self._seconds_before = None, self.seconds
+        self.latest, self.headers, self._seconds_before = None, {}, self.seconds
 
     def spend(self, usage: Usage) -> None:
         """Add what the attempt now under way cost. There is nothing to add up at the first."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from instructor.engine.retry import RetryPolicy
     from instructor.engine.showing import Showing
     from instructor.hooks import Hooks
+    from instructor.limits.registry import Throttle
     from instructor.media.policy import FetchPolicy
     from instructor.providers.adapter import Adapter
 
@@ -240,6 +241,7 @@ class Settled(NamedTuple):
     max_seconds: float | None
     arguments: dict[str, Any]
     detects: bool
+    throttle: Throttle | None
     samples: int
     bypass: str | None
 
@@ -294,6 +296,7 @@ class Call(NamedTuple, Generic[T]):
         unserved: What the fast path has found out about the store; then it isn't read again.
         background: What runs after the caller has gone on; None where nothing does.
         showing: What hands out the answer bit by bit; None for a call that waits for all of it.
+        throttle: What its requests wait for; None for a call without limits.
         sketch: Makes what the call is compared with others by; None where it isn't compared.
         kind: As what its first request counts in the books, if its answer is used.
         is_row: Whether it is about a row of a job, whose prompts are meant to differ.
@@ -321,6 +324,7 @@ class Call(NamedTuple, Generic[T]):
     unserved: Unserved | None = None
     background: Background | None = None
     showing: Showing | None = None
+    throttle: Throttle | None = None
     sketch: Callable[[], Sketch] | None = None
     kind: Kind = "kept"
     is_row: bool = False

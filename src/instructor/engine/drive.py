@@ -22,6 +22,7 @@ from instructor.engine.effects import (
     Prepare,
     Read,
     ReadGenerations,
+    Reserve,
     Send,
     Show,
     Sleep,
@@ -133,6 +134,8 @@ def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  #
             return sender.prepare()
         case Sleep(seconds):
             return time.sleep(seconds)
+        case Reserve(reservation):
+            return reservation.wait()
         case Check(validate):
             return run_coroutine(validate())
         case Spawn(background, flow, done):
@@ -174,6 +177,8 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
             import asyncio
 
             return await asyncio.sleep(seconds)
+        case Reserve(reservation):
+            return await reservation.wait_async()
         case Check(validate):
             return await validate()
         case Spawn(background, flow, done):
@@ -188,10 +193,14 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
 
 def send(effect: Send | Open, sender: Sender) -> Any:
     """Send a request, within its limit if it has one and the sender knows limits."""
-    within: Any = getattr(sender, "send_once", None) if effect.limit is not None else None
-    if effect.limit is None or within is None:
+    limit = effect.limit
+    within: Any = getattr(sender, "send_once", None) if limit is not None else None
+    if limit is None or within is None:
         return sender.send(effect.operation, effect.request)
-    return within(effect.operation, effect.request, effect.limit.seconds)
+    noting: Any = getattr(sender, "send_noting", None) if limit.note is not None else None
+    if noting is not None:
+        return noting(effect.operation, effect.request, limit.seconds, limit.note)
+    return within(effect.operation, effect.request, limit.seconds)
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from instructor.engine.background import Background
     from instructor.engine.open_stream import OpenStream
     from instructor.hooks import HookName, Hooks
+    from instructor.limits.limiter import Reservation
     from instructor.media.frozen import FrozenMedium
     from instructor.media.policy import FetchPolicy
     from instructor.messages import Request
@@ -152,9 +153,18 @@ class Limit(NamedTuple):
 
     Attributes:
         seconds: The longest timeout that it may have; None for what it has.
+        note: Is called with the headers of the response, where the sender sees them.
     """
 
     seconds: float | None = None
+    note: Callable[[Mapping[str, str]], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve(Asking[float]):
+    """Ask a server whether a request may be sent. The result is how many seconds it has to wait; 0 if it may."""
+
+    reservation: Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +241,7 @@ class Spawn(Asking[None]):
 
 Effect = (
     Read | Write | ReadGenerations | Post | Claim[Any] | Wait[Any] | TakeLease | AwaitLease
-    | Prepare | Fetch | Send | Open | Next | Show | Check | Sleep | Emit | Spawn
+    | Prepare | Fetch | Reserve | Send | Open | Next | Show | Check | Sleep | Emit | Spawn
 )  # fmt: skip
 
 Flow = Generator[Effect, Any, T]

@@ -34,7 +34,7 @@ _MOST_COMPARED = 500
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the cache would do with a call. Returned by `Instructor.explain`; nothing was sent, stored or counted.
+    """What the cache would do with a call. Returned by `Instructor.explain`; nothing was sent or stored, and no hit or miss counted.
 
     Attributes:
         looked_for: The response model, and whom it would be asked of.
@@ -103,6 +103,7 @@ class Explanation:
         shown = {
             **{name: getattr(self, name) for name in f"{named} store key advice".split()},
             "reason": meaning,
+            "detail": None if self.detail == str(self.difference) else self.detail,
             "tags": ", ".join(self.tags),
             "age": None if self.age is None else f"{self.age:.1f} s",
             "expires_in": None if self.expires_in is None else f"{self.expires_in:.1f} s",

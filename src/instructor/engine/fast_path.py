@@ -27,6 +27,7 @@ from instructor.engine.parsing import parse_with
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
+from instructor.limits.settings import Limits
 from instructor.messages import Conversation, ResponseModel, Value
 from instructor.options import OPTION_NAMES
 
@@ -267,6 +268,7 @@ _SERVED = frozenset(
         "token_budget",
         *(
             "cache_pace",
+            "limits",
             "media_policy",
             "on_invalid",
             "validate_partial",
@@ -303,6 +305,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "cache_ttl": _is_ttl,
     "explain_misses": lambda flag: type(flag) is bool,
     "hooks": lambda hooks: type(hooks) is Hooks,
+    "limits": lambda limits: limits == "auto" or type(limits) is Limits,
     "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
     "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,
     "schema_match": lambda match: match in ("exact", "compatible"),

@@ -355,6 +355,11 @@ class CachePath:
                 watch.forget(key)
 
     @property
+    def last_store(self) -> BaseCache:
+        """The store that most callers share."""
+        return self.tiers[-1].handle.store
+
+    @property
     def books(self) -> Books:
         """What is spent and saved here. The last tier keeps it, the one that most callers share."""
         return self.tiers[-1].handle.books

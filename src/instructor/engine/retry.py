@@ -49,10 +49,22 @@ SENT_AGAIN = 2
 """How often a failed request is sent again where the caller bounds the whole time and says no number, as in the SDKs."""
 
 
-def within_budget(policy: RetryPolicy) -> RetryPolicy:
-    """The policy of a call with ``max_seconds``: the SDK's retries know nothing of that bound, so ours replace them."""
+SENT_AGAIN_WITHIN_LIMITS = 6
+"""How often a failed request of a call with limits is sent again: one that was refused waits for its turn meanwhile."""
+
+
+def settle_retries(max_retries: Any, *, has_deadline: bool, has_limits: bool) -> RetryPolicy:
+    """The policy of a call: the SDK's own retries know nothing of its deadline and its limits, so ours replace them."""
+    policy = DEFAULT_RETRIES if max_retries is None else make_retry_policy(max_retries)
+    if not has_deadline and not has_limits:
+        return policy
+    return within_budget(policy, SENT_AGAIN_WITHIN_LIMITS if has_limits else SENT_AGAIN)
+
+
+def within_budget(policy: RetryPolicy, requests: int = SENT_AGAIN) -> RetryPolicy:
+    """The policy of a call that may not leave failed requests to the SDK."""
     if isinstance(policy, Retries) and policy.requests is None:
-        return replace(policy, requests=SENT_AGAIN)
+        return replace(policy, requests=requests)
     return policy
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
 from instructor.cache.misses import Cause
@@ -32,9 +32,6 @@ class Version(NamedTuple, Generic[T]):
     fallback: Found | None = None
 
 
-NO_VERSION: Version[Any] = Version()
-
-
 def find_version(
     path: CachePath, question: Question[T], policy: Policy, cause: Cause, report: Report
 ) -> Flow[Version[T]]:
@@ -44,7 +41,7 @@ def find_version(
     """
     sketch = question.sketch() if policy.compatible and cause.reason in _LACKS_OWN else None
     if sketch is None:
-        return NO_VERSION
+        return Version()
     keys = path.notes.other_versions(sketch)
     name = view_key("version", sketch.describe(), sketch.response_model)
     for tier in path.tiers:

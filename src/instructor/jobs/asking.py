@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
@@ -37,6 +37,22 @@ class Miss:
     found: Unserved | Reading | Pending | None = None
 
 
+class Answering(Protocol[T]):
+    """How a job answers a row."""
+
+    def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
+        """Answer it in this thread, without waiting; or say what is to be asked."""
+        ...
+
+    def answer(self, miss: Miss) -> tuple[Row[T], float]:
+        """Ask about it, by blocking; return how long the requests took, too."""
+        ...
+
+    async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
+        """Ask about it, by awaiting."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
     """What a job asks of each row.
@@ -60,7 +76,7 @@ class Question(Generic[T]):
             messages = self.write(source)
         except Exception as error:  # noqa: BLE001 - a function of the user's may raise anything about a row
             return make_failure(index, source, error)
-        found: Any = self.lookup(self.model, messages, self.keywords, True)
+        found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
         return Miss(index, source, messages, None if found is MISSING else found)
@@ -75,7 +91,7 @@ class Question(Generic[T]):
     async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
         """Ask about a row, by awaiting."""
         try:
-            found: Any = miss.found
+            found: Value = miss.found
             if type(found) is Reading:
                 read = await found.find(found.key)
                 found = self.lookup(self.model, miss.messages, self.keywords, True, read, found.encoding)
@@ -89,7 +105,7 @@ class Question(Generic[T]):
         except Exception as error:  # noqa: BLE001 - as above
             return make_failure(miss.index, miss.input, error), 0.0
 
-    def _make_hit(self, index: int, source: Value, found: Any) -> Row[T]:
+    def _make_hit(self, index: int, source: Value, found: Value) -> Row[T]:
         value, entry = cast("tuple[Any, Entry]", found)
         value = value if value is not entry else self.load(entry)
         origin = entry.origin
@@ -116,7 +132,7 @@ def make_question(
     asker: Asker,
     place: Place | None,
     model: ResponseModel,
-    keywords: dict[str, Any],
+    keywords: dict[str, Value],
     write: Writer,
     reply: Callable[[Conversation, Unserved | None], Any],
 ) -> Question[Any]:

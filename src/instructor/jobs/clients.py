@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.base_client import BaseClient
+from instructor.batch_methods import AsyncBatches, Batches
 from instructor.cache.flight import running_loop
 from instructor.cache.memory import AutoCache
 from instructor.cache_modes import mode_of_call
@@ -16,6 +18,7 @@ from instructor.engine.drive import drive, drive_async
 from instructor.engine.reply import answer_with_reply
 from instructor.exceptions import ArgumentError
 from instructor.jobs.methods import map_keywords, typed_async_map, typed_map
+from instructor.jobs.sources import read_rows
 from instructor.messages import Conversation, ResponseModel, Value, copy_values
 from instructor.options import NOT_GIVEN
 
@@ -23,14 +26,17 @@ if TYPE_CHECKING:
     from instructor.engine.path import Unserved
     from instructor.engine.reply import Reply
     from instructor.jobs.asking import Question
+    from instructor.jobs.batched import BatchedRows
     from instructor.jobs.job import AsyncJob, Job, Terms
     from instructor.jobs.spread import Orders
 
-_OWN = frozenset({"concurrency", "on_error", "ordered", "progress"})
 _NO_SHARED_CACHE = (
     "engine= needs a cache that the workers share, so that no row is paid for twice: "
     "from_provider(..., cache=RedisCache(url=...)), or a list that ends with one."
 )
+_OWN = frozenset({"batch", "concurrency", "on_error", "ordered", "progress"})
+_OF_BATCHES = ("again", "poll_seconds", "store")
+"""Keywords of `Instructor.batch`, which a live job has no use for."""
 _MOST_KEPT = 4_096
 """How many answers a job keeps in memory where its client keeps none."""
 
@@ -38,11 +44,14 @@ _MOST_KEPT = 4_096
 class _JobClient(BaseClient):
     """How both clients begin a job."""
 
+    _recipe: Callable[..., Any] | None = None
+    """Makes this client again in another process, with another cache; None where the SDK's client was handed over."""
+
     def _reply(
         self,
         response_model: ResponseModel,
         messages: Conversation,
-        keywords: Mapping[str, Any],
+        keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
         is_row: bool = False,
@@ -50,7 +59,7 @@ class _JobClient(BaseClient):
         """Answer a call with a `Reply`, or an awaitable of one."""
         raise NotImplementedError
 
-    def _begin(self, model: ResponseModel, keywords: dict[str, Any]) -> tuple[Question[Any], Terms]:
+    def _begin(self, model: ResponseModel, keywords: dict[str, Value]) -> tuple[Question[Any], Terms]:
         """Sort the keywords of a job into what it asks, and how it goes about it."""
         from instructor.jobs.asking import make_question
         from instructor.jobs.job import Terms
@@ -58,16 +67,22 @@ class _JobClient(BaseClient):
 
         _refuse_streams(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
+        if terms.batch == "auto":
+            terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
+            for name in _OF_BATCHES if terms.batch == "never" else ():
+                keywords.pop(name, None)
         write = make_writer(keywords.pop("prompt", None), keywords.pop("messages", None))
-        if self._find_path(keywords.get("cache", NOT_GIVEN)) is None:
+        if self._find_path(keywords.get("cache", NOT_GIVEN)) is None and terms.batch == "never":
             keywords["cache"] = AutoCache(_MOST_KEPT)
+        if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
+            keywords.setdefault("limits", "auto")
 
         def reply(messages: Conversation, unserved: Unserved | None) -> Any:
             return self._reply(model, messages, keywords, unserved, is_row=True)
 
         return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
 
-    def _order(self, model: ResponseModel, keywords: dict[str, Any]) -> Orders:
+    def _order(self, model: ResponseModel, keywords: dict[str, Value]) -> Orders:
         """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""
         from instructor.engines.opening import open_engine
         from instructor.jobs.job import Terms
@@ -79,6 +94,8 @@ class _JobClient(BaseClient):
         open_later = partial(open_engine, keywords.pop("engine"))
         _refuse_streams(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
+        if terms.batch == "always":
+            raise ArgumentError('engine= asks live, and batch="always" in batches. Leave one of them out.')
         make_writer(keywords.get("prompt"), keywords.get("messages"))  # so that a mistake shows here
         path = self._find_path(keywords.pop("cache", NOT_GIVEN))
         if path is None or "local" in path.tiers[-1].handle.store.abilities:
@@ -91,17 +108,28 @@ class _JobClient(BaseClient):
         work = make_work(order, path.handle.store)
         return Orders(open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add)
 
+    def _batched_rows(self, keywords: Mapping[str, Value]) -> BatchedRows[Any]:
+        from instructor.jobs.batched import BatchedRows
 
-def _refuse_streams(keywords: Mapping[str, Any]) -> None:
+        return BatchedRows(self._adapter.provider, str(keywords.get("model") or self._model))
+
+    def _can_batch(self, keywords: Mapping[str, Value]) -> bool:
+        from instructor.jobs.batched import can_batch
+
+        path = self._find_path(keywords.get("cache", NOT_GIVEN))
+        return path is not None and can_batch(self._adapter.provider, path.tiers[-1].handle)
+
+
+def _refuse_streams(keywords: Mapping[str, Value]) -> None:
     if keywords.get("stream"):
         raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
 
 
-class MapClient(_JobClient):
+class MapClient(Batches, _JobClient):
     """What `Instructor` inherits."""
 
     @typed_map(map_keywords)
-    def map(self, rows: Any, response_model: ResponseModel = None, **keywords: Any) -> Job[Value]:
+    def map(self, rows: Value, response_model: ResponseModel = None, **keywords: Value) -> Job[Value]:
         """Ask about each row of any number of rows, many at once, and hand out the answers as typed rows.
 
         Rows that the cache can answer are handed out as they are read. Equal rows make one request: in a client without
@@ -122,6 +150,9 @@ class MapClient(_JobClient):
             on_error: ``"raise"`` ends the job at the first row that has no answer, once the rows before it are handed
                 out. ``"collect"`` hands it out with its error; only an error that every row would meet, such as a
                 missing key, ends the job then.
+            batch: ``"always"`` asks through the vendor's batch API, at half the price and within a day, as `batch` does: all
+                rows are read first, and the cache must be a store that outlives the process. ``"auto"`` does so where
+                the vendor and the cache can. Default: ``"never"``. The keywords of `batch` go with it.
             ordered: Whether rows come in the order of the input, or as they are answered.
             progress: Whether a job that takes longer than half a second shows what it has done, and at what price: a bar
                 on a terminal and in a notebook, elsewhere a line on standard error every ten seconds.
@@ -129,7 +160,8 @@ class MapClient(_JobClient):
                 ``concurrent.futures.Executor``. Default: this process. Workers make this client for themselves, with
                 what was passed to `from_provider` and the keys of their own environment, but without its hooks, and
                 need a store that all share. `concurrency` then counts for each group of rows that is under way.
-            **keywords: For each call, as in `create`; such as ``budget=``.
+            **keywords: For each call, as in `create`; such as ``budget=``. ``limits`` is ``"auto"`` by default: rows wait
+                for their turn rather than be refused by the provider.
 
         Returns:
             A `Job`: an iterator of `Row`, and a context manager.
@@ -153,13 +185,18 @@ class MapClient(_JobClient):
             return cast("Job[Value]", SpreadJob(self._order(response_model, keywords), rows))
         keywords.pop("engine", None)
         question, terms = self._begin(response_model, keywords)
-        return Job(question, rows, terms)
+        if terms.batch == "never":
+            return Job(question, rows, terms)
+        from instructor.jobs.batched import read_batch
+
+        submit = partial(self.batch, response_model=response_model, messages=question.write, **keywords)
+        return Job(self._batched_rows(keywords), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
 
     def _reply(
         self,
         response_model: ResponseModel,
         messages: Conversation,
-        keywords: Mapping[str, Any],
+        keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
         is_row: bool = False,
@@ -168,11 +205,11 @@ class MapClient(_JobClient):
         return drive(answer_with_reply(call._replace(is_row=is_row)), self._adapter)
 
 
-class AsyncMapClient(_JobClient):
+class AsyncMapClient(AsyncBatches, _JobClient):
     """What `AsyncInstructor` inherits."""
 
     @typed_async_map(map_keywords)
-    def map(self, rows: Any, response_model: ResponseModel = None, **keywords: Any) -> AsyncJob[Value]:
+    def map(self, rows: Value, response_model: ResponseModel = None, **keywords: Value) -> AsyncJob[Value]:
         """As `Instructor.map`; ``async for`` takes the rows, which may be an asynchronous iterable, too.
 
         A plain iterable is read in the event loop: pass an asynchronous one where reading takes long.
@@ -196,13 +233,20 @@ class AsyncMapClient(_JobClient):
             return cast("AsyncJob[Value]", AsyncSpreadJob(self._order(response_model, keywords), rows))
         keywords.pop("engine", None)
         question, terms = self._begin(response_model, keywords)
-        return AsyncJob(question, rows, terms)
+        if terms.batch == "never":
+            return AsyncJob(question, rows, terms)
+        from instructor.jobs.batched import read_batch_later
+
+        submit = partial(self.batch, response_model=response_model, messages=question.write, **keywords)
+        return AsyncJob(
+            self._batched_rows(keywords), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True))
+        )
 
     async def _reply(
         self,
         response_model: ResponseModel,
         messages: Conversation,
-        keywords: Mapping[str, Any],
+        keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
         is_row: bool = False,
@@ -211,7 +255,7 @@ class AsyncMapClient(_JobClient):
         return await drive_async(answer_with_reply(call._replace(is_row=is_row)), self._adapter)
 
     async def _call_awaited(
-        self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Any], **details: Any
+        self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Value], **details: Value
     ) -> Call[Value]:
         """`_call`. Where texts are to be looked up as files it runs in a thread, because a disk may be slow."""
         if not keywords.get("autodetect_images") or running_loop() is None:

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from instructor.exceptions import ArgumentError
-from instructor.jobs.asking import Miss, Question, ends_job, make_failure
+from instructor.jobs.asking import Answering, Miss, ends_job, make_failure
 from instructor.jobs.pace import Concurrency, Pace
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -35,11 +35,14 @@ class Terms:
     """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`."""
 
     concurrency: Concurrency = "auto"
+    batch: Literal["never", "auto", "always"] = "never"
     on_error: OnError = "raise"
     ordered: bool = True
     progress: bool = True
 
     def __post_init__(self) -> None:
+        if self.batch not in ("never", "auto", "always"):
+            raise ArgumentError(f'batch= is "never", "auto" or "always", not {self.batch!r}.')
         if self.on_error not in ("raise", "collect"):
             raise ArgumentError(f'on_error= is "raise" or "collect", not {self.on_error!r}.')
 
@@ -51,14 +54,16 @@ class _BaseJob(Generic[T]):
         stats: The figures so far.
     """
 
-    def __init__(self, question: Question[T], source: Source, terms: Terms, *, asynchronous: bool) -> None:
+    def __init__(
+        self, question: Answering[T], source: Source, terms: Terms, rows: object, *, asynchronous: bool
+    ) -> None:
         self._question = question
         self._terms = terms
         self._pace = Pace(terms.concurrency, asynchronous=asynchronous)
         self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
         self._context = contextvars.copy_context()
         self._count = 0
-        self._rows: Any = read_rows(source, asynchronous=asynchronous)
+        self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
         self.stats = JobStats(count_rows(source))
         self._progress = Progress(self.stats, terms.progress)
         self._failure: Exception | None = None
@@ -119,8 +124,8 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         User(name='Anna', age=25)
     """
 
-    def __init__(self, question: Question[T], source: Source, terms: Terms) -> None:
-        super().__init__(question, source, terms, asynchronous=False)
+    def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
+        super().__init__(question, source, terms, rows, asynchronous=False)
         self._threads = ThreadPoolExecutor(self._pace.most, "instructor-job")
         self._finished: SimpleQueue[tuple[Slot[T], Row[T], float]] = SimpleQueue()
 
@@ -196,8 +201,8 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
         56
     """
 
-    def __init__(self, question: Question[T], source: Source, terms: Terms) -> None:
-        super().__init__(question, source, terms, asynchronous=True)
+    def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
+        super().__init__(question, source, terms, rows, asynchronous=True)
         self._awaited: Callable[[], Any] | None = getattr(self._rows, "__aiter__", None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[Any] | None = None

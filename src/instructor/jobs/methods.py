@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from instructor.messages import Messages
+from instructor.messages import Messages, Value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -21,13 +21,14 @@ P = ParamSpec("P")
 def map_keywords(
     *,
     prompt: str | Callable[[Any], str] | None = None,
-    messages: Messages | Callable[[Any], Any] | None = None,
+    messages: Messages | Callable[[Value], Value] | None = None,
     concurrency: int | Literal["auto"] = "auto",
+    batch: Literal["never", "auto", "always"] = "never",
     on_error: Literal["raise", "collect"] = "raise",
     ordered: bool = True,
     progress: bool = True,
-    engine: Any = None,
-    **keywords: Any,
+    engine: Value = None,
+    **keywords: Value,
 ) -> None:
     """The keywords of a job. Those that aren't listed go to each call; see `instructor.methods.call_keywords`."""
     raise NotImplementedError
@@ -37,13 +38,13 @@ class Map(Protocol[P]):
     """`Instructor.map`."""
 
     @overload
-    def __call__(self, rows: Source, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Job[Any]: ...
+    def __call__(self, rows: Source, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Job[Value]: ...
     @overload
     def __call__(self, rows: Source, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
     @overload
     def __call__(self, rows: Source, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
     @overload
-    def __call__(self, rows: Source, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Job[Any]: ...
+    def __call__(self, rows: Source, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Job[Value]: ...
 
 
 class AsyncMap(Protocol[P]):
@@ -52,26 +53,26 @@ class AsyncMap(Protocol[P]):
     @overload
     def __call__(
         self, rows: Source, response_model: None = None, *args: P.args, **kwargs: P.kwargs
-    ) -> AsyncJob[Any]: ...
+    ) -> AsyncJob[Value]: ...
     @overload
     def __call__(self, rows: Source, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncJob[T]: ...
     @overload
     def __call__(self, rows: Source, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncJob[T]: ...
     @overload
-    def __call__(self, rows: Source, response_model: object, *args: P.args, **kwargs: P.kwargs) -> AsyncJob[Any]: ...
+    def __call__(self, rows: Source, response_model: object, *args: P.args, **kwargs: P.kwargs) -> AsyncJob[Value]: ...
 
 
-def typed_map(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], Map[P]]:
+def typed_map(keywords: Callable[P, None]) -> Callable[[Callable[..., Value]], Map[P]]:
     """Give a method the signature of `Map` with these keywords."""
     return _signed(keywords)
 
 
-def typed_async_map(keywords: Callable[P, None]) -> Callable[[Callable[..., Any]], AsyncMap[P]]:
+def typed_async_map(keywords: Callable[P, None]) -> Callable[[Callable[..., Value]], AsyncMap[P]]:
     """Give a method the signature of `AsyncMap` with these keywords."""
     return _signed(keywords)
 
 
-def _signed(keywords: Callable[..., None]) -> Callable[[Any], Any]:
+def _signed(keywords: Callable[..., None]) -> Callable[[Value], Value]:
     def sign(method: Any) -> Any:
         own = list(inspect.signature(method).parameters.values())[:3]
         method.__signature__ = inspect.Signature([*own, *inspect.signature(keywords).parameters.values()])

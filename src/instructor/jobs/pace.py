@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from instructor.exceptions import ArgumentError
+from instructor.failures import may_recover
 from instructor.jobs.row import Row
 
 Concurrency = int | Literal["auto"]
@@ -20,7 +21,8 @@ _SMOOTHING = 0.1
 class Pace:
     """A limit that learns: one more row at once for each answer, as long as answers don't get slower.
 
-    Once they take twice as long as the fastest did, or one fails, the limit falls by a third, and from then on grows by
+    Once they take twice as long as the fastest did, or one fails that may
+    succeed later, as after a 429, the limit falls by a third, and from then on grows by
     one in as many answers as it counts. So it doubles with each round of answers at first, and then creeps.
 
     Attributes:
@@ -47,9 +49,9 @@ class Pace:
         if row.error is None and not row.cached:
             self._mean = seconds if not self._mean else self._mean + _SMOOTHING * (seconds - self._mean)
             self._fastest = min(self._fastest, self._mean)
-        if row.error is not None or self._mean > _SLOWER * self._fastest:
+        if _is_crowded(row.error) or self._mean > _SLOWER * self._fastest:
             self._fall()
-        else:
+        elif row.error is None:
             self._level = min(self.most, self._level + (1 / self._level if self._creeps else 1))
         self.limit = int(self._level)
 
@@ -59,3 +61,8 @@ class Pace:
             self._creeps = True
             self._rest = self.limit
             self._level = max(1.0, self._level * 2 / 3)
+
+
+def _is_crowded(error: Exception | None) -> bool:
+    """Whether a row failed because the provider, or the network, had too much to do."""
+    return error is not None and may_recover(error.__cause__ or error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast, overload
 
 from instructor.exceptions import ArgumentError
 from instructor.messages import Value
@@ -21,6 +21,10 @@ class ArrowStream(Protocol):
 Source = Iterable[Value] | AsyncIterable[Value] | ArrowStream
 
 
+@overload
+def read_rows(source: Source, *, asynchronous: Literal[False]) -> Iterator[Value]: ...
+@overload
+def read_rows(source: Source, *, asynchronous: bool) -> Iterator[Value] | AsyncIterable[Value]: ...
 def read_rows(source: Source, *, asynchronous: bool) -> Iterator[Value] | AsyncIterable[Value]:
     """Return an iterator over the rows. Those of a data frame are dicts of Python's own values, made one by one.
 

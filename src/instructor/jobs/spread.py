@@ -57,7 +57,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
 
     def __init__(self, orders: Orders, source: Source, rows: Iterator[Value] | None = None) -> None:
         self._orders = orders
-        self._rows: Iterator[Value] = iter(read_rows(source, asynchronous=False)) if rows is None else rows  # type: ignore[arg-type]
+        self._rows: Iterator[Value] = iter(read_rows(source, asynchronous=False)) if rows is None else rows
         self._length = count_rows(source)
         self.stats = JobStats(self._length)
         self._progress = Progress(self.stats, orders.terms.progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
@@ -98,6 +99,27 @@ class SdkAdapter(CapabilityMemory):
 
         return self._with_client(send)
 
+    def send_noting(
+        self, operation: str, request: Request, seconds: float | None, note: Callable[[Mapping[str, str]], None]
+    ) -> Any:
+        """As `send_once`, and call `note` with the headers of the response, where the SDK hands them out."""
+
+        def send(client: Any) -> Any:
+            limited, bounded = self._limit(client, request, seconds)
+            raw = self._find_raw(limited, operation)
+            if raw is None:
+                return self._find_method(limited, operation)(**bounded)
+            response = self._find_method(limited, raw)(**bounded)
+            return _unpack_later(response, note) if inspect.isawaitable(response) else _unpack(response, note)
+
+        return self._with_client(send)
+
+    def _find_raw(self, client: Any, operation: str) -> str | None:
+        """The path of the method that returns the whole response; None where the SDK has none."""
+        *path, method = operation.split(".")
+        holder: object = reduce(getattr, (*self._root, *path), client)
+        return ".".join((*path, _RAW, method)) if hasattr(type(holder), _RAW) else None
+
     def _with_client(self, send: Callable[[Any], Any]) -> Any:
         if isinstance(self._clients, SharedClient) and not self.asynchronous:
             return send(self._clients.use())
@@ -138,6 +160,20 @@ class SdkAdapter(CapabilityMemory):
     async def _prepare_and_send(self, send: Callable[[Any], Any]) -> Any:
         client = await self._clients.prepare()
         return await send(client)
+
+
+_RAW = "with_raw_response"
+"""Under this name openai's SDK, and those that are generated like it, have methods that return the whole response."""
+
+
+def _unpack(response: Any, note: Callable[[Mapping[str, str]], None]) -> Any:
+    note({name.lower(): value for name, value in response.headers.items()})
+    return response.parse() if hasattr(response, "parse") else response.data  # cohere's has `data`
+
+
+async def _unpack_later(response: Any, note: Callable[[Mapping[str, str]], None]) -> Any:
+    unpacked = _unpack(await response, note)
+    return await unpacked if inspect.isawaitable(unpacked) else unpacked
 
 
 def bound_timeout(timeout: Any, seconds: float) -> Any:

@@ -84,7 +84,7 @@ def path_of(item: Any) -> Path:
     marker = item.get_closest_marker("llm_cassette")
     names = [*marker.args, *marker.kwargs.values()] if marker is not None else []
     if names and names[0] is not None:
-        return folder / f"{names[0]}.jsonl"
+        return folder / f"{str(names[0]).removesuffix('.jsonl')}.jsonl"
     classes = [part.name for part in item.listchain() if isinstance(part, pytest.Class)]
     name = ".".join((*classes, item.name))
     plain = re.sub(r"[^\w.\[\]-]", "_", name, flags=re.ASCII)

@@ -20,6 +20,9 @@ KEY = "3f" * 32
 _MANY_THREADS, _MANY_TASKS = 120, 400
 """More than the connections and threads that a store, or a library below it, has by default."""
 
+_MOST_BATCHES = 100
+"""More than a listing of a few entries has."""
+
 
 class StoreContract:
     """The tests that every store has to pass, plain or asynchronous.
@@ -172,6 +175,10 @@ class StoreContract:
             assert listed[entry.key].origin == entry.origin
             assert listed[entry.key].tagged == entry.tagged
             assert listed[entry.key].usage == entry.usage
+        for number, batch in enumerate(listing(store).list_entries()):
+            assert number < _MOST_BATCHES, "what is written meanwhile must not make a listing endless"
+            for each in batch:
+                handle.write(each.key, "written meanwhile", None)
 
     def test_removes_what_it_is_asked_to(self) -> None:
         """And counts it."""

@@ -1,0 +1,1 @@
+"""Learned limits: requests wait for their turn rather than be refused."""
