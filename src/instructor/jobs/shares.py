@@ -83,7 +83,8 @@ class Purse:
     def settle(self, grant: Grant | None, requests: Sequence[Spent] = ()) -> None:
         """Settle what was reserved for a group with what it has spent."""
         unused = 0 if grant is None else max(0, grant.rows - len(requests))
-        for vendor, model, usage in (*requests, *((*self._asked, None) for _ in range(unused))):
+        nothing: Spent = (*self._asked, None)
+        for vendor, model, usage in [*requests, *[nothing] * unused]:
             for budget in self._budgets:
                 budget.settle(vendor, model, usage)
 
