@@ -47,6 +47,7 @@ PAGES = [
         "docs/prompt-caching.md",
         "docs/providers.md",
         "docs/retries.md",
+        "docs/scale.md",
         "docs/streaming.md",
         "docs/structured.md",
         "docs/teams.md",
