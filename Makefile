@@ -69,6 +69,11 @@ picture: $(RUNTIME) ## Draw docs/demo.svg anew
 test-dropin: $(DEV) ## Run packages built on 1.x with this one in its place; needs the package index
 	INSTRUCTOR_DROPIN=1 $(BIN)/python -m pytest -q -n 0 -m "" tests/dropin $(ARGS)
 
+.PHONY: test-ray
+test-ray: $(DEV) ## Install Ray beside the other packages (240 MB), then run a job on it
+	$(PIP) --target build/ray 'ray>=2.40'
+	PYTHONPATH=build/ray:tests $(BIN)/python -m pytest -q -n 0 -m "" tests/jobs/test_ray.py $(ARGS)
+
 .PHONY: tables
 tables: $(RUNTIME) ## Write the tables of docs/providers.md and docs/migrating.md anew
 	$(BIN)/python docs/provider_tables.py

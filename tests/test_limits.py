@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "instructor"
 
-BOUNDARY = {"wires", "providers", "offline", "testing"}
+BOUNDARY = {"wires", "providers", "offline", "prompt_caching", "testing"}
 """Rooms that handle what SDKs return and take, whose honest type is `Any`."""
 MOST_ANY = 18.5
 """`Any` in 1,000 lines outside the boundary. It may only fall."""
@@ -29,14 +29,16 @@ LINES_OF_CODE = {
     "cli": 2900,
     "core": 50,
     "dsl": 275,
-    "engine": 4400,
+    "engine": 4500,
+    "engines": 200,
     "function": 500,
-    "jobs": 1000,
+    "jobs": 1400,
     "limits": 900,
     "media": 800,
     "observe": 300,
-    "offline": 600,
+    "offline": 700,
     "processing": 125,
+    "prompt_caching": 700,
     "providers": 4100,
     "streaming": 600,
     "testing": 800,

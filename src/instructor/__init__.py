@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from instructor.mode import Mode
     from instructor.patching import apatch, from_litellm, patch  # pyright: ignore[reportDeprecated]
     from instructor.processing.response import handle_response_model
+    from instructor.prompt_caching.setting import PromptCache
     from instructor.providers.registry import register_provider
     from instructor.retries import Retries
     from instructor.streaming.partial import Partial
@@ -113,6 +114,7 @@ else:
             "OpenAISchema": "instructor.dsl.schema",
             "Partial": "instructor.streaming.partial",
             "PDF": "instructor.media.medium",
+            "PromptCache": "instructor.prompt_caching.setting",
             "Provider": "instructor.vendor_names",
             "RedisCache": "instructor.cache",
             "Reply": "instructor.engine.reply",
@@ -199,6 +201,7 @@ __all__ = [  # noqa: RUF022 - in the order of `sorted`, as `dir` gives it
     "OpenAISchema",
     "PDF",
     "Partial",
+    "PromptCache",
     "Provider",
     "RedisCache",
     "Reply",

@@ -33,7 +33,7 @@ from instructor.mode import Mode, resolve_mode
 from instructor.old_attributes import OldAttributes
 from instructor.options import NotGiven, Ttl, split_options
 from instructor.paths import Paths, entries_of, find_namer
-from instructor.policies import make_policy, secrets_of, use_of_call, use_of_client
+from instructor.policies import make_policy, plan_prompts, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.retries import Retries
 from instructor.tables import as_table
@@ -295,6 +295,7 @@ class BaseClient(OldAttributes):
             background=self._background,
             throttle=settled.throttle,
             sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt),
+            prompt_plan=settled.prompt_plan,
         )
 
     def _settle(
@@ -335,6 +336,7 @@ class BaseClient(OldAttributes):
             throttle=throttle,
             samples=use.samples,
             bypass=f"cache_mode is {use.mode.name}" if path is not None and not is_cached else None,
+            prompt_plan=plan_prompts(options, settings, self._stats, self._plans),
         )
 
     def _find_path(self, cache: object) -> CachePath | None:
@@ -485,14 +487,9 @@ class BaseClient(OldAttributes):
         return builder.sketch(*terms.members(prompt, ignore), response_model=terms.plan.name)
 
     def _make_key_builder(self, prompt: Prompt) -> KeyBuilder:
-        builder = self._key_builders[prompt.mode] = KeyBuilder(
-            {
-                "mode": prompt.mode.name,
-                "provider": self._adapter.provider,
-                "wire": prompt.wire.name,
-                "endpoint": dict(self._adapter.endpoint) or None,
-            }
-        )
+        asked = {"provider": self._adapter.provider, "endpoint": dict(self._adapter.endpoint) or None}
+        builder = KeyBuilder({"mode": prompt.mode.name, "wire": prompt.wire.name, **asked})
+        self._key_builders[prompt.mode] = builder
         return builder
 
 

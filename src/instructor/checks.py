@@ -20,6 +20,7 @@ from instructor.limits.settings import check_limits
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
+from instructor.prompt_caching.setting import check_prompt_cache
 
 if TYPE_CHECKING:
     from instructor.engine.showing import OnInvalid, Pace
@@ -227,6 +228,7 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_pace(defaults.get("cache_pace"))
     check_limits(defaults.get("limits"))
     check_flag("validate_partial", defaults.get("validate_partial"))
+    check_prompt_cache(defaults.get("prompt_cache"))
     return copy_values(defaults)
 
 

@@ -17,6 +17,7 @@
     │   ├── CacheNotTriedError         an operation of a store never began; that says nothing about the store
     │   └── NoCanonicalFormError       a value in a call cannot be part of a cache key
     ├── BudgetExceeded                 a `Budget` is used up, so no request was made
+    ├── EngineError                    the cluster that works on a job can't go on
     ├── CacheMiss                      ``cache_mode="replay"``, and no answer is stored
     ├── InstructorRetryException       no valid answer: attempts are used up, or the provider's call failed
     │   ├── RefusalError               the model, or the provider's filter, refused to answer
@@ -111,7 +112,7 @@ class InstructorError(Exception):
         # Pickle would call the class with `args`, which most classes below don't accept. `__newobj__` skips `__init__`.
         # The attributes come third and not as an argument: they may lead back to this error, as failed attempts do.
         state = self.__dict__ if self.__cause__ is None else self.__dict__ | {"__cause__": self.__cause__}
-        return copyreg.__newobj__, (type(self), *_make_portable(self.args)), _make_portable(state)  # type: ignore[attr-defined]  # typeshed leaves it out
+        return copyreg.__newobj__, (type(self), *make_portable(self.args)), make_portable(state)  # type: ignore[attr-defined]  # typeshed leaves it out
 
     def __copy__(self) -> Self:
         """Copy within this process, where everything can stay as it is; lists and dicts are the copy's own."""
@@ -360,6 +361,13 @@ class BudgetExceeded(InstructorError):
         self.spent_usd, self.spent_tokens, self.opens = spent_usd, spent_tokens, opens
 
 
+class EngineError(InstructorError):
+    """The engine of a job can't go on: its scheduler is gone, or the same rows were lost with several workers.
+
+    What was answered is in the cache, so the same job, run again, asks only about the rest.
+    """
+
+
 class ToolCallsError(InstructorError):
     """The model called tools of your own instead of giving the answer, as your ``tool_choice=`` lets it.
 
@@ -435,18 +443,18 @@ class MultimodalError(ValueError, InstructorError):
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
-def _make_portable(value: object) -> Any:
+def make_portable(value: object) -> Any:
     """Replace what another process could not load, however deep it lies in lists, dicts and attempts."""
     # An error of ours is left alone, because pickle asks it in its turn; asking it here would follow circles for ever.
     if type(value) in _PLAIN or isinstance(value, InstructorError):
         return value
     if isinstance(value, FailedAttempt):
-        return FailedAttempt(*(_make_portable(member) for member in value))
+        return FailedAttempt(*(make_portable(member) for member in value))
     if type(value) in (list, tuple):
         items = cast("list[object]", value)
-        return type(items)(_make_portable(item) for item in items)
+        return type(items)(make_portable(item) for item in items)
     if type(value) is dict:
-        return {name: _make_portable(item) for name, item in cast("dict[object, object]", value).items()}
+        return {name: make_portable(item) for name, item in cast("dict[object, object]", value).items()}
     return value if not _holds_request(value) and _survives_pickling(value) else _make_stand_in(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
 from instructor.cache.store import BaseCache
@@ -128,7 +129,13 @@ def from_provider(
         "cache_mode": cache_mode,
         "hooks": hooks,
     }
-    return assemble(adapter, vendor, mode, model_name, keywords)
+    client = assemble(adapter, vendor, mode, model_name, keywords)
+    # As it was asked for: what comes from the environment is read anew, in the environment of whoever follows it.
+    own = {"mode": mode, "base_url": base_url, "api_key": api_key, "cache_ttl": cache_ttl}
+    options.pop("budget", None)  # whoever has it keeps it
+    own |= {"async_client": asynchronous, "cache_namespace": cache_namespace}
+    client._recipe = partial(from_provider, model, **own, **options)  # noqa: SLF001 - nobody else knows it
+    return client
 
 
 @overload

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from instructor.engine.reply import Reply
     from instructor.limits.settings import Limits
     from instructor.media.policy import FetchPolicy
+    from instructor.prompt_caching.setting import Lifetime, PromptCache
     from instructor.retries import Retries
     from instructor.streams import AsyncStream, Stream
 
@@ -72,6 +73,7 @@ def call_keywords(
     refresh_early: float | bool | None = None,
     validate_partial: bool | None = None,
     limits: Limits | Literal["auto"] | None = None,
+    prompt_cache: Lifetime | PromptCache | None = None,
     **arguments: Any,
 ) -> None:
     """What each method that asks takes beside the response model. It is a signature, and is never called.
@@ -118,6 +120,8 @@ def call_keywords(
             invalid one ends the stream early. Default: False, the answer is validated when it is whole.
         limits: ``"auto"`` to wait before a request rather than have it refused, by what the provider's answers say of
             its limits; or `Limits`, to set ceilings beside that. Default: the client's, which is none.
+        prompt_cache: How requests use the provider's own prompt cache: ``"auto"``, ``"5m"``, ``"1h"``, ``"off"``, or a
+            `PromptCache`. No key of the client's own cache depends on it. Default: the client's, else ``"off"``.
         **arguments: Anything else the provider's SDK takes: ``temperature``, ``max_tokens``, ``model``, ``timeout``
             in seconds ...
     """

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from instructor.hooks import Hooks
     from instructor.limits.settings import Limits
     from instructor.media.policy import FetchPolicy
+    from instructor.prompt_caching.setting import Lifetime, PromptCache
     from instructor.retries import Retries
 
 
@@ -67,6 +68,7 @@ class Options:
     refresh_early: float | bool | None = None
     validate_partial: bool | None = None
     limits: Limits | Literal["auto"] | None = None
+    prompt_cache: Lifetime | PromptCache | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

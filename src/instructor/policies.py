@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from instructor import checks as check
 from instructor.cache.listing import TagSource, check_tag_source
@@ -12,6 +12,11 @@ from instructor.engine.call import Policy
 from instructor.engine.freshness import PLAIN, Freshness
 from instructor.engine.path import CachePath
 from instructor.options import NO_OPTIONS, Options
+
+if TYPE_CHECKING:
+    from instructor.engine.client_stats import ClientStats
+    from instructor.engine.plan import Plans
+    from instructor.engine.prompt_plan import PromptPlan
 
 Limits = tuple[object, int | None, float | None]
 """A call's retries, token budget and seconds."""
@@ -103,6 +108,16 @@ def make_policy(
         compatible=use.compatible and use.samples == 1,
         explains=use.explains,
     )
+
+
+def plan_prompts(options: Options, settings: Options, stats: ClientStats, plans: Plans) -> PromptPlan | None:
+    """How a call's requests use the provider's prompt cache; None, as for most, where they are left as they are."""
+    wanted = settings.prompt_cache if options.prompt_cache is None else options.prompt_cache
+    if wanted is None:
+        return None
+    from instructor.engine.prompt_plan import make_prompt_plan
+
+    return make_prompt_plan(wanted, stats, plans)
 
 
 def secrets_of(arguments: Mapping[str, object], defaults: Mapping[str, object]) -> tuple[object, ...]:

@@ -36,6 +36,7 @@ EXCLUDED_FROM_KEY = frozenset(
         "max_seconds",
         "on_invalid",
         "media_policy",
+        "prompt_cache",
         "refresh_early",
         "explain_misses",
         "samples",

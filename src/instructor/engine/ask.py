@@ -150,9 +150,9 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion,
 def current(call: Call[Any], prompt: Prompt) -> Prompt:
     """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
     capabilities = call.adapter.capabilities(call.model)
-    if capabilities is prompt.capabilities or capabilities == prompt.capabilities:
-        return prompt
-    return prompt.adapt(capabilities)
+    if capabilities is not prompt.capabilities and capabilities != prompt.capabilities:
+        prompt = prompt.adapt(capabilities)
+    return prompt if call.prompt_plan is None else call.prompt_plan.choose_way(prompt)
 
 
 def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
@@ -176,7 +176,8 @@ def write_request(call: Call[Any], prompt: Prompt) -> Request:
 
         messages = write_media(messages, prompt.wire.name, call.adapter.provider)
     binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
-    return prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
+    request = prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
+    return request if call.prompt_plan is None else call.prompt_plan.mark(call, prompt, binding, request)
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:
@@ -219,6 +220,8 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     """Send one request and count what it cost."""
     hooks = call.hooks
     limit = limit_of(call, attempts)
+    plan = call.prompt_plan
+    watch = None if plan is None else plan.watch(call, prompt, request)
     if hooks.has_handlers(HookName.COMPLETION_KWARGS):
         # A copy: a handler that edits it must not change the request after its key was made.
         yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
@@ -227,7 +230,10 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
-    attempts.spend(read_usage(prompt.wire, completion))
+    usage = read_usage(prompt.wire, completion)
+    attempts.spend(usage)
+    if plan is not None and watch is not None:
+        plan.settle(watch, usage, completion)
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):

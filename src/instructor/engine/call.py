@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from instructor.engine.client_stats import ClientStats
     from instructor.engine.path import CachePath, Unserved
     from instructor.engine.plan import Plan
+    from instructor.engine.prompt_plan import PromptPlan
     from instructor.engine.retry import RetryPolicy
     from instructor.engine.showing import Showing
     from instructor.hooks import Hooks
@@ -244,6 +245,7 @@ class Settled(NamedTuple):
     throttle: Throttle | None
     samples: int
     bypass: str | None
+    prompt_plan: PromptPlan | None
 
 
 class Live(NamedTuple, Generic[T]):
@@ -300,6 +302,7 @@ class Call(NamedTuple, Generic[T]):
         sketch: Makes what the call is compared with others by; None where it isn't compared.
         kind: As what its first request counts in the books, if its answer is used.
         is_row: Whether it is about a row of a job, whose prompts are meant to differ.
+        prompt_plan: How requests use the provider's own prompt cache; None where they are left as they are.
     """
 
     plan: Plan
@@ -328,6 +331,7 @@ class Call(NamedTuple, Generic[T]):
     sketch: Callable[[], Sketch] | None = None
     kind: Kind = "kept"
     is_row: bool = False
+    prompt_plan: PromptPlan | None = None
 
 
 def describe_call(call: Call[Any]) -> str:

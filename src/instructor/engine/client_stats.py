@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 from instructor.cache.books import Books
 from instructor.cache.entry import Entry
@@ -11,6 +12,9 @@ from instructor.cache.stats import CacheStats
 from instructor.cache.volatile import VolatileSpans
 from instructor.hooks import HookName
 from instructor.locks import make_lock
+
+if TYPE_CHECKING:
+    from instructor.prompt_caching.planner import Planner
 
 _MOST_NOTICES = 1024
 """A program may name any number of models."""
@@ -33,6 +37,17 @@ class ClientStats:
         self._detached = (0, 0, 0.0)
         self.spans = VolatileSpans()
         self._notices: set[tuple[str, ...]] = set()
+        self._planner: Planner | None = None
+
+    @property
+    def planner(self) -> Planner:
+        """What the client has learned of its provider's prompt cache; made on first use."""
+        from instructor.prompt_caching.planner import Planner
+
+        with self._lock:
+            if self._planner is None:
+                self._planner = Planner()
+            return self._planner
 
     def is_news(self, *notice: str) -> bool:
         """Whether no thread or task of the client has reported this to the caller yet."""

@@ -271,6 +271,7 @@ _SERVED = frozenset(
             "limits",
             "media_policy",
             "on_invalid",
+            "prompt_cache",
             "validate_partial",
         ),  # nothing to do with a hit that isn't streamed
     }
@@ -308,6 +309,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "limits": lambda limits: limits == "auto" or type(limits) is Limits,
     "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
     "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,
+    "prompt_cache": lambda wish: type(wish) is not str or wish in ("auto", "5m", "1h", "off"),
     "schema_match": lambda match: match in ("exact", "compatible"),
     "timeout": lambda timeout: type(timeout) is not str,
     "token_budget": lambda budget: type(budget) is int and budget > 0,

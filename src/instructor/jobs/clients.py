@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from instructor.base_client import BaseClient
 from instructor.batch_methods import AsyncBatches, Batches
 from instructor.cache.flight import running_loop
 from instructor.cache.memory import AutoCache
+from instructor.cache_modes import mode_of_call
+from instructor.checks import check_budgets, find_model
 from instructor.engine.call import Call
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.reply import answer_with_reply
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
     from instructor.jobs.asking import Question
     from instructor.jobs.batched import BatchedRows
     from instructor.jobs.job import AsyncJob, Job, Terms
+    from instructor.jobs.spread import Orders
 
+_NO_SHARED_CACHE = (
+    "engine= needs a cache that the workers share, so that no row is paid for twice: "
+    "from_provider(..., cache=RedisCache(url=...)), or a list that ends with one."
+)
 _OWN = frozenset({"batch", "concurrency", "on_error", "ordered", "progress"})
 _OF_BATCHES = ("again", "poll_seconds", "store")
 """Keywords of `Instructor.batch`, which a live job has no use for."""
@@ -36,6 +43,9 @@ _MOST_KEPT = 4_096
 
 class _JobClient(BaseClient):
     """How both clients begin a job."""
+
+    _recipe: Callable[..., Any] | None = None
+    """Makes this client again in another process, with another cache; None where the SDK's client was handed over."""
 
     def _reply(
         self,
@@ -55,8 +65,7 @@ class _JobClient(BaseClient):
         from instructor.jobs.job import Terms
         from instructor.jobs.prompts import make_writer
 
-        if keywords.get("stream"):
-            raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
+        _refuse_streams(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         if terms.batch == "auto":
             terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
@@ -73,6 +82,32 @@ class _JobClient(BaseClient):
 
         return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
 
+    def _order(self, model: ResponseModel, keywords: dict[str, Value]) -> Orders:
+        """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""
+        from instructor.engines.opening import open_engine
+        from instructor.jobs.job import Terms
+        from instructor.jobs.prompts import make_writer
+        from instructor.jobs.shares import Purse
+        from instructor.jobs.spread import Orders
+        from instructor.jobs.work import Order, identify, make_work
+
+        open_later = partial(open_engine, keywords.pop("engine"))
+        _refuse_streams(keywords)
+        terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
+        if terms.batch == "always":
+            raise ArgumentError('engine= asks live, and batch="always" in batches. Leave one of them out.')
+        make_writer(keywords.get("prompt"), keywords.get("messages"))  # so that a mistake shows here
+        path = self._find_path(keywords.pop("cache", NOT_GIVEN))
+        if path is None or "local" in path.tiers[-1].handle.store.abilities:
+            raise ArgumentError(_NO_SHARED_CACHE)
+        use = mode_of_call(keywords.pop("cache_mode", None)) or self._use.mode
+        budgets = check_budgets(self._settings.budget, keywords.pop("budget", None))
+        asked = find_model({**keywords}, self._defaults, self._model, self._adapter.provider)
+        keywords |= {"cache_mode": use.name, "concurrency": terms.concurrency, "progress": False}
+        order = Order(self._recipe, identify(self), model, keywords)
+        work = make_work(order, path.handle.store)
+        return Orders(open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add)
+
     def _batched_rows(self, keywords: Mapping[str, Value]) -> BatchedRows[Any]:
         from instructor.jobs.batched import BatchedRows
 
@@ -83,6 +118,11 @@ class _JobClient(BaseClient):
 
         path = self._find_path(keywords.get("cache", NOT_GIVEN))
         return path is not None and can_batch(self._adapter.provider, path.tiers[-1].handle)
+
+
+def _refuse_streams(keywords: Mapping[str, Value]) -> None:
+    if keywords.get("stream"):
+        raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
 
 
 class MapClient(Batches, _JobClient):
@@ -97,7 +137,7 @@ class MapClient(Batches, _JobClient):
         row. Rows are read while answers are awaited, some hundreds ahead, so any number of them takes little memory.
 
         Args:
-            rows: Value iterable, such as a list, a file or a generator; or a data frame of pandas, polars, pyarrow or
+            rows: Any iterable, such as a list, a file or a generator; or a data frame of pandas, polars, pyarrow or
                 anything else that hands over Arrow's data, whose rows are dicts.
             response_model: As in `create`.
             prompt: The text of the user's message about a row: a Jinja2 template over its fields, such as
@@ -116,6 +156,10 @@ class MapClient(Batches, _JobClient):
             ordered: Whether rows come in the order of the input, or as they are answered.
             progress: Whether a job that takes longer than half a second shows what it has done, and at what price: a bar
                 on a terminal and in a notebook, elsewhere a line on standard error every ten seconds.
+            engine: Who works on the rows: ``"dask"``, ``"ray"``, a ``dask.distributed.Client``, the module ``ray``, or a
+                ``concurrent.futures.Executor``. Default: this process. Workers make this client for themselves, with
+                what was passed to `from_provider` and the keys of their own environment, but without its hooks, and
+                need a store that all share. `concurrency` then counts for each group of rows that is under way.
             **keywords: For each call, as in `create`; such as ``budget=``. ``limits`` is ``"auto"`` by default: rows wait
                 for their turn rather than be refused by the provider.
 
@@ -123,7 +167,7 @@ class MapClient(Batches, _JobClient):
             A `Job`: an iterator of `Row`, and a context manager.
 
         Raises:
-            InstructorError: As `create`, while rows are taken.
+            InstructorError: As `create`, while rows are taken; EngineError if the engine can't go on.
 
         Example:
             >>> client = instructor.from_provider("offline/demo", cache=instructor.AutoCache())
@@ -135,6 +179,11 @@ class MapClient(Batches, _JobClient):
         """
         from instructor.jobs.job import Job
 
+        if keywords.get("engine") is not None:
+            from instructor.jobs.spread import SpreadJob
+
+            return cast("Job[Value]", SpreadJob(self._order(response_model, keywords), rows))
+        keywords.pop("engine", None)
         question, terms = self._begin(response_model, keywords)
         if terms.batch == "never":
             return Job(question, rows, terms)
@@ -178,6 +227,11 @@ class AsyncMapClient(AsyncBatches, _JobClient):
         """
         from instructor.jobs.job import AsyncJob
 
+        if keywords.get("engine") is not None:
+            from instructor.jobs.spread import AsyncSpreadJob
+
+            return cast("AsyncJob[Value]", AsyncSpreadJob(self._order(response_model, keywords), rows))
+        keywords.pop("engine", None)
         question, terms = self._begin(response_model, keywords)
         if terms.batch == "never":
             return AsyncJob(question, rows, terms)

@@ -27,6 +27,7 @@ def map_keywords(
     on_error: Literal["raise", "collect"] = "raise",
     ordered: bool = True,
     progress: bool = True,
+    engine: Value = None,
     **keywords: Value,
 ) -> None:
     """The keywords of a job. Those that aren't listed go to each call; see `instructor.methods.call_keywords`."""

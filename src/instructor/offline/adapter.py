@@ -125,7 +125,9 @@ def find_schema(request: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | No
     """The schema that the answer must fit, and the name of the tool whose arguments it describes; empty without a tool."""
     tools = [get_path(tool, "function") for tool in request.get("tools") or () if get_path(tool, "function")]
     if tools and request.get("tool_choice") != "none":
-        forced = get_path(request.get("tool_choice"), "function", "name")
+        choice = request.get("tool_choice")
+        allowed = get_path(choice, "allowed_tools", "tools") or [choice]
+        forced = get_path(allowed[0], "function", "name")
         # Without a forced one it's the last: a client adds its own tool after those of the caller.
         function = next((tool for tool in tools if get_path(tool, "name") == forced), tools[-1])
         return get_path(function, "name"), get_path(function, "parameters") or {}

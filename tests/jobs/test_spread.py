@@ -1,0 +1,304 @@
+"""`client.map` with ``engine=``: the rows of a job on workers, over an executor in place of a cluster. See `test_dask`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from pydantic import BaseModel, field_validator
+
+import instructor
+from instructor import AutoCache, Budget, DiskCache, from_openai, from_provider
+from instructor.exceptions import (
+    ArgumentError,
+    BudgetExceeded,
+    CacheMiss,
+    ConfigurationError,
+    EngineError,
+    InstructorRetryException,
+)
+from instructor.jobs.row import Row
+
+BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+
+
+class User(BaseModel):
+    name: str
+    age: int
+
+
+class Adult(BaseModel):
+    age: int
+
+    @field_validator("age")
+    @classmethod
+    def check_age(cls, age: int) -> int:
+        if age < 18:
+            raise ValueError("too young")
+        return age
+
+
+class Locked(BaseModel):
+    age: int
+
+    def __reduce__(self) -> Any:
+        raise TypeError("it holds a lock")
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    """Two workers. They share nothing with the job but its store: they make clients of their own."""
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+def make(folder: Path, asynchronous: bool = False, **options: Any) -> Any:
+    return from_provider("offline/demo", async_client=asynchronous, cache=DiskCache(folder / "answers"), **options)
+
+
+def take(job: Any, most: int | None = None) -> list[Row[Any]]:
+    """Take the rows of a job of either kind, and leave it."""
+    rows: list[Row[Any]] = []
+    if not hasattr(job, "__anext__"):
+        with job:
+            for row in job:
+                rows.append(row)
+                if len(rows) == most:
+                    break
+        return rows
+
+    async def take_later() -> None:
+        async with job:
+            async for row in job:
+                rows.append(row)
+                if len(rows) == most:
+                    break
+
+    asyncio.run(take_later())
+    return rows
+
+
+def count_requests(client: Any) -> int:
+    return client.ledger().spent.count
+
+
+class Failing(Executor):
+    """Does the first tasks never, as a worker that dies does; or dies after it has done them."""
+
+    def __init__(self, losses: int, *, works: bool = False) -> None:
+        self.losses, self.works = losses, works
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        """Do it now."""
+        future: Future[Any] = Future()
+        self.losses -= 1
+        result = function(*arguments) if self.losses < 0 or self.works else None
+        if self.losses >= 0:
+            future.set_exception(BrokenProcessPool("the worker died"))
+        else:
+            future.set_result(result)
+        return future
+
+
+@BOTH
+def test_rows_come_back_as_from_a_job_in_this_process(asynchronous: bool, tmp_path: Path, executor: Executor):
+    client = make(tmp_path, asynchronous)
+    inputs = [{"text": f"Anna is {number % 50}."} for number in range(200)]
+    rows = take(client.map(inputs, User, prompt="{{ text }} How old?", engine=executor))
+    assert [row.index for row in rows] == list(range(200))
+    assert all(row.input is inputs[row.index] for row in rows)
+    assert all(row.value == User(name="Anna", age=row.index % 50) for row in rows)
+    assert sum(not row.cached for row in rows) == count_requests(client) == 50
+    again = take(make(tmp_path, asynchronous).map(inputs, User, prompt="{{ text }} How old?"))
+    assert all(row.cached for row in again)
+    assert [row.key for row in again] == [row.key for row in rows]
+
+
+def test_rows_in_any_order_are_all_rows(tmp_path: Path, executor: Executor):
+    job = make(tmp_path).map([f"Anna is {number}." for number in range(200)], User, ordered=False, engine=executor)
+    assert {row.index: row.value.age for row in take(job)} == {number: number for number in range(200)}
+
+
+@BOTH
+def test_rows_are_read_as_they_are_needed(asynchronous: bool, tmp_path: Path, executor: Executor):
+    read = 0
+
+    def read_rows() -> Iterator[str]:
+        nonlocal read
+        for number in range(100_000):
+            read += 1
+            yield f"Anna is {number % 5}."
+
+    job = make(tmp_path, asynchronous).map(read_rows(), User, engine=executor)
+    assert len(take(job, 300)) == 300
+    assert read <= 4_000
+
+
+async def test_an_asynchronous_iterable_is_read_in_its_own_loop(tmp_path: Path, executor: Executor):
+    loop = asyncio.get_running_loop()
+
+    async def read_rows() -> AsyncIterator[str]:
+        for number in range(40):
+            assert asyncio.get_running_loop() is loop
+            await asyncio.sleep(0)
+            yield f"Anna is {number}."
+
+    job = make(tmp_path, True).map(read_rows(), User, engine=executor)
+    assert [row.value.age async for row in job] == list(range(40))
+
+
+@BOTH
+def test_the_first_row_without_an_answer_ends_the_job(asynchronous: bool, tmp_path: Path, executor: Executor):
+    job = make(tmp_path, asynchronous, max_retries=0).map(
+        [f"Anna is {number}." for number in range(60, 0, -1)], Adult, engine=executor
+    )
+    rows: list[Row[Any]] = []
+
+    async def take_later() -> None:
+        rows.extend([row async for row in job])
+
+    with pytest.raises(InstructorRetryException) as caught:
+        asyncio.run(take_later()) if asynchronous else rows.extend(job)
+    assert caught.value.__notes__ == ["This is about row 43 of the job, counted from 0."]
+
+
+def test_rows_without_an_answer_are_collected_with_their_errors(tmp_path: Path, executor: Executor):
+    texts = [f"Anna is {number}." for number in range(60)]
+    rows = take(make(tmp_path, max_retries=0).map(texts, Adult, on_error="collect", engine=executor))
+    assert [row.index for row in rows if row.error is not None] == list(range(18))
+    assert all(isinstance(row.error, InstructorRetryException) for row in rows[:18])
+
+
+def test_what_reading_raises_comes_after_the_rows_before_it(tmp_path: Path, executor: Executor):
+    def read_rows() -> Iterator[str]:
+        yield from ("Anna is 1.", "Anna is 2.")
+        raise OSError("the disk")
+
+    job, rows = make(tmp_path).map(read_rows(), User, engine=executor), []
+    with pytest.raises(OSError, match="the disk"):
+        rows.extend(row.value.age for row in job)
+    assert rows == [1, 2]
+
+
+def test_rows_that_were_lost_with_their_worker_are_asked_again_and_paid_once(tmp_path: Path):
+    client = make(tmp_path)
+    rows = take(client.map(["Anna is 25.", "Ben is 31."], User, engine=Failing(2, works=True)))
+    assert [row.value.age for row in rows] == [25, 31]
+    assert client.cache.ledger().spent.count == 2
+
+
+def test_rows_that_are_lost_again_and_again_end_the_job(tmp_path: Path):
+    job = make(tmp_path).map(["Anna is 25."], User, engine=Failing(3))
+    with pytest.raises(
+        EngineError, match=r"lost the same rows 3 times: BrokenProcessPool: the worker died\..*run the job"
+    ):
+        list(job)
+
+
+def test_an_engine_that_takes_nothing_ends_the_job(tmp_path: Path):
+    closed = ThreadPoolExecutor(1)
+    closed.shutdown()
+    with pytest.raises(EngineError, match="can't be reached: RuntimeError"):
+        list(make(tmp_path).map(["Anna is 25."], User, engine=closed))
+
+
+@pytest.mark.parametrize("place", ["client", "job"])
+def test_a_budget_is_kept_over_all_workers(place: str, tmp_path: Path, executor: Executor):
+    cost = 92  # tokens of one request
+    texts = [f"Anna is {number}." for number in range(1_000)]
+    take(make(tmp_path).map(texts[-10:], User))
+    budget = Budget(tokens=100 * cost)
+    client = make(tmp_path, **({"budget": budget} if place == "client" else {}))
+    keywords = {"budget": budget} if place == "job" else {}
+    rows = take(client.map(texts, User, on_error="collect", engine=executor, concurrency=2, **keywords))
+    asked = sum(row.error is None and not row.cached for row in rows)
+    assert 90 <= asked <= 100 + 64, "by no more than the rows that were under way"
+    assert budget.spent_tokens == pytest.approx(asked * cost, rel=0.1)
+    assert all(isinstance(row.error, BudgetExceeded) for row in rows if row.value is None)
+    assert all(row.cached for row in rows[-10:]), "a budget stops no hits"
+
+
+def test_leaving_early_asks_for_nothing_more(tmp_path: Path, executor: Executor):
+    client = make(tmp_path)
+    before = threading.active_count()
+    assert len(take(client.map((f"Anna is {number}." for number in range(10_000)), User, engine=executor), 3)) == 3
+    assert count_requests(client) <= 100
+    assert count_requests(client) == client.cache.ledger().spent.count, "what was under way is counted"
+    assert threading.active_count() <= before + 70
+
+
+def test_a_block_around_a_job_holds_for_its_workers(tmp_path: Path, executor: Executor):
+    with instructor.cache_mode("replay"):
+        job = make(tmp_path).map(["Anna is 25."], User, engine=executor)
+    with pytest.raises(CacheMiss):
+        list(job)
+    with instructor.use_cache(DiskCache(tmp_path / "other")):
+        job = from_provider("offline/demo").map(["Anna is 25."], User, engine=executor)
+    assert len(list(job)) == 1
+    assert DiskCache(tmp_path / "other").ledger().spent.count == 1
+
+
+def test_a_worker_that_would_ask_elsewhere_asks_nothing(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+):
+    client = from_provider("openai/gpt-6-luna", cache=DiskCache(tmp_path), api_key="sk-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example/v1")
+    with pytest.raises(ConfigurationError, match=r"A worker's client asks openai at .*elsewhere.*variables") as caught:
+        list(client.map(["Anna is 25."], User, engine=executor))
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_no_key_leaves_the_process_unless_it_was_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
+    sent: list[Any] = []
+
+    class Listening(Failing):
+        def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+            sent.append(function)
+            return super().submit(function, *arguments)
+
+    for key in (None, "sk-passed"):
+        client = from_provider("openai/gpt-6-luna", cache=DiskCache(tmp_path), api_key=key)
+        with pytest.raises(EngineError):
+            list(client.map(["Anna is 25."], User, engine=Listening(9)))
+    assert b"sk-of-the-environment" not in sent[0].order
+    assert b"sk-passed" in sent[-1].order
+    assert "sk-" not in repr(sent)
+
+
+@pytest.mark.parametrize(
+    ("cache", "keywords", "words"),
+    [
+        (None, {}, "needs a cache that the workers share.*RedisCache"),
+        (AutoCache(), {}, "needs a cache that the workers share.*RedisCache"),
+        ("disk", {"engine": "spark"}, '"dask" or "ray".*not \'spark\''),
+        ("disk", {"engine": 7}, "not a int"),
+        ("disk", {"stream": True}, "stream=True"),
+        ("disk", {"context": {"lock": threading.Lock()}}, "can't be sent to workers.*lock"),
+        ("disk", {"prompt": "{{"}, "prompt= cannot be read"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_asked(
+    cache: Any, keywords: dict[str, Any], words: str, tmp_path: Path, executor: Executor
+):
+    client = from_provider("offline/demo", cache=DiskCache(tmp_path) if cache == "disk" else cache)
+    with pytest.raises(ConfigurationError, match=words):
+        client.map(["Anna is 25."], User, **{"engine": executor, **keywords})
+
+
+def test_a_client_over_an_sdk_client_is_refused(tmp_path: Path, executor: Executor):
+    client = from_openai(openai.OpenAI(api_key="sk-x"), model="gpt-6-luna", cache=DiskCache(tmp_path))
+    with pytest.raises(ArgumentError, match="made over a client of the SDK"):
+        client.map(["Anna is 25."], User, engine=executor)
+
+
+def test_a_value_that_cannot_leave_its_worker_is_an_error_of_its_row(tmp_path: Path, executor: Executor):
+    rows = take(make(tmp_path).map(["Anna is 25."], Locked, on_error="collect", engine=executor))
+    assert "can't be sent back: it holds a lock" in str(rows[0].error)
