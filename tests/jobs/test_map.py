@@ -21,6 +21,7 @@ from instructor.exceptions import (
     InstructorRetryException,
     ValidationError,
 )
+from instructor.jobs.job import note_answer
 from instructor.jobs.row import Row
 from instructor.messages import Request
 from instructor.testing import ScriptedAdapter
@@ -379,3 +380,68 @@ def test_nothing_more_is_asked_once_an_error_is_known(asynchronous: bool):
     with pytest.raises(InstructorRetryException, match="fail"):
         run(client, ["0", "fail", *map(str, range(2, 200))], concurrency=2)
     assert len(adapter.requests) <= 3
+
+
+def test_a_job_that_is_stopped_hands_out_what_is_under_way():
+    async def run_job() -> tuple[list[str], int]:
+        gate = asyncio.Event()
+
+        async def answer(request: Request) -> Any:
+            await gate.wait()
+            return echo(request)
+
+        client, adapter = make(True, answer)
+        job = client.map((str(number) for number in range(100)), Answer, concurrency=3)
+        taking = asyncio.create_task(collect(job))
+        while len(adapter.requests) < 3:
+            await asyncio.sleep(0)
+        job.stop()
+        gate.set()
+        return [row.input for row in await taking], len(adapter.requests)
+
+    assert asyncio.run(run_job()) == (["0", "1", "2"], 3)
+
+
+def test_rows_that_no_provider_has_answered_can_be_dropped():
+    async def run_job() -> list[str]:
+        entered, gate = asyncio.Event(), asyncio.Event()
+
+        async def answer(request: Request) -> Any:
+            if request["messages"][-1]["content"] == "0":
+                note_answer()
+                await gate.wait()
+            else:
+                entered.set()
+                await asyncio.Event().wait()
+            return echo(request)
+
+        client, _ = make(True, answer)
+        rows: list[str] = []
+        async with client.map(["0", "1"], Answer, concurrency=2) as job:
+            taking = asyncio.create_task(collect(job, rows))
+            await entered.wait()
+            job.stop()
+            job.drop()
+            gate.set()
+            with pytest.raises(asyncio.CancelledError):
+                await taking
+        return [row.input for row in rows]
+
+    assert asyncio.run(run_job()) == ["0"]
+
+
+async def collect(job: Any, rows: list[Any] | None = None) -> list[Any]:
+    rows = [] if rows is None else rows
+    async for row in job:
+        rows.append(row)
+    return rows
+
+
+@BOTH
+def test_a_row_says_what_its_answer_took_and_a_failed_one_too(asynchronous: bool):
+    client, _ = make(asynchronous, lambda _: {"wrong": "1"}, max_retries=2)
+    [failed] = run(client, ["a"], on_error="collect")
+    assert (failed.attempts, failed.usage.total_tokens) == (3, failed.error.total_usage.total_tokens)
+    client, _ = make(asynchronous, cache=AutoCache())
+    asked, hit = run(client, ["a"]) + run(client, ["a"])
+    assert (asked.attempts, hit.attempts, hit.seconds) == (1, 1, asked.seconds)

@@ -102,9 +102,15 @@ class Request(Generic[T]):
         unkeyed: dict[str, Outcome[Any]] = {}
         first: Call[T] | None = None
         for index, row in enumerate(rows):
-            call = self.make(converse(row, messages))
-            first = first or call
             self.inputs.append(row)
+            try:
+                conversation = converse(row, messages)
+            except Exception as failure:  # noqa: BLE001 - a function of the user's may raise anything about a row
+                order.append(f"row {index}")
+                unkeyed[order[-1]] = Outcome(error=failure)
+                continue
+            call = self.make(conversation)
+            first = first or call
             if call.key is None and call.path is not None:
                 error = ConfigurationError(f"The row can't be part of a batch, because it has no key: {call.bypass}.")
                 unkeyed[f"row {index}"] = Outcome(error=error)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from instructor.cli.cache_places import show_place
 from instructor.cli.clients import add_system, make_client, open_cache
 from instructor.cli.columns import find_columns
 from instructor.cli.dry_run import run_dry
-from instructor.cli.extract import Job, Run
+from instructor.cli.extract import BATCH_FAREWELL, FAREWELL, Job, Run, write_messages
 from instructor.cli.figures import check_report, write_figures
 from instructor.cli.inputs import Inputs, open_inputs
 from instructor.cli.models import load_response_model
@@ -35,6 +34,7 @@ from instructor.jobs.prompts import make_prompt
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from instructor.cli.records import Record
     from instructor.client import AsyncInstructor
     from instructor.jobs.job import AsyncJob
     from instructor.jobs.sources import Source
@@ -71,7 +71,7 @@ class _Extraction:
         self._signals = signals
         self._source = open_inputs(settings.sources, settings.form)
         self._prices = find_prices(settings.model, settings.price_as)
-        prompt = make_prompt(settings.prompt)
+        prompt = _make_prompt(settings.prompt)
         model = load_response_model(settings.response_model)
         client = make_client(settings, open_cache(settings))
         check_output_paths(settings.out, settings.report, self._source.paths, Path(settings.cache))
@@ -90,6 +90,7 @@ class _Extraction:
             report=self._report,
             announce=lambda sentence: print_line(console, sentence),
             map=partial(map_records, client, model, settings),
+            farewell=BATCH_FAREWELL if settings.batch else FAREWELL,
         )
 
     def run(self) -> int:
@@ -148,18 +149,22 @@ class _Extraction:
 
 
 def map_records(
-    client: AsyncInstructor,
-    model: Any,
-    settings: Settings,
-    records: Source,
-    *,
-    messages: Callable[[Any], Messages],
-    **terms: Any,
+    client: AsyncInstructor, model: Any, settings: Settings, records: Source, **terms: Any
 ) -> AsyncJob[Any]:
     """Ask a client about records, as the settings say."""
     if settings.max_retries is not None:
         terms["max_retries"] = settings.max_retries
-    return client.map(records, model, messages=lambda record: add_system(settings, messages(record)), **terms)
+    if settings.batch:
+        terms["batch"] = "always"
+    return client.map(records, model, messages=partial(_write_messages, settings), **terms)
+
+
+def _write_messages(settings: Settings, record: Record) -> Messages:
+    return add_system(settings, write_messages(_make_prompt(settings.prompt), record))
+
+
+_make_prompt = cache(make_prompt)
+"""Made once in a process, because a template can't be sent to another."""
 
 
 def write_answer(answer: object) -> str:

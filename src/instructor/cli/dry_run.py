@@ -28,6 +28,7 @@ from instructor.cli.records import Record
 from instructor.cli.settings import Settings
 from instructor.exceptions import ValidationError
 from instructor.jobs.prompts import Prompt, make_prompt
+from instructor.jobs.row import BATCH_FACTOR
 from instructor.messages import Messages
 from instructor.usage import Usage
 
@@ -50,6 +51,7 @@ class Estimate:
         prices: Those of the model.
         records: How many there are. Each is one of `hits`, `equal` (to one that will be asked), `to_ask` and `unusable`.
         letters: The length of what would be sent for the records to ask.
+        factor: The part of the price that is asked: less in a batch.
         sample: What stored answers took, and `sample_letters` what was sent for them.
     """
 
@@ -63,6 +65,7 @@ class Estimate:
     samples: int = 0
     sample: Usage = field(default=Usage())
     sample_letters: int = 0
+    factor: float = 1.0
 
     @property
     def input_tokens(self) -> int:
@@ -93,7 +96,7 @@ class Estimate:
             return 0.0
         # A price for each token may depend on the length of the request, so one of average length is priced.
         one = self.prices.price(Usage(self.input_tokens // self.to_ask, output_tokens // self.to_ask))
-        return None if one is None else one * self.to_ask
+        return None if one is None else one * self.to_ask * self.factor
 
     def describe(self) -> dict[str, object]:
         """Return the figures as plain data."""
@@ -194,5 +197,6 @@ def run_dry(settings: Settings, console: Console) -> int:
     )
     records = islice(source.read(), None if settings.limit is None else min(settings.limit, sys.maxsize))
     estimate = make_estimate(first_good(records, prompt), prompt, asker, prices)
+    estimate.factor = BATCH_FACTOR if settings.batch else 1.0
     write_report(Report([estimate.describe()], is_single=True, note=estimate.advice), as_json=False)
     return int(not write_figures(console, settings.report, estimate.describe()))

@@ -30,6 +30,12 @@ _PATIENCE = 10.0
 """Seconds for which a run still waits for the provider after a second signal."""
 _DROP_SECONDS = 0.1
 
+FAREWELL = f"Stopping: waiting for the answers under way. Press Ctrl-C again to wait {_PATIENCE:g} seconds at most."
+BATCH_FAREWELL = (
+    "Stopping. The batch goes on at the provider, and the same command reads its answers. "
+    "`instructor batch cancel` ends it."
+)
+
 
 class UnusableError(ValidationError):
     """A record can't be asked about. Its text is all that there is to say."""
@@ -47,6 +53,7 @@ class Job:
         report: Called with each outcome in order, after its line was written.
         announce: Called with a sentence for the user when a signal has come.
         map: A client's `map` with its other arguments filled in.
+        farewell: What is announced at the first signal.
     """
 
     source: Inputs
@@ -59,6 +66,7 @@ class Job:
     report: Callable[[Outcome], None]
     announce: Callable[[str], None]
     map: Callable[..., jobs.AsyncJob[Any]] | None = None
+    farewell: str = FAREWELL
 
 
 def listen(client: AsyncInstructor) -> None:
@@ -86,6 +94,16 @@ def first_good(records: Iterator[Record], prompt: Prompt) -> Iterator[Record]:
                 prompt(record.data)
             break
     return chain(seen, records)
+
+
+def write_messages(prompt: Prompt, record: Record) -> Messages:
+    """Write the messages of a record; raise `UnusableError` where that can't be done."""
+    if record.error:
+        raise UnusableError(record.error)
+    try:
+        return [{"role": "user", "content": prompt(record.data)}]
+    except InstructorError as error:  # about this record, whatever it says of the others
+        raise UnusableError(str(error)) from error
 
 
 class Run:
@@ -128,18 +146,8 @@ class Run:
         job = self._job
         records = first_good(islice(job.source.read(), job.limit), job.prompt)
         source = records if job.source.countable else RecordReader(records)
-        begin = job.map or _Asking(job.ask).map
-        return begin(
-            source, messages=self._write_messages, concurrency=job.concurrency, on_error="collect", progress=False
-        )
-
-    def _write_messages(self, record: Record) -> Messages:
-        if record.error:
-            raise UnusableError(record.error)
-        try:
-            return [{"role": "user", "content": self._job.prompt(record.data)}]
-        except InstructorError as error:  # about this record, whatever it says of the others
-            raise UnusableError(str(error)) from error
+        begin = job.map or _Asking(job.ask, job.prompt).map
+        return begin(source, concurrency=job.concurrency, on_error="collect", progress=False)
 
     def receive_signal(self, number: int) -> None:
         """Stop at the first signal; at the second, set a limit to the waiting for the provider."""
@@ -147,10 +155,7 @@ class Run:
         if not self.signal_number:
             self.signal_number = number
             self._rows.stop()
-            self._job.announce(
-                "Stopping: waiting for the answers under way. "
-                f"Press Ctrl-C again to wait {self._patience:g} seconds at most."
-            )
+            self._job.announce(self._job.farewell)
         elif not self._hurried:
             self._hurried = True
             asyncio.get_running_loop().call_later(self._patience, self._drop_unanswered)
@@ -182,19 +187,18 @@ class Run:
 class _Asking:
     """Answers rows by a function of their messages."""
 
-    def __init__(self, ask: Callable[[Messages], Awaitable[object]] | None) -> None:
+    def __init__(self, ask: Callable[[Messages], Awaitable[object]] | None, prompt: Prompt) -> None:
         assert ask is not None, "a job has `ask` or `map`"
         self._ask = ask
-        self._write: Callable[[Any], Messages]
+        self._prompt = prompt
 
-    def map(self, rows: Source, *, messages: Callable[[Any], Messages], **terms: Any) -> jobs.AsyncJob[Any]:
+    def map(self, rows: Source, **terms: Any) -> jobs.AsyncJob[Any]:
         """Begin, as a client's `map` does."""
-        self._write = messages
         return jobs.AsyncJob(self, rows, jobs.Terms(**terms))
 
     def answer_now(self, index: int, source: Any) -> Row[Any] | Miss:
         try:
-            return Miss(index, source, self._write(source))
+            return Miss(index, source, write_messages(self._prompt, source))
         except InstructorError as error:
             return make_failure(index, source, error)
 
@@ -210,7 +214,7 @@ class _Asking:
 
 def make_outcome(row: Row[Any], write_answer: Callable[[object], str]) -> Outcome:
     """Describe a row for the output and the figures."""
-    outcome = Outcome(row.input.line, file=row.input.file)
+    outcome = Outcome(row.input.line, file=row.input.file, batched=row.batched)
     if row.cached:
         outcome.note_saved(row.usage, row.seconds, shared=row.shared)
     else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from instructor.cli.prices import Prices
 from instructor.hooks import CacheEvent, HookName
+from instructor.jobs.row import BATCH_FACTOR
 from instructor.usage import Usage
 
 _WINDOW = 20.0
@@ -25,6 +26,7 @@ class Outcome:
         attempts: Requests made for it.
         spent: Tokens of those requests.
         saved: Tokens that the answer cost when the provider was asked for it.
+        batched: Whether it was asked in a batch, at its price.
         seconds_saved: How long that request took, for a hit. A shared answer saves a request, but it was waited for.
     """
 
@@ -37,6 +39,7 @@ class Outcome:
     saved: Usage = field(default=Usage())
     seconds_saved: float = 0.0
     file: str = ""
+    batched: bool = False
 
     def note_event(self, event: CacheEvent) -> None:
         """Note a ``cache:hit`` or a ``cache:coalesced``."""
@@ -95,7 +98,7 @@ class RunStats:
         self.spent += outcome.spent
         self.saved += outcome.saved
         self.request_seconds_saved += outcome.seconds_saved
-        self.money_spent += self._price(outcome.spent, prices)
+        self.money_spent += self._price(outcome.spent, prices) * (BATCH_FACTOR if outcome.batched else 1)
         self.money_saved += self._price(outcome.saved, prices)
         self.tick()
 

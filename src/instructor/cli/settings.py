@@ -103,6 +103,9 @@ class Settings:
         str | None,
         _RUN(metavar="AMOUNT", help='The most to spend in this run: "5.50" dollars, or "200000 tokens".'),
     ] = None
+    batch: Annotated[
+        bool, _RUN("--batch", help="Ask at half the price: in the vendor's batches, which take up to a day.")
+    ] = False
     dry_run: Annotated[
         bool, _RUN("--dry-run", help="Ask nothing: show how many records the cache has, and what the others may cost.")
     ] = False

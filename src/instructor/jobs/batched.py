@@ -67,6 +67,7 @@ class BatchedRows(Generic[T]):
             provider=self._provider,
             model=self._model,
             key=source.key,
+            attempts=int(source.batched),
         )
 
     def answer(self, miss: Miss) -> NoReturn:
