@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from distributed import Client, LocalCluster
 
-from instructor import AutoCache, RedisCache, from_provider
-from instructor.exceptions import EngineError
+from instructor import AutoCache, Budget, RedisCache, from_provider
+from instructor.exceptions import BudgetExceeded, EngineError
 from people import Fragile, Person, sign_and_ask
 from servers import Valkey
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
@@ -20,11 +23,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Depr
 @pytest.fixture(scope="module")
 def dask() -> Iterator[Client]:
     """Two worker processes with one thread each."""
+    before = dict(copyreg.dispatch_table)  # Dask changes for the whole process how errors are pickled
+    from distributed import Client, LocalCluster
+
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+    copyreg.dispatch_table.clear()
+    copyreg.dispatch_table.update(before)
 
 
 def make(valkey: Valkey, **options: Any) -> Any:
@@ -39,6 +47,13 @@ def test_workers_answer_each_distinct_row_once(dask: Client, valkey: Valkey):
     assert client.ledger().spent.count == client.cache.tiers[-1].ledger().spent.count == 50
     assert sum(not row.cached for row in rows) == 50
     assert client.create(Person, [{"role": "user", "content": inputs[7]}], cache_mode="replay").age == 7
+
+
+def test_an_error_of_many_rows_comes_back_whole(dask: Client, valkey: Valkey):
+    client = make(valkey, latency=0.001)
+    inputs = [f"Anna is {number}." for number in range(300)]
+    rows = list(client.map(inputs, Person, engine=dask, budget=Budget(tokens=500), on_error="collect"))
+    assert {type(row.error) for row in rows} == {BudgetExceeded, type(None)}
 
 
 def test_both_workers_have_rows_to_do(dask: Client, valkey: Valkey, tmp_path: Path):
@@ -60,6 +75,8 @@ def test_a_worker_that_dies_costs_no_row_twice(dask: Client, valkey: Valkey, tmp
 def test_a_scheduler_that_ends_ends_the_job_and_the_next_one_pays_for_the_rest(valkey: Valkey):
     client = make(valkey, latency=0.002)
     texts = [f"Anna is {number}." for number in range(300)]
+    from distributed import Client, LocalCluster
+
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
         dask = Client(cluster, set_as_default=False)
         job = client.map(texts, Person, engine=dask, concurrency=4)

@@ -104,7 +104,7 @@ def test_invalid_items_are_not_left_out_of_a_call_without_items() -> None:
         with pytest.warns(UserWarning, match=r"no effect.* Use create_iterable\(\)") as told:
             ask(list[User], MESSAGES, on_invalid="skip")
         assert told[0].filename == __file__
-        with pytest.raises(ArgumentError, match="on_invalid is a str"):
+        with pytest.raises(ArgumentError, match="on_invalid is 'ignore'"):
             ask(list[User], MESSAGES, on_invalid="ignore")
 
 

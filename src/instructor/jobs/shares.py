@@ -45,7 +45,7 @@ class Share(Budget):
         """Reserve a request of each budget, or of none."""
         with self._counting:
             if self._refusal is not None and self._left <= 0:
-                raise self._refusal
+                raise self._refusal.with_traceback(None)  # which would grow with each row
             self._left -= 1
         _reserve_all(self._parts, vendor, model)
 

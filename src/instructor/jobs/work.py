@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from instructor.cache.books import Amounts, Line
 from instructor.cache.loop_thread import LoopThread
@@ -72,7 +72,7 @@ class Work:
         share = None if grant is None else Share(grant)
         done, error = made.answer(rows, share)
         requests = [] if share is None else share.requests
-        answered = Answered([_strip(row) for row in done], make_portable(error), requests, made.take_lines())
+        answered = Answered([_strip(row) for row in done], _detach(error), requests, made.take_lines())
         try:
             return dump(answered)
         except Exception:  # noqa: BLE001 - a value may raise anything when it is pickled
@@ -192,7 +192,17 @@ def show(asks: tuple[Value, ...]) -> str:
 
 
 def _strip(row: Row[Value]) -> Row[Value]:
-    return replace(row, input=None, error=make_portable(row.error))
+    return replace(row, input=None, error=_detach(row.error))
+
+
+def _detach(error: Exception | None) -> Exception | None:
+    """An error as it leaves the worker: without its traceback and its cause, which Dask teaches pickle to follow.
+
+    They are long where one error is raised for many rows, and an SDK's error has the request in it.
+    """
+    if error is not None:
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+    return cast("Exception | None", make_portable(error))
 
 
 def _make_sendable(row: Row[Value]) -> Row[Value]:
