@@ -302,3 +302,33 @@ def test_a_client_over_an_sdk_client_is_refused(tmp_path: Path, executor: Execut
 def test_a_value_that_cannot_leave_its_worker_is_an_error_of_its_row(tmp_path: Path, executor: Executor):
     rows = take(make(tmp_path).map(["Anna is 25."], Locked, on_error="collect", engine=executor))
     assert "can't be sent back: it holds a lock" in str(rows[0].error)
+
+
+class Holding(Executor):
+    """Does nothing for as long as it likes."""
+
+    def __init__(self) -> None:
+        self.handed_over: list[Future[Any]] = []
+        self.is_busy = threading.Event()
+
+    def submit(self, *_: Any) -> Future[Any]:
+        self.handed_over.append(Future())
+        self.is_busy.set()
+        return self.handed_over[-1]
+
+
+async def test_a_job_on_an_engine_can_be_stopped_and_dropped(tmp_path: Path, executor: Executor):
+    texts = (f"Anna is {number}." for number in range(100_000))
+    job = make(tmp_path, asynchronous=True).map(texts, User, engine=executor)
+    first = await anext(job)
+    job.stop()
+    rest = [row async for row in job]
+    assert [first.index, *(row.index for row in rest)] == list(range(len(rest) + 1)), "what the workers had"
+    assert next(texts) != "Anna is 99999.", "no more was read"
+    holding = Holding()
+    job = make(tmp_path, asynchronous=True).map(["Anna is 25."], User, engine=holding)
+    taking = asyncio.create_task(anext(job, None))
+    await asyncio.to_thread(holding.is_busy.wait)
+    job.drop()
+    assert await taking is None
+    assert all(future.cancelled() for future in holding.handed_over)

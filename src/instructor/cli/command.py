@@ -28,7 +28,7 @@ from instructor.cli.settings import Settings
 from instructor.cli.signals import SIGNALLED, SignalWatcher
 from instructor.cli.terminal import make_console, print_line, show_warnings
 from instructor.cli.wording import use_option_names
-from instructor.exceptions import BudgetExceeded, InstructorError
+from instructor.exceptions import BudgetExceeded, EngineError, InstructorError
 from instructor.jobs.prompts import make_prompt
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class _Extraction:
             completed = not run.signal_number
             if completed:
                 self._output.finish()
-        except (OSError, BudgetExceeded) as error:
+        except (OSError, BudgetExceeded, EngineError) as error:
             completed = False
             reason = str(error).rstrip(".")
             if isinstance(error, BudgetExceeded):
@@ -156,6 +156,8 @@ def map_records(
         terms["max_retries"] = settings.max_retries
     if settings.batch:
         terms["batch"] = "always"
+    if settings.engine is not None:
+        terms["engine"] = settings.engine
     return client.map(records, model, messages=partial(_write_messages, settings), **terms)
 
 

@@ -106,6 +106,10 @@ class Settings:
     batch: Annotated[
         bool, _RUN("--batch", help="Ask at half the price: in the vendor's batches, which take up to a day.")
     ] = False
+    engine: Annotated[
+        str | None,
+        _RUN(metavar="NAME", help="Spread the records over the workers of dask or ray, which share --cache."),
+    ] = None
     dry_run: Annotated[
         bool, _RUN("--dry-run", help="Ask nothing: show how many records the cache has, and what the others may cost.")
     ] = False

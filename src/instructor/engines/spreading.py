@@ -64,7 +64,7 @@ class Groups(Generic[R]):
         self._give_back = give_back
         self._held: deque[Group[R]] = deque()
         self._under_way = 0
-        self._finished: SimpleQueue[tuple[Group[R], Pending[R]]] = SimpleQueue()
+        self._finished: SimpleQueue[tuple[Group[R], Pending[R]] | None] = SimpleQueue()
         self.slots = 1
 
     @property
@@ -84,14 +84,21 @@ class Groups(Generic[R]):
         self._hand_over(group)
 
     def take(self) -> Group[R] | None:
-        """Wait for the group whose turn it is; None if there is none."""
+        """Wait for the group whose turn it is; None if there is none, or `wake` was called."""
         while self._held:
             ready = self._find_done()
             if ready is not None:
                 self._held.remove(ready)
                 return ready
-            self._finish(*self._finished.get())
+            finished = self._finished.get()
+            if finished is None:
+                return None
+            self._finish(*finished)
         return None
+
+    def wake(self) -> None:
+        """End the waiting of `take`, from any thread."""
+        self._finished.put(None)
 
     def close(self, *, wait: bool = True) -> list[Group[R]]:
         """Hand nothing more over, and return the groups that weren't taken. What workers have begun is waited for."""

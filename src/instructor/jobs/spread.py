@@ -67,7 +67,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         )
         self.ready: deque[Row[T]] = deque()
         self._count = self._handed_over = 0
-        self._has_ended = self.is_closed = False
+        self._has_ended = self._is_dropped = self.is_closed = False
         self._failure: Exception | None = None
 
     def __next__(self) -> Row[T]:
@@ -93,7 +93,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         except Exception as error:  # noqa: BLE001 - raised when the rows before it are handed out
             self._failure = error
             return self._end(wait=not isinstance(error, EngineError))
-        return self.close()
+        return self._end(wait=not self._is_dropped)
 
     def _hand_over(self) -> None:
         rows: list[Value] = []
@@ -153,6 +153,15 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
             self._engine.close()
             self._progress.close()
 
+    def stop(self) -> None:
+        """Read no more rows. Those that the workers have are still handed out."""
+        self._has_ended = True
+
+    def drop(self) -> None:
+        """Wait no longer for what the workers have. From any thread."""
+        self._has_ended = self._is_dropped = True
+        self._groups.wake()
+
     def close(self) -> None:
         """Hand nothing more to the workers, and wait for the rows that they have begun: they are paid for, and stored."""
         self._end(wait=True)
@@ -172,6 +181,7 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         self._orders = orders
         self._job: SpreadJob[T] | None = None
         self._under_way: asyncio.Future[Value] | None = None
+        self._is_stopped = False
 
     @property
     def stats(self) -> JobStats:
@@ -182,6 +192,8 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         job = self._job
         if job is None:
             job = self._job = await self._in_thread(self._begin, asyncio.get_running_loop())
+            if self._is_stopped:
+                job.stop()
         while not job.ready and not job.is_closed:
             await self._in_thread(job.fetch)
         try:
@@ -201,6 +213,17 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
             await asyncio.wait([self._under_way])
         self._under_way = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
         return await asyncio.shield(self._under_way)
+
+    def stop(self) -> None:
+        """As `SpreadJob.stop`."""
+        self._is_stopped = True
+        if self._job is not None:
+            self._job.stop()
+
+    def drop(self) -> None:
+        """As `SpreadJob.drop`."""
+        if self._job is not None:
+            self._job.drop()
 
     async def aclose(self) -> None:
         """As `SpreadJob.close`."""
