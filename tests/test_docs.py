@@ -38,6 +38,7 @@ PAGES = [
         "docs/architecture.md",
         "docs/batches.md",
         "docs/caching.md",
+        "docs/jobs.md",
         "docs/ledger.md",
         "docs/cli.md",
         "docs/comparison.md",
