@@ -214,6 +214,15 @@ def test_a_damaged_name_in_the_schema_is_damage_and_not_an_error_for_ever(tmp_pa
     assert (tmp_path / "answers.sqlite3.damaged-1").exists()
 
 
+def test_a_damaged_name_of_a_column_that_only_writes_name_is_damage(tmp_path: Path) -> None:
+    path = fill(tmp_path)
+    overwrite(path, path.read_bytes().index(b"created"), b"creatad")
+    with DiskCache(tmp_path) as cache:
+        cache.set("new", "text")
+        assert cache.get("new") == b"text"
+    assert (tmp_path / "answers.sqlite3.damaged-1").exists()
+
+
 @pytest.mark.parametrize("bit", range(8))
 def test_a_damaged_number_of_the_layout_is_not_taken_for_another_version(tmp_path: Path, bit: int) -> None:
     path = fill(tmp_path, 5)

@@ -20,7 +20,7 @@ SALVAGE_SECONDS = 20.0
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
 """The last one, because only a damaged row can be without a value that each row has."""
 
-_UNKNOWN = ("no such column", "no such table", "unsupported file format")
+_UNKNOWN = ("no such column", "table entry has no column", "no such table", "unsupported file format")
 
 _TIME = int | float
 _MEMBERS = (bytes, bytes, int, _TIME | None, _TIME, _TIME, int | None)
