@@ -72,10 +72,9 @@ def test_a_killed_job_pays_for_no_answer_twice(run_killed: Callable[[int], tuple
 def test_fifty_kills_cost_one_pass_and_what_was_under_way(run_killed: Callable[[int], tuple[int, str]]):
     spent, kills = 0, 0
     while kills < 50:
-        before = spent
         spent, written = run_killed(spent + random.Random(kills).randint(1, 9))
         kills += 1
-        assert not written or spent == before
+        assert not written or spent >= ROWS, "it ended by itself, because every row has its answer"
     spent, written = run_killed(100 * ROWS)
     assert written == "True"
     assert spent <= ROWS + kills * AT_ONCE
