@@ -438,10 +438,12 @@ def check_result(schedule: Schedule, run: Run) -> None:
         assert question == caller.question, "an answer to another question"
         assert payer == str(run.number) or not caller.refuses, "an answer that the caller's validators refuse"
         dead = any(other.result == "dead" for other in schedule.runs)
-        # One that stood still was refused because another process asked, which then ended without an answer.
+        # Who stood still is refused because another process asked the same, which then ended without an answer.
+        frozen = {str(other.number) for other in schedule.runs if other.caller.end == "frozen"}
+        stood_still = payer in frozen and schedule.refused > 0
         others = (other for other in schedule.runs if other.caller.process != caller.process)
-        ended = any(not isinstance(other.result, Answer) for other in others)
-        overtaken = ended and schedule.refused > 0
+        asked = (other for other in others if other.caller.question == question)
+        overtaken = stood_still and any(not isinstance(other.result, Answer) for other in asked)
         assert caller.ttl == 0 or dead or overtaken or schedule.holds(caller.question), "a paid answer is stored"
         return
     assert isinstance(result, InstructorRetryException), result
