@@ -180,7 +180,8 @@ def test_a_signal_before_the_first_request_ends_the_command(
     command_line: CommandLine, server: StallingServer, words: list[str], number: signal.Signals, status: int
 ):
     shapes = command_line.folder / "shapes.py"
-    waiting = 'import pathlib, time\npathlib.Path("loading").touch()\ntime.sleep(60)\n'
+    # One long sleep would miss a signal that comes just before it begins.
+    waiting = 'import pathlib, time\npathlib.Path("loading").touch()\nfor _ in range(6000):\n    time.sleep(0.01)\n'
     shapes.write_text(shapes.read_text() + waiting)
     process = command_line.start(*words)
     try:

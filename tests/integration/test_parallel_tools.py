@@ -63,14 +63,14 @@ async def test_calls_are_streamed_as_each_closes_and_stored_for_plain_calls(
     stream_server.plain = answer_of(model, CALLED)
     events = events_of(model, stream_server.plain)
     stream_server.script(events)
-    # The first call is complete before the name of the second is sent.
+    # Nothing of the second call is sent before the first is here.
     stream_server.held = next(at for at, event in enumerate(events) if b'"Search"' in event)
     store = AutoCache()
     options: Any = {"mode": Mode.PARALLEL_TOOLS, "async_client": is_async}
     async with connect(stream_server, model, cache=store, **options) as client:
         stream = await settle(client.create(Iterable[Weather | Search], ASK, stream=True))
         assert await step(stream) == ALL[0]
-        assert stream_server.sent == stream_server.held
+        assert stream_server.sent <= stream_server.held  # it may be here before all that is let through was sent
         stream_server.go.set()
         assert await take(stream) == ALL[1:]
         assert await settle(client.create(list[Weather | Search], ASK)) == ALL
