@@ -214,6 +214,28 @@ def test_an_input_that_changed_meanwhile_asks_for_its_new_rows_only(server: Batc
     assert [len(batch["rows"]) for batch in server.batches] == [3, 1]
 
 
+def test_a_batch_asks_what_its_rows_were_when_they_were_read(server: BatchServer, store: DiskCache) -> None:
+    """A source may use one object for all its rows, and change it; a function need not say the same thing twice."""
+    server.script = {1: [EXPIRED, {"number": 1}]}
+    calls: list[int] = []
+
+    def read() -> Iterator[dict[str, int]]:
+        row: dict[str, int] = {}
+        for row["number"] in range(3):
+            yield row
+
+    def write(row: dict[str, int]) -> str:
+        calls.append(row["number"])
+        return ask(row["number"])
+
+    with make_client(OPENAI, server, store) as client:
+        rows = list(client.batch(read(), Number, write, poll_seconds=0).results())
+        assert [row.value for row in rows] == [Number(number=number) for number in range(3)]
+        assert calls == [0, 1, 2]
+        reply = client.create_with_reply(response_model=Number, messages=[{"role": "user", "content": "row 0"}])
+        assert (reply.value, reply.cached) == (Number(number=0), True)
+
+
 def test_a_batch_whose_name_another_process_has_overwritten_is_not_submitted_again(
     server: BatchServer, store: DiskCache
 ) -> None:

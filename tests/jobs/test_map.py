@@ -169,6 +169,20 @@ def test_an_error_of_the_source_comes_after_the_rows_before_it(asynchronous: boo
 
 
 @BOTH
+def test_a_source_that_uses_one_conversation_for_all_rows_gets_the_answer_to_each(asynchronous: bool):
+    client, _ = make(asynchronous, cache=AutoCache())
+
+    def read() -> Iterator[Any]:
+        messages = [{"role": "user", "content": ""}]
+        for number in range(12):
+            messages[0]["content"] = f"row {number}"
+            yield messages
+
+    rows = run(client, read(), concurrency=4)
+    assert [row.value.text for row in rows] == [f"row {number}" for number in range(12)]
+
+
+@BOTH
 def test_leaving_early_asks_for_nothing_more_and_stores_what_is_under_way(asynchronous: bool):
     cache = AutoCache()
     client, adapter = make(asynchronous, cache=cache)
