@@ -270,6 +270,7 @@ class _Handler(JsonHandler):
                 "canceled": 0,
             },
             "created_at": timestamp(batch),
+            "cancel_initiated_at": timestamp(batch) if batch["cancelled"] else None,
             "expires_at": timestamp(batch),
             "results_url": f"{self.owner.address}/v1/messages/batches/{batch['id']}/results" if ended else None,
         }

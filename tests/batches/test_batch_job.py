@@ -284,6 +284,33 @@ def test_a_job_that_is_cancelled_keeps_what_was_answered_and_asks_no_more(
     assert len(server.batches) == 1
 
 
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+@pytest.mark.parametrize("outcome", [SILENT, OVERLOADED])
+def test_a_batch_that_is_cancelled_elsewhere_is_not_submitted_again(
+    model: str, outcome: str, server: BatchServer, store: DiskCache
+) -> None:
+    server.polls, server.script = 100, {2: [outcome]}
+    with make_client(model, server, store) as client, make_client(model, server, store) as other:
+        job = client.batch([1, 2], Number, ask, poll_seconds=0)
+        other.resume_batch(job.id, Number).cancel()
+        rows = list(job.results())
+        assert [(row.value, row.error is None) for row in rows] == [(Number(number=1), True), (None, False)]
+        assert len(server.batches) == 1
+        server.polls, server.script = 0, {}
+        assert all(row.error is None for row in client.batch([1, 2], Number, ask, poll_seconds=0).results())
+
+
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+def test_results_without_any_of_the_rows_are_asked_for_three_times_and_no_more(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    server.script = {1: [SILENT], 2: [SILENT]}
+    with make_client(model, server, store) as client:
+        rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
+    assert all("answer to it" in str(row.error) for row in rows)
+    assert len(server.batches) == 3
+
+
 def test_batches_are_split_by_the_limits_of_the_vendor(
     server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,11 +276,11 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
     def take_own(row: Found) -> Steps[bool]:
         if row.key in keys:
             seen.add(row.key)
-            yield from take(job, row)
+            yield from take(job, end_for_good(row) if progress.error else row)
         return False
 
     yield from feed(job.vendor.results(job.adapter, intent), take_own)
-    if not seen and progress.done + progress.failed and not progress.error:
+    if not seen and progress.done + progress.failed and not job.vendor.keeps_names:
         yield from replace_stranger(job, intent, keys)
         return
     del job.intents[intent.id]
@@ -292,6 +292,11 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
         yield from job.shelf.close(intent)
 
 
+def end_for_good(row: Found) -> Found:
+    """A row of a batch that failed as a whole, or that somebody cancelled: it isn't asked again."""
+    return row if row.failure is None else replace(row, failure=replace(row.failure, again=False))
+
+
 def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[None]:
     """Go on from a batch that looked like ours and has none of our rows: there may be another one that does."""
     excluded = (*intent.excluded, intent.vendor_id)
@@ -301,7 +306,7 @@ def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[No
         return
     del job.intents[intent.id]
     job.failed |= dict.fromkeys(
-        keys & job.calls.keys() - job.outcomes.keys(), Failure("It was not submitted.", again=True)
+        keys & job.calls.keys() - job.outcomes.keys(), Failure("No batch has an answer to it.", again=True)
     )
 
 
