@@ -110,6 +110,13 @@ class Budget:
                 raise self._exceeded()
             self._open += 1
 
+    def reserve_paid(self, vendor: str, model: str) -> None:
+        """Reserve a request that is paid for already, such as a row of a batch: it isn't refused any more."""
+        del vendor, model
+        with self._lock:
+            self._turn()
+            self._open += 1
+
     def settle(self, vendor: str, model: str, usage: Usage | None) -> None:
         """End a request: with what it cost, or with None if it brought no answer."""
         # Without the lock: the garbage collector may close a call while this very thread holds it.

@@ -12,10 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 from batch_server import EXPIRED, OVERLOADED, SILENT, WRONG, BatchServer
-from instructor import AutoCache, BatchJob, DiskCache, from_provider
+from instructor import AutoCache, BatchJob, Budget, DiskCache, from_provider
 from instructor.batches.batch_job import answer_in_batches
 from instructor.batches.job import begin, results
-from instructor.exceptions import ConfigurationError, ProviderError
+from instructor.exceptions import BudgetExceeded, ConfigurationError, ProviderError
 from instructor.providers.batches import openai as openai_batches
 from instructor.providers.batches.steps import Out
 from streams import CLAUDE, GEMINI, OPENAI
@@ -177,6 +177,23 @@ def test_an_invalid_answer_is_asked_again_live_with_its_error_shown(server: Batc
         assert len(server.live) == 1
         assert "many" in str(server.live[0])
         assert client.create_with_reply(Number, [{"role": "user", "content": "row 1"}]).cached
+
+
+def test_what_is_asked_live_after_a_batch_fits_into_the_budget_and_has_its_own_price(
+    server: BatchServer, store: DiskCache
+) -> None:
+    server.script = {number: [{"number": "many"}] for number in range(4)}
+    with make_client(OPENAI, server, store) as client:
+        tokens = client.create_with_reply(Number, [{"role": "user", "content": "row 9"}]).usage.total_tokens
+        live = client.ledger().spent.usd
+        server.live.clear()
+        budget = Budget(tokens=3 * tokens + 1)
+        rows = list(client.batch(range(4), Number, ask, poll_seconds=0, budget=budget).results())
+        assert [type(row.error) for row in rows] == [type(None), type(None), BudgetExceeded, BudgetExceeded]
+        assert len(server.live) == 2
+        assert budget.spent_tokens == (4 + 2) * tokens
+        assert client.ledger().spent.usd == pytest.approx(live * (1 + 4 / 2 + 2))
+        assert client.ledger().lost.usd == pytest.approx(live * 4 / 2)
 
 
 def test_a_submission_whose_answer_is_lost_is_found_at_the_vendor(server: BatchServer, store: DiskCache) -> None:
