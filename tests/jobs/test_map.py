@@ -281,6 +281,28 @@ async def test_an_asynchronous_source_may_be_slower_than_the_answers():
     assert texts == ["a", "b"]
 
 
+async def test_no_row_is_lost_if_whoever_waits_for_it_is_cancelled():
+    client, _ = make(True, cache=AutoCache())
+    texts = [f"row {number}" for number in range(200)]
+    async with client.map(texts, Answer) as job:
+        async for _ in job:
+            pass
+    taken: list[int] = []
+    async with client.map(texts, Answer) as job:
+
+        async def take_one() -> None:
+            taken.append((await anext(job)).index)
+
+        while len(taken) < len(texts):
+            waiting = asyncio.ensure_future(take_one())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            if not waiting.cancelled() and waiting.exception():
+                break  # no more rows come
+    assert taken == list(range(200))
+
+
 async def test_a_job_gives_other_tasks_a_turn():
     client, _ = make(asynchronous=True, cache=AutoCache())
     async for _ in client.map(["a"], Answer):
