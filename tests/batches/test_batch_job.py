@@ -328,6 +328,36 @@ def test_results_without_any_of_the_rows_are_asked_for_three_times_and_no_more(
     assert len(server.batches) == 3
 
 
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+def test_a_batch_that_the_vendor_does_not_know_is_an_error_until_it_is_forgotten(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    with make_client(model, server, store) as client:
+        client.batch([1, 2], Number, ask)
+        server.batches.clear()
+        job = client.batch([1, 2, 3], Number, ask, poll_seconds=0)  # submits row 3
+        with pytest.raises(ConfigurationError, match=r"doesn't know batch .* cancel PLACE"):
+            list(job.results())
+        job.cancel()
+        values = [row.value for row in job.results()]
+        assert values == [None, None, Number(number=3)]
+        assert [row.value for row in client.batch([1, 2], Number, ask, poll_seconds=0).results()] == [
+            Number(number=1),
+            Number(number=2),
+        ]
+
+
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE])
+def test_rows_whose_results_are_no_longer_kept_are_asked_again(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    with make_client(model, server, store) as client:
+        job = client.batch([1, 2], Number, ask, poll_seconds=0)
+        server.forgotten = {"batch_1"}
+        assert [row.value for row in job.results()] == [Number(number=1), Number(number=2)]
+        assert len(server.batches) == 2
+
+
 def test_batches_are_split_by_the_limits_of_the_vendor(
     server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,9 +256,9 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
     """Ask how far a batch is. A vendor that doesn't answer for a while is no reason to leave a job of a day."""
     for turn in range(_PATIENCE):
         try:
-            progress: Progress = yield from job.vendor.poll(job.adapter, intent)
+            progress = yield from look_at(job.vendor, job.adapter, intent)
         except Exception as error:
-            status = getattr(error, "status_code", None) or getattr(error, "code", None)
+            status = status_of(error)
             is_final = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
             if is_final or isinstance(error, InstructorError) or turn == _PATIENCE - 1:
                 raise
@@ -267,6 +267,31 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
             job.progress[intent.id] = progress
             return progress
     raise AssertionError("the last turn returns or raises")
+
+
+def status_of(error: Exception) -> object:
+    """The HTTP status of an SDK's error; None if it has none."""
+    return getattr(error, "status_code", None) or getattr(error, "code", None)
+
+
+def is_unknown(error: Exception) -> bool:
+    """Whether the vendor has nothing of that name, or not for this key."""
+    return status_of(error) == 404  # noqa: PLR2004 - HTTP
+
+
+def look_at(vendor: Vendor, adapter: Adapter, intent: Intent) -> Steps[Progress]:
+    """Ask how far a batch is. One that the vendor doesn't know isn't submitted again: it may be another project's."""
+    try:
+        return (yield from vendor.poll(adapter, intent))
+    except Exception as error:
+        if not is_unknown(error):
+            raise
+        unknown = error
+    raise ConfigurationError(
+        f"{intent.provider} doesn't know batch {intent.vendor_id}, which has rows of this job: it was deleted or is no "
+        "longer kept there, or belongs to another project than this key. With its own key, run this again. To ask for its "
+        f"rows anew, cancel job {intent.job} first: `instructor batch cancel PLACE {intent.job}`."
+    ) from unknown
 
 
 def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) -> Steps[None]:
@@ -279,7 +304,11 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
             yield from take(job, end_for_good(row) if progress.error else row)
         return False
 
-    yield from feed(job.vendor.results(job.adapter, intent), take_own)
+    try:
+        yield from feed(job.vendor.results(job.adapter, intent), take_own)
+    except Exception as error:
+        if not is_unknown(error):  # the vendor has the batch, and keeps its results no longer
+            raise
     if not seen and progress.done + progress.failed and not job.vendor.keeps_names:
         yield from replace_stranger(job, intent, keys)
         return
@@ -364,5 +393,20 @@ def make_error(job: Job, failure: Failure) -> ProviderError:
 def cancel(job: Job) -> Steps[None]:
     """Ask the vendor to stop. What is answered by then is read, and nothing is asked again."""
     job.again = "never"
-    for intent, _ in list(job.intents.values()):
-        yield from job.vendor.cancel(job.adapter, intent)
+    for intent, keys in list(job.intents.values()):
+        if not (yield from cancel_batch(job.vendor, job.adapter, job.shelf, intent)):
+            del job.intents[intent.id]
+            missing = keys & job.calls.keys() - job.outcomes.keys()
+            job.failed |= dict.fromkeys(missing, Failure(f"{job.record.provider} doesn't know its batch any more."))
+
+
+def cancel_batch(vendor: Vendor, adapter: Adapter, shelf: Shelf, intent: Intent) -> Steps[bool]:
+    """Ask the vendor to stop a batch; one that it doesn't know is forgotten. Returns whether it knows it."""
+    try:
+        yield from vendor.cancel(adapter, intent)
+    except Exception as error:
+        if not is_unknown(error):
+            raise
+        yield from shelf.close(intent)
+        return False
+    return True
