@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,18 +183,52 @@ def test_an_invalid_answer_is_asked_again_live_with_its_error_shown(server: Batc
 def test_what_is_asked_live_after_a_batch_fits_into_the_budget_and_has_its_own_price(
     server: BatchServer, store: DiskCache
 ) -> None:
-    server.script = {number: [{"number": "many"}] for number in range(4)}
+    server.script = {number: [{"number": "many"}] for number in range(2)}
     with make_client(OPENAI, server, store) as client:
         tokens = client.create_with_reply(Number, [{"role": "user", "content": "row 9"}]).usage.total_tokens
         live = client.ledger().spent.usd
         server.live.clear()
-        budget = Budget(tokens=3 * tokens + 1)
-        rows = list(client.batch(range(4), Number, ask, poll_seconds=0, budget=budget).results())
-        assert [type(row.error) for row in rows] == [type(None), type(None), BudgetExceeded, BudgetExceeded]
-        assert len(server.live) == 2
-        assert budget.spent_tokens == (4 + 2) * tokens
-        assert client.ledger().spent.usd == pytest.approx(live * (1 + 4 / 2 + 2))
-        assert client.ledger().lost.usd == pytest.approx(live * 4 / 2)
+        roomy, narrow = Budget(tokens=2 * tokens), Budget(tokens=tokens)
+        [row] = client.batch([0], Number, ask, poll_seconds=0, budget=roomy).results()
+        assert (row.value, len(server.live), roomy.spent_tokens) == (Number(number=0), 1, 2 * tokens)
+        [row] = client.batch([1], Number, ask, poll_seconds=0, budget=narrow).results()
+        assert (type(row.error), len(server.live), narrow.spent_tokens) == (BudgetExceeded, 1, tokens)
+        assert client.ledger().spent.usd == pytest.approx(live * (1 + 2 / 2 + 1))
+        assert client.ledger().lost.usd == pytest.approx(live * 2 / 2)
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_a_budget_keeps_rows_out_of_a_batch_that_would_use_it_up(
+    is_warm: bool, server: BatchServer, store: DiskCache
+) -> None:
+    budget = Budget(tokens=1000)
+    with make_client(OPENAI, server, store) as client:
+        if is_warm:
+            reply = client.create_with_reply(Number, [{"role": "user", "content": "row 999"}], budget=budget)
+            budget = Budget(tokens=8 * reply.usage.total_tokens)
+            client.create(Number, [{"role": "user", "content": "row 998"}], budget=budget)
+        job = client.batch(range(100), Number, ask, poll_seconds=0, budget=budget)
+        rows = list(job.results())
+    assert 0 < len(server.keys) < 20
+    answered = [row for row in rows if row.error is None]
+    assert len(answered) == len(server.keys)
+    assert all(isinstance(row.error, BudgetExceeded) for row in rows if row.error is not None)
+    if is_warm:
+        assert budget.spent_tokens == budget.tokens
+
+
+def test_a_row_that_is_not_asked_again_for_its_budget_is_an_error(server: BatchServer, store: DiskCache) -> None:
+    server.script = {number: [EXPIRED, {"number": number}] for number in range(2)}
+    with make_client(OPENAI, server, store) as client:
+        tokens = client.create_with_reply(Number, [{"role": "user", "content": "row 9"}]).usage.total_tokens
+        budget = Budget(tokens=6 * tokens)
+        ask_live = partial(client.create, Number, budget=budget)
+        ask_live([{"role": "user", "content": "row 10"}])
+        job = client.batch(range(2), Number, ask, poll_seconds=0, budget=budget)
+        for number in range(11, 15):
+            ask_live([{"role": "user", "content": f"row {number}"}])
+        rows = list(job.results())
+    assert [(row.value, type(row.error)) for row in rows] == [(Number(number=0), type(None)), (None, BudgetExceeded)]
 
 
 def test_a_submission_whose_answer_is_lost_is_found_at_the_vendor(server: BatchServer, store: DiskCache) -> None:

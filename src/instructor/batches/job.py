@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
-from instructor.exceptions import ConfigurationError, InstructorError, ProviderError
+from instructor.exceptions import BudgetExceeded, ConfigurationError, InstructorError, ProviderError
 from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
@@ -29,6 +29,7 @@ Again: TypeAlias = Literal["batch", "live", "never"]
 
 ROUNDS = 3
 """How many batches a row may be part of."""
+_BYTES_PER_TOKEN = 4
 _PATIENCE = 10
 """How many times in a row a vendor may fail to say how far a batch is."""
 
@@ -52,6 +53,7 @@ class Job:
         failed: What may be asked again.
         intents: The batches that aren't read yet, with their keys.
         progress: How far they were when they were asked last.
+        planned: How many rows are in batches that aren't read yet, and about how many tokens they read.
     """
 
     record: JobRecord
@@ -70,6 +72,7 @@ class Job:
         default_factory=dict[str, "tuple[Intent, frozenset[str]]"]
     )
     progress: dict[str, Progress] = field(default_factory=dict[str, Progress])
+    planned: tuple[int, int] = (0, 0)
 
 
 def name_job(keys: Iterable[str]) -> str:
@@ -96,6 +99,7 @@ def begin(job: Job) -> Steps[None]:
         if key in under_way:
             intent, keys = under_way[key]
             job.intents[intent.id] = intent, keys
+            plan(job)
         elif job.can_submit:
             yield from add(job, chunks, key, row)
         else:
@@ -146,6 +150,13 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
         text = f"The row has {size:,} bytes; a batch of {job.record.provider} takes {vendor.most_bytes:,}. Shorten it."
         job.outcomes[key] = Outcome(error=ConfigurationError(text))
         return
+    try:
+        for budget in row.budgets:
+            budget.admit(job.record.provider, job.record.model, *job.planned)
+    except BudgetExceeded as error:
+        job.outcomes[key] = Outcome(error=error)
+        return
+    plan(job, size // _BYTES_PER_TOKEN)
     group = (row.operation, tuple(sorted(headers.items())))
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
     if chunk.keys and (len(chunk.keys) >= vendor.most_rows or chunk.size + size > vendor.most_bytes):
@@ -154,6 +165,12 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     chunk.keys.append(key)
     chunk.lines.append(line)
     chunk.size += size
+
+
+def plan(job: Job, tokens: int = 0) -> None:
+    """Count a row that is in a batch, for the budgets."""
+    rows, before = job.planned
+    job.planned = rows + 1, before + tokens
 
 
 def submit(job: Job, chunk: Chunk) -> Steps[None]:
@@ -368,6 +385,7 @@ def end(job: Job, key: str, outcome: Outcome[Any]) -> Steps[None]:
 def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     """Ask for rows that expired or failed: in the next batch, or live."""
     chunks: dict[Any, Chunk] = {}
+    job.planned = 0, 0
     for key in keys:
         call = job.calls[key]()
         try:
@@ -379,6 +397,8 @@ def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
         del job.failed[key]
         if isinstance(reply, Deferred):
             yield from add(job, chunks, key, reply)
+            if key in job.outcomes:  # it was refused
+                yield Out(key)
         else:
             yield from end(job, key, Outcome(reply))
     for chunk in chunks.values():

@@ -18,6 +18,7 @@ from instructor.hooks import HookName
 from instructor.messages import Completion, Value
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
     from instructor.engine.call import Call
     from instructor.engine.effects import Flow
     from instructor.engine.path import CachePath
@@ -41,10 +42,11 @@ class Outcome(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A row that the cache doesn't have: what a live call would send, to which method of the SDK."""
+    """A row that the cache doesn't have: what a live call would send, to which method of the SDK; and its budgets."""
 
     operation: str
     request: Request
+    budgets: tuple[Budget, ...] = ()
 
 
 class Replaying:
@@ -101,7 +103,7 @@ def _look(call: Call[T]) -> Flow[Reply[T] | Deferred]:
     prompt = current(call, call.load_prompt())
     if prompt.media_policy is not None:
         prompt = yield from fetch_media(call, prompt)
-    return Deferred(prompt.wire.operation, write_request(call, prompt))
+    return Deferred(prompt.wire.operation, write_request(call, prompt), call.budgets)
 
 
 def settle(call: Call[T], completion: Completion, *, goes_on: bool) -> Value:
