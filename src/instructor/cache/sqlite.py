@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
+from instructor.cache.books import Posting
 from instructor.cache.entry import Generations
 from instructor.cache.handle import known_handles
 from instructor.cache.lease import LEASE_SECONDS, check_lease
@@ -25,7 +26,7 @@ from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
-from instructor.cache.sqlite_ledger import KeepsLedger
+from instructor.cache.sqlite_ledger import KeepsLedger, add_amounts
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
@@ -170,8 +171,13 @@ class DiskCache(KeepsLedger, BaseCache):
         """Which of several processes asks for an answer."""
         return SqliteLeases(self._run, self._write, self._lease or LEASE_SECONDS)
 
-    def _write(self, key: str, value: str | bytes, ttl: int | None, token: str | None = None) -> bool:
-        """Store a text, for the holder of a lease if there is a token; return whether there was room for it."""
+    def _write(
+        self, key: str, value: str | bytes, ttl: int | None, token: str | None = None, posting: Posting | None = None
+    ) -> bool:
+        """Store a text, for the holder of a lease if there is a token; return whether there was room for it.
+
+        What is spent and saved is entered with it, if there is a posting.
+        """
         text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
         if len(data) > self._shares.entry:
@@ -188,6 +194,8 @@ class DiskCache(KeepsLedger, BaseCache):
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
+            if enough and posting is not None and posting.amounts:
+                posting.names = add_amounts(connection, posting.amounts)
             return enough
 
         if len(self._uses) > self._shares.rows_at_once:
