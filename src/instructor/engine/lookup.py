@@ -91,7 +91,7 @@ def through_cache(
     diagnosis = yield from diagnose(path, key, question, policy, found.cause, reporter(question, path))
     yield from emit_event(question, HookName.CACHE_MISS, None, diagnosis.cause)
     if policy.mode.sends:
-        if diagnosis.cause.reason in NEW:
+        if question.examines and diagnosis.cause.reason in NEW:
             question.examine()
         return (yield from ask_and_keep(path, question, policy, lease, found.fallback))
     served = yield from fall_back(path, question, found.fallback, "cache_mode is replay")
