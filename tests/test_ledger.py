@@ -420,6 +420,19 @@ def test_more_lines_than_are_told_apart_lose_details_and_no_amounts(monkeypatch:
     assert lines[merged] == Amounts(7, 70)
 
 
+def test_a_store_with_many_lines_is_seen_by_those_who_post(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(books, "MOST_STORED", 3)
+    cache = DiskCache(tmp_path)
+    handle = handle_of(cache)
+    for number in range(70):
+        handle.books.add([(line(number), Amounts(1))])
+        handle.post()
+    handle.books.add([(line(70), Amounts(1))])
+    lines = handle.read_books()
+    assert (len(lines) < 70, sum(amounts.number for amounts in lines.values())) == (True, 71)
+    assert any(OTHERS in one.tags for one in lines)
+
+
 def test_prices_are_those_of_the_list_on_both_sides_of_each_step() -> None:
     for vendor, model in (("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-6-luna"), ("google", "gemini-2.5-pro")):
         for step in TIERS:

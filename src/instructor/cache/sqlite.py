@@ -26,7 +26,7 @@ from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
-from instructor.cache.sqlite_ledger import KeepsLedger, add_amounts
+from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
@@ -195,7 +195,7 @@ class DiskCache(KeepsLedger, BaseCache):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
             if enough and posting is not None and posting.amounts:
-                posting.names = add_amounts(connection, posting.amounts)
+                posting.names = self._enter(connection, posting.amounts)
             return enough
 
         if len(self._uses) > self._shares.rows_at_once:
@@ -392,11 +392,12 @@ class DiskCache(KeepsLedger, BaseCache):
         """Write down what was used since the last time, and now and then which limit this process goes by."""
         uses, self._uses = self._uses, {}
         try:
-            rows = sorted((used, key) for key, used in uses.copy().items())
-            if rows:
-                connection.executemany(_USE, rows[: self._shares.rows_at_once])
+            rows = sorted((used, key) for key, used in uses.copy().items()) if uses else []
             later = {key: used for used, key in rows[self._shares.rows_at_once :]}
-            self._eviction.note_uses(connection, (key for _, key in rows[: self._shares.rows_at_once]))
+            del rows[self._shares.rows_at_once :]
+            if rows:
+                connection.executemany(_USE, rows)
+            self._eviction.note_uses(connection, (key for _, key in rows))
             if not 0 <= now - self._limit_noted < DAY / 24:
                 limit = NO_LIMIT if self.size_limit is None else self.size_limit
                 connection.execute("INSERT OR REPLACE INTO size_limit VALUES (?, ?)", (limit, now))

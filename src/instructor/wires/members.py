@@ -46,15 +46,20 @@ def write_plain(value: object) -> Any:
     kind = type(value)
     if kind is list:
         return [item if type(item) in _PLAIN else write_plain(item) for item in cast("list[object]", value)]
+    if kind is dict:
+        members = cast("dict[str, object]", value).items()
+        return {name: item if type(item) in _PLAIN else write_plain(item) for name, item in members}
+    if isinstance(value, BaseModel):  # as in `write_object`, and each member is looked at once
+        members, present, extra = value.__dict__, value.__pydantic_fields_set__, value.__pydantic_extra__
+        data: dict[str, Any] = write_plain(extra) if extra else {}
+        for name, alias in _aliases(kind):
+            if name in present:
+                item = members[name]
+                data[alias] = item if type(item) in _PLAIN else write_plain(item)
+        return data
     if kind in _PLAIN or (kind is float and math.isfinite(cast("float", value))):
         return value
-    data: Any = write_object(value) if kind is not dict else dict(cast("dict[str, object]", value))
-    if isinstance(data, str):  # a date
-        return data
-    for name, member in data.items():
-        if type(member) not in _PLAIN:
-            data[name] = write_plain(member)
-    return data
+    return write_object(value)
 
 
 @functools.lru_cache(1024)
