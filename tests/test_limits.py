@@ -40,7 +40,7 @@ LINES_OF_CODE = {
     "processing": 125,
     "prompt_caching": 700,
     "providers": 4100,
-    "streaming": 600,
+    "streaming": 700,
     "testing": 800,
     "wires": 4100,
 }
