@@ -41,14 +41,20 @@ class Carried(dict[str, object]):
 
     It is shared by all answers that are made of one entry, and never changed. `load` makes the completion of
     the text in `stored`, which an entry with these `parts` keeps; None where `stored` is the completion.
+
+    Attributes:
+        saved: What a hit notes.
+        text: The first part's. A hit reads it here, because among many entries each object on the way has to be fetched
+            from the machine's memory.
     """
 
-    __slots__ = ("_load", "_parts", "_stored", "saved")
+    __slots__ = ("_load", "_parts", "_stored", "saved", "text")
 
     def __init__(self, load: Load | None, stored: Completion, parts: tuple[Part, ...], saved: Saved) -> None:
         self._load = load
         self._stored = stored
         self._parts = parts
+        self.text = parts[0].text if parts else ""
         self.saved = saved
 
     def __bool__(self) -> bool:
