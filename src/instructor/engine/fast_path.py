@@ -242,7 +242,8 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
         The store to read, None to leave the call to the flow; the keywords that belong into the encoding; the
         context; whether validation is strict; and whose handlers to call.
     """
-    hooks, keyed = asker.hooks, {}
+    keyed: dict[str, Any] = {}
+    hooks = asker.hooks
     for name, value in keywords.items():
         if name not in NOT_KEYED:
             keyed[name] = value
