@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from instructor.cache.books import amounts_of, line_of
 from instructor.cache.entry import make_origin
-from instructor.describing import name_model
 from instructor.engine.effects import Emit, Flow
 from instructor.exceptions import ToolCallsError
 from instructor.hooks import HookName, RequestEvent
@@ -35,10 +35,11 @@ def enter(
         named = call.policy.tags
         tags = () if named is None or callable(named) else named
     namespace = call.policy.namespace or ""
-    origin = make_origin(call.adapter.provider, call.model, answered_by, namespace, name_model(call.response_model))
-    call.stats.books.note(kind, origin, tags, usage, seconds)
+    origin = make_origin(call.adapter.provider, call.model, answered_by, namespace, call.plan.name)
+    line = ((line_of(kind, origin, tags, usage), amounts_of(usage, seconds)),)
+    call.stats.books.add(line)
     if call.path is not None:
-        call.path.books.note(kind, origin, tags, usage, seconds)
+        call.path.books.add(line)
 
 
 class Spending:
