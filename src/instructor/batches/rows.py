@@ -107,7 +107,7 @@ def _look(call: Call[T]) -> Flow[Reply[T] | Deferred]:
     prompt = current(call, call.load_prompt())
     if prompt.media_policy is not None:
         prompt = yield from fetch_media(call, prompt)
-    return Deferred(prompt.wire.operation, write_request(call, prompt), call.budgets)
+    return Deferred(prompt.wire.operation, write_request(call._replace(kind="batched"), prompt), call.budgets)
 
 
 def settle(call: Call[T], completion: Completion, *, goes_on: bool) -> Value:
