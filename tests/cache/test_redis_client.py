@@ -1,0 +1,157 @@
+"""Usual commands go by fewer steps than redis-py's, and do what they would by its own."""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import Connection
+from redis.retry import Retry
+
+from instructor.cache import RedisCache, redis_client
+from instructor.cache.redis_pool import _BoundedSocket, _running
+from servers import Valkey
+
+KEY = "a" * 64
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The commands that redis-py has sent."""
+    sent: list[str] = []
+    send_command = Connection.send_command
+
+    def send(self: Connection, *words: Any, **options: Any) -> None:
+        sent.append(words[0])
+        send_command(self, *words, **options)
+
+    monkeypatch.setattr(Connection, "send_command", send)
+    return sent
+
+
+def test_redis_py_opens_a_connection_and_is_not_needed_for_what_callers_wait_for(
+    valkey: Valkey, steps: list[str]
+) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        cache.get(KEY)
+        steps.clear()
+        cache.set(KEY, "é", ttl=9)
+        assert cache.get(KEY) == "é".encode()
+        assert cache.get_many([KEY, "b" * 64]) == ["é".encode(), None]
+        leases = cache.leases
+        assert leases.take(KEY, "token") == ("token", True)
+        assert leases.publish(KEY, "text", None, "token")
+        assert cache.get(KEY) == b"text"
+        cache.generations(["tag"])
+        assert set(steps) <= {"HSETNX"}
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"decode_responses": True}, "text"),
+        ({"protocol": 3}, b"text"),
+        ({"health_check_interval": 1}, b"text"),
+        ({"retry": Retry(NoBackoff(), 3)}, b"text"),
+        ({"encoding": "latin-1"}, b"text"),
+    ],
+    ids=str,
+)
+def test_options_of_redis_pys_own_are_left_to_it(
+    valkey: Valkey, steps: list[str], options: dict[str, Any], found: object
+) -> None:
+    with RedisCache(port=valkey.port, **options) as cache:
+        cache.set(KEY, "text")
+        steps.clear()
+        assert cache.get(KEY) == found
+        assert steps == ["GET"]
+
+
+def test_a_long_answer_comes_whole(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        text = "\r\n$5\r\n" * 500_000
+        cache.set(KEY, text)
+        assert cache.get_many([KEY, KEY]) == [cache.get(KEY)] * 2 == [text.encode()] * 2
+
+
+def test_errors_are_redis_pys_and_the_connection_stays(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        client = cache._client
+        client.rpush("list", "x")
+        opened = find_open(cache)
+        with pytest.raises(redis.exceptions.NoPermissionError, match=r"^not you$"):
+            client.eval("return redis.error_reply('NOPERM not you')", 0)
+        with pytest.raises(redis.ResponseError, match=r"^WRONGTYPE"):
+            client.get("list")
+        assert client.get("other") is None
+        assert find_open(cache) == opened
+
+
+def test_what_came_unasked_is_never_taken_for_an_answer(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        cache.set(KEY, "text")
+        connection = cache._client.connection_pool.pool.queue[-1]
+        connection._sock.sendall(b"*2\r\n$4\r\nECHO\r\n$5\r\nother\r\n")
+        deadline = time.monotonic() + 5
+        while connection._sock.is_silent() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert cache.get(KEY) == b"text"
+
+
+def find_open(cache: RedisCache) -> set[Any]:
+    """The open connections of a store that nobody uses."""
+    return {one._sock for one in cache._client.connection_pool.pool.queue if one is not None and one._sock is not None}
+
+
+def test_who_was_interrupted_leaves_the_answer_to_nobody(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with RedisCache(port=valkey.port, max_connections=1) as cache:
+        cache.set(KEY, "text")
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(redis_client, "read_reply", interrupt)
+            cache.get(KEY)
+        assert find_open(cache) == set()
+        assert cache.get(KEY) == b"text", "and no connection is missing"
+
+
+def test_a_forked_child_leaves_the_connections_of_its_parent_alone(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        cache.set(KEY, "text")
+        opened = find_open(cache)
+        cache._client.connection_pool.pid = -1  # by which redis-py knows a child
+        assert cache.get(KEY) == b"text"
+        assert not opened & find_open(cache)
+        for wire in opened:
+            wire.close()
+
+
+def test_each_operation_has_its_whole_time_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Raw:
+        def __init__(self) -> None:
+            self.timeouts: list[float | None] = []
+
+        def fileno(self) -> int:
+            return 0
+
+        def settimeout(self, seconds: float | None) -> None:
+            self.timeouts.append(seconds)
+
+        def sendall(self, data: bytes) -> None: ...
+
+        def recv(self, size: int) -> bytes:
+            return b"x" * size
+
+    raw: Any = Raw()
+    wire = _BoundedSocket(raw, 2.0)
+    monkeypatch.setattr(_running, "until", time.monotonic() + 0.5)
+    wire.recv(1)
+    monkeypatch.setattr(_running, "until", inf)
+    wire.sendall(b"x")
+    assert raw.timeouts[0] < 0.6
+    assert raw.timeouts[-1] == 2.0
