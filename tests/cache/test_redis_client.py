@@ -13,32 +13,36 @@ from redis.connection import Connection
 from redis.retry import Retry
 
 from instructor.cache import RedisCache, redis_client
+from instructor.cache.entry import Entry, Tagged, encode_entry, make_origin, pack_completion
+from instructor.cache.lease import Ending
+from instructor.cache.redis_client import ask_all
 from instructor.cache.redis_pool import _BoundedSocket, _running
 from servers import Valkey
 
 KEY = "a" * 64
+TAGGED = encode_entry(Entry(KEY, (), pack_completion("{}"), make_origin("p", "m"), 1.0, tagged=Tagged(("tag",), 1)))
 
 
 @pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The commands that redis-py has sent."""
-    sent: list[str] = []
-    send_command = Connection.send_command
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What redis-py has sent."""
+    packed: list[Any] = []
+    send = Connection.send_packed_command
 
-    def send(self: Connection, *words: Any, **options: Any) -> None:
-        sent.append(words[0])
-        send_command(self, *words, **options)
+    def note(self: Connection, command: Any, check_health: bool = True) -> None:
+        packed.append(command)
+        send(self, command, check_health)
 
-    monkeypatch.setattr(Connection, "send_command", send)
-    return sent
+    monkeypatch.setattr(Connection, "send_packed_command", note)
+    return packed
 
 
 def test_redis_py_opens_a_connection_and_is_not_needed_for_what_callers_wait_for(
-    valkey: Valkey, steps: list[str]
+    valkey: Valkey, sent: list[Any]
 ) -> None:
     with RedisCache(port=valkey.port) as cache:
         cache.get(KEY)
-        steps.clear()
+        sent.clear()
         cache.set(KEY, "é", ttl=9)
         assert cache.get(KEY) == "é".encode()
         assert cache.get_many([KEY, "b" * 64]) == ["é".encode(), None]
@@ -46,8 +50,12 @@ def test_redis_py_opens_a_connection_and_is_not_needed_for_what_callers_wait_for
         assert leases.take(KEY, "token") == ("token", True)
         assert leases.publish(KEY, "text", None, "token")
         assert cache.get(KEY) == b"text"
-        cache.generations(["tag"])
-        assert set(steps) <= {"HSETNX"}
+        leases.renew({KEY: "token"})
+        assert leases.look([(KEY, "token")]) == [Ending.ENDED]
+        assert cache.add_amounts({"line": (1, 0, 2, 0, 0, 0)}) == 2
+        cache.set(KEY, TAGGED)
+        assert cache.invalidate_tag("tag") == 1
+        assert sent == []
 
 
 @pytest.mark.parametrize(
@@ -62,13 +70,13 @@ def test_redis_py_opens_a_connection_and_is_not_needed_for_what_callers_wait_for
     ids=str,
 )
 def test_options_of_redis_pys_own_are_left_to_it(
-    valkey: Valkey, steps: list[str], options: dict[str, Any], found: object
+    valkey: Valkey, sent: list[Any], options: dict[str, Any], found: object
 ) -> None:
     with RedisCache(port=valkey.port, **options) as cache:
         cache.set(KEY, "text")
-        steps.clear()
+        sent.clear()
         assert cache.get(KEY) == found
-        assert steps == ["GET"]
+        assert sent
 
 
 def test_a_long_answer_comes_whole(valkey: Valkey) -> None:
@@ -87,8 +95,27 @@ def test_errors_are_redis_pys_and_the_connection_stays(valkey: Valkey) -> None:
             client.eval("return redis.error_reply('NOPERM not you')", 0)
         with pytest.raises(redis.ResponseError, match=r"^WRONGTYPE"):
             client.get("list")
-        assert client.get("other") is None
+        with pytest.raises(redis.ResponseError, match=r"^WRONGTYPE"):
+            ask_all(client, [("GET", "other"), ("HLEN", "list"), ("GET", "list")])
+        assert ask_all(client, [("GET", "other"), ("RPOP", "list")]) == [None, b"x"]
         assert find_open(cache) == opened
+
+
+def test_what_was_asked_by_a_connection_that_was_lost_is_asked_again(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise ConnectionResetError
+
+    with RedisCache(port=valkey.port) as cache:
+        cache.set(KEY, "text")
+        opened, name = find_open(cache), cache.prefix + KEY
+        with monkeypatch.context() as patch:
+            patch.setattr(redis_client, "read_replies", lose)
+            text, error, again = cache._client.try_asking([("GET", name), ("HLEN", name), ("GET", name)])
+        assert (text, again) == (b"text", b"text")
+        assert isinstance(error, redis.ResponseError)
+        assert not opened & find_open(cache)
 
 
 def test_what_came_unasked_is_never_taken_for_an_answer(valkey: Valkey) -> None:
@@ -108,13 +135,13 @@ def find_open(cache: RedisCache) -> set[Any]:
 
 
 def test_who_was_interrupted_leaves_the_answer_to_nobody(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with RedisCache(port=valkey.port, max_connections=1) as cache:
         cache.set(KEY, "text")
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(redis_client, "read_reply", interrupt)
+            patch.setattr(redis_client, "read_replies", interrupt)
             cache.get(KEY)
         assert find_open(cache) == set()
         assert cache.get(KEY) == b"text", "and no connection is missing"

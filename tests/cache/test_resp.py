@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructor.cache.resp import Push, ReplyReader, ServerError, encode_command, read_reply
+from instructor.cache.resp import Push, ReplyReader, ServerError, encode_command, read_replies
 
 SENT = (
     b"+OK\r\n:-7\r\n$5\r\na\r\nbc\r\n$-1\r\n_\r\n*-1\r\n-ERR no\r\n"
@@ -65,18 +65,26 @@ def test_one_reply_is_read_as_the_reader_reads_it_in_whatever_pieces_it_comes(se
     (expected,) = ReplyReader().feed(sent)
     for cut in range(1, len(sent) + 1):
         pieces = iter([sent[:cut], sent[cut:]])
-        assert read_reply(lambda _, pieces=pieces: next(pieces)) == expected  # type: ignore[misc]
+        assert read_replies(lambda _, pieces=pieces: next(pieces), 1) == [expected]  # type: ignore[misc]
+
+
+def test_many_replies_are_read_in_whatever_pieces_they_come() -> None:
+    sent = b"".join(REPLIES)
+    expected = ReplyReader().feed(sent)
+    for cut in range(1, len(sent) + 1):
+        pieces = iter([sent[:cut], sent[cut:]])
+        assert read_replies(lambda _, pieces=pieces: next(pieces), len(REPLIES)) == expected  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("sent", REPLIES)
 @pytest.mark.parametrize("more", [b":1\r\n", b"$"])
 def test_more_than_one_reply_is_an_error(sent: bytes, more: bytes) -> None:
     with pytest.raises(ValueError, match="more"):
-        read_reply(lambda _: sent + more)
+        read_replies(lambda _: sent + more, 1)
 
 
 def test_an_error_is_a_reply_and_an_end_is_not() -> None:
-    assert isinstance(read_reply(lambda _: b"-ERR no\r\n"), ServerError)
+    assert isinstance(read_replies(lambda _: b"-ERR no\r\n", 1)[0], ServerError)
     pieces = iter([b"$5\r\nab", b""])
     with pytest.raises(ConnectionError):
-        read_reply(lambda _: next(pieces))
+        read_replies(lambda _: next(pieces), 1)

@@ -104,24 +104,29 @@ _LISTS = {b"*": 1, b"~": 1, b"%": 2, b">": 0}
 _PIECE = 1 << 16
 
 
-def read_reply(receive: Callable[[int], bytes]) -> Reply:
-    """Read one reply from a connection that owes no other. `receive` reads so many bytes at most, and waits for the first.
+def read_replies(receive: Callable[[int], bytes], count: int) -> list[Reply]:
+    """Read so many replies from a connection that owes no others. `receive` reads so many bytes at most, or waits for some.
 
     Raises ConnectionError if the connection has ended, ValueError if something else has come, or something more.
     """
     data = _receive_some(receive)
+    replies: list[Reply] = []
     try:
-        reply, end = _read_whole(data)
-        if end == len(data):
-            return reply
-    except (ValueError, IndexError):  # it is of another kind, or not all of it is here
+        at = 0
+        for _ in range(count):
+            reply, at = _read_whole(data, at)
+            replies.append(reply)
+        if at == len(data):
+            return replies
+    except (ValueError, IndexError):  # one is of another kind, or not all of them are here
         pass
     reader = ReplyReader()
-    while not (replies := reader.feed(data)):
-        data = _receive_some(receive)
-    if len(replies) > 1 or reader.has_more:
-        raise ValueError("more has come than a reply")
-    return replies[0]
+    replies = reader.feed(data)
+    while len(replies) < count:
+        replies += reader.feed(_receive_some(receive))
+    if len(replies) > count or reader.has_more:
+        raise ValueError("more has come than was asked for")
+    return replies
 
 
 def _receive_some(receive: Callable[[int], bytes]) -> bytes:
@@ -131,14 +136,14 @@ def _receive_some(receive: Callable[[int], bytes]) -> bytes:
     return data
 
 
-def _read_whole(data: bytes) -> tuple[Reply, int]:
+def _read_whole(data: bytes, at: int) -> tuple[Reply, int]:
     """Read a text, a number, or a list of both, in a third of the time; return it, and where it ends.
 
     Raises ValueError for any other reply, and for one that isn't whole.
     """
-    kind, index = data[0], data.index
-    end = index(b"\r")
-    count, at = int(data[1:end]), end + 2
+    kind, index = data[at], data.index
+    end = index(b"\r", at)
+    count, at = int(data[at + 1 : end]), end + 2
     if kind == _NUMBER:
         return count, at
     if kind == _TEXT and count >= 0:
