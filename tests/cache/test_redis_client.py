@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from math import inf
 from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.connection import Connection
 from redis.retry import Retry
@@ -17,6 +19,7 @@ from instructor.cache.entry import Entry, Tagged, encode_entry, make_origin, pac
 from instructor.cache.lease import Ending
 from instructor.cache.redis_client import ask_all
 from instructor.cache.redis_pool import _BoundedSocket, _running
+from instructor.exceptions import CacheEntryError
 from servers import Valkey
 
 KEY = "a" * 64
@@ -112,7 +115,7 @@ def test_what_was_asked_by_a_connection_that_was_lost_is_asked_again(
         opened, name = find_open(cache), cache.prefix + KEY
         with monkeypatch.context() as patch:
             patch.setattr(redis_client, "read_replies", lose)
-            text, error, again = cache._client.try_asking([("GET", name), ("HLEN", name), ("GET", name)])
+            text, error, again = cache._client._try_asking([("GET", name), ("HLEN", name), ("GET", name)])
         assert (text, again) == (b"text", b"text")
         assert isinstance(error, redis.ResponseError)
         assert not opened & find_open(cache)
@@ -182,3 +185,79 @@ def test_each_operation_has_its_whole_time_to_send(monkeypatch: pytest.MonkeyPat
     wire.sendall(b"x")
     assert raw.timeouts[0] < 0.6
     assert raw.timeouts[-1] == 2.0
+
+
+@pytest.fixture
+def sent_by_tasks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What redis-py's asynchronous connections have sent."""
+    packed: list[Any] = []
+    send = redis.asyncio.connection.Connection.send_packed_command
+
+    async def note(self: Any, command: Any, check_health: bool = True) -> None:
+        packed.append(command)
+        await send(self, command, check_health)
+
+    monkeypatch.setattr(redis.asyncio.connection.Connection, "send_packed_command", note)
+    return packed
+
+
+@pytest.mark.newest_sdks
+async def test_tasks_go_by_fewer_steps_as_well(valkey: Valkey, sent_by_tasks: list[Any]) -> None:
+    async with RedisCache(port=valkey.port) as cache:
+        await cache.get_async(KEY)
+        sent_by_tasks.clear()
+        await cache.set_async(KEY, "é", ttl=9)
+        assert await cache.get_many_async([KEY, "b" * 64]) == ["é".encode(), None]
+        assert await cache.leases.take_async(KEY, "token") == ("token", True)
+        assert await cache.leases.publish_async(KEY, "x" * 200_000, None, "token")
+        assert await cache.get_async(KEY) == b"x" * 200_000
+        assert await cache.add_amounts_async({"line": (1, 0, 2, 0, 0, 0)}) == 2
+        with pytest.raises(CacheEntryError, match="another type"):
+            await cache.get_async("{ledger}")
+        assert sent_by_tasks == []
+
+
+@pytest.mark.parametrize(
+    ("options", "found"), [({"decode_responses": True}, "text"), ({"socket_timeout": 9}, b"text")], ids=str
+)
+async def test_options_of_redis_pys_own_are_left_to_it_by_tasks_too(
+    valkey: Valkey, sent_by_tasks: list[Any], options: dict[str, Any], found: object
+) -> None:
+    async with RedisCache(port=valkey.port, **options) as cache:
+        await cache.set_async(KEY, "text")
+        sent_by_tasks.clear()
+        assert await cache.get_async(KEY) == found
+        assert sent_by_tasks
+
+
+@pytest.mark.newest_sdks
+async def test_what_a_task_asked_by_a_connection_that_was_lost_is_asked_again(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(*_: object) -> None:
+        raise ConnectionResetError
+
+    async with RedisCache(port=valkey.port) as cache:
+        await cache.set_async(KEY, "text")
+        client, name = await cache._get_async_client(), cache.prefix + KEY
+        monkeypatch.setattr(redis_client, "read_replies_async", lose)
+        assert await ask_all(client, [("GET", name), ("STRLEN", name)]) == [b"text", 4]
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            await ask_all(client, [("GET", name), ("HLEN", name), ("GET", name)])
+
+
+@pytest.mark.newest_sdks
+async def test_a_task_that_was_interrupted_leaves_the_answer_to_nobody(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupt(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    async with RedisCache(port=valkey.port, max_connections=1) as cache:
+        await cache.set_async(KEY, "text")
+        with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
+            patch.setattr(redis_client, "read_replies_async", interrupt)
+            await cache.get_async(KEY)
+        (connection,) = (await cache._get_async_client()).connection_pool._available_connections
+        assert not connection.is_connected
+        assert await cache.get_async(KEY) == b"text"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructor.cache.resp import Push, ReplyReader, ServerError, encode_command, read_replies
+from instructor.cache.resp import Push, ReplyReader, ServerError, encode_command, read_replies, read_replies_async
 
 SENT = (
     b"+OK\r\n:-7\r\n$5\r\na\r\nbc\r\n$-1\r\n_\r\n*-1\r\n-ERR no\r\n"
@@ -74,6 +75,17 @@ def test_many_replies_are_read_in_whatever_pieces_they_come() -> None:
     for cut in range(1, len(sent) + 1):
         pieces = iter([sent[:cut], sent[cut:]])
         assert read_replies(lambda _, pieces=pieces: next(pieces), len(REPLIES)) == expected  # type: ignore[misc]
+
+
+async def test_a_task_reads_replies_in_whatever_pieces_they_come() -> None:
+    sent = b"".join(REPLIES)
+    for cut in (1, 20, len(sent)):
+        pieces = iter([sent[:cut], sent[cut:]])
+
+        async def receive(_: int, pieces: Iterator[bytes] = pieces) -> bytes:
+            return next(pieces)
+
+        assert await read_replies_async(receive, len(REPLIES)) == ReplyReader().feed(sent)
 
 
 @pytest.mark.parametrize("sent", REPLIES)

@@ -46,12 +46,9 @@ def make_client(url: str | None, host: str, port: int, timeout: float, options: 
     """Make a ``redis.Redis`` whose pool waits, and whose operations end after `timeout` seconds each."""
     import_redis()
     limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    protocol = {} if NEEDS_PROTOCOL_3 & options.keys() else {"protocol": 2}
-    client = _make("redis", url, host, port, {**limits, **protocol, **options})
-    kind, old = cast("Sdk", type(client)), client.connection_pool
-    connection = _bounded(old.connection_class)
-    pool = _make_pool("redis", old, connection_class=connection, queue_class=partial(_Stack, seconds=timeout))
-    return make_quick(kind, {**old.connection_kwargs, **_OUR_RETRIES, **options}).from_pool(pool)
+    client = _make("redis", url, host, port, {**limits, **_ask_for_protocol(options), **options})
+    kind = _bounded(client.connection_pool.connection_class)
+    return _replace_pool("redis", client, options, connection_class=kind, queue_class=partial(_Stack, seconds=timeout))
 
 
 def make_listening_client(url: str | None, host: str, port: int, timeout: float, options: Options) -> Sdk:
@@ -67,9 +64,12 @@ def make_async_client(url: str | None, host: str, port: int, options: Options) -
     """
     import_redis()
     none = {"socket_timeout": None, "socket_connect_timeout": None}
-    client = _make("redis.asyncio", url, host, port, {**none, **options})
-    kind, old = cast("Sdk", type(client)), client.connection_pool
-    return kind.from_pool(_make_pool("redis.asyncio", old, connection_class=old.connection_class))
+    client = _make("redis.asyncio", url, host, port, {**none, **_ask_for_protocol(options), **options})
+    return _replace_pool("redis.asyncio", client, options, connection_class=client.connection_pool.connection_class)
+
+
+def _ask_for_protocol(options: Options) -> Options:
+    return {} if NEEDS_PROTOCOL_3 & options.keys() else {"protocol": 2}
 
 
 def pool_size(client: Sdk) -> int:
@@ -144,13 +144,16 @@ def _make(package: str, url: str | None, host: str, port: int, options: Options)
     return kind.from_url(url, **options) if url is not None else kind(host=host, port=port, **options)
 
 
-def _make_pool(package: str, old: Sdk, **options: object) -> Sdk:
-    """Make the same pool as one that waits. Only redis-py knows what its arguments and URLs mean."""
+def _replace_pool(package: str, client: Sdk, asked: Options, **options: object) -> Sdk:
+    """Make the same client over a pool that waits. Only redis-py knows what its arguments and URLs mean."""
     redis: Sdk = importlib.import_module(package)
+    old = client.connection_pool
     settings = {name: value for name, value in old.connection_kwargs.items() if name not in _MADE_BY_THE_POOL}
+    kind = make_quick(client, {**settings, **_OUR_RETRIES, **asked})
     if getattr(old, "cache", None) is not None:  # redis-py's client-side caching
         settings["cache"] = old.cache
-    return redis.BlockingConnectionPool(max_connections=old.max_connections, timeout=None, **(settings | options))
+    pool = redis.BlockingConnectionPool(max_connections=old.max_connections, timeout=None, **(settings | options))
+    return kind.from_pool(pool)
 
 
 class _Running(threading.local):

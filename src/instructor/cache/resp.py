@@ -6,7 +6,7 @@ Valkey. Nor is it used for the usual commands (`redis_client`), because it takes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TypeAlias
 
 Reply: TypeAlias = "bytes | int | list[Reply] | ServerError | Push | None"
@@ -109,31 +109,47 @@ def read_replies(receive: Callable[[int], bytes], count: int) -> list[Reply]:
 
     Raises ConnectionError if the connection has ended, ValueError if something else has come, or something more.
     """
-    data = _receive_some(receive)
+    data = receive(_PIECE)
+    replies = _read_at_once(data, count)
+    if replies is None:
+        reader, replies = ReplyReader(), list[Reply]()
+        while _take(reader, data, replies, count):
+            data = receive(_PIECE)
+    return replies
+
+
+async def read_replies_async(receive: Callable[[int], Awaitable[bytes]], count: int) -> list[Reply]:
+    """As `read_replies`, in a task."""
+    data = await receive(_PIECE)
+    replies = _read_at_once(data, count)
+    if replies is None:
+        reader, replies = ReplyReader(), list[Reply]()
+        while _take(reader, data, replies, count):
+            data = await receive(_PIECE)
+    return replies
+
+
+def _read_at_once(data: bytes, count: int) -> list[Reply] | None:
+    """Read so many replies of the usual kinds; None if one is of another kind, or if they aren't all that has come."""
     replies: list[Reply] = []
     try:
         at = 0
         for _ in range(count):
             reply, at = _read_whole(data, at)
             replies.append(reply)
-        if at == len(data):
-            return replies
-    except (ValueError, IndexError):  # one is of another kind, or not all of them are here
-        pass
-    reader = ReplyReader()
-    replies = reader.feed(data)
-    while len(replies) < count:
-        replies += reader.feed(_receive_some(receive))
-    if len(replies) > count or reader.has_more:
-        raise ValueError("more has come than was asked for")
-    return replies
+    except (ValueError, IndexError):
+        return None
+    return replies if at == len(data) else None
 
 
-def _receive_some(receive: Callable[[int], bytes]) -> bytes:
-    data = receive(_PIECE)
+def _take(reader: ReplyReader, data: bytes, replies: list[Reply], count: int) -> bool:
+    """Take in a piece of so many replies; return whether more are to come."""
     if not data:
         raise ConnectionError("the server has closed the connection")
-    return data
+    replies += reader.feed(data)
+    if len(replies) > count or (len(replies) == count and reader.has_more):
+        raise ValueError("more has come than was asked for")
+    return len(replies) < count
 
 
 def _read_whole(data: bytes, at: int) -> tuple[Reply, int]:
