@@ -41,7 +41,7 @@ def test_the_workers_of_an_engine_answer_the_records(settings: Settings, monkeyp
 
         def begin() -> opening.Engine:
             used.append("dask")
-            return opening.open_engine(workers)
+            return opening.find_engine(workers)()
 
         monkeypatch.setitem(opening._NAMED, "dask", begin)
         assert run_extract(settings) == 1, "a record has no text"

@@ -82,5 +82,9 @@ def test_each_row_is_counted_as_one_thing():
         stats.add(row)
     assert (stats.asked, stats.hits, stats.shared, stats.batched, stats.errors) == (1, 1, 1, 1, 1)
     assert (stats.done, stats.tokens, stats.usd) == (5, 2_000_000, pytest.approx(0.6))
-    stats.add(Row(5, "", "x", provider="openai", model="unknown"))
+    failed = Row(5, "", None, error=ValueError(), provider="openai", model="gpt-4.1-mini", usage=Usage(1_000_000, 0))
+    stats.add(failed)
+    assert (stats.asked, stats.errors, stats.tokens) == (1, 2, 3_000_000)
+    assert (failed.cost, stats.usd) == (pytest.approx(0.4), pytest.approx(1.0))
+    stats.add(Row(6, "", "x", provider="openai", model="unknown"))
     assert stats.usd is None

@@ -169,6 +169,13 @@ def test_the_first_row_without_an_answer_ends_the_job(asynchronous: bool, tmp_pa
     assert caught.value.__notes__ == ["This is about row 43 of the job, counted from 0."]
 
 
+def test_a_row_that_lacks_a_field_is_named_by_its_place_in_the_job(tmp_path: Path, executor: Executor):
+    rows = [{"text": f"Anna is {number}."} for number in range(20, 40)]
+    with pytest.raises(ConfigurationError, match="names the field 'text'") as caught:
+        take(make(tmp_path).map([*rows, {"txt": "Ben"}], Adult, prompt="{{ text }}", engine=executor))
+    assert caught.value.__notes__ == ["This is about row 20 of the job, counted from 0."]
+
+
 def test_rows_without_an_answer_are_collected_with_their_errors(tmp_path: Path, executor: Executor):
     texts = [f"Anna is {number}." for number in range(60)]
     rows = take(make(tmp_path, max_retries=0).map(texts, Adult, on_error="collect", engine=executor))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -38,15 +39,15 @@ class Engine(NamedTuple):
     close: Callable[[], object] = lambda: None
 
 
-def open_engine(engine: object) -> Engine:
-    """Open the engine that a user named or handed over."""
+def find_engine(engine: object) -> Callable[[], Engine]:
+    """Return what opens the engine that a user named or handed over; raise ArgumentError for what is none."""
     if isinstance(engine, str):
         if engine not in _NAMED:
             raise _refuse(engine)
-        return _NAMED[engine]()
+        return _NAMED[engine]
     for fits, use in _KINDS:
         if fits(engine):
-            return use(engine)
+            return partial(use, engine)
     raise _refuse(engine)
 
 

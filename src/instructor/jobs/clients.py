@@ -84,14 +84,14 @@ class _JobClient(BaseClient):
 
     def _order(self, model: ResponseModel, keywords: dict[str, Value]) -> Orders:
         """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""
-        from instructor.engines.opening import open_engine
+        from instructor.engines.opening import find_engine
         from instructor.jobs.job import Terms
         from instructor.jobs.prompts import make_writer
         from instructor.jobs.shares import Purse
         from instructor.jobs.spread import Orders
         from instructor.jobs.work import Order, identify, make_work
 
-        open_later = partial(open_engine, keywords.pop("engine"))
+        open_later = find_engine(keywords.pop("engine"))
         _refuse_streams(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         if terms.batch == "always":

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from instructor.exceptions import ArgumentError
-from instructor.jobs.asking import Answering, Miss, ends_job, make_failure
+from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
 from instructor.jobs.pace import Concurrency, Pace
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -114,7 +114,8 @@ class _BaseJob(Generic[T]):
         self.stats.add(row)
         self._progress.update()
         if row.error is not None and self._is_fatal(row.error):
-            row.error.add_note(f"This is about row {row.index} of the job, counted from 0.")
+            if not ends_job(row.error):
+                note_row(row.error, row.index)
             raise row.error
         return row
 

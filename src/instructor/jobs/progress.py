@@ -38,7 +38,7 @@ class JobStats:
     Attributes:
         total: How many rows there are; None where that isn't known.
         done: Rows that were handed out. Each is one of `hits`, `shared`, `batched`, `asked` and `errors`.
-        tokens: Tokens of the requests made for them.
+        tokens: Tokens of the requests made for them, those without a valid answer too.
     """
 
     total: int | None = None
@@ -49,7 +49,7 @@ class JobStats:
     asked: int = 0
     errors: int = 0
     tokens: int = 0
-    _spent: dict[_Tariff, Usage] = field(default_factory=dict["_Tariff", Usage])
+    _spent: dict[_Tariff, Usage] = field(default_factory=dict["_Tariff", Usage], repr=False)
 
     def add(self, row: Row[Any]) -> None:
         """Count a row."""
@@ -62,6 +62,7 @@ class JobStats:
         else:
             self.batched += row.batched
             self.asked += not row.batched
+        if not row.cached and (row.error is None or row.usage.total_tokens):
             self.tokens += row.usage.total_tokens
             tariff = (row.provider, row.model, tier_of(row.usage), row.batched)
             spent = self._spent.get(tariff)

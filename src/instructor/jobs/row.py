@@ -56,8 +56,12 @@ class Row(Generic[T]):
 
     @property
     def cost(self) -> float | None:
-        """The US dollars that this row cost: 0.0 for a cached one; None where the price, or what was used, isn't known."""
+        """The US dollars that this row cost: 0.0 for a cached one; None where the price, or what was used, isn't known.
+
+        A row without an answer has cost what its requests took.
+        """
         if self.cached:
             return 0.0
-        rates = None if self.error is not None else find_rates(self.provider, self.model, tier_of(self.usage))
+        is_unknown = self.error is not None and not self.usage.total_tokens
+        rates = None if is_unknown else find_rates(self.provider, self.model, tier_of(self.usage))
         return None if rates is None else rates.price(self.usage) * (BATCH_FACTOR if self.batched else 1)

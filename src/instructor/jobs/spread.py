@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 from instructor.engines.opening import Engine
 from instructor.engines.spreading import Group, Groups
 from instructor.exceptions import EngineError
+from instructor.jobs.asking import ends_job, note_row
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.shares import Purse
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -141,7 +142,9 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         return answered
 
     def _fail(self, index: int, error: Exception) -> None:
-        error.add_note(f"This is about row {index} of the job, counted from 0.")
+        notes = error.__dict__.pop("__notes__", None)  # which count rows within the group
+        if notes or not ends_job(error):
+            note_row(error, index)
         self._failure = error
         self.close()
 
