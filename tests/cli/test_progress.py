@@ -10,7 +10,6 @@ from rich.console import Console
 from instructor.cli.prices import Prices
 from instructor.cli.progress import Display, make_summary, show_time_left, summarise
 from instructor.cli.run_stats import Outcome, RunStats
-from instructor.hooks import CacheEvent, HookName
 from instructor.usage import Usage
 
 PRICES = Prices("openai/gpt-4.1-mini", "as gpt-4.1-mini")
@@ -109,8 +108,7 @@ def test_without_hits_the_summary_names_one_time():
 
 def test_a_shared_answer_saves_a_request_but_no_time():
     outcome = Outcome(1, "{}")
-    event = CacheEvent(HookName.CACHE_COALESCED, "DiskCache", "openai", "m", int, "k", None, 9.0, 15, Usage(10, 5))
-    outcome.note_event(event)
+    outcome.note_saved(Usage(10, 5), 9.0, shared=True)
     assert (outcome.source, outcome.saved, outcome.seconds_saved) == ("shared", Usage(10, 5), 0.0)
-    outcome.note_event(event._replace(name=HookName.CACHE_HIT))
+    outcome.note_saved(Usage(10, 5), 9.0, shared=False)
     assert (outcome.source, outcome.seconds_saved) == ("hit", 9.0)

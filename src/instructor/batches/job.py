@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
 from instructor.exceptions import ConfigurationError, InstructorError, ProviderError
+from instructor.options import advise_on_refusal
 from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
@@ -139,7 +140,7 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     vendor = job.vendor
     if row.operation not in vendor.operations:
         raise ConfigurationError(
-            f"{job.record.provider}'s batches don't take {row.operation}. Use create() for this model."
+            f"{job.record.provider}'s batches don't take {row.operation}. Ask live for this model."
         )
     line, size, headers = vendor.write(key, row.operation, row.request)
     if size > vendor.most_bytes:
@@ -147,6 +148,8 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
         job.outcomes[key] = Outcome(error=ConfigurationError(text))
         return
     group = (row.operation, tuple(sorted(headers.items())))
+    if group not in chunks:
+        yield from check_arguments(job, row)
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
     if chunk.keys and (len(chunk.keys) >= vendor.most_rows or chunk.size + size > vendor.most_bytes):
         yield from submit(job, chunk)
@@ -154,6 +157,21 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     chunk.keys.append(key)
     chunk.lines.append(line)
     chunk.size += size
+
+
+def check_arguments(job: Job, row: Deferred) -> Steps[None]:
+    """Refuse what the SDK's own method wouldn't take. A batch takes anything, and each of its rows fails, a day later."""
+    check: Callable[..., None] | None = getattr(job.adapter, "check_arguments", None)
+    if check is None:
+        return
+    yield job.adapter.prepare
+    try:
+        check(row.operation, row.request)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"The SDK for {job.record.provider} does not take the request ({row.operation}): {error}. "
+            f"{advise_on_refusal(error)}"
+        ) from error
 
 
 def submit(job: Job, chunk: Chunk) -> Steps[None]:

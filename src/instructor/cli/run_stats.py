@@ -7,8 +7,6 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from instructor.cli.prices import Prices
-from instructor.hooks import CacheEvent, HookName
-from instructor.jobs.row import BATCH_FACTOR
 from instructor.usage import Usage
 
 _WINDOW = 20.0
@@ -40,10 +38,6 @@ class Outcome:
     seconds_saved: float = 0.0
     file: str = ""
     batched: bool = False
-
-    def note_event(self, event: CacheEvent) -> None:
-        """Note a ``cache:hit`` or a ``cache:coalesced``."""
-        self.note_saved(event.usage or Usage(), event.seconds_saved, shared=event.name is not HookName.CACHE_HIT)
 
     def note_saved(self, usage: Usage, seconds: float, *, shared: bool) -> None:
         """Note that no request was made for it, and what that saved."""
@@ -98,7 +92,7 @@ class RunStats:
         self.spent += outcome.spent
         self.saved += outcome.saved
         self.request_seconds_saved += outcome.seconds_saved
-        self.money_spent += self._price(outcome.spent, prices) * (BATCH_FACTOR if outcome.batched else 1)
+        self.money_spent += self._price(outcome.spent, prices) * (prices.batch_factor if outcome.batched else 1)
         self.money_saved += self._price(outcome.saved, prices)
         self.tick()
 

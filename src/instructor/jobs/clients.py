@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.base_client import BaseClient
-from instructor.batch_methods import AsyncBatches, Batches
 from instructor.cache.flight import running_loop
 from instructor.cache.memory import AutoCache
 from instructor.cache_modes import mode_of_call
@@ -125,7 +124,7 @@ def _refuse_streams(keywords: Mapping[str, Value]) -> None:
         raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
 
 
-class MapClient(Batches, _JobClient):
+class MapClient(_JobClient):
     """What `Instructor` inherits."""
 
     @typed_map(map_keywords)
@@ -189,7 +188,7 @@ class MapClient(Batches, _JobClient):
             return Job(question, rows, terms)
         from instructor.jobs.batched import read_batch
 
-        submit = partial(self.batch, response_model=response_model, messages=question.write, **keywords)
+        submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return Job(self._batched_rows(keywords), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
 
     def _reply(
@@ -205,7 +204,7 @@ class MapClient(Batches, _JobClient):
         return drive(answer_with_reply(call._replace(is_row=is_row)), self._adapter)
 
 
-class AsyncMapClient(AsyncBatches, _JobClient):
+class AsyncMapClient(_JobClient):
     """What `AsyncInstructor` inherits."""
 
     @typed_async_map(map_keywords)
@@ -237,7 +236,7 @@ class AsyncMapClient(AsyncBatches, _JobClient):
             return AsyncJob(question, rows, terms)
         from instructor.jobs.batched import read_batch_later
 
-        submit = partial(self.batch, response_model=response_model, messages=question.write, **keywords)
+        submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return AsyncJob(
             self._batched_rows(keywords), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True))
         )

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from instructor.daemon import start_daemon
-from instructor.jobs.row import BATCH_FACTOR, Row
-from instructor.prices import find_rates, show_money, tier_of
+from instructor.jobs.row import Row
+from instructor.prices import batch_factor, find_rates, show_money, tier_of
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class JobStats:
     def usd(self) -> float | None:
         """What these cost in US dollars; None where the price of one isn't known."""
         prices = [
-            (find_rates(vendor, model, tier), BATCH_FACTOR if batched else 1.0, usage)
+            (find_rates(vendor, model, tier), batch_factor(vendor) if batched else 1.0, usage)
             for (vendor, model, tier, batched), usage in list(self._spent.items())
         ]
         costs = [rates.price(usage) * factor for rates, factor, usage in prices if rates is not None]

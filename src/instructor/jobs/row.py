@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from instructor.prices import find_rates, tier_of
+from instructor.prices import batch_factor, find_rates, tier_of
 from instructor.usage import Usage
 
 T = TypeVar("T")
 
 NO_USAGE = Usage()
-BATCH_FACTOR = 0.5
-"""What OpenAI, Anthropic and Google charge for a row in a batch, of the price of a live one (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +62,4 @@ class Row(Generic[T]):
             return 0.0
         is_unknown = self.error is not None and not self.usage.total_tokens
         rates = None if is_unknown else find_rates(self.provider, self.model, tier_of(self.usage))
-        return None if rates is None else rates.price(self.usage) * (BATCH_FACTOR if self.batched else 1)
+        return None if rates is None else rates.price(self.usage) * (batch_factor(self.provider) if self.batched else 1)

@@ -139,7 +139,7 @@ def find_vendor(provider: str) -> Vendor:
     """The batch API of a vendor."""
     if provider not in MODULES:
         raise ConfigurationError(
-            f"{provider} has no batch API that this package speaks; {', '.join(MODULES)} have. Use create() for its rows."
+            f"{provider} has no batch API that this package speaks; {', '.join(MODULES)} have. Ask live."
         )
     return cast("Vendor", import_module(MODULES[provider]).VENDOR)
 
