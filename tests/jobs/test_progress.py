@@ -61,6 +61,22 @@ def test_a_terminal_gets_a_bar_that_stays_with_its_last_state():
     assert "4/4" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_a_notebook_that_can_draw_no_bar_gets_lines(monkeypatch: pytest.MonkeyPatch):
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    monkeypatch.setattr(console, "print", lambda text, **_: console.file.write(f"{text}\n"))
+    monkeypatch.setattr("instructor.jobs.progress.find_spec", lambda _: None)
+    show(console, JobStats(total=4, done=1, asked=1), 0.6)
+    assert lines_of(console) == ["1/4 · 0 hits · 1 asked · 0 errors · $0 · 0:02 left"]
+
+
+def test_a_job_shows_its_figures():
+    client = from_provider("offline/demo")
+    job = client.map(["1", "2"], int)
+    assert repr(job) == "<Job 0/2 · 0 hits · 0 asked · 0 errors · $0>"
+    list(job)
+    assert repr(job) == f"<Job {job.stats}>" == "<Job 2/2 · 0 hits · 2 asked · 0 errors · $0>"
+
+
 def test_no_progress_is_no_progress():
     console = Console(file=io.StringIO(), force_terminal=False)
     clock = Clock()

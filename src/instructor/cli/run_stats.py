@@ -53,7 +53,8 @@ class RunStats:
     Attributes:
         total: How many records there are; None where that is not known.
         concurrency: How many records are asked at once.
-        done: Records so far. Each is one of `hits`, `asked`, `shared` (with an identical one in flight) and `failed`.
+        done: Records so far. Each is one of `hits`, `asked`, `shared` (with an identical one in flight), `batched` and
+            `failed`.
         requests: Requests that were made, with those that asked again.
         spent: Tokens of those requests, which cost `money_spent` US dollars.
         saved: Tokens that hits and shared records did not cost; `money_saved` is their price.
@@ -68,6 +69,7 @@ class RunStats:
     hits: int = 0
     asked: int = 0
     shared: int = 0
+    batched: int = 0
     failed: int = 0
     requests: int = 0
     spent: Usage = field(default=Usage())
@@ -87,7 +89,8 @@ class RunStats:
         self.failed += source == "failed"
         self.hits += source == "hit"
         self.shared += source == "shared"
-        self.asked += source == "asked"
+        self.asked += source == "asked" and not outcome.batched
+        self.batched += source == "asked" and outcome.batched
         self.requests += outcome.attempts
         self.spent += outcome.spent
         self.saved += outcome.saved
@@ -95,6 +98,12 @@ class RunStats:
         self.money_spent += self._price(outcome.spent, prices) * (prices.batch_factor if outcome.batched else 1)
         self.money_saved += self._price(outcome.saved, prices)
         self.tick()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How the records so far were answered."""
+        counts = {"hits": self.hits, "asked": self.asked, "shared": self.shared, "batched": self.batched}
+        return counts | {"errors": self.failed}
 
     def tick(self) -> None:
         """Measure the time taken, and the speed."""
@@ -126,6 +135,7 @@ class RunStats:
             "hits": self.hits,
             "asked": self.asked,
             "shared": self.shared,
+            "batched": self.batched,
             "failed": self.failed,
             "requests": self.requests,
             "tokens_spent": self.spent.total_tokens,

@@ -77,6 +77,9 @@ class _BaseJob(Generic[T]):
         self._failure: Exception | None = None
         self._is_closed = False
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.stats}>"
+
     def _admit(self, source: Value) -> tuple[Slot[T], Miss] | None:
         """Take a row in; return what is to be asked about it, if anything is."""
         index, self._count = self._count, self._count + 1

@@ -6,9 +6,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from instructor.daemon import start_daemon
@@ -19,6 +20,7 @@ from instructor.usage import Usage
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
+    from rich.table import Table
 
 _PATIENCE = 0.5
 """Seconds for which a job shows nothing: a bar for less would only flicker."""
@@ -26,6 +28,7 @@ _PLAIN_SECONDS = 10.0
 _SPAN = 30.0
 """The speed of so many of the last seconds says how long the rest will take."""
 _MINUTE = 60
+SEPARATOR = " · "
 
 _Tariff = tuple[str, str, int, bool]
 """The vendor, the model, its tier of prices, and whether it was in a batch."""
@@ -67,6 +70,16 @@ class JobStats:
             tariff = (row.provider, row.model, tier_of(row.usage), row.batched)
             spent = self._spent.get(tariff)
             self._spent[tariff] = row.usage if spent is None else spent + row.usage
+
+    def __str__(self) -> str:
+        return SEPARATOR.join([show_count(self.done, self.total), *self.figures()])
+
+    def figures(self) -> list[str]:
+        """How the rows so far were answered, and at what price, in words."""
+        counts = {"hits": self.hits, "asked": self.asked, "shared": self.shared, "batched": self.batched}
+        usd = self.usd
+        money = f"{self.tokens:,} tokens, price unknown" if usd is None else show_money(usd)
+        return [*describe_counts(counts | {"errors": self.errors}), money]
 
     @property
     def usd(self) -> float | None:
@@ -126,7 +139,7 @@ class Progress:
                 self._show_on(self.console or Console(stderr=True))
 
     def _show_on(self, console: Console) -> None:
-        if console.is_terminal or console.is_jupyter:
+        if console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None):
             from rich.errors import LiveError
             from rich.live import Live
 
@@ -141,34 +154,14 @@ class Progress:
 
     def describe(self) -> str:
         """The figures in one line."""
-        return " · ".join([self._count(), *self._figures(), self._time_left()])
+        return f"{self.stats} · {self._time_left()}"
 
     def _draw(self) -> RenderableType:
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
         from rich.text import Text
 
         stats = self.stats
-        bar = Table.grid(padding=(0, 1), expand=True)
-        bar.add_column(ratio=1)
-        bar.add_column(no_wrap=True, justify="right")
-        bar.add_column(no_wrap=True, justify="right")
-        shown = ProgressBar(total=stats.total, completed=stats.done, pulse=stats.total is None)
-        bar.add_row(shown, self._count(), self._time_left())
-        return Group(bar, Text(" · ".join(self._figures())))
-
-    def _count(self) -> str:
-        stats = self.stats
-        return f"{stats.done:,}" if stats.total is None else f"{stats.done:,}/{stats.total:,}"
-
-    def _figures(self) -> list[str]:
-        stats = self.stats
-        counts = {"hits": stats.hits, "asked": stats.asked, "shared": stats.shared, "batched": stats.batched}
-        shown = [f"{count:,} {name}" for name, count in counts.items() if count or name in ("hits", "asked")]
-        usd = stats.usd
-        money = f"{stats.tokens:,} tokens, price unknown" if usd is None else show_money(usd)
-        return [*shown, f"{stats.errors:,} errors", money]
+        return Group(draw_bar(stats.done, stats.total, self._time_left()), Text(SEPARATOR.join(stats.figures())))
 
     def _time_left(self) -> str:
         """By the speed of the last seconds; where that tells nothing, the speed itself."""
@@ -181,6 +174,29 @@ class Progress:
         if self.stats.total is None or speed <= 0:
             return f"{speed:,.0f} rows/s"
         return f"{show_clock(max(0, self.stats.total - self.stats.done) / speed)} left"
+
+
+def draw_bar(done: int, total: int | None, time: str) -> Table:
+    """A bar with the number of rows and a time beside it; one that only moves where nobody knows how many there are."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    bar = Table.grid(padding=(0, 1), expand=True)
+    bar.add_column(ratio=1)
+    bar.add_column(no_wrap=True, justify="right")
+    bar.add_column(no_wrap=True, justify="right")
+    bar.add_row(ProgressBar(total=total, completed=done, pulse=total is None), show_count(done, total), time)
+    return bar
+
+
+def describe_counts(counts: Mapping[str, int]) -> list[str]:
+    """Say how rows were answered. What most jobs don't have is left out where there is none of it."""
+    return [f"{count:,} {name}" for name, count in counts.items() if count or name not in ("shared", "batched")]
+
+
+def show_count(done: int, total: int | None) -> str:
+    """Write ``123/300``."""
+    return f"{done:,}" if total is None else f"{done:,}/{total:,}"
 
 
 def show_clock(seconds: float) -> str:

@@ -71,6 +71,9 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         self._has_ended = self._is_dropped = self.is_closed = False
         self._failure: Exception | None = None
 
+    def __repr__(self) -> str:
+        return f"<Job {self.stats}>"
+
     def __next__(self) -> Row[T]:
         while not self.ready and not self.is_closed:
             self.fetch()
@@ -190,6 +193,9 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
     def stats(self) -> JobStats:
         """The figures so far."""
         return JobStats(count_rows(self._source)) if self._job is None else self._job.stats
+
+    def __repr__(self) -> str:
+        return f"<AsyncJob {self.stats}>"
 
     async def __anext__(self) -> Row[T]:
         job = self._job
