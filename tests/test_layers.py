@@ -98,7 +98,10 @@ KNOWS: dict[str, set[str]] = {
     "batches": {"cache", "providers.adapter", "providers", "engine", "options"},
     "batch_methods": {"base_client", "batches", "cache", "engine", "jobs"},
     "engines": set(),
-    "jobs": {"cache", "checks", "engine", "engines", "base_client", "options", "batches", "providers"},
+    "jobs": {
+        *("cache", "checks", "engine", "engines", "base_client", "options", "batches", "providers"),
+        *("limits", "prompt_caching"),
+    },
     "client": {"batch_methods", "engine", "methods", "jobs", "streams"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
     "patching": {"client", "providers"},

@@ -36,7 +36,7 @@ def read_rows(source: Source, *, asynchronous: bool) -> Iterator[Value] | AsyncI
     Raises ArgumentError for what has no rows, or is more likely a mistake: a dict, a text, bytes, a class.
     """
     if isinstance(source, (str, bytes, bytearray, Mapping)):
-        raise refuse("rows", source, f"{_ROWS}. For a single row pass a list of it")
+        raise refuse("rows", cast("object", source), f"{_ROWS}. For a single row pass a list of it")
     if isinstance(source, type):
         raise refuse("rows", source, f"{_ROWS}, and the response model after it")
     for marks, read in _READERS:
