@@ -121,7 +121,7 @@ KNOWS: dict[str, set[str]] = {
     "models": set(),
     "v2": set(),
     "__main__": {"cli"},
-    "cli": {"batches", "cache", "client", "factory", "jobs", "providers", ""},
+    "cli": {"batches", "cache", "client", "engines", "factory", "jobs", "providers", ""},
     # Recorded answers are a store. Scripted replies answer as the offline provider does; the contracts look at what they test.
     "testing": {"wires", "cache", "offline"},
 }

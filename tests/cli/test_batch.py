@@ -71,6 +71,14 @@ def test_cancel_asks_the_provider_to_stop(jobs: Jobs):
     assert jobs.server.batches[0]["cancelled"]
 
 
+def test_a_cassette_holds_no_job(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "recorded.jsonl").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["batch", "list", str(tmp_path / "recorded.jsonl")])
+    assert ended.value.code == 2
+    assert "a CassetteCache can't keep its record" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_name_that_no_job_has_is_an_error(jobs: Jobs):
     assert jobs.run("show", "nobody")[0] == 2
 

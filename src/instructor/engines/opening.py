@@ -42,9 +42,9 @@ class Engine(NamedTuple):
 def find_engine(engine: object) -> Callable[[], Engine]:
     """Return what opens the engine that a user named or handed over; raise ArgumentError for what is none."""
     if isinstance(engine, str):
-        if engine not in _NAMED:
+        if engine not in NAMED:
             raise _refuse(engine)
-        return _NAMED[engine]
+        return NAMED[engine]
     for fits, use in _KINDS:
         if fits(engine):
             return partial(use, engine)
@@ -53,7 +53,7 @@ def find_engine(engine: object) -> Callable[[], Engine]:
 
 def _refuse(engine: object) -> ArgumentError:
     shown = repr(engine) if isinstance(engine, str) else f"a {type(engine).__name__}"
-    names = " or ".join(f'"{name}"' for name in _NAMED)
+    names = " or ".join(f'"{name}"' for name in NAMED)
     return ArgumentError(
         f"engine= is {names}, a dask.distributed.Client, the module ray or a concurrent.futures.Executor, not {shown}."
     )
@@ -117,7 +117,7 @@ def _use_executor(executor: Sdk) -> Engine:
     return Engine(executor.submit, lambda: getattr(executor, "_max_workers", 1))
 
 
-_NAMED: dict[str, Callable[[], Engine]] = {"dask": _begin_dask, "ray": _begin_ray}
+NAMED: dict[str, Callable[[], Engine]] = {"dask": _begin_dask, "ray": _begin_ray}
 _KINDS: tuple[tuple[Callable[[object], bool], Callable[[Sdk], Engine]], ...] = (
     (lambda engine: isinstance(engine, Executor), _use_executor),
     (lambda engine: isinstance(engine, ModuleType) and engine.__name__ == "ray", _use_ray),
