@@ -46,6 +46,16 @@ def test_a_line_tells_the_figures_now_and_then_where_there_is_no_terminal():
     assert len(lines_of(console)) == 3
 
 
+def test_the_last_line_tells_how_a_job_ended():
+    console = Console(file=io.StringIO(), force_terminal=False, width=40)
+    stats = JobStats(total=4, done=1, asked=1)
+    progress = show(console, stats, 1.0)
+    stats.done = stats.asked = 4
+    for _ in range(2):
+        progress.close()
+    assert [line.split(" · ")[0] for line in lines_of(console)] == ["1/4", "4/4"]
+
+
 def test_a_short_job_shows_nothing(capsys: pytest.CaptureFixture[str]):
     client = from_provider("offline/demo")
     assert len(list(client.map(["1", "2"], int))) == 2

@@ -109,6 +109,7 @@ class Progress:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_closed: bool = False
     _live: Live | None = None
+    _plain: Console | None = None
     _samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
 
     def __post_init__(self) -> None:
@@ -123,12 +124,14 @@ class Progress:
             self.run(self._show)
 
     def close(self) -> None:
-        """Leave the last state of a bar where it is."""
+        """Leave the last state of a bar where it is; where there were lines, write the last one."""
         self.due = math.inf
         with self._lock:
-            self._is_closed = True
             if self._live is not None:
                 self._live.stop()
+            elif self._plain is not None and not self._is_closed:
+                self._write_on(self._plain)
+            self._is_closed = True
 
     def _show(self) -> None:
         """In a thread of its own: what it needs takes a while to import, for which an event loop must not wait."""
@@ -148,9 +151,13 @@ class Progress:
                 live.start()
                 self._live = live
         else:
-            with suppress(OSError, ValueError):  # nobody reads it any more
-                console.print(self.describe(), highlight=False, markup=False, soft_wrap=True)
+            self._plain = console
+            self._write_on(console)
             self.due = self.clock() + _PLAIN_SECONDS
+
+    def _write_on(self, console: Console) -> None:
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            console.print(self.describe(), highlight=False, markup=False, soft_wrap=True)
 
     def describe(self) -> str:
         """The figures in one line."""
