@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import openai
 import pyarrow as pa
 import pytest
 from pydantic import BaseModel
@@ -182,7 +184,7 @@ def test_an_invalid_answer_is_asked_again_live_with_its_error_shown(server: Batc
 def test_a_submission_whose_answer_is_lost_is_found_at_the_vendor(server: BatchServer, store: DiskCache) -> None:
     server.drops = 1
     with make_client(OPENAI, server, store) as client:
-        with pytest.raises(Exception, match="onnection"):
+        with pytest.raises(ProviderError, match="Connection error"):
             client.batch([1, 2], Number, ask, poll_seconds=0)
         server.script = {3: [{"number": 3}]}
         client.batch([3], Number, ask, poll_seconds=0)
@@ -198,7 +200,7 @@ def test_a_batch_of_another_program_that_has_as_many_rows_is_not_taken_for_ours(
     """Anthropic's batches have no name of ours, so that only their results show whose they are."""
     server.drops = 1
     with make_client(CLAUDE, server, store) as client, DiskCache(tmp_path / "other") as others:
-        with pytest.raises(Exception, match="onnection"):
+        with pytest.raises(ProviderError, match="Connection error"):
             client.batch([1, 2], Number, ask)
         make_client(CLAUDE, server, others).batch([8, 9], Number, ask)
         rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
@@ -410,3 +412,30 @@ def test_a_row_whose_answer_is_invalid_says_what_it_has_cost(server: BatchServer
     assert (row.batched, server.live, job.stats.tokens) == (True, [], row.usage.total_tokens)
     assert row.usage.total_tokens
     assert row.cost == job.stats.usd
+
+
+def test_a_vendor_that_cannot_be_reached_is_named_with_what_to_do(store: DiskCache) -> None:
+    client = from_provider(GEMINI, base_url="http://127.0.0.1:9", api_key="none", cache=store)
+    with pytest.raises(ProviderError, match=r"Nothing answers at http://127\.0\.0\.1:9.*Check base_url="):
+        client.batch(["row 1"], Number)
+
+
+def test_a_vendor_that_fails_for_a_while_is_asked_again_how_far_a_batch_is(
+    server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([503, 429, 408])
+
+    def retrieve(self: Any, batch_id: str) -> Any:
+        for status in failures:
+            request = httpx2.Request("GET", "http://127.0.0.1")
+            raise openai.APIStatusError("busy", response=httpx2.Response(status, request=request), body=None)
+        return found(self, batch_id)
+
+    found = openai.resources.Batches.retrieve
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch(["row 1"], Number, poll_seconds=0)
+        monkeypatch.setattr(openai.resources.Batches, "retrieve", retrieve)
+        assert [row.value for row in job.results()] == [Number(number=1)]
+        failures = iter([401])
+        with pytest.raises(ProviderError, match="Check the key"):
+            list(client.batch(["row 2"], Number, poll_seconds=0).results())

@@ -71,6 +71,13 @@ def test_cancel_asks_the_provider_to_stop(jobs: Jobs):
     assert jobs.server.batches[0]["cancelled"]
 
 
+def test_a_provider_that_cannot_be_reached_is_no_traceback(jobs: Jobs, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["batch", "show", str(jobs.folder / "cache"), jobs.id, "--base-url", "http://127.0.0.1:9/v1"])
+    assert ended.value.code == 2
+    assert "Error: openai: APIConnectionError" in capsys.readouterr().err
+
+
 def test_a_cassette_holds_no_job(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     (tmp_path / "recorded.jsonl").touch()
     with pytest.raises(SystemExit) as ended:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
-from instructor.exceptions import ConfigurationError, InstructorError, ProviderError
+from instructor.exceptions import ConfigurationError, ProviderError
+from instructor.failures import may_recover, status_of
 from instructor.options import advise_on_refusal
 from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
@@ -275,10 +276,9 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
     for turn in range(_PATIENCE):
         try:
             progress: Progress = yield from job.vendor.poll(job.adapter, intent)
-        except Exception as error:
-            status = getattr(error, "status_code", None) or getattr(error, "code", None)
-            is_final = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
-            if is_final or isinstance(error, InstructorError) or turn == _PATIENCE - 1:
+        except ProviderError as error:
+            cause = error.__cause__ or error
+            if turn == _PATIENCE - 1 or (status_of(cause) is not None and not may_recover(cause)):
                 raise
             yield partial(job.sleep, job.pause)
         else:

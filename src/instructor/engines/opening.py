@@ -9,6 +9,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from instructor.describing import describe_value
 from instructor.exceptions import ArgumentError, ConfigurationError
 
 Sdk = Any
@@ -52,7 +53,7 @@ def find_engine(engine: object) -> Callable[[], Engine]:
 
 
 def _refuse(engine: object) -> ArgumentError:
-    shown = repr(engine) if isinstance(engine, str) else f"a {type(engine).__name__}"
+    shown = repr(engine) if isinstance(engine, str) else describe_value(engine)
     names = " or ".join(f'"{name}"' for name in NAMED)
     return ArgumentError(
         f"engine= is {names}, a dask.distributed.Client, the module ray or a concurrent.futures.Executor, not {shown}."
