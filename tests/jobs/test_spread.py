@@ -286,7 +286,7 @@ def test_no_key_leaves_the_process_unless_it_was_passed(tmp_path: Path, monkeypa
         (None, {}, "needs a cache that the workers share.*RedisCache"),
         (AutoCache(), {}, "needs a cache that the workers share.*RedisCache"),
         ("disk", {"engine": "spark"}, '"dask" or "ray".*not \'spark\''),
-        ("disk", {"engine": 7}, "not a int"),
+        ("disk", {"engine": 7}, "not 7"),
         ("disk", {"stream": True}, "stream=True"),
         ("disk", {"context": {"lock": threading.Lock()}}, "can't be sent to workers.*lock"),
         ("disk", {"prompt": "{{"}, "prompt= cannot be read"),

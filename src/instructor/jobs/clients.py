@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,15 @@ _NO_SHARED_CACHE = (
 _OWN = frozenset({"batch", "concurrency", "on_error", "ordered", "progress"})
 _OF_BATCHES = ("again", "poll_seconds", "store")
 """Keywords of `Instructor.batch`, which a live job has no use for."""
+_TERMS = _OWN | {"again", "engine", "poll_seconds", "prompt"}
+_MEANT = {
+    **dict.fromkeys(("max_concurrency", "max_workers", "n_jobs", "workers"), "concurrency"),
+    "show_progress": "progress",
+    "template": "prompt",
+}
+"""Names from elsewhere that don't resemble ours, and that no SDK takes."""
+_ALIKE = 0.88
+"""How alike a name is that can only be a misspelling of one of ours."""
 _MOST_KEPT = 4_096
 """How many answers a job keeps in memory where its client keeps none."""
 
@@ -64,7 +74,7 @@ class _JobClient(BaseClient):
         from instructor.jobs.job import Terms
         from instructor.jobs.prompts import make_writer
 
-        _refuse_streams(keywords)
+        _check_keywords(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         if terms.batch == "auto":
             terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
@@ -91,7 +101,7 @@ class _JobClient(BaseClient):
         from instructor.jobs.work import Order, identify, make_work
 
         open_later = find_engine(keywords.pop("engine"))
-        _refuse_streams(keywords)
+        _check_keywords(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         if terms.batch == "always":
             raise ArgumentError('engine= asks live, and batch="always" in batches. Leave one of them out.')
@@ -119,9 +129,17 @@ class _JobClient(BaseClient):
         return path is not None and can_batch(self._adapter.provider, path.tiers[-1].handle)
 
 
-def _refuse_streams(keywords: Mapping[str, Value]) -> None:
+def _check_keywords(keywords: Mapping[str, Value]) -> None:
+    """Refuse what can only be a mistake, before a row is read: an SDK would refuse it at the first request."""
     if keywords.get("stream"):
         raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
+    for name in keywords.keys() - _TERMS:
+        meant = _MEANT.get(name) or next(iter(get_close_matches(name, _TERMS, 1, _ALIKE)), None)
+        if meant is not None:
+            raise ArgumentError(f"map() has no {name}=. Did you mean {meant}=?")
+    for name in ("again", "poll_seconds"):
+        if name in keywords and keywords.get("batch", "never") == "never":
+            raise ArgumentError(f'{name}= is about batches. Pass batch="always" or "auto" too, or leave it out.')
 
 
 class MapClient(_JobClient):
