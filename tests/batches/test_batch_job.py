@@ -408,10 +408,11 @@ def test_a_row_whose_answer_is_invalid_says_what_it_has_cost(server: BatchServer
     with make_client(OPENAI, server, store) as client:
         job = client.map(["row 1"], Number, batch="always", again="never", poll_seconds=0, on_error="collect")
         (row,) = job
+        ledger = client.ledger()
     assert isinstance(row.error, InstructorRetryException), "and it isn't asked for again"
     assert (row.batched, server.live, job.stats.tokens) == (True, [], row.usage.total_tokens)
     assert row.usage.total_tokens
-    assert row.cost == job.stats.usd
+    assert row.cost == job.stats.usd == pytest.approx(ledger.spent.usd) == pytest.approx(ledger.lost.usd)
 
 
 def test_a_vendor_that_cannot_be_reached_is_named_with_what_to_do(store: DiskCache) -> None:

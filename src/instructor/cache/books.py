@@ -21,9 +21,9 @@ from instructor.prices import tier_of
 if TYPE_CHECKING:
     from instructor.usage import Usage
 
-Kind = Literal["kept", "batched", "lost", "failed", "hit", "shared"]
-"""What a line counts: requests whose answer was used, the same of a provider's batch, whose answer was thrown away, that
-brought none; answers from a store; and answers of an identical call that was under way."""
+Kind = Literal["kept", "batched", "lost", "batch_lost", "failed", "hit", "shared"]
+"""What a line counts: requests whose answer was used, the same of a provider's batch, whose answer was thrown away, the
+same of a batch, that brought none; answers from a store; and answers of an identical call that was under way."""
 
 MOST_LINES = 4096
 """Lines that are kept apart. Further ones are put together: no tags, namespaces and response models are kept apart there."""

@@ -67,7 +67,8 @@ class Spending:
         self._settle(attempts.latest)
         if kind is None:
             return
-        entered: Kind = "failed" if attempts.latest is None else "kept" if issubclass(kind, ToolCallsError) else "lost"
+        lost: Kind = "batch_lost" if self._call.kind == "batched" and attempts.number == 1 else "lost"
+        entered: Kind = "failed" if attempts.latest is None else "kept" if issubclass(kind, ToolCallsError) else lost
         enter(self._call, entered, attempts.latest or _NOTHING, attempts.latest_seconds)
 
     def _settle(self, usage: Usage | None) -> None:
