@@ -169,6 +169,11 @@ def test_the_first_row_without_an_answer_ends_the_job(asynchronous: bool, tmp_pa
     assert caught.value.__notes__ == ["This is about row 43 of the job, counted from 0."]
 
 
+def test_a_job_on_an_engine_asks_live_where_batches_are_left_to_us(tmp_path: Path, executor: Executor):
+    (row,) = take(make(tmp_path).map(["Anna is 25."], User, engine=executor, batch="auto", again="never"))
+    assert (row.value.age, row.batched) == (25, False)
+
+
 def test_a_row_that_lacks_a_field_is_named_by_its_place_in_the_job(tmp_path: Path, executor: Executor):
     rows = [{"text": f"Anna is {number}."} for number in range(20, 40)]
     with pytest.raises(ConfigurationError, match="names the field 'text'") as caught:

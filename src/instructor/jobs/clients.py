@@ -78,8 +78,8 @@ class _JobClient(BaseClient):
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         if terms.batch == "auto":
             terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
-            for name in _OF_BATCHES if terms.batch == "never" else ():
-                keywords.pop(name, None)
+            if terms.batch == "never":
+                _forget_batches(keywords)
         write = make_writer(keywords.pop("prompt", None), keywords.pop("messages", None))
         if self._find_path(keywords.get("cache", NOT_GIVEN)) is None and terms.batch == "never":
             keywords["cache"] = AutoCache(_MOST_KEPT)
@@ -105,6 +105,8 @@ class _JobClient(BaseClient):
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         if terms.batch == "always":
             raise ArgumentError('engine= asks live, and batch="always" in batches. Leave one of them out.')
+        if terms.batch == "auto":
+            _forget_batches(keywords)
         make_writer(keywords.get("prompt"), keywords.get("messages"))  # so that a mistake shows here
         path = self._find_path(keywords.pop("cache", NOT_GIVEN))
         if path is None or "local" in path.tiers[-1].handle.store.abilities:
@@ -140,6 +142,12 @@ def _check_keywords(keywords: Mapping[str, Value]) -> None:
     for name in ("again", "poll_seconds"):
         if name in keywords and keywords.get("batch", "never") == "never":
             raise ArgumentError(f'{name}= is about batches. Pass batch="always" or "auto" too, or leave it out.')
+
+
+def _forget_batches(keywords: dict[str, Value]) -> None:
+    """Drop what is about batches from the keywords of a job that asks live after all."""
+    for name in _OF_BATCHES:
+        keywords.pop(name, None)
 
 
 class MapClient(_JobClient):
