@@ -25,10 +25,10 @@ _HEADINGS: dict[str, Callable[[Line], Iterable[str]]] = {
     "tag": lambda line: line.tags,
 }
 
-_SPENT: frozenset[Kind] = frozenset({"kept", "batched", "lost", "batch_lost", "failed"})
+_SPENT: frozenset[Kind] = frozenset({"kept", "batched", "lost", "lost in batch", "failed"})
 _SAVED: frozenset[Kind] = frozenset({"hit", "shared"})
-_BATCHED: frozenset[Kind] = frozenset({"batched", "batch_lost"})
-_LOST: frozenset[Kind] = frozenset({"lost", "batch_lost", "failed"})
+_LOST: frozenset[Kind] = frozenset({"lost", "lost in batch", "failed"})
+_IN_BATCHES: frozenset[Kind] = frozenset({"batched", "lost in batch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def _price(line: Line, amounts: Amounts) -> float | None:
 
 
 def _factor(line: Line) -> float:
-    return batch_factor(line.origin.provider) if line.kind in _BATCHED else 1.0
+    return batch_factor(line.origin.provider) if line.kind in _IN_BATCHES else 1.0
 
 
 def _add_known(prices: list[float | None]) -> float | None:
