@@ -150,7 +150,8 @@ def find_vendor(provider: str) -> Vendor:
             f"{provider} has no batch API that this package speaks; {', '.join(MODULES)} have. Ask live."
         )
     vendor = cast("Vendor", import_module(MODULES[provider]).VENDOR)
-    return replace(vendor, **{name: _in_our_words(getattr(vendor, name)) for name in _ASKING})
+    translated: dict[str, Any] = {name: _in_our_words(getattr(vendor, name)) for name in _ASKING}
+    return replace(vendor, **translated)
 
 
 _ASKING = ("upload", "create", "listing", "poll", "results", "cancel")
