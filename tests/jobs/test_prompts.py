@@ -53,6 +53,11 @@ def test_a_field_that_the_record_does_not_have_is_named_with_those_it_has():
         make_prompt("{% if false %}{{ texts }}{% endif %}{{ text }}")({"text": "a", "label": "b"})
 
 
+def test_a_name_with_spaces_is_refused_with_how_to_write_it():
+    with pytest.raises(ConfigurationError, match=r"\(line 1\)\. A field .* \{\{ record\['Full name'\] \}\}"):
+        make_prompt("Who is {{ Full name }}?")
+
+
 @pytest.mark.parametrize(
     "template",
     [

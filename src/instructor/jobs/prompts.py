@@ -24,6 +24,7 @@ Writer = Callable[[Any], Conversation]
 
 _TEXT_FIELDS = frozenset({"text", "message", "content"})
 _NO_TEXT = "the record has no text"
+_SPACES = " A field whose name has spaces is {{ record['Full name'] }}."
 _MESSAGES = 'a list such as [{"role": "user", "content": "{{ text }}"}], or a function of the row; for one text there is prompt='
 
 
@@ -143,7 +144,8 @@ class _Template:
             self._template = environment.from_string(source)
         except TemplateSyntaxError as error:
             reason = (error.message or "").rstrip(".")
-            raise ConfigurationError(f"prompt= cannot be read: {reason} (line {error.lineno}).") from error
+            hint = _SPACES if reason.startswith("expected token 'end of print statement'") else ""
+            raise ConfigurationError(f"prompt= cannot be read: {reason} (line {error.lineno}).{hint}") from error
         except (RecursionError, SyntaxError) as error:  # from Python, to which Jinja compiles
             raise ConfigurationError(f"prompt= cannot be read: {error}. Nest it less deeply.") from error
         self._names = names - environment.globals.keys() - _find_guarded(tree) - {"record"}
