@@ -389,6 +389,8 @@ def test_every_row_comes_exactly_once(
         ({"rows": 3}, "rows is 3"),
         ({"concurrency": 0}, 'concurrency= is "auto" or'),
         ({"on_error": "ignore"}, 'on_error= is "raise"'),
+        ({"ordered": "no"}, "ordered is a str. Pass True or False"),
+        ({"progress": None}, "progress is None. Pass True or False"),
         ({"stream": True}, "stream=True is for a single call"),
         ({"engine": "spark"}, "engine= is .* not 'spark'"),
         ({"concurency": 5}, "has no concurency=. Did you mean concurrency="),

@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 import instructor
-from instructor import AutoCache, Budget, DiskCache, from_openai, from_provider
+from instructor import AsyncJob, AutoCache, Budget, DiskCache, Job, from_openai, from_provider
 from instructor.exceptions import (
     ArgumentError,
     BudgetExceeded,
@@ -111,7 +111,9 @@ class Failing(Executor):
 def test_rows_come_back_as_from_a_job_in_this_process(asynchronous: bool, tmp_path: Path, executor: Executor):
     client = make(tmp_path, asynchronous)
     inputs = [{"text": f"Anna is {number % 50}."} for number in range(200)]
-    rows = take(client.map(inputs, User, prompt="{{ text }} How old?", engine=executor))
+    job = client.map(inputs, User, prompt="{{ text }} How old?", engine=executor)
+    assert isinstance(job, AsyncJob if asynchronous else Job)
+    rows = take(job)
     assert [row.index for row in rows] == list(range(200))
     assert all(row.input is inputs[row.index] for row in rows)
     assert all(row.value == User(name="Anna", age=row.index % 50) for row in rows)

@@ -12,6 +12,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
+from instructor.describing import refuse
 from instructor.exceptions import ArgumentError
 from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
 from instructor.jobs.pace import Concurrency, Pace
@@ -53,6 +54,9 @@ class Terms:
             raise ArgumentError(f'batch= is "never", "auto" or "always", not {self.batch!r}.')
         if self.on_error not in ("raise", "collect"):
             raise ArgumentError(f'on_error= is "raise" or "collect", not {self.on_error!r}.')
+        for name in ("ordered", "progress"):
+            if not isinstance(getattr(self, name), bool):
+                raise refuse(name, getattr(self, name), "True or False")
 
 
 class _BaseJob(Generic[T]):

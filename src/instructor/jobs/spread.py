@@ -13,6 +13,7 @@ from instructor.engines.opening import Engine
 from instructor.engines.spreading import Group, Groups
 from instructor.exceptions import EngineError
 from instructor.jobs.asking import ends_job, note_row
+from instructor.jobs.job import AsyncJob, Job
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.shares import Purse
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -250,6 +251,10 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+Job.register(SpreadJob)
+AsyncJob.register(AsyncSpreadJob)
 
 
 def _read_through(loop: asyncio.AbstractEventLoop, rows: AsyncIterator[Value]) -> Iterator[Value]:
