@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from instructor.engines.opening import Engine
 from instructor.engines.spreading import Group, Groups
@@ -21,6 +21,8 @@ from instructor.jobs.work import NOTHING, Answered, Work, load
 from instructor.messages import Value, copy_value
 
 if TYPE_CHECKING:
+    from abc import ABCMeta
+
     from instructor.jobs.job import Terms
     from instructor.jobs.row import Row
 
@@ -253,8 +255,8 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         await self.aclose()
 
 
-Job.register(SpreadJob)
-AsyncJob.register(AsyncSpreadJob)
+cast("ABCMeta", Job).register(SpreadJob)
+cast("ABCMeta", AsyncJob).register(AsyncSpreadJob)
 
 
 def _read_through(loop: asyncio.AbstractEventLoop, rows: AsyncIterator[Value]) -> Iterator[Value]:
