@@ -135,6 +135,21 @@ def test_the_first_error_ends_a_job_after_the_rows_before_it(asynchronous: bool)
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("keywords", "notes"),
+    [({"budget": 5}, None), ({"prompt": "{{ texts }}"}, ["This is about row 0 of the job, counted from 0."])],
+    ids=["of the job", "of a row"],
+)
+def test_an_error_that_every_row_would_meet_names_no_row(
+    asynchronous: bool, keywords: dict[str, Any], notes: list[str] | None
+):
+    client, _ = make(asynchronous)
+    with pytest.raises(ConfigurationError) as raised:
+        run(client, ["a"], **keywords)
+    assert getattr(raised.value, "__notes__", None) == notes
+
+
+@BOTH
 def test_collected_errors_stand_in_their_rows(asynchronous: bool):
     client, _ = make(asynchronous)
     rows = run(client, ["a", "fail b", "c", {}], on_error="collect")
@@ -142,6 +157,21 @@ def test_collected_errors_stand_in_their_rows(asynchronous: bool):
     assert isinstance(rows[1].error, InstructorRetryException)
     assert isinstance(rows[3].error, ValidationError)
     assert (rows[0].cost, rows[1].cost) == (None, None)
+
+
+@BOTH
+def test_what_invalid_answers_have_cost_is_counted(asynchronous: bool):
+    client, _ = make(asynchronous, lambda _: {"txt": "not valid"}, model="gpt-4.1-mini", max_retries=1)
+    spent = Budget(tokens=10_000)
+    job = client.map(["a"], Answer, on_error="collect", budget=spent)
+    (row,) = take(job)
+    assert isinstance(row.error, InstructorRetryException)
+    assert (row.attempts, row.usage.total_tokens, row.model) == (2, spent.spent_tokens, "gpt-4.1-mini")
+    assert (job.stats.asked, job.stats.errors, job.stats.tokens) == (
+        0,
+        1,
+        spent.spent_tokens > 0 and spent.spent_tokens,
+    )
 
 
 @BOTH
@@ -373,12 +403,18 @@ def test_every_row_comes_exactly_once(
 @pytest.mark.parametrize(
     ("keywords", "words"),
     [
-        ({"rows": "text"}, "rows= takes an iterable"),
+        ({"rows": "text"}, "rows is a str"),
         ({"rows": {"a": [1]}}, "For a single row pass a list"),
-        ({"rows": 3}, "not a int"),
+        ({"rows": 3}, "rows is 3"),
         ({"concurrency": 0}, 'concurrency= is "auto" or'),
         ({"on_error": "ignore"}, 'on_error= is "raise"'),
+        ({"ordered": "no"}, "ordered is a str. Pass True or False"),
+        ({"progress": None}, "progress is None. Pass True or False"),
         ({"stream": True}, "stream=True is for a single call"),
+        ({"engine": "spark"}, "engine= is .* not 'spark'"),
+        ({"concurency": 5}, "has no concurency=. Did you mean concurrency="),
+        ({"max_workers": 5}, "Did you mean concurrency="),
+        ({"poll_seconds": 5}, "poll_seconds= is about batches"),
         ({"prompt": "{{ text }}", "messages": []}, "prompt= and messages="),
         ({"messages": [{"role": "user", "content": "the same"}]}, "names no field"),
     ],

@@ -153,7 +153,7 @@ class Ledger:
             count: int = getattr(amounts, name)
             if line.kind in _SPENT and count:
                 rates = _rates(line)
-                prices.append(None if rates is None else count * extra(rates))
+                prices.append(None if rates is None else _factor(line) * count * extra(rates))
                 tokens += count
         return Total(0, _add_known(prices), 0, tokens)
 
@@ -175,8 +175,11 @@ def _price(line: Line, amounts: Amounts) -> float | None:
         return None
     rates = _rates(line)
     _, read, written, cached, cache_written, _ = amounts
-    factor = batch_factor(line.origin.provider) if line.kind in _IN_BATCHES else 1.0
-    return None if rates is None else factor * rates.price(Usage(read, written, cached, 0, cache_written))
+    return None if rates is None else _factor(line) * rates.price(Usage(read, written, cached, 0, cache_written))
+
+
+def _factor(line: Line) -> float:
+    return batch_factor(line.origin.provider) if line.kind in _IN_BATCHES else 1.0
 
 
 def _add_known(prices: list[float | None]) -> float | None:

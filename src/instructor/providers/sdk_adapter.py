@@ -114,6 +114,11 @@ class SdkAdapter(CapabilityMemory):
 
         return self._with_client(send)
 
+    def check_arguments(self, operation: str, request: Request) -> None:
+        """Raise the TypeError of an SDK's method that doesn't take a request, without sending it. `prepare` comes first."""
+        method = SdkAdapter._find_method(self, self.client, operation)  # and not what an adapter wraps it in
+        inspect.signature(method).bind(**request)
+
     def _find_raw(self, client: Any, operation: str) -> str | None:
         """The path of the method that returns the whole response; None where the SDK has none."""
         *path, method = operation.split(".")
