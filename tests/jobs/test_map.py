@@ -352,6 +352,19 @@ async def test_no_row_is_lost_if_whoever_waits_for_it_is_cancelled():
     assert taken == list(range(200))
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("concurrency", [1, 2, 3])
+async def test_answers_that_come_while_others_have_a_turn_are_noticed(concurrency: int, ordered: bool):
+    client, _ = make(True)
+    terms = {"concurrency": concurrency, "ordered": ordered, "on_error": "collect", "budget": Budget(tokens=1)}
+    job = client.map([f"row {number}" for number in range(200)], Answer, **terms)
+
+    async def take_all() -> int:
+        return len([row async for row in job])
+
+    assert await asyncio.wait_for(take_all(), 10) == 200  # but for the first rows, errors that come at once
+
+
 async def test_a_job_gives_other_tasks_a_turn():
     client, _ = make(asynchronous=True, cache=AutoCache())
     async for _ in client.map(["a"], Answer):

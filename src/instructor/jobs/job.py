@@ -243,7 +243,8 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 continue
             if self._handed_out >= _ROWS_IN_A_TURN:
                 self._handed_out = 0
-                await asyncio.sleep(0)  # before a row is taken, which would be lost if this is cancelled
+                await asyncio.sleep(0)  # while no row is taken, which would be lost if this is cancelled
+                continue
             row = window.take()
             if row is not None:
                 return await self._hand_out(row)
