@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from operator import methodcaller
 from types import coroutine
@@ -182,6 +182,34 @@ class LoopClients:
         with self._lock:
             self._kept[loop] = kept
         return client
+
+
+class Copies:
+    """Copies of clients with other options. One is made anew only if its client was changed since, such as its key.
+
+    To make one takes openai's SDK, with the resources that hang on it, as long as an eighth of a request.
+    """
+
+    def __init__(self) -> None:
+        self._made: weakref.WeakKeyDictionary[Any, tuple[Any, dict[str, Any]]] = weakref.WeakKeyDictionary()
+
+    def find(self, client: Any, options: Mapping[str, Any]) -> Any:
+        """Return the copy of a client, always with the same options."""
+        made = self._made.get(client)
+        if made is None or made[1] != _read_settings(client, made[1]):
+            copied = client.with_options(**options)
+            platform = getattr(client, "_platform", None)
+            if platform is not None:  # see `settle_platform`; a copy begins without it
+                copied._platform = platform  # noqa: SLF001 - the SDK has no public way
+            made = self._made[client] = copied, _read_settings(client, vars(copied))
+        return made[0]
+
+
+def _read_settings(client: Any, names: Iterable[str]) -> dict[str, Any]:
+    """What a client goes by, as it is now. A new copy has nothing else yet, such as resources that lead to the client."""
+    state = vars(client)
+    found = {name: state.get(name) for name in names}
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in found.items()}
 
 
 _all_kept: set[_LoopClient] = set()
