@@ -174,6 +174,12 @@ class Books:
     def take(self) -> dict[Line, Amounts]:
         """All lines, which are removed: whoever takes them has them."""
         self._read_logs()
+        return self.take_spent()
+
+    def take_spent(self) -> dict[Line, Amounts]:
+        """As `take`, without what logs count for themselves; nothing, at once, where nothing was added."""
+        if not self._added and not self._lines:
+            return {}
         with self._lock:
             self._sum_up()
             lines, self._lines = self._lines, {}

@@ -201,14 +201,14 @@ class StoreHandle:
 
     def post(self) -> None:
         """Enter the books into the store, from a thread. What it doesn't take stays in the books."""
-        lines = self._take_lines()
+        lines = self.take_lines()
         if lines:
             with self._keeping(lines) as posted:
                 posted.append(self._run("add_amounts", partial(self._ledger.add_amounts, _named(lines))))
 
     async def post_async(self) -> None:
         """As `post`, from a task."""
-        lines = self._take_lines()
+        lines = self.take_lines()
         if lines:
             amounts = _named(lines)
             native = None if self._native is None else partial(cast("Any", self.store).add_amounts_async, amounts)
@@ -243,11 +243,11 @@ class StoreHandle:
         finally:
             self._posting.release()
 
-    def _take_lines(self) -> dict[Line, Amounts]:
-        """What is to be posted now: nothing while the store is left alone."""
+    def take_lines(self, *, spent: bool = False) -> dict[Line, Amounts]:
+        """What is to be posted now, or only what was `spent`: nothing while the store is left alone."""
         if not self.keeps_ledger or (self._outage and self._blocks("add_amounts")):
             return {}
-        return self.books.take()
+        return self.books.take_spent() if spent else self.books.take()
 
     @contextlib.contextmanager
     def _keeping(self, lines: dict[Line, Amounts]) -> Generator[list[object], None, None]:
@@ -258,11 +258,14 @@ class StoreHandle:
         except CacheError:
             pass  # it is counted and logged, and no call needs it
         finally:
-            count = posted[0] if posted else SKIPPED
-            if count is SKIPPED:
-                self.books.add(lines.items())
-            elif isinstance(count, int) and count > MOST_STORED:
-                self.books.merges = True
+            self.settle_lines(lines, posted[0] if posted else SKIPPED)
+
+    def settle_lines(self, lines: dict[Line, Amounts], count: object) -> None:
+        """Note how many lines the store has by now, or put what wasn't posted back into the books."""
+        if count is SKIPPED:
+            self.books.add(lines.items())
+        elif isinstance(count, int) and count > MOST_STORED:
+            self.books.merges = True
 
     def _check_lines(self, found: object) -> dict[Line, Amounts]:
         name = type(self.store).__name__

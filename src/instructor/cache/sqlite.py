@@ -1,7 +1,7 @@
 """The store on a local disk: one SQLite database that many processes and threads share.
 
 The database is in WAL mode (https://sqlite.org/wal.html): readers and a writer do not wait for each other, and
-``kill -9`` loses at most the entry being written. SQLite keeps a checksum of every WAL frame, and each entry has one of
+``kill -9`` loses at most the entries being written. SQLite keeps a checksum of every WAL frame, and each entry has one of
 its own (see `entry`). `sqlite_file` opens the file, `sqlite_layout` knows its tables, `sqlite_repair` mends it.
 """
 
@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from instructor.cache.entry import Generations
 from instructor.cache.handle import known_handles
@@ -24,8 +24,9 @@ from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
+from instructor.cache.sqlite_group import Group
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
-from instructor.cache.sqlite_ledger import KeepsLedger
+from instructor.cache.sqlite_ledger import Entering, KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
@@ -120,6 +121,7 @@ class DiskCache(KeepsLedger, BaseCache):
         self._wal = f"{self.path}-wal"
         self._local = _Local()
         self._eviction = Eviction(self.path, self.size_limit, policy, max_entries)
+        self._group = Group(self._perform, self._eviction.find_room)
         self._begin()
         _stores.add(self)
 
@@ -168,7 +170,7 @@ class DiskCache(KeepsLedger, BaseCache):
     @property
     def leases(self) -> SqliteLeases:
         """Which of several processes asks for an answer."""
-        return SqliteLeases(self._run, self._write, self._lease or LEASE_SECONDS)
+        return SqliteLeases(self._run, self._join, self._write, self._lease or LEASE_SECONDS)
 
     def _write(self, key: str, value: str | bytes, ttl: int | None, token: str | None = None) -> bool:
         """Store a text, for the holder of a lease if there is a token; return whether there was room for it."""
@@ -187,6 +189,7 @@ class DiskCache(KeepsLedger, BaseCache):
             enough = enough and end_with_answer(connection, key, token)
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
+                spent.enter(connection)
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
             return enough
 
@@ -194,8 +197,9 @@ class DiskCache(KeepsLedger, BaseCache):
             self._flush(now)
         if not self._shorten_wal(len(data)):
             return False
-        while not self._change(write):
-            """What is removed in one transaction wasn't enough."""
+        with Entering(known_handles(self)) as spent:
+            while not self._change(write, len(data)):
+                """What is removed in one transaction wasn't enough."""
         return True
 
     def delete(self, key: str) -> bool:
@@ -292,14 +296,22 @@ class DiskCache(KeepsLedger, BaseCache):
             self._flush(now)
         return row
 
-    def _change(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Perform an operation that writes, in one transaction with the notes of what was used."""
+    def _change(self, operation: Callable[[sqlite3.Connection], T], size: int = 0) -> T:
+        """Perform an operation that writes so many bytes, in one transaction with those of other threads."""
+        return self._group.run(operation, size)
 
-        def change(connection: sqlite3.Connection) -> T:
+    def _join(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Perform an operation that needs no transaction, in that of other threads if there is one."""
+        return self._group.run(operation, alone=lambda: self._run(operation, writes=True))
+
+    def _perform(self, operations: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        """Perform operations in one transaction with the notes of what was used."""
+
+        def change(connection: sqlite3.Connection) -> list[Any]:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 self._write_notes(connection, time.time())
-                return operation(connection)
+                return [operation(connection) for operation in operations]
 
         return self._run(change, writes=True)
 
@@ -384,7 +396,7 @@ class DiskCache(KeepsLedger, BaseCache):
         """Write down what was used since the last time, and now and then which limit this process goes by."""
         uses, self._uses = self._uses, {}
         try:
-            rows = sorted((used, key) for key, used in uses.copy().items())
+            rows = sorted((used, key) for key, used in uses.copy().items()) if uses else []
             if rows:
                 connection.executemany(_USE, rows[: self._shares.rows_at_once])
             later = {key: used for used, key in rows[self._shares.rows_at_once :]}

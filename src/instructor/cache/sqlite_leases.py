@@ -38,14 +38,23 @@ class Run(Protocol):
     def __call__(self, operation: Callable[[sqlite3.Connection], Any], *, writes: bool = False) -> Any: ...  # noqa: D102
 
 
+Join = Callable[[Callable[[sqlite3.Connection], Any]], Any]
+
+
 class SqliteLeases:
-    """The leases of one `DiskCache`. `write` stores an entry for a token; it returns whether there was room."""
+    """The leases of one `DiskCache`. `join` performs an operation, in a transaction of other threads if there is one.
+
+    `write` stores an entry for a token; it returns whether there was room.
+    """
 
     pauses = (0.005, 0.015)
 
-    def __init__(self, run: Run, write: Callable[[str, str, int | None, str], bool], seconds: float) -> None:
+    def __init__(
+        self, run: Run, join: Join, write: Callable[[str, str, int | None, str], bool], seconds: float
+    ) -> None:
         self.seconds = seconds
         self._run = run
+        self._join = join
         self._write = write
 
     def take(self, key: str, token: str) -> Taken:
@@ -59,7 +68,7 @@ class SqliteLeases:
             holder = connection.execute(_HOLDER, (key,)).fetchone()
             return Taken("" if holder is None else holder[0].decode())
 
-        return self._run(take, writes=True)  # type: ignore[no-any-return]
+        return self._join(take)  # type: ignore[no-any-return]
 
     def publish(self, key: str, text: str, ttl: int | None, token: str) -> bool:
         """Store a text, and end the lease."""

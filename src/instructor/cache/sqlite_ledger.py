@@ -8,7 +8,12 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from instructor.cache.runner import SKIPPED
+
+if TYPE_CHECKING:
+    from instructor.cache.handle import StoreHandle
 
 T = TypeVar("T")
 
@@ -29,6 +34,30 @@ def add_amounts(connection: sqlite3.Connection, amounts: Mapping[str, Sequence[i
     connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
     count: int = connection.execute("SELECT count(*) FROM ledger").fetchone()[0]
     return count
+
+
+class Entering:
+    """What the clients of a store have spent by now, entered by the transaction that stores an answer.
+
+    At the end of the block it goes back into the books, unless it was entered and the block ended well.
+    """
+
+    def __init__(self, handles: Sequence[StoreHandle]) -> None:
+        self._handles = handles
+        self._lines = handles[0].take_lines(spent=True) if handles else {}
+        self._count: object = SKIPPED
+
+    def enter(self, connection: sqlite3.Connection) -> None:
+        """Add it to the ledger, in a transaction."""
+        if self._lines:
+            self._count = add_amounts(connection, {line.write(): amounts for line, amounts in self._lines.items()})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._lines:
+            self._handles[0].settle_lines(self._lines, self._count if kind is None else SKIPPED)
 
 
 def read_amounts(connection: sqlite3.Connection) -> dict[str, Sequence[int]]:
