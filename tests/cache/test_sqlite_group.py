@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ from pydantic import BaseModel
 
 from instructor import Instructor, Mode
 from instructor.cache import DiskCache
+from instructor.cache.handle import handle_of
 from instructor.cache.sqlite_group import MOST_TOGETHER, Group, Operation
 from instructor.exceptions import CacheError
 from instructor.testing import ScriptedAdapter
@@ -144,3 +147,23 @@ def test_what_an_answer_cost_is_entered_though_the_answer_is_refused(tmp_path: P
         client.create(User, [{"role": "user", "content": "first"}])
         assert len(cache) == 0
         assert cache.ledger().spent.count == 1
+
+
+def test_what_has_expired_goes_in_the_transaction_of_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with DiskCache(tmp_path) as cache:
+        for number in range(20):
+            cache.set(f"key {number}", "text", ttl=1)
+        moment = time.time() + 2
+        monkeypatch.setattr(time, "time", lambda: moment)
+        cache._perform([lambda _: None, lambda _: None])
+        (left,) = cache._run(lambda connection: connection.execute("SELECT count(*) FROM entry").fetchone())
+        assert left == 0  # 16 for each of two
+
+
+def test_the_lines_of_a_ledger_are_counted_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("instructor.cache.handle.MOST_STORED", 0)
+    monkeypatch.setattr("instructor.cache.sqlite_ledger._turns", itertools.count())
+    with DiskCache(tmp_path) as cache:
+        client = make_client(cache)
+        client.create(User, [{"role": "user", "content": "first"}])
+        assert handle_of(cache).books.merges

@@ -190,7 +190,6 @@ class DiskCache(KeepsLedger, BaseCache):
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
                 spent.enter(connection)
-            connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
             return enough
 
         if len(self._uses) > self._shares.rows_at_once:
@@ -305,13 +304,16 @@ class DiskCache(KeepsLedger, BaseCache):
         return self._group.run(operation, alone=lambda: self._run(operation, writes=True))
 
     def _perform(self, operations: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
-        """Perform operations in one transaction with the notes of what was used."""
+        """Perform operations in one transaction, with the notes of what was used, and remove some of what has expired."""
 
         def change(connection: sqlite3.Connection) -> list[Any]:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
-                self._write_notes(connection, time.time())
-                return [operation(connection) for operation in operations]
+                now = time.time()
+                self._write_notes(connection, now)
+                results = [operation(connection) for operation in operations]
+                connection.execute(_DELETE_EXPIRED, (now, min(16 * len(results), self._shares.rows_at_once)))
+                return results
 
         return self._run(change, writes=True)
 

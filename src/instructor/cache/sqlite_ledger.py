@@ -5,6 +5,7 @@ Its table is made when something is entered for the first time, so a file of an 
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +31,29 @@ n3 = n3 + excluded.n3, n4 = n4 + excluded.n4, n5 = n5 + excluded.n5
 
 def add_amounts(connection: sqlite3.Connection, amounts: Mapping[str, Sequence[int]]) -> int:
     """Add to the sums, in a transaction; return how many names there are."""
-    connection.execute(_CREATE)
-    connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
+    _add(connection, [(name, *numbers) for name, numbers in amounts.items()])
+    return _count_names(connection)
+
+
+def _count_names(connection: sqlite3.Connection) -> int:
     count: int = connection.execute("SELECT count(*) FROM ledger").fetchone()[0]
     return count
+
+
+def _add(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+    try:
+        connection.executemany(_ADD, rows)
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith("no such table"):
+            raise
+        connection.execute(_CREATE)
+        connection.executemany(_ADD, rows)
+
+
+_COUNT_EVERY = 64
+"""How seldom the names are counted that are entered with answers: there are too many only after thousands."""
+
+_turns = itertools.count()
 
 
 class Entering:
@@ -50,7 +70,8 @@ class Entering:
     def enter(self, connection: sqlite3.Connection) -> None:
         """Add it to the ledger, in a transaction."""
         if self._lines:
-            self._count = add_amounts(connection, {line.write(): amounts for line, amounts in self._lines.items()})
+            _add(connection, [(line.write(), *amounts) for line, amounts in self._lines.items()])
+            self._count = 0 if next(_turns) % _COUNT_EVERY else _count_names(connection)
 
     def __enter__(self) -> Self:
         return self

@@ -51,10 +51,10 @@ class Ruler:
 
     def measure(self, request: Mapping[str, object]) -> Size:
         """Measure a request."""
-        inner = (request.get(name) for name in _INNER)
+        inner = [request[name] for name in _INNER if name in request]
         holders = [request, *(cast("Mapping[str, object]", one) for one in inner if isinstance(one, Mapping))]
-        limits = (holder.get(name) for holder in holders for name in _OUTPUT_LIMITS if name in holder)
-        limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
+        limits = [holder[name] for holder in holders for name in _OUTPUT_LIMITS if name in holder]
+        limit = next((value for value in limits if isinstance(value, int) and value > 0), None) if limits else None
         letters = 0
         for name, value in request.items():
             count = _count_letters if name in _CONVERSATION else self._count_common
@@ -64,9 +64,10 @@ class Ruler:
     def _count_common(self, value: object) -> int:
         if isinstance(value, list):
             return sum(map(self._count_common, cast("list[object]", value)))
-        if not isinstance(value, dict):
-            return _count_letters(value)
-        held, count = self._known.get(id(cast("object", value)), (None, 0))
+        return self._count_once(cast("object", value)) if isinstance(value, dict) else _count_letters(value)
+
+    def _count_once(self, value: object) -> int:
+        held, count = self._known.get(id(value), (None, 0))
         if held is not value:
             count = _count_letters(value)
             if len(self._known) >= _MOST_KNOWN:
@@ -79,12 +80,12 @@ def _count_letters(value: object) -> int:
     if isinstance(value, str):
         is_data = len(value) > _LONG and " " not in value[:_LONG]
         return _LETTERS_OF_MEDIUM if is_data else len(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # a dict first: to ask whether something is a mapping takes longer
         members = cast("Mapping[object, object]", value)
-        return sum(len(name) + _count_letters(inner) for name, inner in members.items() if isinstance(name, str))
+        return sum([len(name) + _count_letters(inner) for name, inner in members.items() if isinstance(name, str)])
     if isinstance(value, (bytes, bytearray)):
         return _LETTERS_OF_MEDIUM
-    if isinstance(value, Sequence):
+    if isinstance(value, (list, Sequence)):
         return sum(map(_count_letters, cast("Sequence[object]", value)))
     return 1
 
