@@ -186,6 +186,19 @@ CASES = (
     ),
     Case("disk-1mb", "DiskCache hit, answer of 1 MB", bar=400.0, calls=1, store="disk", provider="scripted", answer=1_000_000),
     Case(
+        "tag", "RedisCache: invalidating a tag of {count:,} answers", "store.invalidate(tag='all')", 2.0, unit="ms", scale=1_000_000,
+        calls=1, store="redis", provider="scripted", prompts=10_000,
+        prepare="for _ in range(count): create(messages=[{'role': 'user', 'content': next(prompts)}], response_model=User, cache_tags=['all'])",
+    ),
+    Case(
+        "seal", "Added by SealedCache: storing 2 kB", "sealed.set('key', text)", 10.0, calls=50, base="inner.set('key', text)", compare="minus",
+        prepare="from instructor.cache import SealedCache\ninner, text = make_store('memory'), 'x' * 2_000\nsealed = SealedCache(inner, [SealedCache.new_key()])",
+    ),
+    Case(
+        "cassette", "1,000 replays from a cassette, opened anew", "replay()", 1.0, unit="s", scale=1_000_000_000, calls=1, batches=1, rounds=5,
+        provider="scripted", prepare="replay = record_cassette(1_000)",
+    ),
+    Case(
         "redis", "RedisCache hit, over a bare GET of the same bytes", bar=1.3, unit="x", calls=10,
         base="bare(key)", compare="over", store="redis", prepare="bare, key = find_redis_key()",
     ),
@@ -229,6 +242,12 @@ CASES = (
         base="list(pool.map(lambda _: bare(**request), range(200)))",
         prepare="from concurrent.futures import ThreadPoolExecutor\nfrom itertools import count\npool, names = ThreadPoolExecutor(16), count()\n"
         "def name_rows(): return (f'row {next(names)}' for _ in range(200))\n"
+        f"bare, request = spy_on_sdk({f'create({ASK}, response_model=User)'!r})",
+    ),
+    Case(
+        "extract-live", "A record of instructor extract, its answer stored on disk, over the bare SDK's call, 16 at once", "extract(200)", 1.25,
+        unit="x", calls=1, batches=1, rounds=8, compare="over", is_cpu=True, misses=True, base="list(pool.map(lambda _: bare(**request), range(200)))",
+        prepare="from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(16)\nextract = make_extract()\n"
         f"bare, request = spy_on_sdk({f'create({ASK}, response_model=User)'!r})",
     ),
     Case("threads", "72,000 hits by 8 threads, over 1 thread", unit="x", calls=72_000, compare="over", batches=1, threads=8),

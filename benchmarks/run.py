@@ -95,19 +95,28 @@ def measure_case(bench: Bench, case: Case) -> Iterator[Row]:
 
 
 def measure_large(bench: Bench) -> Iterator[Row]:
-    """An AutoCache with many entries: how long a hit takes, and what an entry costs beside its texts."""
+    """Stores with many entries: how long a hit takes, and what an entry costs in memory beside its texts."""
     entries = 30_000 if bench.short else 1_000_000
-    side = Side(OURS, bench.server.address, short=False)  # a new process, whose memory holds nothing else
-    try:
-        found = side.tell("weigh", entries=entries, calls=10_000)
-    finally:
-        side.close()
-    title, note = (
-        f"AutoCache with {entries:,} entries",
-        f"beside {found['texts']:,.0f} bytes of answer, completion and prompt",
-    )
-    yield Row("large-hit", f"{title}: hit", "µs", 4.0, [found["hit"] / 1000])
-    yield Row("large-bytes", f"{title}: own memory of each", "bytes", 300.0, [found["own"]], note=note)
+
+    def fill(do: str, **arguments: Any) -> Any:
+        side = Side(OURS, bench.server.address, short=False)  # a new process, whose memory holds nothing else
+        try:
+            return side.tell(do, entries=entries, **arguments)
+        finally:
+            side.close()
+
+    for kind in ("AutoCache", "MemoryCache"):
+        found = fill("weigh", kind=kind, calls=10_000)
+        title, note = (
+            f"{kind} with {entries:,} entries",
+            f"beside {found['texts']:,.0f} bytes of answer, completion and prompt",
+        )
+        yield Row(f"{kind}-hit", f"{title}: hit", "µs", 4.0, [found["hit"] / 1000])
+        bar = 300.0 if kind == "AutoCache" else None
+        yield Row(f"{kind}-bytes", f"{title}: own memory of each", "bytes", bar, [found["own"]], note=note)
+    found = fill("fill_disk", calls=1_000)
+    for name, unit, scale, bar in (("hit", "µs", 1e3, 40.0), ("write", "µs", 1e3, 80.0), ("open", "ms", 1e6, 50.0)):
+        yield Row(f"disk-{name}", f"DiskCache with {entries:,} entries: {name}", unit, bar, [found[name] / scale])
 
 
 def measure_process(bench: Bench) -> Iterator[Row]:

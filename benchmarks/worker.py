@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import functools
 import gc
 import importlib.metadata
@@ -62,7 +63,8 @@ class Setup:
             "make_client": self.make_client, "find_redis_key": self.find_redis_key, "ping_redis": self.ping_redis,
             "drain_canned": drain_canned,
              "read_data": read_data, "repeat": itertools.repeat, "fill": fill, "fill_redis": self.fill_redis,
-             "make_change": self.make_change,
+             "make_change": self.make_change, "make_extract": self.make_extract, "record_cassette": self.record_cassette,
+             "store": self.store, "count": count,
             "prompt": prompts[0], "prompts": numbers if case.misses else itertools.cycle(prompts),
         }  # fmt: skip
         exec(case.prepare, self.names)
@@ -167,6 +169,40 @@ class Setup:
 
         return change
 
+    def make_extract(self) -> Callable[[int], None]:
+        """What runs the command over so many new records, in this process, and stores their answers in a directory."""
+        from instructor.cli import main
+
+        numbers, folder = itertools.count(), Path(tempfile.mkdtemp(dir=self._folder))
+        question = ["--response-model", "cases:User", "--model", "openai/gpt-4.1-mini", "--base-url", self._address]
+        place = ["--out", str(folder / "out.jsonl"), "--cache", str(folder / "cache"), "--concurrency", "16"]
+        os.environ["OPENAI_API_KEY"] = "none"
+
+        def extract(count: int) -> None:
+            (folder / "in.txt").write_text("".join(f"record {next(numbers)}\n" for _ in range(count)))
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+                try:
+                    main(["extract", str(folder / "in.txt"), *question, *place])
+                except SystemExit as end:
+                    if end.code:
+                        raise RuntimeError(f"instructor extract ended with {end.code}") from end
+
+        return extract
+
+    def record_cassette(self, count: int) -> Callable[[], None]:
+        """What replays so many answers of a cassette that it opens, and asks for none."""
+        from instructor.cache import CassetteCache
+
+        path = Path(tempfile.mkdtemp(dir=self._folder)) / "answers.jsonl"
+
+        def ask(mode: Any) -> None:
+            client = self.make_client(CassetteCache(path))
+            for number in range(count):
+                client.create(User, [{"role": "user", "content": f"{number}"}], cache_mode=mode)
+
+        ask("use")
+        return lambda: ask("replay")
+
     def count_misses(self) -> int:
         """How many calls found nothing in the cache. Upstream doesn't count them; the server counts its requests."""
         return self.client.cache_stats().misses if hasattr(self.client, "cache_stats") else 0
@@ -212,9 +248,11 @@ class Worker:
             raise RuntimeError(f"{case.name}: {setup.count_misses() - before} calls that should be hits were misses")
         return {role: [statistics.median(clock) for clock in zip(*both, strict=True)] for role, both in taken.items()}
 
-    def weigh(self, entries: int, calls: int) -> dict[str, float]:
-        """Fill an AutoCache; return a hit's nanoseconds and an entry's own bytes: beyond its texts and the prompt's."""
-        client = make_scripted_client({"name": "Anna"}, AutoCache(maxsize=entries))
+    def weigh(self, kind: str, entries: int, calls: int) -> dict[str, float]:
+        """Fill a store in memory; return a hit's nanoseconds and an entry's own bytes: beyond its texts and the prompt's."""
+        sizes = {"AutoCache": "maxsize", "MemoryCache": "max_entries"}
+        store = getattr(instructor.cache, kind)(**{sizes[kind]: entries})
+        client = make_scripted_client({"name": "Anna"}, store)
         adapter, texts, before = client.client, 0, read_memory()
         for number in range(entries):
             prompt = f"{number:07d}"
@@ -230,6 +268,24 @@ class Worker:
         if adapter.requests:
             raise RuntimeError(f"{len(adapter.requests)} of {calls} calls that should be hits were misses")
         return {"hit": taken, "own": own, "texts": texts}
+
+    def fill_disk(self, entries: int, calls: int) -> dict[str, float]:
+        """Fill a DiskCache with texts of 600 bytes; return nanoseconds: of a hit, a write, and until a new one has opened and read."""
+        directory, key = (
+            tempfile.mkdtemp(dir=self._folder.name),
+            lambda number: f"{number * 7919 % (entries + calls):064x}",
+        )
+        store, text = DiskCache(directory, size_limit=None), "x" * 600
+        for number in range(entries):
+            store.set(key(number), text)
+        opened = clock(1, lambda: DiskCache(directory, size_limit=None).get(key(0)))[0]
+        hits = [
+            clock(1, functools.partial(store.get, key(number)))[0] for number in range(0, entries, entries // calls)
+        ]
+        writes = [
+            clock(1, functools.partial(store.set, key(number), text))[0] for number in range(entries, entries + calls)
+        ]
+        return {"hit": statistics.median(hits), "write": statistics.median(writes), "open": opened}
 
 
 def fill(call: Callable[[], Any], memory: Any) -> None:

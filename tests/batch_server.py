@@ -37,6 +37,7 @@ class BatchServer(LoopbackServer):
         batches: The batches, the oldest first.
         live: The bodies of live requests.
         clock: When batches are created, in Unix seconds.
+        forgotten: Batches whose results are no longer kept.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,7 @@ class BatchServer(LoopbackServer):
         self.files: dict[str, bytes] = {}
         self.live: list[Any] = []
         self.clock: float = CREATED
+        self.forgotten: set[str] = set()
         self.page, self.number = 100, 0
         super().__init__()
 
@@ -96,6 +98,10 @@ class BatchServer(LoopbackServer):
         return iter([*reversed(found), *found] if self.shuffled else found)
 
 
+class _NotFoundError(Exception):
+    """There is no such batch, or no such file."""
+
+
 class _Handler(JsonHandler):
     def do_GET(self) -> None:  # noqa: N802 - the library's name
         self._route("GET", None)
@@ -110,7 +116,10 @@ class _Handler(JsonHandler):
             match = re.fullmatch(pattern, url.path)
             if match and verb == method:
                 query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-                return act(self, raw, query, *match.groups())
+                try:
+                    return act(self, raw, query, *match.groups())
+                except _NotFoundError:
+                    return self._json({"error": {"message": f"there is no {url.path}", "code": 404}}, 404)
         self._json({"error": {"message": f"no route for {method} {url.path}"}}, 404)
         return None
 
@@ -130,7 +139,10 @@ class _Handler(JsonHandler):
         self._json(body)
 
     def _find(self, name: str) -> dict[str, Any]:
-        return next(batch for batch in self.owner.batches if batch["id"] == name)
+        found = next((batch for batch in self.owner.batches if batch["id"] == name), None)
+        if found is None:
+            raise _NotFoundError
+        return found
 
     def _look(self, name: str) -> dict[str, Any]:
         batch = self._find(name)
@@ -219,6 +231,8 @@ class _Handler(JsonHandler):
 
     def openai_content(self, raw: bytes, query: dict[str, str], kind: str, name: str) -> None:
         lines: list[Any] = []
+        if name in self.owner.forgotten:
+            raise _NotFoundError
         for key, outcome in self.owner.outcomes(self._find(name)):
             line: dict[str, Any] = {"id": f"r-{key}", "custom_id": key, "response": None, "error": None}
             if isinstance(outcome, dict):
@@ -270,8 +284,11 @@ class _Handler(JsonHandler):
                 "canceled": 0,
             },
             "created_at": timestamp(batch),
+            "cancel_initiated_at": timestamp(batch) if batch["cancelled"] else None,
             "expires_at": timestamp(batch),
-            "results_url": f"{self.owner.address}/v1/messages/batches/{batch['id']}/results" if ended else None,
+            "results_url": f"{self.owner.address}/v1/messages/batches/{batch['id']}/results"
+            if ended and batch["id"] not in self.owner.forgotten
+            else None,
         }
 
     def anthropic_results(self, raw: bytes, query: dict[str, str], name: str) -> None:

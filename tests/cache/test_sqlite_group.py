@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 import threading
 import time
@@ -16,7 +15,6 @@ from pydantic import BaseModel
 
 from instructor import Instructor, Mode
 from instructor.cache import DiskCache
-from instructor.cache.handle import handle_of
 from instructor.cache.sqlite_group import MOST_TOGETHER, Group, Operation
 from instructor.exceptions import CacheError
 from instructor.testing import ScriptedAdapter
@@ -124,18 +122,6 @@ def make_client(cache: DiskCache) -> Instructor:
     )
 
 
-def test_an_answer_and_what_it_cost_are_stored_in_one_transaction(tmp_path: Path):
-    with DiskCache(tmp_path) as cache:
-        client = make_client(cache)
-        client.create(User, [{"role": "user", "content": "first"}])
-        statements: list[str] = []
-        cache._connect().raw.set_trace_callback(statements.append)
-        client.create(User, [{"role": "user", "content": "second"}])
-        assert statements.count("COMMIT") == 1
-    with DiskCache(tmp_path) as cache:
-        assert cache.ledger().spent.count == 2
-
-
 def test_what_an_answer_cost_is_entered_though_the_answer_is_refused(tmp_path: Path):
     with DiskCache(tmp_path) as cache:
         client = make_client(cache)
@@ -158,12 +144,3 @@ def test_what_has_expired_goes_in_the_transaction_of_any_write(tmp_path: Path, m
         cache._perform([lambda _: None, lambda _: None])
         (left,) = cache._run(lambda connection: connection.execute("SELECT count(*) FROM entry").fetchone())
         assert left == 0  # 16 for each of two
-
-
-def test_the_lines_of_a_ledger_are_counted_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("instructor.cache.handle.MOST_STORED", 0)
-    monkeypatch.setattr("instructor.cache.sqlite_ledger._turns", itertools.count())
-    with DiskCache(tmp_path) as cache:
-        client = make_client(cache)
-        client.create(User, [{"role": "user", "content": "first"}])
-        assert handle_of(cache).books.merges

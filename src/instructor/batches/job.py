@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
-from instructor.exceptions import ConfigurationError, InstructorError, ProviderError
+from instructor.exceptions import BudgetExceeded, ConfigurationError, InstructorError, ProviderError
 from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
@@ -29,6 +29,7 @@ Again: TypeAlias = Literal["batch", "live", "never"]
 
 ROUNDS = 3
 """How many batches a row may be part of."""
+_BYTES_PER_TOKEN = 4
 _PATIENCE = 10
 """How many times in a row a vendor may fail to say how far a batch is."""
 
@@ -52,6 +53,7 @@ class Job:
         failed: What may be asked again.
         intents: The batches that aren't read yet, with their keys.
         progress: How far they were when they were asked last.
+        planned: How many rows are in batches that aren't read yet, and about how many tokens they read.
     """
 
     record: JobRecord
@@ -70,6 +72,7 @@ class Job:
         default_factory=dict[str, "tuple[Intent, frozenset[str]]"]
     )
     progress: dict[str, Progress] = field(default_factory=dict[str, Progress])
+    planned: tuple[int, int] = (0, 0)
 
 
 def name_job(keys: Iterable[str]) -> str:
@@ -96,6 +99,7 @@ def begin(job: Job) -> Steps[None]:
         if key in under_way:
             intent, keys = under_way[key]
             job.intents[intent.id] = intent, keys
+            plan(job)
         elif job.can_submit:
             yield from add(job, chunks, key, row)
         else:
@@ -146,6 +150,13 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
         text = f"The row has {size:,} bytes; a batch of {job.record.provider} takes {vendor.most_bytes:,}. Shorten it."
         job.outcomes[key] = Outcome(error=ConfigurationError(text))
         return
+    try:
+        for budget in row.budgets:
+            budget.admit(job.record.provider, job.record.model, *job.planned)
+    except BudgetExceeded as error:
+        job.outcomes[key] = Outcome(error=error)
+        return
+    plan(job, size // _BYTES_PER_TOKEN)
     group = (row.operation, tuple(sorted(headers.items())))
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
     if chunk.keys and (len(chunk.keys) >= vendor.most_rows or chunk.size + size > vendor.most_bytes):
@@ -154,6 +165,12 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     chunk.keys.append(key)
     chunk.lines.append(line)
     chunk.size += size
+
+
+def plan(job: Job, tokens: int = 0) -> None:
+    """Count a row that is in a batch, for the budgets."""
+    rows, before = job.planned
+    job.planned = rows + 1, before + tokens
 
 
 def submit(job: Job, chunk: Chunk) -> Steps[None]:
@@ -256,9 +273,9 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
     """Ask how far a batch is. A vendor that doesn't answer for a while is no reason to leave a job of a day."""
     for turn in range(_PATIENCE):
         try:
-            progress: Progress = yield from job.vendor.poll(job.adapter, intent)
+            progress = yield from look_at(job.vendor, job.adapter, intent)
         except Exception as error:
-            status = getattr(error, "status_code", None) or getattr(error, "code", None)
+            status = status_of(error)
             is_final = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
             if is_final or isinstance(error, InstructorError) or turn == _PATIENCE - 1:
                 raise
@@ -269,6 +286,31 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
     raise AssertionError("the last turn returns or raises")
 
 
+def status_of(error: Exception) -> object:
+    """The HTTP status of an SDK's error; None if it has none."""
+    return getattr(error, "status_code", None) or getattr(error, "code", None)
+
+
+def is_unknown(error: Exception) -> bool:
+    """Whether the vendor has nothing of that name, or not for this key."""
+    return status_of(error) == 404  # noqa: PLR2004 - HTTP
+
+
+def look_at(vendor: Vendor, adapter: Adapter, intent: Intent) -> Steps[Progress]:
+    """Ask how far a batch is. One that the vendor doesn't know isn't submitted again: it may be another project's."""
+    try:
+        return (yield from vendor.poll(adapter, intent))
+    except Exception as error:
+        if not is_unknown(error):
+            raise
+        unknown = error
+    raise ConfigurationError(
+        f"{intent.provider} doesn't know batch {intent.vendor_id}, which has rows of this job: it was deleted or is no "
+        "longer kept there, or belongs to another project than this key. With its own key, run this again. To ask for its "
+        f"rows anew, cancel job {intent.job} first: `instructor batch cancel PLACE {intent.job}`."
+    ) from unknown
+
+
 def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) -> Steps[None]:
     """Read what a batch has brought. Rows that come twice count once, and those of others are left to them."""
     seen: set[str] = set()
@@ -276,11 +318,15 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
     def take_own(row: Found) -> Steps[bool]:
         if row.key in keys:
             seen.add(row.key)
-            yield from take(job, row)
+            yield from take(job, end_for_good(row) if progress.error else row)
         return False
 
-    yield from feed(job.vendor.results(job.adapter, intent), take_own)
-    if not seen and progress.done + progress.failed and not progress.error:
+    try:
+        yield from feed(job.vendor.results(job.adapter, intent), take_own)
+    except Exception as error:
+        if not is_unknown(error):  # the vendor has the batch, and keeps its results no longer
+            raise
+    if not seen and progress.done + progress.failed and not job.vendor.keeps_names:
         yield from replace_stranger(job, intent, keys)
         return
     del job.intents[intent.id]
@@ -292,6 +338,11 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
         yield from job.shelf.close(intent)
 
 
+def end_for_good(row: Found) -> Found:
+    """A row of a batch that failed as a whole, or that somebody cancelled: it isn't asked again."""
+    return row if row.failure is None else replace(row, failure=replace(row.failure, again=False))
+
+
 def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[None]:
     """Go on from a batch that looked like ours and has none of our rows: there may be another one that does."""
     excluded = (*intent.excluded, intent.vendor_id)
@@ -301,7 +352,7 @@ def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[No
         return
     del job.intents[intent.id]
     job.failed |= dict.fromkeys(
-        keys & job.calls.keys() - job.outcomes.keys(), Failure("It was not submitted.", again=True)
+        keys & job.calls.keys() - job.outcomes.keys(), Failure("No batch has an answer to it.", again=True)
     )
 
 
@@ -334,6 +385,7 @@ def end(job: Job, key: str, outcome: Outcome[Any]) -> Steps[None]:
 def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     """Ask for rows that expired or failed: in the next batch, or live."""
     chunks: dict[Any, Chunk] = {}
+    job.planned = 0, 0
     for key in keys:
         call = job.calls[key]()
         try:
@@ -345,6 +397,8 @@ def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
         del job.failed[key]
         if isinstance(reply, Deferred):
             yield from add(job, chunks, key, reply)
+            if key in job.outcomes:  # it was refused
+                yield Out(key)
         else:
             yield from end(job, key, Outcome(reply))
     for chunk in chunks.values():
@@ -359,5 +413,20 @@ def make_error(job: Job, failure: Failure) -> ProviderError:
 def cancel(job: Job) -> Steps[None]:
     """Ask the vendor to stop. What is answered by then is read, and nothing is asked again."""
     job.again = "never"
-    for intent, _ in list(job.intents.values()):
-        yield from job.vendor.cancel(job.adapter, intent)
+    for intent, keys in list(job.intents.values()):
+        if not (yield from cancel_batch(job.vendor, job.adapter, job.shelf, intent)):
+            del job.intents[intent.id]
+            missing = keys & job.calls.keys() - job.outcomes.keys()
+            job.failed |= dict.fromkeys(missing, Failure(f"{job.record.provider} doesn't know its batch any more."))
+
+
+def cancel_batch(vendor: Vendor, adapter: Adapter, shelf: Shelf, intent: Intent) -> Steps[bool]:
+    """Ask the vendor to stop a batch; one that it doesn't know is forgotten. Returns whether it knows it."""
+    try:
+        yield from vendor.cancel(adapter, intent)
+    except Exception as error:
+        if not is_unknown(error):
+            raise
+        yield from shelf.close(intent)
+        return False
+    return True

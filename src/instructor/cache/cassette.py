@@ -153,7 +153,7 @@ class CassetteCache(BaseCache):
         if self._matching is None:
             self._matching = {}
             for each in self._lines.values():
-                self._matching.setdefault(match_of(each.request), []).append(each)
+                self._matching.setdefault(each.match, []).append(each)
         return find_nearest(request, [(each, each.request) for each in self._matching.get(match_of(request), ())])
 
     def _text_of(self, line: Line, key: str) -> str:
@@ -208,7 +208,7 @@ class CassetteCache(BaseCache):
         where = f"line {number} of {self._shown_path}"
         difference, asked = find_difference(nearest.request, request), [*request.items()]
         cause = name_cause([name for name, value in asked if nearest.request.get(name) != value])
-        if match_of(nearest.request) == match_of(request):
+        if nearest.match == match_of(request):
             where = f"{where}, whose answer isn't valid for the response model of today"
         return Diagnosis(cause, nearest.key, where, difference, _RECORD)
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any, Final, NamedTuple, cast
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Final, cast
 
 from instructor.cache.canonical import write_json
 from instructor.cache.entry import Entry, Tagged, make_origin, pack_completion
@@ -43,7 +44,8 @@ _STYLES: Final[dict[str, Callable[[Any], str]]] = {
 """How the JSON of an answer may be written, so that its text follows from its data."""
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True)
+class Line:
     """One line.
 
     Attributes:
@@ -60,6 +62,11 @@ class Line(NamedTuple):
     def request(self) -> Request:
         """The call."""
         return cast("Request", self.record["request"])
+
+    @cached_property
+    def match(self) -> str:
+        """What `match_of` says of the call. It takes long, and a cassette asks for it of all lines after each new one."""
+        return match_of(self.request)
 
 
 def key_of(request: Request) -> str:

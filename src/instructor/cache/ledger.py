@@ -25,9 +25,10 @@ _HEADINGS: dict[str, Callable[[Line], Iterable[str]]] = {
     "tag": lambda line: line.tags,
 }
 
-_SPENT: frozenset[Kind] = frozenset({"kept", "batched", "lost", "failed"})
+_SPENT: frozenset[Kind] = frozenset({"kept", "batched", "lost", "lost in batch", "failed"})
 _SAVED: frozenset[Kind] = frozenset({"hit", "shared"})
-_LOST: frozenset[Kind] = frozenset({"lost", "failed"})
+_LOST: frozenset[Kind] = frozenset({"lost", "lost in batch", "failed"})
+_IN_BATCHES: frozenset[Kind] = frozenset({"batched", "lost in batch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def _price(line: Line, amounts: Amounts) -> float | None:
         return None
     rates = _rates(line)
     _, read, written, cached, cache_written, _ = amounts
-    factor = batch_factor(line.origin.provider) if line.kind == "batched" else 1.0
+    factor = batch_factor(line.origin.provider) if line.kind in _IN_BATCHES else 1.0
     return None if rates is None else factor * rates.price(Usage(read, written, cached, 0, cache_written))
 
 

@@ -18,15 +18,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from instructor.cache.books import Posting
 from instructor.cache.entry import Generations
 from instructor.cache.handle import known_handles
 from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
-from instructor.cache.sqlite_group import Group
+from instructor.cache.sqlite_group import Group, in_transaction
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
-from instructor.cache.sqlite_ledger import Entering, KeepsLedger
+from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
@@ -172,8 +173,13 @@ class DiskCache(KeepsLedger, BaseCache):
         """Which of several processes asks for an answer."""
         return SqliteLeases(self._run, self._join, self._write, self._lease or LEASE_SECONDS)
 
-    def _write(self, key: str, value: str | bytes, ttl: int | None, token: str | None = None) -> bool:
-        """Store a text, for the holder of a lease if there is a token; return whether there was room for it."""
+    def _write(
+        self, key: str, value: str | bytes, ttl: int | None, token: str | None = None, posting: Posting | None = None
+    ) -> bool:
+        """Store a text, for the holder of a lease if there is a token; return whether there was room for it.
+
+        What is spent and saved is entered with it, if there is a posting.
+        """
         text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
         if len(data) > self._shares.entry:
@@ -184,21 +190,23 @@ class DiskCache(KeepsLedger, BaseCache):
         row = (check_key("DiskCache", key), data, len(data), expires, now, hash_key(key))
 
         def write(connection: sqlite3.Connection) -> bool:
+            if posting is not None:
+                posting.names = None  # perhaps set in a transaction that failed
             # Room is made before it is taken, so that the file does not grow beyond its share.
             enough = self._eviction.make_room(connection, key, len(data), now)
             enough = enough and end_with_answer(connection, key, token)
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
-                spent.enter(connection)
+            if enough and posting is not None and posting.amounts:
+                posting.names = self._enter(connection, posting.amounts)
             return enough
 
         if len(self._uses) > self._shares.rows_at_once:
             self._flush(now)
         if not self._shorten_wal(len(data)):
             return False
-        with Entering(known_handles(self)) as spent:
-            while not self._change(write, len(data)):
-                """What is removed in one transaction wasn't enough."""
+        while not self._change(write, len(data)):
+            """What is removed in one transaction wasn't enough."""
         return True
 
     def delete(self, key: str) -> bool:
@@ -305,17 +313,7 @@ class DiskCache(KeepsLedger, BaseCache):
 
     def _perform(self, operations: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         """Perform operations in one transaction, with the notes of what was used, and remove some of what has expired."""
-
-        def change(connection: sqlite3.Connection) -> list[Any]:
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                now = time.time()
-                self._write_notes(connection, now)
-                results = [operation(connection) for operation in operations]
-                connection.execute(_DELETE_EXPIRED, (now, min(16 * len(results), self._shares.rows_at_once)))
-                return results
-
-        return self._run(change, writes=True)
+        return self._run(in_transaction(operations, self._write_notes, self._shares.rows_at_once), writes=True)
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation. If the file is damaged it is mended, and the operation is tried once more."""
@@ -399,10 +397,11 @@ class DiskCache(KeepsLedger, BaseCache):
         uses, self._uses = self._uses, {}
         try:
             rows = sorted((used, key) for key, used in uses.copy().items()) if uses else []
-            if rows:
-                connection.executemany(_USE, rows[: self._shares.rows_at_once])
             later = {key: used for used, key in rows[self._shares.rows_at_once :]}
-            self._eviction.note_uses(connection, (key for _, key in rows[: self._shares.rows_at_once]))
+            del rows[self._shares.rows_at_once :]
+            if rows:
+                connection.executemany(_USE, rows)
+            self._eviction.note_uses(connection, (key for _, key in rows))
             if not 0 <= now - self._limit_noted < DAY / 24:
                 limit = NO_LIMIT if self.size_limit is None else self.size_limit
                 connection.execute("INSERT OR REPLACE INTO size_limit VALUES (?, ?)", (limit, now))
@@ -477,7 +476,6 @@ INSERT OR REPLACE INTO entry (key, value, size, expires, created, key_hash, used
 """
 _USE = "UPDATE entry SET used = max(used, ?) WHERE key = ?"
 _DELETE = "DELETE FROM entry WHERE key = ?"
-_DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT ?)"
 _COUNT = "SELECT count(*), coalesce(sum(size), 0) FROM entry WHERE expires IS NULL OR expires > ?"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
@@ -23,6 +24,27 @@ Operation = Callable[[sqlite3.Connection], T]
 
 MOST_TOGETHER = 32
 """Operations in one transaction at most, so that nobody waits long for the others'."""
+
+
+_EXPIRED_AT_ONCE = 16
+_DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT ?)"
+
+
+def in_transaction(
+    operations: Sequence[Operation[Any]], begin: Callable[[sqlite3.Connection, float], None], most_rows: int
+) -> Operation[list[Any]]:
+    """Make one operation of several, which begins with another one, and removes some rows of what has expired."""
+
+    def perform(connection: sqlite3.Connection) -> list[Any]:
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            now = time.time()
+            begin(connection, now)
+            results = [operation(connection) for operation in operations]
+            connection.execute(_DELETE_EXPIRED, (now, min(_EXPIRED_AT_ONCE * len(results), most_rows)))
+            return results
+
+    return perform
 
 
 class _Queued(Generic[T]):

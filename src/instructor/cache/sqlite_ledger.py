@@ -5,16 +5,10 @@ Its table is made when something is entered for the first time, so a file of an 
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Self, TypeVar
-
-from instructor.cache.runner import SKIPPED
-
-if TYPE_CHECKING:
-    from instructor.cache.handle import StoreHandle
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -29,56 +23,8 @@ n3 = n3 + excluded.n3, n4 = n4 + excluded.n4, n5 = n5 + excluded.n5
 """
 
 
-def add_amounts(connection: sqlite3.Connection, amounts: Mapping[str, Sequence[int]]) -> int:
-    """Add to the sums, in a transaction; return how many names there are."""
-    _add(connection, [(name, *numbers) for name, numbers in amounts.items()])
-    return _count_names(connection)
-
-
-def _count_names(connection: sqlite3.Connection) -> int:
-    count: int = connection.execute("SELECT count(*) FROM ledger").fetchone()[0]
-    return count
-
-
-def _add(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
-    try:
-        connection.executemany(_ADD, rows)
-    except sqlite3.OperationalError as error:
-        if not str(error).startswith("no such table"):
-            raise
-        connection.execute(_CREATE)
-        connection.executemany(_ADD, rows)
-
-
 _COUNT_EVERY = 64
-"""How seldom the names are counted that are entered with answers: there are too many only after thousands."""
-
-_turns = itertools.count()
-
-
-class Entering:
-    """What the clients of a store have spent by now, entered by the transaction that stores an answer.
-
-    At the end of the block it goes back into the books, unless it was entered and the block ended well.
-    """
-
-    def __init__(self, handles: Sequence[StoreHandle]) -> None:
-        self._handles = handles
-        self._lines = handles[0].take_lines(spent=True) if handles else {}
-        self._count: object = SKIPPED
-
-    def enter(self, connection: sqlite3.Connection) -> None:
-        """Add it to the ledger, in a transaction."""
-        if self._lines:
-            _add(connection, [(line.write(), *amounts) for line, amounts in self._lines.items()])
-            self._count = 0 if next(_turns) % _COUNT_EVERY else _count_names(connection)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self._lines:
-            self._handles[0].settle_lines(self._lines, self._count if kind is None else SKIPPED)
+"""After so many additions the names are counted, because that takes a look at all of them."""
 
 
 def read_amounts(connection: sqlite3.Connection) -> dict[str, Sequence[int]]:
@@ -91,9 +37,21 @@ def read_amounts(connection: sqlite3.Connection) -> dict[str, Sequence[int]]:
 class KeepsLedger(ABC):
     """The ability ``"ledger"`` of a store in a SQLite file."""
 
+    _additions = 0
+
     def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
-        """Add to the sums of the ledger; return how many names it has."""
-        return self._change(lambda connection: add_amounts(connection, amounts))
+        """Add to the sums of the ledger; return how many names it has, or 0 where they weren't counted."""
+        return self._change(lambda connection: self._enter(connection, amounts))
+
+    def _enter(self, connection: sqlite3.Connection, amounts: Mapping[str, Sequence[int]]) -> int:
+        """As `add_amounts`, in a transaction."""
+        connection.execute(_CREATE)
+        connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
+        self._additions += 1
+        if self._additions % _COUNT_EVERY != 1:
+            return 0
+        count: int = connection.execute("SELECT count(*) FROM ledger").fetchone()[0]
+        return count
 
     def read_amounts(self) -> Mapping[str, Sequence[int]]:
         """Return the sums of the ledger, which `clear` leaves alone."""

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructor.providers.batches.steps import Out, Steps
-from instructor.providers.batches.vendor import Intent, Progress, Vendor, failed, found, upload_nothing
+from instructor.providers.batches.vendor import (
+    CANCELLED,
+    Intent,
+    Progress,
+    Vendor,
+    failed,
+    found,
+    upload_nothing,
+)
 
 if TYPE_CHECKING:
     from instructor.messages import Request
@@ -67,8 +75,11 @@ def poll(adapter: Adapter, intent: Intent) -> Steps[Progress]:
     state = getattr(batch.state, "name", str(batch.state))
     rows = _rows(batch)
     done = sum(row.response is not None for row in rows)
-    error = (getattr(batch.error, "message", None) or "it failed") if state == "JOB_STATE_FAILED" else ""
-    return Progress(state in _ENDED, done, len(rows) - done, error)
+    errors = {
+        "JOB_STATE_FAILED": getattr(batch.error, "message", None) or "it failed",
+        "JOB_STATE_CANCELLED": CANCELLED,
+    }
+    return Progress(state in _ENDED, done, len(rows) - done, errors.get(state, ""))
 
 
 def results(adapter: Adapter, intent: Intent) -> Steps[None]:
@@ -111,6 +122,7 @@ VENDOR = Vendor(
     newest_first=False,
     name=name,
     resembles=resembles,
+    keeps_names=True,
     poll=poll,
     results=results,
     cancel=cancel,
