@@ -40,24 +40,18 @@ class Run(Protocol):
 
 
 Join = Callable[[Callable[[sqlite3.Connection], Any]], Any]
+"""Performs an operation, in a transaction of other threads if there is one."""
+Write = Callable[[str, str, int | None, str, Posting | None], bool]
+"""Stores an entry for a token, and enters a posting with it; returns whether there was room."""
 
 
 class SqliteLeases:
-    """The leases of one `DiskCache`. `join` performs an operation, in a transaction of other threads if there is one.
-
-    `write` stores an entry for a token; it returns whether there was room.
-    """
+    """The leases of one `DiskCache`."""
 
     pauses = (0.005, 0.015)
     posts = True
 
-    def __init__(
-        self,
-        run: Run,
-        join: Join,
-        write: Callable[[str, str, int | None, str, Posting | None], bool],
-        seconds: float,
-    ) -> None:
+    def __init__(self, run: Run, join: Join, write: Write, seconds: float) -> None:
         self.seconds = seconds
         self._run = run
         self._join = join
