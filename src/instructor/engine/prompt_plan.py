@@ -52,7 +52,7 @@ class PromptPlan(NamedTuple):
         form = FORMS.get(wire)
         if form is not None and binding is not None and call.plan in self.plans and find_rules(provider, call.model):
             request = self._share(call, prompt, binding, request, form)
-        return self.planner.plan(provider, wire, call.model, request, self.wish)
+        return self.planner.plan(provider, wire, call.model, request, self.wish, is_live=call.kind != "batched")
 
     def watch(self, call: Call[Any], prompt: Prompt, request: Request) -> Watch | None:
         """Note that a request is being sent."""
@@ -74,6 +74,12 @@ class PromptPlan(NamedTuple):
             request = narrow_choice(prompt.wire.name, request, own, binding.repeats)
         asked = instruct_call(names, repeats=binding.repeats)
         return lower_instruction(form, raise_document(form, request), (binding.instruction, asked))
+
+
+def begins_with_one(wanted: object) -> bool:
+    """Whether many calls with one beginning follow, so that the first one is to end before the others begin."""
+    wish = check_prompt_cache(wanted)
+    return wish is not None and wish.is_foreseen
 
 
 def make_prompt_plan(wanted: object, stats: ClientStats, plans: Plans) -> PromptPlan | None:

@@ -67,6 +67,11 @@ class _JobClient(BaseClient):
 
         _refuse_streams(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
+        wish = self._setting(keywords, "prompt_cache")
+        if wish is not None:
+            from instructor.engine.prompt_plan import begins_with_one
+
+            terms = replace(terms, begins_with_one=begins_with_one(wish))
         if terms.batch == "auto":
             terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
             for name in _OF_BATCHES if terms.batch == "never" else ():
