@@ -281,8 +281,8 @@ def test_an_answer_and_what_it_cost_are_stored_in_one_step(asynchronous: bool, t
     cache = DiskCache(tmp_path)
     seen: list[tuple[int, int]] = []
 
-    def change_and_look(operation: Any) -> Any:
-        changed = change(operation)
+    def change_and_look(*operation: Any) -> Any:
+        changed = change(*operation)
         with DiskCache(tmp_path) as other:
             seen.append((len(other), other.ledger().spent.count))
         return changed

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from instructor import AsyncInstructor, AutoCache, Budget, Instructor, Mode
+from instructor.base_client import BaseClient
 from instructor.exceptions import (
     ArgumentError,
     BudgetExceeded,
@@ -549,3 +550,14 @@ def test_a_row_says_what_its_answer_took_and_a_failed_one_too(asynchronous: bool
     client, _ = make(asynchronous, cache=AutoCache())
     asked, hit = run(client, ["a"]) + run(client, ["a"])
     assert (asked.attempts, hit.attempts, hit.seconds) == (1, 1, asked.seconds)
+
+
+@BOTH
+def test_what_the_keywords_of_a_job_decide_is_settled_once(asynchronous: bool, monkeypatch: pytest.MonkeyPatch):
+    settled: list[object] = []
+    settle = BaseClient._settle
+    monkeypatch.setattr(BaseClient, "_settle", lambda self, *rest: settled.append(rest) or settle(self, *rest))
+    client, _ = make(asynchronous, cache=AutoCache())
+    rows = run(client, ["a", "b", "c"], concurrency=1, max_retries=1, temperature=0.5)
+    assert [row.value.text for row in rows] == ["a", "b", "c"]
+    assert len(settled) == 1

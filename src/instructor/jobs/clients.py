@@ -13,7 +13,7 @@ from instructor.cache.flight import running_loop
 from instructor.cache.memory import AutoCache
 from instructor.cache_modes import mode_of_call
 from instructor.checks import check_budgets, find_model
-from instructor.engine.call import Call
+from instructor.engine.call import Call, Common
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.reply import answer_with_reply
 from instructor.exceptions import ArgumentError
@@ -63,7 +63,7 @@ class _JobClient(BaseClient):
         keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
-        is_row: bool = False,
+        job: Common | None = None,
     ) -> Any:
         """Answer a call with a `Reply`, or an awaitable of one."""
         raise NotImplementedError
@@ -91,8 +91,10 @@ class _JobClient(BaseClient):
         if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
             keywords.setdefault("limits", "auto")
 
+        common = Common()
+
         def reply(messages: Conversation, unserved: Unserved | None) -> Any:
-            return self._reply(model, messages, keywords, unserved, is_row=True)
+            return self._reply(model, messages, keywords, unserved, job=common)
 
         return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
 
@@ -229,10 +231,10 @@ class MapClient(_JobClient):
         keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
-        is_row: bool = False,
+        job: Common | None = None,
     ) -> Reply[Value]:
-        call = self._call(response_model, messages, keywords, unserved=unserved)
-        return drive(answer_with_reply(call._replace(is_row=is_row)), self._adapter)
+        call = self._call(response_model, messages, keywords, unserved=unserved, job=job)
+        return drive(answer_with_reply(call), self._adapter)
 
 
 class AsyncMapClient(_JobClient):
@@ -279,10 +281,10 @@ class AsyncMapClient(_JobClient):
         keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
-        is_row: bool = False,
+        job: Common | None = None,
     ) -> Reply[Value]:
-        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
-        return await drive_async(answer_with_reply(call._replace(is_row=is_row)), self._adapter)
+        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved, job=job)
+        return await drive_async(answer_with_reply(call), self._adapter)
 
     async def _call_awaited(
         self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Value], **details: Value
