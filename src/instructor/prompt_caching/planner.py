@@ -46,7 +46,7 @@ class Planner:
             each = self._tokens_each.get(model, _TOKENS_EACH)
             sight = Sight(rules, wish, blocks, self._history, self.account, each, self._clock())
             anchor, chosen = sight.anchor, sight.choose()
-            marked = sum(block.mark is not None for block in blocks) + bool(request.get("cache_control"))
+            marked = sum(len(block.marks) for block in blocks)
             new = [block for block in chosen if block.mark is None][: max(0, rules.most_marks - marked)]
             for block in new:
                 self._history.note(block).is_ours = True
