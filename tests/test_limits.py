@@ -38,7 +38,7 @@ LINES_OF_CODE = {
     "observe": 300,
     "offline": 700,
     "processing": 125,
-    "prompt_caching": 700,
+    "prompt_caching": 800,
     "providers": 4100,
     "streaming": 600,
     "testing": 800,
