@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
 from instructor.exceptions import ConfigurationError, InstructorError, ProviderError
+from instructor.failures import may_recover, status_of
 from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
@@ -30,7 +31,11 @@ Again: TypeAlias = Literal["batch", "live", "never"]
 ROUNDS = 3
 """How many batches a row may be part of."""
 _PATIENCE = 10
-"""How many times in a row a vendor may fail to say how far a batch is."""
+"""How many times in a row a vendor may fail to say how far a batch is, or have no room for any."""
+_LONGEST_PAUSE = 3600.0
+_REFUSED, _UNKNOWN = 429, 404
+_KEPT = 29 * 86_400.0
+"""Seconds after which a vendor may have forgotten a batch: Anthropic keeps results for 29 days, OpenAI for 30."""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,8 @@ class Job:
         sleep: Waits for seconds.
         outcomes: What has become of each key, where that is final.
         failed: What may be asked again.
+        refused: What the vendor had no room for, so that nothing of it was asked.
+        most_rows: How many rows a batch may have.
         intents: The batches that aren't read yet, with their keys.
         progress: How far they were when they were asked last.
     """
@@ -64,8 +71,10 @@ class Job:
     can_submit: bool
     pause: float
     sleep: Callable[[float], object]
+    most_rows: int
     outcomes: dict[str, Outcome[Any]] = field(default_factory=dict[str, "Outcome[Any]"])
     failed: dict[str, Failure] = field(default_factory=dict[str, Failure])
+    refused: dict[str, Failure] = field(default_factory=dict[str, Failure])
     intents: dict[str, tuple[Intent, frozenset[str]]] = field(
         default_factory=dict[str, "tuple[Intent, frozenset[str]]"]
     )
@@ -148,7 +157,7 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
         return
     group = (row.operation, tuple(sorted(headers.items())))
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
-    if chunk.keys and (len(chunk.keys) >= vendor.most_rows or chunk.size + size > vendor.most_bytes):
+    if chunk.keys and (len(chunk.keys) >= job.most_rows or chunk.size + size > vendor.most_bytes):
         yield from submit(job, chunk)
         chunk = chunks[group] = Chunk(row.operation, dict(headers))
     chunk.keys.append(key)
@@ -179,7 +188,14 @@ def submit(job: Job, chunk: Chunk) -> Steps[None]:
     now = yield from job.shelf.intent(name)
     if now is None or now.closed:
         raise ConfigurationError(f"Another process has taken batch {name} over. Run this again: it goes on with that.")
-    vendor_id = yield from job.vendor.create(job.adapter, intent, uploaded)
+    try:
+        vendor_id = yield from job.vendor.create(job.adapter, intent, uploaded)
+    except Exception as error:
+        if status_of(error) != _REFUSED or not may_recover(error):
+            raise
+        yield from job.shelf.close(intent)
+        job.refused |= dict.fromkeys(chunk.keys, Failure(str(error), str(_REFUSED), again=True))
+        return
     intent = replace(intent, vendor_id=vendor_id)
     yield from job.shelf.update(intent)
     job.intents[name] = intent, frozenset(chunk.keys)
@@ -242,6 +258,32 @@ def results(job: Job) -> Steps[None]:
 
 
 def finish(job: Job) -> Steps[None]:
+    """Wait for all batches and read them, and submit again what the vendor had no room for, once there may be some."""
+    tries = 0
+    while True:
+        before = _count_ended(job)
+        yield from read_batches(job)
+        tries = 0 if _count_ended(job) > before else tries + 1
+        if not job.refused or tries == _PATIENCE or not job.can_submit or job.again != "batch":
+            break
+        if tries:  # either the batches of others take all the room, or this is more than there is
+            job.most_rows = max(1, len(job.refused) // 2)
+            yield partial(job.sleep, min(job.pause * 2.0**tries, _LONGEST_PAUSE))
+        again, job.refused = list(job.refused), {}
+        yield from submit_again(job, again)
+    refused, job.refused = job.refused, {}
+    if job.again == "live":
+        job.failed |= refused
+        return
+    for key, failure in refused.items():
+        yield from end(job, key, Outcome(error=make_error(job, failure)))
+
+
+def _count_ended(job: Job) -> int:
+    return len(job.outcomes) + len(job.failed)
+
+
+def read_batches(job: Job) -> Steps[None]:
     """Wait for all batches, and read each when it has ended."""
     while job.intents:
         for intent, keys in list(job.intents.values()):
@@ -258,8 +300,10 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
         try:
             progress: Progress = yield from job.vendor.poll(job.adapter, intent)
         except Exception as error:
-            status = getattr(error, "status_code", None) or getattr(error, "code", None)
-            is_final = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
+            status = status_of(error)
+            if status == _UNKNOWN:
+                return forget(intent, error)
+            is_final = status is not None and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
             if is_final or isinstance(error, InstructorError) or turn == _PATIENCE - 1:
                 raise
             yield partial(job.sleep, job.pause)
@@ -267,6 +311,18 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
             job.progress[intent.id] = progress
             return progress
     raise AssertionError("the last turn returns or raises")
+
+
+def forget(intent: Intent, error: Exception) -> Progress:
+    """Take a batch that the vendor doesn't know for one that is too old, or refuse to guess what became of it."""
+    hours = (time.time() - intent.created) / 3600
+    if hours * 3600 >= _KEPT:
+        return Progress(ended=True, gone=True)
+    raise ConfigurationError(
+        f"{intent.provider} doesn't know batch {intent.vendor_id} of job {intent.job}, which was submitted {hours:.1f} "
+        "hours ago. Use a key of the project that submitted it. If the batch was deleted, cancel the job; then its rows "
+        "can be asked again."
+    ) from error
 
 
 def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) -> Steps[None]:
@@ -279,17 +335,31 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
             yield from take(job, row)
         return False
 
-    yield from feed(job.vendor.results(job.adapter, intent), take_own)
-    if not seen and progress.done + progress.failed and not progress.error:
+    try:
+        if not progress.gone:
+            yield from feed(job.vendor.results(job.adapter, intent), take_own)
+    except Exception as error:
+        if status_of(error) != _UNKNOWN:  # the batch is known, so that its results are too old
+            raise
+        progress = replace(progress, gone=True)
+    if not seen and progress.done + progress.failed and not progress.error and not progress.gone:
         yield from replace_stranger(job, intent, keys)
         return
     del job.intents[intent.id]
-    for key in keys & job.calls.keys() - seen:
-        if key not in job.outcomes:
-            message = progress.error or "The batch ended without an answer to it."
-            yield from take(job, Found(key, failure=Failure(message, again=not progress.error)))
-    if keys <= job.calls.keys():
+    missing = [key for key in keys & job.calls.keys() - seen if key not in job.outcomes]
+    failure = Failure(_why_missing(progress), again=progress.again or not progress.error)
+    if progress.again:
+        job.refused |= dict.fromkeys(missing, failure)
+    else:
+        for key in missing:
+            yield from take(job, Found(key, failure=failure))
+    if keys <= job.calls.keys() or progress.gone or progress.again:
         yield from job.shelf.close(intent)
+
+
+def _why_missing(progress: Progress) -> str:
+    gone = "The provider doesn't keep the results of its batch any more."
+    return progress.error or (gone if progress.gone else "The batch ended without an answer to it.")
 
 
 def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[None]:
@@ -333,16 +403,21 @@ def end(job: Job, key: str, outcome: Outcome[Any]) -> Steps[None]:
 
 def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     """Ask for rows that expired or failed: in the next batch, or live."""
+    for key in keys:
+        del job.failed[key]
+    yield from submit_again(job, keys)
+
+
+def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
+    """Ask for rows that no batch has answered, unless the cache has them by now."""
     chunks: dict[Any, Chunk] = {}
     for key in keys:
         call = job.calls[key]()
         try:
             reply = yield partial(ask if job.again == "live" else look, call)
         except Exception as error:  # noqa: BLE001 - as above
-            del job.failed[key]
             yield from end(job, key, Outcome(error=error))
             continue
-        del job.failed[key]
         if isinstance(reply, Deferred):
             yield from add(job, chunks, key, reply)
         else:
@@ -359,5 +434,19 @@ def make_error(job: Job, failure: Failure) -> ProviderError:
 def cancel(job: Job) -> Steps[None]:
     """Ask the vendor to stop. What is answered by then is read, and nothing is asked again."""
     job.again = "never"
-    for intent, _ in list(job.intents.values()):
-        yield from job.vendor.cancel(job.adapter, intent)
+    for intent, keys in list(job.intents.values()):
+        if not (yield from cancel_batch(job.shelf, job.vendor, job.adapter, intent)):
+            del job.intents[intent.id]
+            job.failed |= dict.fromkeys(keys & job.calls.keys(), Failure("The provider doesn't know its batch."))
+
+
+def cancel_batch(shelf: Shelf, vendor: Vendor, adapter: Adapter, intent: Intent) -> Steps[bool]:
+    """Ask the vendor to stop one batch. One that it doesn't know is forgotten; returns whether it knows it."""
+    try:
+        yield from vendor.cancel(adapter, intent)
+    except Exception as error:
+        if status_of(error) != _UNKNOWN:
+            raise
+        yield from shelf.close(intent)
+        return False
+    return True

@@ -12,6 +12,7 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
+from instructor.batches.job import cancel_batch
 from instructor.batches.records import JobRecord, Shelf
 from instructor.cache.handle import handle_of
 from instructor.cli.cache_app import make_runner
@@ -94,7 +95,7 @@ def cancel(place: Place, job: Id, *, base_url: BaseUrl = None) -> Report:
     record, intents = _find(place, job)
     with _client(place, record, base_url) as client:
         for intent in intents:
-            run(find_vendor(record.provider).cancel(client._adapter, intent))  # noqa: SLF001 - as above
+            run(cancel_batch(_shelf(place), find_vendor(record.provider), client._adapter, intent))  # noqa: SLF001 - as above
     return Report([{"job": record.id, "batches": len(intents)}], is_single=True)
 
 

@@ -68,7 +68,8 @@ def poll(adapter: Adapter, intent: Intent) -> Steps[Progress]:
     batch = yield partial(adapter.send, "messages.batches.retrieve", {"message_batch_id": intent.vendor_id})
     counts = _counts(batch)
     wrong = counts["errored"] + counts["expired"] + counts["canceled"]
-    return Progress(batch.processing_status == "ended", counts["succeeded"], wrong)
+    is_gone = getattr(batch, "archived_at", None) is not None
+    return Progress(batch.processing_status == "ended", counts["succeeded"], wrong, gone=is_gone)
 
 
 def results(adapter: Adapter, intent: Intent) -> Steps[None]:

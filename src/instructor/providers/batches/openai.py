@@ -33,6 +33,8 @@ _ENDED = {"completed", "failed", "expired", "cancelled"}
 _NO_RETRY = range(400, 429)
 """HTTP states that say that the request itself is wrong."""
 _OK = 200
+_FULL = "token_limit_exceeded"
+"""The code of a batch that failed because the tokens of all batches under way would have been too many."""
 
 
 def write(key: str, operation: str, request: Request) -> tuple[bytes, int, Mapping[str, str]]:
@@ -92,6 +94,7 @@ def poll(adapter: Adapter, intent: Intent) -> Steps[Progress]:
         getattr(counts, "completed", 0) or 0,
         getattr(counts, "failed", 0) or 0,
         "; ".join(str(problem.message) for problem in problems) or "it failed" if batch.status == "failed" else "",
+        again=batch.status == "failed" and any(problem.code == _FULL for problem in problems),
     )
 
 

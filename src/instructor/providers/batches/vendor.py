@@ -64,12 +64,16 @@ class Progress:
         done: Rows that have an answer.
         failed: Rows that have none and won't.
         error: Why the whole batch failed; empty if it didn't.
+        again: Whether it failed because the vendor had no room for it, so that nothing of it was asked.
+        gone: Whether the vendor doesn't keep its results any more.
     """
 
     ended: bool
     done: int = 0
     failed: int = 0
     error: str = ""
+    again: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
