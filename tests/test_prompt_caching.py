@@ -744,6 +744,8 @@ def test_the_ledger_counts_what_the_vendor_read_and_wrote(vendor: str, model: st
 def test_bedrock_and_gemini_count_what_was_read_as_well():
     counts = {"inputTokens": 5, "outputTokens": 7, "cacheReadInputTokens": 100, "cacheWriteInputTokens": 30}
     assert BEDROCK_CONVERSE.usage({"usage": counts}) == Usage(135, 7, 100, cache_write_tokens=30)
+    details = [{"ttl": "1h", "inputTokens": 20}, {"ttl": "5m", "inputTokens": 10}]
+    assert BEDROCK_CONVERSE.usage({"usage": {**counts, "cacheDetails": details}}) == Usage(135, 7, 100, 0, 30, 20)
     metadata = SimpleNamespace(prompt_token_count=120, candidates_token_count=7, cached_content_token_count=100)
     usage = GENAI.usage(SimpleNamespace(usage_metadata=metadata))
     assert (usage.input_tokens, usage.cached_tokens) == (120, 100)

@@ -25,6 +25,9 @@ Kind = Literal["kept", "batched", "lost", "failed", "hit", "shared"]
 """What a line counts: requests whose answer was used, the same of a provider's batch, whose answer was thrown away, that
 brought none; answers from a store; and answers of an identical call that was under way."""
 
+FOR_AN_HOUR = 100
+"""Added to the tier of tokens that were written to the provider's own prompt cache for an hour, which have a price of their own."""
+
 MOST_LINES = 4096
 """Lines that are kept apart. Further ones are put together: no tags, namespaces and response models are kept apart there."""
 
@@ -42,7 +45,7 @@ class Line(NamedTuple):
         day: The day in UTC, ``2026-11-21``.
         tags: The answers' tags.
         tier: Which of the sizes at which prices change the input had exceeded (see ``prices.TIERS``); -1 where no tokens were
-            reported.
+            reported; `FOR_AN_HOUR` is added to it.
     """
 
     day: str
@@ -161,8 +164,15 @@ class Books:
             known[place] = known.get(place, _NOTHING).plus(amounts)
 
     def note(self, kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float) -> None:
-        """Add one request or answer."""
-        self.add([(line_of(kind, origin, tags, usage), amounts_of(usage, seconds))])
+        """Add one request or answer. What it wrote for an hour is a part of it on a line of its own."""
+        line, amounts = line_of(kind, origin, tags, usage), amounts_of(usage, seconds)
+        written = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
+        if not written:
+            self.add([(line, amounts)])
+            return
+        part = Amounts(input_tokens=written, cache_write_tokens=written)
+        rest = Amounts(*map(int.__sub__, amounts, part))
+        self.add([(line, rest), (line._replace(tier=line.tier + FOR_AN_HOUR), part)])
 
     def lines(self) -> dict[Line, Amounts]:
         """All lines as they are now."""
