@@ -409,6 +409,14 @@ def test_prices_are_those_of_the_list_on_both_sides_of_each_step() -> None:
                 assert rates.price(usage) == pytest.approx(float(price_of(vendor, model, usage) or 0))
 
 
+@pytest.mark.parametrize(
+    ("vendor", "model"),
+    [("anthropic_bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"), ("azure_ai", "gpt-4o")],
+)
+def test_a_vendor_has_the_price_under_its_name_in_the_list(vendor: str, model: str) -> None:
+    assert price_of(vendor, model, USAGE)
+
+
 def test_every_step_of_the_price_list_is_known() -> None:
     starts = {
         tier.start

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -181,9 +181,28 @@ def _url_of(error: BaseException) -> str:
 
 
 def headers_of(error: BaseException) -> Mapping[str, str]:
-    """The headers of the response that an error is about, their names in lower case; empty where there is none."""
+    """The headers of the response that an error is about, their names in lower case; empty where there is none.
+
+    Google has no header for how long to wait, and says it in the body: that stands here as ``retry-after``.
+    """
     headers: object = getattr(getattr(error, "response", None), "headers", None)
-    if not isinstance(headers, Mapping):
-        return {}
-    pairs = cast("Mapping[object, object]", headers).items()
-    return {str(name).lower(): str(value) for name, value in pairs}
+    pairs = cast("Mapping[object, object]", headers).items() if isinstance(headers, Mapping) else ()
+    found = {str(name).lower(): str(value) for name, value in pairs}
+    bodies = (getattr(error, name, None) for name in ("details", "body"))  # Google's own SDK, and openai's
+    delay = next(filter(None, map(_find_delay, bodies)), None)
+    return {"retry-after": delay, **found} if delay else found
+
+
+def _find_delay(body: object, depth: int = 4) -> str | None:
+    """Find the seconds of a ``google.rpc.RetryInfo``, which is one of the details of an error."""
+    if isinstance(body, Mapping):
+        members = cast("Mapping[object, object]", body)
+        delay = members.get("retryDelay")
+        if isinstance(delay, str):
+            return delay.removesuffix("s")
+        inner: Iterable[object] = members.values()
+    elif isinstance(body, list):
+        inner = cast("list[object]", body)
+    else:
+        return None
+    return next(filter(None, (_find_delay(one, depth - 1) for one in inner)), None) if depth else None

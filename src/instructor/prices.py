@@ -11,6 +11,8 @@ from typing import NamedTuple
 from instructor.usage import Usage
 
 LISTED_AS = {
+    "anthropic_bedrock": "aws",
+    "azure_ai": "azure",
     "azure_openai": "azure",
     "fireworks_ai": "fireworks",
     "genai": "google",

@@ -190,6 +190,21 @@ def test_retry_after_may_be_a_date() -> None:
     assert seconds_asked(FailedError(503, Retry_After="Wed, 21 Oct 2015 07:00:00 GMT"), now) == 0.0
 
 
+@pytest.mark.parametrize("holder", ["details", "body"], ids=["google", "openai"])
+def test_google_says_in_the_body_how_long_to_wait(holder: str) -> None:
+    retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}
+    error = FailedError(429)
+    setattr(
+        error, holder, [{"error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.Help"}, retry]}}]
+    )
+    assert steady().wait_after(1, error, 1) == 34.5
+    said = FailedError(429, Retry_After="7")
+    setattr(said, holder, {"details": [retry]})
+    assert steady().wait_after(1, said, 1) == 7.0, "a header is nearer to the point"
+    setattr(error, holder, {"details": [{"retryDelay": 3}, {"retryDelay": "soon"}]})
+    assert steady().wait_after(1, error, 1) == 1.0
+
+
 @pytest.mark.parametrize(
     "wrong", [{"answers": -1}, {"answers": True}, {"requests": 1.5}, {"wait": -1}, {"shown_failures": 0}]
 )
