@@ -37,6 +37,9 @@ _STATUSES = {
 status that they answer with before one; `ended_early` is our own word."""
 _SPENT = "insufficient_quota"
 """The code of a 429 that no waiting mends."""
+_TOO_LARGE = "request too large"
+"""How OpenAI begins the message of a 429 for a request of more tokens than are allowed in a minute. It has no code of its own."""
+_REFUSED = 429
 _UNKNOWN_KEY = {401, 403}
 _DAY = 86_400
 _TIMES_OUT = ("Timeout", "timed out")
@@ -109,7 +112,19 @@ def may_recover(error: BaseException) -> bool:
     wanted = headers_of(error).get("x-should-retry")
     if wanted in ("true", "false"):
         return wanted == "true"
-    return (status in _PASSING or status >= _SERVER_ERROR) and getattr(error, "code", None) != _SPENT
+    return (status in _PASSING or status >= _SERVER_ERROR) and not is_hopeless(error)
+
+
+def is_hopeless(error: BaseException) -> bool:
+    """Whether a refusal isn't about the limits of the moment, so that no waiting mends it."""
+    is_too_large = status_of(error) == _REFUSED and _TOO_LARGE in str(error).lower()
+    return is_too_large or getattr(error, "code", None) == _SPENT
+
+
+def is_about_the_account(error: BaseException) -> bool:
+    """Whether every other request would fail likewise: the key isn't known, or what was paid for it is used up."""
+    found = error.__cause__ or error  # what ended a call is the cause of the error that says so
+    return status_of(found) == 401 or getattr(found, "code", None) == _SPENT  # noqa: PLR2004 - HTTP
 
 
 def seconds_asked(error: BaseException, now: float) -> float | None:

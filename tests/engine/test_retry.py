@@ -190,6 +190,12 @@ def test_retry_after_may_be_a_date() -> None:
     assert seconds_asked(FailedError(503, Retry_After="Wed, 21 Oct 2015 07:00:00 GMT"), now) == 0.0
 
 
+def test_a_request_that_is_too_large_for_any_minute_is_not_sent_again() -> None:
+    error = FailedError(429)
+    error.args = ("Request too large for gpt-5 on tokens per min (TPM): Limit 30000, Requested 60001.",)
+    assert steady().wait_after(1, error, 1) is None
+
+
 @pytest.mark.parametrize("holder", ["details", "body"], ids=["google", "openai"])
 def test_google_says_in_the_body_how_long_to_wait(holder: str) -> None:
     retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}

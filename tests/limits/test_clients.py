@@ -128,6 +128,15 @@ def test_a_pause_that_google_asks_for_in_the_body_holds_for_the_next_request(ser
     assert len(server.requests) == 1
 
 
+def test_a_refusal_that_no_waiting_mends_pauses_nobody(server: ReplyServer) -> None:
+    error = {"message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
+    server.script(Reply({"error": error}, 429), Reply(COMPLETION))
+    client = make(server, "key-16")
+    with pytest.raises(InstructorRetryException):
+        client.create(User, HELLO)
+    assert soon(client) == User(**ANNA)
+
+
 def test_a_refused_request_is_sent_again_without_being_asked_to(server: ReplyServer) -> None:
     refusal = Reply({"error": {"message": "slow down"}}, 429, {"retry-after-ms": "1"})
     server.script(refusal, Reply(COMPLETION))
