@@ -128,18 +128,26 @@ def is_about_the_account(error: BaseException) -> bool:
 
 
 def seconds_asked(error: BaseException, now: float) -> float | None:
-    """Read how long a provider wants the next request to wait, from `now` in Unix time: ``Retry-After`` in seconds, or a date."""
+    """Read how long a provider wants the next request to wait: ``Retry-After`` in seconds, or a date.
+
+    A date is compared with that of the response, and with `now`, in Unix time, only where it has none.
+    """
     headers = headers_of(error)
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         with suppress(ValueError):
             seconds = float(headers.get(name, "")) / unit
             return seconds if 0 <= seconds < float("inf") else None
+    then, sent = _read_date(headers.get("retry-after", "")), _read_date(headers.get("date", ""))
+    return None if then is None else max(0.0, then - (now if sent is None else sent))
+
+
+def _read_date(text: str) -> float | None:
     from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     with suppress(ValueError, OverflowError):
-        moment = parsedate_to_datetime(headers.get("retry-after", ""))
-        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return None
 
 

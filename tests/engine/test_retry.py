@@ -188,6 +188,8 @@ def test_retry_after_may_be_a_date() -> None:
     now = 1_445_412_480.0  # 21 October 2015, 07:28:00 UTC
     assert seconds_asked(FailedError(503, Retry_After="Wed, 21 Oct 2015 07:28:30 GMT"), now) == 30.0
     assert seconds_asked(FailedError(503, Retry_After="Wed, 21 Oct 2015 07:00:00 GMT"), now) == 0.0
+    hour_behind = {"Retry_After": "Wed, 21 Oct 2015 08:28:30 GMT", "date": "Wed, 21 Oct 2015 08:28:00 GMT"}
+    assert seconds_asked(FailedError(503, **hour_behind), now) == 30.0
 
 
 def test_a_request_that_is_too_large_for_any_minute_is_not_sent_again() -> None:
