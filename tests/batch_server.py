@@ -34,11 +34,11 @@ class BatchServer(LoopbackServer):
         failure: Why each batch fails as a whole; empty where none does.
         value: What every row is answered with, in place of its number.
         room: How many batches may be under way; None for any number.
-        keeps_results: Whether the results of a batch can be read.
         drops: How many submissions are accepted without an answer: the connection is closed.
         batches: The batches, the oldest first.
         live: The bodies of live requests.
         clock: When batches are created, in Unix seconds.
+        forgotten: Batches whose results are no longer kept.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class BatchServer(LoopbackServer):
         self.shuffled = False
         self.drops = 0
         self.room: int | None = None
-        self.keeps_results = True
         self.failure = ""
         self.value: dict[str, Any] | None = None
         self.batches: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
         self.live: list[Any] = []
         self.clock: float = CREATED
+        self.forgotten: set[str] = set()
         self.page, self.number = 100, 0
         super().__init__()
 
@@ -106,8 +106,12 @@ class BatchServer(LoopbackServer):
         return iter([*reversed(found), *found] if self.shuffled else found)
 
 
-class _RefusedError(Exception):
-    """The vendor refuses a request, with a status and a body."""
+class _NotFoundError(Exception):
+    """There is no such batch, or no such file."""
+
+
+class _FullError(Exception):
+    """There is no room for another batch."""
 
 
 class _Handler(JsonHandler):
@@ -126,9 +130,11 @@ class _Handler(JsonHandler):
                 query = {name: values[-1] for name, values in parse_qs(url.query).items()}
                 try:
                     return act(self, raw, query, *match.groups())
-                except _RefusedError as refusal:
-                    status, body = refusal.args
-                    return self._json(body, status)
+                except _FullError:
+                    kind = {"type": "rate_limit_error", "status": "RESOURCE_EXHAUSTED", "message": "Too many."}
+                    return self._json({"type": "error", "error": {"code": 429, **kind}}, 429)
+                except _NotFoundError:
+                    return self._json({"error": {"message": f"there is no {url.path}", "code": 404}}, 404)
         self._json({"error": {"message": f"no route for {method} {url.path}"}}, 404)
         return None
 
@@ -148,10 +154,10 @@ class _Handler(JsonHandler):
         self._json(body)
 
     def _find(self, name: str) -> dict[str, Any]:
-        found = [batch for batch in self.owner.batches if batch["id"] == name]
-        if not found:
-            raise _RefusedError(404, {"error": {"message": f"No batch found with id {name}.", "code": 404}})
-        return found[0]
+        found = next((batch for batch in self.owner.batches if batch["id"] == name), None)
+        if found is None:
+            raise _NotFoundError
+        return found
 
     def _look(self, name: str) -> dict[str, Any]:
         batch = self._find(name)
@@ -240,9 +246,9 @@ class _Handler(JsonHandler):
         }
 
     def openai_content(self, raw: bytes, query: dict[str, str], kind: str, name: str) -> None:
-        if not self.owner.keeps_results:
-            raise _RefusedError(404, {"error": {"message": "No such File object"}})
         lines: list[Any] = []
+        if name in self.owner.forgotten:
+            raise _NotFoundError
         for key, outcome in self.owner.outcomes(self._find(name)):
             line: dict[str, Any] = {"id": f"r-{key}", "custom_id": key, "response": None, "error": None}
             if isinstance(outcome, dict):
@@ -262,7 +268,7 @@ class _Handler(JsonHandler):
     def anthropic_create(self, raw: bytes, query: dict[str, str]) -> None:
         requests = json.loads(raw)["requests"]
         if self.owner.is_full:
-            raise _RefusedError(429, {"type": "error", "error": {"type": "rate_limit_error", "message": "Too many."}})
+            raise _FullError
         rows = {row["custom_id"]: ("/v1/messages", row["params"]) for row in requests}
         assert len(rows) == len(requests)
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -296,9 +302,11 @@ class _Handler(JsonHandler):
                 "canceled": 0,
             },
             "created_at": timestamp(batch),
+            "cancel_initiated_at": timestamp(batch) if batch["cancelled"] else None,
             "expires_at": timestamp(batch),
-            "archived_at": None if self.owner.keeps_results else timestamp(batch),
-            "results_url": f"{self.owner.address}/v1/messages/batches/{batch['id']}/results" if ended else None,
+            "results_url": f"{self.owner.address}/v1/messages/batches/{batch['id']}/results"
+            if ended and batch["id"] not in self.owner.forgotten
+            else None,
         }
 
     def anthropic_results(self, raw: bytes, query: dict[str, str], name: str) -> None:
@@ -318,7 +326,7 @@ class _Handler(JsonHandler):
 
     def google_create(self, raw: bytes, query: dict[str, str], model: str) -> None:
         if self.owner.is_full:
-            raise _RefusedError(429, {"error": {"code": 429, "message": "Too many.", "status": "RESOURCE_EXHAUSTED"}})
+            raise _FullError
         batch = json.loads(raw)["batch"]
         requests = batch["inputConfig"]["requests"]["requests"]
         path = f"/v1beta/models/{model}:generateContent"

@@ -43,6 +43,10 @@ hypothesis.settings.register_profile("soak", PATIENT, max_examples=500)
 hypothesis.settings.load_profile("suite")  # `make soak` names the other
 
 
+# Without compiled files each worker would compile every test, and each process that a test starts the whole package.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 gc.disable()  # until all modules are imported: they hold what they define for good
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationInfo, field_validator
 
+from instructor.cache.books import Posting
 from instructor.cache.entry import Entry, Origin, encode_entry, pack_completion
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.cache.lease import Ending, HeldLease, Leased
@@ -362,7 +363,7 @@ class LeasedStore:
     def end(self, held: HeldLease, ending: Ending) -> None:
         self.table.release(held.key, held.token, ending)
 
-    def _write(self, key: str, text: str, _: int | None, token: str) -> bool:
+    def _write(self, key: str, text: str, _: int | None, token: str, posting: Posting | None) -> bool:
         end_with_answer(self._raw, key, token)
         self.put(key, text)
         return True

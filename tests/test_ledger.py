@@ -20,7 +20,7 @@ from instructor.cache.hits import MOST_NOTED
 from instructor.cache.ledger import Ledger
 from instructor.cache.redis_steps import name_ledger
 from instructor.cache.tiered import TieredCache
-from instructor.exceptions import ArgumentError, InstructorRetryException
+from instructor.exceptions import ArgumentError, CacheError, InstructorRetryException
 from instructor.prices import TIERS, find_rates, price_of
 from instructor.testing import ScriptedAdapter, ScriptedReply
 from instructor.usage import Usage
@@ -289,6 +289,54 @@ def test_many_hits_are_posted_without_being_asked_for(tmp_path: Path, monkeypatc
     assert DiskCache(tmp_path).ledger().saved.count == MOST_NOTED
 
 
+@both
+def test_an_answer_and_what_it_cost_are_stored_in_one_step(asynchronous: bool, tmp_path: Path) -> None:
+    """Of a process that is killed, either both are in the file or neither is."""
+    cache = DiskCache(tmp_path)
+    seen: list[tuple[int, int]] = []
+
+    def change_and_look(operation: Any) -> Any:
+        changed = change(operation)
+        with DiskCache(tmp_path) as other:
+            seen.append((len(other), other.ledger().spent.count))
+        return changed
+
+    change, cache._change = cache._change, change_and_look  # type: ignore[method-assign]
+    ask(make([answer()], cache, asynchronous=asynchronous))
+    assert seen == [(1, 1)]
+
+
+def test_what_an_answer_cost_is_entered_though_the_store_has_no_room_for_it(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, size_limit=1 << 18)
+    ask(make([answer({"name": "x" * 100_000})], cache))
+    assert (len(cache), DiskCache(tmp_path).ledger().spent.count) == (0, 1)
+
+
+def test_what_an_answer_cost_is_entered_once_though_the_store_failed_on_its_way(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path)
+    cache.pause = 0.0
+    client = make([answer(), answer()], cache)
+
+    def fail(*arguments: Any) -> bool:
+        arguments[-1].names = 1  # it was entered, and then the transaction could not be ended
+        raise CacheError("down")
+
+    table: Any = handle_of(cache).leases.table
+    table._write, write = fail, table._write
+    ask(client)
+    table._write = write
+    ask(client, "another question")
+    assert DiskCache(tmp_path).ledger().spent.count == 2
+
+
+def test_a_name_that_no_store_can_write_costs_no_answer(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path)
+    names = ("tenant \ud800", "tenant \udfff")
+    clients = [make([answer()], cache, cache_namespace=name) for name in names]
+    assert [ask(client) for client in clients] == [User(name="Ann")] * 2
+    assert list(DiskCache(tmp_path).ledger().by("namespace")) == ["tenant \\ud800", "tenant \\udfff"]
+
+
 def test_a_store_that_is_down_costs_no_line(tmp_path: Path) -> None:
     class Down(Shelf):
         abilities = frozenset({"ledger"})
@@ -397,6 +445,19 @@ def test_more_lines_than_are_told_apart_lose_details_and_no_amounts(monkeypatch:
     assert sum(amounts.number for amounts in lines.values()) == 10
     merged = next(one for one in lines if OTHERS in one.tags)
     assert lines[merged] == Amounts(7, 70)
+
+
+def test_a_store_with_many_lines_is_seen_by_those_who_post(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(books, "MOST_STORED", 3)
+    cache = DiskCache(tmp_path)
+    handle = handle_of(cache)
+    for number in range(70):
+        handle.books.add([(line(number), Amounts(1))])
+        handle.post()
+    handle.books.add([(line(70), Amounts(1))])
+    lines = handle.read_books()
+    assert (len(lines) < 70, sum(amounts.number for amounts in lines.values())) == (True, 71)
+    assert any(OTHERS in one.tags for one in lines)
 
 
 def test_prices_are_those_of_the_list_on_both_sides_of_each_step() -> None:

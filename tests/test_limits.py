@@ -23,9 +23,9 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3800,
-    "batches": 800,
-    "cache": 8100,
+    "": 3900,
+    "batches": 900,
+    "cache": 8200,
     "cli": 2900,
     "core": 50,
     "dsl": 275,
@@ -40,7 +40,7 @@ LINES_OF_CODE = {
     "processing": 125,
     "prompt_caching": 800,
     "providers": 4100,
-    "streaming": 600,
+    "streaming": 700,
     "testing": 800,
     "wires": 4100,
 }

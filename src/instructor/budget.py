@@ -110,6 +110,27 @@ class Budget:
                 raise self._exceeded()
             self._open += 1
 
+    def admit(self, vendor: str, model: str, planned: int, tokens: int) -> None:
+        """Refuse one more request where the `planned` ones, which are paid for together as in a batch, will use all up.
+
+        They are expected to cost what requests have cost so far. As long as none has, they cost the `tokens` that they read.
+        """
+        least = self._rate(vendor, model, Usage(tokens)) or 0.0
+        with self._lock:
+            self._turn()
+            each = planned / self._settled if self._settled else 0.0
+            usd = self._usd * (1 + each) if self._settled else least
+            total = self._tokens * (1 + each) if self._settled else tokens
+            if (self.usd is not None and usd >= self.usd) or (self.tokens is not None and total >= self.tokens):
+                raise self._exceeded(planned)
+
+    def reserve_paid(self, vendor: str, model: str) -> None:
+        """Reserve a request that is paid for already, such as a row of a batch: it isn't refused any more."""
+        del vendor, model
+        with self._lock:
+            self._turn()
+            self._open += 1
+
     def settle(self, vendor: str, model: str, usage: Usage | None) -> None:
         """End a request: with what it cost, or with None if it brought no answer."""
         # Without the lock: the garbage collector may close a call while this very thread holds it.
@@ -144,12 +165,13 @@ class Budget:
     def _begin(self, under_way: int = 0) -> None:
         self._usd, self._tokens, self._settled, self._open = 0.0, 0, 0, under_way
 
-    def _exceeded(self) -> BudgetExceeded:
+    def _exceeded(self, planned: int = 0) -> BudgetExceeded:
         seconds = _SECONDS[self.per]
         opens = None if seconds is None else (self._window + 1) * seconds
         spent = f"{show_money(self._usd)} and {self._tokens:,} tokens" if self.usd else f"{self._tokens:,} tokens"
         later = "Raise it." if opens is None else f"It opens again at {_write_time(opens)}; raise it to go on before."
-        reserved = f", and {self._open} requests are under way" if self._open else ""
+        under_way = self._open + planned
+        reserved = f", and {under_way} requests are under way" if under_way else ""
         return BudgetExceeded(
             f"{self!r} is used up: {spent} are spent{reserved}. Answers from a cache are still served. {later}",
             spent_usd=self._usd,

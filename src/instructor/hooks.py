@@ -222,7 +222,9 @@ class Handler(NamedTuple):
     def call(self, name: HookName, arguments: tuple[object, ...], details: dict[str, object]) -> object:
         """Return what the function returns; None if it raises, because a hook must not disturb the call."""
         try:
-            if details and self.keywords is not None:
+            if not details:
+                return self.function(*arguments)
+            if self.keywords is not None:
                 details = {name: value for name, value in details.items() if name in self.keywords}
             return self.function(*arguments, **details)
         except Exception as error:  # noqa: BLE001 - the function is the user's

@@ -57,10 +57,11 @@ class ToolCall(NamedTuple):
 
 def copy_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Copy keywords as deep as they can be copied: an SDK's own objects in them may not be."""
-    return {name: _copy_value(value) for name, value in values.items()}
+    return {name: copy_value(value) for name, value in values.items()}
 
 
-def _copy_value(value: Any) -> Any:
+def copy_value(value: Any) -> Any:
+    """Copy what is needed later, as deep as it can be copied: its owner may change it meanwhile."""
     try:
         return copy.deepcopy(value)
     except Exception:  # noqa: BLE001 - an object that refuses to be copied is handed over as it is

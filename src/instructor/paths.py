@@ -55,7 +55,8 @@ class Paths:
 
     def find_place(self, cache: object) -> Place | None:
         """The first store of what `find` finds, as the fast path reads it."""
-        return self._places.get(name_of(cache)) or self.place_of(self.find(cache))
+        # By its address first: a list, whose name is another, has never that of a store that is held.
+        return self._places.get(id(cache)) or self._places.get(name_of(cache)) or self.place_of(self.find(cache))
 
     def place_of(self, path: CachePath | None) -> Place | None:
         """The first store of a path, as the fast path reads it; None for no path, and for one that makes keys itself."""

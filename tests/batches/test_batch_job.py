@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +16,10 @@ from google.genai import types
 from pydantic import BaseModel
 
 from batch_server import EXPIRED, OVERLOADED, SILENT, WRONG, BatchServer
-from instructor import AutoCache, BatchJob, DiskCache, from_provider
-from instructor.batches import job as jobs
+from instructor import AutoCache, BatchJob, Budget, DiskCache, from_provider
 from instructor.batches.batch_job import answer_in_batches
 from instructor.batches.job import begin, results
-from instructor.exceptions import ConfigurationError, ProviderError
+from instructor.exceptions import BudgetExceeded, ConfigurationError, ProviderError
 from instructor.providers.batches import google as google_batches
 from instructor.providers.batches import openai as openai_batches
 from instructor.providers.batches.steps import Out
@@ -185,6 +185,57 @@ def test_an_invalid_answer_is_asked_again_live_with_its_error_shown(server: Batc
         assert client.create_with_reply(Number, [{"role": "user", "content": "row 1"}]).cached
 
 
+def test_what_is_asked_live_after_a_batch_fits_into_the_budget_and_has_its_own_price(
+    server: BatchServer, store: DiskCache
+) -> None:
+    server.script = {number: [{"number": "many"}] for number in range(2)}
+    with make_client(OPENAI, server, store) as client:
+        tokens = client.create_with_reply(Number, [{"role": "user", "content": "row 9"}]).usage.total_tokens
+        live = client.ledger().spent.usd
+        server.live.clear()
+        roomy, narrow = Budget(tokens=2 * tokens), Budget(tokens=tokens)
+        [row] = client.batch([0], Number, ask, poll_seconds=0, budget=roomy).results()
+        assert (row.value, len(server.live), roomy.spent_tokens) == (Number(number=0), 1, 2 * tokens)
+        [row] = client.batch([1], Number, ask, poll_seconds=0, budget=narrow).results()
+        assert (type(row.error), len(server.live), narrow.spent_tokens) == (BudgetExceeded, 1, tokens)
+        assert client.ledger().spent.usd == pytest.approx(live * (1 + 2 / 2 + 1))
+        assert client.ledger().lost.usd == pytest.approx(live * 2 / 2)
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_a_budget_keeps_rows_out_of_a_batch_that_would_use_it_up(
+    is_warm: bool, server: BatchServer, store: DiskCache
+) -> None:
+    budget = Budget(tokens=1000)
+    with make_client(OPENAI, server, store) as client:
+        if is_warm:
+            reply = client.create_with_reply(Number, [{"role": "user", "content": "row 999"}], budget=budget)
+            budget = Budget(tokens=8 * reply.usage.total_tokens)
+            client.create(Number, [{"role": "user", "content": "row 998"}], budget=budget)
+        job = client.batch(range(100), Number, ask, poll_seconds=0, budget=budget)
+        rows = list(job.results())
+    assert 0 < len(server.keys) < 20
+    answered = [row for row in rows if row.error is None]
+    assert len(answered) == len(server.keys)
+    assert all(isinstance(row.error, BudgetExceeded) for row in rows if row.error is not None)
+    if is_warm:
+        assert budget.spent_tokens == budget.tokens
+
+
+def test_a_row_that_is_not_asked_again_for_its_budget_is_an_error(server: BatchServer, store: DiskCache) -> None:
+    server.script = {number: [EXPIRED, {"number": number}] for number in range(2)}
+    with make_client(OPENAI, server, store) as client:
+        tokens = client.create_with_reply(Number, [{"role": "user", "content": "row 9"}]).usage.total_tokens
+        budget = Budget(tokens=6 * tokens)
+        ask_live = partial(client.create, Number, budget=budget)
+        ask_live([{"role": "user", "content": "row 10"}])
+        job = client.batch(range(2), Number, ask, poll_seconds=0, budget=budget)
+        for number in range(11, 15):
+            ask_live([{"role": "user", "content": f"row {number}"}])
+        rows = list(job.results())
+    assert [(row.value, type(row.error)) for row in rows] == [(Number(number=0), type(None)), (None, BudgetExceeded)]
+
+
 def test_a_submission_whose_answer_is_lost_is_found_at_the_vendor(server: BatchServer, store: DiskCache) -> None:
     server.drops = 1
     with make_client(OPENAI, server, store) as client:
@@ -218,6 +269,28 @@ def test_an_input_that_changed_meanwhile_asks_for_its_new_rows_only(server: Batc
         rows = list(client.batch([4, 3, 1], Number, ask, poll_seconds=0).results())
     assert [row.value for row in rows] == [Number(number=number) for number in (4, 3, 1)]
     assert [len(batch["rows"]) for batch in server.batches] == [3, 1]
+
+
+def test_a_batch_asks_what_its_rows_were_when_they_were_read(server: BatchServer, store: DiskCache) -> None:
+    """A source may use one object for all its rows, and change it; a function need not say the same thing twice."""
+    server.script = {1: [EXPIRED, {"number": 1}]}
+    calls: list[int] = []
+
+    def read() -> Iterator[dict[str, int]]:
+        row: dict[str, int] = {}
+        for row["number"] in range(3):
+            yield row
+
+    def write(row: dict[str, int]) -> str:
+        calls.append(row["number"])
+        return ask(row["number"])
+
+    with make_client(OPENAI, server, store) as client:
+        rows = list(client.batch(read(), Number, write, poll_seconds=0).results())
+        assert [row.value for row in rows] == [Number(number=number) for number in range(3)]
+        assert calls == [0, 1, 2]
+        reply = client.create_with_reply(response_model=Number, messages=[{"role": "user", "content": "row 0"}])
+        assert (reply.value, reply.cached) == (Number(number=0), True)
 
 
 def test_a_batch_whose_name_another_process_has_overwritten_is_not_submitted_again(
@@ -266,6 +339,63 @@ def test_a_job_that_is_cancelled_keeps_what_was_answered_and_asks_no_more(
         rows = list(job.results())
     assert [(row.value, row.error is None) for row in rows] == [(Number(number=1), True), (None, False)]
     assert len(server.batches) == 1
+
+
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+@pytest.mark.parametrize("outcome", [SILENT, OVERLOADED])
+def test_a_batch_that_is_cancelled_elsewhere_is_not_submitted_again(
+    model: str, outcome: str, server: BatchServer, store: DiskCache
+) -> None:
+    server.polls, server.script = 100, {2: [outcome]}
+    with make_client(model, server, store) as client, make_client(model, server, store) as other:
+        job = client.batch([1, 2], Number, ask, poll_seconds=0)
+        other.resume_batch(job.id, Number).cancel()
+        rows = list(job.results())
+        assert [(row.value, row.error is None) for row in rows] == [(Number(number=1), True), (None, False)]
+        assert len(server.batches) == 1
+        server.polls, server.script = 0, {}
+        assert all(row.error is None for row in client.batch([1, 2], Number, ask, poll_seconds=0).results())
+
+
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+def test_results_without_any_of_the_rows_are_asked_for_three_times_and_no_more(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    server.script = {1: [SILENT], 2: [SILENT]}
+    with make_client(model, server, store) as client:
+        rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
+    assert all("answer to it" in str(row.error) for row in rows)
+    assert len(server.batches) == 3
+
+
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+def test_a_batch_that_the_vendor_does_not_know_is_an_error_until_it_is_forgotten(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    with make_client(model, server, store) as client:
+        client.batch([1, 2], Number, ask)
+        server.batches.clear()
+        job = client.batch([1, 2, 3], Number, ask, poll_seconds=0)  # submits row 3
+        with pytest.raises(ConfigurationError, match=r"doesn't know batch .* cancel PLACE"):
+            list(job.results())
+        job.cancel()
+        values = [row.value for row in job.results()]
+        assert values == [None, None, Number(number=3)]
+        assert [row.value for row in client.batch([1, 2], Number, ask, poll_seconds=0).results()] == [
+            Number(number=1),
+            Number(number=2),
+        ]
+
+
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE])
+def test_rows_whose_results_are_no_longer_kept_are_asked_again(
+    model: str, server: BatchServer, store: DiskCache
+) -> None:
+    with make_client(model, server, store) as client:
+        job = client.batch([1, 2], Number, ask, poll_seconds=0)
+        server.forgotten = {"batch_1"}
+        assert [row.value for row in job.results()] == [Number(number=1), Number(number=2)]
+        assert len(server.batches) == 2
 
 
 def test_batches_are_split_by_the_limits_of_the_vendor(
@@ -329,44 +459,6 @@ def test_what_is_too_much_at_once_is_submitted_in_halves(server: BatchServer, st
     with make_client(OPENAI, server, store) as client:
         list(client.batch(range(8), Number, ask, poll_seconds=0).results())
     assert [len(batch["rows"]) for batch in server.batches][:7] == [8, 4, 4, 4, 4, 4, 4]
-
-
-@pytest.mark.parametrize("model", [OPENAI, CLAUDE])
-def test_rows_whose_results_the_vendor_keeps_no_more_are_asked_again(
-    model: str, server: BatchServer, store: DiskCache
-) -> None:
-    server.polls, server.keeps_results = 0, False
-    with make_client(model, server, store) as client:
-        client.batch([1], Number, ask)
-        [row] = client.batch([1], Number, ask, again="never", poll_seconds=0).results()
-        assert "doesn't keep the results" in str(row.error)
-        server.keeps_results = True
-        [row] = client.batch([1], Number, ask, poll_seconds=0).results()
-    assert (row.value, len(server.batches)) == (Number(number=1), 2)
-
-
-@VENDORS
-def test_a_batch_that_the_vendor_does_not_know_is_asked_again_when_it_is_old_and_else_when_it_is_cancelled(
-    model: str, server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be that of another project, whose key is wanted: its rows would be paid for twice."""
-    with make_client(model, server, store) as client:
-        client.batch([1], Number, ask)
-        server.batches.clear()
-        job = client.batch([1], Number, ask, poll_seconds=0)
-        with pytest.raises(ConfigurationError, match=r"doesn't know batch .* Use a key of the project"):
-            list(job.results())
-        job.cancel()
-        [row] = job.results()
-        assert "doesn't know its batch" in str(row.error)
-        [row] = client.batch([1], Number, ask, poll_seconds=0).results()
-        assert row.value == Number(number=1)
-
-        client.batch([2], Number, ask)
-        server.batches.clear()
-        monkeypatch.setattr(jobs, "_KEPT", 0.0)
-        [row] = client.batch([2], Number, ask, poll_seconds=0).results()
-        assert row.value == Number(number=2)
 
 
 def test_a_row_of_googles_batches_with_what_they_do_not_take_is_refused(server: BatchServer, store: DiskCache) -> None:

@@ -71,6 +71,13 @@ def test_cancel_asks_the_provider_to_stop(jobs: Jobs):
     assert jobs.server.batches[0]["cancelled"]
 
 
+def test_cancel_forgets_a_batch_that_the_provider_does_not_know(jobs: Jobs):
+    jobs.server.batches.clear()
+    assert jobs.ask("show")[0] == 2
+    assert jobs.ask("cancel")[0] == 0
+    assert jobs.ask("show") == (0, [])
+
+
 def test_a_name_that_no_job_has_is_an_error(jobs: Jobs):
     assert jobs.run("show", "nobody")[0] == 2
 

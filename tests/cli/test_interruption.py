@@ -31,6 +31,13 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, "-m", "instructor", *sys.argv[1:]])
 """
 """Starts the command as the first process of a session on the terminal that is its standard input."""
+WITH_BRIEF_LEASES = """
+import functools, runpy
+from instructor import cache
+cache.DiskCache = functools.partial(cache.DiskCache, lease=0.3)
+runpy.run_module("instructor", run_name="__main__", alter_sys=True)
+"""
+"""Starts the command; when it is killed, the next run waits for so long to ask what was under way."""
 
 
 class StallingServer(ReplyServer):
@@ -82,11 +89,13 @@ def run_again(command_line: CommandLine, server: StallingServer, words: list[str
     return len(server.requests) - before
 
 
-def test_after_a_kill_only_the_rest_is_asked(
-    command_line: CommandLine, server: StallingServer, words: list[str], stalled: Forked
-):
-    stalled.kill()
-    stalled.wait()
+def test_after_a_kill_only_the_rest_is_asked(command_line: CommandLine, server: StallingServer, words: list[str]):
+    program = command_line.write("brief.py", WITH_BRIEF_LEASES)
+    process = command_line.template.start(program, *words, cwd=command_line.folder, env=command_line.environment)
+    server.wait_for(ANSWERED + 1)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     assert run_again(command_line, server, words) == RECORDS - ANSWERED
 
 

@@ -249,13 +249,35 @@ class Side:
         self.events.append([*(getattr(event, name) for name in names), event.age is None])
 
 
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"strict": False},
+    {"context": {"refuse": True}},
+    {"max_age": 50, "refresh_early": True},
+]
+"""Of clients."""
+
+
 @pytest.mark.filterwarnings("ignore:AutoCache ignores ttl")
-@pytest.mark.parametrize(
-    "defaults", [{}, {"strict": False}, {"context": {"refuse": True}}, {"max_age": 50, "refresh_early": True}], ids=str
-)
+@pytest.mark.parametrize("defaults", SETTINGS, ids=str)
 @pytest.mark.parametrize("name", WORDS)
 def test_the_fast_path_and_the_flow_agree_on_every_keyword(name: str, defaults: dict[str, Any]) -> None:
-    for model, answer in MODELS:
+    """Each keyword and each setting meets every model; all three meet in the soak."""
+    first = (list(WORDS).index(name) + SETTINGS.index(defaults)) % 3
+    check_agreement(name, defaults, MODELS[first::3])
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:AutoCache ignores ttl")
+@pytest.mark.parametrize("defaults", SETTINGS, ids=str)
+@pytest.mark.parametrize("name", WORDS)
+def test_they_agree_on_every_keyword_with_every_model_and_setting(name: str, defaults: dict[str, Any]) -> None:
+    check_agreement(name, defaults, MODELS)
+
+
+def check_agreement(name: str, defaults: dict[str, Any], models: list[tuple[Any, Any]]) -> None:
+    """Both sides make all calls with a keyword twice, and each time the plain call before."""
+    for model, answer in models:
         fast, slow = (Side(answer, defaults, asks_fast=asks_fast, hears=False) for asks_fast in (True, False))
         for value in WORDS[name] * 2:
             for keywords in ({}, {name: value}):

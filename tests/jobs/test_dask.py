@@ -35,8 +35,8 @@ def dask() -> Iterator[Client]:
     copyreg.dispatch_table.update(before)
 
 
-def make(valkey: Valkey, **options: Any) -> Any:
-    return from_provider("offline/demo", cache=[AutoCache(), RedisCache(url=valkey.url)], **options)
+def make(valkey: Valkey, lease: float = 5.0, **options: Any) -> Any:
+    return from_provider("offline/demo", cache=[AutoCache(), RedisCache(url=valkey.url, lease=lease)], **options)
 
 
 def test_workers_answer_each_distinct_row_once(dask: Client, valkey: Valkey):
@@ -63,7 +63,7 @@ def test_both_workers_have_rows_to_do(dask: Client, valkey: Valkey, tmp_path: Pa
 
 
 def test_a_worker_that_dies_costs_no_row_twice(dask: Client, valkey: Valkey, tmp_path: Path):
-    client = make(valkey)
+    client = make(valkey, lease=0.5)  # the row that was under way waits for the dead worker's
     texts = [f"Anna is {number}." for number in range(64)]
     context = {"mark": str(tmp_path / "died"), "age": 40}
     rows = list(client.map(texts, Fragile, context=context, engine=dask, concurrency=1))

@@ -189,6 +189,20 @@ def test_an_error_of_the_source_comes_after_the_rows_before_it(asynchronous: boo
 
 
 @BOTH
+def test_a_source_that_uses_one_conversation_for_all_rows_gets_the_answer_to_each(asynchronous: bool):
+    client, _ = make(asynchronous, cache=AutoCache())
+
+    def read() -> Iterator[Any]:
+        messages = [{"role": "user", "content": ""}]
+        for number in range(12):
+            messages[0]["content"] = f"row {number}"
+            yield messages
+
+    rows = run(client, read(), concurrency=4)
+    assert [row.value.text for row in rows] == [f"row {number}" for number in range(12)]
+
+
+@BOTH
 def test_leaving_early_asks_for_nothing_more_and_stores_what_is_under_way(asynchronous: bool):
     cache = AutoCache()
     client, adapter = make(asynchronous, cache=cache)
@@ -285,6 +299,28 @@ async def test_an_asynchronous_source_may_be_slower_than_the_answers():
         texts.append(row.value.text)
         answered.set()
     assert texts == ["a", "b"]
+
+
+async def test_no_row_is_lost_if_whoever_waits_for_it_is_cancelled():
+    client, _ = make(True, cache=AutoCache())
+    texts = [f"row {number}" for number in range(200)]
+    async with client.map(texts, Answer) as job:
+        async for _ in job:
+            pass
+    taken: list[int] = []
+    async with client.map(texts, Answer) as job:
+
+        async def take_one() -> None:
+            taken.append((await anext(job)).index)
+
+        while len(taken) < len(texts):
+            waiting = asyncio.ensure_future(take_one())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            if not waiting.cancelled() and waiting.exception():
+                break  # no more rows come
+    assert taken == list(range(200))
 
 
 async def test_a_job_gives_other_tasks_a_turn():

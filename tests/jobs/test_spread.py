@@ -176,6 +176,16 @@ def test_rows_without_an_answer_are_collected_with_their_errors(tmp_path: Path, 
     assert all(isinstance(row.error, InstructorRetryException) for row in rows[:18])
 
 
+def test_a_source_that_uses_one_object_for_all_rows_gets_the_answer_to_each(tmp_path: Path, executor: Executor):
+    def read() -> Iterator[dict[str, int]]:
+        row: dict[str, int] = {}
+        for row["age"] in range(20):
+            yield row
+
+    rows = take(make(tmp_path).map(read(), User, prompt="Anna is {{ age }}.", engine=executor))
+    assert [row.value.age for row in rows] == list(range(20))
+
+
 def test_what_reading_raises_comes_after_the_rows_before_it(tmp_path: Path, executor: Executor):
     def read_rows() -> Iterator[str]:
         yield from ("Anna is 1.", "Anna is 2.")

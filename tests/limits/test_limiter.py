@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -132,6 +133,26 @@ def test_a_ceiling_holds_below_the_providers_limit_and_not_above() -> None:
 def test_before_the_first_answer_only_a_few_requests_are_under_way() -> None:
     limiter = Limiter(Limits(), rules_of("openai"), None, Clock())
     assert [limiter.reserve(SIZE).wait() > 0 for _ in range(9)] == [False] * 8 + [True]
+
+
+def test_a_ceiling_of_one_request_at_once_holds_after_a_failure_too() -> None:
+    limiter = Limiter(Limits(concurrency=1), rules_of("openai"))
+    reservation = limiter.reserve(SIZE)
+    assert not reservation.wait()
+    reservation.settle(status=503, latency=0.1)
+    assert limiter.concurrency == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_its_parents_requests() -> None:
+    limiter = Limiter(Limits(concurrency=1), rules_of("openai"))
+    assert not limiter.reserve(SIZE).wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if limiter.reserve(SIZE).wait() else 0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert limiter.reserve(SIZE).wait() > 0
 
 
 def test_a_provider_that_slows_down_gets_fewer_requests_at_once() -> None:

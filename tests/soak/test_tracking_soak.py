@@ -89,6 +89,17 @@ def write(writer: Process, before: int) -> bool:
     return writer.store.stats().writes > before
 
 
+def read(reader: Process, seen: list[str]) -> bool:
+    """Read once; return whether 20 reads have been answered.
+
+    A Sentinel takes a new primary for gone until it is linked to it, which it tries once a second. redis-py finds no
+    primary then, so the call is a miss, and the provider refuses.
+    """
+    with contextlib.suppress(InstructorRetryException):
+        seen.append(reader.ask())
+    return len(seen) == 20
+
+
 def test_no_read_is_stale_for_a_second_while_a_sentinel_fails_over(valkey: Valkey) -> None:
     with contextlib.ExitStack() as stack:
         servers = [Valkey(), Valkey()]
@@ -122,7 +133,9 @@ def test_no_read_is_stale_for_a_second_while_a_sentinel_fails_over(valkey: Valke
             before = writer.store.stats().writes
             until(partial(write, writer, before))
             time.sleep(LONGEST_LAG)
-            assert {reader.ask() for _ in range(20) if not time.sleep(0.01)} == {str(truth.number)}
+            seen: list[str] = []
+            until(partial(read, reader, seen))
+            assert set(seen) == {str(truth.number)}
         until(lambda: len(reader.memory) == 1)
 
 

@@ -29,6 +29,10 @@ class User(BaseModel):
     age: int = 18
 
 
+class Names(BaseModel):
+    names: list[str]
+
+
 def make(answer: Any, size: int = 12) -> tuple[Instructor, list[weakref.ref[Any]]]:
     """Make a client whose provider streams an answer, and the list of the chunks that it has sent."""
     adapter, sent = ScriptedAdapter(lambda _: answer), list[weakref.ref[Any]]()
@@ -122,3 +126,11 @@ def test_a_second_stream_compiles_nothing_anew(item: Any, monkeypatch: pytest.Mo
         assert list(whole.create_partial(User, MESSAGES))[-1] == User(name="Anna")
         monkeypatch.setattr(response_type, "make_response_type", pytest.fail)
         monkeypatch.setattr(response_type, "TypeAdapter", pytest.fail)
+
+
+def test_most_chunks_of_a_long_answer_wait_until_a_snapshot_may_be_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, sent = make({"names": ["Anna"] * 5_000})
+    reads, feed = list[int](), Scanner.feed
+    monkeypatch.setattr(Scanner, "feed", lambda self, chunk: (reads.append(len(chunk)), feed(self, chunk))[1])
+    shown = sum(1 for _ in client.create_partial(messages=MESSAGES, response_model=Names))
+    assert len(reads) <= shown + 300 < len(sent) / 2

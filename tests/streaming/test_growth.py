@@ -146,3 +146,40 @@ def test_reading_a_text_takes_steps_in_proportion_to_its_length() -> None:
         return total
 
     assert copied(64_000) < 2 * 4 * copied(16_000)
+
+
+def read_steps(text: str, size: int) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
+    """What is shown of a text, and at which lengths, where chunks may wait and where each is read at once."""
+    patient, eager = Scanner(shape_of(list[Member])), Scanner(shape_of(list[Member]))
+    steps: tuple[list[tuple[int, Any]], list[tuple[int, Any]]] = [], []
+    for at in range(0, len(text), size):
+        chunk = text[at : at + size]
+        if patient.take(chunk):
+            steps[0].append((patient.length, patient.snapshot()))
+        eager.feed(chunk)
+        if eager.is_due:
+            steps[1].append((eager.length, eager.snapshot()))
+    return steps
+
+
+@pytest.mark.parametrize("size", [1, 7, 12])
+def test_chunks_that_wait_show_the_same_at_the_same_places(size: int) -> None:
+    people = ", ".join(
+        f'{{"name": "Anna {number}", "age": {number}, "seen": [1, {{"on": true}}]}}' for number in range(150)
+    )
+    patient, eager = read_steps(f"Here you are: [{people}]", size)
+    assert patient == eager
+    assert len(eager) > 100
+
+
+@pytest.mark.parametrize(
+    "member",
+    ['"name": "Anna"', '"name": null', '"age" : 18 ', '"age": 1.5e3', '"age":"18"', '"name": "a, }b"', '"other": tru'],
+)
+def test_a_member_that_comes_whole_is_read_as_one_that_is_cut(member: str) -> None:
+    whole, cut = Scanner(shape_of(Member)), Scanner(shape_of(Member))
+    text = f'{{{member}, "name": "Berta"}}'
+    whole.feed(text)
+    for character in text:
+        cut.feed(character)
+    assert (whole.snapshot(), whole.is_broken, whole.length) == (cut.snapshot(), cut.is_broken, cut.length)

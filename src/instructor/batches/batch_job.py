@@ -14,7 +14,7 @@ from instructor.batches.records import JobRecord, Shelf, check_handle
 from instructor.batches.rows import MakeCall, Outcome
 from instructor.cache.handle import handle_of
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Conversation, ResponseModel, Value
+from instructor.messages import Conversation, ResponseModel, Value, copy_value
 from instructor.providers.batches.steps import Steps, run, run_async, show, show_async
 from instructor.providers.batches.vendor import Progress, find_vendor
 from instructor.usage import Usage
@@ -96,7 +96,11 @@ class Request(Generic[T]):
     inputs: list[Value] = field(default_factory=list[Value])
 
     def of_rows(self, rows: Iterable[Value], messages: Callable[[Value], Conversation] | None) -> Job:
-        """Make the job of some rows. Each is made a call to learn its key, and again when it is needed."""
+        """Make the job of some rows. Each is made a call to learn its key, and again when it is needed.
+
+        The conversation is made once and kept: a source may use one object for all its rows, and a function may make
+        something else of a row the next time, but what is sent under a key must be what the key was made of.
+        """
         calls: dict[str, MakeCall] = {}
         order: list[str] = []
         unkeyed: dict[str, Outcome[Any]] = {}
@@ -104,7 +108,7 @@ class Request(Generic[T]):
         for index, row in enumerate(rows):
             self.inputs.append(row)
             try:
-                conversation = converse(row, messages)
+                conversation = copy_value(converse(row, messages))
             except Exception as failure:  # noqa: BLE001 - a function of the user's may raise anything about a row
                 order.append(f"row {index}")
                 unkeyed[order[-1]] = Outcome(error=failure)
@@ -117,7 +121,7 @@ class Request(Generic[T]):
             key = call.key or f"row {index}"
             order.append(key)
             if call.key is not None:
-                calls.setdefault(key, partial(self._remake, key, row, messages))
+                calls.setdefault(key, partial(self._remake, key, conversation))
         if first is None:
             first = self.make(converse("", None))
         job = self.of_calls(calls, order, first)
@@ -186,8 +190,8 @@ class Request(Generic[T]):
         handle = check_handle(own if self.store is None else handle_of(self.store))
         return Shelf(handle, self.adapter.asynchronous)
 
-    def _remake(self, key: str, row: Value, messages: Callable[[Value], Conversation] | None) -> Call[T]:
-        return self.make(converse(row, messages))._replace(key=key)
+    def _remake(self, key: str, conversation: Conversation) -> Call[T]:
+        return self.make(conversation)._replace(key=key)
 
 
 def converse(row: Value, messages: Callable[[Value], Conversation] | None) -> Conversation:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
-from instructor.exceptions import ConfigurationError, InstructorError, ProviderError
-from instructor.failures import may_recover, status_of
+from instructor.exceptions import BudgetExceeded, ConfigurationError, InstructorError, ProviderError
+from instructor.failures import may_recover
 from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
@@ -30,12 +30,10 @@ Again: TypeAlias = Literal["batch", "live", "never"]
 
 ROUNDS = 3
 """How many batches a row may be part of."""
+_BYTES_PER_TOKEN = 4
 _PATIENCE = 10
 """How many times in a row a vendor may fail to say how far a batch is, or have no room for any."""
 _LONGEST_PAUSE = 3600.0
-_REFUSED, _UNKNOWN = 429, 404
-_KEPT = 29 * 86_400.0
-"""Seconds after which a vendor may have forgotten a batch: Anthropic keeps results for 29 days, OpenAI for 30."""
 
 
 @dataclass(slots=True)
@@ -59,6 +57,7 @@ class Job:
         most_rows: How many rows a batch may have.
         intents: The batches that aren't read yet, with their keys.
         progress: How far they were when they were asked last.
+        planned: How many rows are in batches that aren't read yet, and about how many tokens they read.
     """
 
     record: JobRecord
@@ -79,6 +78,7 @@ class Job:
         default_factory=dict[str, "tuple[Intent, frozenset[str]]"]
     )
     progress: dict[str, Progress] = field(default_factory=dict[str, Progress])
+    planned: tuple[int, int] = (0, 0)
 
 
 def name_job(keys: Iterable[str]) -> str:
@@ -105,6 +105,7 @@ def begin(job: Job) -> Steps[None]:
         if key in under_way:
             intent, keys = under_way[key]
             job.intents[intent.id] = intent, keys
+            plan(job)
         elif job.can_submit:
             yield from add(job, chunks, key, row)
         else:
@@ -155,6 +156,13 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
         text = f"The row has {size:,} bytes; a batch of {job.record.provider} takes {vendor.most_bytes:,}. Shorten it."
         job.outcomes[key] = Outcome(error=ConfigurationError(text))
         return
+    try:
+        for budget in row.budgets:
+            budget.admit(job.record.provider, job.record.model, *job.planned)
+    except BudgetExceeded as error:
+        job.outcomes[key] = Outcome(error=error)
+        return
+    plan(job, size // _BYTES_PER_TOKEN)
     group = (row.operation, tuple(sorted(headers.items())))
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
     if chunk.keys and (len(chunk.keys) >= job.most_rows or chunk.size + size > vendor.most_bytes):
@@ -163,6 +171,12 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     chunk.keys.append(key)
     chunk.lines.append(line)
     chunk.size += size
+
+
+def plan(job: Job, tokens: int = 0) -> None:
+    """Count a row that is in a batch, for the budgets."""
+    rows, before = job.planned
+    job.planned = rows + 1, before + tokens
 
 
 def submit(job: Job, chunk: Chunk) -> Steps[None]:
@@ -191,10 +205,10 @@ def submit(job: Job, chunk: Chunk) -> Steps[None]:
     try:
         vendor_id = yield from job.vendor.create(job.adapter, intent, uploaded)
     except Exception as error:
-        if status_of(error) != _REFUSED or not may_recover(error):
+        if status_of(error) != 429 or not may_recover(error):  # noqa: PLR2004 - HTTP
             raise
         yield from job.shelf.close(intent)
-        job.refused |= dict.fromkeys(chunk.keys, Failure(str(error), str(_REFUSED), again=True))
+        job.refused |= dict.fromkeys(chunk.keys, Failure(str(error), "429", again=True))
         return
     intent = replace(intent, vendor_id=vendor_id)
     yield from job.shelf.update(intent)
@@ -298,12 +312,10 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
     """Ask how far a batch is. A vendor that doesn't answer for a while is no reason to leave a job of a day."""
     for turn in range(_PATIENCE):
         try:
-            progress: Progress = yield from job.vendor.poll(job.adapter, intent)
+            progress = yield from look_at(job.vendor, job.adapter, intent)
         except Exception as error:
             status = status_of(error)
-            if status == _UNKNOWN:
-                return forget(intent, error)
-            is_final = status is not None and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
+            is_final = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
             if is_final or isinstance(error, InstructorError) or turn == _PATIENCE - 1:
                 raise
             yield partial(job.sleep, job.pause)
@@ -313,16 +325,29 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
     raise AssertionError("the last turn returns or raises")
 
 
-def forget(intent: Intent, error: Exception) -> Progress:
-    """Take a batch that the vendor doesn't know for one that is too old, or refuse to guess what became of it."""
-    hours = (time.time() - intent.created) / 3600
-    if hours * 3600 >= _KEPT:
-        return Progress(ended=True, gone=True)
+def status_of(error: Exception) -> object:
+    """The HTTP status of an SDK's error; None if it has none."""
+    return getattr(error, "status_code", None) or getattr(error, "code", None)
+
+
+def is_unknown(error: Exception) -> bool:
+    """Whether the vendor has nothing of that name, or not for this key."""
+    return status_of(error) == 404  # noqa: PLR2004 - HTTP
+
+
+def look_at(vendor: Vendor, adapter: Adapter, intent: Intent) -> Steps[Progress]:
+    """Ask how far a batch is. One that the vendor doesn't know isn't submitted again: it may be another project's."""
+    try:
+        return (yield from vendor.poll(adapter, intent))
+    except Exception as error:
+        if not is_unknown(error):
+            raise
+        unknown = error
     raise ConfigurationError(
-        f"{intent.provider} doesn't know batch {intent.vendor_id} of job {intent.job}, which was submitted {hours:.1f} "
-        "hours ago. Use a key of the project that submitted it. If the batch was deleted, cancel the job; then its rows "
-        "can be asked again."
-    ) from error
+        f"{intent.provider} doesn't know batch {intent.vendor_id}, which has rows of this job: it was deleted or is no "
+        "longer kept there, or belongs to another project than this key. With its own key, run this again. To ask for its "
+        f"rows anew, cancel job {intent.job} first: `instructor batch cancel PLACE {intent.job}`."
+    ) from unknown
 
 
 def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) -> Steps[None]:
@@ -332,34 +357,33 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
     def take_own(row: Found) -> Steps[bool]:
         if row.key in keys:
             seen.add(row.key)
-            yield from take(job, row)
+            yield from take(job, end_for_good(row) if progress.error else row)
         return False
 
     try:
-        if not progress.gone:
-            yield from feed(job.vendor.results(job.adapter, intent), take_own)
+        yield from feed(job.vendor.results(job.adapter, intent), take_own)
     except Exception as error:
-        if status_of(error) != _UNKNOWN:  # the batch is known, so that its results are too old
+        if not is_unknown(error):  # the vendor has the batch, and keeps its results no longer
             raise
-        progress = replace(progress, gone=True)
-    if not seen and progress.done + progress.failed and not progress.error and not progress.gone:
+    if not seen and progress.done + progress.failed and not job.vendor.keeps_names:
         yield from replace_stranger(job, intent, keys)
         return
     del job.intents[intent.id]
+    message = progress.error or "The batch ended without an answer to it."
+    failure = Failure(message, again=progress.is_refused or not progress.error)
     missing = [key for key in keys & job.calls.keys() - seen if key not in job.outcomes]
-    failure = Failure(_why_missing(progress), again=progress.again or not progress.error)
-    if progress.again:
+    if progress.is_refused:
         job.refused |= dict.fromkeys(missing, failure)
-    else:
-        for key in missing:
-            yield from take(job, Found(key, failure=failure))
-    if keys <= job.calls.keys() or progress.gone or progress.again:
+        missing = []
+    for key in missing:
+        yield from take(job, Found(key, failure=failure))
+    if keys <= job.calls.keys() or progress.is_refused:
         yield from job.shelf.close(intent)
 
 
-def _why_missing(progress: Progress) -> str:
-    gone = "The provider doesn't keep the results of its batch any more."
-    return progress.error or (gone if progress.gone else "The batch ended without an answer to it.")
+def end_for_good(row: Found) -> Found:
+    """A row of a batch that failed as a whole, or that somebody cancelled: it isn't asked again."""
+    return row if row.failure is None else replace(row, failure=replace(row.failure, again=False))
 
 
 def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[None]:
@@ -371,7 +395,7 @@ def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[No
         return
     del job.intents[intent.id]
     job.failed |= dict.fromkeys(
-        keys & job.calls.keys() - job.outcomes.keys(), Failure("It was not submitted.", again=True)
+        keys & job.calls.keys() - job.outcomes.keys(), Failure("No batch has an answer to it.", again=True)
     )
 
 
@@ -411,6 +435,7 @@ def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
 def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     """Ask for rows that no batch has answered, unless the cache has them by now."""
     chunks: dict[Any, Chunk] = {}
+    job.planned = 0, 0
     for key in keys:
         call = job.calls[key]()
         try:
@@ -420,6 +445,8 @@ def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
             continue
         if isinstance(reply, Deferred):
             yield from add(job, chunks, key, reply)
+            if key in job.outcomes:  # it was refused
+                yield Out(key)
         else:
             yield from end(job, key, Outcome(reply))
     for chunk in chunks.values():
@@ -435,17 +462,18 @@ def cancel(job: Job) -> Steps[None]:
     """Ask the vendor to stop. What is answered by then is read, and nothing is asked again."""
     job.again = "never"
     for intent, keys in list(job.intents.values()):
-        if not (yield from cancel_batch(job.shelf, job.vendor, job.adapter, intent)):
+        if not (yield from cancel_batch(job.vendor, job.adapter, job.shelf, intent)):
             del job.intents[intent.id]
-            job.failed |= dict.fromkeys(keys & job.calls.keys(), Failure("The provider doesn't know its batch."))
+            missing = keys & job.calls.keys() - job.outcomes.keys()
+            job.failed |= dict.fromkeys(missing, Failure(f"{job.record.provider} doesn't know its batch any more."))
 
 
-def cancel_batch(shelf: Shelf, vendor: Vendor, adapter: Adapter, intent: Intent) -> Steps[bool]:
-    """Ask the vendor to stop one batch. One that it doesn't know is forgotten; returns whether it knows it."""
+def cancel_batch(vendor: Vendor, adapter: Adapter, shelf: Shelf, intent: Intent) -> Steps[bool]:
+    """Ask the vendor to stop a batch; one that it doesn't know is forgotten. Returns whether it knows it."""
     try:
         yield from vendor.cancel(adapter, intent)
     except Exception as error:
-        if status_of(error) != _UNKNOWN:
+        if not is_unknown(error):
             raise
         yield from shelf.close(intent)
         return False

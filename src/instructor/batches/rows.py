@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -14,11 +13,12 @@ from instructor.engine.lookup import look as read_cache
 from instructor.engine.question import CallQuestion
 from instructor.engine.reply import Reply, answer_with_reply, make_reply
 from instructor.engine.tier_lookup import Served, emit_event
-from instructor.exceptions import BudgetExceeded, CacheMiss, ProviderError
+from instructor.exceptions import CacheMiss, ProviderError
 from instructor.hooks import HookName
 from instructor.messages import Completion, Value
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
     from instructor.engine.call import Call
     from instructor.engine.effects import Flow
     from instructor.engine.path import CachePath
@@ -42,10 +42,11 @@ class Outcome(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A row that the cache doesn't have: what a live call would send, to which method of the SDK."""
+    """A row that the cache doesn't have: what a live call would send, to which method of the SDK; and its budgets."""
 
     operation: str
     request: Request
+    budgets: tuple[Budget, ...] = ()
 
 
 class Replaying:
@@ -102,7 +103,7 @@ def _look(call: Call[T]) -> Flow[Reply[T] | Deferred]:
     prompt = current(call, call.load_prompt())
     if prompt.media_policy is not None:
         prompt = yield from fetch_media(call, prompt)
-    return Deferred(prompt.wire.operation, write_request(call, prompt))
+    return Deferred(prompt.wire.operation, write_request(call, prompt), call.budgets)
 
 
 def settle(call: Call[T], completion: Completion, *, goes_on: bool) -> Value:
@@ -117,15 +118,10 @@ def ask(call: Call[T]) -> Value:
 
 
 def _keep(call: Call[T]) -> Flow[Reply[T]]:
-    """Keep an answer that is paid for: no budget may refuse it any more, but each counts it."""
+    """Keep an answer that is paid for. What is asked live if it is invalid has to fit into the budgets."""
     path, _ = _place_of(call)
-    paid = call._replace(budgets=(), kind="batched")
-    reply = make_reply(paid, (yield from ask_and_keep(path, CallQuestion(paid), paid.policy, None)))
-    for budget in call.budgets:
-        with suppress(BudgetExceeded):
-            budget.reserve(call.adapter.provider, call.model)
-            budget.settle(call.adapter.provider, call.model, reply.usage)
-    return reply
+    paid = call._replace(kind="batched")
+    return make_reply(paid, (yield from ask_and_keep(path, CallQuestion(paid), paid.policy, None)))
 
 
 def _place_of(call: Call[Any]) -> tuple[CachePath, str]:

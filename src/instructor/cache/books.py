@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, cast
 
 import orjson
 
@@ -21,9 +22,9 @@ from instructor.prices import tier_of
 if TYPE_CHECKING:
     from instructor.usage import Usage
 
-Kind = Literal["kept", "batched", "lost", "failed", "hit", "shared"]
-"""What a line counts: requests whose answer was used, the same of a provider's batch, whose answer was thrown away, that
-brought none; answers from a store; and answers of an identical call that was under way."""
+Kind = Literal["kept", "batched", "lost", "lost in batch", "failed", "hit", "shared"]
+"""What a line counts: requests whose answer was used, the same of a provider's batch, whose answer was thrown away, the
+same of a batch, that brought none; answers from a store; and answers of an identical call that was under way."""
 
 FOR_AN_HOUR = 100
 """Added to the tier of tokens that were written to the provider's own prompt cache for an hour, which have a price of their own."""
@@ -56,7 +57,11 @@ class Line(NamedTuple):
 
     def write(self) -> str:
         """The line's name in a store."""
-        return orjson.dumps([self.day, self.kind, *self.origin, self.tier, *self.tags]).decode()
+        members = (self.day, self.kind, *self.origin, self.tier, *self.tags)
+        try:
+            return orjson.dumps(members).decode()
+        except TypeError:  # a name of the user's with half of a surrogate pair, which no store can write
+            return orjson.dumps([_escape(member) if isinstance(member, str) else member for member in members]).decode()
 
     def without_details(self) -> Line:
         """The line that stands for this and many others."""
@@ -103,12 +108,34 @@ def amounts_of(usage: Usage, seconds: float) -> Amounts:
 
 def today() -> str:
     """The day in UTC."""
-    return time.strftime("%Y-%m-%d", time.gmtime(time.time()))
+    return _write_day(time.time() // _DAY)
+
+
+_DAY = 86_400
+
+
+@lru_cache(2)
+def _write_day(number: float) -> str:
+    """Write the day of this number since 1970, once for all that is entered on it."""
+    return time.strftime("%Y-%m-%d", time.gmtime(number * _DAY))
 
 
 def line_of(kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage) -> Line:
     """The line that a request or an answer of today belongs to."""
     return Line(today(), kind, origin, tags, tier_of(usage))
+
+
+def lines_of(
+    kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float
+) -> tuple[tuple[Line, Amounts], ...]:
+    """One request or answer; what it wrote for an hour is a part of it on a line of its own."""
+    line, amounts = line_of(kind, origin, tags, usage), amounts_of(usage, seconds)
+    written = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
+    if not written:
+        return ((line, amounts),)
+    part = Amounts(input_tokens=written, cache_write_tokens=written)
+    rest = Amounts(*map(int.__sub__, amounts, part))
+    return (line, rest), (line._replace(tier=line.tier + FOR_AN_HOUR), part)
 
 
 class Log(Protocol):
@@ -132,15 +159,20 @@ class Books:
         self.offer = offer
         self.merges = False
         self._lock = make_lock()
-        self._logs: weakref.WeakSet[Log] = weakref.WeakSet()
+        self._logs: list[weakref.ref[Log]] = []
         self._added: deque[tuple[Line, Sequence[int]]] = deque()
         self._lines: dict[Line, Amounts] = {}
         reset_after_fork(self)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added since all was taken. What logs haven't entered yet doesn't count."""
+        return not self._added and not self._lines
+
     def read_from(self, log: Log) -> None:
         """Have a log enter what it counts whenever the books are read."""
         with self._lock:
-            self._logs.add(log)
+            self._logs = [*filter(_lives, self._logs), weakref.ref(log)]
 
     def add(self, lines: Iterable[tuple[Line, Sequence[int]]]) -> None:
         """Add amounts to lines. It never waits for a lock.
@@ -164,15 +196,8 @@ class Books:
             known[place] = known.get(place, _NOTHING).plus(amounts)
 
     def note(self, kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float) -> None:
-        """Add one request or answer. What it wrote for an hour is a part of it on a line of its own."""
-        line, amounts = line_of(kind, origin, tags, usage), amounts_of(usage, seconds)
-        written = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
-        if not written:
-            self.add([(line, amounts)])
-            return
-        part = Amounts(input_tokens=written, cache_write_tokens=written)
-        rest = Amounts(*map(int.__sub__, amounts, part))
-        self.add([(line, rest), (line._replace(tier=line.tier + FOR_AN_HOUR), part)])
+        """Add one request or answer."""
+        self.add(lines_of(kind, origin, tags, usage, seconds))
 
     def lines(self) -> dict[Line, Amounts]:
         """All lines as they are now."""
@@ -190,15 +215,71 @@ class Books:
             return lines
 
     def _read_logs(self) -> None:
-        with self._lock:
-            logs = list(self._logs)
-        for log in logs:  # outside of the lock, because they add to these books
-            log.totals()
+        for reference in self._logs:  # outside of the lock, because they add to these books
+            log = reference()
+            if log is not None:
+                log.totals()
 
     def reset(self) -> None:
         """Begin anew in a forked child: what is noted is the parent's."""
         self._added.clear()
         self._lines = {}
 
+    def post(self, *, nothing: bool = False) -> Posting:
+        """Take all lines, or nothing, to enter them into a store."""
+        return Posting(self, {} if nothing else self.take())
+
+
+MOST_STORED = 20_000
+"""Lines in a store from which on further ones are put together."""
+
+
+class Posting:
+    """Lines on their way from books to a store. They are put back when it is left, unless they were entered.
+
+    Attributes:
+        amounts: The lines, by the names that `Line.write` gives them.
+        names: How many names the store's ledger has once they were entered; None as long as they weren't.
+    """
+
+    __slots__ = ("_books", "_lines", "amounts", "names")
+
+    def __init__(self, books: Books, lines: dict[Line, Amounts]) -> None:
+        self._books = books
+        self._lines = lines
+        self.amounts = {line.write(): amounts for line, amounts in lines.items()}
+        self.names: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._lines and (self.names is None or kind is not None):
+            self._books.add(self._lines.items())
+        elif self.names is not None and self.names > MOST_STORED:
+            self._books.merges = True
+
+
+def add_stored(stored: object, kept: Books) -> dict[Line, Amounts]:
+    """The lines of a store's ledger with those of the books, which it doesn't have yet. Raises TypeError for no mapping."""
+    if not isinstance(stored, Mapping):
+        raise TypeError("the store returned no mapping")
+    lines: dict[Line, Amounts] = {}
+    own = {line.write(): amounts for line, amounts in kept.lines().items()}
+    for amounts in (cast("Mapping[str, Sequence[int]]", stored), own):
+        for name, numbers in amounts.items():
+            line = read_line(name)
+            if line is not None:
+                lines[line] = lines.get(line, _NOTHING).plus(numbers)
+    return lines
+
 
 _NOTHING = Amounts()
+
+
+def _escape(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _lives(reference: weakref.ref[Log]) -> bool:
+    return reference() is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import marshal
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -80,6 +81,7 @@ class CallNotes:
     def __init__(self) -> None:
         self._lock = make_lock()
         self._calls: dict[str, Noted] = {}
+        self._added: OrderedDict[str, Noted] = OrderedDict()
         self._by_prompt: dict[int, list[Noted]] = {}
         self._by_settings: dict[int, Noted] = {}
         self._frames: dict[int, int] = {}
@@ -87,7 +89,7 @@ class CallNotes:
 
     def note(self, key: str, expires: float | None, sketch: Callable[[], Sketch | None]) -> None:
         """Remember a call. `sketch` is only made of one that isn't remembered yet."""
-        known = self._calls.get(key)
+        known = self._added.get(key) or self._calls.get(key)
         if known is not None and known.expires == expires:
             return
         made = sketch()
@@ -97,10 +99,21 @@ class CallNotes:
             key, expires, made.frame, made.settings, made.prompt, made.arguments, made.context, made.response_model
         )
         with self._lock:
+            self._added.pop(key, None)
+            self._added[key] = noted
+            if id(noted.frame) not in self._frames:  # whose bytes are to be counted
+                self._sort_in()
+            elif len(self._added) > MOST_CALLS:
+                self._added.popitem(last=False)
+
+    def _sort_in(self) -> None:
+        """Enter what was added into the tables by which calls are compared. Most programs never ask for that."""
+        for key, noted in self._added.items():
             self._remove(key)
             self._add(noted)
-            while len(self._calls) > MOST_CALLS or (self._bytes > MOST_BYTES and len(self._calls) > 1):
-                self._remove(next(iter(self._calls)))
+        self._added.clear()
+        while len(self._calls) > MOST_CALLS or (self._bytes > MOST_BYTES and len(self._calls) > 1):
+            self._remove(next(iter(self._calls)))
 
     def _add(self, noted: Noted) -> None:
         self._calls[noted.key] = noted
@@ -133,6 +146,8 @@ class CallNotes:
 
     def diagnose(self, key: str, now: float, sketch: Callable[[], Sketch | None]) -> Diagnosis:
         """Say why nothing is stored for a call."""
+        with self._lock:
+            self._sort_in()
         known = self._calls.get(key)
         if known is not None:
             return Diagnosis(EXPIRED if known.expires is not None and known.expires <= now else GONE)
@@ -147,6 +162,8 @@ class CallNotes:
 
     def other_versions(self, sketch: Sketch) -> list[str]:
         """The keys of calls that differ in nothing but the schema of a response model of one name, the latest first."""
+        with self._lock:
+            self._sort_in()
         return [
             noted.key
             for noted, names in self._alike(sketch)
@@ -156,6 +173,7 @@ class CallNotes:
     def with_settings(self, sketch: Sketch) -> list[str]:
         """The keys of calls that differ in nothing but their messages, the latest first."""
         with self._lock:
+            self._sort_in()
             return [key for key, noted in reversed(self._calls.items()) if noted.settings == sketch.settings]
 
     def _alike(self, asked: Sketch) -> Iterator[tuple[Noted, list[str]]]:

@@ -7,11 +7,11 @@ import contextlib
 import math
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from instructor.cache.books import Amounts, Books, Line, read_line
+from instructor.cache.books import Amounts, Books, Line, Posting, add_stored
 from instructor.cache.breaker import CircuitBreaker, next_moment
 from instructor.cache.call_notes import CallNotes
 from instructor.cache.counters import Counters
@@ -201,20 +201,20 @@ class StoreHandle:
 
     def post(self) -> None:
         """Enter the books into the store, from a thread. What it doesn't take stays in the books."""
-        lines = self._take_lines()
-        if lines:
-            with self._keeping(lines) as posted:
-                posted.append(self._run("add_amounts", partial(self._ledger.add_amounts, _named(lines))))
+        # A failure is counted and logged, and no call needs the ledger.
+        with contextlib.suppress(CacheError), self._begin_posting() as posting:
+            if posting.amounts:
+                operation = partial(self._ledger.add_amounts, posting.amounts)
+                posting.names = _count(self._run("add_amounts", operation))
 
     async def post_async(self) -> None:
         """As `post`, from a task."""
-        lines = self._take_lines()
-        if lines:
-            amounts = _named(lines)
-            native = None if self._native is None else partial(cast("Any", self.store).add_amounts_async, amounts)
-            with self._keeping(lines) as posted:
-                operation = partial(self._ledger.add_amounts, amounts)
-                posted.append(await self._run_async("add_amounts", operation, native))
+        with contextlib.suppress(CacheError), self._begin_posting() as posting:
+            if posting.amounts:
+                operation = partial(self._ledger.add_amounts, posting.amounts)
+                native = None if self._native is None else cast("Any", self.store).add_amounts_async
+                native = None if native is None else partial(native, posting.amounts)
+                posting.names = _count(await self._run_async("add_amounts", operation, native))
 
     def read_books(self) -> dict[Line, Amounts]:
         """All that the store's clients spent and saved. Raises CacheError if the store can't say."""
@@ -243,41 +243,16 @@ class StoreHandle:
         finally:
             self._posting.release()
 
-    def _take_lines(self) -> dict[Line, Amounts]:
+    def _begin_posting(self) -> Posting:
         """What is to be posted now: nothing while the store is left alone."""
-        if not self.keeps_ledger or (self._outage and self._blocks("add_amounts")):
-            return {}
-        return self.books.take()
-
-    @contextlib.contextmanager
-    def _keeping(self, lines: dict[Line, Amounts]) -> Generator[list[object], None, None]:
-        """Put lines back into the books unless they were posted."""
-        posted: list[object] = []
-        try:
-            yield posted
-        except CacheError:
-            pass  # it is counted and logged, and no call needs it
-        finally:
-            count = posted[0] if posted else SKIPPED
-            if count is SKIPPED:
-                self.books.add(lines.items())
-            elif isinstance(count, int) and count > MOST_STORED:
-                self.books.merges = True
+        return self.books.post(nothing=not self.keeps_ledger or (self._outage and self._blocks("add_amounts")))
 
     def _check_lines(self, found: object) -> dict[Line, Amounts]:
-        name = type(self.store).__name__
-        if not isinstance(found, Mapping):
-            raise CacheError(f"{name}.read_amounts returned a {type(found).__name__}. It must return what was added.")
-        amounts = cast("Mapping[str, Sequence[int]]", found)
-        lines: dict[Line, Amounts] = {}
-        for text, numbers in (
-            *amounts.items(),
-            *((line.write(), amount) for line, amount in self.books.lines().items()),
-        ):
-            line = read_line(text)
-            if line is not None:
-                lines[line] = lines.get(line, Amounts()).plus(numbers)
-        return lines
+        try:
+            return add_stored(found, self.books)
+        except TypeError:
+            what = f"{type(self.store).__name__}.read_amounts returned a {type(found).__name__}"
+            raise CacheError(f"{what}. It must return what was added.") from None
 
     def stats(self) -> CacheStats:
         """The store's counters, and its size if the store can say."""
@@ -325,9 +300,16 @@ class StoreHandle:
             native = None if self._native is None else partial(self._native.set_async, key, text, ttl=seconds)
             return partial(self.store.set, key, text, ttl=seconds), native
         table = self.leases.table
+        answer = key, text, seconds, held.token
+        if self.keeps_ledger and getattr(table, "posts", False):
+            return partial(self._publish_and_post, table.publish, answer), None
         publish = getattr(table, "publish_async", None)
-        native = None if publish is None else partial(publish, key, text, seconds, held.token)
-        return partial(table.publish, key, text, seconds, held.token), native
+        return partial(table.publish, *answer), None if publish is None else partial(publish, *answer)
+
+    def _publish_and_post(self, publish: Callable[..., bool], answer: tuple[object, ...]) -> bool:
+        """Store an answer, and enter the books in the same step: what an answer costs is known as soon as it is there."""
+        with self._begin_posting() as posting:
+            return publish(*answer, posting)
 
     def _check_written(self, result: object, held: HeldLease | None) -> bool:
         if result is SKIPPED or held is None:
@@ -430,12 +412,9 @@ def handle_of(store: BaseCache) -> StoreHandle:
     return found
 
 
-def _named(lines: Mapping[Line, Amounts]) -> dict[str, Amounts]:
-    return {line.write(): amounts for line, amounts in lines.items()}
-
-
-MOST_STORED = 20_000
-"""Lines in a store from which on further ones are put together."""
+def _count(posted: object) -> int | None:
+    """How many names a ledger has, as far as its store says so; None if nothing was entered."""
+    return None if posted is SKIPPED else posted if isinstance(posted, int) else 0
 
 
 def known_handles(store: BaseCache) -> list[StoreHandle]:

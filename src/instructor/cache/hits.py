@@ -79,9 +79,10 @@ class HitLog:
     def totals(self) -> tuple[int, int, float]:
         """Hits, tokens saved and seconds saved so far, all of which are in the books by then."""
         with self._lock:
-            take = self.noted.popleft
-            self._counts.update([take() for _ in range(len(self.noted))])
-            self._enter()
+            if self.noted or self._counts:
+                take = self.noted.popleft
+                self._counts.update([take() for _ in range(len(self.noted))])
+                self._enter()
             return self._hits, self._tokens, self._seconds
 
     def reset(self) -> None:

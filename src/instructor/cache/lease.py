@@ -70,7 +70,8 @@ class Taken(NamedTuple):
 class LeaseTable(Protocol):
     """What a store with the ability ``"leasing"`` does. Plain methods, which limit their own time.
 
-    A table that has ``take_async`` and ``publish_async`` as well is asked by tasks through these.
+    A table that has ``take_async`` and ``publish_async`` as well is asked by tasks through these. ``publish`` of a table
+    whose ``posts`` is true takes a `Posting` as well, which it enters into the store's ledger in the same step.
 
     Attributes:
         seconds: How long a lease lasts unless it is renewed.

@@ -25,9 +25,10 @@ _HEADINGS: dict[str, Callable[[Line], Iterable[str]]] = {
     "tag": lambda line: line.tags,
 }
 
-_SPENT: frozenset[Kind] = frozenset({"kept", "batched", "lost", "failed"})
+_SPENT: frozenset[Kind] = frozenset({"kept", "batched", "lost", "lost in batch", "failed"})
 _SAVED: frozenset[Kind] = frozenset({"hit", "shared"})
-_LOST: frozenset[Kind] = frozenset({"lost", "failed"})
+_LOST: frozenset[Kind] = frozenset({"lost", "lost in batch", "failed"})
+_IN_BATCHES: frozenset[Kind] = frozenset({"batched", "lost in batch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _rates(line: Line) -> Rates | None:
 
 
 def _factor(line: Line) -> float:
-    return batch_factor(line.origin.provider) if line.kind == "batched" else 1.0
+    return batch_factor(line.origin.provider) if line.kind in _IN_BATCHES else 1.0
 
 
 def _price(line: Line, amounts: Amounts) -> float | None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
+from instructor.cache.books import Posting
 from instructor.cache.entry import Generations
 from instructor.cache.handle import known_handles
 from instructor.cache.lease import LEASE_SECONDS, check_lease
@@ -170,8 +171,13 @@ class DiskCache(KeepsLedger, BaseCache):
         """Which of several processes asks for an answer."""
         return SqliteLeases(self._run, self._write, self._lease or LEASE_SECONDS)
 
-    def _write(self, key: str, value: str | bytes, ttl: int | None, token: str | None = None) -> bool:
-        """Store a text, for the holder of a lease if there is a token; return whether there was room for it."""
+    def _write(
+        self, key: str, value: str | bytes, ttl: int | None, token: str | None = None, posting: Posting | None = None
+    ) -> bool:
+        """Store a text, for the holder of a lease if there is a token; return whether there was room for it.
+
+        What is spent and saved is entered with it, if there is a posting.
+        """
         text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
         if len(data) > self._shares.entry:
@@ -188,6 +194,8 @@ class DiskCache(KeepsLedger, BaseCache):
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
             connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
+            if enough and posting is not None and posting.amounts:
+                posting.names = self._enter(connection, posting.amounts)
             return enough
 
         if len(self._uses) > self._shares.rows_at_once:
@@ -384,11 +392,12 @@ class DiskCache(KeepsLedger, BaseCache):
         """Write down what was used since the last time, and now and then which limit this process goes by."""
         uses, self._uses = self._uses, {}
         try:
-            rows = sorted((used, key) for key, used in uses.copy().items())
-            if rows:
-                connection.executemany(_USE, rows[: self._shares.rows_at_once])
+            rows = sorted((used, key) for key, used in uses.copy().items()) if uses else []
             later = {key: used for used, key in rows[self._shares.rows_at_once :]}
-            self._eviction.note_uses(connection, (key for _, key in rows[: self._shares.rows_at_once]))
+            del rows[self._shares.rows_at_once :]
+            if rows:
+                connection.executemany(_USE, rows)
+            self._eviction.note_uses(connection, (key for _, key in rows))
             if not 0 <= now - self._limit_noted < DAY / 24:
                 limit = NO_LIMIT if self.size_limit is None else self.size_limit
                 connection.execute("INSERT OR REPLACE INTO size_limit VALUES (?, ?)", (limit, now))

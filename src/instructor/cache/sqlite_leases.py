@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from instructor.cache.books import Posting
 from instructor.cache.lease import LONGEST_LEASE, Ending, Taken
 
 _TAKE = """
@@ -42,8 +43,11 @@ class SqliteLeases:
     """The leases of one `DiskCache`. `write` stores an entry for a token; it returns whether there was room."""
 
     pauses = (0.005, 0.015)
+    posts = True
 
-    def __init__(self, run: Run, write: Callable[[str, str, int | None, str], bool], seconds: float) -> None:
+    def __init__(
+        self, run: Run, write: Callable[[str, str, int | None, str, Posting | None], bool], seconds: float
+    ) -> None:
         self.seconds = seconds
         self._run = run
         self._write = write
@@ -61,10 +65,10 @@ class SqliteLeases:
 
         return self._run(take, writes=True)  # type: ignore[no-any-return]
 
-    def publish(self, key: str, text: str, ttl: int | None, token: str) -> bool:
-        """Store a text, and end the lease."""
+    def publish(self, key: str, text: str, ttl: int | None, token: str, posting: Posting | None = None) -> bool:
+        """Store a text, end the lease, and enter a posting, in one transaction."""
         try:
-            is_stored = self._write(key, text, ttl, token)
+            is_stored = self._write(key, text, ttl, token, posting)
         except LeaseLostError:
             return False
         if not is_stored:

@@ -23,12 +23,8 @@ n3 = n3 + excluded.n3, n4 = n4 + excluded.n4, n5 = n5 + excluded.n5
 """
 
 
-def add_amounts(connection: sqlite3.Connection, amounts: Mapping[str, Sequence[int]]) -> int:
-    """Add to the sums, in a transaction; return how many names there are."""
-    connection.execute(_CREATE)
-    connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
-    count: int = connection.execute("SELECT count(*) FROM ledger").fetchone()[0]
-    return count
+_COUNT_EVERY = 64
+"""After so many additions the names are counted, because that takes a look at all of them."""
 
 
 def read_amounts(connection: sqlite3.Connection) -> dict[str, Sequence[int]]:
@@ -41,9 +37,21 @@ def read_amounts(connection: sqlite3.Connection) -> dict[str, Sequence[int]]:
 class KeepsLedger(ABC):
     """The ability ``"ledger"`` of a store in a SQLite file."""
 
+    _additions = 0
+
     def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
-        """Add to the sums of the ledger; return how many names it has."""
-        return self._change(lambda connection: add_amounts(connection, amounts))
+        """Add to the sums of the ledger; return how many names it has, or 0 where they weren't counted."""
+        return self._change(lambda connection: self._enter(connection, amounts))
+
+    def _enter(self, connection: sqlite3.Connection, amounts: Mapping[str, Sequence[int]]) -> int:
+        """As `add_amounts`, in a transaction."""
+        connection.execute(_CREATE)
+        connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
+        self._additions += 1
+        if self._additions % _COUNT_EVERY != 1:
+            return 0
+        count: int = connection.execute("SELECT count(*) FROM ledger").fetchone()[0]
+        return count
 
     def read_amounts(self) -> Mapping[str, Sequence[int]]:
         """Return the sums of the ledger, which `clear` leaves alone."""

@@ -316,7 +316,10 @@ class LedgerStore(Protocol):
     """
 
     def add_amounts(self, amounts: Mapping[str, Sequence[int]]) -> int:
-        """Add to the numbers under each name, of which there are six; return how many names there are by then."""
+        """Add to the numbers under each name, of which there are six.
+
+        Return how many names there are by then, or 0 where they weren't counted this time.
+        """
         ...
 
     def read_amounts(self) -> Mapping[str, Sequence[int]]:

@@ -116,6 +116,11 @@ class VolatileSpans:
         self._forms: dict[int, _Form] = {}
         self._left = MOST_EXAMINED
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there are misses left to be looked at."""
+        return self._left > 0
+
     def examine(self, settings: int, messages: object) -> list[Span]:
         """Return the spans in which a call differs from several others, and in nothing else; one of each kind.
 

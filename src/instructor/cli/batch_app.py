@@ -12,7 +12,7 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
-from instructor.batches.job import cancel_batch
+from instructor.batches.job import cancel_batch, look_at
 from instructor.batches.records import JobRecord, Shelf
 from instructor.cache.handle import handle_of
 from instructor.cli.cache_app import make_runner
@@ -59,7 +59,7 @@ def show(place: Place, job: Id, *, base_url: BaseUrl = None) -> Report:
     vendor = find_vendor(record.provider)
     with _client(place, record, base_url) as client:
         adapter = client._adapter  # noqa: SLF001 - the package's own
-        found = [(intent, run(vendor.poll(adapter, intent))) for intent in intents]
+        found = [(intent, run(look_at(vendor, adapter, intent))) for intent in intents]
     rows = [
         {"batch": intent.vendor_id, "rows": intent.size, "created": write_time(intent.created), **asdict(progress)}
         for intent, progress in found
@@ -91,11 +91,15 @@ def resume(
 
 
 def cancel(place: Place, job: Id, *, base_url: BaseUrl = None) -> Report:
-    """Ask the provider to stop. What is answered by then is paid for; resume the job to store it."""
+    """Ask the provider to stop. What is answered by then is paid for; resume the job to store it.
+
+    A batch that the provider doesn't know any more is forgotten, so that its rows can be asked anew.
+    """
     record, intents = _find(place, job)
+    vendor = find_vendor(record.provider)
     with _client(place, record, base_url) as client:
         for intent in intents:
-            run(cancel_batch(_shelf(place), find_vendor(record.provider), client._adapter, intent))  # noqa: SLF001 - as above
+            run(cancel_batch(vendor, client._adapter, _shelf(place), intent))  # noqa: SLF001 - as above
     return Report([{"job": record.id, "batches": len(intents)}], is_single=True)
 
 

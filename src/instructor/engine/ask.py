@@ -296,7 +296,7 @@ def receive(
     opening = Open(streaming.operation, as_sent(call, prompt, request), limit)
     stream: OpenStream = yield from exchange(call, prompt, attempts, opening)
     fold, ours = streaming.fold(request, specs), None
-    clock, following = time.perf_counter, Next(stream)
+    clock, following, takes_all = time.perf_counter, Next(stream), showing.takes_all
     while True:
         started = clock()
         try:  # as in `exchange`, which would make a generator for each chunk
@@ -314,10 +314,11 @@ def receive(
             attempts.answered = True
             yield from show(call, showing, attempts, showing.begin())
         for delta in fold.add(chunk):
-            if (ours is None or showing.takes_all) and _is_answer(delta, names, prompt.mode):
-                ours = delta.number
-            if delta.number == ours and (delta.text or showing.takes_all):
-                attempts.shown.append(delta.text)
+            number, _, text = delta
+            if (ours is None or takes_all) and _is_answer(delta, names, prompt.mode):
+                ours = number
+            if number == ours and (text or takes_all):
+                attempts.shown.append(text)
                 values = showing.add(delta)
                 if values:  # most chunks make nothing new to show
                     yield from show(call, showing, attempts, values)

@@ -27,18 +27,16 @@ if TYPE_CHECKING:
 def diagnose(
     path: CachePath, key: str, question: Question[Any], policy: Policy, cause: Cause, report: Report
 ) -> Flow[Diagnosis]:
-    """Say why a call missed for which the stores have shown `cause`."""
-    recorder = path.recorder
+    """Say why a call missed for which the stores have shown `cause`: no more than that where nobody wants to know."""
+    wanted, recorder = not policy.mode.sends or question.wants(HookName.CACHE_MISS), path.recorder
     if recorder is not None:
-        # It compares whole texts, which nobody waits for who doesn't want to know.
-        wanted = not policy.mode.sends or question.wants(HookName.CACHE_MISS)
         known = recorder.explain(key) if wanted else None
         known = Diagnosis(cause) if known is None else known
         return known if cause is COLD else known._replace(cause=cause)
-    if cause is not COLD:
+    if cause is not COLD or not (wanted or question.examines):
         return Diagnosis(cause)
     diagnosis = path.notes.diagnose(key, policy.clock(), question.sketch)
-    sketch = question.sketch() if policy.explains else None
+    sketch = question.sketch() if policy.explains and wanted else None
     is_settled = diagnosis.difference is not None or (diagnosis.nearest is None and diagnosis.cause is not COLD)
     if sketch is None or is_settled:
         return diagnosis

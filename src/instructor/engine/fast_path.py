@@ -43,6 +43,9 @@ class Missing:
 
 MISSING: Final = Missing()
 
+_CACHE_HIT: Final = HookName.CACHE_HIT
+"""To ask an enumeration for a member takes as long as five other attributes."""
+
 
 Keywords = dict[str, Any]
 Encoding = bytes | Frozen | None
@@ -195,7 +198,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         note(carried.saved)
         if len(noted) >= MOST_NOTED:
             hits.count()
-        if debugging or ((own_handlers or hooks is not own_hooks) and HookName.CACHE_HIT in hooks.handlers):
+        if debugging or ((own_handlers or hooks is not own_hooks) and _CACHE_HIT in hooks.handlers):
             return announce(asker, hooks, describe_hit(asker, model, keywords, entry, names), value)
         return value
 
@@ -239,22 +242,24 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
         The store to read, None to leave the call to the flow; the keywords that belong into the encoding; the
         context; whether validation is strict; and whose handlers to call.
     """
-    hooks = asker.hooks
-    if not NOT_KEYED.isdisjoint(keywords):
-        if not _is_simple(keywords):
+    hooks, keyed = asker.hooks, {}
+    for name, value in keywords.items():
+        if name not in NOT_KEYED:
+            keyed[name] = value
+            continue
+        fits = _FITS.get(name)
+        if name in _FOR_THE_FLOW or not (fits is None or value is None or fits(value)):
             return None, keywords, None, True, hooks
-        if "cache" in keywords:
-            place = asker.find_place(keywords["cache"])
-        if keywords.get("cache_tags") and place is not None and place.check is None:
-            return None, keywords, None, True, hooks
-        added = keywords.get("hooks")
-        if added is not None and HookName.CACHE_HIT in added.handlers:
-            hooks = hooks + added
-        keywords = {name: value for name, value in keywords.items() if name not in NOT_KEYED}
-    context, strict = keywords.get("context"), keywords.get("strict")
+        if name == "cache":
+            place = asker.find_place(value)
+        elif name == "hooks" and value is not None and _CACHE_HIT in value.handlers:
+            hooks = hooks + value
+    if keywords.get("cache_tags") and place is not None and place.check is None:
+        return None, keywords, None, True, hooks
+    context, strict = keyed.get("context"), keyed.get("strict")
     return (
         place,
-        keywords,
+        keyed,
         asker.context if context is None else context or None,
         asker.strict if strict is None else strict is not False,
         hooks,
@@ -281,16 +286,6 @@ _SERVED = frozenset(
 _FOR_THE_FLOW = OPTION_NAMES - _SERVED
 """All others, a new one among them until it's known here; such as `autodetect_images`: which files the texts name, and
 what is in them, isn't known here."""
-
-
-def _is_simple(keywords: dict[str, Any]) -> bool:
-    """Whether the settings of a call are right at first sight, so that a hit need not check them."""
-    for name, value in keywords.items():
-        if value is not None:
-            fits = _FITS.get(name)
-            if fits is not None and not fits(value):
-                return False
-    return _FOR_THE_FLOW.isdisjoint(keywords)
 
 
 def _is_ttl(ttl: object) -> bool:
@@ -320,20 +315,25 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 def describe_hit(
     asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, names: tuple[str, str]
 ) -> CacheEvent:
-    """Make the record of a hit, by position: keywords would take as long as all the rest."""
-    usage = entry.usage
+    """Make the record of a hit, of all its members at once: to pass them one by one would take as long as all the rest."""
+    usage, age = entry.usage, time.time() - entry.created
     stores, store = names
-    return CacheEvent(
-        HookName.CACHE_HIT,
-        stores,
-        asker.provider,
-        keywords.get("model") or asker.model or "",
-        model,
-        entry.key,
-        max(0.0, time.time() - entry.created),
-        entry.seconds,
-        usage.total_tokens,
-        usage,
-        None,
-        store,
+    return CacheEvent._make(
+        (
+            _CACHE_HIT,
+            stores,
+            asker.provider,
+            keywords.get("model") or asker.model or "",
+            model,
+            entry.key,
+            age if age > 0 else 0.0,
+            entry.seconds,
+            usage.input_tokens + usage.output_tokens,
+            usage,
+            None,
+            store,
+            False,
+            None,
+            False,
+        )
     )

@@ -91,7 +91,7 @@ def through_cache(
     diagnosis = yield from diagnose(path, key, question, policy, found.cause, reporter(question, path))
     yield from emit_event(question, HookName.CACHE_MISS, None, diagnosis.cause)
     if policy.mode.sends:
-        if diagnosis.cause.reason in NEW:
+        if question.examines and diagnosis.cause.reason in NEW:
             question.examine()
         return (yield from ask_and_keep(path, question, policy, lease, found.fallback))
     served = yield from fall_back(path, question, found.fallback, "cache_mode is replay")
@@ -343,7 +343,8 @@ def keep(
     if written:
         path.count_together(writes=1)
         path.notes.note(entry.key, entry.expires, question.sketch)
-        yield from keep_rows(path, question, policy, entry, seconds, report)
+        if policy.compatible or policy.explains:
+            yield from keep_rows(path, question, policy, entry, seconds, report)
         yield from emit_event(question, HookName.CACHE_WRITE, entry)
 
 
@@ -351,7 +352,7 @@ def keep_rows(
     path: CachePath, question: Question[Any], policy: Policy, entry: Entry, ttl: float | None, report: Report
 ) -> Flow[None]:
     """Store beside an answer what leads other versions of its response model to it, and explains other calls' misses."""
-    sketch = question.sketch() if policy.compatible or policy.explains else None
+    sketch = question.sketch()
     if sketch is None:
         return
     members = sketch.describe()

@@ -366,9 +366,12 @@ class CachePath:
 
     @property
     def posts(self) -> StoreHandle | None:
-        """Where that is entered with each answer that was paid for; None if it stays in this process."""
+        """Where that is entered with each answer that was paid for.
+
+        None if it stays in this process, or was entered in the step that stored the answer.
+        """
         last = self.tiers[-1].handle
-        return last if last.keeps_ledger else None
+        return last if last.keeps_ledger and not last.books.is_empty else None
 
     @property
     def notes(self) -> CallNotes:

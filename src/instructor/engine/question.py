@@ -94,9 +94,14 @@ class CallQuestion(Generic[T]):
             self._sketch = self._call.sketch()
         return self._sketch
 
+    @property
+    def examines(self) -> bool:
+        """Whether this is one of the client's first misses. The prompts of a job's rows are meant to differ."""
+        return self._call.stats.spans.is_open and not self._call.is_row
+
     def examine(self) -> None:
         """Warn, once for each kind, of a span that keeps a prompt from ever being found."""
-        sketch = None if self._call.is_row else self.sketch()
+        sketch = self.sketch()
         if sketch is None:
             return
         for span in self._call.stats.spans.examine(sketch.settings, sketch.messages):

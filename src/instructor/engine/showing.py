@@ -181,8 +181,10 @@ class Partials:
 
     def add(self, delta: Delta) -> Iterable[Value]:
         """Show the object again if enough has come."""
-        self._scanner.feed(delta.text)
-        return self._show() if self._judge is None else self._show_judged(self._judge, delta.text)
+        if self._judge is None:
+            return self._show() if self._scanner.take(delta.text) else ()
+        self._scanner.feed(delta.text)  # at once, because validators are to refuse a field as soon as it is complete
+        return self._show_judged(self._judge, delta.text)
 
     def _show_judged(self, judge: Judge, text: str) -> Iterator[Value]:
         """Judge the fields that are complete now, and show them. A generator, so that validators know of the attempt."""
@@ -194,13 +196,12 @@ class Partials:
             complete = come[begin : begin + self._marks[-1] - 1]
             self._marks.clear()
             judge(complete + "}")
-        yield from self._show()
+        if self._scanner.is_due:
+            yield from self._show()
 
     def _show(self) -> Iterable[Value]:
         scanner = self._scanner
-        if not scanner.is_due or not scanner.has_come:
-            return ()
-        value = scanner.snapshot()
+        value = scanner.snapshot() if scanner.has_come else ABSENT
         if value is ABSENT:
             return ()
         self.has_shown = True

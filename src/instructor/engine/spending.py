@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from instructor.cache.books import lines_of
 from instructor.cache.entry import make_origin
-from instructor.describing import name_model
 from instructor.engine.effects import Emit, Flow
 from instructor.exceptions import ToolCallsError
 from instructor.hooks import HookName, RequestEvent
@@ -35,24 +35,30 @@ def enter(
         named = call.policy.tags
         tags = () if named is None or callable(named) else named
     namespace = call.policy.namespace or ""
-    origin = make_origin(call.adapter.provider, call.model, answered_by, namespace, name_model(call.response_model))
-    call.stats.books.note(kind, origin, tags, usage, seconds)
+    origin = make_origin(call.adapter.provider, call.model, answered_by, namespace, call.plan.name)
+    lines = lines_of(kind, origin, tags, usage, seconds)
+    call.stats.books.add(lines)
     if call.path is not None:
-        call.path.books.note(kind, origin, tags, usage, seconds)
+        call.path.books.add(lines)
 
 
 class Spending:
-    """What an attempt spends while it is under way: reserved now, settled at the end, and entered if its answer isn't used."""
+    """What an attempt spends while it is under way: reserved now, settled at the end, and entered if its answer isn't used.
 
-    __slots__ = ("_attempts", "_call", "_reserved")
+    The first attempt of a row of a batch is paid for before it begins: no budget refuses it, and each counts it.
+    """
+
+    __slots__ = ("_attempts", "_call", "_is_paid", "_reserved")
 
     def __init__(self, call: Call[Any], attempts: Attempts) -> None:
         self._call = call
         self._attempts = attempts
         self._reserved: list[Budget] = []
+        self._is_paid = call.kind == "batched" and attempts.number == 1
         try:
             for budget in call.budgets:
-                budget.reserve(call.adapter.provider, call.model)
+                reserve = budget.reserve_paid if self._is_paid else budget.reserve
+                reserve(call.adapter.provider, call.model)
                 self._reserved.append(budget)
         except Exception:
             self._settle(None)
@@ -67,7 +73,9 @@ class Spending:
         self._settle(attempts.latest)
         if kind is None:
             return
-        entered: Kind = "failed" if attempts.latest is None else "kept" if issubclass(kind, ToolCallsError) else "lost"
+        used: Kind = self._call.kind if self._is_paid else "kept"
+        lost: Kind = "lost in batch" if self._is_paid else "lost"
+        entered: Kind = "failed" if attempts.latest is None else used if issubclass(kind, ToolCallsError) else lost
         enter(self._call, entered, attempts.latest or _NOTHING, attempts.latest_seconds)
 
     def _settle(self, usage: Usage | None) -> None:

@@ -50,6 +50,11 @@ class Question(Protocol[T]):
         """What it is compared with others by, if it misses; None where it isn't compared."""
         ...
 
+    @property
+    def examines(self) -> bool:
+        """Whether it is to be examined, if nothing like it is stored."""
+        ...
+
     def examine(self) -> None:
         """Warn of what makes a question that missed new with each call."""
         ...

@@ -105,8 +105,13 @@ class FunctionQuestion:
     def sketch(self) -> None:
         """Nothing: a function's calls aren't compared."""
 
+    @property
+    def examines(self) -> bool:
+        """Never: a function has no prompt."""
+        return False
+
     def examine(self) -> None:
-        """Nothing: a function has no prompt."""
+        """Nothing."""
 
     def wants(self, name: HookName) -> bool:  # noqa: ARG002 - as other questions do
         """Nobody does."""

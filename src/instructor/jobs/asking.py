@@ -11,7 +11,7 @@ from instructor.engine.path import Unserved
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
 from instructor.failures import is_about_the_account
 from instructor.jobs.row import NO_USAGE, Row
-from instructor.messages import Conversation, ResponseModel, Value
+from instructor.messages import Conversation, ResponseModel, Value, copy_value
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
@@ -29,6 +29,7 @@ class Miss:
     """A row that isn't answered yet.
 
     Attributes:
+        messages: A copy: a source may use one object for all its rows.
         found: What was found in place of an answer, for the flow; or what has to be awaited first.
     """
 
@@ -80,7 +81,7 @@ class Question(Generic[T]):
         found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
-        return Miss(index, source, messages, None if found is MISSING else found)
+        return Miss(index, source, copy_value(messages), None if found is MISSING else found)
 
     def answer(self, miss: Miss) -> tuple[Row[T], float]:
         """Ask about a row, by blocking; return how long the requests took, too."""

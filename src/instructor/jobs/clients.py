@@ -19,7 +19,7 @@ from instructor.engine.reply import answer_with_reply
 from instructor.exceptions import ArgumentError
 from instructor.jobs.methods import map_keywords, typed_async_map, typed_map
 from instructor.jobs.sources import read_rows
-from instructor.messages import Conversation, ResponseModel, Value, copy_values
+from instructor.messages import Conversation, ResponseModel, Value, copy_value
 from instructor.options import NOT_GIVEN
 
 if TYPE_CHECKING:
@@ -262,5 +262,5 @@ class AsyncMapClient(AsyncBatches, _JobClient):
             return self._call(response_model, messages, keywords, **details)
         import asyncio
 
-        kept = copy_values({"messages": messages})["messages"]  # another task may change them meanwhile
+        kept = copy_value(messages)  # another task may change them meanwhile
         return await asyncio.to_thread(self._call, response_model, kept, keywords, **details)

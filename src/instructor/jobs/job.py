@@ -228,6 +228,9 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
             if window.wants_row(read) and self._read():
                 read += 1
                 continue
+            if self._handed_out >= _ROWS_IN_A_TURN:
+                self._handed_out = 0
+                await asyncio.sleep(0)  # before a row is taken, which would be lost if this is cancelled
             row = window.take()
             if row is not None:
                 return await self._hand_out(row)
@@ -280,8 +283,6 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
 
     async def _hand_out(self, row: Row[T]) -> Row[T]:
         self._handed_out += 1
-        if self._handed_out % _ROWS_IN_A_TURN == 0:
-            await asyncio.sleep(0)
         try:
             return self._check(row)
         except BaseException:

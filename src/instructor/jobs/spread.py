@@ -16,7 +16,7 @@ from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.shares import Purse
 from instructor.jobs.sources import Source, count_rows, read_rows
 from instructor.jobs.work import NOTHING, Answered, Work, load
-from instructor.messages import Value
+from instructor.messages import Value, copy_value
 
 if TYPE_CHECKING:
     from instructor.jobs.job import Terms
@@ -66,6 +66,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
             self._engine, orders.work, ordered=orders.terms.ordered, give_back=self._grant_again
         )
         self.ready: deque[Row[T]] = deque()
+        self._inputs: dict[int, list[Value]] = {}
         self._count = self._handed_over = 0
         self._has_ended = self._is_dropped = self.is_closed = False
         self._failure: Exception | None = None
@@ -96,17 +97,22 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         return self._end(wait=not self._is_dropped)
 
     def _hand_over(self) -> None:
-        rows: list[Value] = []
+        rows: list[tuple[Value, Value]] = []
         try:
-            rows.extend(islice(self._rows, self._choose_size()))
+            rows.extend(self._read(self._choose_size()))
         except Exception as error:  # noqa: BLE001 - as above
             self._has_ended, self._failure = True, error
         if not rows:
             self._has_ended = True
             return
-        self._groups.submit(self._count, rows, self._orders.purse.grant(len(rows)))
+        self._inputs[self._count], copies = [list(part) for part in zip(*rows, strict=True)]
+        self._groups.submit(self._count, copies, self._orders.purse.grant(len(rows)))
         self._count += len(rows)
         self._handed_over += 1
+
+    def _read(self, most: int) -> Iterator[tuple[Value, Value]]:
+        """Rows, and copies for the workers: a source may use one object for all its rows."""
+        return ((row, copy_value(row)) for row in islice(self._rows, most))
 
     def _choose_size(self) -> int:
         slots = self._groups.slots
@@ -123,7 +129,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         return rows, self._orders.purse.grant(len(rows))
 
     def _receive(self, group: Group[bytes]) -> None:
-        rows = group.arguments[0]
+        rows = self._inputs.pop(group.start)
         answered = self._settle(group)
         for row in answered.rows:
             if row.error is not None and self._orders.terms.on_error == "raise":

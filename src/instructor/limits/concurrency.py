@@ -56,5 +56,5 @@ class Concurrency:
         if now - self._cut_at < max(self._usual or 1.0, 1.0):
             return False
         self._cut_at = now
-        self.most = float(max(_LEAST, int(min(self.most, self.under_way + 1) * _CUT)))
+        self.most = float(max(min(_LEAST, self._ceiling), int(min(self.most, self.under_way + 1) * _CUT)))
         return True

@@ -12,7 +12,7 @@ from instructor.limits.headers import Headers, Rules, read_limits, read_pause
 from instructor.limits.settings import Limits
 from instructor.limits.shared import SharedAccount
 from instructor.limits.sizes import Expected, Size, make_charges
-from instructor.locks import make_lock
+from instructor.locks import make_lock, reset_after_fork
 from instructor.usage import Usage
 
 _REFUSED: Final = 429
@@ -53,6 +53,11 @@ class Limiter:
         self._rests_until = float("-inf")
         self._margin, self._refusals, self._refused_at = 0.0, 0, float("-inf")
         self._lock = make_lock()
+        reset_after_fork(self)
+
+    def reset(self) -> None:
+        """Begin anew in a forked child: no request of the parent's ends there."""
+        self._flights.under_way = 0
 
     @property
     def concurrency(self) -> int:
@@ -105,7 +110,7 @@ class Limiter:
         """Note what an answer, or a failure, says."""
         with self._lock:
             now = self.clock()
-            self._flights.under_way -= 1
+            self._flights.under_way = max(0, self._flights.under_way - 1)
             limits = list(self._read(headers, reservation.departed, reservation.sent_at))
             seen = {limit.dimension for limit in limits if limit.remaining is not None}
             reports: list[Report] = [*limits]

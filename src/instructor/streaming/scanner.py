@@ -28,6 +28,8 @@ _CUT_ESCAPE = re.compile(
 """An escape that isn't complete, or the first of a pair of escapes for one character."""
 _REST_OF_NAME = re.compile(r'([^"\\]*")[ \t\r\n]*:[ \t\r\n]*')
 """What is left of a member's name, up to its value. A name that is cut, or has escapes, is taken piece by piece."""
+_MEMBER = re.compile(r'[ \t\r\n]*"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*("[^"\\]*"|[^"\[\]{},\s]+)(?=[ \t\r\n]*[,}])')
+"""A member that has come whole, if its value isn't in brackets, and neither that nor its name has escapes."""
 _SCALAR = re.compile(r"[^,\]}\s]*")
 _STRUCTURE = re.compile(r'["\[\]{}]')
 _OPENING = re.compile(r"[{\[]|<(?:think|thinking|thought|reasoning)>")
@@ -91,6 +93,8 @@ class Scanner:
         self._at = 0  # where reading has come to
         self._version = self._shown_version = 0
         self._shown_at = -1
+        self._waiting: list[str] = []
+        self._come = 0  # all characters that have come, those that wait included
 
     @property
     def length(self) -> int:
@@ -113,6 +117,19 @@ class Scanner:
                 break
             at = after
         self._at = self._base + at
+
+    def take(self, chunk: str) -> bool:
+        """Take the next chunk, and return whether a snapshot is due. Use either this or `feed`.
+
+        Chunks wait until a snapshot may be due, because to read many at once takes half the time.
+        """
+        self._waiting.append(chunk)
+        self._come += len(chunk)
+        if (self._come - self._shown_at) * _SHOWN_PER_LENGTH < self._come - self.begin:
+            return False
+        self.feed("".join(self._waiting))
+        self._waiting.clear()
+        return self.is_due
 
     @property
     def has_come(self) -> bool:
@@ -211,7 +228,10 @@ class Scanner:
         return at + 1
 
     def _read_name(self, text: str, at: int) -> int:
-        """Read up to a member's name, or the end of its object."""
+        """Read a member at once, or up to its name, or the end of its object."""
+        found = _MEMBER.match(text, at)
+        if found is not None:
+            return self._take_member(text, found)
         if text[at] in _BLANKS:
             return _pass_blanks(text, at)
         if text[at] == '"':
@@ -219,21 +239,30 @@ class Scanner:
             return at + 1
         return self._close(at + 1) if text[at] == "}" else self._break(text)
 
+    def _take_member(self, text: str, found: re.Match[str]) -> int:
+        raw = found[2]
+        end = self._begin_member(found[1], text, found.end())
+        if self.is_broken:
+            return end
+        if raw[0] == '"' and isinstance(self._target, Text):
+            return self._complete(raw[1:-1], end)
+        self._pieces = [raw]
+        return self._convert(text, end)
+
     def _take_name(self, text: str, at: int) -> int:
         found = _REST_OF_NAME.match(text, at)
         if found is not None:
             self._pieces.append(found[1])
             self._read = self._read_value
-            return self._begin_member(text, found.end())
+            return self._begin_member(_loads("".join(self._pieces)), text, found.end())
         end = self._take(text, at)
         if text[at] != '"':
             return end
         self._read = self._read_colon
-        return self._begin_member(text, end)
+        return self._begin_member(_loads("".join(self._pieces)), text, end)
 
-    def _begin_member(self, text: str, at: int) -> int:
+    def _begin_member(self, name: Value, text: str, at: int) -> int:
         """Know by its name, which is complete, what a member is."""
-        name = _loads("".join(self._pieces))
         frame = self._stack[-1]
         assert isinstance(frame.shape, Object), "only objects have names"
         field = frame.shape.fields.get(name)

@@ -41,20 +41,24 @@ def write_members(value: object) -> Any:
 _PLAIN = frozenset({str, int, bool, type(None)})
 
 
-def write_plain(value: object) -> Any:
+def write_plain(value: Any) -> Any:
     """As `write_members`, for a fast JSON writer: `TypeError` for what that would lose, such as ``NaN``, or refuse."""
     kind = type(value)
     if kind is list:
-        return [item if type(item) in _PLAIN else write_plain(item) for item in cast("list[object]", value)]
-    if kind in _PLAIN or (kind is float and math.isfinite(cast("float", value))):
-        return value
-    data: Any = write_object(value) if kind is not dict else dict(cast("dict[str, object]", value))
-    if isinstance(data, str):  # a date
+        return [item if type(item) in _PLAIN else write_plain(item) for item in value]
+    if kind is dict:
+        return {name: item if type(item) in _PLAIN else write_plain(item) for name, item in value.items()}
+    if isinstance(value, BaseModel):  # as in `write_object`, and each member is looked at once
+        members, present, extra = value.__dict__, value.__pydantic_fields_set__, value.__pydantic_extra__
+        data: dict[str, Any] = write_plain(extra) if extra else {}
+        for name, alias in _aliases(type(value)):
+            if name in present:
+                item = members[name]
+                data[alias] = item if type(item) in _PLAIN else write_plain(item)
         return data
-    for name, member in data.items():
-        if type(member) not in _PLAIN:
-            data[name] = write_plain(member)
-    return data
+    if kind in _PLAIN or (kind is float and math.isfinite(value)):
+        return value
+    return write_object(value)
 
 
 @functools.lru_cache(1024)

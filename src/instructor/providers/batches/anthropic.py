@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructor.providers.batches.steps import Steps
 from instructor.providers.batches.vendor import (
+    CANCELLED,
     Intent,
     Progress,
     Vendor,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _SAMPLING = {"anthropic-version": "2023-06-01"}
 """The only version of the API that takes sampling arguments; a version, like a beta, is that of the whole batch."""
 _END = object()
-_ADVICE = {"errored": "", "expired": "It was not asked within 24 hours.", "canceled": "The batch was cancelled."}
+_ADVICE = {"errored": "", "expired": "It was not asked within 24 hours.", "canceled": CANCELLED}
 _WRONG = {"invalid_request_error", "authentication_error", "permission_error", "not_found_error", "request_too_large"}
 
 
@@ -68,13 +69,18 @@ def poll(adapter: Adapter, intent: Intent) -> Steps[Progress]:
     batch = yield partial(adapter.send, "messages.batches.retrieve", {"message_batch_id": intent.vendor_id})
     counts = _counts(batch)
     wrong = counts["errored"] + counts["expired"] + counts["canceled"]
-    is_gone = getattr(batch, "archived_at", None) is not None
-    return Progress(batch.processing_status == "ended", counts["succeeded"], wrong, gone=is_gone)
+    error = CANCELLED if batch.cancel_initiated_at else ""
+    return Progress(batch.processing_status == "ended", counts["succeeded"], wrong, error)
 
 
 def results(adapter: Adapter, intent: Intent) -> Steps[None]:
     """Read the lines one by one."""
-    lines = yield partial(adapter.send, "messages.batches.results", {"message_batch_id": intent.vendor_id})
+    try:
+        lines = yield partial(adapter.send, "messages.batches.results", {"message_batch_id": intent.vendor_id})
+    except Exception as error:
+        if "No `results_url`" in str(error):  # the SDK's way to say that they are no longer kept
+            return
+        raise
     following = partial(anext, aiter(lines), _END) if adapter.asynchronous else partial(next, iter(lines), _END)
     while (line := (yield following)) is not _END:
         result = line.result
@@ -109,6 +115,7 @@ VENDOR = Vendor(
     newest_first=True,
     name=name,
     resembles=resembles,
+    keeps_names=False,
     poll=poll,
     results=results,
     cancel=cancel,

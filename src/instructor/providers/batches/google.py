@@ -11,7 +11,15 @@ import orjson
 
 from instructor.exceptions import ConfigurationError
 from instructor.providers.batches.steps import Out, Steps
-from instructor.providers.batches.vendor import Intent, Progress, Vendor, failed, found, upload_nothing
+from instructor.providers.batches.vendor import (
+    CANCELLED,
+    Intent,
+    Progress,
+    Vendor,
+    failed,
+    found,
+    upload_nothing,
+)
 
 if TYPE_CHECKING:
     from instructor.messages import Request
@@ -87,8 +95,11 @@ def poll(adapter: Adapter, intent: Intent) -> Steps[Progress]:
     state = getattr(batch.state, "name", str(batch.state))
     rows = _rows(batch)
     done = sum(row.response is not None for row in rows)
-    error = (getattr(batch.error, "message", None) or "it failed") if state == "JOB_STATE_FAILED" else ""
-    return Progress(state in _ENDED, done, len(rows) - done, error)
+    errors = {
+        "JOB_STATE_FAILED": getattr(batch.error, "message", None) or "it failed",
+        "JOB_STATE_CANCELLED": CANCELLED,
+    }
+    return Progress(state in _ENDED, done, len(rows) - done, errors.get(state, ""))
 
 
 def results(adapter: Adapter, intent: Intent) -> Steps[None]:
@@ -131,6 +142,7 @@ VENDOR = Vendor(
     newest_first=False,
     name=name,
     resembles=resembles,
+    keeps_names=True,
     poll=poll,
     results=results,
     cancel=cancel,

@@ -12,6 +12,7 @@ import orjson
 from instructor.exceptions import ConfigurationError
 from instructor.providers.batches.steps import Steps
 from instructor.providers.batches.vendor import (
+    CANCELLED,
     Intent,
     Progress,
     Vendor,
@@ -89,12 +90,17 @@ def poll(adapter: Adapter, intent: Intent) -> Steps[Progress]:
     batch = yield partial(adapter.send, "batches.retrieve", {"batch_id": intent.vendor_id})
     counts = batch.request_counts
     problems: list[Any] = getattr(batch.errors, "data", None) or []
+    errors = {
+        "failed": "; ".join(str(problem.message) for problem in problems) or "it failed",
+        "cancelling": CANCELLED,
+        "cancelled": CANCELLED,
+    }
     return Progress(
         batch.status in _ENDED,
         getattr(counts, "completed", 0) or 0,
         getattr(counts, "failed", 0) or 0,
-        "; ".join(str(problem.message) for problem in problems) or "it failed" if batch.status == "failed" else "",
-        again=batch.status == "failed" and any(problem.code == _FULL for problem in problems),
+        errors.get(batch.status, ""),
+        is_refused=batch.status == "failed" and any(problem.code == _FULL for problem in problems),
     )
 
 
@@ -142,6 +148,7 @@ VENDOR = Vendor(
     newest_first=True,
     name=name,
     resembles=resembles,
+    keeps_names=True,
     poll=poll,
     results=results,
     cancel=cancel,

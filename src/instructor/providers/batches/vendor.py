@@ -63,17 +63,19 @@ class Progress:
         ended: Whether its results can be read.
         done: Rows that have an answer.
         failed: Rows that have none and won't.
-        error: Why the whole batch failed; empty if it didn't.
-        again: Whether it failed because the vendor had no room for it, so that nothing of it was asked.
-        gone: Whether the vendor doesn't keep its results any more.
+        error: Why nothing of it is asked again: the whole batch failed, or somebody cancelled it. Empty if neither.
+        is_refused: Whether it failed because the vendor had no room for it, so that nothing of it was asked.
     """
 
     ended: bool
     done: int = 0
     failed: int = 0
     error: str = ""
-    again: bool = False
-    gone: bool = False
+    is_refused: bool = False
+
+
+CANCELLED = "The batch was cancelled."
+"""The `Progress.error` of a batch that somebody cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Vendor:
         newest_first: Whether it shows the newest first.
         name: The vendor's name of one of them.
         resembles: Whether one of them may be that of an intent.
+        keeps_names: Whether it keeps our name of a batch, so that no other one is taken for it.
         poll: Asks how far a batch is.
         results: Shows a `Found` for each row, in any order.
         cancel: Asks the vendor to stop.
@@ -134,6 +137,7 @@ class Vendor:
     newest_first: bool
     name: Callable[[Any], str]
     resembles: Callable[[Any, Intent], bool]
+    keeps_names: bool
     poll: Callable[[Adapter, Intent], Steps[Progress]]
     results: Callable[[Adapter, Intent], Steps[None]]
     cancel: Callable[[Adapter, Intent], Steps[None]]
