@@ -497,6 +497,11 @@ def test_only_one_of_many_at_once_writes():
     assert marks_of(plan.plan(request)) > 0
 
 
+def test_of_several_that_are_planned_before_one_is_sent_one_writes():
+    plan, request = Plan("5m"), ask("question", system=words("system", 2000))
+    assert [marks_of(plan.plan(request)) > 0 for _ in range(3)] == [True, False, False]
+
+
 def test_a_write_that_never_ends_does_not_hold_others_up_for_ever():
     plan, request = Plan("5m"), ask("question", system=words("system", 2000))
     plan.planner.watch("anthropic", "anthropic_messages", CLAUDE, plan.plan(request))

@@ -155,6 +155,34 @@ def test_an_error_that_every_row_would_meet_ends_a_job_that_collects(asynchronou
     assert len(adapter.requests) < 100
 
 
+class Crowd:
+    """Answers as `echo`, and counts how many are asked for before the first is answered."""
+
+    def __init__(self) -> None:
+        self.begun = self.ended = self.before_the_first = 0
+
+    def __call__(self, request: Request) -> Any:
+        self.begun += 1
+        time.sleep(0.005)
+        if not self.ended:
+            self.before_the_first = self.begun
+        self.ended += 1
+        return echo(request)
+
+
+@pytest.mark.parametrize(
+    ("prompt_cache", "vendor", "is_alone"), [("5m", "anthropic", True), ("off", "anthropic", False), ("5m", "m", False)]
+)
+def test_a_job_with_a_prompt_cache_awaits_its_first_answer_alone(prompt_cache: Any, vendor: str, is_alone: bool):
+    """Else all that are asked at once would pay for writing what they begin with."""
+    crowd = Crowd()
+    adapter = ScriptedAdapter(crowd, provider=vendor)
+    client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="claude-sonnet-5")
+    rows = run(client, map(str, range(24)), concurrency=8, prompt_cache=prompt_cache)
+    assert [row.value.text for row in rows] == [*map(str, range(24))]
+    assert (crowd.before_the_first == 1) is is_alone
+
+
 class AccountError(Exception):
     """As the SDKs raise it."""
 

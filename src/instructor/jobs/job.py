@@ -47,6 +47,7 @@ class Terms:
     on_error: OnError = "raise"
     ordered: bool = True
     progress: bool = True
+    warms: bool = False
 
     def __post_init__(self) -> None:
         if self.batch not in ("never", "auto", "always"):
@@ -67,7 +68,7 @@ class _BaseJob(Generic[T]):
     ) -> None:
         self._question = question
         self._terms = terms
-        self._pace = Pace(terms.concurrency, asynchronous=asynchronous)
+        self._pace = Pace(terms.concurrency, asynchronous=asynchronous, warms=terms.warms)
         self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
         self._context = contextvars.copy_context()
         self._count = 0

@@ -17,7 +17,7 @@ STAKE = 0.002
 TRUST, TRUSTED_TOKENS = 0.06, 1000
 """What may be lost to a first such write: a share of what was spent, and tokens at the price of plain input."""
 
-_LONGEST_ANSWER = 60.0
+LONGEST_ANSWER = 60.0
 """Seconds after which a request that writes a prefix is no reason any more not to write it again."""
 
 
@@ -73,7 +73,7 @@ class History:
             seen.uses = seen.uses + 1 if now - seen.last <= window else 1
             seen.last = now
             if block.mark is not None and seen.kept_until <= now:
-                seen.written_until = now + _LONGEST_ANSWER
+                seen.written_until = now + LONGEST_ANSWER
         if blocks:
             self.note(blocks[-1]).turns = turns
 

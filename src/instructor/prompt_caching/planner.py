@@ -9,7 +9,7 @@ from instructor.locks import make_lock
 from instructor.messages import Completion, Request
 from instructor.prompt_caching.blocks import FORMS, Block, read_blocks, write_marks
 from instructor.prompt_caching.collapse import Collapse, Watchman
-from instructor.prompt_caching.history import Account, History
+from instructor.prompt_caching.history import LONGEST_ANSWER, Account, History
 from instructor.prompt_caching.rules import Rules, find_rules
 from instructor.prompt_caching.setting import PromptCache
 from instructor.prompt_caching.sight import Sight
@@ -49,7 +49,10 @@ class Planner:
             marked = sum(len(block.marks) for block in blocks)
             new = [block for block in chosen if block.mark is None][: max(0, rules.most_marks - marked)]
             for block in new:
-                self._history.note(block).is_ours = True
+                seen = self._history.note(block)
+                seen.is_ours = True
+                if seen.kept_until <= sight.now:  # now and not when it is sent: another call may be planned in between
+                    seen.written_until = sight.now + LONGEST_ANSWER
         if rules.has_key and anchor is not None and "prompt_cache_key" not in request:
             request = {**request, "prompt_cache_key": anchor.prefix.hex()}
         lifetime = rules.snap(wish.lifetime)
