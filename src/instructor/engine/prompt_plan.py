@@ -90,3 +90,9 @@ def make_prompt_plan(wanted: object, stats: ClientStats, plans: Plans) -> Prompt
             "Rename one, or leave it out."
         )
     return PromptPlan(stats.planner, wish, shared if len(shared) > 1 else ())
+
+
+def is_foreseen(wanted: object, provider: str, model: str) -> bool:
+    """Whether calls are foreseen that begin alike, of a provider that keeps what they begin with."""
+    wish = check_prompt_cache(wanted)
+    return wish is not None and wish.is_foreseen and find_rules(provider, model) is not None

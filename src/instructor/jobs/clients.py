@@ -114,12 +114,9 @@ class _JobClient(BaseClient):
         wanted = self._settings.prompt_cache if own is None else own
         if wanted is None:
             return False
-        from instructor.prompt_caching.rules import find_rules
-        from instructor.prompt_caching.setting import check_prompt_cache
+        from instructor.engine.prompt_plan import is_foreseen
 
-        wish = check_prompt_cache(wanted)
-        model = str(keywords.get("model") or self._model)
-        return wish is not None and wish.is_foreseen and find_rules(self._adapter.provider, model) is not None
+        return is_foreseen(wanted, self._adapter.provider, str(keywords.get("model") or self._model))
 
     def _batched_rows(self, keywords: Mapping[str, Value]) -> BatchedRows[Any]:
         from instructor.jobs.batched import BatchedRows
