@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class LoopbackServer:
     def __init__(self) -> None:
         self._server = _Http(("127.0.0.1", 0), self.handler)
         self._server.owner = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve, daemon=True)
         self._thread.start()
 
     @property
@@ -61,9 +62,9 @@ class LoopbackServer:
 
     def close(self) -> None:
         """End the server."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.end()
         self._thread.join()
+        self._server.server_close()
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +77,21 @@ class _Http(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     owner: Any
+    _is_over = False
+
+    def serve(self) -> None:
+        """Accept connections until `end`. For `shutdown` each test would wait: `serve_forever` looks for it now and then."""
+        while not self._is_over:
+            self.handle_request()
+
+    def end(self) -> None:
+        """Wake `serve` by a last connection, which nobody handles."""
+        self._is_over = True
+        socket.create_connection(self.server_address[:2]).close()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether to handle a connection."""
+        return not self._is_over
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay quiet: a client that goes away is part of many tests."""

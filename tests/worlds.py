@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ def age(shelf: Shelf, seconds: float) -> None:
     for key, text in shelf.data.items():
         entry = decode_entry(text, key)
         expires = None if entry.expires is None else entry.expires - seconds
-        shelf.data[key] = encode_entry(entry._replace(created=entry.created - seconds, expires=expires))
+        shelf.data[key] = encode_entry(replace(entry, created=entry.created - seconds, expires=expires))
 
 
 class World:

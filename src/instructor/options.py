@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
@@ -114,8 +113,7 @@ def suggest_keyword(name: str) -> str | None:
     """
     if name in _KEYWORDS:
         return None
-    close = difflib.get_close_matches(name, _KEYWORDS, 1, cutoff=0.8)
-    return _OTHER_NAMES.get(name) or (close[0] if close else None)
+    return _OTHER_NAMES.get(name) or _find_close(name, _KEYWORDS, 0.8)
 
 
 def advise_on_refusal(error: Exception) -> str:
@@ -137,5 +135,10 @@ def find_misspelt(name: str) -> str | None:
         >>> find_misspelt("cache_tll"), find_misspelt("content"), find_misspelt("cache_ttl")
         ('cache_ttl', None, None)
     """
-    close = () if name in _KEYWORDS else difflib.get_close_matches(name, _OURS, 1, cutoff=_ALIKE)
-    return close[0] if close else None
+    return None if name in _KEYWORDS else _find_close(name, _OURS, _ALIKE)
+
+
+def _find_close(name: str, known: Collection[str], cutoff: float) -> str | None:
+    import difflib  # which a call with known keywords doesn't need
+
+    return next(iter(difflib.get_close_matches(name, known, 1, cutoff=cutoff)), None)

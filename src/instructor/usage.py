@@ -67,6 +67,15 @@ class Usage:
             self.cache_write_1h_tokens + other.cache_write_1h_tokens,
         )
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.cached_tokens - other.cached_tokens,
+            self.reasoning_tokens - other.reasoning_tokens,
+            self.cache_write_tokens - other.cache_write_tokens,
+        )
+
 
 make_usage = lru_cache(4096)(Usage)
 """Make a `Usage`, or return the one that was made before: it can't be changed, and to make one takes longer."""

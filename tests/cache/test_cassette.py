@@ -7,6 +7,7 @@ import difflib
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class TestCassetteCache(StoreContract):
         )
         store.set(KEY, encode_entry(entry))
         found = decode_entry(CassetteCache(self.path).get(KEY) or "", KEY)
-        assert found == entry._replace(created=found.created, expires=None, seconds=0.0)
+        assert found == replace(entry, created=found.created, expires=None, seconds=0.0)
         assert found.created > 1.5
 
     def test_does_what_its_abilities_say(self) -> None:

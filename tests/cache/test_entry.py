@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from typing import Any
 from zlib import crc32
 
@@ -71,11 +72,11 @@ def test_a_store_may_return_anything_like_bytes(kind: Any) -> None:
 
 def test_the_answer_is_the_first_part() -> None:
     assert ENTRY.answer == '{"name": "Zoë"}'
-    assert ENTRY._replace(parts=()).answer == ""
+    assert replace(ENTRY, parts=()).answer == ""
 
 
 def test_numbers_of_any_type_are_written_as_the_type_that_is_read() -> None:
-    entry = ENTRY._replace(created=1, expires=2, seconds=3)
+    entry = replace(ENTRY, created=1, expires=2, seconds=3)
     assert decode_entry(encode_entry(entry), ENTRY.key) == entry
 
 
@@ -130,10 +131,10 @@ def test_an_entry_of_the_format_before_is_refused() -> None:
 def test_entries_of_one_origin_share_it() -> None:
     """An entry knows more than it did, and takes no more memory."""
     origin = Origin("openai", "gpt", "gpt-2026", "tenant", "User")
-    one, other = (decode_entry(encode_entry(ENTRY._replace(origin=origin)), ENTRY.key) for _ in range(2))
+    one, other = (decode_entry(encode_entry(replace(ENTRY, origin=origin)), ENTRY.key) for _ in range(2))
     assert one.origin is other.origin
     assert one.usage is other.usage
-    assert len(Entry._fields) == 12
+    assert len(fields(Entry)) == 12
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_an_answer_is_stale_once_a_tag_of_it_was_invalidated_or_the_numbers_are_
     assert Generations(4, 7, of_tags).cover(generation) is is_covered
 
 
-SEVERAL = ENTRY._replace(parts=(Part("User", "{}"), Part("City", '{"name": "Ulm"}'), Part("", "")))
+SEVERAL = replace(ENTRY, parts=(Part("User", "{}"), Part("City", '{"name": "Ulm"}'), Part("", "")))
 
 
 def test_an_answer_may_have_several_parts() -> None:
@@ -207,7 +208,7 @@ def test_a_missing_member_is_refused(place: int) -> None:
 
 
 def test_no_error_quotes_the_answer() -> None:
-    raw = encode_entry(ENTRY._replace(parts=(Part("User", "SECRET"),))).encode()
+    raw = encode_entry(replace(ENTRY, parts=(Part("User", "SECRET"),))).encode()
     for at in range(len(raw)):
         with pytest.raises(CacheEntryError) as caught:
             read_all(raw[:at] + bytes([raw[at] ^ 0x80]) + raw[at + 1 :], ENTRY.key)
@@ -229,7 +230,7 @@ LONG = orjson.dumps({"text": 'Zoë said "1/2"\n' * 1500}).decode()
 def with_long_answer(completion: str) -> Entry:
     """An entry with a long answer, and a completion."""
     parts = (Part("User", LONG), Part("City", "{}"))
-    return ENTRY._replace(parts=parts, completion_data=pack_completion(completion, parts))
+    return replace(ENTRY, parts=parts, completion_data=pack_completion(completion, parts))
 
 
 @pytest.mark.parametrize(

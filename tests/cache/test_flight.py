@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from instructor.cache import flight
 from instructor.cache.flight import Flight, Flights, Landed, Lease, _led
 
 
@@ -174,7 +175,8 @@ async def test_a_synchronous_call_does_not_wait_for_a_leader_in_the_loop_that_it
 
 
 @pytest.mark.parametrize("end", ["stop", "close"])
-def test_a_leader_whose_loop_is_gone_frees_its_waiters_and_its_key(end: str) -> None:
+def test_a_leader_whose_loop_is_gone_frees_its_waiters_and_its_key(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flight, "TICK", 0.02)
     flights = Flights[str]()
     loop = asyncio.new_event_loop()
     leases: list[Lease[str]] = []

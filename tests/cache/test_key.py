@@ -511,7 +511,7 @@ def test_a_users_class_of_mapping_counts_in_context_and_pythons_do_not() -> None
 SCRIPT = """
 import dataclasses, enum
 from pydantic import BaseModel
-from instructor.cache.canonical import ARGUMENT, CONTEXT, REQUEST, canonical_text
+from instructor.cache.canonical import ARGUMENT, CONTEXT, CONTEXT, REQUEST, canonical_text
 class Color(enum.Enum): RED = 1
 class Text(str): pass
 class Model(BaseModel): x: int = 1
@@ -661,6 +661,15 @@ def test_arguments_of_a_function_have_one_form_if_and_only_if_no_program_tells_t
     other = changed(one, random)
     forms = [canonical_text(value, "x", ARGUMENT) for value in (one, other)]
     assert (forms[0] == forms[1]) == (exact(one) == exact(other))
+
+
+@pytest.mark.parametrize("form", [ARGUMENT, CONTEXT])
+@pytest.mark.parametrize("place", [lambda one: one, lambda one: [one], lambda one: {one: 1}, lambda one: {"a": one}])
+def test_two_halves_of_a_surrogate_pair_are_not_the_character_that_they_make(place: Any, form: Any) -> None:
+    """A function sees two characters, but JSON writes both alike."""
+    assert json.dumps("\ud800\udc00") == json.dumps("\U00010000")
+    texts = {canonical_text(place(one), "x", form) for one in ("\ud800\udc00", "\U00010000", "\ud800", "\udc00\ud800")}
+    assert len(texts) == 4
 
 
 @given(rich("a", "user", "\0set", Role.USER), st.randoms(use_true_random=False))

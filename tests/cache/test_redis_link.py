@@ -272,7 +272,7 @@ def test_a_disk_between_is_not_tracked_because_it_would_bring_back_what_is_gone(
 
 
 def test_many_clients_share_one_link_which_ends_with_the_store(valkey: Valkey) -> None:
-    store = RedisCache(port=valkey.port)
+    store = RedisCache(port=valkey.port, lease=None)  # whose thread would hold the store until it looks again
     cache = TieredCache(AutoCache(), store)
     for _ in range(3):
         World(cache).ask()

@@ -8,6 +8,7 @@ import copy
 import pickle
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_what_was_changed_in_any_place_is_refused(mode: Any, size: int) -> None:
     changed = [base64.b64encode(data).decode() for data in (*flipped, raw[:-1], raw[:20], b"", raw + b"x")]
     parts = [(Part(kind, data),) for data in (*changed, other.answer, text[:-4], "not base64!")]
     parts += [(), (Part(kind, text), Part(kind, text)), (Part(f"{kind}+zlib", text),), (Part("sign", text + "A"),)]
-    swapped = encode_entry(other._replace(key=one))
+    swapped = encode_entry(replace(other, key=one))
     for bad in (
         "",
         first[:-1],
@@ -95,7 +96,7 @@ def test_what_was_changed_in_any_place_is_refused(mode: Any, size: int) -> None:
         swapped,
         "text",
         entry_text(one),
-        *(encode_entry(mine._replace(parts=p)) for p in parts),
+        *(encode_entry(replace(mine, parts=p)) for p in parts),
     ):
         inner.texts[one] = bad
         with pytest.raises(CacheEntryError):
@@ -148,7 +149,7 @@ def test_tags_and_namespaces_are_found_though_the_store_does_not_know_them() -> 
     inner = AutoCache()
     cache = SealedCache(inner, [KEY])
     generation = cache.generations(()).latest
-    text = encode_entry(decode_entry(entry_text("a"), "a")._replace(tagged=Tagged(("user:Anna",), generation)))
+    text = encode_entry(replace(decode_entry(entry_text("a"), "a"), tagged=Tagged(("user:Anna",), generation)))
     cache.set("a", text)
     assert "Anna" not in str(inner._held)
     assert cache.invalidate(namespace="other") == 0

@@ -8,6 +8,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -150,12 +152,12 @@ def read_as_nobody(directory: Path) -> list[str]:
 
 
 @pytest.fixture
-def open_path(tmp_path: Path) -> Path:
-    """A directory that others can reach."""
-    for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == os.geteuid() and path != Path("/tmp"):
-            path.chmod(path.stat().st_mode | 0o055)
-    return tmp_path
+def open_path() -> Iterator[Path]:
+    """A directory that others can reach. Those of pytest are closed by each run that begins, also one beside this one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.mark.parametrize("state", ["closed", "with its WAL", "with the WAL and without its index"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,11 @@ def test_an_expired_entry_in_memory_is_looked_for_further_down() -> None:
     world.ask()
     ((key, text),) = shelf.data.items()
     entry = decode_entry(text, key)
-    memory.keep(entry._replace(expires=1.0))
+    memory.keep(replace(entry, expires=1.0))
     assert (world.ask(), world.asked) == ("answer 1", 1)
     assert memory.find(key) == entry
     shelf.data.clear()
-    memory.keep(entry._replace(expires=1.0))
+    memory.keep(replace(entry, expires=1.0))
     assert (world.ask(), world.asked) == ("answer 2", 2)
 
 

@@ -71,6 +71,14 @@ def test_cancel_asks_the_provider_to_stop(jobs: Jobs):
     assert jobs.server.batches[0]["cancelled"]
 
 
+def test_a_batch_that_another_process_has_overwritten_in_the_shared_list_is_still_found(jobs: Jobs):
+    with DiskCache(jobs.folder / "cache") as store:
+        store.delete("instructor-batch:intents")
+    assert jobs.run("list")[1][0]["waiting"] == 0
+    assert len(jobs.ask("show")[1]) == 1
+    assert jobs.run("list")[1][0]["waiting"] == 1
+
+
 def test_cancel_forgets_a_batch_that_the_provider_does_not_know(jobs: Jobs):
     jobs.server.batches.clear()
     assert jobs.ask("show")[0] == 2

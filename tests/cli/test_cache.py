@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -101,7 +102,7 @@ def test_show_prints_the_answer_of_a_key_that_is_cut_short(run: Command, place: 
 
 def test_nothing_in_an_answer_reaches_the_terminal_as_a_command(run: Command, place: Path) -> None:
     with DiskCache(place) as cache:
-        put(cache, make_entry("d" * 64)._replace(parts=(Part("", "\x1b[2J\x07[bold]"),)))
+        put(cache, replace(make_entry("d" * 64), parts=(Part("", "\x1b[2J\x07[bold]"),)))
     shown = run("show", place, "dddd")
     assert "\x1b" not in shown
     assert "\x07" not in shown
@@ -233,12 +234,12 @@ def test_compact_gives_space_back(run: Command, place: Path) -> None:
 
 def test_what_is_exported_and_imported_is_the_same(run: Command, place: Path, tmp_path: Path) -> None:
     """With its times and tags; also a text from which no data lead back to it."""
-    odd = make_entry("e" * 64, expires=time.time() + 1000)._replace(
-        parts=(Part("", '{ "a":1}'), Part("", "\x85\ud7ff"))
+    odd = replace(
+        make_entry("e" * 64, expires=time.time() + 1000), parts=(Part("", '{ "a":1}'), Part("", "\x85\ud7ff"))
     )
-    strange = make_entry("f" * 64)._replace(completion_data=pack_completion('{"a" : 1}'))
+    strange = replace(make_entry("f" * 64), completion_data=pack_completion('{"a" : 1}'))
     with DiskCache(place) as cache:
-        put(cache, odd, strange._replace(tagged=Tagged(("doc:1",), cache.generations([]).latest)))
+        put(cache, odd, replace(strange, tagged=Tagged(("doc:1",), cache.generations([]).latest)))
         stored = {key: cache.peek(key) for key in (*KEYS[:2], odd.key)}
     file, other = tmp_path / "all.jsonl", tmp_path / "other"
     assert run.rows("export", place, file)[0]["copied"] == 5
@@ -258,7 +259,7 @@ def test_what_is_exported_and_imported_is_the_same(run: Command, place: Path, tm
 
 def test_an_export_may_be_without_secrets(run: Command, place: Path, tmp_path: Path) -> None:
     with DiskCache(place) as cache:
-        put(cache, make_entry("d" * 64)._replace(parts=(Part("", "sk-proj-abcdefghijklmnop1234"),)))
+        put(cache, replace(make_entry("d" * 64), parts=(Part("", "sk-proj-abcdefghijklmnop1234"),)))
     run("export", place, tmp_path / "all.jsonl", "--redact")
     assert "abcdefghijklmnop" not in (tmp_path / "all.jsonl").read_text()
     assert run.rows("stats", tmp_path / "all.jsonl")[0]["entries"] == 4

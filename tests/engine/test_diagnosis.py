@@ -13,7 +13,7 @@ from pydantic import BaseModel, create_model
 
 import instructor
 from instructor import AutoCache, DiskCache, Instructor, from_provider, instructor_cache
-from instructor.cache import MemoryCache, call_notes
+from instructor.cache import MemoryCache, call_notes, volatile
 from instructor.cache.handle import handle_of
 from instructor.cache.misses import MISS_REASONS, MissReason
 from instructor.exceptions import CacheMiss
@@ -178,6 +178,21 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(notes._frames) == len(notes._calls)
     assert len(notes._by_settings) == len(notes._calls)
     assert len(events) == 40
+
+
+def test_what_is_remembered_is_sorted_in_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_notes, "MOST_CALLS", 8)
+    monkeypatch.setattr(volatile, "MOST_EXAMINED", 0)
+    cache = MemoryCache()
+    client = from_provider("offline/demo", cache=cache, explain_misses=True)
+    notes = handle_of(cache).notes
+    with mock.patch.object(call_notes.CallNotes, "diagnose", autospec=True) as diagnose:
+        fill(client, 20, lambda number: {"messages": say(str(number))})
+    assert not diagnose.called
+    assert (len(notes._calls), len(notes._added)) == (1, 8)
+    explanation = client.explain(int, say("19"), temperature=0.5)
+    assert (explanation.reason, len(notes._calls), len(notes._added)) == ("params_changed", 8, 0)
+    assert client.explain(int, say("2"), temperature=0.5).reason == "cold", "it was forgotten"
 
 
 def test_calls_with_media_are_compared() -> None:

@@ -16,6 +16,7 @@ from instructor.cache.handle import handle_of
 from instructor.cache.memory import AutoCache
 from instructor.cache.store import BaseCache
 from instructor.client import AsyncInstructor, Instructor
+from instructor.engine.effects import Send, Show, Sleep
 from instructor.exceptions import InstructorRetryException
 from instructor.hooks import HookName
 from instructor.mode import Mode
@@ -523,3 +524,10 @@ def test_interrupting_the_leader_hands_over() -> None:
     other.join(10)
     assert values == [User(**JASON)], "another thread does not wait for a leader that is gone"
     assert len(port.requests) == 2
+
+
+def test_effects_are_told_apart_by_kind_and_members() -> None:
+    assert {Sleep(1.0), Sleep(1.0)} == {Sleep(1.0)}
+    assert Sleep(1.0) != Sleep(2.0)
+    assert Sleep(1.0) != Show(1.0)
+    assert repr(Send("call", {"a": 1})) == "Send('call', {'a': 1}, None)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Union
 
@@ -205,7 +205,7 @@ class Side:
             for key in list(store._held):
                 entry = store.find(key)
                 if kind in changes and entry is not None:
-                    store.keep(entry._replace(**changes[kind]))
+                    store.keep(replace(entry, **changes[kind]))
 
     def seen(self) -> Any:
         """All that is counted and told, without times."""
@@ -340,7 +340,7 @@ def test_memory_warmed_from_a_store_serves_nothing_that_has_expired() -> None:
     entry = decode_entry(store.get(keys[0]), keys[0])
     for expires, name in ((entry.created + 60, "old"), (entry.created - 60, "new")):
         new, _ = make_client([{"name": "new"}], memory)
-        memory.set(keys[0], encode_entry(entry._replace(expires=expires)))
+        memory.set(keys[0], encode_entry(replace(entry, expires=expires)))
         assert [new.create(User, MESSAGES).name for _ in range(3)] == [name] * 3
         assert new.create_with_completion(User, MESSAGES)[0].name == name
 
@@ -357,7 +357,7 @@ def test_a_completion_that_todays_sdk_cannot_build_is_asked_for_again_and_replac
     client.on("cache:write", lambda event: keys.append(event.key))
     client.create(User, MESSAGES)
     entry = decode_entry(store.get(keys[0]), keys[0])
-    store.set(keys[0], encode_entry(entry._replace(completion_data=pack_completion(completion))))
+    store.set(keys[0], encode_entry(replace(entry, completion_data=pack_completion(completion))))
     assert client.create(User, MESSAGES).name == "a", "the answer itself is whole"
     user, live = client.create_with_completion(User, MESSAGES)
     assert (user.name, type(live).__name__) == ("b", "ChatCompletion")

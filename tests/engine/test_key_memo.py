@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 
 from instructor.engine.key_memo import KeyMemo, decode, encode, make_memo, name_of, shorten
 
+TEXTS = st.text(st.characters(), max_size=8)  # also halves of surrogate pairs
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
@@ -42,13 +45,98 @@ def test_the_memo_is_sized_with_the_store(entries: int | None, keys: int) -> Non
     assert make_memo(entries)._most_keys == keys
 
 
+HARDLY_DIFFERENT: list[Any] = [
+    *(None, False, True, 0, 1, -1, 0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, 5e-324),
+    *(
+        2**15,
+        2**30,
+        2**31 - 1,
+        2**31,
+        -(2**31),
+        -(2**31) - 1,
+        2**53,
+        2**53 + 1,
+        2.0**53,
+        2**63,
+        2**64,
+        10**22,
+        1e22,
+        2**300,
+    ),
+    *(
+        "",
+        "0",
+        "1",
+        "1.0",
+        "None",
+        "True",
+        "a",
+        "a\0",
+        "\0",
+        "\\0",
+        "'",
+        '"',
+        "é",
+        "e\u0301",
+        "ß",
+        "ss",
+        "\ufeff",
+        "\u200b",
+    ),
+    *("\ud800", "\udc00", "\ud800\udc00", "\U00010000"),
+    *(
+        [],
+        [[]],
+        [{}],
+        {},
+        {"": None},
+        {"": {}},
+        {"0": 0},
+        {"a": []},
+        {"a": {}},
+        [None],
+        [False],
+        [0],
+        [0.0],
+        [-0.0],
+        ["0"],
+    ),
+    *({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 2.0}, {"a": 1, "b": True}, {"a": {"b": 2}}),
+    *([1, 2], [2, 1], [1, [2]], [[1], 2], [[1, 2]], [12], ["1", "2"], ["12"], [["a"], "b"], ["a", ["b"]]),
+]
+
+
+def exact(value: Any) -> Any:
+    """What is equal for equal values of one type alone: without the equality of 0, 0.0 and False, or of 0.0 and -0.0."""
+    if type(value) is list:
+        return list, tuple(map(exact, value))
+    if type(value) is dict:
+        return dict, tuple((exact(name), exact(item)) for name, item in value.items())
+    if type(value) is float:
+        return float, value.hex()
+    return type(value), value
+
+
+@pytest.mark.parametrize("place", [lambda one: (one, {}), lambda one: ([one], {}), lambda one: ([], {"x": one})])
+def test_an_encoding_tells_apart_what_is_hardly_different(place: Any) -> None:
+    """Each against each. Examples that are drawn by chance are seldom alike."""
+    assert len(set(map(exact, HARDLY_DIFFERENT))) == len(HARDLY_DIFFERENT)
+    found: dict[bytes | None, Any] = {None: "what has no encoding"}
+    for one in HARDLY_DIFFERENT:
+        encoding = encode(1, *place(one))
+        assert encoding not in found, f"{one!r} and {found[encoding]!r}"
+        found[encoding] = one
+        assert encode(1, *place(copy.deepcopy(one))) == encoding, f"{one!r} and its copy"
+
+
 @given(
     PLAIN, PLAIN, st.dictionaries(st.text(max_size=3), PLAIN, max_size=2), st.dictionaries(st.text(), PLAIN, max_size=2)
 )
 def test_an_encoding_tells_apart_whatever_differs_in_type_or_value(
     one: Any, other: Any, first: Any, second: Any
 ) -> None:
-    assert (encode(1, one, first) == encode(1, other, second)) == (repr((one, first)) == repr((other, second)))
+    are_same = (exact(one), exact(first)) == (exact(other), exact(second))
+    assert (encode(1, one, first) == encode(1, other, second)) == are_same
 
 
 @given(PLAIN, st.dictionaries(st.text(max_size=3), PLAIN, max_size=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,10 +163,10 @@ def test_handlers_receive_a_copy_of_the_request() -> None:
     [
         (None, "cold"),
         ("garbage", "corrupt"),
-        (encode_entry(ENTRY._replace(key="b" * 64)), "corrupt"),
-        (encode_entry(ENTRY._replace(expires=1000.0)), "expired"),
-        (encode_entry(ENTRY._replace(parts=(Part("", '{"age": 1}'),))), "refused_by_validator"),
-        (encode_entry(ENTRY._replace(parts=())), "refused_by_validator"),
+        (encode_entry(replace(ENTRY, key="b" * 64)), "corrupt"),
+        (encode_entry(replace(ENTRY, expires=1000.0)), "expired"),
+        (encode_entry(replace(ENTRY, parts=(Part("", '{"age": 1}'),))), "refused_by_validator"),
+        (encode_entry(replace(ENTRY, parts=())), "refused_by_validator"),
         (CacheError("down"), "unavailable"),
     ],
 )
@@ -182,7 +183,7 @@ def test_whatever_cannot_be_served_is_a_miss_that_says_why_and_is_overwritten(st
 
 
 def test_an_entry_that_expires_in_the_future_is_served() -> None:
-    _, steps = names(make_call(), encode_entry(ENTRY._replace(expires=1000.1)))
+    _, steps = names(make_call(), encode_entry(replace(ENTRY, expires=1000.1)))
     assert steps.value.name == "Jason"
 
 
@@ -267,7 +268,7 @@ def test_a_waiter_gets_a_copy_of_its_own() -> None:
     assert call.stats.stats().misses == 0
 
 
-REFUSED = Landed(Answer(Live(None), ENTRY._replace(parts=(Part("", '{"age": 1}'),)), is_kept=True))
+REFUSED = Landed(Answer(Live(None), replace(ENTRY, parts=(Part("", '{"age": 1}'),)), is_kept=True))
 
 
 def test_a_waiter_that_refuses_two_answers_asks_alone() -> None:
@@ -278,7 +279,7 @@ def test_a_waiter_that_refuses_two_answers_asks_alone() -> None:
 
 
 def test_a_flight_whose_answer_was_refused_is_not_joined_again() -> None:
-    refused, entry = flight(), ENTRY._replace(parts=(Part("", '{"name": 5}'),))
+    refused, entry = flight(), replace(ENTRY, parts=(Part("", '{"name": 5}'),))
     seen, steps = names(make_call(), None, refused, Landed(Answer(Live(None), entry, is_kept=True)))
     assert seen == ["Read", "Claim", "Wait"]
     assert isinstance(steps.effect, Claim)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from batch_server import BatchServer
+from batch_server import EXPIRED, BatchServer
 from instructor import AutoCache, DiskCache, Row, from_provider
 from instructor.exceptions import ArgumentError, ConfigurationError
 from streams import OPENAI
@@ -62,6 +62,23 @@ def test_an_asynchronous_job_is_asked_in_a_batch_too(server: BatchServer, store:
             return [row async for row in job]
 
     check(asyncio.run(run()), server)
+
+
+def test_what_was_asked_live_after_a_batch_has_its_full_price(server: BatchServer, store: DiskCache):
+    server.script = {1: [{"number": "many"}], 2: [EXPIRED]}
+    with make_client(server, store) as client:
+        prompt = {"prompt": "row {{ record }}", "progress": False}
+        [alone] = client.map([7], Number, **prompt)
+        job = client.map([1, 2, 3], Number, batch="always", again="live", poll_seconds=0, **prompt)
+        rows = list(job)
+        assert [(row.batched, row.attempts, row.cached) for row in rows] == [
+            (True, 2, False),
+            (False, 1, False),
+            (True, 1, False),
+        ]
+        assert [row.cost for row in rows] == [pytest.approx(factor * alone.cost) for factor in (1.5, 1, 0.5)]
+        assert job.stats.usd == pytest.approx(3 * alone.cost)
+        assert client.ledger().spent.usd == pytest.approx(4 * alone.cost)
 
 
 def test_auto_asks_live_where_there_is_no_batch(server: BatchServer):

@@ -155,34 +155,6 @@ def test_an_error_that_every_row_would_meet_ends_a_job_that_collects(asynchronou
     assert len(adapter.requests) < 100
 
 
-class Crowd:
-    """Answers as `echo`, and counts how many are asked for before the first is answered."""
-
-    def __init__(self) -> None:
-        self.begun = self.ended = self.before_the_first = 0
-
-    def __call__(self, request: Request) -> Any:
-        self.begun += 1
-        time.sleep(0.005)
-        if not self.ended:
-            self.before_the_first = self.begun
-        self.ended += 1
-        return echo(request)
-
-
-@pytest.mark.parametrize(
-    ("prompt_cache", "vendor", "is_alone"), [("5m", "anthropic", True), ("off", "anthropic", False), ("5m", "m", False)]
-)
-def test_a_job_with_a_prompt_cache_awaits_its_first_answer_alone(prompt_cache: Any, vendor: str, is_alone: bool):
-    """Else all that are asked at once would pay for writing what they begin with."""
-    crowd = Crowd()
-    adapter = ScriptedAdapter(crowd, provider=vendor)
-    client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="claude-sonnet-5")
-    rows = run(client, map(str, range(24)), concurrency=8, prompt_cache=prompt_cache)
-    assert [row.value.text for row in rows] == [*map(str, range(24))]
-    assert (crowd.before_the_first == 1) is is_alone
-
-
 class AccountError(Exception):
     """As the SDKs raise it."""
 
@@ -228,6 +200,25 @@ def test_a_source_that_uses_one_conversation_for_all_rows_gets_the_answer_to_eac
 
     rows = run(client, read(), concurrency=4)
     assert [row.value.text for row in rows] == [f"row {number}" for number in range(12)]
+
+
+@pytest.mark.parametrize(("wish", "begun_with"), [("5m", 1), (None, 4)])
+def test_the_first_row_is_answered_before_others_are_asked_where_it_writes_their_prompt_cache(
+    wish: str | None, begun_with: int
+):
+    begun: list[str] = []
+    all_begun = threading.Event()
+
+    def answer(request: Request) -> Any:
+        begun.append(request["messages"][-1]["content"])
+        if len(begun) == 4:
+            all_begun.set()
+        all_begun.wait(10 if wish is None else 0.05)
+        return {"text": str(len(begun))}
+
+    client, _ = make(False, answer, cache=AutoCache())
+    rows = run(client, [f"row {number}" for number in range(4)], concurrency=4, prompt_cache=wish)
+    assert rows[0].value.text == str(begun_with)
 
 
 @BOTH

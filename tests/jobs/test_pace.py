@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import openai
@@ -28,6 +29,16 @@ def test_a_fast_provider_is_soon_asked_as_much_as_is_allowed():
     limits = serve(lambda _: 1.0)
     assert limits[:6] == [4, 8, 16, 32, 64, 128]
     assert limits[-1] == 256
+
+
+@pytest.mark.parametrize(("concurrency", "then"), [(20, 20), ("auto", 4)])
+def test_a_job_that_begins_with_one_row_waits_for_its_answer(concurrency: Any, then: int):
+    pace = Pace(concurrency, asynchronous=True, begins_with_one=True)
+    limits = [pace.limit]
+    for cached in (True, False):
+        pace.note(Row(0, "", "x", cached=cached), 1.0)
+        limits.append(pace.limit)
+    assert limits == [1, 1, then]
 
 
 def test_the_number_stays_where_answers_get_slower():

@@ -40,6 +40,8 @@ class BatchRow(Generic[T]):
         cached: Whether it was in the cache before the job.
         batched: Whether the batch answered it, at the batch's price.
         usage: The tokens that its requests took.
+        live: Those of a batched row that were asked live, at the full price, because the answer in the batch was invalid.
+        attempts: How many requests were made for it.
         key: Its key in the cache.
     """
 
@@ -51,6 +53,8 @@ class BatchRow(Generic[T]):
     batched: bool
     usage: Usage
     key: str
+    live: Usage = _NO_USAGE
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +262,8 @@ class _Shown(Generic[T]):
             batched=outcome.batched,
             usage=_NO_USAGE if reply is None else reply.usage,
             key=key,
+            live=outcome.live,
+            attempts=int(outcome.batched) if reply is None else 0 if reply.cached else reply.attempts,
         )
 
     def _ready(self, start: int) -> range:

@@ -412,11 +412,11 @@ def take(job: Job, row: Found) -> Steps[None]:
     call = job.calls[row.key]()
     goes_on = job.can_submit and job.again != "never"
     try:
-        reply = yield partial(settle, call, row.completion, goes_on=goes_on)
+        outcome = yield partial(settle, call, row.completion, goes_on=goes_on)
     except Exception as error:  # noqa: BLE001 - an answer that can't be used is its row's affair
         yield from end(job, row.key, Outcome(error=error, batched=True))
     else:
-        yield from end(job, row.key, Outcome(reply, batched=True))
+        yield from end(job, row.key, outcome)
 
 
 def end(job: Job, key: str, outcome: Outcome[Any]) -> Steps[None]:

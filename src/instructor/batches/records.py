@@ -88,17 +88,22 @@ class Shelf:
         """The batches of which something may yet be read.
 
         They stand in a list that all jobs share, and those of a `job` in one of its own too: the shared one may lose a
-        name to another process that writes it at the same moment.
+        name to another process that writes it at the same moment. Who sees that puts it back.
         """
         found: dict[str, Intent] = {}
+        shared: set[str] = set()
         for index in ("intents", f"intents:{job}")[: 1 + bool(job)]:
             names = yield from self._index(index)
             for name in names:
                 intent = found.get(name) or (yield from self.intent(name))
                 if intent is not None and not intent.closed:
                     found[name] = intent
+            if index == "intents":
+                shared = set(found)
             if not found.keys() >= set(names):  # somebody was killed before the name was removed
                 yield from self._write(index, [name for name in names if name in found])
+        for name in found.keys() - shared:
+            yield from self._add("intents", name)
         return list(found.values())
 
     def intent(self, name: str) -> Steps[Intent | None]:

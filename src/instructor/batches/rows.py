@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from instructor.engine.ask import current, fetch_media, write_request
+from instructor.engine.attempts import read_usage
 from instructor.engine.drive import Sender, drive, drive_async
 from instructor.engine.lookup import ask_and_keep
 from instructor.engine.lookup import look as read_cache
@@ -16,6 +17,7 @@ from instructor.engine.tier_lookup import Served, emit_event
 from instructor.exceptions import CacheMiss, ProviderError
 from instructor.hooks import HookName
 from instructor.messages import Completion, Value
+from instructor.usage import Usage
 
 if TYPE_CHECKING:
     from instructor.budget import Budget
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from instructor.providers.adapter import Adapter
 
 T = TypeVar("T")
+_NOTHING = Usage()
 
 MakeCall: TypeAlias = "Callable[[], Call[Any]]"
 """Makes the call of a row. It is made anew for each step, so that only those under way take memory."""
@@ -33,11 +36,12 @@ MakeCall: TypeAlias = "Callable[[], Call[Any]]"
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What has become of a row: its answer, or its error; and whether a batch answered it."""
+    """What has become of a row: its answer, or its error; whether a batch answered it, and what was asked live after that."""
 
     reply: Reply[T] | None = None
     error: Exception | None = None
     batched: bool = False
+    live: Usage = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,13 @@ def _look(call: Call[T]) -> Flow[Reply[T] | Deferred]:
     prompt = current(call, call.load_prompt())
     if prompt.media_policy is not None:
         prompt = yield from fetch_media(call, prompt)
-    return Deferred(prompt.wire.operation, write_request(call, prompt), call.budgets)
+    return Deferred(prompt.wire.operation, write_request(call._replace(kind="batched"), prompt), call.budgets)
 
 
 def settle(call: Call[T], completion: Completion, *, goes_on: bool) -> Value:
-    """Validate and store what a batch answered, as a live answer is; return its `Reply`, or an awaitable of it."""
+    """Validate and store what a batch answered, as a live answer is; return its `Outcome`, or an awaitable of it."""
     sender = Replaying(call.adapter, completion, goes_on=goes_on)
-    return _run(call, _keep(call), sender)
+    return _run(call, _keep(call, completion), sender)
 
 
 def ask(call: Call[T]) -> Value:
@@ -117,11 +121,13 @@ def ask(call: Call[T]) -> Value:
     return _run(call, answer_with_reply(call), call.adapter)
 
 
-def _keep(call: Call[T]) -> Flow[Reply[T]]:
+def _keep(call: Call[T], completion: Completion) -> Flow[Outcome[T]]:
     """Keep an answer that is paid for. What is asked live if it is invalid has to fit into the budgets."""
     path, _ = _place_of(call)
     paid = call._replace(kind="batched")
-    return make_reply(paid, (yield from ask_and_keep(path, CallQuestion(paid), paid.policy, None)))
+    reply = make_reply(paid, (yield from ask_and_keep(path, CallQuestion(paid), paid.policy, None)))
+    batched = read_usage(current(call, call.load_prompt()).wire, completion) if reply.attempts > 1 else reply.usage
+    return Outcome(reply, batched=True, live=reply.usage - batched)
 
 
 def _place_of(call: Call[Any]) -> tuple[CachePath, str]:

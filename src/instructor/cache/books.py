@@ -10,7 +10,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, cast
 
 import orjson
@@ -61,7 +61,8 @@ class Line(NamedTuple):
         try:
             return orjson.dumps(members).decode()
         except TypeError:  # a name of the user's with half of a surrogate pair, which no store can write
-            return orjson.dumps([_escape(member) if isinstance(member, str) else member for member in members]).decode()
+            escape = partial(str.encode, errors="backslashreplace")
+            return orjson.dumps([escape(one).decode() if isinstance(one, str) else one for one in members]).decode()
 
     def without_details(self) -> Line:
         """The line that stands for this and many others."""
@@ -161,7 +162,7 @@ class Books:
         self._lock = make_lock()
         self._logs: list[weakref.ref[Log]] = []
         self._added: deque[tuple[Line, Sequence[int]]] = deque()
-        self._lines: dict[Line, Amounts] = {}
+        self._lines: dict[Line, list[int]] = {}
         reset_after_fork(self)
 
     @property
@@ -172,7 +173,7 @@ class Books:
     def read_from(self, log: Log) -> None:
         """Have a log enter what it counts whenever the books are read."""
         with self._lock:
-            self._logs = [*filter(_lives, self._logs), weakref.ref(log)]
+            self._logs = [*(known for known in self._logs if known() is not None), weakref.ref(log)]
 
     def add(self, lines: Iterable[tuple[Line, Sequence[int]]]) -> None:
         """Add amounts to lines. It never waits for a lock.
@@ -191,9 +192,11 @@ class Books:
         known = self._lines
         for _ in range(len(self._added)):
             line, amounts = self._added.popleft()
-            is_kept = line in known or (len(known) < MOST_LINES and not self.merges)
-            place = line if is_kept else line.without_details()
-            known[place] = known.get(place, _NOTHING).plus(amounts)
+            sums = known.get(line)  # once: to look a line up takes longer than all else
+            if sums is None:
+                is_kept = len(known) < MOST_LINES and not self.merges
+                sums = known.setdefault(line if is_kept else line.without_details(), [0] * len(_NOTHING))
+            sums[:] = map(int.__add__, sums, amounts)
 
     def note(self, kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float) -> None:
         """Add one request or answer."""
@@ -204,7 +207,7 @@ class Books:
         self._read_logs()
         with self._lock:
             self._sum_up()
-            return dict(self._lines)
+            return {line: Amounts(*sums) for line, sums in self._lines.items()}
 
     def take(self) -> dict[Line, Amounts]:
         """All lines, which are removed: whoever takes them has them."""
@@ -212,11 +215,10 @@ class Books:
         with self._lock:
             self._sum_up()
             lines, self._lines = self._lines, {}
-            return lines
+            return {line: Amounts(*sums) for line, sums in lines.items()}
 
     def _read_logs(self) -> None:
-        for reference in self._logs:  # outside of the lock, because they add to these books
-            log = reference()
+        for log in [known() for known in self._logs]:  # outside of the lock, because they add to these books
             if log is not None:
                 log.totals()
 
@@ -224,10 +226,6 @@ class Books:
         """Begin anew in a forked child: what is noted is the parent's."""
         self._added.clear()
         self._lines = {}
-
-    def post(self, *, nothing: bool = False) -> Posting:
-        """Take all lines, or nothing, to enter them into a store."""
-        return Posting(self, {} if nothing else self.take())
 
 
 MOST_STORED = 20_000
@@ -260,26 +258,15 @@ class Posting:
             self._books.merges = True
 
 
-def add_stored(stored: object, kept: Books) -> dict[Line, Amounts]:
-    """The lines of a store's ledger with those of the books, which it doesn't have yet. Raises TypeError for no mapping."""
-    if not isinstance(stored, Mapping):
-        raise TypeError("the store returned no mapping")
+def add_stored(stored: Mapping[str, Sequence[int]], kept: Books) -> dict[Line, Amounts]:
+    """The lines of a store's ledger with those of the books, which it doesn't have yet."""
     lines: dict[Line, Amounts] = {}
-    own = {line.write(): amounts for line, amounts in kept.lines().items()}
-    for amounts in (cast("Mapping[str, Sequence[int]]", stored), own):
-        for name, numbers in amounts.items():
-            line = read_line(name)
-            if line is not None:
-                lines[line] = lines.get(line, _NOTHING).plus(numbers)
+    own = ((line.write(), amounts) for line, amounts in kept.lines().items())
+    for name, numbers in (*stored.items(), *own):
+        line = read_line(name)
+        if line is not None:
+            lines[line] = lines.get(line, _NOTHING).plus(numbers)
     return lines
 
 
 _NOTHING = Amounts()
-
-
-def _escape(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()
-
-
-def _lives(reference: weakref.ref[Log]) -> bool:
-    return reference() is not None

@@ -101,19 +101,20 @@ class CallNotes:
         with self._lock:
             self._added.pop(key, None)
             self._added[key] = noted
-            if id(noted.frame) not in self._frames:  # whose bytes are to be counted
-                self._sort_in()
-            elif len(self._added) > MOST_CALLS:
+            if len(self._added) > MOST_CALLS:
                 self._added.popitem(last=False)
+        if id(noted.frame) not in self._frames:  # whose bytes are to be counted
+            self._sort_in()
 
     def _sort_in(self) -> None:
         """Enter what was added into the tables by which calls are compared. Most programs never ask for that."""
-        for key, noted in self._added.items():
-            self._remove(key)
-            self._add(noted)
-        self._added.clear()
-        while len(self._calls) > MOST_CALLS or (self._bytes > MOST_BYTES and len(self._calls) > 1):
-            self._remove(next(iter(self._calls)))
+        with self._lock:
+            for key, noted in self._added.items():
+                self._remove(key)
+                self._add(noted)
+            self._added.clear()
+            while len(self._calls) > MOST_CALLS or (self._bytes > MOST_BYTES and len(self._calls) > 1):
+                self._remove(next(iter(self._calls)))
 
     def _add(self, noted: Noted) -> None:
         self._calls[noted.key] = noted
@@ -146,8 +147,7 @@ class CallNotes:
 
     def diagnose(self, key: str, now: float, sketch: Callable[[], Sketch | None]) -> Diagnosis:
         """Say why nothing is stored for a call."""
-        with self._lock:
-            self._sort_in()
+        self._sort_in()
         known = self._calls.get(key)
         if known is not None:
             return Diagnosis(EXPIRED if known.expires is not None and known.expires <= now else GONE)
@@ -162,8 +162,7 @@ class CallNotes:
 
     def other_versions(self, sketch: Sketch) -> list[str]:
         """The keys of calls that differ in nothing but the schema of a response model of one name, the latest first."""
-        with self._lock:
-            self._sort_in()
+        self._sort_in()
         return [
             noted.key
             for noted, names in self._alike(sketch)
@@ -172,8 +171,8 @@ class CallNotes:
 
     def with_settings(self, sketch: Sketch) -> list[str]:
         """The keys of calls that differ in nothing but their messages, the latest first."""
+        self._sort_in()
         with self._lock:
-            self._sort_in()
             return [key for key, noted in reversed(self._calls.items()) if noted.settings == sketch.settings]
 
     def _alike(self, asked: Sketch) -> Iterator[tuple[Noted, list[str]]]:

@@ -40,6 +40,8 @@ write_json: Callable[[object], str] = json.JSONEncoder(sort_keys=True).encode
 
 _MAX_DEPTH = 100
 
+_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
 _LARGEST_INTEGER = 10**600
 """Python refuses to print longer integers, depending on its settings; these are written in hexadecimal instead."""
 
@@ -146,8 +148,10 @@ def canonical(value: object, path: str = "value", form: Form = REQUEST, depth: i
         [1, {'b': 2, 'a': None}]
     """
     kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return cast("str | bool | None", value)
+    if kind is str:
+        return _canonical_string(cast("str", value), form)
+    if kind is bool or value is None:
+        return cast("bool | None", value)
     if depth > _MAX_DEPTH:
         raise NoCanonicalFormError(f"{path} is nested more than {_MAX_DEPTH} deep, or contains itself.")
     try:
@@ -164,6 +168,15 @@ def unreadable(path: str, value: object, error: Exception) -> NoCanonicalFormErr
         f"{path} is a {_describe_class(value)} that cannot be read: it raised {type(error).__name__}. "
         "Pass plain data to have the call cached."
     )
+
+
+def _canonical_string(value: str, form: Form) -> Json:
+    return {f"{MARK}halves": value.encode(errors="surrogatepass").hex()} if _is_ambiguous(value, form) else value
+
+
+def _is_ambiguous(text: str, form: Form) -> bool:
+    """Whether JSON writes a text as it writes another: two halves of a surrogate pair as the character that they make."""
+    return form.sees_classes and not text.isascii() and _HALVES.search(text) is not None
 
 
 def _canonical_integer(value: int, path: str, form: Form, depth: int) -> Json:  # noqa: ARG001 - one signature for all
@@ -185,7 +198,7 @@ def _canonical_items(value: Sequence[object], path: str, form: Form, depth: int)
 
 def _canonical_mapping(value: Mapping[Any, object], path: str, form: Form, depth: int) -> Json:
     data: Json
-    if all(type(name) is str for name in value):
+    if all(type(name) is str and not _is_ambiguous(name, form) for name in value):
         data = {
             MARK + name if name.startswith(MARK) else name: canonical(item, f"{path}.{name}", form, depth)
             for name, item in value.items()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pydantic import BaseModel
 
-from instructor.messages import Completion, Value
+from instructor.messages import Completion, Part, Value
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -40,14 +40,21 @@ class Carried(dict[str, object]):
     """The completion behind an answer, and what the answer cost. It is an empty dict in all other respects.
 
     It is shared by all answers that are made of one entry, and never changed. `load` makes the completion of
-    the text in `stored`; None where `stored` is the completion.
+    the text in `stored`, which an entry with these `parts` keeps; None where `stored` is the completion.
+
+    Attributes:
+        saved: What a hit notes.
+        text: The first part's. A hit reads it here, because among many entries each object on the way has to be fetched
+            from the machine's memory.
     """
 
-    __slots__ = ("_load", "_stored", "saved")
+    __slots__ = ("_load", "_parts", "_stored", "saved", "text")
 
-    def __init__(self, load: Load | None, stored: Completion, saved: Saved) -> None:
+    def __init__(self, load: Load | None, stored: Completion, parts: tuple[Part, ...], saved: Saved) -> None:
         self._load = load
         self._stored = stored
+        self._parts = parts
+        self.text = parts[0].text if parts else ""
         self.saved = saved
 
     def __bool__(self) -> bool:
@@ -62,7 +69,7 @@ class Carried(dict[str, object]):
                 return self._stored
             from instructor.cache.entry import unpack_completion  # which knows this file
 
-            return self._load(unpack_completion(*self._stored))
+            return self._load(unpack_completion(self._stored, self._parts))
         if name == TOTAL_USAGE:
             return self.saved[1]
         raise KeyError(name)
@@ -146,4 +153,4 @@ def without_carried(value: object) -> object:
 
 def keep_completion(completion: Completion, usage: Usage) -> Carried:
     """Make the carried of a live answer, whose completion is at hand."""
-    return Carried(None, completion, Saved((0.0, usage, None, ())))
+    return Carried(None, completion, (), Saved((0.0, usage, None, ())))

@@ -257,7 +257,9 @@ class CassetteCache(BaseCache):
             entry = make_entry(line, line.key, changed)
         except CacheEntryError:
             return Listed(line.key, size)
-        return Listed(line.key, size, *entry[4:6], entry.origin, entry.tagged, entry.seconds, entry.usage)
+        return Listed(
+            line.key, size, entry.created, entry.expires, entry.origin, entry.tagged, entry.seconds, entry.usage
+        )
 
     def generations(self, tags: Sequence[str]) -> Generations:
         """Say that nothing was invalidated: what a test has recorded is served again at the same place."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from instructor.cache.entry import Entry, Tagged, decode_entry, encode_entry
 from instructor.cache.misses import EXPIRED, INVALIDATED, Cause
@@ -80,6 +81,6 @@ def _write(target: BaseCache, entry: Entry) -> int:
         if "tagging" not in target.abilities:
             return 0
         tags = entry.tagged.tags
-        entry = entry._replace(tagged=Tagged(tags, tagging(target).generations(tags).latest))
+        entry = replace(entry, tagged=Tagged(tags, tagging(target).generations(tags).latest))
     target.set(entry.key, encode_entry(entry), ttl)
     return 1

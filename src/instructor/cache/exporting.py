@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from instructor.cache.cassette_lines import GENERATION, describe_answer, make_entry, make_line, read_line, request_of
@@ -49,7 +50,7 @@ def _write_line(entry: Entry, hide: Redactor | None) -> str:
     line = make_line(request_of(entry, entry.key), describe_answer(entry, hide or _leave) | kept)
     if hide is None and not _is_faithful(line.text, entry):
         tagged = None if entry.tagged is None else Tagged(entry.tags, GENERATION)
-        line = make_line({"key": entry.key}, {"value": encode_entry(entry._replace(tagged=tagged))})
+        line = make_line({"key": entry.key}, {"value": encode_entry(replace(entry, tagged=tagged))})
     return line.text
 
 
@@ -62,6 +63,5 @@ def _is_faithful(text: str, entry: Entry) -> bool:
         read = make_entry(read_line(text), entry.key, 0.0)
     except (CacheEntryError, ValueError):
         return False
-    return read.tags == entry.tags and read._replace(tagged=None, carried=None) == entry._replace(
-        tagged=None, carried=None
-    )
+    plain, own = (replace(one, tagged=None, carried=None) for one in (read, entry))
+    return read.tags == entry.tags and plain == own

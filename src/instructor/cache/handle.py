@@ -7,7 +7,7 @@ import contextlib
 import math
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -212,8 +212,8 @@ class StoreHandle:
         with contextlib.suppress(CacheError), self._begin_posting() as posting:
             if posting.amounts:
                 operation = partial(self._ledger.add_amounts, posting.amounts)
-                native = None if self._native is None else cast("Any", self.store).add_amounts_async
-                native = None if native is None else partial(native, posting.amounts)
+                store = cast("Any", self.store)
+                native = None if self._native is None else partial(store.add_amounts_async, posting.amounts)
                 posting.names = _count(await self._run_async("add_amounts", operation, native))
 
     def read_books(self) -> dict[Line, Amounts]:
@@ -245,14 +245,14 @@ class StoreHandle:
 
     def _begin_posting(self) -> Posting:
         """What is to be posted now: nothing while the store is left alone."""
-        return self.books.post(nothing=not self.keeps_ledger or (self._outage and self._blocks("add_amounts")))
+        is_open = self.keeps_ledger and not (self._outage and self._blocks("add_amounts"))
+        return Posting(self.books, self.books.take() if is_open else {})
 
     def _check_lines(self, found: object) -> dict[Line, Amounts]:
-        try:
-            return add_stored(found, self.books)
-        except TypeError:
+        if not isinstance(found, Mapping):
             what = f"{type(self.store).__name__}.read_amounts returned a {type(found).__name__}"
-            raise CacheError(f"{what}. It must return what was added.") from None
+            raise CacheError(f"{what}. It must return what was added.")
+        return add_stored(cast("Mapping[str, Sequence[int]]", found), self.books)
 
     def stats(self) -> CacheStats:
         """The store's counters, and its size if the store can say."""

@@ -161,7 +161,7 @@ class AutoCache(HeldInMemory):
     """The fastest store: it keeps the latest answers in memory and forgets the least recently used one when full.
 
     Use it in one long-running process, or while you develop. Nothing outlives the process, and a forked child goes on
-    with its own copy. Any number of threads and tasks may use it. An answer takes about 800 bytes besides its texts.
+    with its own copy. Any number of threads and tasks may use it. An answer takes about 900 bytes besides its texts.
 
     Entries do not expire: a ttl is ignored, and the first one costs a warning. `get` returns the ``str`` that was
     stored. For entries that expire, a limit in bytes, or loops over more data than fit, see `MemoryCache`.

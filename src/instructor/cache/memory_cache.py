@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from datetime import timedelta
 
 from instructor.cache.entry import Entry
@@ -110,7 +111,7 @@ class MemoryCache(HeldInMemory):
         if self.ttl is not None:
             until = now + self.ttl if until is None else min(until, now + self.ttl)
             if isinstance(value, Entry):
-                value = value._replace(expires=until if value.expires is None else min(until, value.expires))
+                value = replace(value, expires=until if value.expires is None else min(until, value.expires))
         size = footprint(name, value)
         if self.max_bytes is not None and size > self.max_bytes:
             return

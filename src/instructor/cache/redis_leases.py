@@ -14,10 +14,12 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from instructor.cache.lease import Ending, Taken
 from instructor.cache.listing import read_tagged
+from instructor.cache.redis_client import Words, ask_all
 from instructor.cache.redis_pool import Sdk
 from instructor.cache.redis_steps import Steps, as_text, count_written, name_lease
 
@@ -127,14 +129,11 @@ class RedisLeases:
 
     def renew(self, tokens: Mapping[str, str]) -> None:
         """Let leases last longer."""
-
-        def renew(client: Sdk) -> Sdk:
-            pipe = client.pipeline(transaction=False)
-            for key, token in tokens.items():
-                pipe.execute_command("EVAL", _RENEW, 1, name_lease(self.prefix, key), token, self._milliseconds)
-            return pipe.execute()
-
-        self.perform(_one(renew))
+        commands: list[Words] = [
+            ("EVAL", _RENEW, 1, name_lease(self.prefix, key), token, self._milliseconds)
+            for key, token in tokens.items()
+        ]
+        self.perform(_one(partial(ask_all, commands=commands)))
 
     def release(self, key: str, token: str, ending: Ending) -> None:
         """End a lease without an answer."""
@@ -143,14 +142,8 @@ class RedisLeases:
 
     def look(self, waited: Sequence[tuple[str, str]]) -> list[Ending | None]:
         """How leases of others ended."""
-
-        def read(client: Sdk) -> Sdk:
-            pipe = client.pipeline(transaction=False)
-            for key, _ in waited:
-                pipe.get(name_lease(self.prefix, key))
-            return pipe.execute()
-
-        found = self.perform(_one(read))
+        commands: list[Words] = [("GET", name_lease(self.prefix, key)) for key, _ in waited]
+        found = self.perform(_one(partial(ask_all, commands=commands)))
         return [_judge(value, token) for value, (_, token) in zip(found, waited, strict=True)]
 
     def listen(self, nudge: Callable[[], None]) -> Callable[[], None] | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
-from instructor.cache.redis_pool import Sdk
+from instructor.cache.redis_client import Words, ask_all
 from instructor.cache.redis_steps import Steps, as_text, name_ledger
 
 T = TypeVar("T")
@@ -16,17 +17,14 @@ T = TypeVar("T")
 def add_amounts(prefix: str, amounts: Mapping[str, Sequence[int]]) -> Steps[int]:
     """Add to the sums of the ledger; return how many of them there are."""
     key = name_ledger(prefix)
-
-    def add(client: Sdk) -> Sdk:
-        pipe = client.pipeline(transaction=False)
-        for name, numbers in amounts.items():
-            for place, number in enumerate(numbers):
-                if number:
-                    pipe.hincrby(key, f"{place}{name}", number)
-        pipe.hlen(key)
-        return pipe.execute()
-
-    *_, count = yield add
+    commands: list[Words] = [
+        ("HINCRBY", key, f"{place}{name}", number)
+        for name, numbers in amounts.items()
+        for place, number in enumerate(numbers)
+        if number
+    ]
+    commands.append(("HLEN", key))
+    *_, count = yield partial(ask_all, commands=commands)
     return int(count)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import select
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from math import inf
 from queue import Full, SimpleQueue
 from typing import Any, TypeAlias, TypeVar, cast
 
+from instructor.cache.redis_client import NEEDS_PROTOCOL_3, make_quick
 from instructor.exceptions import ArgumentError, CacheNotTriedError, ConfigurationError
 
 T = TypeVar("T")
@@ -33,6 +35,9 @@ _SHARE_FOR_WAITING = 0.75
 _MADE_BY_THE_POOL = ("maint_notifications_pool_handler", "himport_registry")
 """Settings of a connection that redis-py's pool makes for itself: each pool has its own."""
 
+_OUR_RETRIES: Options = {"retry": None, "retry_on_error": None}
+"""Replaces the retries of `_make` among the settings of a connection, so that only those of a user are seen."""
+
 _EXHAUSTED = ("Too many connections", "No connection available")
 """How redis-py's messages begin when its own pool has no connection to give. Its oldest version has no class for it."""
 
@@ -40,9 +45,10 @@ _EXHAUSTED = ("Too many connections", "No connection available")
 def make_client(url: str | None, host: str, port: int, timeout: float, options: Options) -> Sdk:
     """Make a ``redis.Redis`` whose pool waits, and whose operations end after `timeout` seconds each."""
     import_redis()
-    client = _make("redis", url, host, port, {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options})
+    limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    client = _make("redis", url, host, port, {**limits, **_ask_for_protocol(options), **options})
     kind = _bounded(client.connection_pool.connection_class)
-    return _replace_pool("redis", client, connection_class=kind, queue_class=partial(_Stack, seconds=timeout))
+    return _replace_pool("redis", client, options, connection_class=kind, queue_class=partial(_Stack, seconds=timeout))
 
 
 def make_listening_client(url: str | None, host: str, port: int, timeout: float, options: Options) -> Sdk:
@@ -58,8 +64,12 @@ def make_async_client(url: str | None, host: str, port: int, options: Options) -
     """
     import_redis()
     none = {"socket_timeout": None, "socket_connect_timeout": None}
-    client = _make("redis.asyncio", url, host, port, {**none, **options})
-    return _replace_pool("redis.asyncio", client, connection_class=client.connection_pool.connection_class)
+    client = _make("redis.asyncio", url, host, port, {**none, **_ask_for_protocol(options), **options})
+    return _replace_pool("redis.asyncio", client, options, connection_class=client.connection_pool.connection_class)
+
+
+def _ask_for_protocol(options: Options) -> Options:
+    return {} if NEEDS_PROTOCOL_3 & options.keys() else {"protocol": 2}
 
 
 def pool_size(client: Sdk) -> int:
@@ -134,15 +144,16 @@ def _make(package: str, url: str | None, host: str, port: int, options: Options)
     return kind.from_url(url, **options) if url is not None else kind(host=host, port=port, **options)
 
 
-def _replace_pool(package: str, client: Sdk, **options: object) -> Sdk:
+def _replace_pool(package: str, client: Sdk, asked: Options, **options: object) -> Sdk:
     """Make the same client over a pool that waits. Only redis-py knows what its arguments and URLs mean."""
     redis: Sdk = importlib.import_module(package)
     old = client.connection_pool
     settings = {name: value for name, value in old.connection_kwargs.items() if name not in _MADE_BY_THE_POOL}
+    kind = make_quick(client, {**settings, **_OUR_RETRIES, **asked})
     if getattr(old, "cache", None) is not None:  # redis-py's client-side caching
         settings["cache"] = old.cache
     pool = redis.BlockingConnectionPool(max_connections=old.max_connections, timeout=None, **(settings | options))
-    return redis.Redis.from_pool(pool)
+    return kind.from_pool(pool)
 
 
 class _Running(threading.local):
@@ -197,10 +208,19 @@ class _BoundedSocket:
     def __init__(self, raw: socket.socket, timeout: float | None) -> None:
         self._raw = raw
         self._timeout = self._current = timeout
-        # Needs no check of its own: it follows on taking, checking or connecting the connection, each of which
-        # has just set the socket's timeout, and Python's `sendall` takes no longer than that in all.
-        self.sendall = raw.sendall
         self._limit()
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(raw, select.POLLIN)
+
+    def is_silent(self) -> bool:
+        """Whether nothing has come, not even the end. Not for systems without `select.poll`."""
+        return not self._poll.poll(0)
+
+    def sendall(self, data: bytes | memoryview) -> None:
+        """Send all of something. Python's own `sendall` takes no longer than its timeout in all."""
+        self._limit()
+        self._raw.sendall(data)
 
     def recv(self, size: int) -> bytes:
         """Receive a piece."""

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from instructor.cache.entry import Generations
 from instructor.cache.listing import FIRST_BYTES, MOST_NUMBERED, Listed, draw_generation, hash_tag, list_text
+from instructor.cache.redis_client import Words, ask_all
 from instructor.cache.redis_pool import Sdk
 from instructor.cache.store import Text
 
@@ -179,27 +180,17 @@ def number_tag(prefix: str, tag: str) -> Steps[int]:
 
 def write_tagged(prefix: str, tags: Sequence[str], name: str, text: str | bytes, seconds: int | None) -> Operate:
     """Store a text, and count it for its tags, in one go."""
-
-    def write(client: Sdk) -> Sdk:
-        pipe = client.pipeline(transaction=False)
-        pipe.set(name, text, ex=seconds)
-        for tag in tags:
-            pipe.hincrby(name_written(prefix), hash_tag(tag), 1)
-        return pipe.execute()
-
-    return write
+    expiry = () if seconds is None else ("EX", seconds)
+    return partial(ask_all, commands=[("SET", name, text, *expiry), *_count_written(prefix, tags)])
 
 
 def count_written(prefix: str, tags: Sequence[str]) -> Operate:
     """Count a text for its tags."""
+    return partial(ask_all, commands=_count_written(prefix, tags))
 
-    def count(client: Sdk) -> Sdk:
-        pipe = client.pipeline(transaction=False)
-        for tag in tags:
-            pipe.hincrby(name_written(prefix), hash_tag(tag), 1)
-        return pipe.execute()
 
-    return count
+def _count_written(prefix: str, tags: Sequence[str]) -> list[Words]:
+    return [("HINCRBY", name_written(prefix), hash_tag(tag), 1) for tag in tags]
 
 
 def as_text(name: str | bytes) -> str:

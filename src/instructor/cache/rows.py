@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from instructor.cache.canonical import write_json
@@ -76,7 +77,7 @@ def make_rows(
 
 def make_pointer(entry: Entry, name: str) -> Entry:
     """Make a row that leads to an entry. It holds nothing of the answer, so it has no tags."""
-    return _make_row(entry, name, _LEADS, entry.key)._replace(tagged=None)
+    return replace(_make_row(entry, name, _LEADS, entry.key), tagged=None)
 
 
 def make_record(entry: Entry, members: Members) -> Entry | None:

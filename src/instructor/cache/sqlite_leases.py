@@ -39,15 +39,17 @@ class Run(Protocol):
     def __call__(self, operation: Callable[[sqlite3.Connection], Any], *, writes: bool = False) -> Any: ...  # noqa: D102
 
 
+Write = Callable[[str, str, int | None, str, Posting | None], bool]
+"""Stores an entry for a token, and enters a posting with it; returns whether there was room."""
+
+
 class SqliteLeases:
-    """The leases of one `DiskCache`. `write` stores an entry for a token; it returns whether there was room."""
+    """The leases of one `DiskCache`."""
 
     pauses = (0.005, 0.015)
     posts = True
 
-    def __init__(
-        self, run: Run, write: Callable[[str, str, int | None, str, Posting | None], bool], seconds: float
-    ) -> None:
+    def __init__(self, run: Run, write: Write, seconds: float) -> None:
         self.seconds = seconds
         self._run = run
         self._write = write

@@ -48,10 +48,8 @@ class KeepsLedger(ABC):
         connection.execute(_CREATE)
         connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
         self._additions += 1
-        if self._additions % _COUNT_EVERY != 1:
-            return 0
-        count: int = connection.execute("SELECT count(*) FROM ledger").fetchone()[0]
-        return count
+        is_due = self._additions % _COUNT_EVERY == 1
+        return int(connection.execute("SELECT count(*) FROM ledger").fetchone()[0]) if is_due else 0
 
     def read_amounts(self) -> Mapping[str, Sequence[int]]:
         """Return the sums of the ledger, which `clear` leaves alone."""

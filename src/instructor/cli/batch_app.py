@@ -140,7 +140,7 @@ def _find(place: Place, name: str) -> tuple[JobRecord, list[Intent]]:
         raise ConfigurationError(
             f"{place.shown} has {found} of the name {name}. `instructor batch list` shows them all."
         )
-    waiting = run(shelf.intents())
+    waiting = run(shelf.intents(jobs[0].id))
     return jobs[0], [intent for intent in waiting if intent.job == jobs[0].id and intent.vendor_id]
 
 

@@ -130,7 +130,14 @@ def show(
     if entry is None:
         raise ConfigurationError(f"There is no entry {key} in {place.shown}.")
     described = Listed(
-        key, len(place.read(key) or b""), *entry[4:6], entry.origin, entry.tagged, entry.seconds, entry.usage
+        key,
+        len(place.read(key) or b""),
+        entry.created,
+        entry.expires,
+        entry.origin,
+        entry.tagged,
+        entry.seconds,
+        entry.usage,
     )
     row = {**describe(described), "verdict": judge(place, key), "attempts": entry.attempts}
     row["request"] = place.request(key)

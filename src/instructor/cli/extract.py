@@ -218,7 +218,7 @@ def make_outcome(row: Row[Any], write_answer: Callable[[object], str]) -> Outcom
     if row.cached:
         outcome.note_saved(row.usage, row.seconds, shared=row.shared)
     else:
-        outcome.spent, outcome.attempts = row.usage, row.attempts
+        outcome.spent, outcome.live, outcome.attempts = row.usage, row.live, row.attempts
     error = row.error
     if error is None:
         try:

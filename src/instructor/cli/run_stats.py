@@ -27,6 +27,7 @@ class Outcome:
         spent: Tokens of those requests.
         saved: Tokens that the answer cost when the provider was asked for it.
         batched: Whether it was asked in a batch, at its price.
+        live: Tokens among `spent` of a batched record that were asked live, at the full price.
         seconds_saved: How long that request took, for a hit. A shared answer saves a request, but it was waited for.
     """
 
@@ -40,6 +41,7 @@ class Outcome:
     seconds_saved: float = 0.0
     file: str = ""
     batched: bool = False
+    live: Usage = field(default=Usage())
 
     def note_event(self, event: CacheEvent) -> None:
         """Note a ``cache:hit`` or a ``cache:coalesced``."""
@@ -98,7 +100,8 @@ class RunStats:
         self.spent += outcome.spent
         self.saved += outcome.saved
         self.request_seconds_saved += outcome.seconds_saved
-        self.money_spent += self._price(outcome.spent, prices) * (BATCH_FACTOR if outcome.batched else 1)
+        factor = BATCH_FACTOR if outcome.batched else 1  # of what was asked live, the other half is added
+        self.money_spent += self._price(outcome.spent + outcome.live, prices) * factor
         self.money_saved += self._price(outcome.saved, prices)
         self.tick()
 

@@ -314,11 +314,10 @@ def receive(
             attempts.answered = True
             yield from show(call, showing, attempts, showing.begin())
         for delta in fold.add(chunk):
-            number, _, text = delta
             if (ours is None or takes_all) and _is_answer(delta, names, prompt.mode):
-                ours = number
-            if number == ours and (text or takes_all):
-                attempts.shown.append(text)
+                ours = delta.number
+            if delta.number == ours and (delta.text or takes_all):
+                attempts.shown.append(delta.text)
                 values = showing.add(delta)
                 if values:  # most chunks make nothing new to show
                     yield from show(call, showing, attempts, values)

@@ -43,7 +43,7 @@ class Asking(Generic[R]):
         return hash((type(self), *_members_of(self)))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}{_members_of(self)!r}"
+        return f"{type(self).__name__}({', '.join(map(repr, _members_of(self)))})"
 
 
 def _members_of(effect: object) -> tuple[object, ...]:

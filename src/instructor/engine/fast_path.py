@@ -186,7 +186,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         carried = make_carried(load_text, entry) if carried is None else carried  # None: from a store that holds text
         try:
             if plan.direct:
-                value = model.__pydantic_validator__.validate_json(entry.parts[0].text, strict=strict, context=context)
+                value = model.__pydantic_validator__.validate_json(carried.text, strict=strict, context=context)
                 if plan.carries and type(value) is model:  # a validator may return anything
                     put_carried(value, carried)
             else:
@@ -242,7 +242,8 @@ def settle(asker: Asker, place: Place | None, keywords: dict[str, Any]) -> Settl
         The store to read, None to leave the call to the flow; the keywords that belong into the encoding; the
         context; whether validation is strict; and whose handlers to call.
     """
-    hooks, keyed = asker.hooks, {}
+    keyed: dict[str, Any] = {}
+    hooks = asker.hooks
     for name, value in keywords.items():
         if name not in NOT_KEYED:
             keyed[name] = value

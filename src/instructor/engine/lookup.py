@@ -8,6 +8,7 @@ stands in ``engine/tier_lookup.py``.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
@@ -302,7 +303,7 @@ def share(
     if entry is not None and not untagged and not answer.is_kept:
         # The leader stores nothing, as its `cache_ttl` or its mode asks, but this call has another one.
         ttl, flaw = lifetime(question, policy, live)
-        own = entry._replace(expires=None if ttl is None else policy.clock() + ttl)
+        own = dataclasses.replace(entry, expires=None if ttl is None else policy.clock() + ttl)
         yield from keep(path, question, policy, own, flaw or why_not_stored(live, own, policy, ttl), ttl)
     return served
 

@@ -52,7 +52,7 @@ class PromptPlan(NamedTuple):
         form = FORMS.get(wire)
         if form is not None and binding is not None and call.plan in self.plans and find_rules(provider, call.model):
             request = self._share(call, prompt, binding, request, form)
-        return self.planner.plan(provider, wire, call.model, request, self.wish)
+        return self.planner.plan(provider, wire, call.model, request, self.wish, is_live=call.kind != "batched")
 
     def watch(self, call: Call[Any], prompt: Prompt, request: Request) -> Watch | None:
         """Note that a request is being sent."""
@@ -76,6 +76,12 @@ class PromptPlan(NamedTuple):
         return lower_instruction(form, raise_document(form, request), (binding.instruction, asked))
 
 
+def begins_with_one(wanted: object) -> bool:
+    """Whether many calls with one beginning follow, so that the first one is to end before the others begin."""
+    wish = check_prompt_cache(wanted)
+    return wish is not None and wish.is_foreseen
+
+
 def make_prompt_plan(wanted: object, stats: ClientStats, plans: Plans) -> PromptPlan | None:
     """Make the plan of a call; None where its requests are left as they are."""
     wish = check_prompt_cache(wanted)
@@ -90,9 +96,3 @@ def make_prompt_plan(wanted: object, stats: ClientStats, plans: Plans) -> Prompt
             "Rename one, or leave it out."
         )
     return PromptPlan(stats.planner, wish, shared if len(shared) > 1 else ())
-
-
-def is_foreseen(wanted: object, provider: str, model: str) -> bool:
-    """Whether calls are foreseen that begin alike, of a provider that keeps what they begin with."""
-    wish = check_prompt_cache(wanted)
-    return wish is not None and wish.is_foreseen and find_rules(provider, model) is not None

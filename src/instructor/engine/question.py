@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -120,7 +121,7 @@ class CallQuestion(Generic[T]):
 
     def prepare(self, entry: Entry) -> Entry:
         """Add what answers carry, so that no hit in memory has to make it."""
-        return entry._replace(carried=self._carried_of(entry))
+        return replace(entry, carried=self._carried_of(entry))
 
     def _carried_of(self, entry: Entry) -> Carried:
         return make_carried(self._call.adapter.load, entry) if entry.carried is None else entry.carried

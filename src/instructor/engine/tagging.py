@@ -8,6 +8,7 @@ an entry that was stored by way of another path is asked for again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from instructor.cache.entry import Entry, Tagged
 from instructor.cache.listing import TagSource, check_tags
@@ -72,4 +73,4 @@ def mark(
         return entry, None
     if generation is None:
         return entry, NOT_NUMBERED
-    return entry._replace(tagged=Tagged(tags, generation), carried=None), None
+    return replace(entry, tagged=Tagged(tags, generation), carried=None), None

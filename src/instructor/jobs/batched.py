@@ -67,7 +67,8 @@ class BatchedRows(Generic[T]):
             provider=self._provider,
             model=self._model,
             key=source.key,
-            attempts=int(source.batched),
+            attempts=source.attempts,
+            live=source.live,
         )
 
     def answer(self, miss: Miss) -> NoReturn:

@@ -66,7 +66,12 @@ class _JobClient(BaseClient):
         from instructor.jobs.prompts import make_writer
 
         _refuse_streams(keywords)
-        terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()}, warms=self._warms(keywords))
+        terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
+        wish = self._setting(keywords, "prompt_cache")
+        if wish is not None:
+            from instructor.engine.prompt_plan import begins_with_one
+
+            terms = replace(terms, begins_with_one=begins_with_one(wish))
         if terms.batch == "auto":
             terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
             for name in _OF_BATCHES if terms.batch == "never" else ():
@@ -107,16 +112,6 @@ class _JobClient(BaseClient):
         order = Order(self._recipe, identify(self), model, keywords)
         work = make_work(order, path.handle.store)
         return Orders(open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add)
-
-    def _warms(self, keywords: Mapping[str, Value]) -> bool:
-        """Whether what the rows begin with is worth writing to the provider's prompt cache before the others are asked."""
-        own = keywords.get("prompt_cache")
-        wanted = self._settings.prompt_cache if own is None else own
-        if wanted is None:
-            return False
-        from instructor.engine.prompt_plan import is_foreseen
-
-        return is_foreseen(wanted, self._adapter.provider, str(keywords.get("model") or self._model))
 
     def _batched_rows(self, keywords: Mapping[str, Value]) -> BatchedRows[Any]:
         from instructor.jobs.batched import BatchedRows

@@ -40,14 +40,18 @@ def note_answer(*, is_valid: bool = True) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`."""
+    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`.
+
+    Attributes:
+        begins_with_one: Whether the first row is answered before others are asked about; see `Pace`.
+    """
 
     concurrency: Concurrency = "auto"
     batch: Literal["never", "auto", "always"] = "never"
     on_error: OnError = "raise"
     ordered: bool = True
     progress: bool = True
-    warms: bool = False
+    begins_with_one: bool = False
 
     def __post_init__(self) -> None:
         if self.batch not in ("never", "auto", "always"):
@@ -68,7 +72,7 @@ class _BaseJob(Generic[T]):
     ) -> None:
         self._question = question
         self._terms = terms
-        self._pace = Pace(terms.concurrency, asynchronous=asynchronous, warms=terms.warms)
+        self._pace = Pace(terms.concurrency, asynchronous=asynchronous, begins_with_one=terms.begins_with_one)
         self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
         self._context = contextvars.copy_context()
         self._count = 0

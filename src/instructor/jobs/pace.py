@@ -24,21 +24,20 @@ class Pace:
     Once they take twice as long as the fastest did, or one fails that may
     succeed later, as after a 429, the limit falls by a third, and from then on grows by
     one in as many answers as it counts. So it doubles with each round of answers at first, and then creeps.
-
-    A job that `warms` awaits its first answer alone, so that what all rows begin with is in the provider's prompt cache
-    before the others ask: asked at once, each would pay for writing it.
+    If it `begins_with_one`, the first answer is awaited before others are asked for: it writes the prompt cache that they read.
 
     Attributes:
         limit: How many rows may be asked for at once.
     """
 
-    def __init__(self, concurrency: Concurrency, *, asynchronous: bool, warms: bool = False) -> None:
+    def __init__(self, concurrency: Concurrency, *, asynchronous: bool, begins_with_one: bool = False) -> None:
         if concurrency != "auto" and (type(concurrency) is not int or concurrency < 1):
             raise ArgumentError(f'concurrency= is "auto" or a whole number above 0, not {concurrency!r}.')
         self._learns = concurrency == "auto"
         self.most = _MOST[asynchronous] if concurrency == "auto" else concurrency
         self._level = float(min(_FIRST, self.most) if self._learns else self.most)
-        self.limit = 1 if warms else int(self._level)
+        self._begins = begins_with_one
+        self.limit = 1 if begins_with_one else int(self._level)
         self._creeps = False
         self._fastest = float("inf")
         self._mean = 0.0
@@ -46,8 +45,11 @@ class Pace:
 
     def note(self, row: Row[Any], seconds: float) -> None:
         """Learn from a row that was asked for."""
+        if self._begins:
+            self._begins = row.cached
+            self.limit = 1 if row.cached else int(self._level)
+            return
         if not self._learns:
-            self.limit = self.most
             return
         self._rest -= 1
         if row.error is None and not row.cached:

@@ -64,8 +64,11 @@ class JobStats:
             self.asked += not row.batched
             self.tokens += row.usage.total_tokens
             tariff = (row.provider, row.model, tier_of(row.usage), row.batched)
-            spent = self._spent.get(tariff)
-            self._spent[tariff] = row.usage if spent is None else spent + row.usage
+            spent, used = (
+                self._spent.get(tariff),
+                row.usage + row.live if row.batched else row.usage,
+            )  # as in `Row.cost`
+            self._spent[tariff] = used if spent is None else spent + used
 
     @property
     def usd(self) -> float | None:

@@ -33,6 +33,8 @@ class Row(Generic[T]):
         key: The call's key in the cache; None for a call that isn't cached.
         attempts: How many requests these were.
         seconds: How long they took; 0.0 for a row without an answer, or from a batch.
+        live: The tokens among `usage` of a batched row that were asked live, at the full price, because the answer in the
+            batch was invalid.
 
     Example:
         >>> client = instructor.from_provider("offline/demo")
@@ -53,6 +55,7 @@ class Row(Generic[T]):
     key: str | None = None
     attempts: int = 0
     seconds: float = 0.0
+    live: Usage = NO_USAGE
 
     @property
     def cost(self) -> float | None:
@@ -60,4 +63,6 @@ class Row(Generic[T]):
         if self.cached:
             return 0.0
         rates = None if self.error is not None else find_rates(self.provider, self.model, tier_of(self.usage))
-        return None if rates is None else rates.price(self.usage) * (BATCH_FACTOR if self.batched else 1)
+        if rates is None:
+            return None
+        return rates.price(self.usage + self.live) * BATCH_FACTOR if self.batched else rates.price(self.usage)

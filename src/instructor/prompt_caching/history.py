@@ -17,7 +17,7 @@ STAKE = 0.002
 TRUST, TRUSTED_TOKENS = 0.06, 1000
 """What may be lost to a first such write: a share of what was spent, and tokens at the price of plain input."""
 
-LONGEST_ANSWER = 60.0
+_LONGEST_ANSWER = 60.0
 """Seconds after which a request that writes a prefix is no reason any more not to write it again."""
 
 
@@ -65,6 +65,12 @@ class History:
             self._seen.popitem(last=False)
         return seen
 
+    def note_write(self, block: Block, now: float) -> None:
+        """Note that a request writes the prefix that ends with a block, unless the vendor keeps it."""
+        seen = self.note(block)
+        if seen.kept_until <= now:
+            seen.written_until = now + _LONGEST_ANSWER
+
     def begin(self, blocks: Sequence[Block], now: float, window: float) -> None:
         """Note that a request begins. Uses that lie further apart than `window` seconds aren't one after the other."""
         turns = 1 + max((self.find(block).turns for block in blocks[:-1]), default=0)
@@ -72,8 +78,8 @@ class History:
             seen = self.note(block)
             seen.uses = seen.uses + 1 if now - seen.last <= window else 1
             seen.last = now
-            if block.mark is not None and seen.kept_until <= now:
-                seen.written_until = now + LONGEST_ANSWER
+            if block.mark is not None:
+                self.note_write(block, now)
         if blocks:
             self.note(blocks[-1]).turns = turns
 

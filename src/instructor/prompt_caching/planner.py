@@ -9,7 +9,7 @@ from instructor.locks import make_lock
 from instructor.messages import Completion, Request
 from instructor.prompt_caching.blocks import FORMS, Block, read_blocks, write_marks
 from instructor.prompt_caching.collapse import Collapse, Watchman
-from instructor.prompt_caching.history import LONGEST_ANSWER, Account, History
+from instructor.prompt_caching.history import Account, History
 from instructor.prompt_caching.rules import Rules, find_rules
 from instructor.prompt_caching.setting import PromptCache
 from instructor.prompt_caching.sight import Sight
@@ -36,23 +36,28 @@ class Planner:
         self._tokens_each: dict[str, float] = {}
         self._lock = make_lock()
 
-    def plan(self, vendor: str, wire: str, model: str, request: Request, wish: PromptCache) -> Request:
-        """Copy a request with marks where the vendor's rules make them pay. What the user marked stays as it is."""
+    def plan(
+        self, vendor: str, wire: str, model: str, request: Request, wish: PromptCache, *, is_live: bool = True
+    ) -> Request:
+        """Copy a request with marks where the vendor's rules make them pay. What the user marked stays as it is.
+
+        A prefix that a live request is to write is noted at once, so that none planned beside it writes it too.
+        """
         rules, form = find_rules(vendor, model), FORMS.get(wire)
         if rules is None or form is None:
             return request
         blocks = read_blocks(form, request)
         with self._lock:
             each = self._tokens_each.get(model, _TOKENS_EACH)
-            sight = Sight(rules, wish, blocks, self._history, self.account, each, self._clock())
+            now = self._clock()
+            sight = Sight(rules, wish, blocks, self._history, self.account, each, now)
             anchor, chosen = sight.anchor, sight.choose()
             marked = sum(len(block.marks) for block in blocks)
             new = [block for block in chosen if block.mark is None][: max(0, rules.most_marks - marked)]
             for block in new:
-                seen = self._history.note(block)
-                seen.is_ours = True
-                if seen.kept_until <= sight.now:  # now and not when it is sent: another call may be planned in between
-                    seen.written_until = sight.now + LONGEST_ANSWER
+                self._history.note(block).is_ours = True
+                if is_live:
+                    self._history.note_write(block, now)
         if rules.has_key and anchor is not None and "prompt_cache_key" not in request:
             request = {**request, "prompt_cache_key": anchor.prefix.hex()}
         lifetime = rules.snap(wish.lifetime)

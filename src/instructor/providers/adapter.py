@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -236,6 +235,8 @@ def sdk_attribute(adapter: Adapter, owner: object, name: str) -> Any:
         return getattr(adapter.client, name)
     except (ConfigurationError, AttributeError) as error:
         kind = type(owner).__name__
+        import difflib  # for an error alone
+
         close = difflib.get_close_matches(name, [known for known in dir(owner) if known[0] != "_"], 1, cutoff=0.75)
         hint = f" Did you mean {close[0]}?" if close else ""
         text = f"{kind} has no attribute {name!r}, and neither has the client of the SDK for {adapter.provider}.{hint}"

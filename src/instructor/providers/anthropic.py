@@ -32,7 +32,6 @@ from instructor.providers.sdk_adapter import (
     settle_platform,
 )
 from instructor.providers.table import Vendor, find_vendor
-from instructor.wires.members import write_object
 
 CLIENTS = (
     "Anthropic",
@@ -65,7 +64,6 @@ _ALWAYS_SHORT = 8192
 
 CODEC = Codec(
     kinds={"Message": "anthropic.types", "BetaMessage": "anthropic.types.beta"},
-    write=write_object,
     read=construct_members,
     private=("_request_id", "_workspace_id"),
 )

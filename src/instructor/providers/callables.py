@@ -20,7 +20,6 @@ from instructor.providers.identity import read_client_url
 from instructor.providers.sdks import Wires, find_wires
 from instructor.providers.table import Vendor, find_vendor
 from instructor.providers.vendors.chat_clients import CHAT_SDKS
-from instructor.wires.members import write_object
 
 ORIGINAL = "__instructor_original__"
 """The attribute under which a function that `patch` returned keeps the one below it."""
@@ -31,7 +30,7 @@ def _construct(model: Any, body: Any) -> Any:
 
 
 SDK_CODECS: Mapping[str, Codec] = {
-    "litellm": Codec({"ModelResponse": "litellm.types.utils"}, write_object, _construct),
+    "litellm": Codec({"ModelResponse": "litellm.types.utils"}, _construct),
     **{sdk.package: sdk.codec for sdk in CHAT_SDKS.values()},
 }
 """The completions of SDKs whose method takes and returns what OpenAI's does, by the SDK's package."""

@@ -29,14 +29,14 @@ class Codec:
     Attributes:
         kinds: The SDK's classes of completions, by tag: ``{"ChatCompletion": "openai.types.chat"}`` means the
             class of that name in that module.
-        write: Turns a completion into data that `write_json` takes.
-        read: Makes a completion of its class and that data.
+        read: Makes a completion of its class and its data.
+        write: Turns a completion into data that `write_json` takes; None where that takes the completion itself.
         private: Attributes that the SDK sets beside the data, kept where they are there.
     """
 
     kinds: Mapping[str, str]
-    write: Callable[[Any], Any]
     read: Callable[[Any, Any], Any]
+    write: Callable[[Any], Any] | None = None
     private: tuple[str, ...] = field(default=())
 
     def dump(self, completion: Any) -> str:
@@ -50,7 +50,8 @@ class Codec:
             if value is None or isinstance(value, str):  # the SDK sets None where the server sent no such header
                 private[name] = value
         try:
-            return write_json({"kind": kind, "private": private, "body": self.write(completion)})
+            body = completion if self.write is None else self.write(completion)
+            return write_json({"kind": kind, "private": private, "body": body})
         except (TypeError, ValueError, RecursionError) as error:
             raise CacheEntryError(f"The completion cannot be stored: {error}") from error
 

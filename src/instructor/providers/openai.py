@@ -35,7 +35,6 @@ from instructor.providers.sdk_adapter import (
     settle_platform,
 )
 from instructor.providers.table import Vendor, find_vendor, recognise_vendor
-from instructor.wires.members import write_object
 
 AZURE_API_VERSION = "2024-10-21"
 """The version of Azure's dated API without ``api_version=`` and ``OPENAI_API_VERSION``: the newest one that is
@@ -54,7 +53,6 @@ _MOVES = ("provider", "workload_identity")
 
 CODEC = Codec(
     kinds={"ChatCompletion": "openai.types.chat", "Response": "openai.types.responses"},
-    write=write_object,
     read=construct_members,
     private=("_request_id",),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -314,6 +313,8 @@ def find_vendor(name: str) -> Vendor:
     for spelling in (wanted, wanted.replace("-", "_")):
         if spelling in _BY_NAME or (load_vendor(spelling) and spelling in _BY_NAME):
             return _BY_NAME[spelling]
+    import difflib  # for an error alone
+
     near = difflib.get_close_matches(wanted, {**PLACES, **_BY_NAME}, n=3)
     advice = f"Did you mean {' or '.join(near)}?" if near else f"Use one of {', '.join(v.name for v in VENDORS)}."
     raise ConfigurationError(

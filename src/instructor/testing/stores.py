@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import cast
 
 from instructor.cache.entry import Entry, Origin, Tagged, decode_entry, encode_entry, pack_completion
@@ -164,7 +165,7 @@ class StoreContract:
         store = self.make()
         self._need(store, "listing")
         handle, entries = handle_of(store), [_make_entry(key) for key in ("one", "two")]
-        entries.append(_make_entry("long")._replace(steps="7," * 2000))
+        entries.append(replace(_make_entry("long"), steps="7," * 2000))
         for entry in entries:
             handle.write(entry.key, encode_entry(entry), None)
         handle.write("a text", "no entry", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -15,8 +16,9 @@ TEXT = -1
 """The number of an answer that comes as text and not as a tool call."""
 
 
-class Delta(NamedTuple):
-    """A piece of an answer.
+@dataclass(slots=True)
+class Delta:
+    """A piece of an answer. It isn't changed once it is made; a stream makes one for each chunk, so it isn't frozen.
 
     Attributes:
         number: Which answer it belongs to: the number of the tool call, or `TEXT`.

@@ -43,7 +43,7 @@ _PLAIN = frozenset({str, int, bool, type(None)})
 
 def write_plain(value: Any) -> Any:
     """As `write_members`, for a fast JSON writer: `TypeError` for what that would lose, such as ``NaN``, or refuse."""
-    kind = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType] - of whatever an SDK holds
     if kind is list:
         return [item if type(item) in _PLAIN else write_plain(item) for item in value]
     if kind is dict:

@@ -77,8 +77,8 @@ def results(adapter: Adapter, intent: Intent) -> Steps[None]:
     """Read the lines one by one."""
     try:
         lines = yield partial(adapter.send, "messages.batches.results", {"message_batch_id": intent.vendor_id})
-    except Exception as failure:
-        if "No `results_url`" in str(failure):  # the SDK's way to say that they are no longer kept
+    except Exception as refusal:
+        if "No `results_url`" in str(refusal):  # the SDK's way to say that they are no longer kept
             return
         raise
     following = partial(anext, aiter(lines), _END) if adapter.asynchronous else partial(next, iter(lines), _END)

@@ -33,7 +33,6 @@ from instructor.providers.sdks import MakeAdapter
 from instructor.providers.table import VENDORS, Vendor
 from instructor.wires.arguments import read_mapping
 from instructor.wires.capabilities import Capabilities
-from instructor.wires.members import write_object
 from instructor.wires.openai_chat import OPENAI_CHAT
 
 
@@ -63,7 +62,7 @@ class ChatSdk(NamedTuple):
     def codec(self) -> Codec:
         """How its completions are kept."""
         name, module = self.completion
-        return Codec({name: module}, write_object, construct_members)
+        return Codec({name: module}, construct_members)
 
 
 CHAT_SDKS: Mapping[str, ChatSdk] = {

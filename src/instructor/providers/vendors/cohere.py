@@ -15,9 +15,8 @@ from instructor.providers.registry import register_provider
 from instructor.providers.sdk_adapter import SdkAdapter, bound_timeout, check_client, hold_client, import_wrapped
 from instructor.providers.table import Vendor
 from instructor.wires.cohere_chat import COHERE_CHAT
-from instructor.wires.members import write_object
 
-CODEC = Codec({"V2ChatResponse": "cohere.v2.types"}, write_object, construct_members)
+CODEC = Codec({"V2ChatResponse": "cohere.v2.types"}, construct_members)
 
 
 def register() -> None:

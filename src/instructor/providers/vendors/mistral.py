@@ -14,7 +14,7 @@ from instructor.providers.identity import describe_endpoint
 from instructor.providers.registry import register_provider
 from instructor.providers.sdk_adapter import SdkAdapter, hold_client
 from instructor.providers.table import Vendor
-from instructor.wires.members import write_members, write_object
+from instructor.wires.members import write_members
 from instructor.wires.mistral_chat import MISTRAL_CHAT
 
 _MILLISECONDS = 1000
@@ -24,7 +24,7 @@ def _validate(model: Any, body: Any) -> Any:
     return model.model_validate(body)
 
 
-CODEC = Codec({"ChatCompletionResponse": "mistralai.client.models"}, write_object, _validate)
+CODEC = Codec({"ChatCompletionResponse": "mistralai.client.models"}, _validate)
 
 
 def register() -> None:
