@@ -353,7 +353,11 @@ class LeasedStore:
         self._raw = open_memory()
         self._raw.execute("DELETE FROM lease")
         self._raw.execute("DELETE FROM entry")
-        self.table = SqliteLeases(lambda operation, **_: operation(self._raw), self._write, 30.0)
+
+        def run(operation: Any, **_: Any) -> Any:
+            return operation(self._raw)
+
+        self.table = SqliteLeases(run, run, self._write, 30.0)
 
     def take(self, key: str, token: str, flight: Flight[Any]) -> Leased:
         taken = self.table.take(key, token)

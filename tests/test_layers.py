@@ -95,11 +95,14 @@ KNOWS: dict[str, set[str]] = {
         "old_attributes",
         "limits",
     },
-    "batches": {"cache", "providers.adapter", "providers", "engine"},
-    "batch_methods": {"base_client", "batches", "cache", "engine"},
+    "batches": {"cache", "providers.adapter", "providers", "engine", "options"},
+    "batch_methods": {"base_client", "batches", "cache", "engine", "jobs"},
     "engines": set(),
-    "jobs": {"cache", "checks", "engine", "engines", "base_client", "options", "batch_methods", "batches", "providers"},
-    "client": {"engine", "methods", "jobs", "streams"},
+    "jobs": {
+        *("cache", "checks", "engine", "engines", "base_client", "options", "batches", "providers"),
+        *("limits", "prompt_caching"),
+    },
+    "client": {"batch_methods", "engine", "methods", "jobs", "streams"},
     "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
     "patching": {"client", "providers"},
     "dsl": {"cache", "client", "engine", "streaming", "wires"},
@@ -118,7 +121,7 @@ KNOWS: dict[str, set[str]] = {
     "models": set(),
     "v2": set(),
     "__main__": {"cli"},
-    "cli": {"batches", "cache", "client", "factory", "jobs", "providers", ""},
+    "cli": {"batches", "cache", "client", "engines", "factory", "jobs", "providers", ""},
     # Recorded answers are a store. Scripted replies answer as the offline provider does; the contracts look at what they test.
     "testing": {"wires", "cache", "offline"},
 }

@@ -141,6 +141,19 @@ def test_the_prompt_cache_of_the_provider_is_accounted_apart() -> None:
     assert ledger.spent.usd == pytest.approx(spent)
 
 
+def test_all_that_a_batch_costs_and_saves_has_its_price() -> None:
+    def ledger_of(kind: books.Kind) -> Ledger:
+        usage = Usage(1000, 100, 600, 0, 300)
+        line = books.line_of(kind, Origin("openai", "gpt-6-luna"), (), usage)
+        return Ledger({line: books.amounts_of(usage, 1.0)})
+
+    for live, batched in (("kept", "batched"), ("lost", "lost in batch")):
+        plain, half = ledger_of(live), ledger_of(batched)
+        for name in ("spent", "lost", "prompt_cache_saved", "prompt_cache_paid"):
+            assert getattr(half, name).usd == pytest.approx(getattr(plain, name).usd / 2)
+        assert half.spent.usd
+
+
 @pytest.mark.parametrize(("model", "usage"), [("a-model-of-ours", USAGE), ("gpt-6-luna", Usage())])
 def test_an_unknown_price_is_none_and_counted_apart(model: str, usage: Usage) -> None:
     client = make([answer(usage=usage), answer()], model=model)
@@ -295,8 +308,8 @@ def test_an_answer_and_what_it_cost_are_stored_in_one_step(asynchronous: bool, t
     cache = DiskCache(tmp_path)
     seen: list[tuple[int, int]] = []
 
-    def change_and_look(operation: Any) -> Any:
-        changed = change(operation)
+    def change_and_look(*operation: Any) -> Any:
+        changed = change(*operation)
         with DiskCache(tmp_path) as other:
             seen.append((len(other), other.ledger().spent.count))
         return changed

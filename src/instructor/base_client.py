@@ -17,7 +17,7 @@ from instructor.cache.store import BaseCache
 from instructor.cache_modes import active, cache_of_block
 from instructor.describing import cannot_leave, warn_caller
 from instructor.engine.background import Background
-from instructor.engine.call import Call, Keyed, Prompt, Settled, Terms
+from instructor.engine.call import Call, Common, Keyed, Prompt, Settled, Terms
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.completion_copies import CompletionCopies
 from instructor.engine.fast_path import Asker, make_lookup
@@ -35,7 +35,6 @@ from instructor.options import NotGiven, Ttl, split_options
 from instructor.paths import Paths, entries_of, find_namer
 from instructor.policies import make_policy, plan_prompts, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
-from instructor.retries import Retries
 from instructor.tables import as_table
 from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
@@ -252,18 +251,20 @@ class BaseClient(OldAttributes):
         unserved: Unserved | None = None,
         has_items: bool = False,
         takes_turn: bool = True,
+        job: Common | None = None,
     ) -> Call[Any]:
         """Freeze the messages and keywords, and sort them into a call: key, request and entry derive from one copy.
 
-        Where the key is remembered, the encoding that led to it is that copy, and a hit never unpacks it.
+        Where the key is remembered, the encoding that led to it is that copy, and a hit never unpacks it. `job` remembers
+        what is settled for calls with the same keywords.
         """
         plan = self._plans.find(response_model) or self._plans.make(response_model)
-        is_plain = not keywords and not active
-        settled: Settled | None = plan.settled if is_plain else None
+        common = None if active else job or (None if keywords else plan.common)
+        settled = None if common is None else common.settled
         if settled is None:
-            settled = self._settle(plan, response_model, keywords, has_items)
-            if is_plain and isinstance(settled.retries, Retries):  # what a tenacity object notes is about one call
-                plan.settled = settled
+            settled = self._settle(plan, response_model, keywords, has_items, common is not None)
+            if common is not None:
+                common.keep(settled)
         terms, path, seconds = settled.terms, settled.path, settled.max_seconds
         if settled.detects:
             keyed = self._copy(terms, messages, settled.arguments, detect=True)
@@ -296,10 +297,11 @@ class BaseClient(OldAttributes):
             throttle=settled.throttle,
             sketch=None if terms.name_call else partial(self._sketch, terms, keyed.load_prompt),
             prompt_plan=settled.prompt_plan,
+            is_row=job is not None,
         )
 
     def _settle(
-        self, plan: Plan, response_model: ResponseModel, keywords: Mapping[str, Any], has_items: bool
+        self, plan: Plan, response_model: ResponseModel, keywords: Mapping[str, Any], has_items: bool, is_common: bool
     ) -> Settled:
         """Decide all about a call that its messages don't: by its keywords, the block around it, and its client's settings."""
         options, arguments = split_options(keywords)
@@ -318,7 +320,7 @@ class BaseClient(OldAttributes):
         media_policy = check.check_media_policy(options.media_policy or settings.media_policy)
         is_cached = path is not None and use.mode.is_cached
         name_call = find_namer(path, response_model) if is_cached else None
-        way = None if keywords else self._choose_way(model, {**self._defaults})
+        way = self._choose_way(model, {**self._defaults}) if is_common and not arguments else None
         terms = Terms(plan, model, context, strict, use.namespace, use.salt, is_cached, media_policy, name_call, way)
         limits, budgets = (retries, budget, seconds), check.check_budgets(settings.budget, options.budget)
         owner = (self._adapter, plan, *budgets)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from instructor.base_client import BaseClient
-from instructor.messages import Conversation, ResponseModel, Value
+from instructor.jobs.prompts import make_writer
+from instructor.jobs.sources import read_rows
+from instructor.messages import Conversation, Messages, ResponseModel, Value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from instructor.batches.job import Again
     from instructor.cache.store import BaseCache
     from instructor.engine.call import Call
+    from instructor.jobs.sources import ArrowStream
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -39,10 +42,11 @@ class Batches(BatchClient):
 
     def batch(
         self,
-        rows: Iterable[Row],
+        rows: Iterable[Row] | ArrowStream,
         response_model: TypeForm[T],
-        messages: Callable[[Row], Conversation] | None = None,
+        messages: Messages | Callable[[Row], Conversation] | None = None,
         *,
+        prompt: str | Callable[[Row], str] | None = None,
         store: BaseCache | None = None,
         again: Again = "batch",
         poll_seconds: float = 30.0,
@@ -55,9 +59,11 @@ class Batches(BatchClient):
         With the same rows in any process that has the store, it goes on where it was, and submits nothing twice.
 
         Args:
-            rows: What is asked. All are read at once.
+            rows: What is asked, as in `Instructor.map`. All are read at once.
             response_model: As for `create`.
-            messages: Makes the conversation of a row, or the text of the user's turn. By default the row is that.
+            messages: A function that makes the conversation of a row, or the text of the user's turn; or a conversation
+                with templates in its texts. By default the row is that, or its own text is sent.
+            prompt: In place of it the text of the user's turn: a template over the row's fields, or a function of the row.
             store: Where the job's record is kept. Default: the last store of this client's cache.
             again: What becomes of rows that expired or failed for a reason that may pass: ``"batch"`` asks them in the
                 next batch, ``"live"`` at once at the full price, ``"never"`` returns their errors. An invalid answer is
@@ -69,14 +75,15 @@ class Batches(BatchClient):
             A `BatchJob`, submitted: ``results()`` waits for its rows.
 
         Raises:
-            ConfigurationError: The vendor has no batch API, or there is no store that outlives the process.
+            ConfigurationError: The vendor has no batch API, there is no store that outlives the process, or an argument is
+                one that the SDK doesn't take.
             CacheError: The record can't be written, so that nothing was submitted.
             InstructorError: As for `create`, from the submission.
         """
         from instructor.batches.batch_job import start
 
         request = self._make_request(response_model, keywords, store, again, poll_seconds)
-        return start(request, request.of_rows(rows, messages))
+        return start(request, request.of_rows(read_rows(rows, asynchronous=False), make_writer(prompt, messages)))
 
     def resume_batch(
         self,
@@ -113,10 +120,11 @@ class AsyncBatches(BatchClient):
 
     async def batch(
         self,
-        rows: Iterable[Row],
+        rows: Iterable[Row] | AsyncIterable[Row] | ArrowStream,
         response_model: TypeForm[T],
-        messages: Callable[[Row], Conversation] | None = None,
+        messages: Messages | Callable[[Row], Conversation] | None = None,
         *,
+        prompt: str | Callable[[Row], str] | None = None,
         store: BaseCache | None = None,
         again: Again = "batch",
         poll_seconds: float = 30.0,
@@ -128,6 +136,7 @@ class AsyncBatches(BatchClient):
             rows: As in `Instructor.batch`.
             response_model: As in `Instructor.batch`.
             messages: As in `Instructor.batch`.
+            prompt: As in `Instructor.batch`.
             store: As in `Instructor.batch`.
             again: As in `Instructor.batch`.
             poll_seconds: As in `Instructor.batch`.
@@ -142,7 +151,9 @@ class AsyncBatches(BatchClient):
         from instructor.batches.batch_job import start_async
 
         request = self._make_request(response_model, keywords, store, again, poll_seconds)
-        return await start_async(request, request.of_rows(rows, messages))
+        source, write = read_rows(rows, asynchronous=True), make_writer(prompt, messages)
+        read = [row async for row in source] if isinstance(source, AsyncIterable) else source
+        return await start_async(request, request.of_rows(read, write))
 
     async def resume_batch(
         self,

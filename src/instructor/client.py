@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from instructor.batch_methods import AsyncBatches, Batches
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.fast_path import MISSING, Pending, Reading
 from instructor.engine.path import Unserved
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from instructor.streams import AsyncStream, Stream
 
 
-class Instructor(MapClient, metaclass=ABCMeta):
+class Instructor(MapClient, Batches, metaclass=ABCMeta):
     """A client that gives typed, validated answers, and keeps them.
 
     You get one from `from_provider`, `from_openai`, `from_anthropic` or `from_genai`. It may be used from any number
@@ -283,7 +284,7 @@ class Instructor(MapClient, metaclass=ABCMeta):
         self.close()
 
 
-class AsyncInstructor(AsyncMapClient):
+class AsyncInstructor(AsyncMapClient, AsyncBatches):
     """`Instructor` for asyncio: the same methods, awaited; the same order of events, the same answers.
 
     You get one from ``from_provider(..., async_client=True)``, or from a factory over an asynchronous SDK client.

@@ -28,7 +28,7 @@ def describe_value(value: object) -> str:
         >>> describe_value("sk-secret"), describe_value(-1), describe_value(dict), describe_value([])
         ('a str', '-1', 'the class dict', 'a list')
     """
-    if value is None or value == "" or isinstance(value, (bool, float)):
+    if value is None or isinstance(value, (bool, float)) or (isinstance(value, str) and not value):
         return repr(value)
     if isinstance(value, int) and abs(value) < _LONGEST_NUMBER:
         return f"{value!r:.40}"

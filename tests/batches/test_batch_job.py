@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -11,15 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
+import openai
+import pyarrow as pa
 import pytest
 from google.genai import types
 from pydantic import BaseModel
 
 from batch_server import EXPIRED, OVERLOADED, SILENT, WRONG, BatchServer
 from instructor import AutoCache, BatchJob, Budget, DiskCache, from_provider
-from instructor.batches.batch_job import answer_in_batches
 from instructor.batches.job import begin, results
-from instructor.exceptions import BudgetExceeded, ConfigurationError, ProviderError
+from instructor.exceptions import BudgetExceeded, ConfigurationError, InstructorRetryException, ProviderError
 from instructor.providers.batches import google as google_batches
 from instructor.providers.batches import openai as openai_batches
 from instructor.providers.batches.steps import Out
@@ -239,7 +241,7 @@ def test_a_row_that_is_not_asked_again_for_its_budget_is_an_error(server: BatchS
 def test_a_submission_whose_answer_is_lost_is_found_at_the_vendor(server: BatchServer, store: DiskCache) -> None:
     server.drops = 1
     with make_client(OPENAI, server, store) as client:
-        with pytest.raises(Exception, match="onnection"):
+        with pytest.raises(ProviderError, match="Connection error"):
             client.batch([1, 2], Number, ask, poll_seconds=0)
         server.script = {3: [{"number": 3}]}
         client.batch([3], Number, ask, poll_seconds=0)
@@ -255,7 +257,7 @@ def test_a_batch_of_another_program_that_has_as_many_rows_is_not_taken_for_ours(
     """Anthropic's batches have no name of ours, so that only their results show whose they are."""
     server.drops = 1
     with make_client(CLAUDE, server, store) as client, DiskCache(tmp_path / "other") as others:
-        with pytest.raises(Exception, match="onnection"):
+        with pytest.raises(ProviderError, match="Connection error"):
             client.batch([1, 2], Number, ask)
         make_client(CLAUDE, server, others).batch([8, 9], Number, ask)
         rows = list(client.batch([1, 2], Number, ask, poll_seconds=0).results())
@@ -534,24 +536,95 @@ def test_nothing_is_submitted_if_the_record_cannot_be_written(
     assert server.batches == []
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_calls_that_are_frozen_already_are_answered_by_their_keys(
-    is_async: bool, server: BatchServer, store: DiskCache
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"rows": [{"n": 1}, {"n": 2}], "prompt": "row {{ n }}"},
+        {"rows": [{"n": 1}, {"n": 2}], "messages": [{"role": "user", "content": "row {{ n }}"}]},
+        {"rows": [{"text": "row 1"}, {"text": "row 2"}]},
+        {"rows": pa.table({"text": ["row 1", "row 2"]})},
+    ],
+    ids=["prompt", "messages", "text", "data frame"],
+)
+def test_rows_are_read_and_asked_about_as_in_a_live_job(
+    keywords: dict[str, Any], server: BatchServer, store: DiskCache
 ) -> None:
-    """What `client.map` uses."""
-    server.script = {2: [WRONG]}
-    client = make_client(CLAUDE, server, store, async_client=is_async)
-    request = client._make_request(Number, {}, poll_seconds=0)
-    made = [request.make([{"role": "user", "content": ask(row)}]) for row in (1, 2)]
-    outcomes = answer_in_batches(request, {call.key: call for call in made})
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch(response_model=Number, poll_seconds=0, **keywords)
+        assert [row.value for row in job.results()] == [Number(number=1), Number(number=2)]
 
-    async def take() -> list[Any]:
-        async with client:
-            return [outcome async for outcome in outcomes]  # type: ignore[union-attr]
 
-    found = dict(asyncio.run(take()) if is_async else outcomes)  # type: ignore[arg-type]
-    first, second = (found[call.key] for call in made)
-    assert (first.reply.value, first.batched, first.error) == (Number(number=1), True, None)
-    assert (second.reply, type(second.error)) == (None, ProviderError)
-    if not is_async:
-        client.close()
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"concurency": 5}, "unexpected keyword argument 'concurency'"),
+        ({"again": "no"}, "again is 'no'"),
+        ({"poll_seconds": "3"}, "poll_seconds is a str"),
+        ({"rows": "row 1"}, "rows is a str"),
+        ({"prompt": [{"role": "user"}]}, "prompt is a list"),
+    ],
+    ids=["misspelt", "again", "poll_seconds", "rows", "prompt"],
+)
+def test_what_is_wrong_is_refused_before_anything_is_submitted(
+    keywords: dict[str, Any], message: str, is_async: bool, server: BatchServer, store: DiskCache
+) -> None:
+    async def submit() -> None:
+        async with make_client(CLAUDE, server, store, async_client=True) as client:
+            await client.batch(**arguments)
+
+    arguments: dict[str, Any] = {"rows": ["row 1"], "response_model": Number, **keywords}
+    with pytest.raises(ConfigurationError, match=message):
+        if is_async:
+            asyncio.run(submit())
+        else:
+            make_client(CLAUDE, server, store).batch(**arguments)
+    assert not server.batches
+
+
+async def test_an_asynchronous_client_reads_an_asynchronous_source(server: BatchServer, store: DiskCache) -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "row 1"
+
+    async with make_client(OPENAI, server, store, async_client=True) as client:
+        job = await client.batch(source(), Number, poll_seconds=0)
+        assert [row.value async for row in job.results()] == [Number(number=1)]
+
+
+def test_a_row_whose_answer_is_invalid_says_what_it_has_cost(server: BatchServer, store: DiskCache) -> None:
+    server.value = {"number": "none"}
+    with make_client(OPENAI, server, store) as client:
+        job = client.map(["row 1"], Number, batch="always", again="never", poll_seconds=0, on_error="collect")
+        (row,) = job
+        ledger = client.ledger()
+    assert isinstance(row.error, InstructorRetryException), "and it isn't asked for again"
+    assert (row.batched, server.live, job.stats.tokens) == (True, [], row.usage.total_tokens)
+    assert row.usage.total_tokens
+    assert row.cost == job.stats.usd == pytest.approx(ledger.spent.usd) == pytest.approx(ledger.lost.usd)
+
+
+def test_a_vendor_that_cannot_be_reached_is_named_with_what_to_do(store: DiskCache) -> None:
+    client = from_provider(GEMINI, base_url="http://127.0.0.1:9", api_key="none", cache=store)
+    with pytest.raises(ProviderError, match=r"Nothing answers at http://127\.0\.0\.1:9.*Check base_url="):
+        client.batch(["row 1"], Number)
+
+
+def test_a_vendor_that_fails_for_a_while_is_asked_again_how_far_a_batch_is(
+    server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([503, 429, 408])
+
+    def retrieve(self: Any, batch_id: str) -> Any:
+        for status in failures:
+            request = httpx2.Request("GET", "http://127.0.0.1")
+            raise openai.APIStatusError("busy", response=httpx2.Response(status, request=request), body=None)
+        return found(self, batch_id)
+
+    found = openai.resources.Batches.retrieve
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch(["row 1"], Number, poll_seconds=0)
+        monkeypatch.setattr(openai.resources.Batches, "retrieve", retrieve)
+        assert [row.value for row in job.results()] == [Number(number=1)]
+        failures = iter([401])
+        with pytest.raises(ProviderError, match="Check the key"):
+            list(client.batch(["row 2"], Number, poll_seconds=0).results())

@@ -79,6 +79,21 @@ def test_a_batch_that_another_process_has_overwritten_in_the_shared_list_is_stil
     assert jobs.run("list")[1][0]["waiting"] == 1
 
 
+def test_a_provider_that_cannot_be_reached_is_no_traceback(jobs: Jobs, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["batch", "show", str(jobs.folder / "cache"), jobs.id, "--base-url", "http://127.0.0.1:9/v1"])
+    assert ended.value.code == 2
+    assert "Error: openai: APIConnectionError" in capsys.readouterr().err
+
+
+def test_a_cassette_holds_no_job(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "recorded.jsonl").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["batch", "list", str(tmp_path / "recorded.jsonl")])
+    assert ended.value.code == 2
+    assert "a CassetteCache can't keep its record" in " ".join(capsys.readouterr().err.split())
+
+
 def test_cancel_forgets_a_batch_that_the_provider_does_not_know(jobs: Jobs):
     jobs.server.batches.clear()
     assert jobs.ask("show")[0] == 2

@@ -10,7 +10,7 @@ import pytest
 from cli.conftest import CommandLine
 from instructor.cli import catalogue
 from instructor.cli.catalogue import list_vendors, models, providers
-from instructor.cli.completing import complete_format, complete_mode, complete_model
+from instructor.cli.completing import complete_engine, complete_format, complete_mode, complete_model
 from instructor.exceptions import ConfigurationError
 from instructor.providers.table import VENDORS
 from instructor.providers.vendors import PLACES
@@ -64,6 +64,7 @@ def test_both_are_commands(command_line: CommandLine):
 def test_the_shell_completes_values():
     assert complete_mode("J") == ["json", "json_schema"]
     assert complete_format("pa") == ["parquet"]
+    assert complete_engine("") == ["dask", "ray"]
     assert "openai/" in complete_model("open")
     assert "openai/gpt-4.1-mini" in complete_model("openai/gpt-4.1")
     assert complete_model("no-such-vendor/") == []

@@ -15,8 +15,8 @@ import pytest
 
 import instructor
 from cli.conftest import CommandLine
+from cli.runs import job_of
 from instructor.cli.clients import open_cache, read_size
-from instructor.cli.command import write_answer
 from instructor.cli.extract import Job, Run
 from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output
@@ -24,7 +24,6 @@ from instructor.cli.output_forms import LINES, NO_COLUMNS
 from instructor.cli.records import Input
 from instructor.cli.run_stats import Outcome
 from instructor.cli.settings import Settings
-from instructor.jobs.prompts import make_prompt
 from replies import Reply, ReplyServer, chat_completion
 
 ADA = Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36}, usage=(1000, 100)))
@@ -319,25 +318,15 @@ def make_job(
 ) -> Job:
     folder = output.path.parent
     (folder / "in.txt").write_text("".join(f"{index}\n" for index in range(number)))
-    return Job(
-        source=Inputs((Input(folder / "in.txt", "text"),)),
-        limit=None,
-        prompt=make_prompt(None),
-        ask=ask,
-        write_answer=write_answer,
-        output=output,
-        concurrency=at_once,
-        report=report,
-        announce=lambda _: None,
-    )
+    source = Inputs((Input(folder / "in.txt", "text"),))
+    return job_of(source, output, ask, concurrency=at_once, report=report)
 
 
 async def test_answers_that_come_in_any_order_are_written_in_that_of_the_input(output: Output):
     gates = [asyncio.Event() for _ in range(8)]
     gates[7].set()
 
-    async def ask(messages: list[dict[str, str]]) -> int:
-        number = int(messages[0]["content"])
+    async def ask(number: int) -> int:
         await gates[number].wait()
         gates[number - 1].set()  # each lets the one before it go
         return number
@@ -350,8 +339,7 @@ async def test_answers_that_come_in_any_order_are_written_in_that_of_the_input(o
 async def test_a_slow_record_holds_up_the_others_before_memory_fills(output: Output):
     slow, started = asyncio.Event(), []
 
-    async def ask(messages: list[dict[str, str]]) -> int:
-        number = int(messages[0]["content"])
+    async def ask(number: int) -> int:
         started.append(number)
         if number == 0:
             await slow.wait()
@@ -375,7 +363,7 @@ async def test_no_more_records_are_asked_at_once_than_was_said(output: Output):
     busy: list[int] = []
     most: list[int] = []
 
-    async def ask(messages: list[dict[str, str]]) -> int:
+    async def ask(_: int) -> int:
         busy.append(1)
         most.append(len(busy))
         await together.wait()
@@ -391,7 +379,7 @@ async def test_an_output_that_cannot_be_written_ends_the_run(output: Output):
         def write(self, _: bytes) -> int:
             raise OSError(28, "No space left on device")
 
-    async def ask(messages: list[dict[str, str]]) -> int:
+    async def ask(_: int) -> int:
         return 1
 
     job = make_job(output, 500, ask, lambda _: None, 3)

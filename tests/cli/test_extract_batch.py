@@ -41,7 +41,7 @@ def test_a_batch_answers_an_input_at_half_the_price(command_line: CommandLine, s
     assert [len(batch["rows"]) for batch in server.batches] == [2], "equal records are asked once"
     assert not server.live
     figures = command_line.read_report()
-    assert (figures["asked"], figures["shared"], figures["failed"], figures["requests"]) == (2, 1, 1, 2)
+    assert (figures["batched"], figures["shared"], figures["failed"], figures["requests"]) == (2, 1, 1, 2)
     live = command_line.run(*(word for word in words if word != "--batch"), "--cache", "elsewhere")
     assert (live.returncode, len(server.live)) == (1, 2)
     assert 0 < figures["money_spent"] == pytest.approx(command_line.read_report()["money_spent"] / 2)

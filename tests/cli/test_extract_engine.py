@@ -41,9 +41,9 @@ def test_the_workers_of_an_engine_answer_the_records(settings: Settings, monkeyp
 
         def begin() -> opening.Engine:
             used.append("dask")
-            return opening.open_engine(workers)
+            return opening.find_engine(workers)()
 
-        monkeypatch.setitem(opening._NAMED, "dask", begin)
+        monkeypatch.setitem(opening.NAMED, "dask", begin)
         assert run_extract(settings) == 1, "a record has no text"
     lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert [line.get("answer", {}).get("name") for line in lines] == ["Jason", None, "Sarah"]
@@ -57,6 +57,6 @@ def test_an_engine_that_fails_ends_the_run_with_its_figures(
     def begin() -> opening.Engine:
         raise EngineError("The engine can't be reached.")
 
-    monkeypatch.setitem(opening._NAMED, "dask", begin)
+    monkeypatch.setitem(opening.NAMED, "dask", begin)
     assert run_extract(settings) == 1
     assert "The engine can't be reached. The run cannot go on." in " ".join(capsys.readouterr().err.split())

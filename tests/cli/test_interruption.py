@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import CommandLine
+from cli.runs import job_of
 from forks import Forked
-from instructor.cli.command import write_answer
-from instructor.cli.extract import Job, Run, note_answer
+from instructor.cache import BaseCache
+from instructor.cli.extract import Run
+from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output
 from instructor.cli.records import Input
-from instructor.jobs.prompts import make_prompt
+from instructor.cli.run_stats import Outcome
 from replies import Received, Reply, ReplyServer, chat_completion
 
 RECORDS = 12
@@ -211,13 +213,17 @@ async def test_an_impatient_user_drops_only_what_the_provider_has_not_answered(t
     stored, announced = [], []
     waiting, answered, dropped = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def ask(messages: list[dict[str, str]]) -> int:
-        number = int(messages[0]["content"])
-        if number < 2:
+    class SlowStore(BaseCache):
+        async def get(self, key: str) -> str | None:
+            return None
+
+        async def set(self, key: str, value: str, ttl: int | None = None) -> None:
             answered.set()
-            note_answer(None)
-            await dropped.wait()  # as if the answer were being stored
-            stored.append(number)
+            await dropped.wait()
+            stored.append(key)
+
+    async def ask(number: int) -> int:
+        if number < 2:
             return number
         waiting.set()
         try:
@@ -227,16 +233,10 @@ async def test_an_impatient_user_drops_only_what_the_provider_has_not_answered(t
         return number
 
     output = Output(str(tmp_path / "out.jsonl"))
-    job = Job(
-        source=Input(tmp_path / "in.txt", "text"),
-        limit=None,
-        prompt=make_prompt(None),
-        ask=ask,
-        write_answer=write_answer,
-        output=output,
-        concurrency=4,
-        report=lambda _: None,
-        announce=announced.append,
+    source = Inputs((Input(tmp_path / "in.txt", "text"),))
+    written: list[Outcome] = []
+    job = job_of(
+        source, output, ask, concurrency=4, report=written.append, announce=announced.append, cache=SlowStore()
     )
     run = Run(job, patience=0)
     working = asyncio.create_task(run.run())
@@ -245,7 +245,8 @@ async def test_an_impatient_user_drops_only_what_the_provider_has_not_answered(t
         run.receive_signal(number)
     await working
     output.abandon()
-    assert (sorted(stored), run.signal_number) == ([0, 1], signal.SIGTERM)
+    assert (len(set(stored)), run.signal_number) == (2, signal.SIGTERM)
+    assert [outcome.text for outcome in written] == ['{"number":0}', '{"number":1}']
     assert [message.split()[0] for message in announced] == ["Stopping:", "Dropping"]
 
 

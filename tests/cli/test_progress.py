@@ -10,7 +10,6 @@ from rich.console import Console
 from instructor.cli.prices import Prices
 from instructor.cli.progress import Display, make_summary, show_time_left, summarise
 from instructor.cli.run_stats import Outcome, RunStats
-from instructor.hooks import CacheEvent, HookName
 from instructor.usage import Usage
 
 PRICES = Prices("openai/gpt-4.1-mini", "as gpt-4.1-mini")
@@ -30,12 +29,14 @@ def make_console(width: int, *, terminal: bool) -> Console:
 HIT = Outcome(1, "{}", source="hit", saved=Usage(1_000_000, 0), seconds_saved=1.5)
 ASKED = Outcome(2, "{}", attempts=2, spent=Usage(500_000, 0))
 SHARED = Outcome(3, "{}", source="shared", saved=Usage(250_000, 0))
+BATCHED = Outcome(5, "{}", attempts=1, batched=True)
 FAILED = Outcome(4, error="no", attempts=1, spent=Usage(250_000, 0))
 
 
 def test_every_record_is_counted_once_and_its_money_where_it_belongs():
-    stats = make_stats(HIT, ASKED, SHARED, FAILED)
-    assert (stats.done, stats.hits, stats.asked, stats.shared, stats.failed, stats.requests) == (4, 1, 1, 1, 1, 3)
+    stats = make_stats(HIT, ASKED, SHARED, FAILED, BATCHED)
+    assert stats.counts == {"hits": 1, "asked": 1, "shared": 1, "batched": 1, "errors": 1}
+    assert (stats.done, stats.requests) == (5, 4)
     assert (stats.money_spent, stats.money_saved) == (pytest.approx(0.3), pytest.approx(0.5))
     assert (stats.spent.total_tokens, stats.saved.total_tokens) == (750_000, 1_250_000)
 
@@ -43,12 +44,12 @@ def test_every_record_is_counted_once_and_its_money_where_it_belongs():
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_live_display_takes_three_lines(width: int):
     console = make_console(width, terminal=True)
-    display = Display(console, make_stats(HIT, ASKED, SHARED, FAILED), PRICES, quiet=False)
+    display = Display(console, make_stats(HIT, ASKED, SHARED, FAILED, BATCHED), PRICES, quiet=False)
     lines = console.render_lines(display.draw())
     assert len(lines) == 3
     text = "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
-    assert "4/300" in text
-    assert "1 hits · 1 misses · 1 shared · 1 errors" in text
+    assert "5/300" in text
+    assert "1 hits · 1 asked · 1 shared · 1 batched · 1 errors" in text
     assert "750,000 tokens, $0.3000 spent, $0.5000 saved (as gpt-4.1-mini)" in text
 
 
@@ -109,8 +110,7 @@ def test_without_hits_the_summary_names_one_time():
 
 def test_a_shared_answer_saves_a_request_but_no_time():
     outcome = Outcome(1, "{}")
-    event = CacheEvent(HookName.CACHE_COALESCED, "DiskCache", "openai", "m", int, "k", None, 9.0, 15, Usage(10, 5))
-    outcome.note_event(event)
+    outcome.note_saved(Usage(10, 5), 9.0, shared=True)
     assert (outcome.source, outcome.saved, outcome.seconds_saved) == ("shared", Usage(10, 5), 0.0)
-    outcome.note_event(event._replace(name=HookName.CACHE_HIT))
+    outcome.note_saved(Usage(10, 5), 9.0, shared=False)
     assert (outcome.source, outcome.seconds_saved) == ("hit", 9.0)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from instructor import AsyncInstructor, AutoCache, Budget, Instructor, Mode
+from instructor.base_client import BaseClient
 from instructor.exceptions import (
     ArgumentError,
     BudgetExceeded,
@@ -135,6 +136,21 @@ def test_the_first_error_ends_a_job_after_the_rows_before_it(asynchronous: bool)
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("keywords", "notes"),
+    [({"budget": 5}, None), ({"prompt": "{{ texts }}"}, ["This is about row 0 of the job, counted from 0."])],
+    ids=["of the job", "of a row"],
+)
+def test_an_error_that_every_row_would_meet_names_no_row(
+    asynchronous: bool, keywords: dict[str, Any], notes: list[str] | None
+):
+    client, _ = make(asynchronous)
+    with pytest.raises(ConfigurationError) as raised:
+        run(client, ["a"], **keywords)
+    assert getattr(raised.value, "__notes__", None) == notes
+
+
+@BOTH
 def test_collected_errors_stand_in_their_rows(asynchronous: bool):
     client, _ = make(asynchronous)
     rows = run(client, ["a", "fail b", "c", {}], on_error="collect")
@@ -142,6 +158,21 @@ def test_collected_errors_stand_in_their_rows(asynchronous: bool):
     assert isinstance(rows[1].error, InstructorRetryException)
     assert isinstance(rows[3].error, ValidationError)
     assert (rows[0].cost, rows[1].cost) == (None, None)
+
+
+@BOTH
+def test_what_invalid_answers_have_cost_is_counted(asynchronous: bool):
+    client, _ = make(asynchronous, lambda _: {"txt": "not valid"}, model="gpt-4.1-mini", max_retries=1)
+    spent = Budget(tokens=10_000)
+    job = client.map(["a"], Answer, on_error="collect", budget=spent)
+    (row,) = take(job)
+    assert isinstance(row.error, InstructorRetryException)
+    assert (row.attempts, row.usage.total_tokens, row.model) == (2, spent.spent_tokens, "gpt-4.1-mini")
+    assert (job.stats.asked, job.stats.errors, job.stats.tokens) == (
+        0,
+        1,
+        spent.spent_tokens > 0 and spent.spent_tokens,
+    )
 
 
 @BOTH
@@ -342,6 +373,19 @@ async def test_no_row_is_lost_if_whoever_waits_for_it_is_cancelled():
     assert taken == list(range(200))
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("concurrency", [1, 2, 3])
+async def test_answers_that_come_while_others_have_a_turn_are_noticed(concurrency: int, ordered: bool):
+    client, _ = make(True)
+    terms = {"concurrency": concurrency, "ordered": ordered, "on_error": "collect", "budget": Budget(tokens=1)}
+    job = client.map([f"row {number}" for number in range(200)], Answer, **terms)
+
+    async def take_all() -> int:
+        return len([row async for row in job])
+
+    assert await asyncio.wait_for(take_all(), 10) == 200  # but for the first rows, errors that come at once
+
+
 async def test_a_job_gives_other_tasks_a_turn():
     client, _ = make(asynchronous=True, cache=AutoCache())
     async for _ in client.map(["a"], Answer):
@@ -393,12 +437,18 @@ def test_every_row_comes_exactly_once(
 @pytest.mark.parametrize(
     ("keywords", "words"),
     [
-        ({"rows": "text"}, "rows= takes an iterable"),
+        ({"rows": "text"}, "rows is a str"),
         ({"rows": {"a": [1]}}, "For a single row pass a list"),
-        ({"rows": 3}, "not a int"),
+        ({"rows": 3}, "rows is 3"),
         ({"concurrency": 0}, 'concurrency= is "auto" or'),
         ({"on_error": "ignore"}, 'on_error= is "raise"'),
+        ({"ordered": "no"}, "ordered is a str. Pass True or False"),
+        ({"progress": None}, "progress is None. Pass True or False"),
         ({"stream": True}, "stream=True is for a single call"),
+        ({"engine": "spark"}, "engine= is .* not 'spark'"),
+        ({"concurency": 5}, "has no concurency=. Did you mean concurrency="),
+        ({"max_workers": 5}, "Did you mean concurrency="),
+        ({"poll_seconds": 5}, "poll_seconds= is about batches"),
         ({"prompt": "{{ text }}", "messages": []}, "prompt= and messages="),
         ({"messages": [{"role": "user", "content": "the same"}]}, "names no field"),
     ],
@@ -520,3 +570,14 @@ def test_a_row_says_what_its_answer_took_and_a_failed_one_too(asynchronous: bool
     client, _ = make(asynchronous, cache=AutoCache())
     asked, hit = run(client, ["a"]) + run(client, ["a"])
     assert (asked.attempts, hit.attempts, hit.seconds) == (1, 1, asked.seconds)
+
+
+@BOTH
+def test_what_the_keywords_of_a_job_decide_is_settled_once(asynchronous: bool, monkeypatch: pytest.MonkeyPatch):
+    settled: list[object] = []
+    settle = BaseClient._settle
+    monkeypatch.setattr(BaseClient, "_settle", lambda self, *rest: settled.append(rest) or settle(self, *rest))
+    client, _ = make(asynchronous, cache=AutoCache())
+    rows = run(client, ["a", "b", "c"], concurrency=1, max_retries=1, temperature=0.5)
+    assert [row.value.text for row in rows] == ["a", "b", "c"]
+    assert len(settled) == 1

@@ -46,6 +46,16 @@ def test_a_line_tells_the_figures_now_and_then_where_there_is_no_terminal():
     assert len(lines_of(console)) == 3
 
 
+def test_the_last_line_tells_how_a_job_ended():
+    console = Console(file=io.StringIO(), force_terminal=False, width=40)
+    stats = JobStats(total=4, done=1, asked=1)
+    progress = show(console, stats, 1.0)
+    stats.done = stats.asked = 4
+    for _ in range(2):
+        progress.close()
+    assert [line.split(" · ")[0] for line in lines_of(console)] == ["1/4", "4/4"]
+
+
 def test_a_short_job_shows_nothing(capsys: pytest.CaptureFixture[str]):
     client = from_provider("offline/demo")
     assert len(list(client.map(["1", "2"], int))) == 2
@@ -59,6 +69,22 @@ def test_a_terminal_gets_a_bar_that_stays_with_its_last_state():
     stats.done = 4
     progress.close()
     assert "4/4" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_notebook_that_can_draw_no_bar_gets_lines(monkeypatch: pytest.MonkeyPatch):
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    monkeypatch.setattr(console, "print", lambda text, **_: console.file.write(f"{text}\n"))
+    monkeypatch.setattr("instructor.jobs.progress.find_spec", lambda _: None)
+    show(console, JobStats(total=4, done=1, asked=1), 0.6)
+    assert lines_of(console) == ["1/4 · 0 hits · 1 asked · 0 errors · $0 · 0:02 left"]
+
+
+def test_a_job_shows_its_figures():
+    client = from_provider("offline/demo")
+    job = client.map(["1", "2"], int)
+    assert repr(job) == "<Job 0/2 · 0 hits · 0 asked · 0 errors · $0>"
+    list(job)
+    assert repr(job) == f"<Job {job.stats}>" == "<Job 2/2 · 0 hits · 2 asked · 0 errors · $0>"
 
 
 def test_no_progress_is_no_progress():
@@ -82,5 +108,9 @@ def test_each_row_is_counted_as_one_thing():
         stats.add(row)
     assert (stats.asked, stats.hits, stats.shared, stats.batched, stats.errors) == (1, 1, 1, 1, 1)
     assert (stats.done, stats.tokens, stats.usd) == (5, 2_000_000, pytest.approx(0.6))
-    stats.add(Row(5, "", "x", provider="openai", model="unknown"))
+    failed = Row(5, "", None, error=ValueError(), provider="openai", model="gpt-4.1-mini", usage=Usage(1_000_000, 0))
+    stats.add(failed)
+    assert (stats.asked, stats.errors, stats.tokens) == (1, 2, 3_000_000)
+    assert (failed.cost, stats.usd) == (pytest.approx(0.4), pytest.approx(1.0))
+    stats.add(Row(6, "", "x", provider="openai", model="unknown"))
     assert stats.usd is None

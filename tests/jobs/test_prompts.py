@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import pytest
 from pydantic import BaseModel
 
-from instructor.exceptions import ConfigurationError, ValidationError
+from instructor.exceptions import ArgumentError, ConfigurationError, ValidationError
 from instructor.jobs.prompts import make_prompt, make_writer
 
 
@@ -42,9 +43,19 @@ def test_a_template_is_filled_with_the_fields(template: str, data: object, promp
     assert make_prompt(template)(data) == prompt
 
 
+def test_of_a_value_that_is_missing_a_template_shows_nothing():
+    data = {"title": None, "text": "a", "year": math.nan, "sum": 0}
+    assert make_prompt("{{ title }}{{ text }}{{ year }}{{ sum }}")(data) == "a0"
+
+
 def test_a_field_that_the_record_does_not_have_is_named_with_those_it_has():
     with pytest.raises(ConfigurationError, match=r"'texts', which the record does not have\. It has label, text"):
         make_prompt("{% if false %}{{ texts }}{% endif %}{{ text }}")({"text": "a", "label": "b"})
+
+
+def test_a_name_with_spaces_is_refused_with_how_to_write_it():
+    with pytest.raises(ConfigurationError, match=r"\(line 1\)\. A field .* \{\{ record\['Full name'\] \}\}"):
+        make_prompt("Who is {{ Full name }}?")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +92,20 @@ def test_a_template_that_cannot_be_filled_fails_the_record(template: str):
         make_prompt(template)("a line")
 
 
-@pytest.mark.parametrize(("template", "data"), [(None, {"text": "  "}), (None, {}), ("{{ text }}", " ")])
+@pytest.mark.parametrize(
+    ("template", "data"),
+    [
+        (None, {"text": "  "}),
+        (None, {}),
+        (None, None),
+        (None, {"id": 7, "text": None}),
+        (None, {"text": math.nan}),
+        ("{{ text }}", " "),
+        ("Sort: {{ text }}", {"text": ""}),
+        ("{{ title }}: {{ text }}", {"title": math.nan, "text": None}),
+    ],
+    ids=range(8),
+)
 def test_nothing_is_asked_about_an_empty_text(template: str | None, data: object):
     with pytest.raises(ValidationError, match="no text"):
         make_prompt(template)(data)
@@ -122,3 +146,29 @@ def test_functions_of_a_row_say_all_there_is_to_say():
 def test_a_row_that_is_a_list_is_a_conversation():
     row = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
     assert make_writer(None, None)(row) is row
+
+
+async def write_later(row: object) -> str:
+    return f"about {row}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt": write_later}, "prompt= is an async function"),
+        ({"messages": write_later}, "messages= is an async function"),
+        ({"prompt": [{"role": "user", "content": "{{ text }}"}]}, "prompt is a list. Pass a template"),
+        ({"messages": "{{ text }}"}, "messages is a str. .* for one text there is prompt="),
+        ({"messages": ["{{ text }}"]}, "messages is a list. Pass a list such as"),
+    ],
+    ids=["async prompt", "async messages", "prompt as a list", "messages as a text", "messages of texts"],
+)
+def test_what_can_be_no_prompt_is_refused_before_a_row_is_read(arguments: dict[str, Any], message: str):
+    with pytest.raises(ArgumentError, match=message):
+        make_writer(**{"prompt": None, "messages": None} | arguments)
+
+
+@pytest.mark.parametrize("made", [None, {"role": "user", "content": "a"}, 7])
+def test_a_function_that_makes_no_text_fails_the_row(made: object):
+    with pytest.raises(ValidationError, match="and not a text: return one from prompt="):
+        make_writer(lambda _: made, None)("a")  # type: ignore[arg-type, return-value]

@@ -29,7 +29,7 @@ def load(name: str) -> Any:
 
 
 FRAMES: dict[str, Callable[[], Any]] = {
-    "pandas": lambda: load("pandas").DataFrame({"id": [7, 8], "text": ["Anna is 25.", None]}, dtype=object),
+    "pandas": lambda: load("pandas").DataFrame(COLUMNS),
     "polars": lambda: load("polars").DataFrame(COLUMNS),
     "pyarrow": lambda: load("pyarrow").table(COLUMNS),
     "arrow": Stream,
@@ -42,6 +42,36 @@ def test_the_rows_of_a_data_frame_are_dicts_of_plain_values(make: Callable[[], A
     read = list(rows)
     assert read == DICTS
     assert {type(row["id"]) for row in read} == {int}
+
+
+COLUMN = [1.5, None]
+SERIES: dict[str, Callable[[], Any]] = {
+    "pandas": lambda: load("pandas").Series(COLUMN),
+    "pandas with its own word": lambda: load("pandas").Series(COLUMN, dtype="Float64"),
+    "polars": lambda: load("polars").Series(COLUMN),
+    "pyarrow": lambda: load("pyarrow").chunked_array([COLUMN]),
+}
+
+
+@pytest.mark.parametrize("make", SERIES.values(), ids=SERIES)
+def test_a_column_of_a_data_frame_has_a_row_for_each_value(make: Callable[[], Any]):
+    rows: Any = read_rows(make(), asynchronous=False)
+    assert list(rows) == COLUMN
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("Anna", "rows is a str. .* For a single row pass a list of it"),
+        ({"text": "Anna"}, "rows is a dict. .* For a single row pass a list of it"),
+        (int, "rows is the class int. .* the response model after it"),
+        (5, "rows is 5. Pass an iterable of rows"),
+    ],
+    ids=["text", "dict", "class", "number"],
+)
+def test_what_is_more_likely_a_mistake_is_refused(source: Any, message: str):
+    with pytest.raises(ArgumentError, match=message):
+        read_rows(source, asynchronous=False)
 
 
 def test_rows_are_counted_where_their_number_is_known():

@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 import instructor
-from instructor import AutoCache, Budget, DiskCache, from_openai, from_provider
+from instructor import AsyncJob, AutoCache, Budget, DiskCache, Job, from_openai, from_provider
 from instructor.exceptions import (
     ArgumentError,
     BudgetExceeded,
@@ -111,7 +111,9 @@ class Failing(Executor):
 def test_rows_come_back_as_from_a_job_in_this_process(asynchronous: bool, tmp_path: Path, executor: Executor):
     client = make(tmp_path, asynchronous)
     inputs = [{"text": f"Anna is {number % 50}."} for number in range(200)]
-    rows = take(client.map(inputs, User, prompt="{{ text }} How old?", engine=executor))
+    job = client.map(inputs, User, prompt="{{ text }} How old?", engine=executor)
+    assert isinstance(job, AsyncJob if asynchronous else Job)
+    rows = take(job)
     assert [row.index for row in rows] == list(range(200))
     assert all(row.input is inputs[row.index] for row in rows)
     assert all(row.value == User(name="Anna", age=row.index % 50) for row in rows)
@@ -167,6 +169,18 @@ def test_the_first_row_without_an_answer_ends_the_job(asynchronous: bool, tmp_pa
     with pytest.raises(InstructorRetryException) as caught:
         asyncio.run(take_later()) if asynchronous else rows.extend(job)
     assert caught.value.__notes__ == ["This is about row 43 of the job, counted from 0."]
+
+
+def test_a_job_on_an_engine_asks_live_where_batches_are_left_to_us(tmp_path: Path, executor: Executor):
+    (row,) = take(make(tmp_path).map(["Anna is 25."], User, engine=executor, batch="auto", again="never"))
+    assert (row.value.age, row.batched) == (25, False)
+
+
+def test_a_row_that_lacks_a_field_is_named_by_its_place_in_the_job(tmp_path: Path, executor: Executor):
+    rows = [{"text": f"Anna is {number}."} for number in range(20, 40)]
+    with pytest.raises(ConfigurationError, match="names the field 'text'") as caught:
+        take(make(tmp_path).map([*rows, {"txt": "Ben"}], Adult, prompt="{{ text }}", engine=executor))
+    assert caught.value.__notes__ == ["This is about row 20 of the job, counted from 0."]
 
 
 def test_rows_without_an_answer_are_collected_with_their_errors(tmp_path: Path, executor: Executor):
@@ -289,7 +303,7 @@ def test_no_key_leaves_the_process_unless_it_was_passed(tmp_path: Path, monkeypa
         (None, {}, "needs a cache that the workers share.*RedisCache"),
         (AutoCache(), {}, "needs a cache that the workers share.*RedisCache"),
         ("disk", {"engine": "spark"}, '"dask" or "ray".*not \'spark\''),
-        ("disk", {"engine": 7}, "not a int"),
+        ("disk", {"engine": 7}, "not 7"),
         ("disk", {"stream": True}, "stream=True"),
         ("disk", {"context": {"lock": threading.Lock()}}, "can't be sent to workers.*lock"),
         ("disk", {"prompt": "{{"}, "prompt= cannot be read"),

@@ -21,7 +21,7 @@ from google import genai
 
 from instructor.exceptions import ConfigurationError
 from instructor.factory import from_anthropic, from_genai, from_openai, from_provider
-from instructor.providers.clients import LoopClients, SharedClient
+from instructor.providers.clients import Copies, LoopClients, SharedClient
 from instructor.providers.sdk_adapter import SdkAdapter
 from replies import Reply, ReplyServer, chat_completion
 
@@ -170,6 +170,21 @@ def test_a_loop_that_goes_on_after_its_end_gets_another_client(reply_server: Rep
         second = loop.run_until_complete(send(port, "openai/m"))
     loop.run_until_complete(close(second))
     loop.close()
+
+
+def test_a_client_is_copied_once_to_send_without_retries_and_again_when_it_was_changed():
+    client, copies = openai.AsyncOpenAI(api_key=KEY), Copies()
+    client._platform = "Linux"
+    first = copies.find(client, {"max_retries": 0})
+    assert (first.max_retries, first.api_key, first._platform) == (0, KEY, "Linux")
+    client.chat.completions.with_raw_response  # noqa: B018 - what hangs on a client isn't a change
+    assert copies.find(client, {"max_retries": 0}) is first
+    client.api_key = "sk-rotated-0002"
+    assert copies.find(client, {"max_retries": 0}).api_key == "sk-rotated-0002"
+    gone = weakref.ref(client)
+    del client
+    gc.collect()
+    assert gone() is None
 
 
 def test_outside_a_loop_there_is_one_client_which_no_loop_uses_or_closes(reply_server: ReplyServer):

@@ -11,7 +11,20 @@ import openai
 from pydantic import BaseModel
 
 import instructor
-from instructor import AsyncInstructor, AsyncJob, Instructor, Job, Maybe, Mode, Partial, Reply, Row, from_provider
+from instructor import (
+    AsyncInstructor,
+    AsyncJob,
+    BatchJob,
+    Budget,
+    Instructor,
+    Job,
+    Maybe,
+    Mode,
+    Partial,
+    Reply,
+    Row,
+    from_provider,
+)
 from instructor.cache import AutoCache, BaseCache, CacheStats, DiskCache, make_cache_key
 from instructor.dsl.maybe import MaybeBase
 from instructor.hooks import CacheEvent, HookName, Hooks
@@ -239,6 +252,19 @@ def rows_of_a_job_have_the_type_of_their_value(client: Instructor, model: Any) -
         for row in job:
             assert_type(row.value, User)
             assert_type(row.cost, float | None)
+
+
+def rows_of_a_batch_have_the_type_of_their_value(client: Instructor) -> None:
+    job = client.batch([{"id": 1}], User, lambda row: f"{row['id']}", temperature=0.5)
+    assert_type(job, BatchJob[User])
+    assert_type(next(job.results()).value, User | None)
+    assert_type(client.batch(["a"], list[User], prompt="{{ text }}"), BatchJob[list[User]])
+    assert_type(BatchJob.resume(job.id, client, User, poll_seconds=5), BatchJob[User])
+
+
+def a_wrong_budget_of_a_job_is_seen(client: Instructor) -> None:
+    client.map(["a"], User, budget=Budget(usd=5), limits=None, prompt_cache="5m")
+    client.map(["a"], User, budget=5)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def rows_of_an_asynchronous_job_are_typed_too(client: AsyncInstructor) -> None:

@@ -7,24 +7,28 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args
 
 from instructor.batches.job import Again, Job, begin, cancel, hash_schema, name_job, poll, results
 from instructor.batches.records import JobRecord, Shelf, check_handle
 from instructor.batches.rows import MakeCall, Outcome
 from instructor.cache.handle import handle_of
+from instructor.describing import refuse, refuse_choice
 from instructor.exceptions import ConfigurationError
-from instructor.messages import Conversation, ResponseModel, Value, copy_value
+from instructor.messages import Conversation, Value, copy_value
 from instructor.providers.batches.steps import Steps, run, run_async, show, show_async
 from instructor.providers.batches.vendor import Progress, find_vendor
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
     from instructor.cache.store import BaseCache
     from instructor.engine.call import Call
     from instructor.providers.adapter import Adapter
 
 T = TypeVar("T")
+Answer = TypeVar("Answer")
 _NO_USAGE = Usage()
 
 
@@ -99,7 +103,13 @@ class Request(Generic[T]):
     poll_seconds: float = 30.0
     inputs: list[Value] = field(default_factory=list[Value])
 
-    def of_rows(self, rows: Iterable[Value], messages: Callable[[Value], Conversation] | None) -> Job:
+    def __post_init__(self) -> None:
+        if self.again not in get_args(Again):
+            raise refuse_choice("again", self.again, get_args(Again))
+        if isinstance(self.poll_seconds, bool) or not isinstance(self.poll_seconds, (int, float)):
+            raise refuse("poll_seconds", self.poll_seconds, "seconds, such as 30.0")
+
+    def of_rows(self, rows: Iterable[Value], write: Callable[[Value], Conversation]) -> Job:
         """Make the job of some rows. Each is made a call to learn its key, and again when it is needed.
 
         The conversation is made once and kept: a source may use one object for all its rows, and a function may make
@@ -112,7 +122,7 @@ class Request(Generic[T]):
         for index, row in enumerate(rows):
             self.inputs.append(row)
             try:
-                conversation = copy_value(converse(row, messages))
+                conversation = copy_value(converse(write(row)))
             except Exception as failure:  # noqa: BLE001 - a function of the user's may raise anything about a row
                 order.append(f"row {index}")
                 unkeyed[order[-1]] = Outcome(error=failure)
@@ -127,14 +137,14 @@ class Request(Generic[T]):
             if call.key is not None:
                 calls.setdefault(key, partial(self._remake, key, conversation))
         if first is None:
-            first = self.make(converse("", None))
+            first = self.make(converse(""))
         job = self.of_calls(calls, order, first)
         job.outcomes |= unkeyed
         return job
 
     def of_record(self, name: str) -> Steps[Job]:
         """Make the job of its record, without its rows: what was submitted can be read, and nothing more."""
-        example = self.make(converse("(a row that only its batch knows)", None))
+        example = self.make(converse("(a row that only its batch knows)"))
         shelf = self._shelf(example)
         record = yield from shelf.job(name)
         if record is None:
@@ -198,9 +208,8 @@ class Request(Generic[T]):
         return self.make(conversation)._replace(key=key)
 
 
-def converse(row: Value, messages: Callable[[Value], Conversation] | None) -> Conversation:
-    """The conversation of a row: what `messages` makes of it, a text as the user's turn, or the row itself."""
-    made = row if messages is None else messages(row)
+def converse(made: Conversation | str) -> Conversation:
+    """The conversation of a row: a text is the user's turn."""
     return [{"role": "user", "content": made}] if isinstance(made, str) else made
 
 
@@ -260,7 +269,7 @@ class _Shown(Generic[T]):
             error=outcome.error,
             cached=reply is not None and reply.cached,
             batched=outcome.batched,
-            usage=_NO_USAGE if reply is None else reply.usage,
+            usage=(getattr(outcome.error, "total_usage", None) or _NO_USAGE) if reply is None else reply.usage,
             key=key,
             live=outcome.live,
             attempts=int(outcome.batched) if reply is None else 0 if reply.cached else reply.attempts,
@@ -278,7 +287,15 @@ class _Shown(Generic[T]):
 class Resuming(Protocol):
     """The synchronous client."""
 
-    def resume_batch(self, id: str, response_model: ResponseModel, **keywords: object) -> BatchJob[Value]:  # noqa: A002 - the word for it
+    def resume_batch(
+        self,
+        id: str,  # noqa: A002 - the word for it
+        response_model: TypeForm[T],
+        *,
+        store: BaseCache | None = None,
+        poll_seconds: float = 30.0,
+        **keywords: object,
+    ) -> BatchJob[T]:
         """Go on with a job by its name."""
         ...
 
@@ -291,7 +308,7 @@ class BatchJob(_Shown[T]):
     """
 
     @classmethod
-    def resume(cls, id: str, client: Resuming, response_model: ResponseModel, **keywords: object) -> BatchJob[Value]:  # noqa: A002 - the word for it
+    def resume(cls, id: str, client: Resuming, response_model: TypeForm[Answer], **keywords: Any) -> BatchJob[Answer]:  # noqa: A002 - the word for it
         """Go on with a job by its name, without its rows; see `Instructor.resume_batch`."""
         return client.resume_batch(id, response_model, **keywords)
 
@@ -360,32 +377,3 @@ def reopen(request: Request[T], name: str) -> BatchJob[T]:
 async def reopen_async(request: Request[T], name: str) -> AsyncBatchJob[T]:
     """As `reopen`."""
     return await start_async(request, await run_async(request.of_record(name)))
-
-
-def answer_in_batches(
-    request: Request[Any], calls: Mapping[str, Call[Any]]
-) -> Iterator[tuple[str, Outcome[Any]]] | AsyncIterator[tuple[str, Outcome[Any]]]:
-    """Answer calls by their keys in batches: an iterator of each key and its outcome, in the order in which they come.
-
-    It is asynchronous where the client is. For `client.map`, which has frozen its calls already.
-    """
-    example = next(iter(calls.values()))
-    makes: dict[str, MakeCall] = {key: partial(_itself, call) for key, call in calls.items()}
-    job = request.of_calls(makes, list(makes), example)
-    return _outcomes_async(job) if request.adapter.asynchronous else _outcomes(job)
-
-
-def _outcomes(job: Job) -> Iterator[tuple[str, Outcome[Any]]]:
-    run(begin(job))
-    for key in show(results(job)):
-        yield key, job.outcomes[key]
-
-
-async def _outcomes_async(job: Job) -> AsyncIterator[tuple[str, Outcome[Any]]]:
-    await run_async(begin(job))
-    async for key in show_async(results(job)):
-        yield key, job.outcomes[key]
-
-
-def _itself(call: Call[T]) -> Call[T]:
-    return call

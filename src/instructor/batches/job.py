@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
-from instructor.exceptions import BudgetExceeded, ConfigurationError, InstructorError, ProviderError
-from instructor.failures import may_recover
+from instructor.exceptions import BudgetExceeded, ConfigurationError, ProviderError
+from instructor.failures import may_recover, status_of
+from instructor.options import advise_on_refusal
 from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
@@ -149,7 +150,7 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     vendor = job.vendor
     if row.operation not in vendor.operations:
         raise ConfigurationError(
-            f"{job.record.provider}'s batches don't take {row.operation}. Use create() for this model."
+            f"{job.record.provider}'s batches don't take {row.operation}. Ask live for this model."
         )
     line, size, headers = vendor.write(key, row.operation, row.request)
     if size > vendor.most_bytes:
@@ -164,6 +165,8 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
         return
     plan(job, size // _BYTES_PER_TOKEN)
     group = (row.operation, tuple(sorted(headers.items())))
+    if group not in chunks:
+        yield from check_arguments(job, row)
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
     if chunk.keys and (len(chunk.keys) >= job.most_rows or chunk.size + size > vendor.most_bytes):
         yield from submit(job, chunk)
@@ -171,6 +174,21 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     chunk.keys.append(key)
     chunk.lines.append(line)
     chunk.size += size
+
+
+def check_arguments(job: Job, row: Deferred) -> Steps[None]:
+    """Refuse what the SDK's own method wouldn't take. A batch takes anything, and each of its rows fails, a day later."""
+    check: Callable[..., None] | None = getattr(job.adapter, "check_arguments", None)
+    if check is None:
+        return
+    yield job.adapter.prepare
+    try:
+        check(row.operation, row.request)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"The SDK for {job.record.provider} does not take the request ({row.operation}): {error}. "
+            f"{advise_on_refusal(error)}"
+        ) from error
 
 
 def plan(job: Job, tokens: int = 0) -> None:
@@ -205,7 +223,8 @@ def submit(job: Job, chunk: Chunk) -> Steps[None]:
     try:
         vendor_id = yield from job.vendor.create(job.adapter, intent, uploaded)
     except Exception as error:
-        if status_of(error) != 429 or not may_recover(error):  # noqa: PLR2004 - HTTP
+        cause = error.__cause__ or error
+        if status_of(cause) != 429 or not may_recover(cause):  # noqa: PLR2004 - HTTP
             raise
         yield from job.shelf.close(intent)
         job.refused |= dict.fromkeys(chunk.keys, Failure(str(error), "429", again=True))
@@ -313,10 +332,9 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
     for turn in range(_PATIENCE):
         try:
             progress = yield from look_at(job.vendor, job.adapter, intent)
-        except Exception as error:
-            status = status_of(error)
-            is_final = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)  # noqa: PLR2004 - HTTP
-            if is_final or isinstance(error, InstructorError) or turn == _PATIENCE - 1:
+        except ProviderError as error:
+            cause = error.__cause__ or error
+            if turn == _PATIENCE - 1 or (status_of(cause) is not None and not may_recover(cause)):
                 raise
             yield partial(job.sleep, job.pause)
         else:
@@ -325,14 +343,9 @@ def poll(job: Job, intent: Intent) -> Steps[Progress]:
     raise AssertionError("the last turn returns or raises")
 
 
-def status_of(error: Exception) -> object:
-    """The HTTP status of an SDK's error; None if it has none."""
-    return getattr(error, "status_code", None) or getattr(error, "code", None)
-
-
 def is_unknown(error: Exception) -> bool:
     """Whether the vendor has nothing of that name, or not for this key."""
-    return status_of(error) == 404  # noqa: PLR2004 - HTTP
+    return status_of(error.__cause__ or error) == 404  # noqa: PLR2004 - HTTP
 
 
 def look_at(vendor: Vendor, adapter: Adapter, intent: Intent) -> Steps[Progress]:

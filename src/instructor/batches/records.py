@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructor.cache.entry import Entry, decode_entry, encode_entry, make_origin, pack_completion
+from instructor.describing import describe_value
 from instructor.exceptions import CacheError, ConfigurationError
 from instructor.messages import Part
 from instructor.providers.batches.steps import Steps
@@ -180,7 +181,7 @@ def check_handle(handle: StoreHandle | None) -> StoreHandle:
         )
     if handle.local is not None or handle.recorder is not None:
         raise ConfigurationError(
-            f"A batch outlives the process, and a {type(handle.store).__name__} can't keep its record. Use a DiskCache or "
+            f"A batch outlives the process, and {describe_value(handle.store)} can't keep its record. Use a DiskCache or "
             "a RedisCache, alone or as the last of several stores."
         )
     return handle

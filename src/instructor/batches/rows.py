@@ -14,9 +14,10 @@ from instructor.engine.lookup import look as read_cache
 from instructor.engine.question import CallQuestion
 from instructor.engine.reply import Reply, answer_with_reply, make_reply
 from instructor.engine.tier_lookup import Served, emit_event
-from instructor.exceptions import CacheMiss, ProviderError
+from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
 from instructor.messages import Completion, Value
+from instructor.retries import Retries
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -54,14 +55,13 @@ class Deferred:
 
 
 class Replaying:
-    """Answers the first request of a flow with what came in a batch, and asks the provider the further ones, if wanted."""
+    """Answers the first request of a flow with what came in a batch, and asks the provider the further ones."""
 
-    def __init__(self, adapter: Adapter, completion: Completion, *, goes_on: bool) -> None:
+    def __init__(self, adapter: Adapter, completion: Completion) -> None:
         self.prepare = adapter.prepare
         self._adapter = adapter
         self._completion = completion
         self._is_first = True
-        self._goes_on = goes_on
 
     def send(self, operation: str, request: Request) -> Value:
         """Return the completion of the batch, then ask."""
@@ -75,10 +75,6 @@ class Replaying:
         if self._is_first:
             self._is_first = False
             return _later(self._completion) if self._adapter.asynchronous else self._completion
-        if not self._goes_on:
-            raise ProviderError(
-                self._adapter.provider, "The answer in the batch was invalid, and isn't asked for again."
-            )
         return None
 
 
@@ -111,9 +107,12 @@ def _look(call: Call[T]) -> Flow[Reply[T] | Deferred]:
 
 
 def settle(call: Call[T], completion: Completion, *, goes_on: bool) -> Value:
-    """Validate and store what a batch answered, as a live answer is; return its `Outcome`, or an awaitable of it."""
-    sender = Replaying(call.adapter, completion, goes_on=goes_on)
-    return _run(call, _keep(call, completion), sender)
+    """Validate and store what a batch answered, as a live answer is; return its `Outcome`, or an awaitable of it.
+
+    Unless it `goes_on`, an invalid answer isn't asked for again.
+    """
+    judged = call if goes_on else call._replace(retries=Retries(answers=0))
+    return _run(judged, _keep(judged, completion), Replaying(call.adapter, completion))
 
 
 def ask(call: Call[T]) -> Value:

@@ -1,7 +1,7 @@
 """The store on a local disk: one SQLite database that many processes and threads share.
 
 The database is in WAL mode (https://sqlite.org/wal.html): readers and a writer do not wait for each other, and
-``kill -9`` loses at most the entry being written. SQLite keeps a checksum of every WAL frame, and each entry has one of
+``kill -9`` loses at most the entries being written. SQLite keeps a checksum of every WAL frame, and each entry has one of
 its own (see `entry`). `sqlite_file` opens the file, `sqlite_layout` knows its tables, `sqlite_repair` mends it.
 """
 
@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from instructor.cache.books import Posting
 from instructor.cache.entry import Generations
@@ -25,6 +25,7 @@ from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
+from instructor.cache.sqlite_group import Group, in_transaction
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
@@ -121,6 +122,7 @@ class DiskCache(KeepsLedger, BaseCache):
         self._wal = f"{self.path}-wal"
         self._local = _Local()
         self._eviction = Eviction(self.path, self.size_limit, policy, max_entries)
+        self._group = Group(self._perform, self._eviction.find_room)
         self._begin()
         _stores.add(self)
 
@@ -169,7 +171,7 @@ class DiskCache(KeepsLedger, BaseCache):
     @property
     def leases(self) -> SqliteLeases:
         """Which of several processes asks for an answer."""
-        return SqliteLeases(self._run, self._write, self._lease or LEASE_SECONDS)
+        return SqliteLeases(self._run, self._join, self._write, self._lease or LEASE_SECONDS)
 
     def _write(
         self, key: str, value: str | bytes, ttl: int | None, token: str | None = None, posting: Posting | None = None
@@ -188,12 +190,13 @@ class DiskCache(KeepsLedger, BaseCache):
         row = (check_key("DiskCache", key), data, len(data), expires, now, hash_key(key))
 
         def write(connection: sqlite3.Connection) -> bool:
+            if posting is not None:
+                posting.names = None  # perhaps set in a transaction that failed
             # Room is made before it is taken, so that the file does not grow beyond its share.
             enough = self._eviction.make_room(connection, key, len(data), now)
             enough = enough and end_with_answer(connection, key, token)
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
-            connection.execute(_DELETE_EXPIRED, (now, min(16, self._shares.rows_at_once)))
             if enough and posting is not None and posting.amounts:
                 posting.names = self._enter(connection, posting.amounts)
             return enough
@@ -202,7 +205,7 @@ class DiskCache(KeepsLedger, BaseCache):
             self._flush(now)
         if not self._shorten_wal(len(data)):
             return False
-        while not self._change(write):
+        while not self._change(write, len(data)):
             """What is removed in one transaction wasn't enough."""
         return True
 
@@ -300,16 +303,17 @@ class DiskCache(KeepsLedger, BaseCache):
             self._flush(now)
         return row
 
-    def _change(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Perform an operation that writes, in one transaction with the notes of what was used."""
+    def _change(self, operation: Callable[[sqlite3.Connection], T], size: int = 0) -> T:
+        """Perform an operation that writes so many bytes, in one transaction with those of other threads."""
+        return self._group.run(operation, size)
 
-        def change(connection: sqlite3.Connection) -> T:
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                self._write_notes(connection, time.time())
-                return operation(connection)
+    def _join(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Perform an operation that needs no transaction, in that of other threads if there is one."""
+        return self._group.run(operation, alone=lambda: self._run(operation, writes=True))
 
-        return self._run(change, writes=True)
+    def _perform(self, operations: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        """Perform operations in one transaction, with the notes of what was used, and remove some of what has expired."""
+        return self._run(in_transaction(operations, self._write_notes, self._shares.rows_at_once), writes=True)
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation. If the file is damaged it is mended, and the operation is tried once more."""
@@ -472,7 +476,6 @@ INSERT OR REPLACE INTO entry (key, value, size, expires, created, key_hash, used
 """
 _USE = "UPDATE entry SET used = max(used, ?) WHERE key = ?"
 _DELETE = "DELETE FROM entry WHERE key = ?"
-_DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT ?)"
 _COUNT = "SELECT count(*), coalesce(sum(size), 0) FROM entry WHERE expires IS NULL OR expires > ?"
 
 

@@ -30,6 +30,9 @@ _NEWCOMER = 100 * 365 * DAY
 _FULL = 7 / 8
 """From this share of the limit on, a new entry takes the place of another: rows that go leave holes in their pages."""
 
+MOST_AT_ONCE = 1 << 20
+"""Bytes of entries that are written in one transaction beside the first."""
+
 _SAVE_AFTER = 64
 """After so many names that the duel has watched, its directories are written to the file."""
 
@@ -58,6 +61,18 @@ class Eviction:
         self._entries = 0
         self._recount_in = 0
         self.unsaved = 0
+
+    def find_room(self) -> int | None:
+        """How many bytes several entries may have that are written at once; None while the file is nearly full.
+
+        Then each may take the place of others, and what a transaction changes is limited.
+        """
+        if self.max_entries is not None:
+            return None
+        if self._size_limit is None:
+            return MOST_AT_ONCE
+        room = int(self._shares.file * _FULL) - sum(map(file_size, self._files)) - self._shares.entry
+        return min(room, self._shares.entry, MOST_AT_ONCE) if room > 0 else None
 
     def make_room(self, connection: sqlite3.Connection, key: str, size: int, now: float) -> bool:
         """Remove what goes first until an entry of `size` bytes fits in; say whether that is enough already."""

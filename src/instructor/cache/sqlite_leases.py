@@ -39,6 +39,8 @@ class Run(Protocol):
     def __call__(self, operation: Callable[[sqlite3.Connection], Any], *, writes: bool = False) -> Any: ...  # noqa: D102
 
 
+Join = Callable[[Callable[[sqlite3.Connection], Any]], Any]
+"""Performs an operation, in a transaction of other threads if there is one."""
 Write = Callable[[str, str, int | None, str, Posting | None], bool]
 """Stores an entry for a token, and enters a posting with it; returns whether there was room."""
 
@@ -49,9 +51,10 @@ class SqliteLeases:
     pauses = (0.005, 0.015)
     posts = True
 
-    def __init__(self, run: Run, write: Write, seconds: float) -> None:
+    def __init__(self, run: Run, join: Join, write: Write, seconds: float) -> None:
         self.seconds = seconds
         self._run = run
+        self._join = join
         self._write = write
 
     def take(self, key: str, token: str) -> Taken:
@@ -65,7 +68,7 @@ class SqliteLeases:
             holder = connection.execute(_HOLDER, (key,)).fetchone()
             return Taken("" if holder is None else holder[0].decode())
 
-        return self._run(take, writes=True)  # type: ignore[no-any-return]
+        return self._join(take)  # type: ignore[no-any-return]
 
     def publish(self, key: str, text: str, ttl: int | None, token: str, posting: Posting | None = None) -> bool:
         """Store a text, end the lease, and enter a posting, in one transaction."""

@@ -13,7 +13,7 @@ from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 from instructor.batches.job import cancel_batch, look_at
-from instructor.batches.records import JobRecord, Shelf
+from instructor.batches.records import JobRecord, Shelf, check_handle
 from instructor.cache.handle import handle_of
 from instructor.cli.cache_app import make_runner
 from instructor.cli.cache_places import Place
@@ -128,7 +128,7 @@ def wants_to_cancel() -> bool:
 
 
 def _shelf(place: Place) -> Shelf:
-    return Shelf(handle_of(place.store), asynchronous=False)
+    return Shelf(check_handle(handle_of(place.store)), asynchronous=False)
 
 
 def _find(place: Place, name: str) -> tuple[JobRecord, list[Intent]]:

@@ -18,6 +18,7 @@ from instructor.cli.cache_reading import explain, ls, show, stats, top, verify
 from instructor.cli.cache_report import Report, write_report
 from instructor.cli.cache_simulation import simulate
 from instructor.cli.terminal import make_console, print_line, show_warnings
+from instructor.cli.wording import use_option_names
 from instructor.exceptions import InstructorError
 
 COMMANDS: Final[dict[str, Callable[..., Report]]] = {
@@ -90,6 +91,6 @@ def run_command(command: Callable[..., Report], options: dict[str, Any]) -> int:
             report = command(**options)
             write_report(report, as_json=as_json)
     except InstructorError as error:
-        print_line(console, f"Error: {error}", "red")
+        print_line(console, f"Error: {use_option_names(str(error))}", "red")
         return 2
     return int(report.failed)

@@ -83,7 +83,6 @@ class _Extraction:
             source=self._source,
             limit=None if settings.limit is None else min(settings.limit, sys.maxsize),
             prompt=prompt,
-            ask=None,
             write_answer=write_answer,
             output=self._output,
             concurrency=settings.concurrency,

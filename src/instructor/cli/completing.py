@@ -13,6 +13,13 @@ def complete_mode(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete.lower())]
 
 
+def complete_engine(incomplete: str) -> list[str]:
+    """Offer the engines."""
+    from instructor.engines.opening import NAMED
+
+    return [name for name in NAMED if name.startswith(incomplete.lower())]
+
+
 def complete_format(incomplete: str) -> list[str]:
     """Offer the formats of an input."""
     from instructor.cli.records import FORMATS

@@ -28,7 +28,6 @@ from instructor.cli.records import Record
 from instructor.cli.settings import Settings
 from instructor.exceptions import ValidationError
 from instructor.jobs.prompts import Prompt, make_prompt
-from instructor.jobs.row import BATCH_FACTOR
 from instructor.messages import Messages
 from instructor.usage import Usage
 
@@ -197,6 +196,6 @@ def run_dry(settings: Settings, console: Console) -> int:
     )
     records = islice(source.read(), None if settings.limit is None else min(settings.limit, sys.maxsize))
     estimate = make_estimate(first_good(records, prompt), prompt, asker, prices)
-    estimate.factor = BATCH_FACTOR if settings.batch else 1.0
+    estimate.factor = prices.batch_factor if settings.batch else 1.0
     write_report(Report([estimate.describe()], is_single=True, note=estimate.advice), as_json=False)
     return int(not write_figures(console, settings.report, estimate.describe()))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output
@@ -17,14 +17,12 @@ from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
 from instructor.exceptions import BudgetExceeded, InstructorError, ValidationError
 from instructor.jobs import job as jobs
-from instructor.jobs.asking import Miss, make_failure
 from instructor.jobs.prompts import Prompt
 from instructor.jobs.row import Row
 from instructor.messages import Messages
 
 if TYPE_CHECKING:
     from instructor.client import AsyncInstructor
-    from instructor.jobs.sources import Source
 
 _PATIENCE = 10.0
 """Seconds for which a run still waits for the provider after a second signal."""
@@ -47,7 +45,6 @@ class Job:
 
     Attributes:
         limit: How many records to take; None for all.
-        ask: Answers the messages of a record, where there is no `map`.
         write_answer: Turns an answer into JSON.
         concurrency: How many records are worked on at once.
         report: Called with each outcome in order, after its line was written.
@@ -59,13 +56,12 @@ class Job:
     source: Inputs
     limit: int | None
     prompt: Prompt
-    ask: Callable[[Messages], Awaitable[object]] | None
     write_answer: Callable[[object], str]
     output: Output
     concurrency: int
     report: Callable[[Outcome], None]
     announce: Callable[[str], None]
-    map: Callable[..., jobs.AsyncJob[Any]] | None = None
+    map: Callable[..., jobs.AsyncJob[Any]]
     farewell: str = FAREWELL
 
 
@@ -146,8 +142,7 @@ class Run:
         job = self._job
         records = first_good(islice(job.source.read(), job.limit), job.prompt)
         source = records if job.source.countable else RecordReader(records)
-        begin = job.map or _Asking(job.ask, job.prompt).map
-        return begin(source, concurrency=job.concurrency, on_error="collect", progress=False)
+        return job.map(source, concurrency=job.concurrency, on_error="collect", progress=False)
 
     def receive_signal(self, number: int) -> None:
         """Stop at the first signal; at the second, set a limit to the waiting for the provider."""
@@ -182,34 +177,6 @@ class Run:
         self._job.output.write(outcome)
         self._unflushed = True
         self._job.report(outcome)
-
-
-class _Asking:
-    """Answers rows by a function of their messages."""
-
-    def __init__(self, ask: Callable[[Messages], Awaitable[object]] | None, prompt: Prompt) -> None:
-        assert ask is not None, "a job has `ask` or `map`"
-        self._ask = ask
-        self._prompt = prompt
-
-    def map(self, rows: Source, **terms: Any) -> jobs.AsyncJob[Any]:
-        """Begin, as a client's `map` does."""
-        return jobs.AsyncJob(self, rows, jobs.Terms(**terms))
-
-    def answer_now(self, index: int, source: Any) -> Row[Any] | Miss:
-        try:
-            return Miss(index, source, write_messages(self._prompt, source))
-        except InstructorError as error:
-            return make_failure(index, source, error)
-
-    def answer(self, miss: Miss) -> NoReturn:
-        raise NotImplementedError
-
-    async def answer_later(self, miss: Miss) -> tuple[Row[Any], float]:
-        try:
-            return Row(miss.index, miss.input, await self._ask(miss.messages)), 0.0
-        except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
-            return make_failure(miss.index, miss.input, error), 0.0
 
 
 def make_outcome(row: Row[Any], write_answer: Callable[[object], str]) -> Outcome:

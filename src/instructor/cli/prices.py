@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from instructor.exceptions import ConfigurationError
-from instructor.prices import find_rates, tier_of
+from instructor.prices import batch_factor, find_rates, tier_of
 from instructor.usage import Usage
 
 
@@ -21,6 +21,11 @@ class Prices:
         vendor, _, name = self.model.partition("/")
         rates = find_rates(vendor, name, tier_of(usage))  # remembered: the list itself takes 70 us for a price
         return None if rates is None else rates.price(usage)
+
+    @property
+    def batch_factor(self) -> float:
+        """What a row of a batch costs, as a part of that."""
+        return batch_factor(self.model.partition("/")[0])
 
 
 def find_prices(model: str, price_as: str | None) -> Prices:

@@ -10,6 +10,7 @@ from instructor.cli.prices import Prices
 from instructor.cli.run_stats import Outcome, RunStats
 from instructor.cli.terminal import print_line
 from instructor.cli.wording import use_option_names
+from instructor.jobs.progress import SEPARATOR, describe_counts, draw_bar, show_clock, show_count
 from instructor.prices import show_money
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _PLAIN_SECONDS = 5.0
 _REFRESHES = 10
 """How often the live display is drawn, times a second."""
 _LONGEST_ERROR = 500
+_STYLES = {"hits": "green", "asked": "yellow", "shared": "cyan", "batched": "magenta"}
 
 
 class Display:
@@ -50,35 +52,21 @@ class Display:
         """Write a line of figures if one is due. The live bar reads them by itself."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _PLAIN_SECONDS
-            figures = [show_count(self._stats), *describe_counts(self._stats)]
+            figures = [show_count(self._stats.done, self._stats.total), *describe_counts(self._stats.counts)]
             figures += [describe_costs(self._stats, self._prices), show_time_left(self._stats)]
             print_line(self._console, ", ".join(figures))
 
     def draw(self) -> RenderableType:
         """The live bar and its figures."""
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
         from rich.text import Text
 
         stats = self._stats
-        bar = Table.grid(padding=(0, 1), expand=True)
-        bar.add_column(ratio=1)
-        for _ in range(2):
-            bar.add_column(no_wrap=True, justify="right")
-        bar.add_row(
-            ProgressBar(total=stats.total, completed=stats.done, pulse=stats.total is None),
-            show_count(stats),
-            show_time_left(stats),
-        )
-        styles = ("green", "yellow", "cyan", "bold red" if stats.failed else "")
-        counts = [Text(words, style) for words, style in zip(describe_counts(stats), styles, strict=True)]
-        return Group(bar, Text(" \u00b7 ").join(counts), Text(describe_costs(stats, self._prices)))
-
-
-def show_count(stats: RunStats) -> str:
-    """Write ``123/300``."""
-    return f"{stats.done:,}" if stats.total is None else f"{stats.done:,}/{stats.total:,}"
+        bar = draw_bar(stats.done, stats.total, show_time_left(stats))
+        words = describe_counts(stats.counts)
+        styles = _STYLES | {"errors": "bold red" if stats.failed else ""}
+        counts = [Text(one, styles[one.rpartition(" ")[2]]) for one in words]
+        return Group(bar, Text(SEPARATOR).join(counts), Text(describe_costs(stats, self._prices)))
 
 
 def show_time_left(stats: RunStats) -> str:
@@ -89,28 +77,11 @@ def show_time_left(stats: RunStats) -> str:
     return f"{show_clock(left)} left"
 
 
-def show_clock(seconds: float) -> str:
-    """Write ``0:07`` or ``1:02:07``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 def show_seconds(seconds: float) -> str:
     """Write ``0.84 s``, ``12.3 s`` or ``4:05``."""
     if seconds >= 60:  # noqa: PLR2004 - a minute
         return show_clock(seconds)
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"  # noqa: PLR2004 - two digits that count
-
-
-def describe_counts(stats: RunStats) -> list[str]:
-    """Describe how the records so far were answered."""
-    return [
-        f"{stats.hits:,} hits",
-        f"{stats.asked:,} misses",
-        f"{stats.shared:,} shared",
-        f"{stats.failed:,} errors",
-    ]
 
 
 def describe_costs(stats: RunStats, prices: Prices) -> str:
@@ -150,9 +121,10 @@ def make_summary(stats: RunStats, prices: Prices, places: dict[str, str]) -> Tab
 def summarise(stats: RunStats, prices: Prices) -> dict[str, str]:
     """Return the rows of the summary, by name."""
     rows = {
-        "records": show_count(stats) if stats.done != stats.total else f"{stats.done:,}",
+        "records": show_count(stats.done, None if stats.done == stats.total else stats.total),
         "from the cache": f"{stats.hits:,}",
         "asked": f"{stats.asked:,} ({stats.requests:,} requests)",
+        "batched": f"{stats.batched:,} (at the price of a batch)" if stats.batched else "",
         "shared": f"{stats.shared:,} (identical records in flight)" if stats.shared else "",
         "failed": f"{stats.failed:,}",
         "tokens": f"{stats.spent.total_tokens:,} spent, {stats.saved.total_tokens:,} saved",

@@ -7,8 +7,6 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from instructor.cli.prices import Prices
-from instructor.hooks import CacheEvent, HookName
-from instructor.jobs.row import BATCH_FACTOR
 from instructor.usage import Usage
 
 _WINDOW = 20.0
@@ -43,10 +41,6 @@ class Outcome:
     batched: bool = False
     live: Usage = field(default=Usage())
 
-    def note_event(self, event: CacheEvent) -> None:
-        """Note a ``cache:hit`` or a ``cache:coalesced``."""
-        self.note_saved(event.usage or Usage(), event.seconds_saved, shared=event.name is not HookName.CACHE_HIT)
-
     def note_saved(self, usage: Usage, seconds: float, *, shared: bool) -> None:
         """Note that no request was made for it, and what that saved."""
         self.source = "shared" if shared else "hit"
@@ -61,7 +55,8 @@ class RunStats:
     Attributes:
         total: How many records there are; None where that is not known.
         concurrency: How many records are asked at once.
-        done: Records so far. Each is one of `hits`, `asked`, `shared` (with an identical one in flight) and `failed`.
+        done: Records so far. Each is one of `hits`, `asked`, `shared` (with an identical one in flight), `batched` and
+            `failed`.
         requests: Requests that were made, with those that asked again.
         spent: Tokens of those requests, which cost `money_spent` US dollars.
         saved: Tokens that hits and shared records did not cost; `money_saved` is their price.
@@ -76,6 +71,7 @@ class RunStats:
     hits: int = 0
     asked: int = 0
     shared: int = 0
+    batched: int = 0
     failed: int = 0
     requests: int = 0
     spent: Usage = field(default=Usage())
@@ -95,15 +91,24 @@ class RunStats:
         self.failed += source == "failed"
         self.hits += source == "hit"
         self.shared += source == "shared"
-        self.asked += source == "asked"
+        self.asked += source == "asked" and not outcome.batched
+        self.batched += source == "asked" and outcome.batched
         self.requests += outcome.attempts
         self.spent += outcome.spent
         self.saved += outcome.saved
         self.request_seconds_saved += outcome.seconds_saved
-        factor = BATCH_FACTOR if outcome.batched else 1  # of what was asked live, the other half is added
-        self.money_spent += self._price(outcome.spent + outcome.live, prices) * factor
+        factor = prices.batch_factor if outcome.batched else 1.0
+        self.money_spent += self._price(outcome.spent, prices) * factor + self._price(outcome.live, prices) * (
+            1 - factor
+        )
         self.money_saved += self._price(outcome.saved, prices)
         self.tick()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How the records so far were answered."""
+        counts = {"hits": self.hits, "asked": self.asked, "shared": self.shared, "batched": self.batched}
+        return counts | {"errors": self.failed}
 
     def tick(self) -> None:
         """Measure the time taken, and the speed."""
@@ -135,6 +140,7 @@ class RunStats:
             "hits": self.hits,
             "asked": self.asked,
             "shared": self.shared,
+            "batched": self.batched,
             "failed": self.failed,
             "requests": self.requests,
             "tokens_spent": self.spent.total_tokens,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from instructor.cli.completing import complete_format, complete_mode, complete_model
+from instructor.cli.completing import complete_engine, complete_format, complete_mode, complete_model
 from instructor.cli.config_file import read_config
 
 _FILES = partial(Option, rich_help_panel="Input and output")
@@ -108,7 +108,11 @@ class Settings:
     ] = False
     engine: Annotated[
         str | None,
-        _RUN(metavar="NAME", help="Spread the records over the workers of dask or ray, which share --cache."),
+        _RUN(
+            metavar="NAME",
+            help="Spread the records over the workers of dask or ray, which share --cache.",
+            autocompletion=complete_engine,
+        ),
     ] = None
     dry_run: Annotated[
         bool, _RUN("--dry-run", help="Ask nothing: show how many records the cache has, and what the others may cost.")

@@ -11,6 +11,7 @@ from instructor.engine.freshness import PLAIN, Freshness, draw_chance
 from instructor.exceptions import CacheMiss
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
+from instructor.retries import Retries
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arguments
 from instructor.wires.content import drop_empty_turns
@@ -129,7 +130,7 @@ class Terms(NamedTuple):
         is_cached: Whether there is a store, so that a key is needed.
         media_policy: What may be fetched, where there are media in the messages.
         name_call: Makes the key of a call of what is in its usual one, for a store that records; None for others.
-        way: The prompt without its messages, of a call without keywords; None for others.
+        way: The prompt without its messages, where calls have that in common; None for others.
     """
 
     plan: Plan
@@ -222,7 +223,7 @@ class Policy(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """All about a call that its messages don't decide. Calls without keywords have it in common; see `Plan.settled`.
+    """All about a call that its messages don't decide. Calls with the same keywords have it in common; see `Common`.
 
     The members are those of `Call` with these names, and:
 
@@ -246,6 +247,20 @@ class Settled(NamedTuple):
     samples: int
     bypass: str | None
     prompt_plan: PromptPlan | None
+
+
+class Common:
+    """Remembers what is settled for calls without keywords of one response model, or for the rows of a job."""
+
+    __slots__ = ("settled",)
+
+    def __init__(self) -> None:
+        self.settled: Settled | None = None
+
+    def keep(self, settled: Settled) -> None:
+        """Remember it, unless it is about one call alone: a tenacity object notes something in it."""
+        if isinstance(settled.retries, Retries):
+            self.settled = settled
 
 
 class Live(NamedTuple, Generic[T]):

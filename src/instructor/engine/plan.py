@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from instructor.cache.canonical import canonical_text
 from instructor.describing import name_model
+from instructor.engine.call import Common
 from instructor.locks import make_lock
 from instructor.messages import ResponseModel, Value
 from instructor.mode import Mode
@@ -21,7 +22,6 @@ from instructor.wires.spec import Binding, ToolSpec, join_bindings
 from instructor.wires.wire import Wire
 
 if typing.TYPE_CHECKING:
-    from instructor.engine.call import Settled
     from instructor.engine.response_type import ResponseType
 
 MOST_ANNOTATIONS = 256
@@ -39,7 +39,7 @@ class Plan:
         direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
             so without it.
         carries: Whether the fast path may write a `Carried` to each instance of the response model.
-        settled: What all calls without keywords have in common, once there was one; the client's to set.
+        common: What all calls without keywords have in common, once there was one; the client's to set.
         ttl: The response model's ``__cache_ttl__``; None where it has none. Asking pydantic for it takes as long as a hit.
         schema_text: The response model's schema in canonical form, for the key.
         shape_text: What else of it a request shows: the function's name and description, and the order of the schema,
@@ -50,11 +50,11 @@ class Plan:
         "_bindings",
         "awaits",
         "carries",
+        "common",
         "direct",
         "name",
         "number",
         "schema_text",
-        "settled",
         "shape_text",
         "ttl",
         "type",
@@ -79,7 +79,7 @@ class Plan:
         self.direct = response_type is not None and not response_type.holds_model
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
         self.shape_text = _describe(response_type.specs) if response_type else "null"
-        self.settled: Settled | None = None
+        self.common = Common()
         self._bindings: dict[tuple[str, Mode, bool, Capabilities], Binding] = {}
 
     def binding(self, wire: Wire, mode: Mode, strict: bool, capabilities: Capabilities) -> Binding | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from instructor.describing import describe_value
 from instructor.exceptions import ArgumentError, ConfigurationError
 
 Sdk = Any
@@ -38,21 +40,21 @@ class Engine(NamedTuple):
     close: Callable[[], object] = lambda: None
 
 
-def open_engine(engine: object) -> Engine:
-    """Open the engine that a user named or handed over."""
+def find_engine(engine: object) -> Callable[[], Engine]:
+    """Return what opens the engine that a user named or handed over; raise ArgumentError for what is none."""
     if isinstance(engine, str):
-        if engine not in _NAMED:
+        if engine not in NAMED:
             raise _refuse(engine)
-        return _NAMED[engine]()
+        return NAMED[engine]
     for fits, use in _KINDS:
         if fits(engine):
-            return use(engine)
+            return partial(use, engine)
     raise _refuse(engine)
 
 
 def _refuse(engine: object) -> ArgumentError:
-    shown = repr(engine) if isinstance(engine, str) else f"a {type(engine).__name__}"
-    names = " or ".join(f'"{name}"' for name in _NAMED)
+    shown = repr(engine) if isinstance(engine, str) else describe_value(engine)
+    names = " or ".join(f'"{name}"' for name in NAMED)
     return ArgumentError(
         f"engine= is {names}, a dask.distributed.Client, the module ray or a concurrent.futures.Executor, not {shown}."
     )
@@ -116,7 +118,7 @@ def _use_executor(executor: Sdk) -> Engine:
     return Engine(executor.submit, lambda: getattr(executor, "_max_workers", 1))
 
 
-_NAMED: dict[str, Callable[[], Engine]] = {"dask": _begin_dask, "ray": _begin_ray}
+NAMED: dict[str, Callable[[], Engine]] = {"dask": _begin_dask, "ray": _begin_ray}
 _KINDS: tuple[tuple[Callable[[object], bool], Callable[[Sdk], Engine]], ...] = (
     (lambda engine: isinstance(engine, Executor), _use_executor),
     (lambda engine: isinstance(engine, ModuleType) and engine.__name__ == "ray", _use_ray),

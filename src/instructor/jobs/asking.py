@@ -60,11 +60,13 @@ class Question(Generic[T]):
     """What a job asks of each row.
 
     Attributes:
+        asked: The vendor and the model that are asked.
         reply: Answers a miss, by the whole flow: with a `Reply`, or an awaitable of it.
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
     """
 
+    asked: tuple[str, str]
     model: ResponseModel
     write: Writer
     lookup: Lookup
@@ -77,7 +79,9 @@ class Question(Generic[T]):
         try:
             messages = self.write(source)
         except Exception as error:  # noqa: BLE001 - a function of the user's may raise anything about a row
-            return make_failure(index, source, error)
+            if ends_job(error):
+                note_row(error, index)
+            return make_failure(index, source, error, *self.asked)
         found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
@@ -88,7 +92,7 @@ class Question(Generic[T]):
         try:
             return self._make_row(miss, self.reply(miss.messages, cast("Unserved | None", miss.found)))
         except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
-            return make_failure(miss.index, miss.input, error), 0.0
+            return make_failure(miss.index, miss.input, error, *self.asked), 0.0
 
     async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
         """Ask about a row, by awaiting."""
@@ -105,7 +109,7 @@ class Question(Generic[T]):
             reply: Awaitable[Reply[T]] = self.reply(miss.messages, None if found is MISSING else found)
             return self._make_row(miss, await reply)
         except Exception as error:  # noqa: BLE001 - as above
-            return make_failure(miss.index, miss.input, error), 0.0
+            return make_failure(miss.index, miss.input, error, *self.asked), 0.0
 
     def _make_hit(self, index: int, source: Value, found: Value) -> Row[T]:
         value, entry = cast("tuple[Any, Entry]", found)
@@ -148,19 +152,25 @@ def make_question(
     own = asker._replace(load=_keep)
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
-    return Question(model, write, make_lookup(own, place), keyed, asker.load, reply)
+    asked = asker.provider, str(keywords.get("model") or asker.model or "")
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply)
 
 
-def make_failure(index: int, source: Value, error: BaseException) -> Row[Any]:
+def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:
     """Make the row of one that has no answer, with what its requests took nevertheless."""
     cause: Any = error
     usage, attempts = getattr(cause, "total_usage", None) or NO_USAGE, getattr(cause, "n_attempts", 0)
-    return Row(index, source, None, cause, usage=usage, attempts=attempts)
+    return Row(index, source, None, cause, usage=usage, provider=provider, model=model, attempts=attempts)
 
 
 def ends_job(error: BaseException) -> bool:
     """Whether every other row would meet the same error, or it isn't about a row at all, as a cancellation."""
     return isinstance(error, _SETUP_ERRORS) or not isinstance(error, Exception) or is_about_the_account(error)
+
+
+def note_row(error: BaseException, index: int) -> None:
+    """Say on an error which row it is about."""
+    error.add_note(f"This is about row {index} of the job, counted from 0.")
 
 
 def _keep(entry: Entry) -> Entry:

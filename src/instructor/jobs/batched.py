@@ -35,11 +35,11 @@ def read_batch(submit: Callable[[Iterable[Value]], BatchJob[T]], rows: Iterator[
 
 
 async def read_batch_later(
-    submit: Callable[[Iterable[Value]], Awaitable[AsyncBatchJob[T]]], rows: Iterator[Value] | AsyncIterable[Value]
+    submit: Callable[[Iterable[Value] | AsyncIterable[Value]], Awaitable[AsyncBatchJob[T]]],
+    rows: Iterator[Value] | AsyncIterable[Value],
 ) -> AsyncIterator[BatchRow[T]]:
     """`read_batch`, for tasks."""
-    read = [row async for row in rows] if isinstance(rows, AsyncIterable) else rows
-    async for row in (await submit(read)).results():
+    async for row in (await submit(rows)).results():
         yield row
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.base_client import BaseClient
-from instructor.batch_methods import AsyncBatches, Batches
 from instructor.cache.flight import running_loop
 from instructor.cache.memory import AutoCache
 from instructor.cache_modes import mode_of_call
 from instructor.checks import check_budgets, find_model
-from instructor.engine.call import Call
+from instructor.engine.call import Call, Common
 from instructor.engine.drive import drive, drive_async
 from instructor.engine.reply import answer_with_reply
 from instructor.exceptions import ArgumentError
@@ -37,6 +37,15 @@ _NO_SHARED_CACHE = (
 _OWN = frozenset({"batch", "concurrency", "on_error", "ordered", "progress"})
 _OF_BATCHES = ("again", "poll_seconds", "store")
 """Keywords of `Instructor.batch`, which a live job has no use for."""
+_TERMS = _OWN | {"again", "engine", "poll_seconds", "prompt"}
+_MEANT = {
+    **dict.fromkeys(("max_concurrency", "max_workers", "n_jobs", "workers"), "concurrency"),
+    "show_progress": "progress",
+    "template": "prompt",
+}
+"""Names from elsewhere that don't resemble ours, and that no SDK takes."""
+_ALIKE = 0.88
+"""How alike a name is that can only be a misspelling of one of ours."""
 _MOST_KEPT = 4_096
 """How many answers a job keeps in memory where its client keeps none."""
 
@@ -54,7 +63,7 @@ class _JobClient(BaseClient):
         keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
-        is_row: bool = False,
+        job: Common | None = None,
     ) -> Any:
         """Answer a call with a `Reply`, or an awaitable of one."""
         raise NotImplementedError
@@ -65,7 +74,7 @@ class _JobClient(BaseClient):
         from instructor.jobs.job import Terms
         from instructor.jobs.prompts import make_writer
 
-        _refuse_streams(keywords)
+        _check_keywords(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         wish = self._setting(keywords, "prompt_cache")
         if wish is not None:
@@ -74,33 +83,37 @@ class _JobClient(BaseClient):
             terms = replace(terms, begins_with_one=begins_with_one(wish))
         if terms.batch == "auto":
             terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
-            for name in _OF_BATCHES if terms.batch == "never" else ():
-                keywords.pop(name, None)
+            if terms.batch == "never":
+                _forget_batches(keywords)
         write = make_writer(keywords.pop("prompt", None), keywords.pop("messages", None))
         if self._find_path(keywords.get("cache", NOT_GIVEN)) is None and terms.batch == "never":
             keywords["cache"] = AutoCache(_MOST_KEPT)
         if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
             keywords.setdefault("limits", "auto")
 
+        common = Common()
+
         def reply(messages: Conversation, unserved: Unserved | None) -> Any:
-            return self._reply(model, messages, keywords, unserved, is_row=True)
+            return self._reply(model, messages, keywords, unserved, job=common)
 
         return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
 
     def _order(self, model: ResponseModel, keywords: dict[str, Value]) -> Orders:
         """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""
-        from instructor.engines.opening import open_engine
+        from instructor.engines.opening import find_engine
         from instructor.jobs.job import Terms
         from instructor.jobs.prompts import make_writer
         from instructor.jobs.shares import Purse
         from instructor.jobs.spread import Orders
         from instructor.jobs.work import Order, identify, make_work
 
-        open_later = partial(open_engine, keywords.pop("engine"))
-        _refuse_streams(keywords)
+        open_later = find_engine(keywords.pop("engine"))
+        _check_keywords(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
         if terms.batch == "always":
             raise ArgumentError('engine= asks live, and batch="always" in batches. Leave one of them out.')
+        if terms.batch == "auto":
+            _forget_batches(keywords)
         make_writer(keywords.get("prompt"), keywords.get("messages"))  # so that a mistake shows here
         path = self._find_path(keywords.pop("cache", NOT_GIVEN))
         if path is None or "local" in path.tiers[-1].handle.store.abilities:
@@ -125,12 +138,26 @@ class _JobClient(BaseClient):
         return path is not None and can_batch(self._adapter.provider, path.tiers[-1].handle)
 
 
-def _refuse_streams(keywords: Mapping[str, Value]) -> None:
+def _check_keywords(keywords: Mapping[str, Value]) -> None:
+    """Refuse what can only be a mistake, before a row is read: an SDK would refuse it at the first request."""
     if keywords.get("stream"):
         raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
+    for name in keywords.keys() - _TERMS:
+        meant = _MEANT.get(name) or next(iter(get_close_matches(name, _TERMS, 1, _ALIKE)), None)
+        if meant is not None:
+            raise ArgumentError(f"map() has no {name}=. Did you mean {meant}=?")
+    for name in ("again", "poll_seconds"):
+        if name in keywords and keywords.get("batch", "never") == "never":
+            raise ArgumentError(f'{name}= is about batches. Pass batch="always" or "auto" too, or leave it out.')
 
 
-class MapClient(Batches, _JobClient):
+def _forget_batches(keywords: dict[str, Value]) -> None:
+    """Drop what is about batches from the keywords of a job that asks live after all."""
+    for name in _OF_BATCHES:
+        keywords.pop(name, None)
+
+
+class MapClient(_JobClient):
     """What `Instructor` inherits."""
 
     @typed_map(map_keywords)
@@ -194,7 +221,7 @@ class MapClient(Batches, _JobClient):
             return Job(question, rows, terms)
         from instructor.jobs.batched import read_batch
 
-        submit = partial(self.batch, response_model=response_model, messages=question.write, **keywords)
+        submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return Job(self._batched_rows(keywords), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
 
     def _reply(
@@ -204,13 +231,13 @@ class MapClient(Batches, _JobClient):
         keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
-        is_row: bool = False,
+        job: Common | None = None,
     ) -> Reply[Value]:
-        call = self._call(response_model, messages, keywords, unserved=unserved)
-        return drive(answer_with_reply(call._replace(is_row=is_row)), self._adapter)
+        call = self._call(response_model, messages, keywords, unserved=unserved, job=job)
+        return drive(answer_with_reply(call), self._adapter)
 
 
-class AsyncMapClient(AsyncBatches, _JobClient):
+class AsyncMapClient(_JobClient):
     """What `AsyncInstructor` inherits."""
 
     @typed_async_map(map_keywords)
@@ -242,7 +269,7 @@ class AsyncMapClient(AsyncBatches, _JobClient):
             return AsyncJob(question, rows, terms)
         from instructor.jobs.batched import read_batch_later
 
-        submit = partial(self.batch, response_model=response_model, messages=question.write, **keywords)
+        submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return AsyncJob(
             self._batched_rows(keywords), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True))
         )
@@ -254,10 +281,10 @@ class AsyncMapClient(AsyncBatches, _JobClient):
         keywords: Mapping[str, Value],
         unserved: Unserved | None = None,
         *,
-        is_row: bool = False,
+        job: Common | None = None,
     ) -> Reply[Value]:
-        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved)
-        return await drive_async(answer_with_reply(call._replace(is_row=is_row)), self._adapter)
+        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved, job=job)
+        return await drive_async(answer_with_reply(call), self._adapter)
 
     async def _call_awaited(
         self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Value], **details: Value

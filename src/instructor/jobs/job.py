@@ -12,8 +12,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
+from instructor.describing import refuse
 from instructor.exceptions import ArgumentError
-from instructor.jobs.asking import Answering, Miss, ends_job, make_failure
+from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
 from instructor.jobs.pace import Concurrency, Pace
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -58,6 +59,9 @@ class Terms:
             raise ArgumentError(f'batch= is "never", "auto" or "always", not {self.batch!r}.')
         if self.on_error not in ("raise", "collect"):
             raise ArgumentError(f'on_error= is "raise" or "collect", not {self.on_error!r}.')
+        for name in ("ordered", "progress"):
+            if not isinstance(getattr(self, name), bool):
+                raise refuse(name, getattr(self, name), "True or False")
 
 
 class _BaseJob(Generic[T]):
@@ -81,6 +85,9 @@ class _BaseJob(Generic[T]):
         self._progress = Progress(self.stats, terms.progress)
         self._failure: Exception | None = None
         self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.stats}>"
 
     def _admit(self, source: Value) -> tuple[Slot[T], Miss] | None:
         """Take a row in; return what is to be asked about it, if anything is."""
@@ -119,7 +126,8 @@ class _BaseJob(Generic[T]):
         self.stats.add(row)
         self._progress.update()
         if row.error is not None and self._is_fatal(row.error):
-            row.error.add_note(f"This is about row {row.index} of the job, counted from 0.")
+            if not ends_job(row.error):
+                note_row(row.error, row.index)
             raise row.error
         return row
 
@@ -235,7 +243,8 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 continue
             if self._handed_out >= _ROWS_IN_A_TURN:
                 self._handed_out = 0
-                await asyncio.sleep(0)  # before a row is taken, which would be lost if this is cancelled
+                await asyncio.sleep(0)  # while no row is taken, which would be lost if this is cancelled
+                continue
             row = window.take()
             if row is not None:
                 return await self._hand_out(row)

@@ -11,8 +11,11 @@ from instructor.messages import Messages, Value
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+    from instructor.budget import Budget
     from instructor.jobs.job import AsyncJob, Job
     from instructor.jobs.sources import Source
+    from instructor.limits.settings import Limits
+    from instructor.prompt_caching.setting import Lifetime, PromptCache
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -28,6 +31,9 @@ def map_keywords(
     ordered: bool = True,
     progress: bool = True,
     engine: Value = None,
+    budget: Budget | None = None,
+    limits: Limits | Literal["auto"] | None = "auto",
+    prompt_cache: Lifetime | PromptCache | None = None,
     **keywords: Value,
 ) -> None:
     """The keywords of a job. Those that aren't listed go to each call; see `instructor.methods.call_keywords`."""

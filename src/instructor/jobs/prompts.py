@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from pydantic import BaseModel
 
+from instructor.describing import describe_value, refuse
 from instructor.exceptions import ArgumentError, ConfigurationError, ValidationError
+from instructor.jobs.sources import is_missing
 from instructor.messages import Conversation, Messages, Value
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ Writer = Callable[[Any], Conversation]
 """Makes the messages of a row."""
 
 _TEXT_FIELDS = frozenset({"text", "message", "content"})
+_NO_TEXT = "the record has no text"
+_SPACES = " A field whose name has spaces is {{ record['Full name'] }}."
+_MESSAGES = 'a list such as [{"role": "user", "content": "{{ text }}"}], or a function of the row; for one text there is prompt='
 
 
 def make_writer(prompt: str | Prompt | None, messages: Messages | Writer | None) -> Writer:
@@ -31,11 +37,18 @@ def make_writer(prompt: str | Prompt | None, messages: Messages | Writer | None)
     """
     if prompt is not None and messages is not None:
         raise ArgumentError("prompt= and messages= both say what to ask about a row. Leave one of them out.")
+    for name, function in (("prompt", prompt), ("messages", messages)):
+        if iscoroutinefunction(function):
+            raise ArgumentError(
+                f"{name}= is an async function. Pass a plain one; await what it needs in the rows' source."
+            )
     if callable(messages):
         return messages
     if messages is not None:
         return _Conversation(messages).write
-    write = prompt if callable(prompt) else make_prompt(prompt)
+    if callable(prompt):
+        return lambda row: [{"role": "user", "content": _check_text(prompt(row))}]
+    write = make_prompt(prompt)
     if prompt is not None:
         return lambda row: [{"role": "user", "content": write(row)}]
 
@@ -45,10 +58,19 @@ def make_writer(prompt: str | Prompt | None, messages: Messages | Writer | None)
     return write_messages
 
 
+def _check_text(text: object) -> str:
+    """Refuse what a user's function made of a row, unless it is a text."""
+    if not isinstance(text, str):
+        raise ValidationError(f"the prompt is {describe_value(text)}, and not a text: return one from prompt=")
+    return _check(text)
+
+
 class _Conversation:
     """Messages whose texts are templates. One that names no field is sent as it is."""
 
     def __init__(self, messages: Messages) -> None:
+        if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
+            raise refuse("messages", messages, _MESSAGES)
         texts = {index: message.get("content") for index, message in enumerate(messages)}
         filled = {index: text for index, text in texts.items() if isinstance(text, str) and "{{" in text}
         if not filled:
@@ -76,7 +98,11 @@ def make_prompt(template: str | None) -> Prompt:
     named text, message or content, or else the record as JSON. Raises ConfigurationError for a malformed template, or one
     that names no field.
     """
-    return show_record if template is None else _Template(template).render
+    if template is None:
+        return show_record
+    if not isinstance(template, str):
+        raise refuse("prompt", template, 'a template such as "Sort: {{ text }}", or a function of the row')
+    return _Template(template).render
 
 
 def show_record(data: Value) -> str:
@@ -87,7 +113,7 @@ def show_record(data: Value) -> str:
     named = [name for name in data if name.strip().lower() in _TEXT_FIELDS]
     if len(named) == 1:
         value = data[named[0]]
-        return _check(value if isinstance(value, str) else _dump(value))
+        return _check(value if isinstance(value, str) else "" if is_missing(value) else _dump(value))
     return _check(_dump(data) if data else "")
 
 
@@ -110,7 +136,7 @@ class _Template:
         from jinja2 import StrictUndefined, TemplateSyntaxError, meta
         from jinja2.sandbox import SandboxedEnvironment
 
-        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_write)
         environment.filters["tojson"] = _dump
         try:
             tree = environment.parse(source)
@@ -118,7 +144,8 @@ class _Template:
             self._template = environment.from_string(source)
         except TemplateSyntaxError as error:
             reason = (error.message or "").rstrip(".")
-            raise ConfigurationError(f"prompt= cannot be read: {reason} (line {error.lineno}).") from error
+            hint = _SPACES if reason.startswith("expected token 'end of print statement'") else ""
+            raise ConfigurationError(f"prompt= cannot be read: {reason} (line {error.lineno}).{hint}") from error
         except (RecursionError, SyntaxError) as error:  # from Python, to which Jinja compiles
             raise ConfigurationError(f"prompt= cannot be read: {error}. Nest it less deeply.") from error
         self._names = names - environment.globals.keys() - _find_guarded(tree) - {"record"}
@@ -136,6 +163,8 @@ class _Template:
                 f"prompt= names the field {min(self._names - fields.keys())!r}, which the record does not have. "
                 f"It has {', '.join(sorted(fields)) or 'none'}."
             )
+        if self._names and all(_is_blank(fields[name]) for name in self._names):
+            raise ValidationError(_NO_TEXT)
         try:
             text = self._template.render({"record": data, **fields})
         except Exception as error:  # a template may do anything with a field
@@ -152,11 +181,20 @@ def _find_guarded(tree: template_nodes.Template) -> set[str]:
     return {node.name for node in guards if isinstance(node, nodes.Name)}
 
 
+def _write(value: Value) -> Value:
+    """What a template shows of a value: nothing of one that is missing."""
+    return "" if is_missing(value) else value
+
+
+def _is_blank(value: object) -> bool:
+    return not value.strip() if isinstance(value, str) else is_missing(value)
+
+
 def _dump(value: object) -> str:
     return orjson.dumps(value, default=str).decode()
 
 
 def _check(text: str) -> str:
     if not text.strip():
-        raise ValidationError("the record has no text")
+        raise ValidationError(_NO_TEXT)
     return text

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from instructor.prices import find_rates, tier_of
+from instructor.prices import batch_factor, find_rates, tier_of
 from instructor.usage import Usage
 
 T = TypeVar("T")
 
 NO_USAGE = Usage()
-BATCH_FACTOR = 0.5
-"""What OpenAI, Anthropic and Google charge for a row in a batch, of the price of a live one (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +57,15 @@ class Row(Generic[T]):
 
     @property
     def cost(self) -> float | None:
-        """The US dollars that this row cost: 0.0 for a cached one; None where the price, or what was used, isn't known."""
+        """The US dollars that this row cost: 0.0 for a cached one; None where the price, or what was used, isn't known.
+
+        A row without an answer has cost what its requests took.
+        """
         if self.cached:
             return 0.0
-        rates = None if self.error is not None else find_rates(self.provider, self.model, tier_of(self.usage))
+        is_unknown = self.error is not None and not self.usage.total_tokens
+        rates = None if is_unknown else find_rates(self.provider, self.model, tier_of(self.usage))
         if rates is None:
             return None
-        return rates.price(self.usage + self.live) * BATCH_FACTOR if self.batched else rates.price(self.usage)
+        factor = batch_factor(self.provider) if self.batched else 1.0
+        return rates.price(self.usage) * factor + rates.price(self.live) * (1 - factor)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Literal, Protocol, cast, overload
 
+from instructor.describing import refuse
 from instructor.exceptions import ArgumentError
 from instructor.messages import Value
 
@@ -20,6 +22,9 @@ class ArrowStream(Protocol):
 
 Source = Iterable[Value] | AsyncIterable[Value] | ArrowStream
 
+_ROWS = "an iterable of rows, such as a list, or a data frame"
+_MISSING = frozenset({"NAType", "NaTType"})
+
 
 @overload
 def read_rows(source: Source, *, asynchronous: Literal[False]) -> Iterator[Value]: ...
@@ -28,13 +33,12 @@ def read_rows(source: Source, *, asynchronous: bool) -> Iterator[Value] | AsyncI
 def read_rows(source: Source, *, asynchronous: bool) -> Iterator[Value] | AsyncIterable[Value]:
     """Return an iterator over the rows. Those of a data frame are dicts of Python's own values, made one by one.
 
-    Raises ArgumentError for what has no rows, or is more likely a mistake: a dict, a text, bytes.
+    Raises ArgumentError for what has no rows, or is more likely a mistake: a dict, a text, bytes, a class.
     """
     if isinstance(source, (str, bytes, bytearray, Mapping)):
-        raise ArgumentError(
-            f"rows= takes an iterable of rows or a data frame, not a {type(cast('object', source)).__name__}. "
-            "For a single row pass a list of it."
-        )
+        raise refuse("rows", cast("object", source), f"{_ROWS}. For a single row pass a list of it")
+    if isinstance(source, type):
+        raise refuse("rows", source, f"{_ROWS}, and the response model after it")
     for marks, read in _READERS:
         if all(hasattr(source, name) for name in marks):
             return read(source)
@@ -46,7 +50,14 @@ def read_rows(source: Source, *, asynchronous: bool) -> Iterator[Value] | AsyncI
         raise ArgumentError(
             "rows= is an asynchronous iterable, which AsyncInstructor.map takes. Pass a plain one here."
         )
-    raise ArgumentError(f"rows= takes an iterable of rows or a data frame, not a {type(source).__name__}.")
+    raise refuse("rows", source, _ROWS)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value says that there is none: None, NaN, or pandas' own word for it."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or type(value).__name__ in _MISSING
 
 
 def count_rows(source: Source) -> int | None:
@@ -64,7 +75,17 @@ def _read_polars(frame: Value) -> Iterator[Value]:
 
 def _read_pandas(frame: Value) -> Iterator[Value]:
     names = [str(name) for name in frame.columns]
-    return (dict(zip(names, values, strict=True)) for values in frame.itertuples(index=False, name=None))
+    rows = frame.itertuples(index=False, name=None)
+    return (dict(zip(names, _read_column(values), strict=True)) for values in rows)
+
+
+def _read_column(values: Iterable[Value]) -> Iterator[Value]:
+    """The values of a column, or of a row: None where pandas has a value that says that there is none."""
+    return (None if is_missing(value) else value for value in values)
+
+
+def _read_array(array: Value) -> Iterator[Value]:
+    return iter(array.to_pylist())
 
 
 def _read_batches(table: Value) -> Iterator[Value]:
@@ -90,6 +111,8 @@ _READERS: tuple[tuple[tuple[str, ...], Callable[[Any], Iterator[Value]]], ...] =
     (("iter_rows", "__arrow_c_stream__"), _read_polars),
     (("itertuples", "columns"), _read_pandas),
     (("to_batches", "schema"), _read_batches),
+    (("to_pylist",), _read_array),
+    (("to_list", "dtype"), _read_column),
     (("__arrow_c_stream__",), _read_arrow),
 )
-"""What a data frame of each kind has, and how its rows are read. Looked through in this order."""
+"""What a data frame of each kind has, or one column of it, and how its rows are read. Looked through in this order."""

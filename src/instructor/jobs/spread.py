@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from instructor.engines.opening import Engine
 from instructor.engines.spreading import Group, Groups
 from instructor.exceptions import EngineError
+from instructor.jobs.asking import ends_job, note_row
+from instructor.jobs.job import AsyncJob, Job
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.shares import Purse
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -19,6 +21,8 @@ from instructor.jobs.work import NOTHING, Answered, Work, load
 from instructor.messages import Value, copy_value
 
 if TYPE_CHECKING:
+    from abc import ABCMeta
+
     from instructor.jobs.job import Terms
     from instructor.jobs.row import Row
 
@@ -70,6 +74,9 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         self._count = self._handed_over = 0
         self._has_ended = self._is_dropped = self.is_closed = False
         self._failure: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.stats}>"
 
     def __next__(self) -> Row[T]:
         while not self.ready and not self.is_closed:
@@ -147,7 +154,9 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         return answered
 
     def _fail(self, index: int, error: Exception) -> None:
-        error.add_note(f"This is about row {index} of the job, counted from 0.")
+        notes = error.__dict__.pop("__notes__", None)  # which count rows within the group
+        if notes or not ends_job(error):
+            note_row(error, index)
         self._failure = error
         self.close()
 
@@ -193,6 +202,9 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
     def stats(self) -> JobStats:
         """The figures so far."""
         return JobStats(count_rows(self._source)) if self._job is None else self._job.stats
+
+    def __repr__(self) -> str:
+        return f"<AsyncJob {self.stats}>"
 
     async def __anext__(self) -> Row[T]:
         job = self._job
@@ -241,6 +253,10 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+cast("ABCMeta", Job).register(SpreadJob)
+cast("ABCMeta", AsyncJob).register(AsyncSpreadJob)
 
 
 def _read_through(loop: asyncio.AbstractEventLoop, rows: AsyncIterator[Value]) -> Iterator[Value]:

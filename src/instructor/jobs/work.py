@@ -140,7 +140,6 @@ class _Made:
             else:
                 done.extend(job)
         except Exception as error:  # noqa: BLE001 - raised where the rows are taken
-            error.__dict__.pop("__notes__", None)  # they count rows within the group
             return done, error
         return done, None
 

@@ -178,10 +178,13 @@ _TELLS = 0.5
 
 
 def _read_number(text: str | None) -> float | None:
-    with suppress(ValueError, TypeError):
-        number = float(text)  # type: ignore[arg-type] # None raises a TypeError
-        return number if math.isfinite(number) else None
-    return None
+    if text is None:  # most vendors send none of these headers
+        return None
+    try:
+        number = float(text)
+    except (ValueError, TypeError):  # an SDK may hand out something else than texts
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _read_moment(text: str) -> float | None:

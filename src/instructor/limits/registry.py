@@ -13,6 +13,7 @@ from instructor.locks import make_lock
 
 if TYPE_CHECKING:
     from instructor.limits.limiter import Limiter, Reservation
+    from instructor.limits.sizes import Ruler
 
 _KEY: Final = b"instructor: who shares a limit"
 """The key of the hash, so that it is no other program's hash of the same credential."""
@@ -46,20 +47,24 @@ class Throttle:
 
     limits: Limits
     store: Scripting | None = None
-    _held: dict[str, Limiter] = field(default_factory=dict[str, "Limiter"])
+    _held: dict[tuple[str, ...], Limiter] = field(default_factory=dict[tuple[str, ...], "Limiter"], repr=False)
+    _ruler: Ruler = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        from instructor.limits.sizes import Ruler  # as in `_look`
+
+        self._ruler = Ruler()
 
     def reserve(self, adapter: Endpoint, model: str, request: Mapping[str, object]) -> Reservation:
         """Reserve what a request will likely need."""
-        from instructor.limits.sizes import measure
-
-        return self.find(adapter, model).reserve(measure(request))
+        return self.find(adapter, model).reserve(self._ruler.measure(request))
 
     def find(self, adapter: Endpoint, model: str) -> Limiter:
         """The limiter of a model, which all clients with the same credential and settings have in common."""
-        name = name_account(adapter, model)
-        limiter = self._held.get(name)
+        account = (*_describe(adapter), model)
+        limiter = self._held.get(account)
         if limiter is None:
-            limiter = self._held[name] = self._look(name, adapter.provider)
+            limiter = self._held[account] = self._look(name_account(adapter, model), adapter.provider)
         return limiter
 
     def _look(self, name: str, provider: str) -> Limiter:
@@ -99,7 +104,10 @@ class Throttles:
 
 def name_account(adapter: Endpoint, model: str) -> str:
     """Name an account: by vendor and model, and a hash of the host and the credentials, from which nobody gets them back."""
-    credentials: Sequence[str] = getattr(adapter, "credentials", ())
-    parts = (adapter.provider, str(adapter.endpoint.get("base_url") or ""), *sorted(credentials))
-    digest = blake2b("\0".join(parts).encode(errors="surrogatepass"), key=_KEY, digest_size=16).hexdigest()
+    digest = blake2b("\0".join(_describe(adapter)).encode(errors="surrogatepass"), key=_KEY, digest_size=16).hexdigest()
     return f"{digest}:{model}"
+
+
+def _describe(adapter: Endpoint) -> tuple[str, ...]:
+    credentials: Sequence[str] = getattr(adapter, "credentials", ())
+    return adapter.provider, str(adapter.endpoint.get("base_url") or ""), *sorted(credentials)

@@ -16,6 +16,9 @@ _LONG: Final = 2000
 _USUAL_OUTPUT: Final = 1000
 """Tokens that an answer is thought to have, before one has come and where the request doesn't limit them."""
 _OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens")
+_CONVERSATION: Final = frozenset({"messages", "input", "contents"})
+"""Members that are new in each request."""
+_MOST_KNOWN: Final = 64
 _INNER: Final = ("config", "inferenceConfig")
 """Members in which some vendors take the output limit."""
 _WEIGHT: Final = 0.1
@@ -40,25 +43,49 @@ class Size(NamedTuple):
     output_limit: int | None = None
 
 
-def measure(request: Mapping[str, object]) -> Size:
-    """Measure a request, of any wire."""
-    inner = (request.get(name) for name in _INNER)
-    holders = [request, *(cast("Mapping[str, object]", one) for one in inner if isinstance(one, Mapping))]
-    limits = (holder.get(name) for holder in holders for name in _OUTPUT_LIMITS)
-    limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
-    return Size(_count_letters(request), limit)
+class Ruler:
+    """Measures requests, of any wire. What many have in common, such as tools, is measured once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, int]] = {}
+
+    def measure(self, request: Mapping[str, object]) -> Size:
+        """Measure a request."""
+        inner = [request[name] for name in _INNER if name in request]
+        holders = [request, *(cast("Mapping[str, object]", one) for one in inner if isinstance(one, Mapping))]
+        limits = [holder[name] for holder in holders for name in _OUTPUT_LIMITS if name in holder]
+        limit = next((value for value in limits if isinstance(value, int) and value > 0), None) if limits else None
+        letters = 0
+        for name, value in request.items():
+            count = _count_letters if name in _CONVERSATION else self._count_common
+            letters += len(name) + count(value)
+        return Size(letters, limit)
+
+    def _count_common(self, value: object) -> int:
+        if isinstance(value, list):
+            return sum(map(self._count_common, cast("list[object]", value)))
+        return self._count_once(cast("object", value)) if isinstance(value, dict) else _count_letters(value)
+
+    def _count_once(self, value: object) -> int:
+        held, count = self._known.get(id(value), (None, 0))
+        if held is not value:
+            count = _count_letters(value)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[id(value)] = value, count  # held, so that no other object has its id
+        return count
 
 
 def _count_letters(value: object) -> int:
     if isinstance(value, str):
         is_data = len(value) > _LONG and " " not in value[:_LONG]
         return _LETTERS_OF_MEDIUM if is_data else len(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # a dict first: to ask whether something is a mapping takes longer
         members = cast("Mapping[object, object]", value)
-        return sum(len(name) + _count_letters(inner) for name, inner in members.items() if isinstance(name, str))
+        return sum([len(name) + _count_letters(inner) for name, inner in members.items() if isinstance(name, str)])
     if isinstance(value, (bytes, bytearray)):
         return _LETTERS_OF_MEDIUM
-    if isinstance(value, Sequence):
+    if isinstance(value, (list, Sequence)):
         return sum(map(_count_letters, cast("Sequence[object]", value)))
     return 1
 

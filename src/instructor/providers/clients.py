@@ -17,13 +17,14 @@ answers to the other's questions.
 
 from __future__ import annotations
 
+import copy
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import suppress
 from operator import methodcaller
 from types import coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from instructor.exceptions import ConfigurationError
 from instructor.locks import make_lock, reset_after_fork
@@ -182,6 +183,55 @@ class LoopClients:
         with self._lock:
             self._kept[loop] = kept
         return client
+
+
+class Copies:
+    """Copies of clients with other options. One is made anew only if its client was changed since, such as its key.
+
+    To make one takes openai's SDK, with the resources that hang on it, as long as an eighth of a request.
+    """
+
+    def __init__(self) -> None:
+        self._made: weakref.WeakKeyDictionary[Any, _Copy] = weakref.WeakKeyDictionary()
+
+    def find(self, client: Any, options: Mapping[str, Any]) -> Any:
+        """Return the copy of a client, always with the same options."""
+        made = self._made.get(client)
+        if made is None or _read(client, made.names) != made.settings:
+            made = self._made[client] = _copy(client, options)
+        return made.client
+
+
+class _Copy(NamedTuple):
+    """A copy, and the settings that its client had then."""
+
+    client: Any
+    names: tuple[str, ...]
+    settings: list[Any]
+
+
+def _copy(client: Any, options: Mapping[str, Any]) -> _Copy:
+    copied = client.with_options(**options)
+    # A new copy has nothing but settings yet. What hangs on its client beside them leads to the client, and isn't held.
+    names = tuple(_state(copied))
+    settings: list[Any] = [copy.copy(one) if _is_dict(one) else one for one in _read(client, names)]
+    platform = _state(client).get("_platform")
+    if platform is not None:  # see `settle_platform`; a copy begins without it
+        copied._platform = platform  # noqa: SLF001 - the SDK has no public way
+    return _Copy(copied, names, settings)
+
+
+def _read(client: Any, names: tuple[str, ...]) -> list[Any]:
+    state = _state(client)
+    return [state.get(name) for name in names]
+
+
+def _is_dict(value: Any) -> bool:
+    return type(value) is dict
+
+
+def _state(client: Any) -> dict[str, Any]:
+    return getattr(client, "__dict__", {})
 
 
 _all_kept: set[_LoopClient] = set()

@@ -14,7 +14,7 @@ from typing import Any, cast
 from instructor.exceptions import ClientError, ConfigurationError
 from instructor.messages import Request
 from instructor.providers.capabilities import capabilities_of
-from instructor.providers.clients import Close, LoopClients, Make, SharedClient
+from instructor.providers.clients import Close, Copies, LoopClients, Make, SharedClient
 from instructor.providers.completions import Codec, DataCodec
 from instructor.providers.corrections import CapabilityMemory
 from instructor.providers.identity import read_variable
@@ -49,6 +49,7 @@ class SdkAdapter(CapabilityMemory):
         self.key_variables = vendor.key_variables
         self.asynchronous = asynchronous
         self._clients = clients
+        self._copies = Copies()
         self.close, self.aclose = clients.close, clients.aclose
         self._describe = describe
         self.dump, self.load, self._make = codec.dump, codec.load, codec.make
@@ -114,6 +115,11 @@ class SdkAdapter(CapabilityMemory):
 
         return self._with_client(send)
 
+    def check_arguments(self, operation: str, request: Request) -> None:
+        """Raise the TypeError of an SDK's method that doesn't take a request, without sending it. `prepare` comes first."""
+        method = SdkAdapter._find_method(self, self.client, operation)  # and not what an adapter wraps it in
+        inspect.signature(method).bind(**request)
+
     def _find_raw(self, client: Any, operation: str) -> str | None:
         """The path of the method that returns the whole response; None where the SDK has none."""
         *path, method = operation.split(".")
@@ -127,14 +133,13 @@ class SdkAdapter(CapabilityMemory):
         return self._prepare_and_send(send) if client is None else send(client)
 
     def _limit(self, client: Any, request: Request, seconds: float | None) -> tuple[Any, Request]:
-        """Make a client that doesn't retry, and bound the timeouts of the client and of the request."""
-        settings: dict[str, Any] = {**self.once}
-        if seconds is not None:
-            settings["timeout"] = bound_timeout(getattr(client, "timeout", None), seconds)
-            if "timeout" in request:
-                request = {**request, "timeout": bound_timeout(request["timeout"], seconds)}
-        configure = getattr(client, "with_options", None)
-        return client if configure is None else configure(**settings), request
+        """Find a client that doesn't retry, and bound the timeouts of the client and of the request."""
+        if not hasattr(client, "with_options"):
+            return client, _bound_request(request, seconds)
+        if seconds is None:
+            return self._copies.find(client, self.once), request
+        settings = {**self.once, "timeout": bound_timeout(getattr(client, "timeout", None), seconds)}
+        return client.with_options(**settings), _bound_request(request, seconds)
 
     def read_stream(self, stream: Any) -> Any:
         """Read a stream of chunks as data, where its SDK can, and otherwise as the SDK's objects."""
@@ -174,6 +179,12 @@ def _unpack(response: Any, note: Callable[[Mapping[str, str]], None]) -> Any:
 async def _unpack_later(response: Any, note: Callable[[Mapping[str, str]], None]) -> Any:
     unpacked = _unpack(await response, note)
     return await unpacked if inspect.isawaitable(unpacked) else unpacked
+
+
+def _bound_request(request: Request, seconds: float | None) -> Request:
+    if seconds is None or "timeout" not in request:
+        return request
+    return {**request, "timeout": bound_timeout(request["timeout"], seconds)}
 
 
 def bound_timeout(timeout: Any, seconds: float) -> Any:

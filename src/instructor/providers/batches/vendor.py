@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from instructor.exceptions import ConfigurationError
+from instructor.credentials import mask_error
+from instructor.exceptions import ConfigurationError, InstructorError, ProviderError
+from instructor.failures import advise
 from instructor.messages import Request
 from instructor.providers.batches.steps import Out, Steps
 
@@ -147,9 +149,30 @@ def find_vendor(provider: str) -> Vendor:
     """The batch API of a vendor."""
     if provider not in MODULES:
         raise ConfigurationError(
-            f"{provider} has no batch API that this package speaks; {', '.join(MODULES)} have. Use create() for its rows."
+            f"{provider} has no batch API that this package speaks; {', '.join(MODULES)} have. Ask live."
         )
-    return cast("Vendor", import_module(MODULES[provider]).VENDOR)
+    vendor = cast("Vendor", import_module(MODULES[provider]).VENDOR)
+    translated: dict[str, Any] = {name: _in_our_words(getattr(vendor, name)) for name in _ASKING}
+    return replace(vendor, **translated)
+
+
+_ASKING = ("upload", "create", "listing", "poll", "results", "cancel")
+
+
+def _in_our_words(conversation: Callable[..., Steps[Any]]) -> Callable[..., Steps[Any]]:
+    """A part of the conversation that raises a ProviderError, which says what to do, in place of an SDK's error."""
+
+    def converse(adapter: Adapter, *arguments: Any) -> Steps[Any]:
+        try:
+            return (yield from conversation(adapter, *arguments))
+        except InstructorError:
+            raise
+        except Exception as error:
+            mask_error(error)
+            advice = advise(error, adapter.key_variables, str(adapter.endpoint.get("base_url") or ""))
+            raise ProviderError(adapter.provider, f"{type(error).__name__}: {error}{advice}") from error
+
+    return converse
 
 
 def upload_nothing(adapter: Adapter, intent: Intent, lines: list[Any]) -> Steps[Any]:

@@ -1,0 +1,146 @@
+"""How the threads of a process write to a SQLite file together.
+
+SQLite lets one writer in at a time, and one that finds another at work sleeps for a while and looks again. A commit costs
+as much as all else that a write does. So threads that write at the same time queue here: the first of them performs what
+all of them want in one transaction, and each goes on once that is committed. A thread that is alone doesn't wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+from instructor.cache.sqlite_repair import error_code
+from instructor.exceptions import CacheError
+from instructor.locks import make_lock, reset_after_fork
+
+T = TypeVar("T")
+
+Operation = Callable[[sqlite3.Connection], T]
+
+MOST_TOGETHER = 32
+"""Operations in one transaction at most, so that nobody waits long for the others'."""
+
+
+_EXPIRED_AT_ONCE = 16
+_DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT ?)"
+
+
+def in_transaction(
+    operations: Sequence[Operation[Any]], begin: Callable[[sqlite3.Connection, float], None], most_rows: int
+) -> Operation[list[Any]]:
+    """Make one operation of several, which begins with another one, and removes some rows of what has expired."""
+
+    def perform(connection: sqlite3.Connection) -> list[Any]:
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            now = time.time()
+            begin(connection, now)
+            results = [operation(connection) for operation in operations]
+            connection.execute(_DELETE_EXPIRED, (now, min(_EXPIRED_AT_ONCE * len(results), most_rows)))
+            return results
+
+    return perform
+
+
+class _Queued(Generic[T]):
+    """What a thread wants done. Once it isn't open and has neither a result nor an error, its thread does it alone."""
+
+    __slots__ = ("error", "is_done", "is_open", "operation", "result", "size")
+
+    def __init__(self, operation: Operation[T], size: int) -> None:
+        self.operation = operation
+        self.size = size
+        self.is_open, self.is_done = True, False
+        self.result: T | None = None
+        self.error: CacheError | None = None
+
+
+class Group:
+    """Performs the operations of several threads in one transaction.
+
+    `perform` performs all of some operations, or none, and returns their results. `find_room` returns how many bytes may
+    be written in one transaction beside those of the first operation, None for nothing at all.
+
+    If a transaction fails that was shared, each thread tries its operation alone: what is wrong may be about one of them.
+    """
+
+    def __init__(
+        self, perform: Callable[[Sequence[Operation[Any]]], list[Any]], find_room: Callable[[], int | None]
+    ) -> None:
+        self._perform = perform
+        self._find_room = find_room
+        self._lock = make_lock()
+        self.reset()
+        reset_after_fork(self)
+
+    def reset(self) -> None:
+        """Forget the threads of the parent in a forked child."""
+        self._queue: deque[_Queued[Any]] = deque()
+
+    def run(self, operation: Operation[T], size: int = 0, alone: Callable[[], T] | None = None) -> T:
+        """Perform an operation that writes so many bytes; return once it is committed.
+
+        `alone` performs it while no other thread writes, without a transaction.
+        """
+        if not self._queue and self._lock.acquire(blocking=False):
+            try:
+                return cast("T", self._perform((operation,))[0]) if alone is None else alone()
+            finally:
+                self._lock.release()
+        own = _Queued(operation, size)
+        self._queue.append(own)
+        try:
+            with self._lock:
+                if own.is_open:
+                    self._lead(own)
+        finally:
+            if own.is_open:  # this thread was interrupted while it waited
+                self._remove(own)
+        if own.error is not None:
+            raise CacheError(str(own.error)) from own.error.__cause__
+        return cast("T", own.result if own.is_done else self._perform([operation])[0])
+
+    def _lead(self, own: _Queued[Any]) -> None:
+        """Perform what is queued by now."""
+        self._remove(own)
+        others = self._take()
+        some = [own, *others]
+        try:
+            for one, result in zip(some, self._perform([one.operation for one in some]), strict=True):
+                one.result, one.is_done = result, True
+        except Exception as error:
+            if not others:
+                raise
+            if isinstance(error, CacheError) and _is_busy(error):  # nobody has to wait as long once more
+                for one in some:
+                    one.error = error
+        finally:
+            for one in some:
+                one.is_open = False
+
+    def _take(self) -> list[_Queued[Any]]:
+        """Take from the queue what fits into one transaction."""
+        room = self._find_room() if self._queue else None
+        some: list[_Queued[Any]] = []
+        while room is not None and len(some) < MOST_TOGETHER - 1:
+            try:
+                if self._queue[0].size > room:
+                    break
+                some.append(self._queue.popleft())
+            except IndexError:  # there are no more
+                break
+            room -= some[-1].size
+        return some
+
+    def _remove(self, own: _Queued[Any]) -> None:
+        with contextlib.suppress(ValueError):  # another thread has taken it just now
+            self._queue.remove(own)
+
+
+def _is_busy(error: CacheError) -> bool:
+    return error.__cause__ is not None and error_code(error.__cause__) == sqlite3.SQLITE_BUSY

@@ -1,0 +1,146 @@
+"""Threads that write to one file at the same time: one transaction, and each with its own outcome."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from instructor import Instructor, Mode
+from instructor.cache import DiskCache
+from instructor.cache.sqlite_group import MOST_TOGETHER, Group, Operation
+from instructor.exceptions import CacheError
+from instructor.testing import ScriptedAdapter
+from instructor.wires.openai_chat import OPENAI_CHAT
+
+SHORT, LONG = 10, 1000
+
+
+class User(BaseModel):
+    name: str
+
+
+class File:
+    """Stands for a file: it notes its transactions, and fails those that `fails` picks out."""
+
+    def __init__(self, fails: Callable[[list[Any]], Exception | None] = lambda _: None) -> None:
+        self.transactions: list[list[Any]] = []
+        self.fails = fails
+        self.first_began, self.may_end = threading.Event(), threading.Event()
+        self.group = Group(self.perform, lambda: LONG)
+
+    def perform(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        results = [operation(sqlite3.connect(":memory:")) for operation in operations]
+        self.transactions.append(results)
+        self.first_began.set()
+        assert self.may_end.wait(20)
+        error = self.fails(results)
+        if error is not None:
+            raise error
+        return results
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(MOST_TOGETHER + 8) as pool:
+        yield pool
+
+
+def write_at_once(file: File, threads: ThreadPoolExecutor, sizes: Sequence[int]) -> list[Future[int]]:
+    """Have a thread write, and others beside it that wait until it is done."""
+    futures = [threads.submit(file.group.run, lambda _: -1)]
+    assert file.first_began.wait(20)
+    for number, size in enumerate(sizes):
+        futures.append(threads.submit(file.group.run, lambda _, number=number: number, size))
+        while len(file.group._queue) <= number:  # so that they queue in this order
+            threading.Event().wait(0.0005)
+    file.may_end.set()
+    return futures
+
+
+def test_threads_that_write_at_once_share_a_transaction(threads: ThreadPoolExecutor):
+    file = File()
+    futures = write_at_once(file, threads, [SHORT] * 9)
+    assert [future.result() for future in futures] == [-1, *range(9)]
+    assert [sorted(one) for one in file.transactions] == [[-1], list(range(9))]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most"), [([SHORT] * (MOST_TOGETHER + 3), MOST_TOGETHER), ([LONG] * 6, 2)], ids=["number", "bytes"]
+)
+def test_a_transaction_holds_no_more_than_there_is_room_for(threads: ThreadPoolExecutor, sizes: list[int], most: int):
+    file = File()
+    futures = write_at_once(file, threads, sizes)
+    assert [future.result() for future in futures[1:]] == list(range(len(sizes)))
+    assert max(map(len, file.transactions)) == most
+
+
+def test_an_operation_that_fails_takes_no_other_with_it(threads: ThreadPoolExecutor):
+    file = File(lambda results: ValueError("3 is wrong") if 3 in results else None)
+    futures = write_at_once(file, threads, [SHORT] * 6)
+    with pytest.raises(ValueError, match="3 is wrong"):
+        futures[4].result()
+    assert [future.result() for future in futures if future is not futures[4]] == [-1, 0, 1, 2, 4, 5]
+
+
+def test_who_waited_with_others_for_another_process_does_not_wait_again(threads: ThreadPoolExecutor):
+    def fail(results: list[Any]) -> Exception | None:
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        failure = CacheError("locked")
+        failure.__cause__ = error
+        return failure if -1 not in results else None
+
+    file = File(fail)
+    first, *futures = write_at_once(file, threads, [SHORT] * 5)
+    assert first.result() == -1
+    assert [str(future.exception()) for future in futures] == ["locked"] * 5
+    assert len({id(future.exception()) for future in futures}) == 5
+    assert len(file.transactions) == 2
+
+
+def test_a_file_that_is_nearly_full_is_written_to_one_by_one(tmp_path: Path):
+    with DiskCache(tmp_path / "small", size_limit=1 << 18) as cache:
+        assert cache._eviction.find_room() is not None
+        for number in range(40):
+            cache.set(f"key {number}", "x" * 5_000)
+        assert cache._eviction.find_room() is None
+    with DiskCache(tmp_path / "counted", max_entries=10) as cache:
+        assert cache._eviction.find_room() is None
+
+
+def make_client(cache: DiskCache) -> Instructor:
+    return Instructor(
+        ScriptedAdapter([{"name": "Anna"}, {"name": "Ben"}]), wires={Mode.TOOLS: OPENAI_CHAT}, model="m", cache=cache
+    )
+
+
+def test_what_an_answer_cost_is_entered_though_the_answer_is_refused(tmp_path: Path):
+    with DiskCache(tmp_path) as cache:
+        client = make_client(cache)
+
+        def lose_lease(*_: object, **__: object) -> None:
+            cache._run(lambda connection: connection.execute("UPDATE lease SET token = 'another'"), writes=True)
+
+        client.on("completion:response", lose_lease)
+        client.create(User, [{"role": "user", "content": "first"}])
+        assert len(cache) == 0
+        assert cache.ledger().spent.count == 1
+
+
+def test_what_has_expired_goes_in_the_transaction_of_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with DiskCache(tmp_path) as cache:
+        for number in range(20):
+            cache.set(f"key {number}", "text", ttl=1)
+        moment = time.time() + 2
+        monkeypatch.setattr(time, "time", lambda: moment)
+        cache._perform([lambda _: None, lambda _: None])
+        (left,) = cache._run(lambda connection: connection.execute("SELECT count(*) FROM entry").fetchone())
+        assert left == 0  # 16 for each of two
