@@ -70,7 +70,7 @@ def test_redis_py_opens_a_connection_and_is_not_needed_for_what_callers_wait_for
         ({"retry": Retry(NoBackoff(), 3)}, b"text"),
         ({"encoding": "latin-1"}, b"text"),
     ],
-    ids=str,
+    ids=["decoding", "protocol", "health check", "retry", "encoding"],
 )
 def test_options_of_redis_pys_own_are_left_to_it(
     valkey: Valkey, sent: list[Any], options: dict[str, Any], found: object
