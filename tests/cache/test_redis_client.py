@@ -150,6 +150,25 @@ def test_who_was_interrupted_leaves_the_answer_to_nobody(valkey: Valkey, monkeyp
         assert cache.get(KEY) == b"text", "and no connection is missing"
 
 
+def test_who_was_interrupted_while_asking_again_leaves_the_answer_to_nobody(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise ConnectionResetError
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with RedisCache(port=valkey.port, max_connections=1) as cache:
+        cache.set(KEY, "text")
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(redis_client, "read_replies", lose)
+            patch.setattr(type(cache._client), "_read", interrupt)
+            cache.get("other")
+        assert find_open(cache) == set()
+        assert cache.get(KEY) == b"text"
+
+
 def test_a_forked_child_leaves_the_connections_of_its_parent_alone(valkey: Valkey) -> None:
     with RedisCache(port=valkey.port) as cache:
         cache.set(KEY, "text")
@@ -259,5 +278,27 @@ async def test_a_task_that_was_interrupted_leaves_the_answer_to_nobody(
             patch.setattr(redis_client, "read_replies_async", interrupt)
             await cache.get_async(KEY)
         (connection,) = (await cache._get_async_client()).connection_pool._available_connections
+        assert not connection.is_connected
+        assert await cache.get_async(KEY) == b"text"
+
+
+@pytest.mark.newest_sdks
+async def test_a_task_that_was_interrupted_while_asking_again_leaves_the_answer_to_nobody(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(*_: object) -> None:
+        raise ConnectionResetError
+
+    async def interrupt(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    async with RedisCache(port=valkey.port, max_connections=1) as cache:
+        await cache.set_async(KEY, "text")
+        client = await cache._get_async_client()
+        with monkeypatch.context() as patch, pytest.raises(asyncio.CancelledError):
+            patch.setattr(redis_client, "read_replies_async", lose)
+            patch.setattr(type(client), "_read", interrupt)
+            await cache.get_async("other")
+        (connection,) = client.connection_pool._available_connections
         assert not connection.is_connected
         assert await cache.get_async(KEY) == b"text"

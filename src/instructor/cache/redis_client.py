@@ -95,9 +95,16 @@ class _QuickClient:
                 raise importlib.import_module("redis").TimeoutError("Timeout reading from socket") from None
             if not isinstance(error, OSError | ValueError):
                 raise
+            return self._ask_again(connection, commands)
+        return _name_errors(connection, replies)
+
+    def _ask_again(self, connection: Sdk, commands: Sequence[Words]) -> list[Sdk]:
+        try:
             connection.send_packed_command(connection.pack_commands(commands))
             return [self._read(connection, words) for words in commands]
-        return _name_errors(connection, replies)
+        except BaseException:
+            connection.disconnect()  # as above: an interrupt comes between two steps of redis-py as well
+            raise
 
     def _read(self, connection: Sdk, words: Words) -> Sdk:
         try:
@@ -137,9 +144,16 @@ class _QuickAsyncClient:
             await connection.disconnect(nowait=True)
             if not isinstance(error, OSError | ValueError):
                 raise
+            return await self._ask_again(connection, commands)
+        return _name_errors(connection, replies)
+
+    async def _ask_again(self, connection: Sdk, commands: Sequence[Words]) -> list[Sdk]:
+        try:
             await connection.send_packed_command(connection.pack_commands(commands))
             return [await self._read(connection, words) for words in commands]
-        return _name_errors(connection, replies)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
 
     async def _read(self, connection: Sdk, words: Words) -> Sdk:
         try:
