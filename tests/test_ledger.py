@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import openai
 import pytest
 
 from instructor import AsyncInstructor, AutoCache, DiskCache, Instructor, Mode, RedisCache, Retries, instructor_cache
-from instructor.cache import BaseCache, books
+from instructor.cache import BaseCache, books, sqlite_group, sqlite_transaction
 from instructor.cache import handle as handle_module
 from instructor.cache.books import OTHERS, Amounts, Books, Line, read_line
 from instructor.cache.entry import Origin
@@ -20,7 +21,7 @@ from instructor.cache.hits import MOST_NOTED
 from instructor.cache.ledger import Ledger
 from instructor.cache.redis_steps import name_ledger
 from instructor.cache.tiered import TieredCache
-from instructor.exceptions import ArgumentError, CacheError, InstructorRetryException
+from instructor.exceptions import ArgumentError, InstructorRetryException
 from instructor.prices import TIERS, find_rates, price_of
 from instructor.testing import ScriptedAdapter, ScriptedReply
 from instructor.usage import Usage
@@ -325,19 +326,39 @@ def test_what_an_answer_cost_is_entered_though_the_store_has_no_room_for_it(tmp_
     assert (len(cache), DiskCache(tmp_path).ledger().spent.count) == (0, 1)
 
 
-def test_what_an_answer_cost_is_entered_once_though_the_store_failed_on_its_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "COMMIT"])
+def test_what_an_answer_cost_is_entered_once_though_its_caller_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    cache = DiskCache(tmp_path)
+    client = make([answer()], cache)
+    interrupted: list[str] = []
+
+    def execute(connection: sqlite3.Connection, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        cursor = sqlite3.Connection.execute(connection, sql, *arguments)
+        if sql == statement and not interrupted:
+            interrupted.append(sql)
+            raise KeyboardInterrupt
+        return cursor
+
+    len(cache)
+    monkeypatch.setattr(sqlite_transaction.RawConnection, "execute", execute)
+    with pytest.raises(KeyboardInterrupt):
+        ask(client)
+    assert (len(cache), cache.ledger().spent.count) == (statement == "COMMIT", 1)
+
+
+def test_what_an_answer_cost_is_entered_once_though_the_store_failed_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = DiskCache(tmp_path)
     cache.pause = 0.0
     client = make([answer(), answer()], cache)
 
-    def fail(*arguments: Any) -> bool:
-        arguments[-1].names = 1  # it was entered, and then the transaction could not be ended
-        raise CacheError("down")
-
-    table: Any = handle_of(cache).leases.table
-    table._write, write = fail, table._write
-    ask(client)
-    table._write = write
+    with monkeypatch.context() as patch:  # the last statement of the transaction fails
+        patch.setattr(sqlite_group, "_DELETE_EXPIRED", "DELETE FROM nothing WHERE ? = ?")
+        ask(client)
+    assert len(cache) == 0
     ask(client, "another question")
     assert DiskCache(tmp_path).ledger().spent.count == 2
 

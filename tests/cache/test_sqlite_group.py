@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from instructor import Instructor, Mode
 from instructor.cache import DiskCache
 from instructor.cache.sqlite_group import MOST_TOGETHER, Group, Operation
+from instructor.cache.sqlite_transaction import RawConnection, transact, undo_with
 from instructor.exceptions import CacheError
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -104,6 +105,59 @@ def test_who_waited_with_others_for_another_process_does_not_wait_again(threads:
     assert [str(future.exception()) for future in futures] == ["locked"] * 5
     assert len({id(future.exception()) for future in futures}) == 5
     assert len(file.transactions) == 2
+
+
+def test_who_is_interrupted_while_another_thread_does_its_work_leaves_once_the_outcome_is_known():
+    class Interrupting:
+        """The lock of a leader that has taken what is queued, and is done when one waits for it once more."""
+
+        def __init__(self, group: Group) -> None:
+            self.group, self.taken = group, list[Any]()
+
+        def locked(self) -> bool:
+            return True
+
+        def __enter__(self) -> None:
+            if not self.taken:
+                self.taken.append(self.group._queue.popleft())
+                raise KeyboardInterrupt
+            self.taken[0].perform(sqlite3.connect(":memory:"))
+
+        def __exit__(self, *_: object) -> None: ...
+
+    done: list[str] = []
+    group: Any = File().group
+    group._lock = Interrupting(group)
+    with pytest.raises(KeyboardInterrupt):
+        group.run(lambda _: done.append("written"))
+    assert done == ["written"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "left", "undone"), [("BEGIN IMMEDIATE", 0, 0), ("COMMIT", 1, 0), ("SELECT", 0, 1)]
+)
+def test_a_transaction_ends_though_its_thread_is_interrupted(statement: str, left: int, undone: int):
+    class Interrupted(RawConnection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            cursor = super().execute(sql, *arguments)
+            if sql == statement:
+                raise KeyboardInterrupt
+            return cursor
+
+    undo: list[int] = []
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=Interrupted)
+    connection.execute("CREATE TABLE t (n)")
+
+    def write() -> None:
+        connection.execute("INSERT INTO t VALUES (1)")
+        undo_with(connection, lambda: undo.append(1))
+        if statement == "SELECT":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        transact(connection, write)
+    assert not connection.in_transaction
+    assert (len(connection.execute("SELECT n FROM t").fetchall()), len(undo)) == (left, undone)
 
 
 def test_a_file_that_is_nearly_full_is_written_to_one_by_one(tmp_path: Path):

@@ -251,8 +251,12 @@ class Posting:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self._lines and (self.names is None or kind is not None):
+    def undo(self) -> None:
+        """Take back that they were entered: the transaction has failed."""
+        self.names = None
+
+    def __exit__(self, *_: object) -> None:
+        if self._lines and self.names is None:
             self._books.add(self._lines.items())
         elif self.names is not None and self.names > MOST_STORED:
             self._books.merges = True

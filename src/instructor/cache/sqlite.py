@@ -33,6 +33,7 @@ from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
+from instructor.cache.sqlite_transaction import transact, undo_with
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import CacheEntryError, CacheError
 from instructor.locks import after_fork
@@ -190,8 +191,6 @@ class DiskCache(KeepsLedger, BaseCache):
         row = (check_key("DiskCache", key), data, len(data), expires, now, hash_key(key))
 
         def write(connection: sqlite3.Connection) -> bool:
-            if posting is not None:
-                posting.names = None  # perhaps set in a transaction that failed
             # Room is made before it is taken, so that the file does not grow beyond its share.
             enough = self._eviction.make_room(connection, key, len(data), now)
             enough = enough and end_with_answer(connection, key, token)
@@ -199,6 +198,7 @@ class DiskCache(KeepsLedger, BaseCache):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
             if enough and posting is not None and posting.amounts:
                 posting.names = self._enter(connection, posting.amounts)
+                undo_with(connection, posting.undo)
             return enough
 
         if len(self._uses) > self._shares.rows_at_once:
@@ -379,13 +379,15 @@ class DiskCache(KeepsLedger, BaseCache):
             self._uses = {}
             return
         raw = connection.raw
+
+        def write() -> None:
+            self._write_notes(raw, now)
+            self._eviction.save_unsaved(raw)
+
         try:
             with waiting(raw, 0, self._patience):
                 for _ in range(0, max(1, len(self._uses)), self._shares.rows_at_once):
-                    raw.execute("BEGIN IMMEDIATE")
-                    with raw:
-                        self._write_notes(raw, now)
-                        self._eviction.save_unsaved(raw)
+                    transact(raw, write)
         except FAILURES:
             # Another writer is at work. Try again when there is more; but the notes are not worth much memory.
             self._flush_at += MOST_USES

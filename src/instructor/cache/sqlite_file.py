@@ -16,6 +16,7 @@ from typing import cast
 from instructor.cache.sqlite_layout import check_version, prepare
 from instructor.cache.sqlite_repair import DamagedFileError, error_code, is_damage, salvage, set_aside
 from instructor.cache.sqlite_size import file_size
+from instructor.cache.sqlite_transaction import RawConnection
 from instructor.exceptions import ArgumentError, CacheError
 from instructor.locks import make_lock
 
@@ -26,7 +27,7 @@ _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0) |
 _opening = make_lock()
 
 
-class _RawConnection(sqlite3.Connection):
+class _RawConnection(RawConnection):
     """A connection that the garbage collector may close without a ResourceWarning."""
 
     def __del__(self) -> None:

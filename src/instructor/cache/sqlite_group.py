@@ -7,14 +7,15 @@ all of them want in one transaction, and each goes on once that is committed. A 
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from instructor.cache.sqlite_repair import error_code
+from instructor.cache.sqlite_transaction import transact, undo_with
 from instructor.exceptions import CacheError
 from instructor.locks import make_lock, reset_after_fork
 
@@ -36,15 +37,13 @@ def in_transaction(
     """Make one operation of several, which begins with another one, and removes some rows of what has expired."""
 
     def perform(connection: sqlite3.Connection) -> list[Any]:
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
-            now = time.time()
-            begin(connection, now)
-            results = [operation(connection) for operation in operations]
-            connection.execute(_DELETE_EXPIRED, (now, min(_EXPIRED_AT_ONCE * len(results), most_rows)))
-            return results
+        now = time.time()
+        begin(connection, now)
+        results = [operation(connection) for operation in operations]
+        connection.execute(_DELETE_EXPIRED, (now, min(_EXPIRED_AT_ONCE * len(results), most_rows)))
+        return results
 
-    return perform
+    return lambda connection: transact(connection, partial(perform, connection))
 
 
 class _Queued(Generic[T]):
@@ -58,6 +57,17 @@ class _Queued(Generic[T]):
         self.is_open, self.is_done = True, False
         self.result: T | None = None
         self.error: CacheError | None = None
+
+    def perform(self, connection: sqlite3.Connection) -> T:
+        """Do it, in a transaction."""
+        self.result = result = self.operation(connection)
+        self.is_done = True
+        undo_with(connection, self.undo)
+        return result
+
+    def undo(self) -> None:
+        """The transaction has failed."""
+        self.is_done = False
 
 
 class Group:
@@ -87,20 +97,19 @@ class Group:
 
         `alone` performs it while no other thread writes, without a transaction.
         """
-        if not self._queue and self._lock.acquire(blocking=False):
-            try:
+        if not self._queue and not self._lock.locked():
+            with self._lock:  # and not by `acquire`, after which an interrupt would leave it locked
                 return cast("T", self._perform((operation,))[0]) if alone is None else alone()
-            finally:
-                self._lock.release()
         own = _Queued(operation, size)
-        self._queue.append(own)
         try:
+            self._queue.append(own)
             with self._lock:
                 if own.is_open:
                     self._lead(own)
         finally:
-            if own.is_open:  # this thread was interrupted while it waited
-                self._remove(own)
+            if own.is_open and not self._remove(own):  # interrupted, while another thread performs it
+                with self._lock:
+                    """Its outcome is known now."""
         if own.error is not None:
             raise CacheError(str(own.error)) from own.error.__cause__
         return cast("T", own.result if own.is_done else self._perform([operation])[0])
@@ -111,11 +120,12 @@ class Group:
         others = self._take()
         some = [own, *others]
         try:
-            for one, result in zip(some, self._perform([one.operation for one in some]), strict=True):
-                one.result, one.is_done = result, True
+            self._perform([one.perform for one in some])
         except Exception as error:
             if not others:
                 raise
+            for one in some:
+                one.undo()
             if isinstance(error, CacheError) and _is_busy(error):  # nobody has to wait as long once more
                 for one in some:
                     one.error = error
@@ -137,9 +147,13 @@ class Group:
             room -= some[-1].size
         return some
 
-    def _remove(self, own: _Queued[Any]) -> None:
-        with contextlib.suppress(ValueError):  # another thread has taken it just now
+    def _remove(self, own: _Queued[Any]) -> bool:
+        """Remove what is still queued; return whether it was."""
+        try:
             self._queue.remove(own)
+        except ValueError:  # another thread has taken it just now
+            return False
+        return True
 
 
 def _is_busy(error: CacheError) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from instructor.cache.listing import draw_generation
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import DamagedFileError
+from instructor.cache.sqlite_transaction import transact
 from instructor.exceptions import CacheError
 
 LATEST, COUNT = "", "#"
@@ -107,7 +108,7 @@ def prepare(connection: sqlite3.Connection, wal_pages: int) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint = {wal_pages}")
     connection.execute(f"PRAGMA journal_size_limit = {wal_pages * PAGE}")
     if version < FORMAT:
-        _migrate(connection)
+        transact(connection, lambda: _migrate(connection))
 
 
 def check_version(connection: sqlite3.Connection) -> int:
@@ -146,12 +147,10 @@ def _read_version(connection: sqlite3.Connection) -> int:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:
-        for step in MIGRATIONS[_read_version(connection) :]:
-            step(connection)
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
-        connection.execute(f"PRAGMA application_id = {_mark(FORMAT)}")
+    for step in MIGRATIONS[_read_version(connection) :]:
+        step(connection)
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute(f"PRAGMA application_id = {_mark(FORMAT)}")
 
 
 def _mark(version: int) -> int:

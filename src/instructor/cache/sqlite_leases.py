@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from instructor.cache.books import Posting
 from instructor.cache.lease import LONGEST_LEASE, Ending, Taken
+from instructor.cache.sqlite_transaction import transact
 
 _TAKE = """
 INSERT INTO lease VALUES (?1, ?2, ?3, '') ON CONFLICT (key) DO UPDATE
@@ -85,12 +86,10 @@ class SqliteLeases:
 
         def renew(connection: sqlite3.Connection) -> None:
             now = time.monotonic()
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                connection.executemany(_RENEW, [(now + self.seconds, key, token) for key, token in tokens.items()])
-                connection.execute(_FORGET, (now - LONGEST_LEASE, now + LONGEST_LEASE))
+            connection.executemany(_RENEW, [(now + self.seconds, key, token) for key, token in tokens.items()])
+            connection.execute(_FORGET, (now - LONGEST_LEASE, now + LONGEST_LEASE))
 
-        self._run(renew, writes=True)
+        self._run(lambda connection: transact(connection, lambda: renew(connection)), writes=True)
 
     def release(self, key: str, token: str, ending: Ending) -> None:
         """End a lease without an answer."""
