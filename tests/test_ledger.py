@@ -494,6 +494,30 @@ def test_a_store_with_many_lines_is_seen_by_those_who_post(tmp_path: Path, monke
     assert any(OTHERS in one.tags for one in lines)
 
 
+async def test_what_a_cancelled_task_was_entering_is_entered_once(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RedisCache(port=valkey.port) as cache:
+        handle = handle_of(cache)
+        handle.books.add([(line(1), Amounts(1, 2))])
+        entered, answered, add = asyncio.Event(), asyncio.Event(), cache.add_amounts_async
+
+        async def answer_late(amounts: Any) -> int:
+            count = await add(amounts)
+            entered.set()
+            await answered.wait()
+            return count
+
+        monkeypatch.setattr(cache, "add_amounts_async", answer_late)
+        task = asyncio.create_task(handle.post_async())
+        await entered.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        answered.set()
+        assert task.cancelled()
+        assert await handle.read_books_async() == {line(1): Amounts(1, 2)}
+
+
 def test_prices_are_those_of_the_list_on_both_sides_of_each_step() -> None:
     for vendor, model in (("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-6-luna"), ("google", "gemini-2.5-pro")):
         for step in TIERS:

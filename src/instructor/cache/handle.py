@@ -208,7 +208,10 @@ class StoreHandle:
                 posting.names = _count(self._run("add_amounts", operation))
 
     async def post_async(self) -> None:
-        """As `post`, from a task."""
+        """As `post`, from a task. It goes on if that is cancelled: what the store has entered must not be entered again."""
+        await self._runner.keep(self._post_async())
+
+    async def _post_async(self) -> None:
         with contextlib.suppress(CacheError), self._begin_posting() as posting:
             if posting.amounts:
                 operation = partial(self._ledger.add_amounts, posting.amounts)

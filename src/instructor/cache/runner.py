@@ -102,7 +102,7 @@ class Runner:
             native = cast("Callable[[], Awaitable[object]]", operation)
         if native is not None:
             awaited = self._await(name, began, native)
-            return await (self._keep(awaited) if name == "set" else awaited)
+            return await (self.keep(awaited) if name == "set" else awaited)
         attempt = partial(self._attempt, name, began, operation)
         result = await self.get_workers().run_async(attempt, self._store.timeout, keep=name == "set")
         if result is None or isinstance(result, _PLAIN) or not inspect.isawaitable(result):
@@ -110,7 +110,7 @@ class Runner:
         # Perhaps a plain method that returns another library's coroutine. Next time it is called without a worker.
         self._coroutines.add(name)
         awaited = self._await(name, began, lambda: result)
-        return await (self._keep(awaited) if name == "set" else awaited)
+        return await (self.keep(awaited) if name == "set" else awaited)
 
     def get_workers(self) -> Workers:
         """Return the store's worker threads. The first operation starts the first of them."""
@@ -132,8 +132,8 @@ class Runner:
                     weakref.finalize(self, self._loop.stop).atexit = False
         return self._loop
 
-    async def _keep(self, write: Coroutine[object, object, object]) -> object:
-        """Await a write that goes on if this task is cancelled: the answer in it is paid for."""
+    async def keep(self, write: Coroutine[object, object, object]) -> object:
+        """Await a write that goes on if this task is cancelled."""
         import asyncio
 
         task = asyncio.ensure_future(write)
