@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -48,6 +49,37 @@ def after_fork(callback: Callable[[], None]) -> None:
         os.register_at_fork(after_in_child=callback)
 
 
+def fork_between(lock: threading.Lock) -> None:
+    """Have a fork wait for a moment at which nobody holds a lock of `make_lock`, for `LONGEST_WAIT` seconds at most."""
+    _awaited.add(lock)
+
+
+LONGEST_WAIT = 1.0
+
+
+class _Held(threading.local):
+    """What this thread holds while it forks."""
+
+    locks: tuple[threading.Lock, ...] = ()
+
+
+_awaited: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
+_held = _Held()
+
+
+def _hold() -> None:
+    until = time.monotonic() + LONGEST_WAIT
+    _held.locks = ()
+    for lock in list(_awaited):
+        if lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            _held.locks += (lock,)
+
+
+def _let_go() -> None:
+    for lock in _held.locks:
+        lock.release()
+
+
 def _begin_anew() -> None:
     for lock in list(_locks):
         lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own locks
@@ -56,3 +88,5 @@ def _begin_anew() -> None:
 
 
 after_fork(_begin_anew)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go)

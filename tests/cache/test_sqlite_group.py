@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -158,6 +159,29 @@ def test_a_transaction_ends_though_its_thread_is_interrupted(statement: str, lef
         transact(connection, write)
     assert not connection.in_transaction
     assert (len(connection.execute("SELECT n FROM t").fetchall()), len(undo)) == (left, undone)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_child_that_was_forked_while_a_thread_wrote_can_write(tmp_path: Path, threads: ThreadPoolExecutor):
+    with DiskCache(tmp_path, timeout=0.2) as cache:
+        began = threading.Event()
+
+        def write(_: sqlite3.Connection) -> None:
+            began.set()
+            time.sleep(0.02)  # a fork waits for it
+
+        written = threads.submit(cache._change, write)
+        assert began.wait(20)
+        child = os.fork()
+        if child == 0:
+            try:
+                cache.set("key", "of the child")
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        written.result()
+        assert cache.get("key") == b"of the child"
 
 
 def test_a_file_that_is_nearly_full_is_written_to_one_by_one(tmp_path: Path):

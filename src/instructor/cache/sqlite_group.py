@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 from instructor.cache.sqlite_repair import error_code
 from instructor.cache.sqlite_transaction import transact, undo_with
 from instructor.exceptions import CacheError
-from instructor.locks import make_lock, reset_after_fork
+from instructor.locks import fork_between, make_lock, reset_after_fork
 
 T = TypeVar("T")
 
@@ -85,6 +85,7 @@ class Group:
         self._perform = perform
         self._find_room = find_room
         self._lock = make_lock()
+        fork_between(self._lock)  # because SQLite in a child would wait for ever for a thread that was writing
         self.reset()
         reset_after_fork(self)
 
