@@ -50,9 +50,11 @@ MEMORY = Path("/dev/shm")
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
-# Without compiled files each worker would compile every test, and each process that a test starts the whole package.
+# Compiled files are written here, whatever the environment says, or each worker would compile every test, and each process
+# that a test starts the whole package. Those read them, and write none: a program that a test changes twice in a second
+# would look unchanged.
 sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 gc.disable()  # until all modules are imported: they hold what they define for good
 
