@@ -672,6 +672,14 @@ def test_two_halves_of_a_surrogate_pair_are_not_the_character_that_they_make(pla
     assert len(texts) == 4
 
 
+def test_namespaces_that_json_writes_alike_share_no_key() -> None:
+    one, other = "\ud800\udc00", "\U00010000"
+    assert json.dumps(one) == json.dumps(other)
+    builder = KeyBuilder({})
+    keys = {builder.key("null", "null", "m", [], None, True, name, {})[0] for name in (one, other)}
+    assert len(keys) == 2
+
+
 @given(rich("a", "user", "\0set", Role.USER), st.randoms(use_true_random=False))
 def test_values_that_a_request_shows_alike_have_one_form(one: Any, random: Any) -> None:
     def shown(value: Any) -> str | None:

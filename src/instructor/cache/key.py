@@ -317,5 +317,6 @@ def schema_of(response_model: object) -> dict[str, Any] | None:
 
 
 def _member_text(name: str, value: object, note: Callable[[object], None] = ignore) -> str:
-    form = CONTEXT if name == "context" else REQUEST
+    # No provider sees a namespace, so no two are written alike, as with contexts. A member of a `StrEnum` is its text.
+    form = CONTEXT if name == "context" or (name == "namespace" and type(value) is str) else REQUEST
     return canonical_text(value, name, form._replace(note=note))
