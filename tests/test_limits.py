@@ -23,8 +23,8 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3800,
-    "batches": 800,
+    "": 3900,
+    "batches": 900,
     "cache": 8500,
     "cli": 2900,
     "core": 50,
