@@ -222,6 +222,26 @@ def test_an_answer_whose_leader_never_stored_it_is_not_served_for_ever() -> None
     old.end()
 
 
+def test_it_is_known_whose_flights_ended_since_a_moment() -> None:
+    flights = Flights[str]()
+    flights.claim("a").end()
+    since = flights.landed
+    flights.claim("b").end()
+    assert [flights.has_landed(key, since) for key in "abc"] == [False, True, False]
+    flights.claim("a").end()
+    assert flights.has_landed("a", since)
+
+
+def test_any_flight_may_be_one_of_those_that_nobody_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flight, "MOST_REMEMBERED", 2)
+    flights = Flights[str]()
+    for key in "abca":  # the last one is remembered in place of the first
+        flights.claim(key).end()
+    assert len(flights._ended) == 2
+    assert [flights.has_landed(key, since=0) for key in "abcd"] == [True] * 4
+    assert [flights.has_landed(key, since=2) for key in "abcd"] == [True, False, True, False]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_does_not_wait_for_its_parents_leaders() -> None:
     flights = Flights[str]()

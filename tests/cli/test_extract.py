@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 
 import instructor
 from cli.conftest import CommandLine
 from cli.runs import job_of
+from instructor.cli.app import make_app
 from instructor.cli.clients import open_cache, read_size
 from instructor.cli.extract import Job, Run
 from instructor.cli.inputs import Inputs
@@ -242,6 +244,11 @@ def test_the_version_is_shown(command_line: CommandLine):
 def test_a_mode_may_be_written_in_any_case(command_line: CommandLine, mode: str):
     words = command_line.words(command_line.write("in.txt", "Jason is 25\n"))
     assert command_line.run(*words, "--mode", mode).returncode == 0
+
+
+def test_a_run_makes_no_other_command() -> None:
+    made = [typer.main.get_group(make_app(word)).commands.keys() for word in ("extract", "")]
+    assert made == [{"extract"}, {"extract", "models", "providers", "cache", "batch"}]
 
 
 def test_help_shows_what_serves_every_vendor(command_line: CommandLine):

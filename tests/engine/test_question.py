@@ -233,11 +233,11 @@ def test_a_ttl_of_zero_stores_nothing() -> None:
     assert steps.value.name == "Jason"
 
 
-def test_the_store_is_looked_into_again_if_a_flight_landed_since() -> None:
+def test_the_store_is_looked_into_again_if_an_identical_call_ended_since() -> None:
     call = make_call()
     steps = Steps(answer(call))
     assert isinstance(steps.effect, Read)
-    call.path.flights.claim("other").end()
+    call.path.flights.claim(steps.effect.key).end()
     steps.give(None)
     held = lease()
     again = steps.give(held)
@@ -245,6 +245,14 @@ def test_the_store_is_looked_into_again_if_a_flight_landed_since() -> None:
     assert steps.give(encode_entry(ENTRY)) is None
     assert steps.value.name == "Jason"
     assert offered(held).entry == ENTRY, "the waiters are not left to look one after the other"
+
+
+def test_the_store_is_not_looked_into_again_for_other_calls_that_ended() -> None:
+    call = make_call()
+    steps = Steps(answer(call))
+    call.path.flights.claim("other").end()
+    steps.give(None)
+    assert isinstance(steps.give(lease()), Send)
 
 
 def land(call: Any, landed: Any) -> Steps:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from instructor.cache.redis import RedisCache
+from instructor.limits.account import Account, Limit
 from instructor.limits.headers import rules_of
 from instructor.limits.limiter import Limiter
 from instructor.limits.settings import Limits
@@ -113,6 +114,16 @@ def test_a_server_that_fails_leaves_each_process_to_itself(
     clock.now += 6
     assert limiter.shared_now is shared
     assert limiter.reserve(SIZE).wait() == 0.0
+
+
+def test_another_account_learns_of_a_limit_and_not_of_what_is_left_in_the_first() -> None:
+    clock = Clock()
+    limiter = Limiter(Limits(), rules_of("openai"), None, clock)
+    first = limiter.reserve(SIZE)
+    first.wait()
+    headers = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "0"}
+    first.settle(None, headers, 200, 1.0)
+    assert limiter.take(Account(clock))[0] == [Limit("requests", 600.0, 60.0)]
 
 
 def test_a_ceiling_holds_below_the_providers_limit_and_not_above() -> None:

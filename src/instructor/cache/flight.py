@@ -32,6 +32,9 @@ TICK = 0.5
 REST = 1.0
 """Seconds for which waiters bear with a leader whose caller doesn't ask for the next part of its stream."""
 
+MOST_REMEMBERED = 1024
+"""Flights whose end is remembered. Of earlier ones any may have been of the key that somebody asks about."""
+
 _led: ContextVar[tuple[Flight[Any], ...]] = ContextVar("instructor_flights_led", default=())
 """The flights led by the code that runs now. A leader must not wait for its own flight: a validator or a hook may
 make the same call again, from the same task, a child task, or a thread that copies the context."""
@@ -287,7 +290,7 @@ class Flights(Generic[T]):
 
     Attributes:
         refreshes: Which answers are being replaced in the background.
-        landed: How many flights have ended. If it grew since the store was read, that reading may be out of date.
+        landed: How many flights have ended; see `has_landed`.
 
     Example:
         >>> flights = Flights()
@@ -297,12 +300,13 @@ class Flights(Generic[T]):
         True
         >>> lease.offer("answer")  # wakes those who wait for it
         >>> lease.end()
-        >>> flights.landed
-        1
+        >>> flights.landed, flights.has_landed("key", since=0), flights.has_landed("other", since=0)
+        (1, True, False)
     """
 
     def __init__(self) -> None:
-        self.landed = 0
+        self.landed = self._forgotten = 0
+        self._ended: dict[str, int] = {}
         self.refreshes = Refreshes()
         self._lock = make_lock()
         self._flights: dict[str, Flight[T]] = {}
@@ -333,6 +337,16 @@ class Flights(Generic[T]):
             if self._flights.get(key) is flight:
                 del self._flights[key]
             self.landed += 1
+            ended = self._ended
+            ended.pop(key, None)  # so that the keys stand in the order in which they ended
+            ended[key] = self.landed
+            if len(ended) > MOST_REMEMBERED:
+                self._forgotten = ended.pop(next(iter(ended)))
+
+    def has_landed(self, key: str, since: int) -> bool:
+        """Whether a flight of `key` may have ended since `landed` was that number: what was read then may be out of date."""
+        with self._lock:
+            return self._ended.get(key, self._forgotten) > since
 
     def subscribe(self, flight: Flight[T], wake: Callable[[], None]) -> bool:
         """Have `wake` called when `flight` ends; False if it has ended already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from instructor.cli.signals import SIGNALLED
@@ -16,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         from instructor.cli.app import make_app
 
-        make_app()(args=None if arguments is None else list(arguments), prog_name="instructor")
+        words = None if arguments is None else list(arguments)
+        app = make_app(*(sys.argv[1:] if words is None else words)[:1])
+        app(args=words, prog_name="instructor")
     except KeyboardInterrupt:  # Ctrl-C before `run_extract` watches the signals
         raise SystemExit(SIGNALLED + 2) from None

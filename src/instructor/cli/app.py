@@ -10,9 +10,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from instructor.cli.batch_app import make_batch_app
-from instructor.cli.cache_app import make_cache_app, make_runner
-from instructor.cli.catalogue import models, providers
 from instructor.cli.settings import Settings
 
 _PURPOSE = "Typed, validated answers from any LLM provider, with a cache at its heart."
@@ -58,16 +55,25 @@ def _hide_type(**_: object) -> None:
     """Stand for what names the type of a parameter."""
 
 
-def make_app() -> typer.Typer:
-    """Make the command line application."""
+def make_app(first: str = "") -> typer.Typer:
+    """Make the command line application. If the `first` word is ``extract``, the other commands are left out of it."""
     app = typer.Typer(cls=_Group, help=_PURPOSE, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(instructor)
     app.command("extract", cls=_Command, help=_EXTRACT, epilog=_EXIT_STATUS, no_args_is_help=True)(extract)
+    if first != "extract":  # typer reads the options of all commands, which takes longer than a short run
+        _add_commands(app)
+    return app
+
+
+def _add_commands(app: typer.Typer) -> None:
+    from instructor.cli.batch_app import make_batch_app
+    from instructor.cli.cache_app import make_cache_app, make_runner
+    from instructor.cli.catalogue import models, providers
+
     for command in (models, providers):
         app.command(command.__name__, cls=_Command, help=inspect.getdoc(command))(make_runner(command))
     app.add_typer(make_cache_app(_Group, _Command), name="cache")
     app.add_typer(make_batch_app(_Group, _Command), name="batch")
-    return app
 
 
 def show_version(wanted: bool) -> None:

@@ -82,8 +82,8 @@ def through_cache(
     lease = yield from take_turn(path, key, question, policy, look_again(path, key, question, policy, found))
     if isinstance(lease, Served):
         return lease
-    if policy.mode.looks and landed_before is not None and path.flights.landed != landed_before:
-        # Another flight landed since the store was read, so its answer may be there by now.
+    if policy.mode.looks and landed_before is not None and path.flights.has_landed(key, landed_before):
+        # An identical call ended since the store was read, so its answer may be there by now.
         again = yield from look_up(path, key, question, policy)
         if isinstance(again, Served):
             offer_stored(lease, again)

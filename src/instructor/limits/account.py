@@ -177,6 +177,13 @@ class Line:
         self.limit = max(1.0, min(self.limit or math.inf, seen) * CUT)
         self.granted, self.guessed, self.cut_at = self.departed, True, now
 
+    def queue(self, amount: float, margin: float) -> float:
+        """Take the last place in the queue."""
+        if self.limit is not None:
+            amount = min(amount, self.limit * (1 - margin))  # a request larger than its limit waits for all of it
+        self.promised = max(self.promised, self.departed) + amount
+        return self.promised
+
     def seconds_until(self, place: float, amount: float, margin: float, now: float, *, is_back: bool) -> float:
         """How long until as much is granted as a place says.
 
@@ -213,19 +220,19 @@ class Account:
             self._refill(now)
             for report in reports:
                 self._enter(report, now)
+            lines = [(name, self._line(name, now), amount) for name, amount in amounts.items()]
             is_back = places is not None
             if places is None:
-                places = {name: self._queue(name, amount, margin) for name, amount in amounts.items()}
-            waits = (
-                self.lines[name].seconds_until(places[name], amount, margin, now, is_back=is_back)
-                for name, amount in amounts.items()
-            )
-            wait = max([self.paused_until - now, *waits])
+                places = {name: line.queue(amount, margin) for name, line, amount in lines}
+            wait = self.paused_until - now
+            for name, line, amount in lines:
+                if line.limit is not None:
+                    wait = max(wait, line.seconds_until(places[name], amount, margin, now, is_back=is_back))
             if wait < SOONEST:
                 wait = 0.0
-                for name, amount in amounts.items():
-                    self.lines[name].departed += amount
-            return Turn(wait, places, {name: self.lines[name].departed for name in amounts})
+                for _, line, amount in lines:
+                    line.departed += amount
+            return Turn(wait, places, {name: line.departed for name, line, _ in lines})
 
     def _refill(self, now: float) -> None:
         seconds = 0.0 if self.at == -math.inf else max(0.0, now - self.at)
@@ -236,10 +243,10 @@ class Account:
 
     def _enter(self, report: Report, now: float) -> None:
         match report:
+            case Refund(dimension, amount):  # first, as there are several for each answer
+                self._line(dimension, now).granted += amount
             case Pause(seconds):
                 self.paused_until = max(self.paused_until, now + min(seconds, LONGEST_PAUSE))
-            case Refund(dimension, amount):
-                self._line(dimension, now).granted += amount
             case Leave(dimension, amount):
                 line = self._line(dimension, now)
                 line.granted, line.departed = line.granted + amount, line.departed + amount
@@ -253,10 +260,3 @@ class Account:
         if line is None:
             line = self.lines[dimension] = Line(since=now)
         return line
-
-    def _queue(self, dimension: str, amount: float, margin: float) -> float:
-        line = self._line(dimension, self.at)
-        if line.limit is not None:
-            amount = min(amount, line.limit * (1 - margin))  # a request larger than its limit waits for all of it
-        line.promised = max(line.promised, line.departed) + amount
-        return line.promised

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from instructor.limits.account import LONGEST_PAUSE, Limit
@@ -108,7 +109,8 @@ def read_limits(rules: Rules, headers: Headers, departed: Mapping[str, float]) -
     `departed` is what had departed in each dimension when its request left.
     """
     for names in rules.names:
-        limit, remaining = _read_number(headers.get(names.limit)), _read_number(headers.get(names.remaining))
+        limit = _read_number(headers.get(names.limit))
+        remaining = None if limit is None else _read_number(headers.get(names.remaining))
         if limit is None or limit < 1 or (remaining is not None and not 0 <= remaining <= limit):
             continue
         reset = read_seconds(headers.get(names.reset), headers)
@@ -136,15 +138,24 @@ def read_seconds(text: str | None, headers: Headers) -> float | None:
     """
     if not text:
         return None
+    duration = _read_duration(text) if len(text) < _LONGEST_TEXT else None
+    if duration is not None:
+        return duration
     number = _read_number(text)
     if number is not None and number < _EPOCHS:
         return number if number >= 0 else None
-    parts: list[str] = re.findall(r"[\d.]+(?:ms|us|[dhms])", text) if len(text) < _LONGEST_TEXT else []
-    if parts and "".join(parts) == text:
-        values = [(_read_number(part.rstrip("dhmsu")), part.lstrip("0123456789.")) for part in parts]
-        return None if any(value is None for value, _ in values) else sum((v or 0.0) * _UNITS[u] for v, u in values)
     then, now = number or _read_moment(text), _read_moment(headers.get("date", ""))
     return None if then is None or now is None or then > now + _EPOCHS else max(0.0, then - now)
+
+
+@lru_cache(maxsize=256)
+def _read_duration(text: str) -> float | None:
+    # Remembered: from answer to answer they are often the same.
+    parts: list[str] = re.findall(r"[\d.]+(?:ms|us|[dhms])", text)
+    if not parts or "".join(parts) != text:
+        return None
+    values = [(_read_number(part.rstrip("dhmsu")), part.lstrip("0123456789.")) for part in parts]
+    return None if any(value is None for value, _ in values) else sum((v or 0.0) * _UNITS[u] for v, u in values)
 
 
 _EPOCHS = 1e9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Final
 
 from instructor.limits.account import Account, Amounts, Cut, Leave, Limit, Pause, Refund, Report, Turn
@@ -84,7 +84,7 @@ class Limiter:
     def take(self, account: AnyAccount) -> tuple[Sequence[Report], float]:
         """What an account must know before the next turn, and the margin to keep."""
         with self._lock:
-            reports: list[Report] = [] if account is self._used else [*self._known.values()]
+            reports: list[Report] = [] if account is self._used else [*map(_without_state, self._known.values())]
             if account is self._used or self._used is None:
                 reports += self._reports
             self._used, self._reports = account, []
@@ -125,7 +125,7 @@ class Limiter:
                 self._flights.succeeded(latency, now)
             if usage is not None:
                 self._expected.learn(reservation.size, usage)
-                reports += [one for one in self._refunds(reservation.amounts, usage) if one.dimension not in seen]
+                reports += self._refunds(reservation.amounts, usage, seen)
             self._note(reports, reservation.account)
 
     def _note(self, reports: Sequence[Report], account: AnyAccount | None) -> None:
@@ -140,7 +140,7 @@ class Limiter:
             found, ceiling = charge.scale(limit), self._ceilings.get(limit.dimension)
             if ceiling is not None and ceiling / 60.0 <= found.limit / found.period:
                 found = found._replace(limit=ceiling, period=60.0, is_ceiling=True)
-            self._known[limit.dimension] = found._replace(remaining=None, departed=None, reset=None)
+            self._known[limit.dimension] = found
             yield found
 
     def _refuse(self, headers: Headers, now: float) -> Iterator[Report]:
@@ -159,11 +159,19 @@ class Limiter:
         """The part of each limit that is left alone: more with each refusal, and half as much with each minute since."""
         return self._margin * 0.5 ** ((now - self._refused_at) / _MARGIN_LASTS) if self._margin else 0.0
 
-    def _refunds(self, amounts: Amounts, usage: Usage) -> Iterator[Refund]:
-        read = usage.input_tokens - (0 if self.rules.counts_cached else usage.cached_tokens)
-        used = {"tokens": read + usage.output_tokens, "input": read, "output": usage.output_tokens}
-        if usage.total_tokens:
-            yield from (Refund(name, amounts[name] - amount) for name, amount in used.items())
+    def _refunds(self, amounts: Amounts, usage: Usage, seen: Container[str]) -> list[Refund]:
+        """What a request used less than was reserved, of the limits that its answer says nothing of."""
+        if not usage.total_tokens:
+            return []
+        read, written = usage.input_tokens, usage.output_tokens
+        read -= 0 if self.rules.counts_cached else usage.cached_tokens
+        used = ("tokens", read + written), ("input", read), ("output", written)
+        return [Refund(name, amounts[name] - amount) for name, amount in used if name not in seen]
+
+
+def _without_state(limit: Limit) -> Limit:
+    """What a limit is, without what was left of it for another account."""
+    return limit._replace(remaining=None, departed=None, reset=None)
 
 
 class Reservation:
