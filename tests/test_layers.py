@@ -103,7 +103,7 @@ KNOWS: dict[str, set[str]] = {
         *("limits", "prompt_caching"),
     },
     "client": {"batch_methods", "engine", "methods", "jobs", "streams"},
-    "factory": {"wires", "cache", "providers.adapter", "providers", "offline", "client", "options"},
+    "factory": {"cache", "providers.adapter", "providers", "offline", "client", "options"},
     "patching": {"client", "providers"},
     "dsl": {"cache", "client", "engine", "streaming", "wires"},
     "vendor_factories": {"client", "factory", "providers"},

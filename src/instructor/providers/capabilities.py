@@ -284,7 +284,6 @@ FAMILIES: tuple[Family, ...] = (
         "2026-10",
     ),
 )
-_PATTERNS = tuple((family, re.compile(family.model)) for family in FAMILIES)
 
 
 def capabilities_of(vendor: Vendor, model: str) -> Capabilities:
@@ -331,6 +330,5 @@ def plain_name(model: str) -> str:
 def _find_family(vendor: Vendor, name: str) -> Capabilities | None:
     scope = {vendor.name} if vendor.name in _OWN_MODELS else {vendor.name, ""}
     return next(
-        (family.capabilities for family, pattern in _PATTERNS if scope & set(family.vendors) and pattern.match(name)),
-        None,
+        (row.capabilities for row in FAMILIES if not scope.isdisjoint(row.vendors) and re.match(row.model, name)), None
     )
