@@ -23,7 +23,7 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3800,
+    "": 3900,
     "batches": 800,
     "cache": 8500,
     "cli": 2900,

@@ -12,7 +12,6 @@ from instructor import checks as check
 from instructor.cache.call_notes import Sketch
 from instructor.cache.canonical import ignore
 from instructor.cache.key import KeyBuilder, keyed_arguments
-from instructor.cache.stats import CacheStats
 from instructor.cache.store import BaseCache
 from instructor.cache_modes import active, cache_of_block
 from instructor.describing import cannot_leave, warn_caller
@@ -43,6 +42,7 @@ from instructor.wires.wire import Wire, choose_wires
 
 if TYPE_CHECKING:
     from instructor.cache.ledger import Ledger
+    from instructor.cache.stats import CacheStats
     from instructor.streams import Wanted
 
 

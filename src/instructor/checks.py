@@ -16,11 +16,9 @@ from instructor.engine.freshness import LONGEST_TTL, PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
-from instructor.limits.settings import check_limits
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
-from instructor.prompt_caching.setting import check_prompt_cache
 
 if TYPE_CHECKING:
     from instructor.engine.showing import OnInvalid, Pace
@@ -226,9 +224,15 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_timeout(defaults.get("timeout"))
     check_on_invalid(defaults.get("on_invalid"))
     check_pace(defaults.get("cache_pace"))
-    check_limits(defaults.get("limits"))
+    if defaults.get("limits") is not None:
+        from instructor.limits.settings import check_limits
+
+        check_limits(defaults["limits"])
     check_flag("validate_partial", defaults.get("validate_partial"))
-    check_prompt_cache(defaults.get("prompt_cache"))
+    if defaults.get("prompt_cache") is not None:
+        from instructor.prompt_caching.setting import check_prompt_cache
+
+        check_prompt_cache(defaults["prompt_cache"])
     return copy_values(defaults)
 
 

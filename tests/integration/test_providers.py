@@ -252,8 +252,8 @@ heavy = ["openai", "anthropic", "google.genai", "tenacity", "jinja2", "typer", "
 heavy += ["difflib", "unicodedata"]
 heavy += [f"instructor.engine.{name}" for name in ("ask", "diagnosis", "leasing", "partial_validation", "reply", "showing", "versions")]
 heavy += [f"instructor.wires.{name}" for name in ("anthropic", "folding", "genai", "openai_chat", "openai_responses", "schema", "text", "turns")]
-heavy += [f"instructor.{name}" for name in ("cache.memory", "credentials", "failures", "streams", "streaming")]
-heavy += ["instructor.jobs.prompts", "instructor.jobs.sources"]
+heavy += [f"instructor.{name}" for name in ("cache.memory", "cache.stats", "credentials", "failures", "streams", "streaming")]
+heavy += ["instructor.jobs.prompts", "instructor.jobs.sources", "instructor.limits.settings", "instructor.prompt_caching"]
 print([name for name in heavy if name in sys.modules])
 print(sum(f"instructor.providers.{name}" in sys.modules for name in ("openai", "anthropic", "genai")))
 """

@@ -27,7 +27,6 @@ from instructor.engine.parsing import parse_with
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
-from instructor.limits.settings import Limits
 from instructor.messages import Conversation, ResponseModel, Value
 from instructor.options import OPTION_NAMES
 
@@ -295,6 +294,12 @@ def _is_ttl(ttl: object) -> bool:
     return type(seconds) in (int, float) and 0 <= cast("float", seconds) <= LONGEST_TTL
 
 
+def _is_limits(limits: object) -> bool:
+    from instructor.limits.settings import Limits
+
+    return type(limits) is Limits
+
+
 _FITS: dict[str, Callable[[Any], bool]] = {
     "budget": lambda budget: type(budget) is Budget,
     "cache_mode": lambda mode: type(mode) is str and mode in LOOKING,
@@ -302,7 +307,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "cache_ttl": _is_ttl,
     "explain_misses": lambda flag: type(flag) is bool,
     "hooks": lambda hooks: type(hooks) is Hooks,
-    "limits": lambda limits: limits == "auto" or type(limits) is Limits,
+    "limits": lambda limits: limits == "auto" or _is_limits(limits),
     "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
     "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,
     "prompt_cache": lambda wish: type(wish) is not str or wish in ("auto", "5m", "1h", "off"),

@@ -11,11 +11,12 @@ vendor's users expect: chat completions come before the Responses API.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from instructor.mode import Mode
 from instructor.providers.table import Vendor
+from instructor.records import record
 from instructor.wires.capabilities import Capabilities
 
 TOOLS, JSON, SCHEMA, MD_JSON = Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON
@@ -37,7 +38,7 @@ _KNOWS_DEVELOPER = frozenset({"openai", "azure_openai"})
 """Vendors whose chat API has the developer's role. DeepSeek, Groq, Mistral and others refuse it, and nobody the system's."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Family:
     """One row: models that can do the same.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,12 +13,13 @@ from typing import Any, cast
 import orjson
 
 from instructor.exceptions import CacheEntryError
+from instructor.records import record
 
 _MISSING = object()
 """Stands for an attribute that a completion lacks."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Codec:
     """How one SDK's completions are written and read.
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from instructor.locks import make_lock
 from instructor.mode import Mode
+from instructor.records import record
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.responses_arguments import PLACES
 
@@ -167,7 +168,7 @@ class CapabilityMemory:
             return self._known.setdefault(model, (row,))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Rule:
     """One kind of refusal.
 

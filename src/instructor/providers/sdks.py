@@ -6,13 +6,14 @@ This is data, so that sorting a caller's keywords imports no SDK. `register_prov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from typing import Any, Protocol
 
 from instructor.mode import Mode
 from instructor.providers.adapter import Adapter
 from instructor.providers.table import Vendor
+from instructor.records import record
 from instructor.wires.deferred import defer_wire
 from instructor.wires.responses_arguments import LACKING
 from instructor.wires.wire import Wire
@@ -47,7 +48,7 @@ class MakeAdapter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sdk:
     """One SDK.
 
