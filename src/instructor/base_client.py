@@ -35,7 +35,6 @@ from instructor.paths import Paths, entries_of, find_namer
 from instructor.policies import make_policy, plan_prompts, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.tables import as_table
-from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.wire import Wire, choose_wires
@@ -435,6 +434,8 @@ class BaseClient(OldAttributes):
         rendered, varies = check.check_messages(messages, merged), []
         way = self._choose_way(model, merged)
         if context:
+            from instructor.templating import render_messages, watch_chance
+
             with watch_chance() as varies:
                 rendered = render_messages(rendered, context)
         return way.fill(rendered, varies=bool(varies))

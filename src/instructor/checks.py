@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from instructor.budget import Budget
 from instructor.cache.listing import check_tag_source
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
@@ -21,6 +20,7 @@ from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
     from instructor.engine.showing import OnInvalid, Pace
 
 _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream", "autodetect_images")
@@ -152,10 +152,15 @@ def check_budget(token_budget: object) -> int | None:
 
 def check_budgets(*budgets: object) -> tuple[Budget, ...]:
     """Return the budgets among these that aren't None."""
-    for budget in budgets:
-        if budget is not None and not isinstance(budget, Budget):
+    named = [budget for budget in budgets if budget is not None]
+    if not named:
+        return ()
+    from instructor.budget import Budget
+
+    for budget in named:
+        if not isinstance(budget, Budget):
             raise refuse("budget", budget, 'a Budget, such as Budget(usd=5, per="day")')
-    return tuple(budget for budget in budgets if isinstance(budget, Budget))
+    return tuple(cast("list[Budget]", named))
 
 
 def check_max_seconds(max_seconds: object) -> float | None:

@@ -8,13 +8,13 @@ Everything here is measured (``make bench``): each line runs on every cache hit.
 from __future__ import annotations
 
 import marshal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sized
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
-from instructor.budget import Budget
 from instructor.cache.carried import Load, Saved, put_carried
 from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
@@ -294,14 +294,14 @@ def _is_ttl(ttl: object) -> bool:
     return type(seconds) in (int, float) and 0 <= cast("float", seconds) <= LONGEST_TTL
 
 
-def _is_limits(limits: object) -> bool:
-    from instructor.limits.settings import Limits
+def _is_a(name: str, module: str) -> Callable[[Any], bool]:
+    """Make the check for a class, without importing its module: who has an instance has imported it."""
+    return lambda value: type(value) is getattr(sys.modules.get(module), name, None)
 
-    return type(limits) is Limits
 
-
+_is_limits = _is_a("Limits", "instructor.limits.settings")
 _FITS: dict[str, Callable[[Any], bool]] = {
-    "budget": lambda budget: type(budget) is Budget,
+    "budget": _is_a("Budget", "instructor.budget"),
     "cache_mode": lambda mode: type(mode) is str and mode in LOOKING,
     "cache_tags": lambda tags: not tags or are_tags(tags),
     "cache_ttl": _is_ttl,
