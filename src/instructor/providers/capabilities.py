@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from instructor.mode import Mode
@@ -287,6 +288,10 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+_compile = cache(re.compile)
+"""Compiles a pattern when a name is first compared with it: a new process needs few of them."""
+
+
 def capabilities_of(vendor: Vendor, model: str) -> Capabilities:
     """Find what a model can do: the first row of the table that matches, or the vendor's safe default.
 
@@ -331,5 +336,6 @@ def plain_name(model: str) -> str:
 def _find_family(vendor: Vendor, name: str) -> Capabilities | None:
     scope = {vendor.name} if vendor.name in _OWN_MODELS else {vendor.name, ""}
     return next(
-        (row.capabilities for row in FAMILIES if not scope.isdisjoint(row.vendors) and re.match(row.model, name)), None
+        (row.capabilities for row in FAMILIES if not scope.isdisjoint(row.vendors) and _compile(row.model).match(name)),
+        None,
     )
