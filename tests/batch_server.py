@@ -33,6 +33,7 @@ class BatchServer(LoopbackServer):
         shuffled: Whether results come in another order, and each twice.
         failure: Why each batch fails as a whole; empty where none does.
         value: What every row is answered with, in place of its number.
+        room: How many batches may be under way; None for any number.
         drops: How many submissions are accepted without an answer: the connection is closed.
         batches: The batches, the oldest first.
         live: The bodies of live requests.
@@ -45,6 +46,7 @@ class BatchServer(LoopbackServer):
         self.script: dict[int, list[Any]] = {}
         self.shuffled = False
         self.drops = 0
+        self.room: int | None = None
         self.failure = ""
         self.value: dict[str, Any] | None = None
         self.batches: list[dict[str, Any]] = []
@@ -60,7 +62,13 @@ class BatchServer(LoopbackServer):
     @property
     def keys(self) -> list[str]:
         """The keys of all rows that were submitted, in the order of the submissions."""
-        return [key for batch in self.batches for key in batch["rows"]]
+        return [key for batch in self.batches if not batch.get("is_refused") for key in batch["rows"]]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another batch."""
+        under_way = [batch for batch in self.batches if not self.ended(batch) and not batch.get("is_refused")]
+        return self.room is not None and len(under_way) >= self.room
 
     def submit(self, vendor: str, rows: dict[str, tuple[str, Any]], **members: Any) -> dict[str, Any]:
         """Take a batch: of each key, the path and the body of its request."""
@@ -102,6 +110,10 @@ class _NotFoundError(Exception):
     """There is no such batch, or no such file."""
 
 
+class _FullError(Exception):
+    """There is no room for another batch."""
+
+
 class _Handler(JsonHandler):
     def do_GET(self) -> None:  # noqa: N802 - the library's name
         self._route("GET", None)
@@ -118,6 +130,9 @@ class _Handler(JsonHandler):
                 query = {name: values[-1] for name, values in parse_qs(url.query).items()}
                 try:
                     return act(self, raw, query, *match.groups())
+                except _FullError:
+                    kind = {"type": "rate_limit_error", "status": "RESOURCE_EXHAUSTED", "message": "Too many."}
+                    return self._json({"type": "error", "error": {"code": 429, **kind}}, 429)
                 except _NotFoundError:
                     return self._json({"error": {"message": f"there is no {url.path}", "code": 404}}, 404)
         self._json({"error": {"message": f"no route for {method} {url.path}"}}, 404)
@@ -180,7 +195,8 @@ class _Handler(JsonHandler):
         assert body["completion_window"] == "24h"
         rows = {line["custom_id"]: (line["url"], line["body"]) for line in lines}
         assert len(rows) == len(lines), "OpenAI refuses a file in which two rows have one custom_id"
-        batch = self.owner.submit("openai", rows, metadata=body.get("metadata"), endpoint=body["endpoint"])
+        members = {"metadata": body.get("metadata"), "endpoint": body["endpoint"], "is_refused": self.owner.is_full}
+        batch = self.owner.submit("openai", rows, **members)
         self._created(self._openai(batch))
 
     def openai_get(self, raw: bytes, query: dict[str, str], name: str) -> None:
@@ -202,7 +218,9 @@ class _Handler(JsonHandler):
         good = [outcome for outcome in batch["outcomes"].values() if isinstance(outcome, dict)]
         done = len(good) if ended else 0
         status = "completed" if ended else "in_progress"
-        if self.owner.failure:
+        failure = "Enqueued token limit reached." if batch["is_refused"] else self.owner.failure
+        code = "token_limit_exceeded" if batch["is_refused"] else "x"
+        if failure:
             status = "failed"
         elif batch["cancelled"]:
             status = "cancelled"
@@ -224,9 +242,7 @@ class _Handler(JsonHandler):
                 "completed": done,
                 "failed": ended * (len(batch["rows"]) - done),
             },
-            "errors": {"object": "list", "data": [{"code": "x", "message": self.owner.failure}]}
-            if status == "failed"
-            else None,
+            "errors": {"object": "list", "data": [{"code": code, "message": failure}]} if status == "failed" else None,
         }
 
     def openai_content(self, raw: bytes, query: dict[str, str], kind: str, name: str) -> None:
@@ -251,6 +267,8 @@ class _Handler(JsonHandler):
 
     def anthropic_create(self, raw: bytes, query: dict[str, str]) -> None:
         requests = json.loads(raw)["requests"]
+        if self.owner.is_full:
+            raise _FullError
         rows = {row["custom_id"]: ("/v1/messages", row["params"]) for row in requests}
         assert len(rows) == len(requests)
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -307,6 +325,8 @@ class _Handler(JsonHandler):
     # Gemini
 
     def google_create(self, raw: bytes, query: dict[str, str], model: str) -> None:
+        if self.owner.is_full:
+            raise _FullError
         batch = json.loads(raw)["batch"]
         requests = batch["inputConfig"]["requests"]["requests"]
         path = f"/v1beta/models/{model}:generateContent"

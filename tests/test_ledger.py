@@ -163,6 +163,33 @@ def test_an_unknown_price_is_none_and_counted_apart(model: str, usage: Usage) ->
     assert (client.ledger().spent.usd, client.ledger().spent.unpriced) == (pytest.approx(PRICE), 1)
 
 
+def test_what_is_written_for_an_hour_has_a_price_of_its_own(tmp_path: Path) -> None:
+    """As the price list counts it: twice the plain price, where five minutes cost a quarter more."""
+    usage = Usage(1000, 10, 0, 0, 600, 400)
+    expected = float(price_of("anthropic", "claude-sonnet-4-5", usage) or 0)
+    assert expected == pytest.approx(400 * 3e-6 + 200 * 3.75e-6 + 400 * 6e-6 + 10 * 15e-6)
+    rates = find_rates("anthropic", "claude-sonnet-4-5")
+    assert rates is not None
+    assert rates.price(usage) == pytest.approx(expected)
+    with DiskCache(tmp_path / "cache") as cache:
+        noted = handle_of(cache).books
+        origin = Origin("anthropic", "claude-sonnet-4-5")
+        noted.note("kept", origin, (), usage, 1.0)
+        ledger = cache.ledger()
+        assert (ledger.spent.usd, ledger.spent.count, ledger.spent.tokens) == (pytest.approx(expected), 1, 1010)
+        assert ledger.prompt_cache_paid.usd == pytest.approx(200 * 0.75e-6 + 400 * 3e-6)
+        assert ledger.prompt_cache_paid.tokens == 600
+
+
+def test_the_prompt_cache_in_a_batch_is_at_the_price_of_the_batch() -> None:
+    noted = Books()
+    for kind in ("kept", "batched"):
+        noted.note(kind, Origin("openai", "gpt-6-luna"), (), Usage(1000, 0, 400, 0, 300), 0.0)
+    both_rows = Ledger(noted.lines())
+    assert both_rows.prompt_cache_saved.usd == pytest.approx(1.5 * 400 * (LUNA["input"] - LUNA["cached"]))
+    assert both_rows.prompt_cache_paid.usd == pytest.approx(1.5 * 300 * (LUNA["written"] - LUNA["input"]))
+
+
 def test_a_ledger_is_taken_apart_by_its_headings() -> None:
     cache = AutoCache()
     one, other = make([answer(), answer()], cache), make([answer()], cache, model="gpt-6-sol", cache_namespace="b")
@@ -454,6 +481,14 @@ def test_prices_are_those_of_the_list_on_both_sides_of_each_step() -> None:
                 rates = find_rates(vendor, model, books.line_of("kept", Origin("", ""), (), usage).tier)
                 assert rates is not None
                 assert rates.price(usage) == pytest.approx(float(price_of(vendor, model, usage) or 0))
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model"),
+    [("anthropic_bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"), ("azure_ai", "gpt-4o")],
+)
+def test_a_vendor_has_the_price_under_its_name_in_the_list(vendor: str, model: str) -> None:
+    assert price_of(vendor, model, USAGE)
 
 
 def test_every_step_of_the_price_list_is_known() -> None:

@@ -445,6 +445,35 @@ def test_what_the_user_marked_stays_and_counts():
     assert plan.plan(full) is full
 
 
+def test_marks_within_a_tools_result_count():
+    """Anthropic refuses a request with more than four, wherever they stand."""
+    text = {"type": "text", "text": words("page", 1500), "cache_control": {"type": "ephemeral"}}
+    pages = [{"type": "tool_result", "tool_use_id": f"call{n}", "content": [text]} for n in range(4)]
+    calls = [{"type": "tool_use", "id": f"call{n}", "name": "read", "input": {}} for n in range(4)]
+    request = ask("question", calls, pages, system=words("system", 2000))
+    assert marks_of(request) == 4
+    assert Plan("5m").plan(request) is request
+
+
+@pytest.mark.parametrize("is_extra", [False, True])
+def test_a_mark_of_the_whole_request_is_one_at_its_end(is_extra: bool):
+    hour = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    request = ask("question", system=words("system", 2000), **({"extra_body": hour} if is_extra else hour))
+    assert (
+        Plan("5m").plan(request)["system"][0]["cache_control"]["ttl"] == "1h"
+    )  # none that is shorter may stand before it
+    turns = [{"type": "text", "text": words(n, 1500), "cache_control": {"type": "ephemeral"}} for n in range(3)]
+    full = {**request, "messages": [{"role": "user", "content": [*turns, {"type": "text", "text": "question"}]}]}
+    assert Plan("5m").plan(full) is full
+
+
+def test_a_tool_that_is_kept_out_of_the_prompt_is_never_marked():
+    """Anthropic refuses a mark on it."""
+    tools = [{"name": name, "description": words(name, 2000), "input_schema": {}} for name in ("first", "later")]
+    planned = Plan("5m").plan(ask("question", tools=(tools[0], {**tools[1], "defer_loading": True})))
+    assert [marks_of(tool) for tool in planned["tools"]] == [1, 0]
+
+
 def test_lifetimes_stand_in_the_order_that_the_vendor_takes():
     hour = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
     minutes = {"cache_control": {"type": "ephemeral"}}
@@ -561,6 +590,7 @@ def test_every_rule_has_a_source_and_a_date(row: Any):
     ("vendor", "model", "minimum", "marks"),
     [
         ("anthropic", "claude-haiku-4-5", 4096, 4),
+        ("anthropic", "claude-3-5-haiku-latest", 2048, 4),
         ("anthropic", "claude-opus-5-5", 512, 4),
         ("anthropic", CLAUDE, 1024, 4),
         ("openai", GPT, 1024, 3),
@@ -727,6 +757,8 @@ def test_the_ledger_counts_what_the_vendor_read_and_wrote(vendor: str, model: st
 def test_bedrock_and_gemini_count_what_was_read_as_well():
     counts = {"inputTokens": 5, "outputTokens": 7, "cacheReadInputTokens": 100, "cacheWriteInputTokens": 30}
     assert BEDROCK_CONVERSE.usage({"usage": counts}) == Usage(135, 7, 100, cache_write_tokens=30)
+    details = [{"ttl": "1h", "inputTokens": 20}, {"ttl": "5m", "inputTokens": 10}]
+    assert BEDROCK_CONVERSE.usage({"usage": {**counts, "cacheDetails": details}}) == Usage(135, 7, 100, 0, 30, 20)
     metadata = SimpleNamespace(prompt_token_count=120, candidates_token_count=7, cached_content_token_count=100)
     usage = GENAI.usage(SimpleNamespace(usage_metadata=metadata))
     assert (usage.input_tokens, usage.cached_tokens) == (120, 100)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -37,6 +37,9 @@ _STATUSES = {
 status that they answer with before one; `ended_early` is our own word."""
 _SPENT = "insufficient_quota"
 """The code of a 429 that no waiting mends."""
+_TOO_LARGE = "request too large"
+"""How OpenAI begins the message of a 429 for a request of more tokens than are allowed in a minute. It has no code of its own."""
+_REFUSED = 429
 _UNKNOWN_KEY = {401, 403}
 _DAY = 86_400
 _TIMES_OUT = ("Timeout", "timed out")
@@ -109,22 +112,42 @@ def may_recover(error: BaseException) -> bool:
     wanted = headers_of(error).get("x-should-retry")
     if wanted in ("true", "false"):
         return wanted == "true"
-    return (status in _PASSING or status >= _SERVER_ERROR) and getattr(error, "code", None) != _SPENT
+    return (status in _PASSING or status >= _SERVER_ERROR) and not is_hopeless(error)
+
+
+def is_hopeless(error: BaseException) -> bool:
+    """Whether a refusal isn't about the limits of the moment, so that no waiting mends it."""
+    is_too_large = status_of(error) == _REFUSED and _TOO_LARGE in str(error).lower()
+    return is_too_large or getattr(error, "code", None) == _SPENT
+
+
+def is_about_the_account(error: BaseException) -> bool:
+    """Whether every other request would fail likewise: the key isn't known, or what was paid for it is used up."""
+    found = error.__cause__ or error  # what ended a call is the cause of the error that says so
+    return status_of(found) == 401 or getattr(found, "code", None) == _SPENT  # noqa: PLR2004 - HTTP
 
 
 def seconds_asked(error: BaseException, now: float) -> float | None:
-    """Read how long a provider wants the next request to wait, from `now` in Unix time: ``Retry-After`` in seconds, or a date."""
+    """Read how long a provider wants the next request to wait: ``Retry-After`` in seconds, or a date.
+
+    A date is compared with that of the response, and with `now`, in Unix time, only where it has none.
+    """
     headers = headers_of(error)
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         with suppress(ValueError):
             seconds = float(headers.get(name, "")) / unit
             return seconds if 0 <= seconds < float("inf") else None
+    then, sent = _read_date(headers.get("retry-after", "")), _read_date(headers.get("date", ""))
+    return None if then is None else max(0.0, then - (now if sent is None else sent))
+
+
+def _read_date(text: str) -> float | None:
     from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     with suppress(ValueError, OverflowError):
-        moment = parsedate_to_datetime(headers.get("retry-after", ""))
-        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return None
 
 
@@ -181,9 +204,28 @@ def _url_of(error: BaseException) -> str:
 
 
 def headers_of(error: BaseException) -> Mapping[str, str]:
-    """The headers of the response that an error is about, their names in lower case; empty where there is none."""
+    """The headers of the response that an error is about, their names in lower case; empty where there is none.
+
+    Google has no header for how long to wait, and says it in the body: that stands here as ``retry-after``.
+    """
     headers: object = getattr(getattr(error, "response", None), "headers", None)
-    if not isinstance(headers, Mapping):
-        return {}
-    pairs = cast("Mapping[object, object]", headers).items()
-    return {str(name).lower(): str(value) for name, value in pairs}
+    pairs = cast("Mapping[object, object]", headers).items() if isinstance(headers, Mapping) else ()
+    found = {str(name).lower(): str(value) for name, value in pairs}
+    bodies = (getattr(error, name, None) for name in ("details", "body"))  # Google's own SDK, and openai's
+    delay = next(filter(None, map(_find_delay, bodies)), None)
+    return {"retry-after": delay, **found} if delay else found
+
+
+def _find_delay(body: object, depth: int = 4) -> str | None:
+    """Find the seconds of a ``google.rpc.RetryInfo``, which is one of the details of an error."""
+    if isinstance(body, Mapping):
+        members = cast("Mapping[object, object]", body)
+        delay = members.get("retryDelay")
+        if isinstance(delay, str):
+            return delay.removesuffix("s")
+        inner: Iterable[object] = members.values()
+    elif isinstance(body, list):
+        inner = cast("list[object]", body)
+    else:
+        return None
+    return next(filter(None, (_find_delay(one, depth - 1) for one in inner)), None) if depth else None

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from instructor.usage import Usage
 
 LISTED_AS = {
+    "anthropic_bedrock": "aws",
+    "azure_ai": "azure",
     "azure_openai": "azure",
     "fireworks_ai": "fireworks",
     "genai": "google",
@@ -50,11 +52,14 @@ def price_of(vendor: str, name: str, usage: Usage, day: str | None = None) -> De
     from genai_prices import Usage as PricedUsage
     from genai_prices import calc_price
 
+    # Its earlier versions don't know of writes for an hour.
+    hours = {_HOURS: usage.cache_write_1h_tokens} if hasattr(PricedUsage(), _HOURS) else {}
     priced = PricedUsage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cache_read_tokens=usage.cached_tokens,
         cache_write_tokens=usage.cache_write_tokens,
+        **hours,
     )
     when = None if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC)
     try:
@@ -64,6 +69,7 @@ def price_of(vendor: str, name: str, usage: Usage, day: str | None = None) -> De
         return None
 
 
+_HOURS = "cache_write_1h_tokens"
 _SMALL = 0.0001
 
 
@@ -73,12 +79,14 @@ class Rates(NamedTuple):
     Attributes:
         cached: One that was read from the provider's own prompt cache.
         written: One that was written to it.
+        written_1h: One that was written to it for an hour.
     """
 
     input: float
     output: float
     cached: float
     written: float
+    written_1h: float
 
     def price(self, usage: Usage) -> float:
         """Price the tokens of a request, or of many of one tier."""
@@ -87,7 +95,8 @@ class Rates(NamedTuple):
             plain * self.input
             + usage.output_tokens * self.output
             + usage.cached_tokens * self.cached
-            + usage.cache_write_tokens * self.written
+            + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * self.written
+            + usage.cache_write_1h_tokens * self.written_1h
         )
 
 
@@ -97,13 +106,14 @@ def find_rates(vendor: str, name: str, tier: int = 0, day: str | None = None) ->
     least = TIERS[tier - 1] + 1 if tier else 0
     most = TIERS[tier] if tier < len(TIERS) else 2 * TIERS[-1]
     read = max((least + most) // 2, 1)
-    usages = (Usage(read), Usage(read, read), Usage(read, 0, read), Usage(read, 0, 0, 0, read))
+    kinds = (Usage(read), Usage(read, read), Usage(read, 0, read))
+    usages = (*kinds, Usage(read, 0, 0, 0, read), Usage(read, 0, 0, 0, read, read))
     prices = [price_of(vendor, name, usage, day) for usage in usages]
     known = [float(price / read) for price in prices if price is not None]
     if len(known) < len(prices):
         return None
-    plain, both, cached, written = known
-    return Rates(plain, both - plain, cached, written)
+    plain, both, *others = known
+    return Rates(plain, both - plain, *others)
 
 
 def show_money(amount: Decimal | float) -> str:

@@ -20,6 +20,8 @@ class Usage:
         reasoning_tokens: The part of ``output_tokens`` spent on hidden reasoning, where the provider says so.
         cache_write_tokens: The part of ``input_tokens`` that the provider wrote to its own prompt cache, and may charge
             more for.
+        cache_write_1h_tokens: The part of ``cache_write_tokens`` that it keeps for an hour, which costs more still. A
+            stored answer doesn't say it.
 
     Example:
         >>> (Usage(10, 2) + Usage(5, 1)).total_tokens
@@ -31,6 +33,7 @@ class Usage:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -61,6 +64,7 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             self.cache_write_tokens + other.cache_write_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
         )
 
     def __sub__(self, other: Usage) -> Usage:

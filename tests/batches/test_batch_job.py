@@ -6,21 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import openai
 import pyarrow as pa
 import pytest
+from google.genai import types
 from pydantic import BaseModel
 
 from batch_server import EXPIRED, OVERLOADED, SILENT, WRONG, BatchServer
 from instructor import AutoCache, BatchJob, Budget, DiskCache, from_provider
 from instructor.batches.job import begin, results
 from instructor.exceptions import BudgetExceeded, ConfigurationError, InstructorRetryException, ProviderError
+from instructor.providers.batches import google as google_batches
 from instructor.providers.batches import openai as openai_batches
 from instructor.providers.batches.steps import Out
+from instructor.providers.batches.vendor import find_vendor
 from streams import CLAUDE, GEMINI, OPENAI
 
 RESPONSES = "openai/gpt-6-luna"
@@ -424,6 +429,58 @@ def test_a_batch_that_the_vendor_refuses_says_why(server: BatchServer, store: Di
         [row] = client.batch([1], Number, ask, poll_seconds=0).results()
     assert "enqueued token limit" in str(row.error)
     assert len(server.batches) == 1
+
+
+@VENDORS
+def test_batches_that_the_vendor_has_no_room_for_are_submitted_when_it_has(
+    model: str, server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenAI accepts them and lets them fail; the others refuse the submission."""
+    vendor = find_vendor(model.partition("/")[0])
+    monkeypatch.setattr(import_module(vendor.write.__module__), "VENDOR", replace(vendor, most_rows=1))
+    server.room = 1
+    with make_client(model, server, store) as client:
+        rows = list(client.batch(range(3), Number, ask, poll_seconds=0).results())
+    assert [row.value for row in rows] == [Number(number=number) for number in range(3)]
+    assert len(server.keys) == len(set(server.keys)) == 3
+
+
+@pytest.mark.parametrize(("again", "live", "batches"), [("batch", 0, 10), ("live", 1, 1), ("never", 0, 1)])
+def test_a_vendor_that_never_has_room_ends_a_row_as_any_failure_does(
+    again: str, live: int, batches: int, server: BatchServer, store: DiskCache
+) -> None:
+    server.room = 0
+    with make_client(OPENAI, server, store) as client:
+        [row] = client.batch([1], Number, ask, again=again, poll_seconds=0).results()
+    assert (len(server.live), len(server.batches), row.error is None) == (live, batches, bool(live))
+    assert row.error is None or "Enqueued token limit reached" in str(row.error)
+
+
+def test_what_is_too_much_at_once_is_submitted_in_halves(server: BatchServer, store: DiskCache) -> None:
+    server.room = 0
+    with make_client(OPENAI, server, store) as client:
+        list(client.batch(range(8), Number, ask, poll_seconds=0).results())
+    assert [len(batch["rows"]) for batch in server.batches][:7] == [8, 4, 4, 4, 4, 4, 4]
+
+
+def test_a_row_of_googles_batches_with_what_they_do_not_take_is_refused(server: BatchServer, store: DiskCache) -> None:
+    """The SDK leaves it out without a word, and it's part of the key."""
+    with make_client(GEMINI, server, store) as client:
+        [row] = client.batch([1], Number, ask, timeout=9.0, poll_seconds=0).results()
+        assert row.value == Number(number=1)
+        with pytest.raises(ConfigurationError, match="extra_body"):
+            client.batch([2], Number, ask, extra_body={"labels": {"team": "a"}})
+
+
+def test_an_sdk_of_google_that_does_not_say_whose_an_answer_is_submits_nothing(
+    server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {name: field for name, field in types.InlinedResponse.model_fields.items() if name != "metadata"}
+    monkeypatch.setattr(types, "InlinedResponse", SimpleNamespace(model_fields=fields))
+    google_batches._check_sdk.cache_clear()
+    with make_client(GEMINI, server, store) as client, pytest.raises(ConfigurationError, match=r"google-genai 1\.66"):
+        client.batch([1], Number, ask)
+    assert server.batches == []
 
 
 def test_a_beta_is_that_of_the_whole_batch(server: BatchServer, store: DiskCache) -> None:

@@ -188,6 +188,29 @@ def test_retry_after_may_be_a_date() -> None:
     now = 1_445_412_480.0  # 21 October 2015, 07:28:00 UTC
     assert seconds_asked(FailedError(503, Retry_After="Wed, 21 Oct 2015 07:28:30 GMT"), now) == 30.0
     assert seconds_asked(FailedError(503, Retry_After="Wed, 21 Oct 2015 07:00:00 GMT"), now) == 0.0
+    hour_behind = {"Retry_After": "Wed, 21 Oct 2015 08:28:30 GMT", "date": "Wed, 21 Oct 2015 08:28:00 GMT"}
+    assert seconds_asked(FailedError(503, **hour_behind), now) == 30.0
+
+
+def test_a_request_that_is_too_large_for_any_minute_is_not_sent_again() -> None:
+    error = FailedError(429)
+    error.args = ("Request too large for gpt-5 on tokens per min (TPM): Limit 30000, Requested 60001.",)
+    assert steady().wait_after(1, error, 1) is None
+
+
+@pytest.mark.parametrize("holder", ["details", "body"], ids=["google", "openai"])
+def test_google_says_in_the_body_how_long_to_wait(holder: str) -> None:
+    retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}
+    error = FailedError(429)
+    setattr(
+        error, holder, [{"error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.Help"}, retry]}}]
+    )
+    assert steady().wait_after(1, error, 1) == 34.5
+    said = FailedError(429, Retry_After="7")
+    setattr(said, holder, {"details": [retry]})
+    assert steady().wait_after(1, said, 1) == 7.0, "a header is nearer to the point"
+    setattr(error, holder, {"details": [{"retryDelay": 3}, {"retryDelay": "soon"}]})
+    assert steady().wait_after(1, error, 1) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,26 @@ def test_an_error_that_every_row_would_meet_ends_a_job_that_collects(asynchronou
     assert len(adapter.requests) < 100
 
 
+class AccountError(Exception):
+    """As the SDKs raise it."""
+
+    def __init__(self, status: int, code: str = "") -> None:
+        super().__init__(f"status {status}")
+        self.status_code, self.code = status, code
+
+
+@BOTH
+@pytest.mark.parametrize("error", [AccountError(401), AccountError(429, "insufficient_quota")], ids=["key", "money"])
+def test_what_every_row_would_meet_ends_a_job_that_collects_errors(asynchronous: bool, error: AccountError) -> None:
+    def refuse(_: Request) -> Any:
+        raise error
+
+    client, adapter = make(asynchronous, refuse)
+    with pytest.raises(InstructorRetryException, match="status"):
+        run(client, map(str, range(10_000)), on_error="collect")
+    assert len(adapter.requests) < 100
+
+
 @BOTH
 def test_an_error_of_the_source_comes_after_the_rows_before_it(asynchronous: bool):
     def source() -> Iterator[str]:

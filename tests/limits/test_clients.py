@@ -115,6 +115,28 @@ def test_a_refusal_is_waited_out_and_the_sdk_adds_no_retries(server: ReplyServer
     assert len(server.requests) == 4
 
 
+def test_a_pause_that_google_asks_for_in_the_body_holds_for_the_next_request(server: ReplyServer) -> None:
+    retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.074824224s"}
+    server.script(Reply({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [retry]}}, 429))
+    client = instructor.from_provider("google/gemini-2.5-flash", base_url=server.address, api_key="g", limits="auto")
+    with pytest.raises(InstructorRetryException):
+        client.create(User, HELLO, max_seconds=20)
+    with pytest.raises(
+        InstructorRetryException, match=r"allows the next request .* only in about 5\.0 s"
+    ):  # looks again then
+        client.create(User, HELLO, max_seconds=4)
+    assert len(server.requests) == 1
+
+
+def test_a_refusal_that_no_waiting_mends_pauses_nobody(server: ReplyServer) -> None:
+    error = {"message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
+    server.script(Reply({"error": error}, 429), Reply(COMPLETION))
+    client = make(server, "key-16")
+    with pytest.raises(InstructorRetryException):
+        client.create(User, HELLO)
+    assert soon(client) == User(**ANNA)
+
+
 def test_a_refused_request_is_sent_again_without_being_asked_to(server: ReplyServer) -> None:
     refusal = Reply({"error": {"message": "slow down"}}, 429, {"retry-after-ms": "1"})
     server.script(refusal, Reply(COMPLETION))

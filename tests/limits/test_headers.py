@@ -65,6 +65,16 @@ ANSWERS = {
         {"x-ratelimit-limit-tokens-prompt": "900000", "x-ratelimit-limit-tokens-generated": "36000"},
         [Limit("input", 900_000, 60, None, 3), Limit("output", 36_000, 60, None, 4)],
     ),
+    "mistral": (
+        {
+            "x-ratelimit-limit-req-minute": "720",
+            "x-ratelimit-remaining-req-minute": "717",
+            "x-ratelimit-limit-tokens-minute": "5000000",
+            "x-ratelimit-remaining-tokens-minute": "4999911",
+            "x-ratelimit-tokens-query-cost": "52",
+        },
+        [Limit("requests", 720, 60, 717, 1), Limit("tokens", 5_000_000, 60, 4_999_911, 2)],
+    ),
     "google": ({"x-ratelimit-limit-requests": "5", "x-ratelimit-remaining-requests": "4"}, []),
 }
 

@@ -522,6 +522,8 @@ def test_usage_counts_what_the_providers_cache_read_and_wrote():
         "output_tokens_details": {"thinking_tokens": 3},
     }
     assert WIRE.usage(complete(usage=usage)) == Usage(130, 5, 100, 3, 20)
+    written = {"ephemeral_1h_input_tokens": 15, "ephemeral_5m_input_tokens": 5}
+    assert WIRE.usage(complete(usage={**usage, "cache_creation": written})) == Usage(130, 5, 100, 3, 20, 15)
 
 
 def test_usage_is_zero_where_a_gateway_leaves_it_out():

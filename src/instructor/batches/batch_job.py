@@ -183,7 +183,19 @@ class Request(Generic[T]):
     ) -> Job:
         vendor = find_vendor(self.adapter.provider)
         sleep = asyncio.sleep if self.adapter.asynchronous else time.sleep
-        return Job(record, self.adapter, vendor, shelf, order, calls, self.again, can_submit, self.poll_seconds, sleep)
+        return Job(
+            record,
+            self.adapter,
+            vendor,
+            shelf,
+            order,
+            calls,
+            self.again,
+            can_submit,
+            self.poll_seconds,
+            sleep,
+            vendor.most_rows,
+        )
 
     def _shelf(self, example: Call[Any]) -> Shelf:
         own = None if example.path is None else example.path.tiers[-1].handle

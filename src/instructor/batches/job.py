@@ -33,7 +33,8 @@ ROUNDS = 3
 """How many batches a row may be part of."""
 _BYTES_PER_TOKEN = 4
 _PATIENCE = 10
-"""How many times in a row a vendor may fail to say how far a batch is."""
+"""How many times in a row a vendor may fail to say how far a batch is, or have no room for any."""
+_LONGEST_PAUSE = 3600.0
 
 
 @dataclass(slots=True)
@@ -53,6 +54,8 @@ class Job:
         sleep: Waits for seconds.
         outcomes: What has become of each key, where that is final.
         failed: What may be asked again.
+        refused: What the vendor had no room for, so that nothing of it was asked.
+        most_rows: How many rows a batch may have.
         intents: The batches that aren't read yet, with their keys.
         progress: How far they were when they were asked last.
         planned: How many rows are in batches that aren't read yet, and about how many tokens they read.
@@ -68,8 +71,10 @@ class Job:
     can_submit: bool
     pause: float
     sleep: Callable[[float], object]
+    most_rows: int
     outcomes: dict[str, Outcome[Any]] = field(default_factory=dict[str, "Outcome[Any]"])
     failed: dict[str, Failure] = field(default_factory=dict[str, Failure])
+    refused: dict[str, Failure] = field(default_factory=dict[str, Failure])
     intents: dict[str, tuple[Intent, frozenset[str]]] = field(
         default_factory=dict[str, "tuple[Intent, frozenset[str]]"]
     )
@@ -163,7 +168,7 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     if group not in chunks:
         yield from check_arguments(job, row)
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
-    if chunk.keys and (len(chunk.keys) >= vendor.most_rows or chunk.size + size > vendor.most_bytes):
+    if chunk.keys and (len(chunk.keys) >= job.most_rows or chunk.size + size > vendor.most_bytes):
         yield from submit(job, chunk)
         chunk = chunks[group] = Chunk(row.operation, dict(headers))
     chunk.keys.append(key)
@@ -215,7 +220,15 @@ def submit(job: Job, chunk: Chunk) -> Steps[None]:
     now = yield from job.shelf.intent(name)
     if now is None or now.closed:
         raise ConfigurationError(f"Another process has taken batch {name} over. Run this again: it goes on with that.")
-    vendor_id = yield from job.vendor.create(job.adapter, intent, uploaded)
+    try:
+        vendor_id = yield from job.vendor.create(job.adapter, intent, uploaded)
+    except Exception as error:
+        cause = error.__cause__ or error
+        if status_of(cause) != 429 or not may_recover(cause):  # noqa: PLR2004 - HTTP
+            raise
+        yield from job.shelf.close(intent)
+        job.refused |= dict.fromkeys(chunk.keys, Failure(str(error), "429", again=True))
+        return
     intent = replace(intent, vendor_id=vendor_id)
     yield from job.shelf.update(intent)
     job.intents[name] = intent, frozenset(chunk.keys)
@@ -278,6 +291,32 @@ def results(job: Job) -> Steps[None]:
 
 
 def finish(job: Job) -> Steps[None]:
+    """Wait for all batches and read them, and submit again what the vendor had no room for, once there may be some."""
+    tries = 0
+    while True:
+        before = _count_ended(job)
+        yield from read_batches(job)
+        tries = 0 if _count_ended(job) > before else tries + 1
+        if not job.refused or tries == _PATIENCE or not job.can_submit or job.again != "batch":
+            break
+        if tries:  # either the batches of others take all the room, or this is more than there is
+            job.most_rows = max(1, len(job.refused) // 2)
+            yield partial(job.sleep, min(job.pause * 2.0**tries, _LONGEST_PAUSE))
+        again, job.refused = list(job.refused), {}
+        yield from submit_again(job, again)
+    refused, job.refused = job.refused, {}
+    if job.again == "live":
+        job.failed |= refused
+        return
+    for key, failure in refused.items():
+        yield from end(job, key, Outcome(error=make_error(job, failure)))
+
+
+def _count_ended(job: Job) -> int:
+    return len(job.outcomes) + len(job.failed)
+
+
+def read_batches(job: Job) -> Steps[None]:
     """Wait for all batches, and read each when it has ended."""
     while job.intents:
         for intent, keys in list(job.intents.values()):
@@ -343,11 +382,15 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
         yield from replace_stranger(job, intent, keys)
         return
     del job.intents[intent.id]
-    for key in keys & job.calls.keys() - seen:
-        if key not in job.outcomes:
-            message = progress.error or "The batch ended without an answer to it."
-            yield from take(job, Found(key, failure=Failure(message, again=not progress.error)))
-    if keys <= job.calls.keys():
+    message = progress.error or "The batch ended without an answer to it."
+    failure = Failure(message, again=progress.is_refused or not progress.error)
+    missing = [key for key in keys & job.calls.keys() - seen if key not in job.outcomes]
+    if progress.is_refused:
+        job.refused |= dict.fromkeys(missing, failure)
+        missing = []
+    for key in missing:
+        yield from take(job, Found(key, failure=failure))
+    if keys <= job.calls.keys() or progress.is_refused:
         yield from job.shelf.close(intent)
 
 
@@ -397,6 +440,13 @@ def end(job: Job, key: str, outcome: Outcome[Any]) -> Steps[None]:
 
 def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     """Ask for rows that expired or failed: in the next batch, or live."""
+    for key in keys:
+        del job.failed[key]
+    yield from submit_again(job, keys)
+
+
+def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
+    """Ask for rows that no batch has answered, unless the cache has them by now."""
     chunks: dict[Any, Chunk] = {}
     job.planned = 0, 0
     for key in keys:
@@ -404,10 +454,8 @@ def ask_again(job: Job, keys: Sequence[str]) -> Steps[None]:
         try:
             reply = yield partial(ask if job.again == "live" else look, call)
         except Exception as error:  # noqa: BLE001 - as above
-            del job.failed[key]
             yield from end(job, key, Outcome(error=error))
             continue
-        del job.failed[key]
         if isinstance(reply, Deferred):
             yield from add(job, chunks, key, reply)
             if key in job.outcomes:  # it was refused

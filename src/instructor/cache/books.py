@@ -26,6 +26,9 @@ Kind = Literal["kept", "batched", "lost", "lost in batch", "failed", "hit", "sha
 """What a line counts: requests whose answer was used, the same of a provider's batch, whose answer was thrown away, the
 same of a batch, that brought none; answers from a store; and answers of an identical call that was under way."""
 
+FOR_AN_HOUR = 100
+"""Added to the tier of tokens that were written to the provider's own prompt cache for an hour, which have a price of their own."""
+
 MOST_LINES = 4096
 """Lines that are kept apart. Further ones are put together: no tags, namespaces and response models are kept apart there."""
 
@@ -43,7 +46,7 @@ class Line(NamedTuple):
         day: The day in UTC, ``2026-11-21``.
         tags: The answers' tags.
         tier: Which of the sizes at which prices change the input had exceeded (see ``prices.TIERS``); -1 where no tokens were
-            reported.
+            reported; `FOR_AN_HOUR` is added to it.
     """
 
     day: str
@@ -123,6 +126,19 @@ def line_of(kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage) -> 
     return Line(today(), kind, origin, tags, tier_of(usage))
 
 
+def lines_of(
+    kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float
+) -> tuple[tuple[Line, Amounts], ...]:
+    """One request or answer; what it wrote for an hour is a part of it on a line of its own."""
+    line, amounts = line_of(kind, origin, tags, usage), amounts_of(usage, seconds)
+    written = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
+    if not written:
+        return ((line, amounts),)
+    part = Amounts(input_tokens=written, cache_write_tokens=written)
+    rest = Amounts(*map(int.__sub__, amounts, part))
+    return (line, rest), (line._replace(tier=line.tier + FOR_AN_HOUR), part)
+
+
 class Log(Protocol):
     """What counts for itself and enters that into books when it is asked for its totals."""
 
@@ -184,7 +200,7 @@ class Books:
 
     def note(self, kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float) -> None:
         """Add one request or answer."""
-        self.add([(line_of(kind, origin, tags, usage), amounts_of(usage, seconds))])
+        self.add(lines_of(kind, origin, tags, usage, seconds))
 
     def lines(self) -> dict[Line, Amounts]:
         """All lines as they are now."""

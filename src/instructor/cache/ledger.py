@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Literal, get_args
 
-from instructor.cache.books import Amounts, Kind, Line
+from instructor.cache.books import FOR_AN_HOUR, Amounts, Kind, Line
 from instructor.describing import refuse_choice
 from instructor.prices import FREE, Rates, batch_factor, find_rates, show_money
 from instructor.tables import as_table
@@ -161,10 +161,16 @@ class Ledger:
 def _rates(line: Line) -> Rates | None:
     """The prices of a line's model as it was asked, or else as the provider names it."""
     origin = line.origin
-    find = partial(find_rates, tier=line.tier, day=line.day)
-    return find(origin.provider, origin.model) or (
+    is_for_hour = line.tier >= FOR_AN_HOUR
+    find = partial(find_rates, tier=line.tier - FOR_AN_HOUR if is_for_hour else line.tier, day=line.day)
+    rates = find(origin.provider, origin.model) or (
         find(origin.provider, origin.answered_by) if origin.answered_by else None
     )
+    return rates._replace(written=rates.written_1h) if rates is not None and is_for_hour else rates
+
+
+def _factor(line: Line) -> float:
+    return batch_factor(line.origin.provider) if line.kind in _IN_BATCHES else 1.0
 
 
 def _price(line: Line, amounts: Amounts) -> float | None:
@@ -176,10 +182,6 @@ def _price(line: Line, amounts: Amounts) -> float | None:
     rates = _rates(line)
     _, read, written, cached, cache_written, _ = amounts
     return None if rates is None else _factor(line) * rates.price(Usage(read, written, cached, 0, cache_written))
-
-
-def _factor(line: Line) -> float:
-    return batch_factor(line.origin.provider) if line.kind in _IN_BATCHES else 1.0
 
 
 def _add_known(prices: list[float | None]) -> float | None:

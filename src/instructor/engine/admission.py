@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from instructor.engine.effects import Flow, Reserve, Sleep
-from instructor.failures import headers_of, is_unreached, status_of
+from instructor.failures import headers_of, is_hopeless, is_unreached, status_of
 
 if TYPE_CHECKING:
     from instructor.engine.attempts import Attempts
@@ -32,7 +32,7 @@ def within_limits(
         yield from wait_for_turn(call, reservation)
         completion = yield from sending
     except Exception as error:
-        status = status_of(error)
+        status = None if is_hopeless(error) else status_of(error)  # it says nothing of the limits
         latency = attempts.latest_seconds if status is not None or is_unreached(error) else 0.0
         reservation.settle(attempts.latest, headers_of(error) or attempts.headers, status, latency)
         raise

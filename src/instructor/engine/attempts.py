@@ -154,6 +154,7 @@ def read_usage(wire: Wire, completion: Completion) -> Usage:
         usage.cached_tokens,
         usage.reasoning_tokens,
         usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
     )
     for count in counts:
         if type(count) is not int or not 0 <= count <= _MOST_TOKENS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from instructor.cache.books import amounts_of, line_of
+from instructor.cache.books import lines_of
 from instructor.cache.entry import make_origin
 from instructor.engine.effects import Emit, Flow
 from instructor.exceptions import ToolCallsError
@@ -36,10 +36,10 @@ def enter(
         tags = () if named is None or callable(named) else named
     namespace = call.policy.namespace or ""
     origin = make_origin(call.adapter.provider, call.model, answered_by, namespace, call.plan.name)
-    line = ((line_of(kind, origin, tags, usage), amounts_of(usage, seconds)),)
-    call.stats.books.add(line)
+    lines = lines_of(kind, origin, tags, usage, seconds)
+    call.stats.books.add(lines)
     if call.path is not None:
-        call.path.books.add(line)
+        call.path.books.add(lines)
 
 
 class Spending:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
+from instructor.failures import is_about_the_account
 from instructor.jobs.row import NO_USAGE, Row
 from instructor.messages import Conversation, ResponseModel, Value, copy_value
 
@@ -164,7 +165,7 @@ def make_failure(index: int, source: Value, error: BaseException, provider: str 
 
 def ends_job(error: BaseException) -> bool:
     """Whether every other row would meet the same error, or it isn't about a row at all, as a cancellation."""
-    return isinstance(error, _SETUP_ERRORS) or not isinstance(error, Exception)
+    return isinstance(error, _SETUP_ERRORS) or not isinstance(error, Exception) or is_about_the_account(error)
 
 
 def note_row(error: BaseException, index: int) -> None:

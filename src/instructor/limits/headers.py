@@ -87,6 +87,8 @@ RULES: Final[Mapping[str, Rules]] = {
     "cerebras": Rules((_ratelimit("requests", "requests-day", _DAY), _ratelimit("tokens", "tokens-minute"))),
     # https://docs.fireworks.ai/serverless/rate-limits (2026): what is read and what is written, for a minute each.
     "fireworks": Rules((_ratelimit("input", "tokens-prompt"), _ratelimit("output", "tokens-generated"))),
+    # https://github.com/mistralai/client-ts/issues/169 (2026-09): requests and tokens of a minute, without a reset.
+    "mistral": Rules((_ratelimit("requests", "req-minute"), _ratelimit("tokens", "tokens-minute"))),
     # https://ai.google.dev/gemini-api/docs/rate-limits (2026): no headers, as of AWS.
     "google": Rules(),
     "vertexai": Rules(),

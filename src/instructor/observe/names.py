@@ -64,6 +64,9 @@ CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 _PROVIDERS: Final = {
     "anthropic": "anthropic",
+    "anthropic_bedrock": "aws.bedrock",
+    "anthropic_vertex": "gcp.vertex_ai",
+    "azure_ai": "azure.ai.inference",
     "azure_openai": "azure.ai.openai",
     "bedrock": "aws.bedrock",
     "gemini": "gcp.gemini",

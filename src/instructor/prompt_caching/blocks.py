@@ -31,7 +31,7 @@ class Block(NamedTuple):
         value: What it holds, without a mark.
         prefix: A hash of all up to its end.
         characters: How many characters that is.
-        mark: The lifetime that a mark at its end names; None without one.
+        marks: The lifetimes that the marks in it name, the last of them at its end.
         can_mark: Whether a mark may stand at its end.
     """
 
@@ -42,8 +42,13 @@ class Block(NamedTuple):
     value: Any
     prefix: bytes
     characters: int
-    mark: str | None
+    marks: tuple[str, ...]
     can_mark: bool
+
+    @property
+    def mark(self) -> str | None:
+        """The lifetime that a mark at its end names; None without one."""
+        return self.marks[-1] if self.marks else None
 
     @property
     def name(self) -> str:
@@ -64,6 +69,8 @@ class Marks:
         roles: Whose turns may be marked; empty for everybody's.
         is_apart: Whether the mark is a block behind the one whose end it marks.
         unmarked: Types of blocks that may not be marked.
+        deferring: The member of a tool that keeps it out of the prompt, so that it may not be marked.
+        whole: Where a request may have a mark of its own, which stands for one at its end.
     """
 
     member: str
@@ -74,6 +81,8 @@ class Marks:
     roles: tuple[str, ...] = ()
     is_apart: bool = False
     unmarked: tuple[str, ...] = ()
+    deferring: str = ""
+    whole: tuple[Path, ...] = ()
 
     def make_text(self, text: str) -> dict[str, Any]:
         """Write a text as a block."""
@@ -120,6 +129,8 @@ FORMS: Mapping[str, Form] = {
             "5m",
             lambda lifetime: {"type": "ephemeral", **({} if lifetime == "5m" else {"ttl": lifetime})},
             unmarked=("thinking", "redacted_thinking"),
+            deferring="defer_loading",
+            whole=(("cache_control",), ("extra_body", "cache_control")),
         ),
     ),
     "openai_chat": Form((("model",), ("response_format",)), ("tools",), (), ("messages",), (), _OPENAI),
@@ -187,10 +198,10 @@ class _Reader:
             written = _dump(marks.make_text(value) if isinstance(value, str) else value)
             self._hash.update(written)
             self._characters += _MEDIUM_CHARACTERS if _is_medium(value) else len(written)
-            mark = _find_mark(marks, raw, blocks[at + 1] if at + 1 < len(blocks) else None)
+            found = _find_marks(marks, raw, blocks[at + 1] if at + 1 < len(blocks) else None)
             allowed = level in marks.levels and (not marks.roles or role in marks.roles)
             can_mark = allowed and _can_mark(marks, value)
-            yield Block(level, turn, at, role, value, self._hash.digest(), self._characters, mark, can_mark)
+            yield Block(level, turn, at, role, value, self._hash.digest(), self._characters, found, can_mark)
 
 
 def read_blocks(form: Form, request: Request) -> list[Block]:
@@ -204,6 +215,15 @@ def read_blocks(form: Form, request: Request) -> list[Block]:
         role = str(turn.get("role", ""))
         reader.note([role, *(value for name, value in sorted(turn.items()) if name not in ("role", "content"))])
         blocks += reader.read(TURNS, turn.get("content"), role, number)
+    return _mark_end(form, request, blocks)
+
+
+def _mark_end(form: Form, request: Request, blocks: list[Block]) -> list[Block]:
+    """Count a mark of the whole request as one at its last block: there the vendor puts it."""
+    ends = [mark for path in form.marks.whole if (mark := _read_mark(form.marks, get_member(request, path)))]
+    last = next((at for at in reversed(range(len(blocks))) if blocks[at].can_mark), None)
+    if ends and last is not None:
+        blocks[last] = blocks[last]._replace(marks=(*blocks[last].marks, ends[-1]))
     return blocks
 
 
@@ -236,16 +256,27 @@ def _mark(marks: Marks, content: Any, at: int, lifetime: str) -> list[Any]:
     return [*blocks[:at], *marked, *blocks[at + 1 :]]
 
 
-def _find_mark(marks: Marks, raw: Any, following: Any) -> str | None:
-    holder = following if marks.is_apart else raw
-    mark = holder.get(marks.member) if is_mapping(holder) else None
+def _find_marks(marks: Marks, raw: Any, following: Any) -> tuple[str, ...]:
+    """The marks in a block: those of what it holds, such as the texts of a tool's result, and its own."""
+    inner = raw.get("content") if is_mapping(raw) and not marks.is_apart else None
+    held = _marks_of(marks, inner) if is_list(inner) else ()
+    return (*held, *_marks_of(marks, [following if marks.is_apart else raw]))
+
+
+def _marks_of(marks: Marks, holders: Iterable[Any]) -> tuple[str, ...]:
+    found = (_read_mark(marks, one.get(marks.member)) for one in holders if is_mapping(one))
+    return tuple(mark for mark in found if mark)
+
+
+def _read_mark(marks: Marks, mark: Any) -> str | None:
+    """The lifetime that a mark names; None for what is no mark."""
     return None if not mark else str(mark.get("ttl") or marks.default) if is_mapping(mark) else marks.default
 
 
 def _can_mark(marks: Marks, value: Any) -> bool:
     if isinstance(value, str):
         return bool(value.strip())
-    if not is_mapping(value) or value.get("type") in marks.unmarked:
+    if not is_mapping(value) or value.get("type") in marks.unmarked or value.get(marks.deferring):
         return False
     return "text" not in value or bool(str(value["text"]).strip())
 

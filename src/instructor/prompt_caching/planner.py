@@ -52,7 +52,7 @@ class Planner:
             now = self._clock()
             sight = Sight(rules, wish, blocks, self._history, self.account, each, now)
             anchor, chosen = sight.anchor, sight.choose()
-            marked = sum(block.mark is not None for block in blocks) + bool(request.get("cache_control"))
+            marked = sum(len(block.marks) for block in blocks)
             new = [block for block in chosen if block.mark is None][: max(0, rules.most_marks - marked)]
             for block in new:
                 self._history.note(block).is_ours = True

@@ -69,7 +69,7 @@ RULES: tuple[Rules, ...] = (
     Rules(
         _CLAUDE_VENDORS, rf"{_CLAUDE}opus-4[.-][56]|{_CLAUDE}haiku-4[.-]5", 4096, source=_CLAUDE_SOURCE, date="2026-11"
     ),
-    Rules(_CLAUDE_VENDORS, rf"{_CLAUDE}opus-4[.-]7", 2048, source=_CLAUDE_SOURCE, date="2026-11"),
+    Rules(_CLAUDE_VENDORS, rf"{_CLAUDE}(?:opus-4[.-]7|3-(?:5-)?haiku)", 2048, source=_CLAUDE_SOURCE, date="2026-11"),
     Rules(_CLAUDE_VENDORS, rf"(?:{_CLAUDE})?(?:opus-5|fable|mythos)", 512, source=_CLAUDE_SOURCE, date="2026-11"),
     Rules(_CLAUDE_VENDORS, _CLAUDE, 1024, source=_CLAUDE_SOURCE, date="2026-11"),
     Rules(
@@ -101,6 +101,7 @@ RULES: tuple[Rules, ...] = (
     Rules(
         ("bedrock",), rf"{_CLAUDE}opus-4[.-][56]|{_CLAUDE}haiku-4[.-]5", 4096, source=_BEDROCK_SOURCE, date="2026-11"
     ),
+    Rules(("bedrock",), rf"{_CLAUDE}3-(?:5-)?haiku", 2048, source=_BEDROCK_SOURCE, date="2026-11"),
     Rules(("bedrock",), _CLAUDE, 1024, source=_BEDROCK_SOURCE, date="2026-11"),
     Rules(
         ("bedrock",),

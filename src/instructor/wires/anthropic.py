@@ -203,6 +203,7 @@ class AnthropicMessages:
             cached,
             get_path(counts, "output_tokens_details", "thinking_tokens") or 0,
             written,
+            get_path(counts, "cache_creation", "ephemeral_1h_input_tokens") or 0,
         )
 
 

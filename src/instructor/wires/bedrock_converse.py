@@ -205,8 +205,10 @@ class BedrockConverse:
         counts = get_path(completion, "usage")
         cached = get_path(counts, "cacheReadInputTokens") or 0
         written = get_path(counts, "cacheWriteInputTokens") or 0
+        details = get_list(counts, "cacheDetails")
+        for_hour = sum(get_path(one, "inputTokens") or 0 for one in details if get_path(one, "ttl") == "1h")
         read = (get_path(counts, "inputTokens") or 0) + cached + written
-        return Usage(read, get_path(counts, "outputTokens") or 0, cached, cache_write_tokens=written)
+        return Usage(read, get_path(counts, "outputTokens") or 0, cached, 0, written, for_hour)
 
 
 BEDROCK_CONVERSE = BedrockConverse()

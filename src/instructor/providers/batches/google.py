@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from instructor.exceptions import ConfigurationError
 from instructor.providers.batches.steps import Out, Steps
 from instructor.providers.batches.vendor import (
     CANCELLED,
@@ -31,13 +32,32 @@ _ENDED = {
 _WRONG = {3, 5, 7, 9, 11, 12, 16, *range(400, 429)}
 """Codes, of gRPC or of HTTP, that say that the request itself is wrong."""
 _KEY = "key"
+_OF_LIVE_REQUESTS = {"timeout", "retry_options"}
+"""Options of HTTP that say nothing of the answer."""
 
 
 def write(key: str, operation: str, request: Request) -> tuple[dict[str, Any], int, Mapping[str, str]]:
     """Write a request of the batch."""
     del operation
+    _check_sdk()
+    config: Mapping[str, Any] = request.get("config") or {}
+    lost = sorted({*(config.get("http_options") or ())} - _OF_LIVE_REQUESTS)
+    if lost:
+        raise ConfigurationError(f"A row of Google's batches has no http_options[{lost[0]!r}]. Ask with create().")
     row = {**request, "metadata": {_KEY: key}}
     return row, len(orjson.dumps(row, default=_measure)), {}
+
+
+@cache
+def _check_sdk() -> None:
+    """Refuse an SDK that doesn't say whose an answer is: it would be paid for and lost."""
+    from google.genai import types
+
+    if "metadata" not in types.InlinedResponse.model_fields:
+        raise ConfigurationError(
+            "This version of google-genai doesn't say to which row of a batch an answer belongs. Install google-genai "
+            "1.66 or later."
+        )
 
 
 def create(adapter: Adapter, intent: Intent, lines: list[Any]) -> Steps[str]:

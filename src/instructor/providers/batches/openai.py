@@ -34,6 +34,8 @@ _ENDED = {"completed", "failed", "expired", "cancelled"}
 _NO_RETRY = range(400, 429)
 """HTTP states that say that the request itself is wrong."""
 _OK = 200
+_FULL = "token_limit_exceeded"
+"""The code of a batch that failed because the tokens of all batches under way would have been too many."""
 
 
 def write(key: str, operation: str, request: Request) -> tuple[bytes, int, Mapping[str, str]]:
@@ -98,6 +100,7 @@ def poll(adapter: Adapter, intent: Intent) -> Steps[Progress]:
         getattr(counts, "completed", 0) or 0,
         getattr(counts, "failed", 0) or 0,
         errors.get(batch.status, ""),
+        is_refused=batch.status == "failed" and any(problem.code == _FULL for problem in problems),
     )
 
 

@@ -66,12 +66,14 @@ class Progress:
         done: Rows that have an answer.
         failed: Rows that have none and won't.
         error: Why nothing of it is asked again: the whole batch failed, or somebody cancelled it. Empty if neither.
+        is_refused: Whether it failed because the vendor had no room for it, so that nothing of it was asked.
     """
 
     ended: bool
     done: int = 0
     failed: int = 0
     error: str = ""
+    is_refused: bool = False
 
 
 CANCELLED = "The batch was cancelled."
