@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.refreshes import Refreshes
 from instructor.locks import make_lock, reset_after_fork
-from instructor.records import record
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,7 +37,7 @@ _led: ContextVar[tuple[Flight[Any], ...]] = ContextVar("instructor_flights_led",
 make the same call again, from the same task, a child task, or a thread that copies the context."""
 
 
-@record
+@dataclass(frozen=True, slots=True)
 class Landed(Generic[T]):
     """How a flight ended.
 
