@@ -12,7 +12,6 @@ from instructor import checks as check
 from instructor.cache.call_notes import Sketch
 from instructor.cache.canonical import ignore
 from instructor.cache.key import KeyBuilder, keyed_arguments
-from instructor.cache.stats import CacheStats
 from instructor.cache.store import BaseCache
 from instructor.cache_modes import active, cache_of_block
 from instructor.describing import cannot_leave, warn_caller
@@ -36,13 +35,13 @@ from instructor.paths import Paths, entries_of, find_namer
 from instructor.policies import make_policy, plan_prompts, secrets_of, use_of_call, use_of_client
 from instructor.providers.adapter import Adapter, sdk_attribute, sdk_client
 from instructor.tables import as_table
-from instructor.templating import render_messages, watch_chance
 from instructor.vendor_names import name_vendor
 from instructor.wires.capabilities import Capabilities, adapt_arguments, refused_arguments
 from instructor.wires.wire import Wire, choose_wires
 
 if TYPE_CHECKING:
     from instructor.cache.ledger import Ledger
+    from instructor.cache.stats import CacheStats
     from instructor.streams import Wanted
 
 
@@ -435,6 +434,8 @@ class BaseClient(OldAttributes):
         rendered, varies = check.check_messages(messages, merged), []
         way = self._choose_way(model, merged)
         if context:
+            from instructor.templating import render_messages, watch_chance
+
             with watch_chance() as varies:
                 rendered = render_messages(rendered, context)
         return way.fill(rendered, varies=bool(varies))

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from instructor.base_client import BaseClient
-from instructor.jobs.prompts import make_writer
-from instructor.jobs.sources import read_rows
 from instructor.messages import Conversation, Messages, ResponseModel, Value
 
 if TYPE_CHECKING:
@@ -81,6 +79,8 @@ class Batches(BatchClient):
             InstructorError: As for `create`, from the submission.
         """
         from instructor.batches.batch_job import start
+        from instructor.jobs.prompts import make_writer
+        from instructor.jobs.sources import read_rows
 
         request = self._make_request(response_model, keywords, store, again, poll_seconds)
         return start(request, request.of_rows(read_rows(rows, asynchronous=False), make_writer(prompt, messages)))
@@ -149,6 +149,8 @@ class AsyncBatches(BatchClient):
             InstructorError: As `Instructor.batch`.
         """
         from instructor.batches.batch_job import start_async
+        from instructor.jobs.prompts import make_writer
+        from instructor.jobs.sources import read_rows
 
         request = self._make_request(response_model, keywords, store, again, poll_seconds)
         source, write = read_rows(rows, asynchronous=True), make_writer(prompt, messages)

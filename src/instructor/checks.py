@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from instructor.budget import Budget
 from instructor.cache.listing import check_tag_source
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
@@ -16,13 +15,12 @@ from instructor.engine.freshness import LONGEST_TTL, PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.hooks import Hooks
-from instructor.limits.settings import check_limits
 from instructor.media.policy import DEFAULT_POLICY, FetchPolicy
 from instructor.messages import Messages, Request, copy_values
 from instructor.options import Options, find_misspelt, suggest_keyword
-from instructor.prompt_caching.setting import check_prompt_cache
 
 if TYPE_CHECKING:
+    from instructor.budget import Budget
     from instructor.engine.showing import OnInvalid, Pace
 
 _CALL_KEYWORDS = ("messages", "response_model", "cache", "stream", "autodetect_images")
@@ -154,10 +152,15 @@ def check_budget(token_budget: object) -> int | None:
 
 def check_budgets(*budgets: object) -> tuple[Budget, ...]:
     """Return the budgets among these that aren't None."""
-    for budget in budgets:
-        if budget is not None and not isinstance(budget, Budget):
+    named = [budget for budget in budgets if budget is not None]
+    if not named:
+        return ()
+    from instructor.budget import Budget
+
+    for budget in named:
+        if not isinstance(budget, Budget):
             raise refuse("budget", budget, 'a Budget, such as Budget(usd=5, per="day")')
-    return tuple(budget for budget in budgets if isinstance(budget, Budget))
+    return tuple(cast("list[Budget]", named))
 
 
 def check_max_seconds(max_seconds: object) -> float | None:
@@ -226,9 +229,15 @@ def check_defaults(defaults: Mapping[str, object]) -> Request:
     check_timeout(defaults.get("timeout"))
     check_on_invalid(defaults.get("on_invalid"))
     check_pace(defaults.get("cache_pace"))
-    check_limits(defaults.get("limits"))
+    if defaults.get("limits") is not None:
+        from instructor.limits.settings import check_limits
+
+        check_limits(defaults["limits"])
     check_flag("validate_partial", defaults.get("validate_partial"))
-    check_prompt_cache(defaults.get("prompt_cache"))
+    if defaults.get("prompt_cache") is not None:
+        from instructor.prompt_caching.setting import check_prompt_cache
+
+        check_prompt_cache(defaults["prompt_cache"])
     return copy_values(defaults)
 
 

@@ -42,7 +42,6 @@ import copyreg
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
-from instructor.credentials import mask_credentials
 from instructor.messages import Completion, Messages, Request, ToolCall
 
 if TYPE_CHECKING:
@@ -318,6 +317,8 @@ class InstructorRetryException(InstructorError):
 
     @create_kwargs.setter
     def create_kwargs(self, kwargs: Mapping[str, object] | None) -> None:
+        from instructor.credentials import mask_credentials
+
         self._create_kwargs = None if kwargs is None else mask_credentials(kwargs)
 
 

@@ -16,7 +16,7 @@ from instructor.mode import Mode, resolve_mode
 from instructor.options import Ttl
 from instructor.providers.identity import normalise_url
 from instructor.providers.options import check_flag, check_options
-from instructor.providers.sdks import SDKS, Sdk, Wires, find_wires
+from instructor.providers.sdks import OPENAI_WIRES, SDKS, Sdk, find_wires
 from instructor.providers.table import VENDORS, Vendor, find_vendor
 
 if TYPE_CHECKING:
@@ -368,12 +368,6 @@ def _check_address(vendor: Vendor, base_url: str | None, api_key: object) -> Non
         raise ConfigurationError(f"{vendor.name} takes its key as text; only the openai SDK takes a function.")
 
 
-def _offline_wires() -> Wires:
-    from instructor.wires.openai_chat import OPENAI_CHAT
-
-    return dict.fromkeys(OPENAI_CHAT.modes, OPENAI_CHAT)
-
-
 def _make_offline(
     vendor: Vendor, *, asynchronous: bool, base_url: str | None, api_key: object, options: Mapping[str, Any]
 ) -> Adapter:
@@ -384,4 +378,4 @@ def _make_offline(
     return OfflineAdapter(asynchronous, **options)
 
 
-SDKS["offline"] = Sdk(_offline_wires, _make_offline, frozenset({"latency"}))
+SDKS["offline"] = Sdk(OPENAI_WIRES, _make_offline, frozenset({"latency"}))

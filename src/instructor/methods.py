@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, 
 
 from pydantic import BaseModel
 
-from instructor.budget import Budget
 from instructor.cache.store import BaseCache
 from instructor.hooks import Hooks
 from instructor.options import NOT_GIVEN, NotGiven, Ttl
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
     from typing_extensions import TypeForm
 
+    from instructor.budget import Budget
     from instructor.cache_modes import ModeName
     from instructor.engine.explanation import Explanation
     from instructor.engine.reply import Reply

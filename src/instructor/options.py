@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from instructor.records import record
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
@@ -37,7 +39,7 @@ Ttl = float | timedelta | Callable[..., float | timedelta | None] | None
 not at all."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """The keywords of one call that are ours; every other keyword is the SDK's. `call_keywords` documents them."""
 

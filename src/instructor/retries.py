@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from instructor.describing import refuse
-from instructor.failures import is_invalid_answer, may_recover, seconds_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,8 @@ class Retries:
 
     def wait_after(self, attempt_number: int, error: Exception, failed_requests: int = 0) -> float | None:
         """Go on while retries are left for this kind of error."""
+        from instructor.failures import is_invalid_answer, may_recover, seconds_asked
+
         if is_invalid_answer(error):
             return None if self.is_last(attempt_number, failed_requests) else 0.0
         if not self.requests or failed_requests > self.requests or not may_recover(error):

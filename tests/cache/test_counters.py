@@ -12,7 +12,7 @@ from instructor.cache.counters import Counters
 from instructor.cache.entry import Entry, Origin
 from instructor.cache.handle import handle_of
 from instructor.cache.hits import HitLog
-from instructor.cache.store import CacheStats
+from instructor.cache.stats import CacheStats
 
 ENTRY = Entry("key", (), b"", Origin("openai", "gpt-4.1"), 1.0)
 

@@ -249,7 +249,11 @@ class User(BaseModel):
 client = from_provider(sys.argv[1], cache=DiskCache(directory=sys.argv[2]))
 print(client.create(response_model=User, messages=[{"role": "user", "content": "Extract: Jason is 25 years old"}]))
 heavy = ["openai", "anthropic", "google.genai", "tenacity", "jinja2", "typer", "rich", "redis", "asyncio", "httpx2"]
-heavy += ["instructor.engine.ask", "instructor.engine.showing", "instructor.streams", "instructor.streaming", "instructor.wires.turns"]
+heavy += ["difflib", "unicodedata"]
+heavy += [f"instructor.engine.{name}" for name in ("ask", "diagnosis", "judging", "leasing", "partial_validation", "reply", "showing", "spending", "versions")]
+heavy += [f"instructor.wires.{name}" for name in ("anthropic", "folding", "genai", "openai_chat", "openai_responses", "schema", "text", "turns")]
+heavy += [f"instructor.{name}" for name in ("budget", "cache.differing", "cache.memory", "cache.stats", "credentials", "failures", "streams", "streaming", "templating")]
+heavy += ["instructor.jobs.prompts", "instructor.jobs.sources", "instructor.limits.settings", "instructor.prompt_caching"]
 print([name for name in heavy if name in sys.modules])
 print(sum(f"instructor.providers.{name}" in sys.modules for name in ("openai", "anthropic", "genai")))
 """

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, create_model
 
 from instructor.exceptions import ConfigurationError
-from instructor.wires.schema import (
-    anchor_patterns,
-    anthropic_schema,
-    expand_root,
-    express_schema,
-    resolve_ref,
-    strict_schema,
-)
+from instructor.wires.references import expand_root, resolve_ref
+from instructor.wires.schema import anchor_patterns, anthropic_schema, express_schema, strict_schema
 from instructor.wires.text import dump_json
 
 ALLOWED = {

@@ -11,11 +11,13 @@ import marshal
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from instructor.cache.differing import Difference, find_difference
 from instructor.cache.misses import COLD, EXPIRED, GONE, Diagnosis, name_cause
 from instructor.locks import make_lock
+
+if TYPE_CHECKING:
+    from instructor.cache.differing import Difference
 
 MOST_CALLS, MOST_BYTES = 2_048, 4 << 20
 """Calls that a store's handle remembers, and an estimate of their bytes."""
@@ -213,6 +215,7 @@ def _where(noted: Noted) -> str:
 @lru_cache(64)
 def _find(stored: str | None, asked: str | None) -> Difference | None:
     """The first difference in a member; many calls share it, as after a change of a response model."""
+    from instructor.cache.differing import find_difference
     from instructor.cache.redaction import Redactor  # few misses need it
 
     redact = Redactor()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from instructor.cache.hits import HitLog
-from instructor.cache.stats import CacheStats
 from instructor.locks import make_lock
+
+if TYPE_CHECKING:
+    from instructor.cache.stats import CacheStats
 
 
 class Counters:
@@ -36,6 +40,8 @@ class Counters:
 
     def read(self, entries: int | None = None, size: int | None = None) -> CacheStats:
         """Return all counters as of one moment, beside the store's number of entries and their bytes."""
+        from instructor.cache.stats import CacheStats
+
         with self._lock:
             hits = self._hits + sum(log.totals()[0] for log in self._logs)
             return CacheStats(hits, self._misses, self._writes, self._errors, entries=entries, bytes=size)

@@ -20,7 +20,6 @@ from instructor.cache.failure_texts import describe_failure
 from instructor.cache.flight import Flights
 from instructor.cache.runner import SKIPPED, Runner
 from instructor.cache.sample_turns import SampleTurns
-from instructor.cache.stats import CacheStats
 from instructor.cache.store import (
     LONGEST_TTL,
     AsyncStore,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
     from instructor.cache.flight import Flight
     from instructor.cache.lease import HeldLease, Leased, LeaseKeeper, LeasingStore
+    from instructor.cache.stats import CacheStats
     from instructor.cache.tracking import TrackingStore
 
 _TEXT = (str, bytes, bytearray, memoryview)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from instructor.cache.differing import Difference
+if TYPE_CHECKING:
+    from instructor.cache.differing import Difference
 
 MissReason = Literal[
     "cold",

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, T
 from instructor.cache.entry import Entry, Generations
 from instructor.cache.listing import Listed, Which, select
 from instructor.cache.misses import Diagnosis
-from instructor.cache.stats import CacheStats
 from instructor.exceptions import ArgumentError, ConfigurationError
 from instructor.tables import as_table
 
 if TYPE_CHECKING:
     from instructor.cache.ledger import Ledger
+    from instructor.cache.stats import CacheStats
 
 Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack, cast
 
 from instructor.cache.listing import Which, select
-from instructor.cache.stats import CacheStats
 from instructor.cache.store import Ability, BaseCache, check_store, deleting, listing, tagging
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError, CacheError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from instructor.cache.handle import StoreHandle
     from instructor.cache.ledger import Ledger
     from instructor.cache.listing import Listed
+    from instructor.cache.stats import CacheStats
     from instructor.cache.store import Text
 
 _OF_EACH: frozenset[Ability] = frozenset({"deleting"})

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from instructor.cache.books import Books
 from instructor.cache.entry import Entry
 from instructor.cache.hits import HitLog
-from instructor.cache.stats import CacheStats
 from instructor.cache.volatile import VolatileSpans
 from instructor.hooks import HookName
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
+    from instructor.cache.stats import CacheStats
     from instructor.prompt_caching.planner import Planner
 
 _MOST_NOTICES = 1024
@@ -85,6 +85,8 @@ class ClientStats:
 
     def stats(self) -> CacheStats:
         """The counters as they are now."""
+        from instructor.cache.stats import CacheStats
+
         with self._lock:
             counts = self._counts
             hits, tokens, seconds = functools.reduce(_add, (log.totals() for log in self._logs), self._detached)

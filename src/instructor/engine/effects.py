@@ -6,12 +6,12 @@ A flow is a generator that yields effects and is sent their results.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache.entry import Generations
 from instructor.cache.flight import Flight, Flights, Landed, Lease
 from instructor.cache.lease import Ending, HeldLease, Leased
+from instructor.records import record
 
 if TYPE_CHECKING:
     from instructor.cache.handle import StoreHandle
@@ -50,16 +50,7 @@ def _members_of(effect: object) -> tuple[object, ...]:
     return tuple([getattr(effect, name) for name in type(effect).__match_args__])  # type: ignore[attr-defined]  # pyright: ignore - a dataclass has it
 
 
-@dataclass_transform(frozen_default=True)
-def _effect(kind: type[T]) -> type[T]:
-    """Make a dataclass that is frozen for type checkers alone, and leaves to `Asking` what all effects do alike.
-
-    A frozen one takes four times as long to define, for which each new process waits, and three times as long to fill.
-    """
-    return dataclass(slots=True, eq=False, repr=False)(kind)
-
-
-@_effect
+@record
 class Read(Asking[Any]):
     """Read a store. The result is what it returned; `CacheError` is raised in the flow if it failed."""
 
@@ -67,7 +58,7 @@ class Read(Asking[Any]):
     key: str
 
 
-@_effect
+@record
 class Write(Asking[bool]):
     """Write to a store. The result is whether it was written; `CacheError` is raised in the flow if it failed.
 
@@ -82,7 +73,7 @@ class Write(Asking[bool]):
     held: HeldLease | None = None
 
 
-@_effect
+@record
 class ReadGenerations(Asking[Generations]):
     """Read the numbers of a store's invalidations. `CacheError` is raised in the flow if it failed."""
 
@@ -90,14 +81,14 @@ class ReadGenerations(Asking[Generations]):
     tags: Sequence[str]
 
 
-@_effect
+@record
 class Post(Asking[None]):
     """Enter into a store what was spent and saved. Its failure is counted and reported by the handle, which tries again."""
 
     handle: StoreHandle
 
 
-@_effect
+@record
 class Claim(Asking[Lease[T] | Flight[T]], Generic[T]):
     """Lead the flight of a key. The result is a `Lease` for the leader, and the flight to wait for otherwise.
 
@@ -114,7 +105,7 @@ class Claim(Asking[Lease[T] | Flight[T]], Generic[T]):
     past: Flight[T] | None = None
 
 
-@_effect
+@record
 class Wait(Asking[Landed[T] | None], Generic[T]):
     """Wait for another call's flight. The result is how it ended; None if this call should go on alone.
 
@@ -126,7 +117,7 @@ class Wait(Asking[Landed[T] | None], Generic[T]):
     seconds: float | None = None
 
 
-@_effect
+@record
 class TakeLease(Asking[Leased | None]):
     """Take a store's lease for the leader of a flight. The result is that lease, or whose it is; None for no lease.
 
@@ -138,7 +129,7 @@ class TakeLease(Asking[Leased | None]):
     flight: Flight[Any]
 
 
-@_effect
+@record
 class AwaitLease(Asking[Ending | None]):
     """Wait for another process's lease to end. The result is how it ended; None if this call should go on alone.
 
@@ -153,12 +144,12 @@ class AwaitLease(Asking[Ending | None]):
     seconds: float | None = None
 
 
-@_effect
+@record
 class Prepare(Asking[None]):
     """Let the sender do what it does once, before its first request: import an SDK, make a client."""
 
 
-@_effect
+@record
 class Fetch(Asking[list["FrozenMedium"]]):
     """Fetch media that the provider doesn't fetch itself, until `deadline`. The result is the media with their data.
 
@@ -182,14 +173,14 @@ class Limit(NamedTuple):
     note: Callable[[Mapping[str, str]], None] | None = None
 
 
-@_effect
+@record
 class Reserve(Asking[float]):
     """Ask a server whether a request may be sent. The result is how many seconds it has to wait; 0 if it may."""
 
     reservation: Reservation
 
 
-@_effect
+@record
 class Send(Asking[Any]):
     """Call the provider, or the decorated function. The result is the SDK's completion, or what the function returned.
 
@@ -201,7 +192,7 @@ class Send(Asking[Any]):
     limit: Limit | None = None
 
 
-@_effect
+@record
 class Open(Asking["OpenStream"]):
     """Send a request whose answer is streamed. The result is the stream, which the driver closes with the flow."""
 
@@ -210,35 +201,35 @@ class Open(Asking["OpenStream"]):
     limit: Limit | None = None
 
 
-@_effect
+@record
 class Next(Asking[Any]):
     """Take the next chunk of a stream. The result is the SDK's object; `END` after the last."""
 
     stream: OpenStream
 
 
-@_effect
+@record
 class Show(Asking[None]):
     """Hand a value out to the caller before the flow ends. Only streaming drivers perform it."""
 
     value: object
 
 
-@_effect
+@record
 class Check(Asking[None]):
     """Await what judges an answer: its asynchronous validators. What they raise is raised in the flow."""
 
     validate: Callable[[], Coroutine[Any, Any, None]]
 
 
-@_effect
+@record
 class Sleep(Asking[None]):
     """Wait before the next attempt."""
 
     seconds: float
 
 
-@_effect
+@record
 class Emit(Asking[None]):
     """Call the handlers of an event. Nothing that a handler does reaches the flow."""
 
@@ -248,7 +239,7 @@ class Emit(Asking[None]):
     details: Mapping[str, object]
 
 
-@_effect
+@record
 class Spawn(Asking[None]):
     """Run another flow in the background, with the same sender.
 

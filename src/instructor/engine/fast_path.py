@@ -8,13 +8,13 @@ Everything here is measured (``make bench``): each line runs on every cache hit.
 from __future__ import annotations
 
 import marshal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sized
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
-from instructor.budget import Budget
 from instructor.cache.carried import Load, Saved, put_carried
 from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
@@ -27,7 +27,6 @@ from instructor.engine.parsing import parse_with
 from instructor.engine.path import FindLater, Unserved
 from instructor.engine.retry import KNOWN_POLICIES
 from instructor.hooks import CacheEvent, HookName, Hooks
-from instructor.limits.settings import Limits
 from instructor.messages import Conversation, ResponseModel, Value
 from instructor.options import OPTION_NAMES
 
@@ -295,14 +294,20 @@ def _is_ttl(ttl: object) -> bool:
     return type(seconds) in (int, float) and 0 <= cast("float", seconds) <= LONGEST_TTL
 
 
+def _is_a(name: str, module: str) -> Callable[[Any], bool]:
+    """Make the check for a class, without importing its module: who has an instance has imported it."""
+    return lambda value: type(value) is getattr(sys.modules.get(module), name, None)
+
+
+_is_limits = _is_a("Limits", "instructor.limits.settings")
 _FITS: dict[str, Callable[[Any], bool]] = {
-    "budget": lambda budget: type(budget) is Budget,
+    "budget": _is_a("Budget", "instructor.budget"),
     "cache_mode": lambda mode: type(mode) is str and mode in LOOKING,
     "cache_tags": lambda tags: not tags or are_tags(tags),
     "cache_ttl": _is_ttl,
     "explain_misses": lambda flag: type(flag) is bool,
     "hooks": lambda hooks: type(hooks) is Hooks,
-    "limits": lambda limits: limits == "auto" or type(limits) is Limits,
+    "limits": lambda limits: limits == "auto" or _is_limits(limits),
     "max_retries": lambda retries: (type(retries) is int and retries >= 0) or type(retries) in KNOWN_POLICIES,
     "max_seconds": lambda seconds: type(seconds) in (int, float) and seconds > 0,
     "prompt_cache": lambda wish: type(wish) is not str or wish in ("auto", "5m", "1h", "off"),

@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from instructor.cache.entry import Entry
 from instructor.cache.flight import Flight, Landed, Lease
 from instructor.cache.misses import NEW, Cause
-from instructor.cache.rows import make_rows
 from instructor.engine.call import Live, Policy
-from instructor.engine.diagnosis import diagnose
 from instructor.engine.effects import Claim, Flow, Post, Spawn, Wait
 from instructor.engine.freshness import Verdict, weigh
-from instructor.engine.leasing import Look, lead_all
 from instructor.engine.path import CachePath, Report, Unserved
 from instructor.engine.tagging import check_tagged, mark, note_generation
 from instructor.engine.tier_lookup import (
@@ -38,12 +35,12 @@ from instructor.engine.tier_lookup import (
     read_entry,
     reporter,
 )
-from instructor.engine.versions import find_version
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
 
 if TYPE_CHECKING:
     from instructor.cache.lease import HeldLease
+    from instructor.engine.leasing import Look
 
 T = TypeVar("T")
 
@@ -89,6 +86,8 @@ def through_cache(
             offer_stored(lease, again)
             return again
     path.count_miss()
+    from instructor.engine.diagnosis import diagnose
+
     diagnosis = yield from diagnose(path, key, question, policy, found.cause, reporter(question, path))
     yield from emit_event(question, HookName.CACHE_MISS, None, diagnosis.cause)
     if policy.mode.sends:
@@ -114,6 +113,8 @@ def look(
         found = yield from look_on(path, key, question, policy, unserved)
     if isinstance(found, Served) or not policy.compatible:
         return found
+    from instructor.engine.versions import find_version
+
     place, served, fallback = yield from find_version(path, question, policy, found.cause, reporter(question, path))
     if place is not None and served is not None:
         return (yield from announce(question, path.tiers[place.depth], served))
@@ -243,6 +244,8 @@ def take_turn(
     """
     if not policy.mode.joins:
         return None
+    from instructor.engine.leasing import lead_all
+
     refusals = 0
     started = policy.clock()
     past: Flight[Any] | None = None
@@ -356,6 +359,8 @@ def keep_rows(
     sketch = question.sketch()
     if sketch is None:
         return
+    from instructor.cache.rows import make_rows
+
     members = sketch.describe()
     for row in make_rows(entry, members, sketch.response_model, compatible=policy.compatible, explains=policy.explains):
         for tier in path.tiers:

@@ -7,7 +7,6 @@ effect, because it may wait. No other file asks what kind of store it has.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
@@ -18,6 +17,7 @@ from instructor.cache.sample_turns import sample_key
 from instructor.cache.tiered import TieredCache
 from instructor.engine.effects import Flow, Read, Write
 from instructor.exceptions import CacheEntryError, CacheError
+from instructor.records import record
 
 if TYPE_CHECKING:
     from instructor.cache.books import Books
@@ -107,7 +107,7 @@ class Tier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LocalTier:
     """Memory of this process. It holds entries ready to use."""
 
@@ -151,7 +151,7 @@ class LocalTier:
         yield from ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TrackedTier(LocalTier):
     """Memory that is kept right by the server behind it, and so holds what was read there (see `CachePath.forget`)."""
 
@@ -176,7 +176,7 @@ class TrackedTier(LocalTier):
         return self.watch.fill(entry, since)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoreTier:
     """Any other store: it holds text, and reading it may wait, fail or bring back something else than was stored.
 
@@ -293,7 +293,7 @@ def _encode(entry: Entry) -> str:
         raise ValueError(f"the answer cannot be written as text: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CachePath:
     """The tiers of one client or one decorated function.
 

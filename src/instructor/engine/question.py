@@ -13,10 +13,8 @@ from instructor.cache.entry import Entry, make_carried, make_origin, pack_comple
 from instructor.cache.misses import Cause
 from instructor.engine.call import Call, Live, describe_call, never_sent
 from instructor.engine.effects import Emit, Flow, Show, Sleep
-from instructor.engine.judging import judge_async
 from instructor.engine.lookup import through_cache
 from instructor.engine.parsing import parse_with
-from instructor.engine.spending import enter
 from instructor.engine.tier_lookup import Question, Served, Source
 from instructor.exceptions import (
     IncompleteOutputException,
@@ -87,6 +85,8 @@ class CallQuestion(Generic[T]):
 
     def confirm(self) -> Flow[None]:
         """Let them judge the value that was made last."""
+        from instructor.engine.judging import judge_async
+
         return judge_async(self._call, self._made)
 
     def sketch(self) -> Sketch | None:
@@ -134,6 +134,8 @@ class CallQuestion(Generic[T]):
 
     def enter(self, live: Live[T], tags: tuple[str, ...] | None) -> None:
         """Enter the request whose answer is used. Those that were lost are entered when that shows."""
+        from instructor.engine.spending import enter
+
         usage, seconds = live.cost or (live.usage, live.seconds)
         kind = self._call.kind if live.attempts == 1 else "kept"
         enter(self._call, kind, usage, seconds, tags, live.answered_by)
@@ -217,6 +219,8 @@ class CallQuestion(Generic[T]):
         call = self._call
         call.stats.count(name, entry)
         if name is HookName.CACHE_COALESCED and entry is not None:
+            from instructor.engine.spending import enter
+
             enter(call, "shared", entry.usage, 0.0, entry.tags, entry.origin.answered_by)
         if not self.wants(name):
             return None

@@ -19,11 +19,9 @@ from pydantic_core import SchemaError
 
 from instructor.cache.carried import ListResponse
 from instructor.cache.json_schema import StableJsonSchema
-from instructor.engine.partial_validation import restate
 from instructor.exceptions import ConfigurationError
-from instructor.failures import find_mistake
 from instructor.messages import Part, ResponseModel, Value
-from instructor.wires.schema import expand_root
+from instructor.wires.references import expand_root
 from instructor.wires.spec import ToolSpec
 
 _ROOT_MODEL: type = RootModel
@@ -166,6 +164,8 @@ class ParallelType:
             except ValidationError as error:
                 problems[number] = error
         if problems:
+            from instructor.failures import find_mistake
+
             mistakes = filter(None, map(find_mistake, problems.values()))
             raise next(mistakes, None) or _number_problems(problems)
         return self._make_list(values)
@@ -196,6 +196,8 @@ def _find_free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _number_problems(problems: Mapping[int, ValidationError]) -> ValidationError:
+    from instructor.engine.partial_validation import restate
+
     return restate(
         "calls",
         (

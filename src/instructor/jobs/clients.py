@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.base_client import BaseClient
 from instructor.cache.flight import running_loop
-from instructor.cache.memory import AutoCache
 from instructor.cache_modes import mode_of_call
 from instructor.checks import check_budgets, find_model
 from instructor.engine.call import Call, Common
 from instructor.engine.drive import drive, drive_async
-from instructor.engine.reply import answer_with_reply
 from instructor.exceptions import ArgumentError
 from instructor.jobs.methods import map_keywords, typed_async_map, typed_map
-from instructor.jobs.sources import read_rows
 from instructor.messages import Conversation, ResponseModel, Value, copy_value
 from instructor.options import NOT_GIVEN
 
@@ -87,6 +83,8 @@ class _JobClient(BaseClient):
                 _forget_batches(keywords)
         write = make_writer(keywords.pop("prompt", None), keywords.pop("messages", None))
         if self._find_path(keywords.get("cache", NOT_GIVEN)) is None and terms.batch == "never":
+            from instructor.cache.memory import AutoCache
+
             keywords["cache"] = AutoCache(_MOST_KEPT)
         if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
             keywords.setdefault("limits", "auto")
@@ -142,6 +140,8 @@ def _check_keywords(keywords: Mapping[str, Value]) -> None:
     """Refuse what can only be a mistake, before a row is read: an SDK would refuse it at the first request."""
     if keywords.get("stream"):
         raise ArgumentError("stream=True is for a single call. A job hands out whole answers; leave it out.")
+    from difflib import get_close_matches
+
     for name in keywords.keys() - _TERMS:
         meant = _MEANT.get(name) or next(iter(get_close_matches(name, _TERMS, 1, _ALIKE)), None)
         if meant is not None:
@@ -220,6 +220,7 @@ class MapClient(_JobClient):
         if terms.batch == "never":
             return Job(question, rows, terms)
         from instructor.jobs.batched import read_batch
+        from instructor.jobs.sources import read_rows
 
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return Job(self._batched_rows(keywords), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
@@ -233,6 +234,8 @@ class MapClient(_JobClient):
         *,
         job: Common | None = None,
     ) -> Reply[Value]:
+        from instructor.engine.reply import answer_with_reply
+
         call = self._call(response_model, messages, keywords, unserved=unserved, job=job)
         return drive(answer_with_reply(call), self._adapter)
 
@@ -268,6 +271,7 @@ class AsyncMapClient(_JobClient):
         if terms.batch == "never":
             return AsyncJob(question, rows, terms)
         from instructor.jobs.batched import read_batch_later
+        from instructor.jobs.sources import read_rows
 
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return AsyncJob(
@@ -283,6 +287,8 @@ class AsyncMapClient(_JobClient):
         *,
         job: Common | None = None,
     ) -> Reply[Value]:
+        from instructor.engine.reply import answer_with_reply
+
         call = await self._call_awaited(response_model, messages, keywords, unserved=unserved, job=job)
         return await drive_async(answer_with_reply(call), self._adapter)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from instructor.limits.settings import Limits, Scripting, check_limits
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
     from instructor.limits.limiter import Limiter, Reservation
+    from instructor.limits.settings import Limits, Scripting
     from instructor.limits.sizes import Ruler
 
 _KEY: Final = b"instructor: who shares a limit"
@@ -93,9 +93,12 @@ class Throttles:
 
         `store` is its cache, through whose server the limit is shared if it has one.
         """
-        checked = check_limits(limits)
-        if checked is None:
+        if limits is None:
             return None
+        from instructor.limits.settings import check_limits
+
+        checked = check_limits(limits)
+        assert checked is not None, "only None is for no limits"
         shared = checked.shared if checked.shared is not None else store
         scripting = cast("Scripting", shared) if hasattr(shared, "evaluate") else None
         key = (checked, id(scripting))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from instructor.wires.schema import resolve_ref
+from instructor.wires.references import resolve_ref
 
 Schema = dict[str, Any]
 

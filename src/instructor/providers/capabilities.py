@@ -11,11 +11,13 @@ vendor's users expect: chat completions come before the Responses API.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from instructor.mode import Mode
 from instructor.providers.table import Vendor
+from instructor.records import record
 from instructor.wires.capabilities import Capabilities
 
 TOOLS, JSON, SCHEMA, MD_JSON = Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON
@@ -37,7 +39,7 @@ _KNOWS_DEVELOPER = frozenset({"openai", "azure_openai"})
 """Vendors whose chat API has the developer's role. DeepSeek, Groq, Mistral and others refuse it, and nobody the system's."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Family:
     """One row: models that can do the same.
 
@@ -284,7 +286,10 @@ FAMILIES: tuple[Family, ...] = (
         "2026-10",
     ),
 )
-_PATTERNS = tuple((family, re.compile(family.model)) for family in FAMILIES)
+
+
+_compile = cache(re.compile)
+"""Compiles a pattern when a name is first compared with it: a new process needs few of them."""
 
 
 def capabilities_of(vendor: Vendor, model: str) -> Capabilities:
@@ -331,6 +336,6 @@ def plain_name(model: str) -> str:
 def _find_family(vendor: Vendor, name: str) -> Capabilities | None:
     scope = {vendor.name} if vendor.name in _OWN_MODELS else {vendor.name, ""}
     return next(
-        (family.capabilities for family, pattern in _PATTERNS if scope & set(family.vendors) and pattern.match(name)),
+        (row.capabilities for row in FAMILIES if not scope.isdisjoint(row.vendors) and _compile(row.model).match(name)),
         None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,13 +13,13 @@ from typing import Any, cast
 import orjson
 
 from instructor.exceptions import CacheEntryError
-from instructor.wires.members import write_object, write_plain
+from instructor.records import record
 
 _MISSING = object()
 """Stands for an attribute that a completion lacks."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Codec:
     """How one SDK's completions are written and read.
 
@@ -125,19 +125,18 @@ def construct_members(model: Any, body: Any) -> Any:
     return model.construct(**body)
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=write_object).encode
-
-
 def write_json(data: Any) -> str:
     """Write plain data, and objects that `write_object` knows, as one line of JSON that any store can encode.
 
     A provider's JSON may hold what only ``json`` writes and reads back, and a faster writer doesn't: integers of any
     size, ``NaN``, and halves of surrogate pairs, which no UTF-8 text can hold unescaped.
     """
+    from instructor.wires.members import write_object, write_plain
+
     try:
         return orjson.dumps(write_plain(data)).decode()
     except TypeError:
-        return _encode(data)
+        return json.dumps(data, separators=(",", ":"), default=write_object)
 
 
 def _make_namespace(body: Any) -> Any:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from instructor.locks import make_lock
 from instructor.mode import Mode
+from instructor.records import record
 from instructor.wires.capabilities import Capabilities
 from instructor.wires.responses_arguments import PLACES
 
@@ -55,7 +56,7 @@ def correct(capabilities: Capabilities, mode: Mode, text: str) -> Capabilities |
         >>> correct(Capabilities(), Mode.TOOLS, "The model does not exist.") is None
         True
     """
-    plain = _HUMP.sub("_", text)  # servers in other languages write maxCompletionTokens
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text)  # servers in other languages write maxCompletionTokens
     if mode is Mode.RESPONSES_TOOLS:
         plain = _name_as_chat(plain)
     for rule in _RULES:
@@ -81,7 +82,7 @@ def read_refusal(error: BaseException) -> str | None:
     status = getattr(error, "status_code", None) or getattr(error, "code", None)  # the latter is google-genai's
     if status not in _REFUSALS:
         return None
-    details = _read_details(getattr(error, "body", None)) or _PRINTED_DETAIL.sub(_read_printed, str(error))
+    details = _read_details(getattr(error, "body", None)) or re.sub(_PRINTED_DETAIL, _read_printed, str(error))
     return f"{status} {details}"[:_MAX_TEXT]
 
 
@@ -167,7 +168,7 @@ class CapabilityMemory:
             return self._known.setdefault(model, (row,))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Rule:
     """One kind of refusal.
 
@@ -238,8 +239,7 @@ _IMAGES = r"\bimages\b|\bimage (?:urls?|inputs?)\b"
 """What only the caller can have sent, beside the tools and the format that modes need."""
 _NAMES = "|".join(_OMITTABLE)
 _ARGUMENT = rf"\b(?:{_NAMES})\b['\"`]*"
-_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_PRINTED_DETAIL = re.compile(r"['\"]loc['\"]: [\[(]([^\])]*)[\])], ['\"]msg['\"]: ['\"]([^'\"]*)['\"]")
+_PRINTED_DETAIL = r"['\"]loc['\"]: [\[(]([^\])]*)[\])], ['\"]msg['\"]: ['\"]([^'\"]*)['\"]"
 """One of pydantic's errors as Python prints it, which is what vLLM sends as its message."""
 _REFUSED_VALUE = (
     r"\bsupported values are\b|\bonly\b[^.\n]*\bwhen\b"

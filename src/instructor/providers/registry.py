@@ -105,7 +105,7 @@ def register_provider(
         add_vendor(vendor, replace=replace)
     else:
         vendor = _describe_built_in(vendor, capabilities is None)
-    SDKS[vendor.sdk] = Sdk(lambda: wires, _settle_adapter(make_adapter), frozenset(options), takes_key_function)
+    SDKS[vendor.sdk] = Sdk(wires, _settle_adapter(make_adapter), frozenset(options), takes_key_function)
     if wrap_client is not None:
         add_handover(Handover(vendor, packages, _settle_wrapped(wrap_client)))
 

@@ -5,14 +5,17 @@ This is data, so that sorting a caller's keywords imports no SDK. `register_prov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import field
 from importlib import import_module
 from typing import Any, Protocol
 
 from instructor.mode import Mode
 from instructor.providers.adapter import Adapter
 from instructor.providers.table import Vendor
+from instructor.records import record
+from instructor.wires.deferred import defer_wire
+from instructor.wires.responses_arguments import LACKING
 from instructor.wires.wire import Wire
 
 Wires = Mapping[Mode, Wire]
@@ -45,46 +48,31 @@ class MakeAdapter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sdk:
     """One SDK.
 
     Attributes:
-        load_wires: Imports the wires and returns the one of each mode.
+        wires: The wire of each mode.
         make_adapter: Makes the adapter of a vendor.
         options: Keywords of ``from_provider`` that go to `make_adapter`. Every other keyword is a default for each call.
         takes_key_function: Whether ``api_key=`` may be a function that returns the key.
     """
 
-    load_wires: Callable[[], Wires]
+    wires: Wires
     make_adapter: MakeAdapter
     options: frozenset[str] = field(default_factory=frozenset[str])
     takes_key_function: bool = False
-
-
-def _wires_of(*names: str) -> Callable[[], Wires]:
-    """Make the function that imports wires by ``module.NAME`` and returns the one of each mode."""
-
-    def load() -> Wires:
-        wires: list[Wire] = [_find(f"instructor.wires.{name}") for name in names]
-        return {mode: wire for wire in wires for mode in wire.modes}
-
-    return load
 
 
 def _adapter_of(module: str) -> MakeAdapter:
     """Make the function that imports a module of this room and makes an adapter with it."""
 
     def make(vendor: Vendor, **arguments: Any) -> Adapter:
-        adapter: Adapter = _find(f"instructor.providers.{module}.make_adapter")(vendor, **arguments)
+        adapter: Adapter = import_module(f"instructor.providers.{module}").make_adapter(vendor, **arguments)
         return adapter
 
     return make
-
-
-def _find(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)
 
 
 _OPENAI_OPTIONS = frozenset(
@@ -148,18 +136,40 @@ _GENAI_OPTIONS = frozenset(
     }
 )
 
-_openai_wires = _wires_of("openai_chat.OPENAI_CHAT", "openai_responses.OPENAI_RESPONSES")
+
+def _of_each_mode(*wires: Wire) -> Wires:
+    return {mode: wire for wire in wires for mode in wire.modes}
+
+
+OPENAI_WIRES = _of_each_mode(
+    defer_wire(
+        "instructor.wires.openai_chat.OPENAI_CHAT",
+        "openai_chat",
+        (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA, Mode.MD_JSON),
+    ),
+    defer_wire(
+        "instructor.wires.openai_responses.OPENAI_RESPONSES", "openai_responses", (Mode.RESPONSES_TOOLS,), LACKING
+    ),
+)
+_ANTHROPIC_WIRES = _of_each_mode(
+    defer_wire(
+        "instructor.wires.anthropic.ANTHROPIC_MESSAGES",
+        "anthropic_messages",
+        (Mode.TOOLS, Mode.JSON, Mode.JSON_SCHEMA),
+    )
+)
+_GENAI_WIRES = _of_each_mode(defer_wire("instructor.wires.genai.GENAI", "genai", (Mode.TOOLS, Mode.JSON)))
 
 SDKS: dict[str, Sdk] = {
-    "openai": Sdk(_openai_wires, _adapter_of("openai"), _OPENAI_OPTIONS, takes_key_function=True),
-    "azure": Sdk(_openai_wires, _adapter_of("openai"), _AZURE_OPTIONS, takes_key_function=True),
-    "anthropic": Sdk(_wires_of("anthropic.ANTHROPIC_MESSAGES"), _adapter_of("anthropic"), _ANTHROPIC_OPTIONS),
-    "genai": Sdk(_wires_of("genai.GENAI"), _adapter_of("genai"), _GENAI_OPTIONS),
+    "openai": Sdk(OPENAI_WIRES, _adapter_of("openai"), _OPENAI_OPTIONS, takes_key_function=True),
+    "azure": Sdk(OPENAI_WIRES, _adapter_of("openai"), _AZURE_OPTIONS, takes_key_function=True),
+    "anthropic": Sdk(_ANTHROPIC_WIRES, _adapter_of("anthropic"), _ANTHROPIC_OPTIONS),
+    "genai": Sdk(_GENAI_WIRES, _adapter_of("genai"), _GENAI_OPTIONS),
 }
 """Every SDK by the name that `Vendor.sdk` gives it. The factory adds the offline provider, which stands above this room."""
 
 
 def find_wires(vendor: Vendor) -> dict[Mode, Wire]:
     """Find the wire of each mode that a vendor offers, best mode first."""
-    wires = SDKS[vendor.sdk].load_wires()
+    wires = SDKS[vendor.sdk].wires
     return {mode: wires[mode] for mode in vendor.modes}

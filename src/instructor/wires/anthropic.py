@@ -39,7 +39,8 @@ from instructor.wires.content import (
 )
 from instructor.wires.members import write_members
 from instructor.wires.property_names import rename_properties, restore_names
-from instructor.wires.schema import anthropic_schema, expand_root
+from instructor.wires.references import expand_root
+from instructor.wires.schema import anthropic_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import ask_for_json, describe_error, dump_arguments, get_extra, get_list, get_path, get_text
 from instructor.wires.tool_choice import Choice, move_choice, translate_choice

@@ -32,7 +32,8 @@ from instructor.wires.content import (
     say_answer_again,
     split_data_url,
 )
-from instructor.wires.schema import anthropic_schema, expand_root
+from instructor.wires.references import expand_root
+from instructor.wires.schema import anthropic_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import (
     ask_for_json,

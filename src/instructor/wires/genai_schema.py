@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from instructor.wires.references import expand_root
 from instructor.wires.schema import (
     HINTS,
     SCALAR_KEYWORDS,
@@ -16,7 +17,6 @@ from instructor.wires.schema import (
     SCHEMAS,
     Schema,
     describe_keywords,
-    expand_root,
     map_schemas,
     reach_references,
 )

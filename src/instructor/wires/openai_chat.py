@@ -21,8 +21,9 @@ from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import SYSTEM_ROLES, drop_empty_turns, name_system_role
 from instructor.wires.members import write_members
 from instructor.wires.openai_chat_stream import CHAT_STREAMING
+from instructor.wires.references import expand_root
 from instructor.wires.responses_arguments import restore_arguments
-from instructor.wires.schema import expand_root, express_schema
+from instructor.wires.schema import express_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import (
     as_list,

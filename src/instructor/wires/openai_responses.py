@@ -19,8 +19,9 @@ from instructor.wires.calls import correct_names, read_answer, tell_calls
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
 from instructor.wires.content import drop_empty_turns
 from instructor.wires.openai_responses_stream import RESPONSES_STREAMING
+from instructor.wires.references import expand_root
 from instructor.wires.responses_arguments import LACKING, rename_arguments
-from instructor.wires.schema import expand_root, strict_schema
+from instructor.wires.schema import strict_schema
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec, repeats_of
 from instructor.wires.text import (
     describe_error,

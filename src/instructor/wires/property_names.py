@@ -13,7 +13,8 @@ from unicodedata import normalize
 
 from instructor.exceptions import ConfigurationError
 from instructor.wires.content import is_list, is_mapping
-from instructor.wires.schema import Schema, map_schemas, resolve_ref
+from instructor.wires.references import resolve_ref
+from instructor.wires.schema import Schema, map_schemas
 from instructor.wires.text import dump_json, parse_json
 
 _ALLOWED = re.compile(r"[a-zA-Z0-9_.-]{1,64}")

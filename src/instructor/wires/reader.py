@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
-from instructor.wires.schema import expand_root
+from instructor.wires.references import expand_root
 from instructor.wires.spec import ToolSpec
 from instructor.wires.text import parse_json
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, cast
 
-from instructor.exceptions import ConfigurationError
 from instructor.wires.capabilities import SchemaSubset
 from instructor.wires.content import is_mapping
 from instructor.wires.pattern import anchor_pattern
+from instructor.wires.references import expand_root, resolve_ref
 from instructor.wires.text import dump_json
 
 Schema = dict[str, Any]
@@ -212,34 +211,6 @@ def _express(schema: Mapping[str, Any], subset: _Subset) -> Schema | None:
         return None
     measured = _measure(expressed)
     return expressed if all(measured[name] <= most for name, most in subset.limits.items()) else None
-
-
-def expand_root(schema: Mapping[str, Any]) -> Schema:
-    """Replace a ``$ref`` at the top by what it names, because a function's parameters must be an object there.
-
-    Pydantic writes a model that contains itself as ``{"$defs": ..., "$ref": ...}``.
-    """
-    expanded = dict(schema)
-    seen: set[str] = set()
-    while "$ref" in expanded:
-        ref = expanded.pop("$ref")
-        if ref in seen:
-            raise ConfigurationError(f"The schema's {ref!r} refers only to itself. Say what an answer looks like.")
-        seen.add(ref)
-        expanded = {**resolve_ref(schema, ref), **expanded}
-    return deepcopy(expanded)
-
-
-def resolve_ref(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
-    """Find what a reference such as ``"#/$defs/User"`` names (RFC 6901, as a URI fragment)."""
-    found: Any = root
-    head, *names = ref.split("/")
-    for name in names:
-        key = name.replace("~1", "/").replace("~0", "~")
-        found = found.get(key) if is_mapping(found) else None
-    if head != "#" or not is_mapping(found):
-        raise ConfigurationError(f"The schema has no {ref!r}. Only references to its own definitions can be used.")
-    return found
 
 
 class _Strict:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
-from instructor.wires.property_names import choose_names
-
 Completion: TypeAlias = Any
 """What an SDK returned; None where the provider sent ``null``. It is read by attribute, so no wire needs the SDK."""
 
@@ -35,6 +33,8 @@ class ToolSpec:
     @cached_property
     def renamed(self) -> dict[str, str]:
         """The names that are sent for properties whose own names Anthropic's API refuses; most schemas have none."""
+        from instructor.wires.property_names import choose_names
+
         return choose_names(self.schema)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from instructor.exceptions import ModeError
 from instructor.messages import Messages, Part, Request
 from instructor.mode import Mode
 from instructor.usage import Usage
 from instructor.wires.capabilities import DEFAULT_CAPABILITIES, Capabilities
-from instructor.wires.folding import Streaming
 from instructor.wires.spec import Arguments, Binding, Completion, ToolSpec
-from instructor.wires.text import get_path
+
+if TYPE_CHECKING:
+    from instructor.wires.folding import Streaming
 
 
 class Wire(Protocol):
@@ -153,6 +154,8 @@ def is_paused(wire: Wire, completion: Completion) -> bool:
 
 def find_answering_model(wire: Wire, completion: Completion) -> str:
     """Find the model that answered, in the provider's words; empty if the completion doesn't say."""
+    from instructor.wires.text import get_path
+
     model = get_path(completion, getattr(wire, "model_member", "model"))
     return model if isinstance(model, str) else ""
 
