@@ -20,10 +20,14 @@ HOMES = {
 }
 
 
+OWN = {name: SDKS[name] for name in ("openai", "anthropic", "genai")}
+"""Others may be registered by now."""
+
+
 @pytest.mark.parametrize("name", HOMES)
 def test_a_row_says_of_a_wire_what_it_says_of_itself(name: str):
     """Every key holds the name, and what the API lacks is left out of it."""
-    [row] = {wire for sdk in SDKS.values() for wire in sdk.wires.values() if wire.name == name}
+    [row] = {wire for sdk in OWN.values() for wire in sdk.wires.values() if wire.name == name}
     module, _, constant = HOMES[name].partition(".")
     wire: Wire = getattr(import_module(f"instructor.wires.{module}"), constant)
     assert (row.name, row.modes, lacks_of(row)) == (wire.name, wire.modes, lacks_of(wire))
