@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ GROUND = {
         "daemon",
         "debug_log",
         "describing",
+        "event_loop",
         "exceptions",
         "headers",
         "hooks",
@@ -48,6 +50,7 @@ KNOWS: dict[str, set[str]] = {
     "daemon": set(),
     "debug_log": set(),
     "describing": {"exceptions"},
+    "event_loop": set(),
     "exceptions": {"credentials", "messages", "usage"},
     "failures": {"exceptions"},
     "headers": set(),
@@ -305,6 +308,35 @@ def test_files_and_functions_stay_short(path: Path):
     contents = read(path)
     assert not [name for name, length in contents.functions if length > FUNCTION_LINES]
     assert contents.lines <= FILE_LINES
+
+
+ONE_PLACE = {
+    r"class Call\b": {"engine/call.py"},
+    r"\bClaim\(": {"engine/lookup.py"},
+    r"(?<!class )\b(Read|Write)\(": {"engine/path.py"},
+    r"def why_not_stored\b|\bNOT_WANTED = ": {"engine/lookup.py"},
+    r"\bos\.register_at_fork\(": {"locks.py"},
+    r"def running_loop\b": {"event_loop.py"},
+}
+"""What is written in one place, because two that do the same would drift apart, and where."""
+PERFORMING = {"engine/effects.py", "engine/drive.py", "engine/drive_stream.py"}
+"""The effects themselves, and the drivers, which match on them."""
+
+
+@pytest.mark.parametrize("pattern", ONE_PLACE)
+def test_what_is_done_in_one_place_is_done_there_only(pattern: str):
+    found = {name_of(path) for path in FILES if re.search(pattern, path.read_text(encoding="utf-8"))}
+    assert found - PERFORMING == ONE_PLACE[pattern]
+
+
+def test_no_files_need_each_other_to_be_imported():
+    """Not even where Python would bear it: each file can be read, tested and moved without the ones that it serves."""
+    modules = {".".join(("instructor", *modules_below(path))): path for path in FILES if path not in EXEMPT}
+    needs = {name: {one.module for one in read(path).imports if one.at_import} for name, path in modules.items()}
+    done: set[str] = set()
+    while free := {name for name in needs if name not in done and not (needs[name] & needs.keys()) - done}:
+        done |= free
+    assert needs.keys() - done == set()
 
 
 def test_the_rule_sees_an_upward_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,6 @@ leads, who waits, and when waiting would be in vain.
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -17,11 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.refreshes import Refreshes
+from instructor.event_loop import running_loop
 from instructor.locks import make_lock, reset_after_fork
 
 if TYPE_CHECKING:
-    import asyncio
-
     from instructor.cache.lease import HeldLease
 
 T = TypeVar("T")
@@ -371,12 +369,6 @@ class Flights(Generic[T]):
     def reset(self) -> None:
         """Forget all flights: in a forked child their leaders do not exist."""
         self._flights = {}
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in this thread. Importing asyncio takes longer than a cache hit, so it isn't imported."""
-    module = sys.modules.get("asyncio")
-    return module._get_running_loop() if module is not None else None  # noqa: SLF001 - public, in the docs, for this very use
 
 
 def _still_led() -> tuple[Flight[Any], ...]:

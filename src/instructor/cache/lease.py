@@ -21,8 +21,9 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from instructor.cache.flight import REST, running_loop
+from instructor.cache.flight import REST
 from instructor.describing import refuse
+from instructor.event_loop import running_loop
 from instructor.locks import make_lock, reset_after_fork
 
 if TYPE_CHECKING:

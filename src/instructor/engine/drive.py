@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
-from instructor.cache.flight import Flight, Lease, running_loop
+from instructor.cache.flight import Flight, Lease
 from instructor.engine.effects import (
     AwaitLease,
     Check,
@@ -31,6 +31,7 @@ from instructor.engine.effects import (
     Wait,
     Write,
 )
+from instructor.event_loop import running_loop
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Request
 

@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Generator
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any
 
-from instructor.cache.flight import Lease, running_loop
+from instructor.cache.flight import Lease
 from instructor.engine.drive import NO_LOOP, Sender, end, perform, perform_async, send
 from instructor.engine.effects import Effect, Flow, Next, Open, Show
 from instructor.engine.open_stream import OpenStream
+from instructor.event_loop import running_loop
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Value
 

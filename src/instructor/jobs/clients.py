@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from instructor.base_client import BaseClient
-from instructor.cache.flight import running_loop
 from instructor.cache_modes import mode_of_call
 from instructor.checks import check_budgets, find_model
 from instructor.engine.call import Call, Common
 from instructor.engine.drive import drive, drive_async
+from instructor.event_loop import running_loop
 from instructor.exceptions import ArgumentError
 from instructor.jobs.methods import map_keywords, typed_async_map, typed_map
 from instructor.messages import Conversation, ResponseModel, Value, copy_value

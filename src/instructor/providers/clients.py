@@ -26,6 +26,7 @@ from operator import methodcaller
 from types import coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from instructor.event_loop import running_loop
 from instructor.exceptions import ConfigurationError
 from instructor.locks import make_lock, reset_after_fork
 
@@ -39,17 +40,6 @@ Close = Callable[[Any], Awaitable[None]]
 """Closes a client on the event loop that it was used on."""
 
 _Outcome = tuple[Any, BaseException | None]
-
-
-def running_loop() -> AbstractEventLoop | None:
-    """The asyncio event loop that runs in this thread; None if there is none, or if it is another library's."""
-    # Imported here because a synchronous client does not need asyncio.
-    from asyncio import get_running_loop
-
-    try:
-        return get_running_loop()
-    except RuntimeError:
-        return None
 
 
 _inherited: list[Any] = []
