@@ -63,7 +63,7 @@ async def test_a_failed_request_is_sent_again_as_often_as_you_say(
     assert await ask(vendor, reply_server.url, async_client, max_retries=retries, **keywords) == User(name="Ann")
     assert len(reply_server.requests) - before == 3
     reply_server.script(failure(503))
-    with pytest.raises(InstructorRetryException, match="asked 3 times") as caught:
+    with pytest.raises(InstructorRetryException, match=r"asked 3 times\.") as caught:
         await ask(vendor, reply_server.url, async_client, max_retries=retries, **keywords)
     assert len(caught.value.failed_attempts) == 3
     assert len(reply_server.requests) - before == 6, "the SDK's own retries are off"
@@ -76,7 +76,7 @@ async def test_without_a_number_it_is_left_to_the_sdk(
 ) -> None:
     reply_server.script(failure(503, **{"retry-after-ms": "1"}))
     before = len(reply_server.requests)
-    with pytest.raises(InstructorRetryException, match="asked once"):
+    with pytest.raises(InstructorRetryException, match=r"asked once, not counting what its SDK may have sent again\."):
         await ask(vendor, reply_server.url, async_client)
     assert len(reply_server.requests) - before == (1 if vendor == "google" else 3)
 

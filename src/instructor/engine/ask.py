@@ -422,7 +422,7 @@ def fail(
         raise error
     if is_late and call.max_seconds is not None:
         raise attempts.out_of_time(call.max_seconds, request) from error
-    raise attempts.exhausted(error, request) from error
+    raise attempts.exhausted(error, request, sdk_retries=limit_of(call, attempts) is None) from error
 
 
 def correct(

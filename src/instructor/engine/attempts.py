@@ -14,7 +14,7 @@ from instructor.exceptions import (
     TokenBudgetExceeded,
     TokenUsageUnavailableError,
 )
-from instructor.failures import advise, is_invalid_answer
+from instructor.failures import advise, is_invalid_answer, may_recover
 from instructor.messages import Completion, Request
 from instructor.usage import Usage, make_usage
 from instructor.wires.text import describe_error
@@ -82,12 +82,13 @@ class Attempts:
         self.failed_requests += not (self.answered and is_invalid_answer(error))
         self.failed.append(FailedAttempt(self.number, error, completion))
 
-    def exhausted(self, error: Exception, request: Request) -> InstructorRetryException:
-        """Make the error that tells the user there is no valid answer."""
+    def exhausted(self, error: Exception, request: Request, *, sdk_retries: bool) -> InstructorRetryException:
+        """Make the error that tells the user there is no valid answer. What the SDK sends again isn't counted here."""
         asked = self._adapter
         advice = "" if self.answered else advise(error, asked.key_variables, str(asked.endpoint.get("base_url") or ""))
+        uncounted = ", not counting what its SDK may have sent again" if sdk_retries and may_recover(error) else ""
         return InstructorRetryException(
-            f"{self._adapter.provider} gave no valid answer; {self._asked()}. Last error: {_brief(error)}{advice}",
+            f"{self._adapter.provider} gave no valid answer; {self._asked()}{uncounted}. Last error: {_brief(error)}{advice}",
             **self._details(request),
         )
 
