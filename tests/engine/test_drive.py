@@ -17,7 +17,7 @@ from instructor.cache.memory import AutoCache
 from instructor.cache.store import BaseCache
 from instructor.client import AsyncInstructor, Instructor
 from instructor.engine.effects import Send, Show, Sleep
-from instructor.exceptions import InstructorRetryException
+from instructor.exceptions import ConfigurationError, InstructorRetryException
 from instructor.hooks import HookName
 from instructor.mode import Mode
 from instructor.testing.scripted import ScriptedAdapter
@@ -524,6 +524,16 @@ def test_interrupting_the_leader_hands_over() -> None:
     other.join(10)
     assert values == [User(**JASON)], "another thread does not wait for a leader that is gone"
     assert len(port.requests) == 2
+
+
+def test_an_asynchronous_client_without_asyncio_says_what_to_use() -> None:
+    """Trio steps a coroutine itself, with no event loop of asyncio running."""
+    for store in (None, AutoCache(), DictCache()):
+        port = ScriptedAdapter(lambda _: JASON, asynchronous=True)
+        client = AsyncInstructor(port, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=store)
+        with pytest.raises(ConfigurationError, match=r"asyncio only.*trio\.to_thread\.run_sync"):
+            client.create(User, HELLO).send(None)
+        assert not port.requests
 
 
 def test_effects_are_told_apart_by_kind_and_members() -> None:

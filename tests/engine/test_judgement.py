@@ -319,6 +319,16 @@ def test_the_property_is_about_something() -> None:
         assert fast.served_fast == 1, model
 
 
+@pytest.mark.parametrize("hears", [False, True], ids=["unheard", "heard"])
+@pytest.mark.parametrize("model", [User, None])
+def test_a_hit_that_is_heard_or_has_its_completion_is_served_by_the_fast_path(model: Any, hears: bool) -> None:
+    fast = Side({"name": "Ann"} if model else "any text", {}, asks_fast=True, hears=hears)
+    live, hit = (fast.call(model, {}, with_completion=True) for _ in range(2))
+    assert live == hit
+    assert fast.served_fast == 1
+    assert [event[0] for event in fast.events][-1:] == ([HookName.CACHE_HIT] if hears else [])
+
+
 @pytest.mark.parametrize("ttl", [0, 60, 0.5, timedelta(hours=1)], ids=str)
 def test_a_hit_with_a_ttl_of_its_own_is_served_by_the_fast_path(ttl: Any) -> None:
     fast = Side({"name": "Ann"}, {}, asks_fast=True, hears=False)

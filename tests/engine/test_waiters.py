@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,28 @@ def test_a_calls_own_timeout_ends_its_wait_and_it_goes_on_alone(timeout: Any) ->
     release.set()
     leader.join(60)
     assert answers == [Picky(name="leader")]
+    assert len(adapter.requests) == 2
+
+
+def test_a_validator_that_asks_the_same_in_a_foreign_thread_waits_for_its_timeout_only() -> None:
+    """Nothing shows that the thread works for the leader. Without a cache it would ask, so here it does in the end."""
+    inner: list[Any] = []
+
+    class Asking(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def ask_again(cls, name: str) -> str:
+            if not inner:
+                inner.append(None)
+                inner.append(pool.submit(lambda: client.create(Asking, HELLO, timeout=0.01)).result(20))
+            return name
+
+    adapter = ScriptedAdapter(lambda _: {"name": "x"})
+    client = Instructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="m", cache=AutoCache())
+    with ThreadPoolExecutor(1) as pool:
+        assert client.create(Asking, HELLO) == inner[1] == Asking(name="x")
     assert len(adapter.requests) == 2
 
 
