@@ -350,6 +350,8 @@ def test_memory_warmed_from_a_store_serves_nothing_that_has_expired() -> None:
     entry = decode_entry(store.get(keys[0]), keys[0])
     for expires, name in ((entry.created + 60, "old"), (entry.created - 60, "new")):
         new, _ = make_client([{"name": "new"}], memory)
+        memory.set(keys[0], encode_entry(replace(entry, expires=entry.created + 60)))
+        assert new.create(User, MESSAGES).name == "old", "from now on the fast path knows the key"
         memory.set(keys[0], encode_entry(replace(entry, expires=expires)))
         assert [new.create(User, MESSAGES).name for _ in range(3)] == [name] * 3
         assert new.create_with_completion(User, MESSAGES)[0].name == name

@@ -94,6 +94,11 @@ def test_an_unknown_vendor_names_near_ones():
         find_vendor("opnai")
 
 
+def test_a_vendor_whose_service_has_ended_is_not_offered():
+    with pytest.raises(ConfigurationError, match="No vendor is called 'anyscale'"):
+        find_vendor("anyscale")
+
+
 def test_a_vendor_like_no_other_gets_the_whole_list():
     with pytest.raises(ConfigurationError, match=r"Use one of openai, .*base_url="):
         find_vendor("zzzzzz")
