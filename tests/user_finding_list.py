@@ -43,6 +43,7 @@ USER_FINDINGS: dict[str, tuple[str, tuple[str, ...]]] = {
             "tests/engine/test_question.py::test_the_time_of_an_answer_is_that_of_its_requests_alone",
             "tests/engine/test_question.py::test_a_shared_answer_saves_its_tokens_and_no_time",
             "tests/offline/test_offline.py::test_the_time_of_the_first_answer_does_not_count_the_import",
+            "tests/providers/test_adapters.py::test_what_the_sdk_imports_for_its_chat_is_imported_beside_the_loop",
             "tests/test_ledger.py::test_a_shared_request_saves_its_tokens_and_no_time",
             "tests/cli/test_progress.py::test_the_summary_never_claims_more_time_than_there_was",
             "tests/cli/test_progress.py::test_a_shared_answer_saves_a_request_but_no_time",
