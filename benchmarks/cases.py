@@ -191,8 +191,9 @@ CASES = (
         prepare="for _ in range(count): create(messages=[{'role': 'user', 'content': next(prompts)}], response_model=User, cache_tags=['all'])",
     ),
     Case(
-        "seal", "Added by SealedCache: storing 2 kB", "sealed.set('key', text)", 10.0, calls=50, base="inner.set('key', text)", compare="minus",
-        prepare="from instructor.cache import SealedCache\ninner, text = make_store('memory'), 'x' * 2_000\nsealed = SealedCache(inner, [SealedCache.new_key()])",
+        "seal", "Added by SealedCache: storing an entry of 2 kB", "sealed.set('key', text)", 10.0, calls=50, base="inner.set('key', text)",
+        compare="minus", prepare="from instructor.cache import SealedCache\ninner, text = make_store('memory'), make_entry('x' * 2_000)\n"
+        "sealed = SealedCache(inner, [SealedCache.new_key()])",
     ),
     Case(
         "cassette", "1,000 replays from a cassette, opened anew", "replay()", 1.0, unit="s", scale=1_000_000_000, calls=1, batches=1, rounds=5,

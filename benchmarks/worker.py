@@ -63,7 +63,7 @@ class Setup:
             "make_client": self.make_client, "find_redis_key": self.find_redis_key, "ping_redis": self.ping_redis,
             "drain_canned": drain_canned,
              "read_data": read_data, "repeat": itertools.repeat, "fill": fill, "fill_redis": self.fill_redis,
-             "make_change": self.make_change, "make_extract": self.make_extract, "record_cassette": self.record_cassette,
+             "make_change": self.make_change, "make_extract": self.make_extract, "make_entry": make_entry, "record_cassette": self.record_cassette,
              "store": self.store, "count": count,
             "prompt": prompts[0], "prompts": numbers if case.misses else itertools.cycle(prompts),
         }  # fmt: skip
@@ -286,6 +286,14 @@ class Worker:
             clock(1, functools.partial(store.set, key(number), text))[0] for number in range(entries, entries + calls)
         ]
         return {"hit": statistics.median(hits), "write": statistics.median(writes), "open": opened}
+
+
+def make_entry(answer: str) -> str:
+    """An answer as stores get it."""
+    from instructor.cache.entry import Entry, encode_entry, make_origin
+    from instructor.messages import Part
+
+    return encode_entry(Entry("key", (Part("User", answer),), b"{}", make_origin("openai", "gpt-4.1-mini"), 0.0))
 
 
 def fill(call: Callable[[], Any], memory: Any) -> None:
