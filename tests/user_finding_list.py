@@ -22,6 +22,7 @@ USER_FINDINGS: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "tests/cache/test_many_at_once.py::test_tasks_are_served_beside_a_busy_loop",
             "tests/cache/test_threads.py::test_waiting_for_a_thread_does_not_count_for_tasks",
+            "tests/cache/test_threads.py::test_an_operation_in_a_thread_is_not_late_because_the_loop_of_its_task_is_busy",
             "tests/cache/test_threads.py::test_a_result_that_is_there_is_not_late_because_the_loop_was_busy",
             "tests/cache/test_threads.py::test_what_a_cancelled_task_has_queued_is_kept_if_it_is_paid_for",
             "tests/cache/test_handle.py::test_an_outage_is_warned_of_once_whatever_succeeds_in_between",
