@@ -25,7 +25,13 @@ from instructor.cache.memory import AutoCache
 from instructor.cache.sqlite import DiskCache
 from instructor.cache.store import BaseCache
 from instructor.client import AsyncInstructor, Instructor
-from instructor.exceptions import ConfigurationError, InstructorRetryException, MissingClientError, ModeError
+from instructor.exceptions import (
+    ArgumentError,
+    ConfigurationError,
+    InstructorRetryException,
+    MissingClientError,
+    ModeError,
+)
 from instructor.factory import from_provider
 from instructor.hooks import CacheEvent, Hooks
 from instructor.mode import Mode
@@ -484,7 +490,7 @@ def test_a_wrong_argument_is_named_before_anything_is_sent(wrong: dict[str, Any]
     client, port = make(cache=AutoCache())
     if warm:
         client.create(User, HELLO)
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         client.create(**{"response_model": User, "messages": HELLO, **wrong})
     assert len(port.requests) == warm
 

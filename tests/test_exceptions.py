@@ -114,6 +114,7 @@ def test_an_error_that_is_among_its_own_attempts_is_pickled():
     [
         ModeError("X", "openai", ["TOOLS"]),
         ProviderError("openai", "no"),
+        ProviderError("openai", "no", failed_attempts=[FailedAttempt(1, KeyError("x"))]),
         TokenBudgetExceeded("over", budget=7, total_usage=Usage(3, 4)),
         ForeignError("a.B", "text", 500),
         *(

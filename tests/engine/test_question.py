@@ -12,7 +12,7 @@ from instructor.cache.entry import Entry, Origin, decode_entry, encode_entry, pa
 from instructor.cache.flight import Landed
 from instructor.cache.memory import AutoCache
 from instructor.engine.call import Live
-from instructor.engine.effects import Claim, Emit, Read, Send, Sleep, Wait, Write
+from instructor.engine.effects import Claim, Emit, Prepare, Read, Send, Sleep, Wait, Write
 from instructor.engine.lookup import Answer
 from instructor.engine.question import answer
 from instructor.exceptions import (
@@ -27,6 +27,7 @@ from instructor.exceptions import (
 )
 from instructor.hooks import HookName
 from instructor.messages import Part
+from instructor.testing.scripted import ScriptedAdapter
 from instructor.usage import Usage
 from steps import KEY, HandHandle, Steps, User, completion, every_hook, lease, make_call, make_path, offered
 
@@ -147,6 +148,29 @@ def test_the_event_of_a_hit_has_what_it_saves() -> None:
     }
     with pytest.raises(AttributeError):
         event.key = "other"
+
+
+def test_the_time_of_an_answer_is_that_of_its_requests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store, the import of the SDK and the rest before a retry take time that a hit doesn't save by."""
+    import tenacity
+
+    class Unready(ScriptedAdapter):
+        ready = False
+
+    took = {Read: 1.0, Claim: 2.0, Prepare: 4.0, Send: 8.0, Sleep: 16.0}
+    clock = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    policy = tenacity.Retrying(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(7))
+    steps = Steps(answer(make_call(adapter=Unready([]), max_retries=policy)))
+    results = iter([None, lease(), None, ConnectionError("dropped"), None, completion(JASON)])
+    seen = []
+    for result in results:
+        seen.append(type(steps.effect))
+        clock[0] += took[seen[-1]]
+        steps.fail(result) if isinstance(result, Exception) else steps.give(result)
+    assert seen == [Read, Claim, Prepare, Send, Sleep, Send]
+    assert isinstance(steps.effect, Write)
+    assert decode_entry(steps.effect.text, KEY).seconds == 16.0
 
 
 def test_handlers_receive_a_copy_of_the_request() -> None:
@@ -274,6 +298,15 @@ def test_a_waiter_gets_a_copy_of_its_own() -> None:
     assert steps.value is not shared
     assert call.stats.stats().coalesced == 1
     assert call.stats.stats().misses == 0
+
+
+def test_a_shared_answer_saves_its_tokens_and_no_time() -> None:
+    call = make_call(hooks=every_hook())
+    steps = land(call, Landed(Answer(Live(User(name="Jason")), ENTRY, is_kept=True)))
+    assert isinstance(steps.effect, Emit)
+    (event,) = steps.effect.arguments
+    assert (event.name, event.seconds_saved, event.tokens_saved) == (HookName.CACHE_COALESCED, 0.0, 15)
+    assert (call.stats.stats().seconds_saved, call.stats.stats().tokens_saved) == (0.0, 15)
 
 
 REFUSED = Landed(Answer(Live(None), replace(ENTRY, parts=(Part("", '{"age": 1}'),)), is_kept=True))

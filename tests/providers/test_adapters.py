@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import sys
 import threading
@@ -374,6 +375,28 @@ async def test_making_the_client_does_not_block_the_event_loop(
     await asyncio.sleep(0)
     go_on.set()
     assert (await sending).choices[0].message.content == "yes"
+    await close(port.client)
+
+
+async def test_what_the_sdk_imports_for_its_chat_is_imported_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, reply_server: ReplyServer
+):
+    """It does when that is first reached, which would also count as time that the first request took."""
+    threads: list[threading.Thread] = []
+    plain = openai.AsyncOpenAI.chat.func
+
+    def reach(client: openai.AsyncOpenAI) -> object:
+        threads.append(threading.current_thread())
+        return plain(client)
+
+    reached = functools.cached_property(reach)
+    reached.__set_name__(openai.AsyncOpenAI, "chat")
+    monkeypatch.setattr(openai.AsyncOpenAI, "chat", reached)
+    reply_server.script(Reply(CHAT[2]))
+    port = port_of("openai/m", async_client=True, base_url=reply_server.url, api_key=KEY)
+    assert (await port.send(*CHAT[:2])).choices[0].message.content == "yes"
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
     await close(port.client)
 
 

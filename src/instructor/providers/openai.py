@@ -215,6 +215,8 @@ def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Ma
     client = construct(vendor, client_class, {name: value for name, value in settings.items() if value is not None})
     if vendor.name != "openai":
         _forget_account(client, arguments)
+    # The SDK imports what hangs on a client when it is first reached: here it costs no request time, and blocks no loop.
+    client.chat.completions  # noqa: B018 - the access imports it
     return settle_platform(client, "openai") if asynchronous else client
 
 
