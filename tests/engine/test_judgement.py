@@ -205,7 +205,7 @@ class Side:
             for key in list(store._held):
                 entry = store.find(key)
                 if kind in changes and entry is not None:
-                    store.keep(replace(entry, **changes[kind]))
+                    store.keep(replace(entry, carried=None, **changes[kind]))  # which holds what was made of the text
 
     def seen(self) -> Any:
         """All that is counted and told, without times."""
