@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
@@ -24,15 +25,27 @@ class SafeStream:
         """Write a text, or drop it if the stream is closed."""
         try:
             return self._stream.write(text)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            self._give_up(error)
             return len(text)
 
     def flush(self) -> None:
         """Hand over what was written."""
         try:
             self._stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Let what waits in the buffer go nowhere: Python writes it at its end, and fails with a status of its own."""
+        if isinstance(error, BlockingIOError):  # there is room again later
             return
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            try:
+                os.dup2(nowhere, self._stream.fileno())
+            finally:
+                os.close(nowhere)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

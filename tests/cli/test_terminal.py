@@ -1,0 +1,31 @@
+"""The terminal that goes away before the run ends."""
+
+from __future__ import annotations
+
+import io
+import os
+
+from instructor.cli.terminal import SafeStream
+
+
+def test_nothing_is_left_to_write_for_a_terminal_that_has_gone():
+    """Python writes what is left when it ends, and would end with 120 if that failed."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", 1) as stream:
+        os.close(reading)
+        safe = SafeStream(stream)
+        assert safe.write("first\n") == 6
+        assert safe.write("second\n") == 7
+        safe.flush()
+        stream.flush()
+
+
+def test_a_stream_that_is_full_for_a_moment_is_not_given_up():
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BlockingIOError
+
+        def fileno(self) -> int:
+            raise AssertionError("it is to be written to later")
+
+    assert SafeStream(Full()).write("text") == 4
