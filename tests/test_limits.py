@@ -32,7 +32,7 @@ LINES_OF_CODE = {
     "engine": 4500,
     "engines": 200,
     "function": 500,
-    "jobs": 1600,
+    "jobs": 1800,
     "limits": 900,
     "media": 800,
     "observe": 300,

@@ -233,25 +233,6 @@ def test_a_source_that_uses_one_conversation_for_all_rows_gets_the_answer_to_eac
     assert [row.value.text for row in rows] == [f"row {number}" for number in range(12)]
 
 
-@pytest.mark.parametrize(("wish", "begun_with"), [("5m", 1), (None, 4)])
-def test_the_first_row_is_answered_before_others_are_asked_where_it_writes_their_prompt_cache(
-    wish: str | None, begun_with: int
-):
-    begun: list[str] = []
-    all_begun = threading.Event()
-
-    def answer(request: Request) -> Any:
-        begun.append(request["messages"][-1]["content"])
-        if len(begun) == 4:
-            all_begun.set()
-        all_begun.wait(10 if wish is None else 0.05)
-        return {"text": str(len(begun))}
-
-    client, _ = make(False, answer, cache=AutoCache())
-    rows = run(client, [f"row {number}" for number in range(4)], concurrency=4, prompt_cache=wish)
-    assert rows[0].value.text == str(begun_with)
-
-
 @BOTH
 def test_leaving_early_asks_for_nothing_more_and_stores_what_is_under_way(asynchronous: bool):
     cache = AutoCache()

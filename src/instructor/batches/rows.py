@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from instructor.engine.ask import current, fetch_media, write_request
 from instructor.engine.attempts import read_usage
 from instructor.engine.drive import Sender, drive, drive_async
+from instructor.engine.first_request import current, fetch_media, write_request
 from instructor.engine.lookup import ask_and_keep
 from instructor.engine.lookup import look as read_cache
 from instructor.engine.question import CallQuestion

@@ -16,6 +16,7 @@ from instructor.messages import Conversation, ResponseModel, Value, copy_value
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
     from instructor.engine.reply import Reply
+    from instructor.jobs.order import Foresight, Order
     from instructor.jobs.prompts import Writer
 
 T = TypeVar("T")
@@ -42,6 +43,10 @@ class Miss:
 class Answering(Protocol[T]):
     """How a job answers a row."""
 
+    def make_order(self) -> Order[T] | None:
+        """Make the order in which rows are asked about; None for that of the input."""
+        ...
+
     def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
         """Answer it in this thread, without waiting; or say what is to be asked."""
         ...
@@ -62,6 +67,7 @@ class Question(Generic[T]):
     Attributes:
         asked: The vendor and the model that are asked.
         reply: Answers a miss, by the whole flow: with a `Reply`, or an awaitable of it.
+        foresight: Knows what rows will begin with; None where that changes nothing.
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
     """
@@ -73,6 +79,15 @@ class Question(Generic[T]):
     keywords: Mapping[str, Value]
     load: Callable[[Entry], Any]
     reply: Callable[[Conversation, Unserved | None], Any]
+    foresight: Foresight | None = None
+
+    def make_order(self) -> Order[T] | None:
+        """Make the order in which rows are asked about; None for that of the input."""
+        if self.foresight is None:
+            return None
+        from instructor.jobs.order import Order
+
+        return Order(self.foresight.planner, self.foresight.foresee)
 
     def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
         """Answer a row from memory, in this thread; or say what is to be asked."""
@@ -143,6 +158,7 @@ def make_question(
     keywords: dict[str, Value],
     write: Writer,
     reply: Callable[[Conversation, Unserved | None], Any],
+    foresight: Foresight | None = None,
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
 
@@ -153,7 +169,7 @@ def make_question(
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply)
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply, foresight)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:

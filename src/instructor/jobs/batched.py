@@ -50,6 +50,9 @@ class BatchedRows(Generic[T]):
         self._provider, self._model = provider, model
         self._seen: set[str] = set()
 
+    def make_order(self) -> None:
+        """Take rows as they come: they are answered."""
+
     def answer_now(self, index: int, source: BatchRow[T]) -> Row[T] | Miss:
         """Show a row of a batch as a job does. Of equal rows the first one has cost something."""
         shared = source.key in self._seen and not source.cached

@@ -21,9 +21,10 @@ from instructor.options import NOT_GIVEN
 if TYPE_CHECKING:
     from instructor.engine.path import Unserved
     from instructor.engine.reply import Reply
-    from instructor.jobs.asking import Question
+    from instructor.jobs.asking import Miss, Question
     from instructor.jobs.batched import BatchedRows
     from instructor.jobs.job import AsyncJob, Job, Terms
+    from instructor.jobs.order import Foresight
     from instructor.jobs.spread import Orders
 
 _NO_SHARED_CACHE = (
@@ -72,11 +73,6 @@ class _JobClient(BaseClient):
 
         _check_keywords(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
-        wish = self._setting(keywords, "prompt_cache")
-        if wish is not None:
-            from instructor.engine.prompt_plan import begins_with_one
-
-            terms = replace(terms, begins_with_one=begins_with_one(wish))
         if terms.batch == "auto":
             terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
             if terms.batch == "never":
@@ -94,7 +90,29 @@ class _JobClient(BaseClient):
         def reply(messages: Conversation, unserved: Unserved | None) -> Any:
             return self._reply(model, messages, keywords, unserved, job=common)
 
-        return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
+        foresight = self._find_foresight(model, keywords, common)
+        return make_question(self._make_asker(), self._place, model, keywords, write, reply, foresight), terms
+
+    def _find_foresight(self, model: ResponseModel, keywords: dict[str, Value], common: Common) -> Foresight | None:
+        """What knows which beginnings rows share; None where no provider is known to keep them."""
+        wanted = self._setting(keywords, "prompt_cache")
+        if wanted is None:
+            return None
+        from instructor.engine.path import Unserved
+        from instructor.jobs.order import Foresight
+        from instructor.prompt_caching.rules import find_rules
+        from instructor.prompt_caching.setting import check_prompt_cache
+
+        asked = str(keywords.get("model") or self._model)
+        is_known = check_prompt_cache(wanted) is not None and find_rules(self._adapter.provider, asked) is not None
+        if not is_known or keywords.get("autodetect_images"):  # for which each row's text is looked up on the disk
+            return None
+
+        def make_call(miss: Miss) -> Call[Any]:
+            unserved = miss.found if isinstance(miss.found, Unserved) else None
+            return self._call(model, miss.messages, keywords, unserved=unserved, takes_turn=False, job=common)
+
+        return Foresight(self._stats.planner, make_call)
 
     def _order(self, model: ResponseModel, keywords: dict[str, Value]) -> Orders:
         """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""

@@ -7,9 +7,10 @@ import contextvars
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from instructor.describing import refuse
@@ -41,18 +42,13 @@ def note_answer(*, is_valid: bool = True) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`.
-
-    Attributes:
-        begins_with_one: Whether the first row is answered before others are asked about; see `Pace`.
-    """
+    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`."""
 
     concurrency: Concurrency = "auto"
     batch: Literal["never", "auto", "always"] = "never"
     on_error: OnError = "raise"
     ordered: bool = True
     progress: bool = True
-    begins_with_one: bool = False
 
     def __post_init__(self) -> None:
         if self.batch not in ("never", "auto", "always"):
@@ -76,8 +72,8 @@ class _BaseJob(Generic[T]):
     ) -> None:
         self._question = question
         self._terms = terms
-        self._pace = Pace(terms.concurrency, asynchronous=asynchronous, begins_with_one=terms.begins_with_one)
-        self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
+        self._pace = Pace(terms.concurrency, asynchronous=asynchronous)
+        self._window: Window[T] = Window(self._pace, ordered=terms.ordered, order=question.make_order())
         self._context = contextvars.copy_context()
         self._count = 0
         self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
@@ -94,7 +90,8 @@ class _BaseJob(Generic[T]):
         index, self._count = self._count, self._count + 1
         answered = self._context.run(self._question.answer_now, index, source)
         if type(answered) is Miss:
-            return self._window.begin(), answered
+            slot = self._context.run(self._window.admit, answered)
+            return None if slot is None else (slot, answered)
         self._add_answered(answered)  # type: ignore[arg-type] # a row
         return None
 
@@ -109,6 +106,7 @@ class _BaseJob(Generic[T]):
     def _judge(self, row: Row[T]) -> None:
         if row.error is not None and self._is_fatal(row.error):
             self._window.has_ended = True
+            self._window.drop_waiting(after=row.index if self._terms.ordered else -1)
 
     def _is_fatal(self, error: BaseException) -> bool:
         return self._terms.on_error == "raise" or ends_job(error)
@@ -159,11 +157,13 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
                 read += 1
                 self._read()
                 continue
+            while (asked := window.begin()) is not None:
+                self._ask(*asked)
             row = window.take()
             if row is not None:
                 return self._hand_out(row)
             if window.under_way:
-                self._finish(*finished.get())
+                self._await_answer()
             else:
                 self.close()
         failure, self._failure = self._failure, None
@@ -178,8 +178,15 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             return self._end_reading(error)
         asked = self._admit(source)
         if asked is not None:
-            self._threads.submit(self._context.copy().run, partial(self._work, *asked))
+            self._ask(*asked)
         return None
+
+    def _ask(self, slot: Slot[T], miss: Miss) -> None:
+        self._threads.submit(self._context.copy().run, partial(self._work, slot, miss))
+
+    def _await_answer(self) -> None:
+        with suppress(Empty):
+            self._finish(*self._finished.get(timeout=self._window.patience))
 
     def _work(self, slot: Slot[T], miss: Miss) -> None:
         try:
@@ -245,12 +252,13 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 self._handed_out = 0
                 await asyncio.sleep(0)  # while no row is taken, which would be lost if this is cancelled
                 continue
+            while (asked := window.begin()) is not None:
+                self._ask(*asked)
             row = window.take()
             if row is not None:
                 return await self._hand_out(row)
             if window.under_way or not window.has_ended:
-                self._moved.clear()
-                await self._moved.wait()
+                await self._await_move()
             else:
                 await self.aclose()
         failure, self._failure = self._failure, None
@@ -281,10 +289,18 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
             return self._end_reading(error)
         asked = self._admit(source)
         if asked is not None:
-            task = asyncio.get_running_loop().create_task(self._work(*asked), context=self._context.copy())
-            self._tasks[task] = asked[0]
-            task.add_done_callback(self._tasks.pop)
+            self._ask(*asked)
         return None
+
+    def _ask(self, slot: Slot[T], miss: Miss) -> None:
+        task = asyncio.get_running_loop().create_task(self._work(slot, miss), context=self._context.copy())
+        self._tasks[task] = slot
+        task.add_done_callback(self._tasks.pop)
+
+    async def _await_move(self) -> None:
+        self._moved.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._moved.wait(), self._window.patience)
 
     async def _work(self, slot: Slot[T], miss: Miss) -> None:
         _current.set(slot)
@@ -306,6 +322,7 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
     def stop(self) -> None:
         """Read no more rows. Those under way are still handed out, and then the job ends."""
         self._window.has_ended = True
+        self._window.drop_waiting()
         if self._reading is not None:
             self._reading.cancel()
         self._moved.set()
