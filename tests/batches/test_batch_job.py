@@ -13,10 +13,9 @@ from typing import Any
 
 import httpx2
 import openai
-import pyarrow as pa
 import pytest
 from google.genai import types
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationInfo, field_validator
 
 from batch_server import EXPIRED, OVERLOADED, SILENT, WRONG, BatchServer
 from instructor import AutoCache, BatchJob, Budget, DiskCache, from_provider
@@ -329,6 +328,66 @@ def test_a_job_is_not_resumed_for_another_response_model(server: BatchServer, st
             client.resume_batch("nobody", Number)
 
 
+class Above(BaseModel):
+    """A number that the context allows."""
+
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def check(cls, number: int, info: ValidationInfo) -> int:
+        least = info.context["least"]
+        assert number >= getattr(least, "least", least)
+        return number
+
+
+@pytest.mark.parametrize("of_client", [False, True])
+def test_a_row_is_judged_by_the_context_that_it_was_asked_with(
+    of_client: bool, server: BatchServer, store: DiskCache
+) -> None:
+    """The caller changes it before the answers come, and before the second round."""
+    server.script = {2: [EXPIRED, {"number": 2}]}
+    context = {"least": 0}
+    settings, keywords = ({"context": context}, {}) if of_client else ({}, {"context": context})
+    with make_client(OPENAI, server, store, **settings) as client:
+        job = client.batch([1, 2], Above, ask, poll_seconds=0, **keywords)
+        context["least"] = 5
+        assert [row.value for row in job.results()] == [Above.model_construct(number=number) for number in (1, 2)]
+    assert server.live == []
+
+
+class Rule:
+    def __init__(self) -> None:
+        self.least = 0
+
+    def __cache_key__(self) -> int:
+        return self.least
+
+
+def test_a_row_whose_context_is_not_what_it_was_asked_with_is_refused(server: BatchServer, store: DiskCache) -> None:
+    rule = Rule()
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch([1, 7], Above, ask, poll_seconds=0, context={"least": rule})
+        rule.least = 5
+        assert [str(row.error).split(",")[0] for row in job.results()] == [
+            "An object in context= has changed since the row was asked"
+        ] * 2
+        rule.least = 0
+        again = client.batch([1, 7], Above, ask, poll_seconds=0, context={"least": rule})
+        assert [row.error for row in again.results()] == [None, None]
+        assert [row.cached for row in again.results()] == [False, False]
+
+
+def test_a_job_is_not_resumed_with_another_context(server: BatchServer, store: DiskCache) -> None:
+    with make_client(OPENAI, server, store) as client:
+        name = client.batch([1], Above, ask, context={"least": 1}).id
+        for context in ({"least": 0}, None):
+            with pytest.raises(ConfigurationError, match="and context"):
+                client.resume_batch(name, Above, context=context)
+        resumed = client.resume_batch(name, Above, context={"least": 1}, poll_seconds=0)
+        assert [row.error for row in resumed.results()] == [None]
+
+
 def test_a_job_that_is_cancelled_keeps_what_was_answered_and_asks_no_more(
     server: BatchServer, store: DiskCache
 ) -> None:
@@ -542,15 +601,22 @@ def test_nothing_is_submitted_if_the_record_cannot_be_written(
         {"rows": [{"n": 1}, {"n": 2}], "prompt": "row {{ n }}"},
         {"rows": [{"n": 1}, {"n": 2}], "messages": [{"role": "user", "content": "row {{ n }}"}]},
         {"rows": [{"text": "row 1"}, {"text": "row 2"}]},
-        {"rows": pa.table({"text": ["row 1", "row 2"]})},
     ],
-    ids=["prompt", "messages", "text", "data frame"],
+    ids=["prompt", "messages", "text"],
 )
 def test_rows_are_read_and_asked_about_as_in_a_live_job(
     keywords: dict[str, Any], server: BatchServer, store: DiskCache
 ) -> None:
     with make_client(OPENAI, server, store) as client:
         job = client.batch(response_model=Number, poll_seconds=0, **keywords)
+        assert [row.value for row in job.results()] == [Number(number=1), Number(number=2)]
+
+
+@pytest.mark.newest_sdks  # pyarrow isn't installed beside the oldest
+def test_the_rows_of_a_data_frame_are_asked_about(server: BatchServer, store: DiskCache) -> None:
+    table: Any = import_module("pyarrow").table({"text": ["row 1", "row 2"]})
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch(table, Number, poll_seconds=0)
         assert [row.value for row in job.results()] == [Number(number=1), Number(number=2)]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args
 
-from instructor.batches.job import Again, Job, begin, cancel, hash_schema, name_job, poll, results
+from instructor.batches.job import Again, Job, begin, cancel, hash_schema, name_job, poll, results, write_context
 from instructor.batches.records import JobRecord, Shelf, check_handle
 from instructor.batches.rows import MakeCall, Outcome
 from instructor.cache.handle import handle_of
@@ -135,7 +135,7 @@ class Request(Generic[T]):
             key = call.key or f"row {index}"
             order.append(key)
             if call.key is not None:
-                calls.setdefault(key, partial(self._remake, key, conversation))
+                calls.setdefault(key, partial(self._remake, key, write_context(call), conversation))
         if first is None:
             first = self.make(converse(""))
         job = self.of_calls(calls, order, first)
@@ -155,7 +155,7 @@ class Request(Generic[T]):
         if wanted != (record.provider, record.model, record.schema):
             raise ConfigurationError(
                 f"Job {name} asks {record.provider}/{record.model} for {record.response_model}, in another form than this "
-                "client would. Resume it with its own model, mode and response model."
+                "client would. Resume it with its own model, mode, response model and context."
             )
         order = yield from shelf.order(name)
         calls: dict[str, MakeCall] = {key: partial(_stand_in, example, key) for key in order if " " not in key}
@@ -204,8 +204,14 @@ class Request(Generic[T]):
         handle = check_handle(own if self.store is None else handle_of(self.store))
         return Shelf(handle, self.adapter.asynchronous)
 
-    def _remake(self, key: str, conversation: Conversation) -> Call[T]:
-        return self.make(conversation)._replace(key=key)
+    def _remake(self, key: str, context: list[str], conversation: Conversation) -> Call[T]:
+        call = self.make(conversation)._replace(key=key)
+        if write_context(call) != context:
+            raise ConfigurationError(
+                "An object in context= has changed since the row was asked, so its answer can't be judged by what it was "
+                "asked with. Don't change it while the job runs; run the job again with the new context."
+            )
+        return call
 
 
 def converse(made: Conversation | str) -> Conversation:

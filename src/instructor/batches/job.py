@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
-from instructor.exceptions import BudgetExceeded, ConfigurationError, ProviderError
+from instructor.cache.canonical import CONTEXT, canonical_text
+from instructor.exceptions import BudgetExceeded, ConfigurationError, NoCanonicalFormError, ProviderError
 from instructor.failures import may_recover, status_of
 from instructor.options import advise_on_refusal
 from instructor.providers.batches.steps import Out, Steps, feed, first
@@ -90,8 +91,16 @@ def name_job(keys: Iterable[str]) -> str:
 def hash_schema(call: Call[Any]) -> str:
     """A hash of what the answers of a job are validated by, and in which form they are read."""
     plan, prompt = call.plan, call.load_prompt()
-    parts = (plan.schema_text, plan.shape_text, prompt.wire.name, prompt.mode.name, call.strict)
+    parts = [plan.schema_text, plan.shape_text, prompt.wire.name, prompt.mode.name, call.strict, *write_context(call)]
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+def write_context(call: Call[Any]) -> list[str]:
+    """What a call's key shows of its context; nothing for a call that has none, or one that can't be part of a key."""
+    try:
+        return [canonical_text(call.context, "context", CONTEXT)] if call.context and call.key else []
+    except NoCanonicalFormError:
+        return []
 
 
 def begin(job: Job) -> Steps[None]:
@@ -100,7 +109,7 @@ def begin(job: Job) -> Steps[None]:
     under_way = yield from find_under_way(job)
     chunks: dict[Any, Chunk] = {}
     for key, make in job.calls.items():
-        row = yield from answer_from_cache(job, key, make())
+        row = yield from answer_from_cache(job, key, make)
         if row is None:
             continue
         if key in under_way:
@@ -119,10 +128,10 @@ def begin(job: Job) -> Steps[None]:
             yield from job.shelf.close(intent)  # all of it was read before
 
 
-def answer_from_cache(job: Job, key: str, call: Call[Any]) -> Steps[Deferred | None]:
+def answer_from_cache(job: Job, key: str, make: MakeCall) -> Steps[Deferred | None]:
     """Answer a row from the cache; return its request where the cache has no answer."""
     try:
-        reply = yield partial(look, call)
+        reply = yield partial(look, make())
     except ConfigurationError:
         raise
     except Exception as error:  # noqa: BLE001 - such as a cache mode that sends nothing: the row's affair
@@ -422,10 +431,9 @@ def take(job: Job, row: Found) -> Steps[None]:
             return
         yield from end(job, row.key, Outcome(error=make_error(job, row.failure), batched=True))
         return
-    call = job.calls[row.key]()
     goes_on = job.can_submit and job.again != "never"
     try:
-        outcome = yield partial(settle, call, row.completion, goes_on=goes_on)
+        outcome = yield partial(settle, job.calls[row.key](), row.completion, goes_on=goes_on)
     except Exception as error:  # noqa: BLE001 - an answer that can't be used is its row's affair
         yield from end(job, row.key, Outcome(error=error, batched=True))
     else:
@@ -450,9 +458,8 @@ def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     chunks: dict[Any, Chunk] = {}
     job.planned = 0, 0
     for key in keys:
-        call = job.calls[key]()
         try:
-            reply = yield partial(ask if job.again == "live" else look, call)
+            reply = yield partial(ask if job.again == "live" else look, job.calls[key]())
         except Exception as error:  # noqa: BLE001 - as above
             yield from end(job, key, Outcome(error=error))
             continue
