@@ -28,7 +28,8 @@ from instructor.providers.batches.vendor import find_vendor
 from streams import CLAUDE, GEMINI, OPENAI
 
 RESPONSES = "openai/gpt-6-luna"
-MODELS = [OPENAI, RESPONSES, CLAUDE, GEMINI]
+GOOGLE = pytest.param(GEMINI, marks=pytest.mark.newest_sdks)  # the oldest says of no answer whose it is
+MODELS = [OPENAI, RESPONSES, CLAUDE, GOOGLE]
 
 
 class Number(BaseModel):
@@ -96,7 +97,7 @@ def both(*conversations: Any) -> Any:
         yield from steps
 
 
-@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GOOGLE])
 def test_a_job_that_is_killed_at_any_step_goes_on_elsewhere_and_submits_no_row_twice(
     model: str, server: BatchServer, store: DiskCache
 ) -> None:
@@ -117,7 +118,7 @@ def test_a_job_that_is_killed_at_any_step_goes_on_elsewhere_and_submits_no_row_t
     assert kills > 15
 
 
-VENDORS = pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+VENDORS = pytest.mark.parametrize("model", [OPENAI, CLAUDE, GOOGLE])
 
 
 @VENDORS
@@ -402,7 +403,7 @@ def test_a_job_that_is_cancelled_keeps_what_was_answered_and_asks_no_more(
     assert len(server.batches) == 1
 
 
-@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GOOGLE])
 @pytest.mark.parametrize("outcome", [SILENT, OVERLOADED])
 def test_a_batch_that_is_cancelled_elsewhere_is_not_submitted_again(
     model: str, outcome: str, server: BatchServer, store: DiskCache
@@ -418,7 +419,7 @@ def test_a_batch_that_is_cancelled_elsewhere_is_not_submitted_again(
         assert all(row.error is None for row in client.batch([1, 2], Number, ask, poll_seconds=0).results())
 
 
-@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GOOGLE])
 def test_results_without_any_of_the_rows_are_asked_for_three_times_and_no_more(
     model: str, server: BatchServer, store: DiskCache
 ) -> None:
@@ -429,7 +430,7 @@ def test_results_without_any_of_the_rows_are_asked_for_three_times_and_no_more(
     assert len(server.batches) == 3
 
 
-@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GEMINI])
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GOOGLE])
 def test_a_batch_that_the_vendor_does_not_know_is_an_error_until_it_is_forgotten(
     model: str, server: BatchServer, store: DiskCache
 ) -> None:
@@ -522,6 +523,7 @@ def test_what_is_too_much_at_once_is_submitted_in_halves(server: BatchServer, st
     assert [len(batch["rows"]) for batch in server.batches][:7] == [8, 4, 4, 4, 4, 4, 4]
 
 
+@pytest.mark.newest_sdks
 def test_a_row_of_googles_batches_with_what_they_do_not_take_is_refused(server: BatchServer, store: DiskCache) -> None:
     """The SDK leaves it out without a word, and it's part of the key."""
     with make_client(GEMINI, server, store) as client:
@@ -669,6 +671,7 @@ def test_a_row_whose_answer_is_invalid_says_what_it_has_cost(server: BatchServer
     assert row.cost == job.stats.usd == pytest.approx(ledger.spent.usd) == pytest.approx(ledger.lost.usd)
 
 
+@pytest.mark.newest_sdks
 def test_a_vendor_that_cannot_be_reached_is_named_with_what_to_do(store: DiskCache) -> None:
     client = from_provider(GEMINI, base_url="http://127.0.0.1:9", api_key="none", cache=store)
     with pytest.raises(ProviderError, match=r"Nothing answers at http://127\.0\.0\.1:9.*Check base_url="):
