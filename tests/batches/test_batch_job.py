@@ -20,10 +20,12 @@ from pydantic import BaseModel, ValidationInfo, field_validator
 from batch_server import EXPIRED, OVERLOADED, SILENT, WRONG, BatchServer
 from instructor import AutoCache, BatchJob, Budget, DiskCache, from_provider
 from instructor.batches.job import begin, results
+from instructor.batches.records import Shelf
+from instructor.cache.handle import handle_of
 from instructor.exceptions import BudgetExceeded, ConfigurationError, InstructorRetryException, ProviderError
 from instructor.providers.batches import google as google_batches
 from instructor.providers.batches import openai as openai_batches
-from instructor.providers.batches.steps import Out
+from instructor.providers.batches.steps import Out, run
 from instructor.providers.batches.vendor import find_vendor
 from streams import CLAUDE, GEMINI, OPENAI
 
@@ -531,6 +533,9 @@ def test_a_row_of_googles_batches_with_what_they_do_not_take_is_refused(server: 
         assert row.value == Number(number=1)
         with pytest.raises(ConfigurationError, match="extra_body"):
             client.batch([2], Number, ask, extra_body={"labels": {"team": "a"}})
+        with pytest.raises(ConfigurationError, match="does not take extra_query="):
+            client.batch([2], Number, ask, extra_query={"trace": "on"})
+    assert len(server.batches) == 1
 
 
 def test_an_sdk_of_google_that_does_not_say_whose_an_answer_is_submits_nothing(
@@ -595,6 +600,16 @@ def test_nothing_is_submitted_if_the_record_cannot_be_written(
     with make_client(OPENAI, server, store) as client, pytest.raises(Exception, match="failed"):
         client.batch([1], Number, ask)
     assert server.batches == []
+
+
+@pytest.mark.parametrize("model", [OPENAI, CLAUDE, GOOGLE])
+def test_a_job_that_is_refused_leaves_no_record(model: str, server: BatchServer, store: DiskCache) -> None:
+    with make_client(model, server, store) as client:
+        with pytest.raises(ConfigurationError):
+            client.batch([1], Number, ask, extra_query={"trace": "on"})
+        assert run(Shelf(handle_of(store), asynchronous=False).jobs()) == []
+        list(client.batch([1], Number, ask, poll_seconds=0).results())
+        assert [job.rows for job in run(Shelf(handle_of(store), asynchronous=False).jobs())] == [1]
 
 
 @pytest.mark.parametrize(

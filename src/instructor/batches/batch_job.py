@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args
 
-from instructor.batches.job import Again, Job, begin, cancel, hash_schema, name_job, poll, results, write_context
-from instructor.batches.records import JobRecord, Shelf, check_handle
+from instructor.batches.job import Again, Job, begin, cancel, poll, results
+from instructor.batches.records import JobRecord, Shelf, check_handle, hash_schema, name_job, write_context
 from instructor.batches.rows import MakeCall, Outcome
 from instructor.cache.handle import handle_of
 from instructor.describing import refuse, refuse_choice

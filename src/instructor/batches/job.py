@@ -6,7 +6,6 @@ vendor, and a result that was read is read again. So a job goes on from wherever
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,15 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
 from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
-from instructor.cache.canonical import CONTEXT, canonical_text
-from instructor.exceptions import BudgetExceeded, ConfigurationError, NoCanonicalFormError, ProviderError
+from instructor.exceptions import BudgetExceeded, ConfigurationError, ProviderError
 from instructor.failures import may_recover, status_of
 from instructor.options import advise_on_refusal
 from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
 if TYPE_CHECKING:
-    from instructor.engine.call import Call
     from instructor.providers.adapter import Adapter
 
 Again: TypeAlias = Literal["batch", "live", "never"]
@@ -83,29 +80,11 @@ class Job:
     planned: tuple[int, int] = (0, 0)
 
 
-def name_job(keys: Iterable[str]) -> str:
-    """The name of a job: that of its rows, in whatever order."""
-    return hashlib.sha256("\n".join(sorted(set(keys))).encode()).hexdigest()[:16]
-
-
-def hash_schema(call: Call[Any]) -> str:
-    """A hash of what the answers of a job are validated by, and in which form they are read."""
-    plan, prompt = call.plan, call.load_prompt()
-    parts = [plan.schema_text, plan.shape_text, prompt.wire.name, prompt.mode.name, call.strict, *write_context(call)]
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
-
-
-def write_context(call: Call[Any]) -> list[str]:
-    """What a call's key shows of its context; nothing for a call that has none, or one that can't be part of a key."""
-    try:
-        return [canonical_text(call.context, "context", CONTEXT)] if call.context and call.key else []
-    except NoCanonicalFormError:
-        return []
-
-
 def begin(job: Job) -> Steps[None]:
-    """Answer what the cache has, go on with what was submitted before, and submit the rest."""
-    yield from job.shelf.keep_job(job.record, job.order)
+    """Answer what the cache has, go on with what was submitted before, and submit the rest.
+
+    The record is written before anything is submitted, and not of a job that is refused before.
+    """
     under_way = yield from find_under_way(job)
     chunks: dict[Any, Chunk] = {}
     for key, make in job.calls.items():
@@ -121,6 +100,7 @@ def begin(job: Job) -> Steps[None]:
         else:
             error = ConfigurationError("This row was never submitted. Pass the rows to client.batch() to ask for it.")
             job.outcomes[key] = Outcome(error=error)
+    yield from job.shelf.keep_job(job.record, job.order)
     for chunk in chunks.values():
         yield from submit(job, chunk)
     for intent, keys in {intent.id: (intent, keys) for intent, keys in under_way.values()}.values():
@@ -178,6 +158,7 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
         yield from check_arguments(job, row)
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
     if chunk.keys and (len(chunk.keys) >= job.most_rows or chunk.size + size > vendor.most_bytes):
+        yield from job.shelf.keep_job(job.record, job.order)
         yield from submit(job, chunk)
         chunk = chunks[group] = Chunk(row.operation, dict(headers))
     chunk.keys.append(key)
