@@ -178,12 +178,12 @@ def test_documents_that_take_turns_cost_what_they_cost_one_after_the_other(wish:
 
 def make_workload(rng: random.Random) -> list[tuple[str, str]]:
     """Documents of many sizes, asked of once or often, in any order; some questions come twice."""
-    sizes = [rng.choice([100, 900, 1500, 4000]) for _ in range(rng.randint(1, 30))]
+    sizes = [rng.choice([100, 900, 1500, 2500]) for _ in range(rng.randint(1, 30))]
     texts = [words(("document", number), size) for number, size in enumerate(sizes)]
     skew = rng.choice([1, 3])
     rows = [
         (texts[int(rng.random() ** skew * len(texts))], words(rng.randint(0, 60), rng.choice([5, 250])))
-        for _ in range(rng.randint(10, 60))
+        for _ in range(rng.randint(10, 40))
     ]
     return sorted(rows) if rng.random() < 0.3 else rows
 
@@ -219,6 +219,27 @@ def test_rows_of_other_documents_go_on_while_one_is_being_written():
     assert {question[0] for question in adapter.questions[1:9]} == {"b", "c"}
 
 
+@pytest.mark.parametrize("wish", ["auto", "5m"])
+def test_a_later_group_of_a_client_does_not_wait_for_what_an_earlier_one_has_written(wish: str):
+    """On an engine each group of rows is a job of the worker's client. Nothing of the second is answered before all is asked."""
+    adapter, text = Holding(until=0), words("document", 3000)
+    wires = dict.fromkeys(ANTHROPIC_MESSAGES.modes, ANTHROPIC_MESSAGES)
+    client = AsyncInstructor(adapter, wires=wires, mode=Mode.TOOLS, model=CLAUDE, prompt_cache=wish)  # type: ignore[arg-type]
+
+    async def ask_group(first: int) -> None:
+        rows = [(text, str(number)) for number in range(first, first + 4)]
+        job = client.map(rows, Answer, messages=in_system, concurrency=4, limits=None, progress=False)
+        assert len([row async for row in job]) == 4
+
+    async def ask_groups() -> None:
+        await ask_group(0)
+        adapter.until = 8
+        await ask_group(4)
+
+    asyncio.run(ask_groups())
+    assert [bill.read > 0 for bill in adapter.bills] == [False] + [True] * 7
+
+
 class Blocking(Billed):
     """The same for threads."""
 
@@ -239,8 +260,8 @@ def test_threads_keep_the_order_as_well():
     client = Instructor(adapter, wires=wires, mode=Mode.TOOLS, model=CLAUDE, prompt_cache="auto")
     with client.map(rows, Answer, messages=in_system, concurrency=8, limits=None, progress=False) as job:
         assert [row.input for row in job] == rows
-    assert [bill.written > 0 for bill in adapter.bills] == [True] * 3 + [False] * 9
-    assert [bill.read > 0 for bill in adapter.bills] == [False] * 3 + [True] * 9
+    assert sum(bill.written > 0 for bill in adapter.bills) == 3
+    assert sum(bill.read > 0 for bill in adapter.bills) == 9
 
 
 class Failing(Billed):
