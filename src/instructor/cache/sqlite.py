@@ -34,7 +34,7 @@ from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, share_out
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
-from instructor.cache.sqlite_transaction import transact, undo_with
+from instructor.cache.sqlite_transaction import transact
 from instructor.cache.sqlite_wal import Wal
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import CacheEntryError, CacheError
@@ -195,9 +195,8 @@ class DiskCache(KeepsLedger, BaseCache):
             enough = enough and end_with_answer(connection, key, token)
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
-            if enough and posting is not None and posting.amounts:
-                posting.names = self._enter(connection, posting.amounts)
-                undo_with(connection, posting.undo)
+            if enough and posting is not None:
+                self._enter(connection, posting)
             return enough
 
         if len(self._uses) > self._shares.rows_at_once:
