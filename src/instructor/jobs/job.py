@@ -68,6 +68,7 @@ class _BaseJob(Generic[T]):
     """What both drivers share: the window, and what becomes of a row's error.
 
     Attributes:
+        pace: How many rows it asks for at once.
         stats: The figures so far.
     """
 
@@ -76,8 +77,8 @@ class _BaseJob(Generic[T]):
     ) -> None:
         self._question = question
         self._terms = terms
-        self._pace = Pace(terms.concurrency, asynchronous=asynchronous, begins_with_one=terms.begins_with_one)
-        self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
+        self.pace = Pace(terms.concurrency, asynchronous=asynchronous, begins_with_one=terms.begins_with_one)
+        self._window: Window[T] = Window(self.pace, ordered=terms.ordered)
         self._context = contextvars.copy_context()
         self._count = 0
         self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
@@ -147,7 +148,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
     def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
         super().__init__(question, source, terms, rows, asynchronous=False)
-        self._threads = ThreadPoolExecutor(self._pace.most, "instructor-job")
+        self._threads = ThreadPoolExecutor(self.pace.most, "instructor-job")
         self._finished: SimpleQueue[tuple[Slot[T], Row[T], float]] = SimpleQueue()
 
     def __next__(self) -> Row[T]:
