@@ -13,7 +13,7 @@ from anthropic.types import Message, ToolUseBlock
 from anthropic.types import Usage as AnthropicUsage
 from pydantic import BaseModel
 
-from instructor import AsyncInstructor, Instructor, Mode
+from instructor import AsyncInstructor, Instructor, Job, Mode
 from instructor.jobs.asking import Miss
 from instructor.jobs.order import Order, Waiting
 from instructor.jobs.row import Row
@@ -254,11 +254,25 @@ class Blocking(Billed):
             return asyncio.run(super().send(operation, request))
 
 
-def test_threads_keep_the_order_as_well():
-    adapter, rows = Blocking(), interleave(ask_about(3, 4), 4)
+def begin_job(adapter: Blocking, rows: list[tuple[str, str]], concurrency: int, **keywords: Any) -> Job[Answer]:
     wires = dict.fromkeys(ANTHROPIC_MESSAGES.modes, ANTHROPIC_MESSAGES)
     client = Instructor(adapter, wires=wires, mode=Mode.TOOLS, model=CLAUDE, prompt_cache="auto")
-    with client.map(rows, Answer, messages=in_system, concurrency=8, limits=None, progress=False) as job:
+    settings: Any = {"messages": in_system, "limits": None, "progress": False, **keywords}
+    return client.map(rows, Answer, concurrency=concurrency, **settings)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_rows_that_wait_are_not_asked_about_once_a_job_is_stopped(ordered: bool):
+    adapter = Blocking()
+    with begin_job(adapter, ask_about(1, 20), 2, ordered=ordered) as job:
+        next(job)
+        job.stop()
+        assert 1 + len(list(job)) == len(adapter.questions) <= 4
+
+
+def test_threads_keep_the_order_as_well():
+    adapter, rows = Blocking(), interleave(ask_about(3, 4), 4)
+    with begin_job(adapter, rows, 8) as job:
         assert [row.input for row in job] == rows
     assert sum(bill.written > 0 for bill in adapter.bills) == 3
     assert sum(bill.read > 0 for bill in adapter.bills) == 9

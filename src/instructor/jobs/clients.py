@@ -85,13 +85,18 @@ class _JobClient(BaseClient):
         if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
             keywords.setdefault("limits", "auto")
 
+        path = self._find_path(keywords.get("cache", NOT_GIVEN))
+        reads_apart = path is not None and not (self._adapter.asynchronous or path.tiers[0].handle.is_near)
         common = Common()
 
         def reply(messages: Conversation, unserved: Unserved | None) -> Any:
             return self._reply(model, messages, keywords, unserved, job=common)
 
-        foresight = self._find_foresight(model, keywords, common)
-        return make_question(self._make_asker(), self._place, model, keywords, write, reply, foresight), terms
+        asker, foresight = self._make_asker(), self._find_foresight(model, keywords, common)
+        question = make_question(
+            asker, self._place, model, keywords, write, reply, reads_apart=reads_apart, foresight=foresight
+        )
+        return question, terms
 
     def _find_foresight(self, model: ResponseModel, keywords: dict[str, Value], common: Common) -> Foresight | None:
         """What knows which beginnings rows share; None where no provider is known to keep them."""

@@ -27,21 +27,23 @@ class Slot(Generic[T]):
     Attributes:
         row: The row; None until it is answered.
         is_paid: Whether the provider has answered, so that the answer is being checked and stored.
+        is_over: Whether its thread has done with it.
     """
 
-    __slots__ = ("is_paid", "row")
+    __slots__ = ("is_over", "is_paid", "row")
 
     def __init__(self, row: Row[T] | None = None) -> None:
         self.row = row
-        self.is_paid = False
+        self.is_paid = self.is_over = False
 
 
 class Window(Generic[T]):
     """The rows that were read and not handed out yet. Their number is limited, whatever the first of them is waiting for.
 
     Attributes:
-        under_way: How many rows are being asked for.
+        under_way: The rows that are being asked for.
         has_ended: Whether no more rows are to be read.
+        is_stopped: Whether rows that wait for their turn aren't to be asked either.
     """
 
     def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None) -> None:
@@ -49,8 +51,9 @@ class Window(Generic[T]):
         self._order = order
         self._ordered = ordered
         self._slots: deque[Slot[T]] = deque()
-        self.under_way = 0
+        self.under_way: set[Slot[T]] = set()
         self.has_ended = False
+        self.is_stopped = False
 
     def wants_row(self, read: int) -> bool:
         """Whether to read another row. `read` is how many were read since one was handed out.
@@ -58,12 +61,13 @@ class Window(Generic[T]):
         With nothing under way a finished row is handed out at once: hits are served as they are read. Otherwise rows
         are read first, because a request that isn't sent costs more time than a finished row that waits.
         """
-        limit, waiting = self._pace.limit, 0 if self._order is None else len(self._order)
-        held = len(self._slots) if self._ordered else len(self._slots) + self.under_way + waiting
-        is_busy = self.under_way >= limit if self._order is None else waiting >= AHEAD
+        limit, under_way = self._pace.limit, len(self.under_way)
+        waiting = 0 if self._order is None else len(self._order)
+        held = len(self._slots) if self._ordered else len(self._slots) + under_way + waiting
+        is_busy = under_way >= limit if self._order is None else waiting >= AHEAD
         if self.has_ended or is_busy or held >= max(AHEAD, _ROWS_PER_REQUEST * limit):
             return False
-        return not self._has_finished or (self.under_way > 0 and read < _READ_BETWEEN)
+        return not self._has_finished or (under_way > 0 and read < _READ_BETWEEN)
 
     def add(self, row: Row[T]) -> None:
         """Add a row that is answered already."""
@@ -75,17 +79,21 @@ class Window(Generic[T]):
         if self._ordered:
             self._slots.append(slot)
         if self._order is None:
-            self.under_way += 1
+            self.under_way.add(slot)
             return slot
         self._order.add(slot, miss)
         return None
 
     def begin(self) -> tuple[Slot[T], Miss] | None:
         """Begin with a row whose turn has come; None if there is none, or enough are under way."""
-        waiting = None if self._order is None or self.under_way >= self._pace.limit else self._order.begin()
+        if self._order is None or len(self.under_way) >= self._pace.limit:
+            return None
+        if self.is_stopped:
+            self.drop_waiting()
+        waiting = self._order.begin()
         if waiting is None:
             return None
-        self.under_way += 1
+        self.under_way.add(waiting.slot)
         return waiting.slot, waiting.miss
 
     def drop_waiting(self, after: int = -1) -> None:
@@ -102,7 +110,7 @@ class Window(Generic[T]):
     def finish(self, slot: Slot[T], row: Row[T], seconds: float) -> None:
         """Note the answer of a row that was asked for, and how long its requests took."""
         slot.row = row
-        self.under_way -= 1
+        self.under_way.discard(slot)
         self._pace.note(row, seconds)
         if self._order is not None:
             self._order.end(slot, row)
