@@ -168,7 +168,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
                 read += 1
                 self._read()
                 continue
-            while (asked := window.begin()) is not None:
+            while window.has_order and (asked := window.begin()) is not None:
                 self._ask(*asked)
             row = window.take()
             if row is not None:
@@ -302,7 +302,7 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 self._handed_out = 0
                 await asyncio.sleep(0)  # while no row is taken, which would be lost if this is cancelled
                 continue
-            while (asked := window.begin()) is not None:
+            while window.has_order and (asked := window.begin()) is not None:
                 self._ask(*asked)
             row = window.take()
             if row is not None:

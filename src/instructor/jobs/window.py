@@ -43,12 +43,14 @@ class Window(Generic[T]):
     Attributes:
         under_way: The rows that are being asked for.
         has_ended: Whether no more rows are to be read.
+        has_order: Whether rows may wait for their turn.
         is_stopped: Whether rows that wait for their turn aren't to be asked either.
     """
 
     def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None) -> None:
         self._pace = pace
         self._order = order
+        self.has_order = order is not None
         self._ordered = ordered
         self._slots: deque[Slot[T]] = deque()
         self.under_way: set[Slot[T]] = set()
@@ -62,9 +64,11 @@ class Window(Generic[T]):
         are read first, because a request that isn't sent costs more time than a finished row that waits.
         """
         limit, under_way = self._pace.limit, len(self.under_way)
-        waiting = 0 if self._order is None else len(self._order)
-        held = len(self._slots) if self._ordered else len(self._slots) + under_way + waiting
-        is_busy = under_way >= limit if self._order is None else waiting >= AHEAD
+        held = len(self._slots) if self._ordered else len(self._slots) + under_way
+        is_busy = under_way >= limit
+        if self.has_order:
+            waiting = len(self._order or ())
+            held, is_busy = held if self._ordered else held + waiting, waiting >= AHEAD
         if self.has_ended or is_busy or held >= max(AHEAD, _ROWS_PER_REQUEST * limit):
             return False
         return not self._has_finished or (under_way > 0 and read < _READ_BETWEEN)
