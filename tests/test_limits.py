@@ -23,7 +23,7 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3900,
+    "": 4000,
     "batches": 900,
     "cache": 8800,
     "cli": 2800,

@@ -55,6 +55,13 @@ def make_client(model: str, server: BatchServer, store: Any, **settings: Any) ->
     return from_provider(model, base_url=url, api_key="none", cache=store, **settings)
 
 
+def job_cost(model: str, row: Any) -> float | None:
+    """Half of what a live row costs; None for a model without a price."""
+    live = replace(row, batched=False).cost
+    assert (row.provider, row.model) == tuple(model.split("/"))
+    return None if live is None else live / 2
+
+
 def ask(row: int) -> str:
     return f"row {row}"
 
@@ -70,6 +77,8 @@ def test_rows_come_in_order_each_asked_once_and_a_live_call_hits(
         assert [(row.index, row.input, row.value, row.batched) for row in rows] == [
             (index, number, Number(number=number), True) for index, number in enumerate([3, 1, 2, 1])
         ]
+        assert [row.shared for row in rows] == [False, False, False, True]  # the second of two equal rows
+        assert (rows[0].cost, rows[3].cost) == (job_cost(model, rows[0]), 0.0)
         assert len(server.keys) == len(set(server.keys)) == 3
         reply = client.create_with_reply(response_model=Number, messages=[{"role": "user", "content": "row 2"}])
         assert (reply.value, reply.cached) == (Number(number=2), True)

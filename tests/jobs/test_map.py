@@ -28,8 +28,8 @@ from instructor.exceptions import (
 )
 from instructor.jobs.crew import Crew
 from instructor.jobs.job import note_answer
-from instructor.jobs.row import Row
 from instructor.messages import Request
+from instructor.row import Row
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 

@@ -16,7 +16,6 @@ from pydantic import BaseModel
 from instructor import AsyncInstructor, Instructor, Job, Mode
 from instructor.jobs.asking import Miss
 from instructor.jobs.order import Order, Waiting
-from instructor.jobs.row import Row
 from instructor.jobs.window import AHEAD, Slot
 from instructor.offline.adapter import ChatAdapter
 from instructor.prompt_caching.history import Foreseen
@@ -24,6 +23,7 @@ from instructor.prompt_caching.planner import Planner
 from instructor.providers.anthropic import CODEC
 from instructor.providers.capabilities import capabilities_of
 from instructor.providers.table import find_vendor
+from instructor.row import Row
 from instructor.usage import Usage
 from instructor.wires.anthropic import ANTHROPIC_MESSAGES
 from prompt_billing import Bill, Billing, bill_claude

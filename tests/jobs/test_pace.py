@@ -10,7 +10,7 @@ import pytest
 
 from instructor.exceptions import InstructorRetryException
 from instructor.jobs.pace import Pace
-from instructor.jobs.row import Row
+from instructor.row import Row
 
 
 def serve(seconds: Callable[[int], float], answers: int = 3_000) -> list[int]:

@@ -10,8 +10,8 @@ from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, 
 from instructor.engine.path import Unserved
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
 from instructor.failures import is_about_the_account
-from instructor.jobs.row import NO_USAGE, Row
 from instructor.messages import Conversation, ResponseModel, Value, copy_value
+from instructor.row import NO_USAGE, Row
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from instructor.engine.path import Unserved
     from instructor.engine.reply import Reply
     from instructor.jobs.asking import Miss, Question
-    from instructor.jobs.batched import BatchedRows
     from instructor.jobs.job import AsyncJob, Job, Terms
     from instructor.jobs.order import Foresight
     from instructor.jobs.spread import Orders
@@ -147,11 +146,6 @@ class _JobClient(BaseClient):
         work = make_work(order, path.handle.store)
         return Orders(open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add)
 
-    def _batched_rows(self, keywords: Mapping[str, Value]) -> BatchedRows[Any]:
-        from instructor.jobs.batched import BatchedRows
-
-        return BatchedRows(self._adapter.provider, str(keywords.get("model") or self._model))
-
     def _can_batch(self, keywords: Mapping[str, Value]) -> bool:
         from instructor.jobs.batched import can_batch
 
@@ -242,11 +236,11 @@ class MapClient(_JobClient):
         question, terms = self._begin(response_model, keywords)
         if terms.batch == "never":
             return Job(question, rows, terms)
-        from instructor.jobs.batched import read_batch
+        from instructor.jobs.batched import BatchedRows, read_batch
         from instructor.jobs.sources import read_rows
 
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
-        return Job(self._batched_rows(keywords), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
+        return Job(BatchedRows[Value](), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
 
     def _reply(
         self,
@@ -293,13 +287,11 @@ class AsyncMapClient(_JobClient):
         question, terms = self._begin(response_model, keywords)
         if terms.batch == "never":
             return AsyncJob(question, rows, terms)
-        from instructor.jobs.batched import read_batch_later
+        from instructor.jobs.batched import BatchedRows, read_batch_later
         from instructor.jobs.sources import read_rows
 
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
-        return AsyncJob(
-            self._batched_rows(keywords), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True))
-        )
+        return AsyncJob(BatchedRows[Value](), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True)))
 
     async def _reply(
         self,

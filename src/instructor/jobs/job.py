@@ -24,7 +24,7 @@ from instructor.jobs.window import Slot, Window
 from instructor.messages import Value
 
 if TYPE_CHECKING:
-    from instructor.jobs.row import Row
+    from instructor.row import Row
 
 T = TypeVar("T")
 

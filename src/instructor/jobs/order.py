@@ -15,8 +15,8 @@ from instructor.prompt_caching.history import Foreseen
 if TYPE_CHECKING:
     from instructor.engine.call import Call
     from instructor.jobs.asking import Miss
-    from instructor.jobs.row import Row
     from instructor.prompt_caching.planner import Planner
+    from instructor.row import Row
 
 T = TypeVar("T")
 

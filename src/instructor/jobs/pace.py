@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from instructor.exceptions import ArgumentError
 from instructor.failures import may_recover
-from instructor.jobs.row import Row
+from instructor.row import Row
 
 Concurrency = int | Literal["auto"]
 

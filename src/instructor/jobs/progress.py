@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from instructor.daemon import start_daemon
-from instructor.jobs.row import Row
 from instructor.prices import batch_factor, find_rates, show_money, tier_of
+from instructor.row import Row
 from instructor.usage import Usage
 
 if TYPE_CHECKING:

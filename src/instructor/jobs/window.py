@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from instructor.jobs.pace import Pace
-from instructor.jobs.row import Row
+from instructor.row import Row
 
 if TYPE_CHECKING:
     from instructor.jobs.asking import Miss
