@@ -26,6 +26,7 @@ from instructor.exceptions import (
     InstructorRetryException,
 )
 from instructor.jobs.row import Row
+from instructor.jobs.work import load
 
 BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
@@ -122,6 +123,44 @@ def test_rows_come_back_as_from_a_job_in_this_process(asynchronous: bool, tmp_pa
     again = take(make(tmp_path, asynchronous).map(inputs, User, prompt="{{ text }} How old?"))
     assert all(row.cached for row in again)
     assert [row.key for row in again] == [row.key for row in rows]
+
+
+class Recording(Executor):
+    """Does the work at once, as one worker, and remembers the sizes of the groups and how many rows the worker asks for."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.at_once: list[int] = []
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        """Do it now."""
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        self.sizes.append(len(arguments[0]))
+        self.at_once.append(load(future.result()).at_once)
+        return future
+
+
+def test_a_group_is_as_many_whole_rounds_as_its_worker_asks_for_at_once(tmp_path: Path):
+    engine = Recording()
+    assert (
+        len(take(make(tmp_path).map([f"Anna is {n}." for n in range(250)], User, engine=engine, concurrency=10))) == 250
+    )
+    assert sum(engine.sizes) == 250
+    assert not [size for size in engine.sizes if size % 10]
+
+
+def test_a_worker_begins_a_group_with_what_it_learned_in_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("instructor.jobs.pace._SLOWER", float("inf"))  # however busy the machine is
+    engine = Recording()
+    assert len(take(make(tmp_path).map([f"Anna is {n}." for n in range(600)], User, engine=engine))) == 600
+    assert engine.sizes[:2] == [16, 16]
+    assert engine.at_once[:2] == [4 + 16, 4 + 16 + 16], "one more for each answer"
+    assert engine.at_once[-1] == 64
+    late = [size for size, at_once in zip(engine.sizes[1:], engine.at_once, strict=False) if at_once == 64]
+    assert min(late[:-1]) >= 64
 
 
 def test_rows_in_any_order_are_all_rows(tmp_path: Path, executor: Executor):

@@ -15,6 +15,7 @@ from instructor.messages import Conversation, ResponseModel, Value, copy_value
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
+    from instructor.cache.kept import Kept
     from instructor.engine.reply import Reply
     from instructor.jobs.prompts import Writer
 
@@ -79,7 +80,7 @@ class Question(Generic[T]):
     write: Writer
     lookup: Lookup
     keywords: Mapping[str, Value]
-    load: Callable[[Entry], Any]
+    load: Callable[[Kept | Entry], Any]
     reply: Callable[[Conversation, Unserved | None], Any]
     reads_apart: bool = False
 
@@ -128,7 +129,7 @@ class Question(Generic[T]):
             return make_failure(miss.index, miss.input, error, *self.asked), 0.0
 
     def _make_hit(self, index: int, source: Value, found: Value) -> Row[T]:
-        value, entry = cast("tuple[Any, Entry]", found)
+        value, entry = cast("tuple[Any, Kept | Entry]", found)
         value = value if value is not entry else self.load(entry)
         origin, cost = entry.origin, (entry.attempts, entry.seconds)
         return Row(
@@ -191,5 +192,5 @@ def note_row(error: BaseException, index: int) -> None:
     error.add_note(f"This is about row {index} of the job, counted from 0.")
 
 
-def _keep(entry: Entry) -> Entry:
+def _keep(entry: Kept | Entry) -> Kept | Entry:
     return entry

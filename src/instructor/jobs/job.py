@@ -77,6 +77,7 @@ class _BaseJob(Generic[T]):
     """What both drivers share: the window, and what becomes of a row's error.
 
     Attributes:
+        pace: How many rows it asks for at once.
         stats: The figures so far.
     """
 
@@ -85,8 +86,8 @@ class _BaseJob(Generic[T]):
     ) -> None:
         self._question = question
         self._terms = terms
-        self._pace = Pace(terms.concurrency, asynchronous=asynchronous, begins_with_one=terms.begins_with_one)
-        self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
+        self.pace = Pace(terms.concurrency, asynchronous=asynchronous, begins_with_one=terms.begins_with_one)
+        self._window: Window[T] = Window(self.pace, ordered=terms.ordered)
         self._context = contextvars.copy_context()
         self._count = 0
         self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
