@@ -71,7 +71,7 @@ def copy_value(value: Any) -> Any:
 
 
 def _is_flat(message: object) -> bool:
-    return type(message) is dict and all([type(member) is str for member in cast("dict[str, Any]", message).values()])
+    return type(message) is dict and {str}.issuperset(map(type, cast("dict[str, object]", message).values()))
 
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
