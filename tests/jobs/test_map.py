@@ -27,6 +27,7 @@ from instructor.exceptions import (
     InstructorRetryException,
     ValidationError,
 )
+from instructor.jobs import crew
 from instructor.jobs.crew import Crew
 from instructor.jobs.job import note_answer
 from instructor.jobs.row import Row
@@ -637,6 +638,14 @@ def test_a_file_is_read_where_the_rows_are_read(tmp_path: Path, monkeypatch: pyt
     run(client, ["a", "b"])
     monkeypatch.setattr(Crew, "submit", None)
     assert all(row.cached for row in run(client, ["a", "b"]))
+
+
+def test_the_threads_of_a_job_end_with_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(crew, "_IDLE_SECONDS", 600.0)
+    client, _ = make(False)
+    before = threading.active_count()
+    assert len(run(client, map(str, range(20)), concurrency=8)) == 20
+    wait_until(lambda: threading.active_count() <= before)
 
 
 def test_the_threads_of_a_job_that_is_left_behind_end():

@@ -259,6 +259,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         self._end()
         while self._awaits_answers and not all(slot.is_over for slot in self._window.under_way):
             self._wait()  # but not for what Ctrl-C has taken out of the queue, and kept from being noted
+        self._crew.dismiss()
 
     def __enter__(self) -> Self:
         return self
