@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,6 +27,7 @@ from instructor.exceptions import (
     InstructorRetryException,
     ValidationError,
 )
+from instructor.jobs import crew
 from instructor.jobs.crew import Crew
 from instructor.jobs.job import note_answer
 from instructor.messages import Request
@@ -619,11 +621,41 @@ def test_a_file_is_read_where_the_rows_are_read(tmp_path: Path, monkeypatch: pyt
     assert all(row.cached for row in run(client, ["a", "b"]))
 
 
+def test_the_threads_of_a_job_end_with_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(crew, "_IDLE_SECONDS", 600.0)
+    client, _ = make(False)
+    before = threading.active_count()
+    assert len(run(client, map(str, range(20)), concurrency=8)) == 20
+    wait_until(lambda: threading.active_count() <= before)
+
+
 def test_the_threads_of_a_job_that_is_left_behind_end():
     client, _ = make(False)
     before = threading.active_count()
     assert next(client.map(map(str, range(100)), Answer)).index == 0
     wait_until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no signals to threads")
+def test_a_signal_that_does_not_interrupt_the_waiting_is_handled_all_the_same():
+    """As one that comes just before it begins, or to another thread."""
+    gate, heard = threading.Event(), []
+
+    def answer(request: Request) -> Any:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        heard.append(gate.wait(30))
+        return echo(request)
+
+    client, _ = make(False, answer)
+    handler = signal.signal(signal.SIGUSR1, lambda *_: gate.set())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        assert run(client, ["a"])[0].value.text == "a"
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGUSR1, handler)
+    assert heard == [True]
 
 
 def test_a_row_that_no_thread_can_be_started_for_has_an_error(monkeypatch: pytest.MonkeyPatch):
