@@ -33,7 +33,7 @@ LINES_OF_CODE = {
     "engines": 200,
     "function": 500,
     "jobs": 1600,
-    "limits": 900,
+    "limits": 1000,
     "media": 800,
     "observe": 300,
     "offline": 700,
