@@ -15,8 +15,8 @@ class Granted:
     """How much was granted lately by answers that say the same of a limit.
 
     If that is more than the limit allows, it isn't true: a vendor's header says 1 token, and an answer has cost a thousand.
-    Then it and lower ones aren't believed until the provider refuses a request. What was granted while the header said
-    something else proves nothing: a limit may be lowered.
+    Then it and lower ones aren't believed until the provider refuses a request. What was granted beside another header
+    proves nothing: a limit may be lowered.
     """
 
     def __init__(self) -> None:
