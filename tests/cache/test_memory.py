@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from instructor.cache import AutoCache, memory
-from instructor.cache.entry import Entry, Origin, encode_entry, pack_completion
+from instructor.cache import AutoCache, MemoryCache, memory
+from instructor.cache.entry import Entry, Origin, Tagged, encode_entry, make_carried, pack_completion
+from instructor.cache.kept import Kept
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 
@@ -50,6 +55,48 @@ def test_find_returns_the_very_entry(free_threaded: bool, monkeypatch: pytest.Mo
     assert cache.find("b") is None
     cache.get("a")
     assert cache.stats().entries == 1
+
+
+SEVERAL = (Part("One", '{"a": 1}'), Part("Two", '{"a": 2}'))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"parts": SEVERAL},
+        {"parts": ()},
+        {"attempts": 2, "steps": "1,2"},
+        {"tagged": Tagged(("t",), 3), "expires": 1e12},
+    ],
+)
+@pytest.mark.parametrize("store", [AutoCache, MemoryCache])
+def test_an_entry_that_was_prepared_is_held_in_one_object_and_read_back_as_it_was(
+    store: type[AutoCache | MemoryCache], changes: dict[str, Any]
+) -> None:
+    plain = replace(entry("a"), **changes)
+    prepared = replace(plain, carried=make_carried(str, plain))
+    cache = store()
+    cache.keep(prepared)
+    held = cache.find_held("a")
+    assert isinstance(held, Kept)
+    found = cache.find("a")
+    assert found is not None
+    assert found.carried is held
+    assert replace(found, carried=None) == plain
+    assert cache.get("a") == encode_entry(plain)
+    assert held["_raw_response"] == plain.completion
+    names = {*Entry.__slots__, "tags", "answer", "completion"} - {"carried"}
+    assert {name: getattr(held, name) for name in names} == {name: getattr(plain, name) for name in names}
+    assert not [one for one in gc.get_referents(held) if isinstance(one, Entry | Part)], "nothing else to be fetched"
+
+
+def test_what_a_ttl_limits_is_held_in_one_object_too() -> None:
+    cache = MemoryCache(ttl=60)
+    cache.keep(replace(entry("a"), carried=make_carried(str, entry("a"))))
+    held = cache.find_held("a")
+    assert isinstance(held, Kept)
+    assert held.expires == pytest.approx(time.time() + 60, abs=30)
 
 
 def test_an_entry_stored_as_text_is_found_and_read_back_as_the_same_text() -> None:

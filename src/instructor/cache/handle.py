@@ -58,6 +58,7 @@ class StoreHandle:
         local: The store, if it is memory of this process; None otherwise.
         recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
         tracking: The store, if it keeps memory before it right; None otherwise.
+        is_near: Whether a thread reads it by itself and at once, as memory or a file: no server, as far as is known.
         can_delete: Whether entries can be removed.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         can_lease: Whether the store says which of several processes asks for an answer.
@@ -86,6 +87,7 @@ class StoreHandle:
         self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self.tracking = cast("TrackingStore", store) if "tracking" in abilities else None
+        self.is_near = bool(abilities & {"local", "bounded"}) and "async" not in abilities
         self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
         self.can_lease = "leasing" in abilities

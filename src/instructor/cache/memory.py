@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, cast
 
 from instructor.cache.entry import Entry, Generations, decode_entry, encode_entry
+from instructor.cache.kept import Kept
 from instructor.cache.listing import MOST_NUMBERED, Listed, draw_generation
 from instructor.cache.store import Ability, BaseCache
 from instructor.describing import warn_caller
@@ -25,6 +26,9 @@ Name = str | tuple[str]
 
 So all is of one order, and a dict's own ``get`` with a key, which every hit goes through, sees only entries."""
 
+Value = Kept | Entry | str | bytes
+"""What is held: an entry that was prepared for hits, one that wasn't, or a text that isn't an entry."""
+
 
 class HeldInMemory(BaseCache):
     """What stores in this process's memory have in common: all but which entry goes when they are full.
@@ -36,21 +40,27 @@ class HeldInMemory(BaseCache):
     abilities: frozenset[Ability] = frozenset({"local", "sized", "listing", "deleting", "tagging"})
     timeout = None
 
-    def __init__(self, held: dict[Name, Entry | str | bytes]) -> None:
+    def __init__(self, held: dict[Name, Value]) -> None:
         self._held = held
         self._lock = make_lock()
-        self._entry_of = cast("Callable[[str], Entry | None]", self._held.get)
+        self._entry_of = cast("Callable[[str], Kept | Entry | None]", self._held.get)
         self._first = self._latest = draw_generation()
         self._of_tags: dict[str, int] = {}
 
     @abstractmethod
+    def find_held(self, key: str) -> Kept | Entry | None:
+        """Return the entry under `key` as it is held, as the one used last."""
+
     def find(self, key: str) -> Entry | None:
         """Return the entry under `key`, as the one used last."""
+        held = self.find_held(key)
+        return held.entry if isinstance(held, Kept) else held
 
     def keep(self, entry: Entry) -> None:
         """Hold `entry` under its key."""
+        held = entry if entry.carried is None else Kept(entry, entry.carried)
         with self._lock:
-            self._replace(entry.key, (entry.key,), entry, entry.expires)
+            self._replace(entry.key, (entry.key,), held, entry.expires)
 
     def get(self, key: str) -> str | bytes | None:
         """Return the text under `key`, or None. It counts neither as a hit nor as a miss."""
@@ -60,7 +70,7 @@ class HeldInMemory(BaseCache):
             if held is None:
                 return None
             self._note_use(name)
-        return encode_entry(held) if isinstance(held, Entry) else held
+        return held if isinstance(held, str | bytes) else encode_entry(held.entry if isinstance(held, Kept) else held)
 
     def set(self, key: str, value: str | bytes, ttl: int | None = None) -> None:
         """Hold a text under `key`.
@@ -121,7 +131,7 @@ class HeldInMemory(BaseCache):
                 self._first = self._latest = draw_generation()
             self._latest += 1
             self._of_tags[tag] = self._latest
-            tagged = [held.tagged for held in self._held.values() if isinstance(held, Entry) and held.tagged]
+            tagged = [held.tagged for held in self._held.values() if not isinstance(held, str | bytes) and held.tagged]
         return sum(tag in tags and generation in since for tags, generation in tagged)
 
     def size(self) -> tuple[int, int]:
@@ -130,16 +140,16 @@ class HeldInMemory(BaseCache):
             held = list(self._held.values())
         return len(held), sum(map(count_bytes, held))
 
-    def _replace(self, name: Name, other_name: Name, value: Entry | str | bytes, until: float | None) -> None:
+    def _replace(self, name: Name, other_name: Name, value: Value, until: float | None) -> None:
         """Hold something in place of what is there under either name."""
         self._drop(other_name)
         self._hold(name, value, until)
 
     @abstractmethod
-    def _hold(self, name: Name, value: Entry | str | bytes, until: float | None) -> None: ...
+    def _hold(self, name: Name, value: Value, until: float | None) -> None: ...
 
     @abstractmethod
-    def _drop(self, name: Name) -> Entry | str | bytes | None: ...
+    def _drop(self, name: Name) -> Value | None: ...
 
     @abstractmethod
     def _note_use(self, name: Name) -> None: ...
@@ -161,7 +171,7 @@ class AutoCache(HeldInMemory):
     """The fastest store: it keeps the latest answers in memory and forgets the least recently used one when full.
 
     Use it in one long-running process, or while you develop. Nothing outlives the process, and a forked child goes on
-    with its own copy. Any number of threads and tasks may use it. An answer takes about 900 bytes besides its texts.
+    with its own copy. Any number of threads and tasks may use it. An answer takes about 730 bytes besides its texts.
 
     Entries do not expire: a ttl is ignored, and the first one costs a warning. `get` returns the ``str`` that was
     stored. For entries that expire, a limit in bytes, or loops over more data than fit, see `MemoryCache`.
@@ -186,13 +196,13 @@ class AutoCache(HeldInMemory):
         if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
             raise ArgumentError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
         self.maxsize = maxsize
-        self._order: OrderedDict[Name, Entry | str | bytes] = OrderedDict()  # all that is held, by its last use
+        self._order: OrderedDict[Name, Value] = OrderedDict()  # all that is held, by its last use
         self._move_to_end = self._order.move_to_end
         self._warned = False
         super().__init__(self._order)
 
-    def find(self, key: str) -> Entry | None:
-        """Return the entry under `key`, as the one used last.
+    def find_held(self, key: str) -> Kept | Entry | None:
+        """Return the entry under `key` as it is held, as the one used last.
 
         Where Python has a global lock, this takes none: each step is one uninterrupted call into C, and threads that
         wait for a lock here would cost more than all the rest of a cache hit.
@@ -207,7 +217,7 @@ class AutoCache(HeldInMemory):
                 pass
         return entry
 
-    def _find_locked(self, key: str) -> Entry | None:
+    def _find_locked(self, key: str) -> Kept | Entry | None:
         with self._lock:
             if key in self._held:
                 self._order.move_to_end(key)
@@ -228,13 +238,13 @@ class AutoCache(HeldInMemory):
                 "Use MemoryCache, DiskCache or RedisCache for answers that expire."
             )
 
-    def _hold(self, name: Name, value: Entry | str | bytes, until: float | None) -> None:  # noqa: ARG002 - as it says
+    def _hold(self, name: Name, value: Value, until: float | None) -> None:  # noqa: ARG002 - as it says
         self._held[name] = value
         self._order.move_to_end(name)
         while len(self._held) > self.maxsize:
             self._order.popitem(last=False)
 
-    def _drop(self, name: Name) -> Entry | str | bytes | None:
+    def _drop(self, name: Name) -> Value | None:
         return self._held.pop(name, None)
 
     def _note_use(self, name: Name) -> None:
@@ -248,15 +258,15 @@ class AutoCache(HeldInMemory):
         return type(self), (self.maxsize,)
 
 
-def _list(key: str, held: Entry | str | bytes) -> Listed:
-    if not isinstance(held, Entry):
+def _list(key: str, held: Value) -> Listed:
+    if isinstance(held, str | bytes):
         return Listed(key, count_bytes(held))
     size = count_bytes(held)
     return Listed(key, size, held.created, held.expires, held.origin, held.tagged, held.seconds, held.usage)
 
 
-def count_bytes(held: Entry | str | bytes) -> int:
+def count_bytes(held: Value) -> int:
     """The bytes of the texts in what is held."""
-    if isinstance(held, Entry):
+    if isinstance(held, Kept | Entry):
         return sum(count_bytes(part.text) for part in held.parts) + len(held.completion_data)
     return len(held) if isinstance(held, bytes) or held.isascii() else len(held.encode(errors="surrogatepass"))

@@ -47,6 +47,12 @@ class Pace:
         self._mean = 0.0
         self._rest = 0
 
+    def go_on_from(self, earlier: Pace) -> None:
+        """Begin with what an earlier job of the same kind has learned."""
+        self._level, self._creeps, self._begins = earlier._level, earlier._creeps, earlier._begins
+        self._fastest, self._mean = earlier._fastest, earlier._mean
+        self.limit = earlier.limit
+
     def note(self, row: Row[Any], seconds: float) -> None:
         """Learn from a row that was asked for."""
         if self._begins:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Final
 
 from instructor.limits.account import Account, Amounts, Cut, Leave, Limit, Pause, Refund, Report, Turn
@@ -29,6 +29,14 @@ _NO_LIMIT: Final = 1e15
 _REST: Final = 5.0
 """Seconds for which a server that failed isn't asked."""
 
+_AMOUNTS: Final[Mapping[str, Callable[[float, float], float]]] = {
+    "requests": lambda _read, _written: 1.0,
+    "tokens": lambda read, written: read + written,
+    "input": lambda read, _written: read,
+    "output": lambda _read, written: written,
+}
+"""What a request takes of each limit, by what it reads and writes."""
+
 AnyAccount = Account | SharedAccount
 
 
@@ -52,6 +60,8 @@ class Limiter:
         self._flights = Concurrency(settings.concurrency)
         self._ceilings = settings.ceilings()
         self._known = {name: Limit(name, ceiling) for name, ceiling in self._ceilings.items()}
+        # What nobody limits isn't counted; requests are, because a refusal may show a limit that no header names.
+        self._counted = tuple(dict.fromkeys(("requests", *(names.dimension for names in rules.names), *self._ceilings)))
         self._reports: list[Report] = []
         self._used: AnyAccount | None = None
         self._rests_until = float("-inf")
@@ -77,7 +87,7 @@ class Limiter:
         """Reserve what a request will likely need; `Reservation.wait` says when it may be sent."""
         with self._lock:
             read, written = self._expected.tokens(size)
-            amounts = {"requests": 1.0, "tokens": read + written, "input": read, "output": written}
+            amounts = {name: _AMOUNTS[name](read, written) for name in self._counted}
         return Reservation(self, size, amounts)
 
     def seconds_until_free(self) -> float:
@@ -120,7 +130,7 @@ class Limiter:
             used = self._used_by(usage)
             limits = list(self._read(headers, reservation, used))
             seen = {limit.dimension for limit in limits if limit.remaining is not None}
-            reports: list[Report] = [*limits]
+            reports: list[Report] = list(limits)
             if status == _REFUSED:
                 reports += self._refuse(headers, now)
                 reports += [Refund(name, amount) for name, amount in reservation.amounts.items() if name not in seen]
@@ -132,8 +142,7 @@ class Limiter:
                 self._flights.succeeded(latency, now)
             if usage is not None:
                 self._expected.learn(reservation.size, usage)
-                left = {name: reservation.amounts[name] - amount for name, amount in used.items()}
-                reports += [Refund(name, amount) for name, amount in left.items() if amount and name not in seen]
+                reports += self._refunds(reservation.amounts, used, seen)
             self._note(reports, reservation.account)
 
     def _note(self, reports: Sequence[Report], account: AnyAccount | None) -> None:
@@ -183,9 +192,13 @@ class Limiter:
         """What a request used of each limit; nothing where that isn't known."""
         if usage is None or not usage.total_tokens:
             return {}
-        read, written = usage.input_tokens, usage.output_tokens
-        read -= 0 if self.rules.counts_cached else usage.cached_tokens
-        return {"requests": 1.0, "tokens": read + written, "input": read, "output": written}
+        read = usage.input_tokens - (0 if self.rules.counts_cached else usage.cached_tokens)
+        return {name: _AMOUNTS[name](read, usage.output_tokens) for name in self._counted}
+
+    def _refunds(self, amounts: Amounts, used: Amounts, seen: Container[str]) -> list[Refund]:
+        """What a request used less than was reserved, of the limits that are known and that its answer says nothing of."""
+        names = [name for name in used if name in self._known and name != "requests" and name not in seen]
+        return [Refund(name, amounts[name] - used[name]) for name in names]
 
 
 def _without_state(limit: Limit) -> Limit:
