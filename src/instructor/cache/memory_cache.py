@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -81,7 +82,12 @@ class MemoryCache(HeldInMemory):
         self._crowded = False  # whether a limit is near, so that it matters which entries are used
         super().__init__({})
 
-    def find_held(self, key: str) -> Kept | Entry | None:
+    @property
+    def find_held(self) -> Callable[[str], Kept | Entry | None]:
+        """As in every store in memory."""
+        return self._find_held
+
+    def _find_held(self, key: str) -> Kept | Entry | None:
         """Return the entry under `key` as it is held. Who asks looks whether it has expired.
 
         It takes no lock: the use is noted in a deque, and the policy hears of many at once.
