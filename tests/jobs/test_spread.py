@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import openai
@@ -380,18 +381,30 @@ class Holding(Executor):
         return self.handed_over[-1]
 
 
-async def test_a_job_on_an_engine_can_be_stopped_and_dropped(tmp_path: Path, executor: Executor):
+def test_a_job_on_an_engine_can_be_stopped_and_dropped(tmp_path: Path, executor: Executor):
     texts = (f"Anna is {number}." for number in range(100_000))
-    job = make(tmp_path, asynchronous=True).map(texts, User, engine=executor)
-    first = await anext(job)
+    job = make(tmp_path).map(texts, User, engine=executor)
+    first = next(job)
     job.stop()
-    rest = [row async for row in job]
+    rest = list(job)
     assert [first.index, *(row.index for row in rest)] == list(range(len(rest) + 1)), "what the workers had"
     assert next(texts) != "Anna is 99999.", "no more was read"
     holding = Holding()
-    job = make(tmp_path, asynchronous=True).map(["Anna is 25."], User, engine=holding)
-    taking = asyncio.create_task(anext(job, None))
-    await asyncio.to_thread(holding.is_busy.wait)
-    job.drop()
-    assert await taking is None
+    job = make(tmp_path).map(["Anna is 25."], User, engine=holding)
+    with ThreadPoolExecutor(1) as threads:
+        taking = threads.submit(next, job, None)
+        holding.is_busy.wait()
+        job.drop()
+        assert taking.result() is None
     assert all(future.cancelled() for future in holding.handed_over)
+
+
+def test_a_job_on_an_engine_that_waits_for_its_source_can_be_stopped(tmp_path: Path, executor: Executor):
+    written: SimpleQueue[str | None] = SimpleQueue()
+    job = make(tmp_path).map(iter(written.get, None), User, engine=executor)
+    job.be_droppable(reads_ahead=True)
+    with ThreadPoolExecutor(1) as threads:
+        taking = threads.submit(list, job)
+        job.stop()
+        assert taking.result() == []
+    written.put(None)

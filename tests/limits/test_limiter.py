@@ -102,7 +102,7 @@ def test_a_server_that_fails_leaves_each_process_to_itself(
     valkey: Valkey, make_store: Callable[..., RedisCache]
 ) -> None:
     clock = Clock()
-    shared = SharedAccount(make_store(timeout=0.2), "account", clock)
+    shared = SharedAccount(make_store(), "account", clock)
     limiter = Limiter(Limits(requests_per_minute=2), rules_of("openai"), shared, clock)
     assert limiter.reserve(SIZE).wait() == 0.0
     valkey.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
@@ -25,6 +25,13 @@ _SETUP_ERRORS = (ConfigurationError, ClientError, ModeError)
 """Errors that every row would meet. They end a job."""
 
 
+class Unread:
+    """Stands for a store that wasn't read yet."""
+
+
+UNREAD: Final = Unread()
+
+
 @dataclass(frozen=True, slots=True)
 class Miss:
     """A row that isn't answered yet.
@@ -37,7 +44,7 @@ class Miss:
     index: int
     input: Any
     messages: Conversation
-    found: Unserved | Reading | Pending | None = None
+    found: Unserved | Reading | Pending | Unread | None = None
 
 
 class Answering(Protocol[T]):
@@ -65,6 +72,7 @@ class Question(Generic[T]):
         reply: Answers a miss, by the whole flow: with a `Reply`, or an awaitable of it.
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
+        reads_apart: Whether a thread of the job's reads the store: who reads the rows would wait for each.
     """
 
     asked: tuple[str, str]
@@ -74,6 +82,7 @@ class Question(Generic[T]):
     keywords: Mapping[str, Value]
     load: Callable[[Kept | Entry], Any]
     reply: Callable[[Conversation, Unserved | None], Any]
+    reads_apart: bool = False
 
     def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
         """Answer a row from memory, in this thread; or say what is to be asked."""
@@ -83,6 +92,8 @@ class Question(Generic[T]):
             if ends_job(error):
                 note_row(error, index)
             return make_failure(index, source, error, *self.asked)
+        if self.reads_apart:
+            return Miss(index, source, copy_value(messages), UNREAD)
         found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
@@ -91,7 +102,12 @@ class Question(Generic[T]):
     def answer(self, miss: Miss) -> tuple[Row[T], float]:
         """Ask about a row, by blocking; return how long the requests took, too."""
         try:
-            return self._make_row(miss, self.reply(miss.messages, cast("Unserved | None", miss.found)))
+            found: Value = miss.found
+            if found is UNREAD:
+                found = self.lookup(self.model, miss.messages, self.keywords, True)
+                if type(found) is tuple:
+                    return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
+            return self._make_row(miss, self.reply(miss.messages, None if found is MISSING else found))
         except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
             return make_failure(miss.index, miss.input, error, *self.asked), 0.0
 
@@ -144,6 +160,8 @@ def make_question(
     keywords: dict[str, Value],
     write: Writer,
     reply: Callable[[Conversation, Unserved | None], Any],
+    *,
+    reads_apart: bool,
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
 
@@ -154,7 +172,7 @@ def make_question(
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply)
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply, reads_apart)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:

@@ -89,12 +89,16 @@ class _JobClient(BaseClient):
         if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
             keywords.setdefault("limits", "auto")
 
+        path = self._find_path(keywords.get("cache", NOT_GIVEN))
+        reads_apart = path is not None and not (self._adapter.asynchronous or path.tiers[0].handle.is_near)
         common = Common()
 
         def reply(messages: Conversation, unserved: Unserved | None) -> Any:
             return self._reply(model, messages, keywords, unserved, job=common)
 
-        return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
+        asker = self._make_asker()
+        question = make_question(asker, self._place, model, keywords, write, reply, reads_apart=reads_apart)
+        return question, terms
 
     def _order(self, model: ResponseModel, keywords: dict[str, Value]) -> Orders:
         """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 from instructor.engines.opening import Engine
 from instructor.engines.spreading import Group, Groups
 from instructor.exceptions import EngineError
+from instructor.jobs.ahead import ReadAhead
 from instructor.jobs.asking import ends_job, note_row
 from instructor.jobs.job import AsyncJob, Job
 from instructor.jobs.progress import JobStats, Progress
@@ -78,6 +79,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         self._at_once = concurrency if isinstance(concurrency, int) else 1
         self._has_ended = self._is_dropped = self.is_closed = False
         self._failure: Exception | None = None
+        self._ahead: ReadAhead[Value] | None = None
 
     def __repr__(self) -> str:
         return f"<Job {self.stats}>"
@@ -176,13 +178,21 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
             self._engine.close()
             self._progress.close()
 
+    def be_droppable(self, *, reads_ahead: bool) -> None:
+        """As `Job.be_droppable`: what waits for its source can be stopped, too."""
+        if reads_ahead:
+            self._rows = self._ahead = ReadAhead(self._rows, lambda: None)
+
     def stop(self) -> None:
-        """Read no more rows. Those that the workers have are still handed out."""
+        """Read no more rows, from any thread. Those that the workers have are still handed out."""
         self._has_ended = True
+        if self._ahead is not None:
+            self._ahead.end()
 
     def drop(self) -> None:
         """Wait no longer for what the workers have. From any thread."""
-        self._has_ended = self._is_dropped = True
+        self._is_dropped = True
+        self.stop()
         self._groups.wake()
 
     def close(self) -> None:
@@ -204,7 +214,6 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         self._orders = orders
         self._job: SpreadJob[T] | None = None
         self._under_way: asyncio.Future[Value] | None = None
-        self._is_stopped = False
 
     @property
     def stats(self) -> JobStats:
@@ -218,8 +227,6 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         job = self._job
         if job is None:
             job = self._job = await self._in_thread(self._begin, asyncio.get_running_loop())
-            if self._is_stopped:
-                job.stop()
         while not job.ready and not job.is_closed:
             await self._in_thread(job.fetch)
         try:
@@ -239,17 +246,6 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
             await asyncio.wait([self._under_way])
         self._under_way = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
         return await asyncio.shield(self._under_way)
-
-    def stop(self) -> None:
-        """As `SpreadJob.stop`."""
-        self._is_stopped = True
-        if self._job is not None:
-            self._job.stop()
-
-    def drop(self) -> None:
-        """As `SpreadJob.drop`."""
-        if self._job is not None:
-            self._job.drop()
 
     async def aclose(self) -> None:
         """As `SpreadJob.close`."""

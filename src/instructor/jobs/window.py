@@ -22,20 +22,21 @@ class Slot(Generic[T]):
     Attributes:
         row: The row; None until it is answered.
         is_paid: Whether the provider has answered, so that the answer is being checked and stored.
+        is_over: Whether its thread has done with it.
     """
 
-    __slots__ = ("is_paid", "row")
+    __slots__ = ("is_over", "is_paid", "row")
 
     def __init__(self, row: Row[T] | None = None) -> None:
         self.row = row
-        self.is_paid = False
+        self.is_paid = self.is_over = False
 
 
 class Window(Generic[T]):
     """The rows that were read and not handed out yet. Their number is limited, whatever the first of them is waiting for.
 
     Attributes:
-        under_way: How many rows are being asked for.
+        under_way: The rows that are being asked for.
         has_ended: Whether no more rows are to be read.
     """
 
@@ -43,7 +44,7 @@ class Window(Generic[T]):
         self._pace = pace
         self._ordered = ordered
         self._slots: deque[Slot[T]] = deque()
-        self.under_way = 0
+        self.under_way: set[Slot[T]] = set()
         self.has_ended = False
 
     def wants_row(self, read: int) -> bool:
@@ -52,11 +53,11 @@ class Window(Generic[T]):
         With nothing under way a finished row is handed out at once: hits are served as they are read. Otherwise rows
         are read first, because a request that isn't sent costs more time than a finished row that waits.
         """
-        limit = self._pace.limit
-        held = len(self._slots) if self._ordered else len(self._slots) + self.under_way
-        if self.has_ended or self.under_way >= limit or held >= max(_LEAST_ROWS, _ROWS_PER_REQUEST * limit):
+        limit, under_way = self._pace.limit, len(self.under_way)
+        held = len(self._slots) if self._ordered else len(self._slots) + under_way
+        if self.has_ended or under_way >= limit or held >= max(_LEAST_ROWS, _ROWS_PER_REQUEST * limit):
             return False
-        return not self._has_finished or (self.under_way > 0 and read < _READ_BETWEEN)
+        return not self._has_finished or (under_way > 0 and read < _READ_BETWEEN)
 
     def add(self, row: Row[T]) -> None:
         """Add a row that is answered already."""
@@ -65,7 +66,7 @@ class Window(Generic[T]):
     def begin(self) -> Slot[T]:
         """Add a row that is asked for now."""
         slot: Slot[T] = Slot()
-        self.under_way += 1
+        self.under_way.add(slot)
         if self._ordered:
             self._slots.append(slot)
         return slot
@@ -73,7 +74,7 @@ class Window(Generic[T]):
     def finish(self, slot: Slot[T], row: Row[T], seconds: float) -> None:
         """Note the answer of a row that was asked for, and how long its requests took."""
         slot.row = row
-        self.under_way -= 1
+        self.under_way.discard(slot)
         self._pace.note(row, seconds)
         if not self._ordered:
             self._slots.append(slot)

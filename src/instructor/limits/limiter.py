@@ -26,6 +26,14 @@ _MOST_MARGIN, _MARGIN_STEP, _MARGIN_LASTS = 0.2, 0.02, 60.0
 _REST: Final = 5.0
 """Seconds for which a server that failed isn't asked."""
 
+_AMOUNTS: Final[Mapping[str, Callable[[float, float], float]]] = {
+    "requests": lambda _read, _written: 1.0,
+    "tokens": lambda read, written: read + written,
+    "input": lambda read, _written: read,
+    "output": lambda _read, written: written,
+}
+"""What a request takes of each limit, by what it reads and writes."""
+
 AnyAccount = Account | SharedAccount
 
 
@@ -48,6 +56,8 @@ class Limiter:
         self._flights = Concurrency(settings.concurrency)
         self._ceilings = settings.ceilings()
         self._known = {name: Limit(name, ceiling) for name, ceiling in self._ceilings.items()}
+        # What nobody limits isn't counted; requests are, because a refusal may show a limit that no header names.
+        self._counted = tuple(dict.fromkeys(("requests", *(names.dimension for names in rules.names), *self._ceilings)))
         self._reports: list[Report] = []
         self._used: AnyAccount | None = None
         self._rests_until = float("-inf")
@@ -73,7 +83,7 @@ class Limiter:
         """Reserve what a request will likely need; `Reservation.wait` says when it may be sent."""
         with self._lock:
             read, written = self._expected.tokens(size)
-            amounts = {"requests": 1.0, "tokens": read + written, "input": read, "output": written}
+            amounts = {name: _AMOUNTS[name](read, written) for name in self._counted}
         return Reservation(self, size, amounts)
 
     def seconds_until_free(self) -> float:
@@ -113,7 +123,7 @@ class Limiter:
             self._flights.under_way = max(0, self._flights.under_way - 1)
             limits = list(self._read(headers, reservation.departed, reservation.sent_at))
             seen = {limit.dimension for limit in limits if limit.remaining is not None}
-            reports: list[Report] = [*limits]
+            reports: list[Report] = list(limits)
             if status == _REFUSED:
                 reports += self._refuse(headers, now)
                 reports += [Refund(name, amount) for name, amount in reservation.amounts.items() if name not in seen]
@@ -160,13 +170,13 @@ class Limiter:
         return self._margin * 0.5 ** ((now - self._refused_at) / _MARGIN_LASTS) if self._margin else 0.0
 
     def _refunds(self, amounts: Amounts, usage: Usage, seen: Container[str]) -> list[Refund]:
-        """What a request used less than was reserved, of the limits that its answer says nothing of."""
-        if not usage.total_tokens:
+        """What a request used less than was reserved, of the limits that are known and that its answer says nothing of."""
+        names = [name for name in amounts if name in self._known and name != "requests" and name not in seen]
+        if not names or not usage.total_tokens:
             return []
         read, written = usage.input_tokens, usage.output_tokens
         read -= 0 if self.rules.counts_cached else usage.cached_tokens
-        used = ("tokens", read + written), ("input", read), ("output", written)
-        return [Refund(name, amounts[name] - amount) for name, amount in used if name not in seen]
+        return [Refund(name, amounts[name] - _AMOUNTS[name](read, written)) for name in names]
 
 
 def _without_state(limit: Limit) -> Limit:
