@@ -67,6 +67,7 @@ STORES: dict[str, Callable[[Path], Any]] = {"none": lambda _: None, "memory": la
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)  # of a busy machine
 @pytest.mark.parametrize(("store", "asynchronous"), [("disk", False), ("memory", False), ("none", True)])
 def test_a_hundred_thousand_rows_take_little_memory(store: str, asynchronous: bool, tmp_path: Path):
     """By what the system counts. With a DiskCache the keys of the latest calls and the pages that SQLite holds are in it."""
