@@ -81,6 +81,28 @@ def test_a_large_store_looks_at_a_few_entries_before_one_goes() -> None:
     assert 118 < gone[0] == gone[-1] < 128, "the one of them that was used longest ago, but for uses of one number"
 
 
+@pytest.mark.parametrize("store", [lambda: AutoCache(maxsize=30), lambda: MemoryCache(max_entries=30)])
+def test_an_invalidation_counts_as_a_look_at_every_entry_would(store: Any) -> None:
+    rng, cache = random.Random(7), store()
+    for _ in range(3_000):
+        key, tag = str(rng.randrange(60)), rng.choice("stu")
+        way = rng.choice(["keep", "keep", "keep", "late", "text", "delete", "invalidate"])
+        if way == "invalidate":
+            first, _, [number] = cache.generations([tag])
+            held = [cache.find(key).tagged for key in list(cache._held) if isinstance(key, str)]
+            valid = [one for one in held if one and tag in one.tags and one.generation >= max(first, number)]
+            assert cache.invalidate_tag(tag) == len(valid)
+        elif way == "delete":
+            cache.delete(key)
+        elif way == "text":
+            cache.set(key, "text")
+        else:
+            tagged = Tagged((tag, "all"), cache.generations(()).latest - (way == "late"))
+            cache.keep(replace(entry(key), tagged=tagged))
+    cache.clear()
+    assert not cache._tagged
+
+
 def test_storing_again_makes_an_entry_the_latest() -> None:
     cache = AutoCache(maxsize=2)
     for key in ("a", "b", "a", "c"):

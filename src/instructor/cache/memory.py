@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, cast
 
@@ -45,6 +46,7 @@ class HeldInMemory(BaseCache):
         self._entry_of = cast("Callable[[str], Kept | Entry | None]", self._held.get)
         self._first = self._latest = draw_generation()
         self._of_tags: dict[str, int] = {}
+        self._tagged: Counter[str] = Counter()  # the answers with each tag that may be served
 
     @property
     @abstractmethod
@@ -125,14 +127,25 @@ class HeldInMemory(BaseCache):
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag; return how many there were. They go as any other."""
         with self._lock:
-            since = range(self._of_tags.get(tag, self._first), self._latest + 1)
+            count = self._tagged.pop(tag, 0)
             if len(self._of_tags) >= MOST_NUMBERED:
                 self._of_tags.clear()
+                self._tagged.clear()
                 self._first = self._latest = draw_generation()
             self._latest += 1
             self._of_tags[tag] = self._latest
-            tagged = [held.tagged for held in self._held.values() if not isinstance(held, str | bytes) and held.tagged]
-        return sum(tag in tags and generation in since for tags, generation in tagged)
+            return count
+
+    def _count_tags(self, value: Value | None, by: int) -> None:
+        """Count what comes under its tags, or what goes, so that to invalidate a tag takes no longer among a million."""
+        if value is None or isinstance(value, str | bytes) or value.tagged is None:
+            return
+        tags, generation = value.tagged
+        for tag in tags:
+            if self._of_tags.get(tag, self._first) <= generation <= self._latest:
+                self._tagged[tag] += by
+                if not self._tagged[tag]:
+                    del self._tagged[tag]
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""
@@ -244,6 +257,8 @@ class AutoCache(HeldInMemory):
 
     def _hold(self, name: Name, value: Value, until: float | None) -> None:  # noqa: ARG002 - as it says
         is_new = name not in self._held
+        self._count_tags(self._held.get(name), -1)
+        self._count_tags(value, 1)
         self._held[name] = value
         number = self._note_use(name)
         if is_new:
@@ -255,7 +270,9 @@ class AutoCache(HeldInMemory):
 
     def _drop(self, name: Name) -> Value | None:
         self._numbers.pop(name, None)
-        return self._held.pop(name, None)
+        value = self._held.pop(name, None)
+        self._count_tags(value, -1)
+        return value
 
     def _note_use(self, name: Name) -> int:
         number, held = next(self._uses), self._held.get(name)

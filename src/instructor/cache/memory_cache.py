@@ -122,6 +122,7 @@ class MemoryCache(HeldInMemory):
         if self.max_bytes is not None and size > self.max_bytes:
             return
         self._tell_policy()
+        self._count_tags(value, 1)
         self._held[name] = value
         self._sizes[name] = size
         self._bytes += size
@@ -156,6 +157,7 @@ class MemoryCache(HeldInMemory):
             self._bytes -= self._sizes.pop(name)
             self._policy.drop(name)
             self._expires.pop(name, None)
+            self._count_tags(value, -1)
         return value
 
     def _note_use(self, name: Name) -> None:
