@@ -15,6 +15,7 @@ import instructor
 from instructor import Limits, Retries
 from instructor.cache.redis import RedisCache
 from instructor.exceptions import ConfigurationError, InstructorRetryException
+from instructor.limits import limiter
 from instructor.limits.registry import name_account
 from replies import Reply, ReplyServer, chat_completion, message
 from streams import chat_events, encode
@@ -26,20 +27,27 @@ class User(BaseModel):
 
 
 HELLO = [{"role": "user", "content": "Anna is 25."}]
+ONCE = Retries(requests=0)
 ANNA = {"name": "Anna", "age": 25}
 COMPLETION = chat_completion(content=json.dumps(ANNA))
 USED_UP = {
-    "x-ratelimit-limit-requests": "60",
+    "x-ratelimit-limit-requests": "1",
     "x-ratelimit-remaining-requests": "0",
     "x-ratelimit-reset-requests": "1m0s",
 }
 CLAUDE_USED_UP = {
     "date": "Sat, 21 Nov 2026 12:00:00 GMT",
-    "anthropic-ratelimit-requests-limit": "60",
+    "anthropic-ratelimit-requests-limit": "1",
     "anthropic-ratelimit-requests-remaining": "0",
     "anthropic-ratelimit-requests-reset": "2026-11-21T12:01:00Z",
 }
 STREAMED = b"".join(map(encode, chat_events(COMPLETION))) + b"data: [DONE]\n\n"
+
+
+@pytest.fixture(autouse=True)
+def late_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has to wait for a minute looks again after half of it: longer than a call takes on a busy machine."""
+    monkeypatch.setattr(limiter, "_LATE", 60.0)
 
 
 @pytest.fixture
@@ -54,8 +62,8 @@ def make(server: ReplyServer, key: str, model: str = "openai/gpt-6-luna", **keyw
 
 
 def soon(client: Any, **keywords: Any) -> Any:
-    """A call that has no time to wait."""
-    return client.create(User, HELLO, max_seconds=0.5, **keywords)
+    """A call that has no time to wait for its turn, and enough for a busy machine."""
+    return client.create(User, HELLO, max_seconds=20.0, max_retries=ONCE, **keywords)
 
 
 def test_what_the_headers_say_holds_for_the_next_request(server: ReplyServer) -> None:
@@ -115,16 +123,19 @@ def test_a_refusal_is_waited_out_and_the_sdk_adds_no_retries(server: ReplyServer
     assert len(server.requests) == 4
 
 
-def test_a_pause_that_google_asks_for_in_the_body_holds_for_the_next_request(server: ReplyServer) -> None:
-    retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.074824224s"}
+def test_a_pause_that_google_asks_for_in_the_body_holds_for_the_next_request(
+    server: ReplyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limiter, "_LATE", 25.0)
+    retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3400.074824224s"}
     server.script(Reply({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [retry]}}, 429))
     client = instructor.from_provider("google/gemini-2.5-flash", base_url=server.address, api_key="g", limits="auto")
     with pytest.raises(InstructorRetryException):
         client.create(User, HELLO, max_seconds=20)
     with pytest.raises(
-        InstructorRetryException, match=r"allows the next request .* only in about 5\.0 s"
+        InstructorRetryException, match=r"allows the next request .* only in about 25\.0 s"
     ):  # looks again then
-        client.create(User, HELLO, max_seconds=4)
+        client.create(User, HELLO, max_seconds=20, max_retries=ONCE)
     assert len(server.requests) == 1
 
 
@@ -266,12 +277,14 @@ def test_a_request_whose_caller_leaves_makes_room_for_others(server: ReplyServer
 
 def test_rows_of_a_job_wait_for_their_turn_unless_the_caller_wants_no_limits(server: ReplyServer) -> None:
     client = instructor.from_provider("openai/gpt-6-luna", base_url=server.url, api_key="key-13")
-    job = client.map(["Anna is 25.", "Ben is 31."], User, concurrency=1, on_error="collect", max_seconds=0.5)
+    job = client.map(
+        ["Anna is 25.", "Ben is 31."], User, concurrency=1, on_error="collect", max_seconds=20, max_retries=ONCE
+    )
     first, second = job
     assert first.value == User(**ANNA)
     assert "allows the next request" in str(second.error)
     assert len(server.requests) == 1
-    free = client.map(["Cleo is 3.", "Dan is 4."], User, concurrency=1, max_seconds=5, limits=None)
+    free = client.map(["Cleo is 3.", "Dan is 4."], User, concurrency=1, max_seconds=20, limits=None)
     assert [row.value for row in free] == [User(**ANNA)] * 2
 
 
