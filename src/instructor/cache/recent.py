@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from instructor.cache.entry import Entry
+from instructor.cache.entry import Entry, decode_entry
+from instructor.exceptions import CacheEntryError
 
 
 class Recalled:
@@ -34,3 +35,14 @@ class RecallingStore(Protocol):
         It counts as a use. With `may_wait` False, as in an event loop, it never waits for anything.
         """
         ...
+
+
+def decode_recalled(recalled: Recalled, key: str) -> Entry | None:
+    """The entry that was read before, decoded once for all hits; None if it is damaged, so that it is read again."""
+    if recalled.entry is not None:
+        return recalled.entry
+    try:
+        recalled.entry, recalled.text = decode_entry(recalled.text, key), b""
+    except CacheEntryError:
+        return None
+    return recalled.entry

@@ -14,6 +14,7 @@ from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
 from instructor.cache.kept import Kept
 from instructor.cache.misses import COLD, FAILED, INVALIDATED, PAUSED, Cause
+from instructor.cache.recent import decode_recalled
 from instructor.cache.sample_turns import sample_key
 from instructor.cache.tiered import TieredCache
 from instructor.engine.effects import Flow, Read, Write
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from instructor.cache.call_notes import CallNotes
     from instructor.cache.flight import Flights
     from instructor.cache.lease import HeldLease
-    from instructor.cache.recent import Recalled
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
     from instructor.cache.tracking import Memory, Watch
     from instructor.engine.key_memo import Frozen
@@ -213,9 +213,8 @@ class StoreTier:
                 return Unserved(PAUSED, landed)
             try:
                 recalled = None if recall is None else recall(key, may_wait=True)
-                found = None if recalled is None else _decode_recalled(recalled, key)
-                if found is None:
-                    found = _decode(handle.read(key), key, landed)
+                entry = None if recalled is None else decode_recalled(recalled, key)
+                found = _decode(handle.read(key), key, landed) if entry is None else entry
                 if type(found) is Entry and found.tagged is not None:
                     return _judge_tags(found, numbers.generations(found.tags), landed)
             except CacheError as error:
@@ -235,7 +234,7 @@ class StoreTier:
             if self.handle.is_down:
                 return None
             recalled = recall(key, may_wait=False)
-            found = None if recalled is None else _decode_recalled(recalled, key)
+            found = None if recalled is None else decode_recalled(recalled, key)
             return None if found is None or found.tagged is not None else found
 
         return find_at_once
@@ -288,17 +287,6 @@ class StoreTier:
 
 def _decode(data: Any, key: str, landed: int) -> Entry | Unserved:
     return Unserved(COLD, landed) if data is None else decode_entry(data, key)
-
-
-def _decode_recalled(recalled: Recalled, key: str) -> Entry | None:
-    """The entry that was read before, decoded once for all hits; None if it is damaged, so that it is read again."""
-    if recalled.entry is not None:
-        return recalled.entry
-    try:
-        recalled.entry, recalled.text = decode_entry(recalled.text, key), b""
-    except CacheEntryError:
-        return None
-    return recalled.entry
 
 
 def _judge_tags(entry: Entry, numbers: Generations, landed: int) -> Entry | Unserved:
