@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,6 +27,7 @@ from instructor.exceptions import (
     InstructorRetryException,
     ValidationError,
 )
+from instructor.jobs import crew
 from instructor.jobs.crew import Crew
 from instructor.jobs.job import note_answer
 from instructor.messages import Request
@@ -244,7 +246,7 @@ def test_leaving_early_asks_for_nothing_more_and_stores_what_is_under_way(asynch
     client, adapter = make(asynchronous, cache=cache)
     run(client, map(str, range(10_000)), most=1, concurrency=8)
     asked = len(adapter.requests)
-    assert 1 <= asked <= 80
+    assert 1 <= asked <= 256, "what the window holds, should the first row's thread be the slowest"
     assert cache.stats().writes == asked
 
 
@@ -369,7 +371,7 @@ async def test_answers_that_come_while_others_have_a_turn_are_noticed(concurrenc
     async def take_all() -> int:
         return len([row async for row in job])
 
-    assert await asyncio.wait_for(take_all(), 10) == 200  # but for the first rows, errors that come at once
+    assert await asyncio.wait_for(take_all(), 60) == 200  # but for the first rows, errors that come at once
 
 
 async def test_a_job_gives_other_tasks_a_turn():
@@ -471,7 +473,7 @@ def test_a_budget_that_is_used_up_ends_a_job_that_raises(asynchronous: bool):
 
 @BOTH
 def test_nothing_more_is_asked_once_an_error_is_known(asynchronous: bool):
-    """The error's turn to be raised comes later: the row before it takes its time."""
+    """The error's turn to be raised comes later: the row before it is answered once the job knows of the error."""
 
     def reply(request: Request) -> Any:
         text = request["messages"][-1]["content"]
@@ -479,18 +481,24 @@ def test_nothing_more_is_asked_once_an_error_is_known(asynchronous: bool):
             return echo(request)
         return wait_later() if asynchronous else wait()
 
+    def may_answer() -> bool:
+        return job._window.has_ended or len(adapter.requests) > 2
+
     def wait() -> Any:
-        time.sleep(0.05)
+        while not may_answer():
+            time.sleep(0.001)
         return {"text": "0"}
 
     async def wait_later() -> Any:
-        await asyncio.sleep(0.05)
+        while not may_answer():
+            await asyncio.sleep(0)
         return {"text": "0"}
 
     client, adapter = make(asynchronous, reply)
+    job = client.map(["0", "fail", *map(str, range(2, 200))], Answer, concurrency=2)
     with pytest.raises(InstructorRetryException, match="fail"):
-        run(client, ["0", "fail", *map(str, range(2, 200))], concurrency=2)
-    assert len(adapter.requests) <= 3
+        take(job)
+    assert len(adapter.requests) == 2
 
 
 def test_a_job_that_is_stopped_hands_out_what_is_under_way():
@@ -619,11 +627,41 @@ def test_a_file_is_read_where_the_rows_are_read(tmp_path: Path, monkeypatch: pyt
     assert all(row.cached for row in run(client, ["a", "b"]))
 
 
+def test_the_threads_of_a_job_end_with_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(crew, "_IDLE_SECONDS", 600.0)
+    client, _ = make(False)
+    before = threading.active_count()
+    assert len(run(client, map(str, range(20)), concurrency=8)) == 20
+    wait_until(lambda: threading.active_count() <= before)
+
+
 def test_the_threads_of_a_job_that_is_left_behind_end():
     client, _ = make(False)
     before = threading.active_count()
     assert next(client.map(map(str, range(100)), Answer)).index == 0
     wait_until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no signals to threads")
+def test_a_signal_that_does_not_interrupt_the_waiting_is_handled_all_the_same():
+    """As one that comes just before it begins, or to another thread."""
+    gate, heard = threading.Event(), []
+
+    def answer(request: Request) -> Any:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        heard.append(gate.wait(30))
+        return echo(request)
+
+    client, _ = make(False, answer)
+    handler = signal.signal(signal.SIGUSR1, lambda *_: gate.set())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        assert run(client, ["a"])[0].value.text == "a"
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGUSR1, handler)
+    assert heard == [True]
 
 
 def test_a_row_that_no_thread_can_be_started_for_has_an_error(monkeypatch: pytest.MonkeyPatch):

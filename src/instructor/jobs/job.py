@@ -174,7 +174,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             if row is not None:
                 return self._hand_out(row)
             if self._awaits_answers or (self._ahead is not None and not window.has_ended):
-                self._await_answer()
+                self._wait()
             else:
                 self.close()
         failure, self._failure = self._failure, None
@@ -198,10 +198,6 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         except RuntimeError as error:  # no thread can be started
             self._finish(slot, make_failure(miss.index, miss.input, error), 0.0)
 
-    def _await_answer(self) -> None:
-        with suppress(Empty):
-            self._note(self._finished.get(timeout=self._window.patience))
-
     def _work(self, slot: Slot[T], miss: Miss) -> _Finished[T]:
         _current.set(slot)
         try:
@@ -210,6 +206,14 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             row, seconds = make_failure(miss.index, miss.input, error), 0.0
         slot.is_over = True
         return slot, row, seconds
+
+    def _wait(self) -> None:
+        """Wait for a row that was asked for, and look up now and then.
+
+        A signal that comes just before the waiting begins doesn't interrupt it, nor does any on Windows.
+        """
+        with suppress(Empty):
+            self._note(self._finished.get(timeout=min(_BEAT, self._window.patience or _BEAT)))
 
     def _note(self, finished: _Finished[T] | None) -> None:
         """Note a row that was asked for; None only wakes who waits."""
@@ -254,8 +258,8 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
         self._end()
         while self._awaits_answers and not all(slot.is_over for slot in self._window.under_way):
-            with suppress(Empty):  # Ctrl-C may have taken a row out of the queue, and kept it from being noted
-                self._note(self._finished.get(timeout=_BEAT))
+            self._wait()  # but not for what Ctrl-C has taken out of the queue, and kept from being noted
+        self._crew.dismiss()
 
     def __enter__(self) -> Self:
         return self
