@@ -12,6 +12,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import partialmethod
 from importlib import import_module
 from pathlib import Path
 
@@ -44,6 +45,9 @@ hypothesis.settings.register_profile("suite", PATIENT, max_examples=25)
 hypothesis.settings.register_profile("soak", PATIENT, max_examples=500)
 hypothesis.settings.load_profile("suite")  # `make soak` names the other
 
+
+PATIENCE = 30.0
+"""Seconds that a server on a busy machine may take for one step."""
 
 # Most files of tests live for milliseconds: a disk would have to be waited for.
 MEMORY = Path("/dev/shm")
@@ -125,7 +129,16 @@ def valkey_server() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def valkey(valkey_server: Valkey) -> Iterator[Valkey]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores in Redis wait longer than by default, for a machine that is busy. Tests of waiting name their own times."""
+    redis, link = import_module("instructor.cache.redis"), import_module("instructor.cache.redis_link")
+    monkeypatch.setattr(redis.RedisCache, "__init__", partialmethod(redis.RedisCache.__init__, timeout=PATIENCE))
+    monkeypatch.setattr(link, "ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr(link, "CONNECT_SECONDS", PATIENCE)
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey, patient: None) -> Iterator[Valkey]:
     """A running, empty Valkey. A test may stop, start and freeze it."""
     valkey_server.reset()
     yield valkey_server
@@ -141,11 +154,17 @@ def relay(valkey: Valkey) -> Iterator[Relay]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A cluster of three."""
+def cluster_servers() -> Iterator[Cluster]:
+    """The one cluster of this run; tests take `cluster`."""
     cluster = Cluster()
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def cluster(cluster_servers: Cluster, patient: None) -> Cluster:
+    """A cluster of three."""
+    return cluster_servers
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyn
 
 def until(is_so: Callable[[], object]) -> None:
     """Wait for what another thread does."""
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + 100.0
     while not is_so():
         assert time.monotonic() < deadline, "it didn't come about"
         time.sleep(0.001)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import pickle
 import re
@@ -10,7 +11,6 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar, Self
 
@@ -28,20 +28,21 @@ from instructor.cache.entry import Entry, Origin, Tagged, encode_entry, pack_com
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
 from instructor.messages import Part
-from servers import Cluster, Valkey, free_port
+from servers import Cluster, Valkey
+from worlds import until
 
 
 @pytest.fixture
 def cache(valkey: Valkey) -> Iterator[RedisCache]:
-    cache = RedisCache(port=valkey.port, timeout=5.0)
+    cache = RedisCache(port=valkey.port)
     yield cache
     cache.close()
 
 
 def test_keys_carry_the_prefix_and_ttl_becomes_an_expiry(cache: RedisCache, valkey: Valkey) -> None:
-    cache.set("key", "text", ttl=60)
+    cache.set("key", "text", ttl=6000)
     assert valkey.command("GET", "instructor:key") == b"$4\r\ntext\r\n"
-    assert valkey.command("TTL", "instructor:key") == b":60\r\n"
+    assert 5000 < int(valkey.command("TTL", "instructor:key")[1:]) <= 6000
     asyncio.run(cache.set_async("key", "text"))
     assert valkey.command("TTL", "instructor:key") == b":-1\r\n"
 
@@ -103,7 +104,7 @@ async def test_a_key_that_holds_something_else_is_a_bad_entry_of_that_key_and_is
     assert not handle.paused(), "the others are read as ever"
     assert await use(handle, "write", "key", "text", 1e300, in_task=in_task)
     assert await use(handle, "read", "key", in_task=in_task) in {"text", b"text"}
-    assert valkey.command("TTL", "instructor:key") == b":315360000\r\n"
+    assert 315_000_000 < int(valkey.command("TTL", "instructor:key")[1:]) <= 315_360_000
     assert handle.stats().errors == 0
 
 
@@ -152,12 +153,13 @@ class Proxy:
     """Stands before a server, and drops the first connection that asks for something."""
 
     def __init__(self, port: int) -> None:
-        self.port, self._to = free_port(), port
+        self._to = port
         self.dropped = 0
         self._tasks: list[Any] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -210,20 +212,30 @@ def test_a_restart_in_mid_run_is_survived_by_tasks(cache: RedisCache, valkey: Va
 
 
 def test_a_server_that_hangs_is_waited_for_no_longer_than_the_timeout(valkey: Valkey) -> None:
+    def is_served() -> bool:
+        with contextlib.suppress(CacheError):  # for a busy machine, a tenth of a second is short
+            return handle.read("key") is None
+        return False
+
     cache = RedisCache(port=valkey.port, timeout=0.1)
     handle = handle_of(cache)
-    assert handle.read("key") is None
-    asyncio.run(handle.read_async("key"))
+    until(is_served)
+    connected = count_all_connections(valkey)
     valkey.hang()
-    started = time.monotonic()
     with pytest.raises(CacheError):
         handle.read("key")
     with pytest.raises(CacheError):
         asyncio.run(handle.read_async("key"))
-    assert time.monotonic() - started < 4.0, "0.1 s each, and not ten tries of it"
     valkey.wake()
-    assert handle.read("key") is None
+    assert count_all_connections(valkey) - connected <= 3, "each waited once, and not ten times"
+    until(is_served)
     cache.close()
+
+
+def count_all_connections(valkey: Valkey) -> int:
+    """How many the server has been asked for, this one too."""
+    (number,) = re.findall(rb"total_connections_received:(\d+)", valkey.command("INFO", "stats"))
+    return int(number)
 
 
 def test_a_cancelled_read_leaves_its_answer_to_nobody(cache: RedisCache, valkey: Valkey) -> None:
@@ -273,7 +285,7 @@ def test_a_fork_shares_no_connection(valkey: Valkey) -> None:
 import os, asyncio
 from instructor import from_provider
 from instructor.cache import RedisCache
-cache = RedisCache(port={valkey.port})
+cache = RedisCache(port={valkey.port}, timeout=60.0)
 cache.set("key", "text")
 child = os.fork()
 for _ in range(200):
@@ -516,6 +528,7 @@ class RepeatingServer(socketserver.StreamRequestHandler):
         return b"$-1\r\n" if found is None else b"$%d\r\n%b\r\n" % (len(found), found)
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("late", [False, True])
 # An older asynchronous redis-py gives the connection up after each such answer, and so has no hits to count.
 @pytest.mark.parametrize("async_client", [False, pytest.param(True, marks=pytest.mark.newest_sdks)])

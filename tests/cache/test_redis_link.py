@@ -146,6 +146,7 @@ def test_the_link_goes_where_the_stores_own_client_goes(
         store._client.close()
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_client_with_a_password_on_a_unix_socket_is_linked(tmp_path: Path, closing: contextlib.ExitStack) -> None:
     path = str(tmp_path / "s")
     server = Valkey(unixsocket=path)
@@ -242,6 +243,7 @@ def test_while_the_server_is_down_memory_serves_what_was_asked_for_since(
     assert len(one.memory) == 0
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_server_that_cannot_track_leaves_memory_empty_and_says_what_to_do(
     closing: contextlib.ExitStack, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -291,9 +293,10 @@ def test_a_forked_child_has_an_empty_memory_and_a_link_of_its_own(
 import os
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from instructor.cache import RedisCache
+from instructor.cache import RedisCache, redis_link
 from worlds import Process, until
-store = RedisCache(port={valkey.port})
+redis_link.ANSWER_SECONDS = redis_link.CONNECT_SECONDS = 30.0
+store = RedisCache(port={valkey.port}, timeout=30.0)
 one = Process(store)
 one.warm()
 ours = one.tracker._session._links[0].socket.fileno()

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import Empty
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
 
-from instructor.cache import RedisCache
+from instructor.cache import RedisCache, redis_client, redis_pool
 from instructor.cache.handle import handle_of
 from instructor.cache.redis_pool import make_async_client, make_client
 from instructor.exceptions import CacheNotTriedError
+from interrupts import interrupt_everywhere
 from servers import Valkey
 
 MANY = 200
@@ -100,9 +101,15 @@ async def test_a_pool_of_the_users_that_is_used_up_is_waited_for(valkey: Valkey,
 
 
 @pytest.mark.parametrize("in_task", [False, True], ids=["thread", "task"])
-async def test_a_pool_of_the_users_that_stays_used_up_is_no_outage(valkey: Valkey, in_task: bool) -> None:
+async def test_a_pool_of_the_users_that_stays_used_up_is_no_outage(
+    valkey: Valkey, in_task: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 0 < redis_pool._SHARE_FOR_WAITING < 1
+    monkeypatch.setattr(
+        redis_pool, "_SHARE_FOR_WAITING", 0.005
+    )  # so that even a busy machine knows before the time is over
     client: Any = (redis.asyncio.Redis if in_task else redis.Redis)(port=valkey.port, max_connections=1)
-    handle = handle_of(RedisCache(timeout=0.2, **{"async_client" if in_task else "client": client}))
+    handle = handle_of(RedisCache(timeout=30.0, **{"async_client" if in_task else "client": client}))
     taken = take_connection(client)
     taken = await taken if in_task else taken
     with pytest.raises(CacheNotTriedError, match="max_connections"):
@@ -147,17 +154,15 @@ def dripping_server() -> Iterator[int]:
 
 def test_a_timeout_bounds_an_operation_whose_answer_comes_in_pieces(dripping_server: int) -> None:
     cache = RedisCache(port=dripping_server, timeout=0.5, protocol=2)
-    started = time.monotonic()
-    with pytest.raises(redis.TimeoutError):
+    with pytest.raises(redis.TimeoutError):  # each piece comes within 0.1 s, and all of them in the end
         cache.get("key")
-    assert 0.4 < time.monotonic() - started < 2.0, "each piece came within 0.1 s, all of them would take 4 s"
     cache.close()
 
 
 def test_a_queue_before_a_server_that_hangs_is_gone_after_one_timeout(valkey: Valkey) -> None:
     cache = RedisCache(port=valkey.port, timeout=0.3, max_connections=2)
+    cache.pause = float("inf")
     handle = handle_of(cache)
-    handle.read("key")
     valkey.hang()
 
     def use(number: int) -> str:
@@ -169,11 +174,10 @@ def test_a_queue_before_a_server_that_hangs_is_gone_after_one_timeout(valkey: Va
             return type(error).__name__
         return "read"
 
-    started = time.monotonic()
     with ThreadPoolExecutor(60) as threads:
         outcomes = list(threads.map(use, range(60)))
-    assert time.monotonic() - started < 3.0, "30 timeouts in a row are 9 s"
     assert set(outcomes) == {"CacheError", "CacheNotTriedError"}
+    assert outcomes.count("CacheError") <= 2, "those that had a connection when the first one's time was over"
     valkey.wake()
     cache.close()
 
@@ -187,3 +191,42 @@ async def test_every_option_of_redis_reaches_its_connections(valkey: Valkey) -> 
     other = make_async_client(f"{valkey.url[:-1]}3", "", 0, {"client_name": "mine"})
     assert (await other.client_info())["db"] == 3
     await other.aclose()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("operate", ["get", "delete"])
+def test_an_interrupt_anywhere_loses_no_connection(valkey: Valkey, operate: str) -> None:
+    """As the quick client asks, and as redis-py does."""
+    with RedisCache(port=valkey.port, max_connections=2) as cache:
+        cache.set("key", "text")
+        modules = (redis_pool, redis_client, redis.connection, redis.client)
+        pool, words = cache._client.connection_pool, ["GET"] * redis.__version__.startswith("5.2")
+        times = 0
+        for times in interrupt_everywhere(lambda: getattr(cache, operate)("key"), *modules):  # noqa: B007 - looked at below
+            for connection in (pool.get_connection(*words), pool.get_connection(*words)):
+                pool.release(connection)
+            cache.set("key", "text")
+            assert cache.get("key") == b"text"
+        assert (len(pool.pool.queue), pool.pool._taken) == (2, {})
+    assert times > 20
+
+
+def test_a_call_within_a_call_does_not_take_its_connection_for_lost(valkey: Valkey) -> None:
+    """As in a handler of a signal."""
+    with RedisCache(port=valkey.port, max_connections=1) as cache:
+        pool, words = cache._client.connection_pool, ["GET"] * redis.__version__.startswith("5.2")
+        held = pool.get_connection(*words)
+        with pytest.raises(Empty):
+            pool.pool.get(timeout=0.0)
+        assert held._sock is not None
+        pool.release(held)
+
+
+@pytest.mark.timeout(20)
+def test_what_an_interrupted_thread_has_lost_is_free_for_the_others(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port, max_connections=1) as cache:
+        thread = threading.Thread(target=take_connection, args=(cache._client,))
+        thread.start()
+        thread.join()
+        cache.set("key", "text")
+        assert cache.get("key") == b"text"

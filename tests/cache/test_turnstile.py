@@ -31,15 +31,16 @@ class Crowd:
 
 def test_so_many_threads_pass_at_once() -> None:
     turnstile, crowd = Turnstile(3), Crowd()
+    together = threading.Barrier(3, timeout=60)
 
     def use(_: int) -> None:
         with turnstile:
             crowd.enter()
-            threading.Event().wait(0.001)
+            together.wait()
             crowd.leave()
 
     with ThreadPoolExecutor(20) as threads:
-        list(threads.map(use, range(100)))
+        list(threads.map(use, range(99)))
     assert (crowd.inside, crowd.most) == (0, 3)
 
 

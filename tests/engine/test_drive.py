@@ -408,7 +408,8 @@ def test_a_second_loop_in_the_leaders_thread_does_not_wait_for_the_first() -> No
     client, port = make_async(reply, AutoCache())
     one, other = asyncio.new_event_loop(), asyncio.new_event_loop()
     task = one.create_task(client.create(User, HELLO))
-    one.run_until_complete(asyncio.sleep(0.01))
+    while not hold:
+        one.run_until_complete(asyncio.sleep(0))
     assert other.run_until_complete(asyncio.wait_for(client.create(User, HELLO), 10)) == User(**JASON)
     task.cancel()
     one.run_until_complete(asyncio.gather(task, return_exceptions=True))

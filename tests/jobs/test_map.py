@@ -30,8 +30,8 @@ from instructor.exceptions import (
 from instructor.jobs import crew
 from instructor.jobs.crew import Crew
 from instructor.jobs.job import note_answer
-from instructor.jobs.row import Row
 from instructor.messages import Request
+from instructor.row import Row
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 
@@ -240,32 +240,13 @@ def test_a_source_that_uses_one_conversation_for_all_rows_gets_the_answer_to_eac
     assert [row.value.text for row in rows] == [f"row {number}" for number in range(12)]
 
 
-@pytest.mark.parametrize(("wish", "begun_with"), [("5m", 1), (None, 4)])
-def test_the_first_row_is_answered_before_others_are_asked_where_it_writes_their_prompt_cache(
-    wish: str | None, begun_with: int
-):
-    begun: list[str] = []
-    all_begun = threading.Event()
-
-    def answer(request: Request) -> Any:
-        begun.append(request["messages"][-1]["content"])
-        if len(begun) == 4:
-            all_begun.set()
-        all_begun.wait(10 if wish is None else 0.05)
-        return {"text": str(len(begun))}
-
-    client, _ = make(False, answer, cache=AutoCache())
-    rows = run(client, [f"row {number}" for number in range(4)], concurrency=4, prompt_cache=wish)
-    assert rows[0].value.text == str(begun_with)
-
-
 @BOTH
 def test_leaving_early_asks_for_nothing_more_and_stores_what_is_under_way(asynchronous: bool):
     cache = AutoCache()
     client, adapter = make(asynchronous, cache=cache)
     run(client, map(str, range(10_000)), most=1, concurrency=8)
     asked = len(adapter.requests)
-    assert 1 <= asked <= 80
+    assert 1 <= asked <= 256, "what the window holds, should the first row's thread be the slowest"
     assert cache.stats().writes == asked
 
 
@@ -390,7 +371,7 @@ async def test_answers_that_come_while_others_have_a_turn_are_noticed(concurrenc
     async def take_all() -> int:
         return len([row async for row in job])
 
-    assert await asyncio.wait_for(take_all(), 10) == 200  # but for the first rows, errors that come at once
+    assert await asyncio.wait_for(take_all(), 60) == 200  # but for the first rows, errors that come at once
 
 
 async def test_a_job_gives_other_tasks_a_turn():
@@ -492,7 +473,7 @@ def test_a_budget_that_is_used_up_ends_a_job_that_raises(asynchronous: bool):
 
 @BOTH
 def test_nothing_more_is_asked_once_an_error_is_known(asynchronous: bool):
-    """The error's turn to be raised comes later: the row before it takes its time."""
+    """The error's turn to be raised comes later: the row before it is answered once the job knows of the error."""
 
     def reply(request: Request) -> Any:
         text = request["messages"][-1]["content"]
@@ -500,18 +481,24 @@ def test_nothing_more_is_asked_once_an_error_is_known(asynchronous: bool):
             return echo(request)
         return wait_later() if asynchronous else wait()
 
+    def may_answer() -> bool:
+        return job._window.has_ended or len(adapter.requests) > 2
+
     def wait() -> Any:
-        time.sleep(0.05)
+        while not may_answer():
+            time.sleep(0.001)
         return {"text": "0"}
 
     async def wait_later() -> Any:
-        await asyncio.sleep(0.05)
+        while not may_answer():
+            await asyncio.sleep(0)
         return {"text": "0"}
 
     client, adapter = make(asynchronous, reply)
+    job = client.map(["0", "fail", *map(str, range(2, 200))], Answer, concurrency=2)
     with pytest.raises(InstructorRetryException, match="fail"):
-        run(client, ["0", "fail", *map(str, range(2, 200))], concurrency=2)
-    assert len(adapter.requests) <= 3
+        take(job)
+    assert len(adapter.requests) == 2
 
 
 def test_a_job_that_is_stopped_hands_out_what_is_under_way():

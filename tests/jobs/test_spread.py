@@ -25,8 +25,8 @@ from instructor.exceptions import (
     EngineError,
     InstructorRetryException,
 )
-from instructor.jobs.row import Row
 from instructor.jobs.work import load
+from instructor.row import Row
 
 BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
@@ -148,6 +148,12 @@ def test_a_group_is_as_many_whole_rounds_as_its_worker_asks_for_at_once(tmp_path
     )
     assert sum(engine.sizes) == 250
     assert not [size for size in engine.sizes if size % 10]
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_a_concurrency_that_cannot_be_is_refused_as_in_this_process(concurrency: int, tmp_path: Path):
+    with pytest.raises(ArgumentError, match="a whole number above 0"):
+        take(make(tmp_path).map(["Anna is 1."], User, engine=Recording(), concurrency=concurrency))
 
 
 def test_a_worker_begins_a_group_with_what_it_learned_in_the_one_before(

@@ -16,13 +16,14 @@ class Kept(Carried):
     """An entry that was prepared for hits, with what answers made of it carry.
 
     Among many entries each object on the way to an answer has to be fetched from the machine's memory, and takes some of
-    it. So a hit finds all that it reads here. It has an entry's members, and never changes.
+    it. So a hit finds all that it reads here. It has an entry's members, which never change.
 
     Attributes:
+        used: The number of its last use, which is the store's.
         course: The attempts that the answer took, and the steps in which it came.
     """
 
-    __slots__ = ("course", "created", "expires", "key", "tagged")
+    __slots__ = ("course", "created", "expires", "key", "tagged", "used")
 
     def __init__(self, entry: Entry, carried: Carried) -> None:
         super().__init__(carried.load, entry.completion_data, entry.parts, carried.saved)
@@ -32,6 +33,7 @@ class Kept(Carried):
         self.created = entry.created
         self.expires = entry.expires
         self.tagged: Tagged | None = entry.tagged
+        self.used = 0
         course = entry.attempts, entry.steps
         self.course = _COURSE if course == _COURSE else course
 

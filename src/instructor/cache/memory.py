@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from abc import abstractmethod
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, cast
 
@@ -13,12 +12,13 @@ from instructor.cache.entry import Entry, Generations, decode_entry, encode_entr
 from instructor.cache.kept import Kept
 from instructor.cache.listing import MOST_NUMBERED, Listed, draw_generation
 from instructor.cache.store import Ability, BaseCache
+from instructor.cache.use_order import UseOrder, number_uses
 from instructor.describing import warn_caller
 from instructor.exceptions import ArgumentError, CacheEntryError
 from instructor.locks import make_lock
 
-FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether threads run in parallel in this Python, so that a dict's own methods may be interrupted by one another."""
+_MOST_GONE = 64
+"""Entries that were deleted and still stand in the order of uses."""
 
 
 Name = str | tuple[str]
@@ -46,10 +46,12 @@ class HeldInMemory(BaseCache):
         self._entry_of = cast("Callable[[str], Kept | Entry | None]", self._held.get)
         self._first = self._latest = draw_generation()
         self._of_tags: dict[str, int] = {}
+        self._tagged: Counter[str] = Counter()  # the answers with each tag that may be served
 
+    @property
     @abstractmethod
-    def find_held(self, key: str) -> Kept | Entry | None:
-        """Return the entry under `key` as it is held, as the one used last."""
+    def find_held(self) -> Callable[[str], Kept | Entry | None]:
+        """Finds the entry under a key as it is held, and notes that it was used."""
 
     def find(self, key: str) -> Entry | None:
         """Return the entry under `key`, as the one used last."""
@@ -125,14 +127,25 @@ class HeldInMemory(BaseCache):
     def invalidate_tag(self, tag: str) -> int:
         """Stop serving the answers that have a tag; return how many there were. They go as any other."""
         with self._lock:
-            since = range(self._of_tags.get(tag, self._first), self._latest + 1)
+            count = self._tagged.pop(tag, 0)
             if len(self._of_tags) >= MOST_NUMBERED:
                 self._of_tags.clear()
+                self._tagged.clear()
                 self._first = self._latest = draw_generation()
             self._latest += 1
             self._of_tags[tag] = self._latest
-            tagged = [held.tagged for held in self._held.values() if not isinstance(held, str | bytes) and held.tagged]
-        return sum(tag in tags and generation in since for tags, generation in tagged)
+            return count
+
+    def _count_tags(self, value: Value | None, by: int) -> None:
+        """Count what comes under its tags, or what goes, so that to invalidate a tag takes no longer among a million."""
+        if value is None or isinstance(value, str | bytes) or value.tagged is None:
+            return
+        tags, generation = value.tagged
+        for tag in tags:
+            if self._of_tags.get(tag, self._first) <= generation <= self._latest:
+                self._tagged[tag] += by
+                if not self._tagged[tag]:
+                    del self._tagged[tag]
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""
@@ -152,7 +165,7 @@ class HeldInMemory(BaseCache):
     def _drop(self, name: Name) -> Value | None: ...
 
     @abstractmethod
-    def _note_use(self, name: Name) -> None: ...
+    def _note_use(self, name: Name) -> object: ...
 
     def __len__(self) -> int:
         return len(self._held)
@@ -170,8 +183,10 @@ _BATCH = 1000
 class AutoCache(HeldInMemory):
     """The fastest store: it keeps the latest answers in memory and forgets the least recently used one when full.
 
+    (Where more than 128 of those next in line were used meanwhile, it forgets the least recently used one of 128.)
+
     Use it in one long-running process, or while you develop. Nothing outlives the process, and a forked child goes on
-    with its own copy. Any number of threads and tasks may use it. An answer takes about 730 bytes besides its texts.
+    with its own copy. Any number of threads and tasks may use it. An answer takes about 710 bytes besides its texts.
 
     Entries do not expire: a ttl is ignored, and the first one costs a warning. `get` returns the ``str`` that was
     stored. For entries that expire, a limit in bytes, or loops over more data than fit, see `MemoryCache`.
@@ -196,32 +211,34 @@ class AutoCache(HeldInMemory):
         if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - users without a checker
             raise ArgumentError(f"AutoCache(maxsize=) takes a positive int, such as 128; got {maxsize!r}.")
         self.maxsize = maxsize
-        self._order: OrderedDict[Name, Value] = OrderedDict()  # all that is held, by its last use
-        self._move_to_end = self._order.move_to_end
+        self._uses = number_uses(maxsize)
+        self._numbers: dict[Name, int] = {}  # the last uses of what isn't `Kept`
+        self._order: UseOrder[Name] = UseOrder(self._number_of)
         self._warned = False
-        super().__init__(self._order)
+        super().__init__({})
+        self._find_held = self._make_finder()
 
-    def find_held(self, key: str) -> Kept | Entry | None:
-        """Return the entry under `key` as it is held, as the one used last.
+    @property
+    def find_held(self) -> Callable[[str], Kept | Entry | None]:
+        """As in every store in memory."""
+        return self._find_held
 
-        Where Python has a global lock, this takes none: each step is one uninterrupted call into C, and threads that
-        wait for a lock here would cost more than all the rest of a cache hit.
+    def _make_finder(self) -> Callable[[str], Kept | Entry | None]:
+        """Make `find_held`. It takes no lock: threads that wait for one would cost more than all the rest of a cache hit.
+
+        It is a closure, because reading a variable of one takes less time than an attribute. It doesn't hold the store.
         """
-        if FREE_THREADED:
-            return self._find_locked(key)
-        entry = self._entry_of(key)
-        if entry is not None:
-            try:  # noqa: SIM105 - `suppress` would cost as much as all the rest
-                self._move_to_end(key)
-            except KeyError:  # another thread evicted the entry since; it is as good an answer as a moment ago
-                pass
-        return entry
+        entry_of, uses, numbers = self._entry_of, self._uses, self._numbers
 
-    def _find_locked(self, key: str) -> Kept | Entry | None:
-        with self._lock:
-            if key in self._held:
-                self._order.move_to_end(key)
-            return self._entry_of(key)
+        def find_held(key: str) -> Kept | Entry | None:
+            held = entry_of(key)
+            if type(held) is Kept:
+                held.used = next(uses)
+            elif held is not None:
+                numbers[key] = next(uses)
+            return held
+
+        return find_held
 
     def set(self, key: str, value: str | bytes, ttl: int | None = None) -> None:
         """As `HeldInMemory.set`; `ttl` is ignored."""
@@ -239,16 +256,35 @@ class AutoCache(HeldInMemory):
             )
 
     def _hold(self, name: Name, value: Value, until: float | None) -> None:  # noqa: ARG002 - as it says
+        is_new = name not in self._held
+        self._count_tags(self._held.get(name), -1)
+        self._count_tags(value, 1)
         self._held[name] = value
-        self._order.move_to_end(name)
+        number = self._note_use(name)
+        if is_new:
+            self._order.add(name, number)
         while len(self._held) > self.maxsize:
-            self._order.popitem(last=False)
+            self._drop(self._order.choose())
+        if len(self._order) > 2 * len(self._held) + _MOST_GONE:
+            self._order.forget()
 
     def _drop(self, name: Name) -> Value | None:
-        return self._held.pop(name, None)
+        self._numbers.pop(name, None)
+        value = self._held.pop(name, None)
+        self._count_tags(value, -1)
+        return value
 
-    def _note_use(self, name: Name) -> None:
-        self._order.move_to_end(name)
+    def _note_use(self, name: Name) -> int:
+        number, held = next(self._uses), self._held.get(name)
+        if isinstance(held, Kept):
+            held.used = number
+        elif held is not None:  # no other thread has dropped it since
+            self._numbers[name] = number
+        return number
+
+    def _number_of(self, name: Name) -> int | None:
+        held = self._held.get(name)
+        return held.used if isinstance(held, Kept) else self._numbers.get(name) if held is not None else None
 
     def __repr__(self) -> str:
         return f"AutoCache(maxsize={self.maxsize})"

@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -81,7 +82,12 @@ class MemoryCache(HeldInMemory):
         self._crowded = False  # whether a limit is near, so that it matters which entries are used
         super().__init__({})
 
-    def find_held(self, key: str) -> Kept | Entry | None:
+    @property
+    def find_held(self) -> Callable[[str], Kept | Entry | None]:
+        """As in every store in memory."""
+        return self._find_held
+
+    def _find_held(self, key: str) -> Kept | Entry | None:
         """Return the entry under `key` as it is held. Who asks looks whether it has expired.
 
         It takes no lock: the use is noted in a deque, and the policy hears of many at once.
@@ -116,6 +122,7 @@ class MemoryCache(HeldInMemory):
         if self.max_bytes is not None and size > self.max_bytes:
             return
         self._tell_policy()
+        self._count_tags(value, 1)
         self._held[name] = value
         self._sizes[name] = size
         self._bytes += size
@@ -150,6 +157,7 @@ class MemoryCache(HeldInMemory):
             self._bytes -= self._sizes.pop(name)
             self._policy.drop(name)
             self._expires.pop(name, None)
+            self._count_tags(value, -1)
         return value
 
     def _note_use(self, name: Name) -> None:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
-from instructor.cache.carried import Load, Saved, put_carried
+from instructor.cache.carried import Carried, Load, Saved, put_carried
 from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache.kept import Kept
@@ -172,18 +172,19 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 frozen = memo.freeze(call) if memo.sees_long else None
                 encoding = dumps(call, EXACT) if frozen is None else name_of_frozen(frozen)
                 key = memo.young.get(encoding) or memo.find(encoding)
-                if key is None:
-                    return MISSING
-                entry = find(key)
+                entry = None if key is None else find(key)
                 encoding = encoding if frozen is None else frozen  # the name holds a hash in place of a long text
         except (ValueError, RuntimeError):  # not plain data, nested too deeply, or changed by another thread
             return MISSING
-        if type(entry) is not Kept and type(entry) is not Entry:
+        if type(entry) is Kept:
+            carried: Carried = entry
+        elif type(entry) is Entry:
+            carried = make_carried(load_text, entry)
+        else:
             return MISSING if entry is None else with_encoding(entry, encoding)
         expires, tagged = entry.expires, entry.tagged
         if (expires is not None and expires <= now()) or (tagged is not None and (check is None or not check(tagged))):
             return refuse_stale(check, entry, now(), encoding)
-        carried = entry if type(entry) is Kept else make_carried(load_text, entry)
         try:
             if plan.direct:
                 value = model.__pydantic_validator__.validate_json(carried.text, strict=strict, context=context)
@@ -191,8 +192,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                     put_carried(value, carried)
             else:
                 value = parse_with(plan.type, carried, strict, context, entry.parts) if plan.type else load(entry)
-            if with_completion:
-                value = (value, load(entry) if plan.type is not None else value)
+            value = (value, load(entry) if plan.type is not None else value) if with_completion else value
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Unserved(refused(error), None, None, encoding)
         note(carried.saved)

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from abc import ABCMeta
 
     from instructor.jobs.job import Terms
-    from instructor.jobs.row import Row
+    from instructor.row import Row
 
 T = TypeVar("T")
 
 _FIRST_ROWS, _MOST_ROWS = 16, 128
 """Rows in a group: few at first, so that every worker soon has some; then more, so that groups cost little."""
 _LEAST_ROWS = 8
+_MOST_AT_ONCE = 1024
+"""So many rows at once are reckoned with, so that a group stays small enough to be sent."""
 _ROUNDS = 4
 """How often a group asks for as many rows at once as its worker does, so that its beginning and its end count for little."""
 _GROUPS_PER_SLOT = 4
@@ -76,7 +78,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         self._inputs: dict[int, list[Value]] = {}
         self._count = self._handed_over = 0
         concurrency = orders.terms.concurrency
-        self._at_once = concurrency if isinstance(concurrency, int) else 1
+        self._at_once = max(1, min(concurrency, _MOST_AT_ONCE)) if isinstance(concurrency, int) else 1
         self._has_ended = self._is_dropped = self.is_closed = False
         self._failure: Exception | None = None
         self._ahead: ReadAhead[Value] | None = None

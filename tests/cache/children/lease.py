@@ -16,7 +16,8 @@ from pathlib import Path
 from instructor.cache import DiskCache, RedisCache, instructor_cache
 
 where, lease, threads = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
-cache = RedisCache(port=int(where), lease=lease) if where.isdigit() else DiskCache(where, lease=lease)
+options = {"lease": lease, "timeout": 30.0}
+cache = RedisCache(port=int(where), **options) if where.isdigit() else DiskCache(where, **options)
 
 
 @instructor_cache(cache=cache)
