@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, ModuleType
@@ -43,6 +44,7 @@ def _interrupt_at(number: int, operation: Callable[[], object], files: set[str |
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # because Python only reports what is raised while it collects
     sys.settrace(trace)
     try:
         operation()
@@ -50,6 +52,7 @@ def _interrupt_at(number: int, operation: Callable[[], object], files: set[str |
         return True
     finally:
         sys.settrace(before)
+        gc.enable()
     return False
 
 

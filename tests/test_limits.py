@@ -23,7 +23,7 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3900,
+    "": 4000,
     "batches": 900,
     "cache": 8900,
     "cli": 2800,
@@ -32,8 +32,8 @@ LINES_OF_CODE = {
     "engine": 4500,
     "engines": 200,
     "function": 500,
-    "jobs": 1700,
-    "limits": 900,
+    "jobs": 1900,
+    "limits": 1000,
     "media": 800,
     "observe": 300,
     "offline": 700,

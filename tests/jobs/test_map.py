@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,10 +27,11 @@ from instructor.exceptions import (
     InstructorRetryException,
     ValidationError,
 )
+from instructor.jobs import crew
 from instructor.jobs.crew import Crew
 from instructor.jobs.job import note_answer
-from instructor.jobs.row import Row
 from instructor.messages import Request
+from instructor.row import Row
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 
@@ -236,25 +238,6 @@ def test_a_source_that_uses_one_conversation_for_all_rows_gets_the_answer_to_eac
 
     rows = run(client, read(), concurrency=4)
     assert [row.value.text for row in rows] == [f"row {number}" for number in range(12)]
-
-
-@pytest.mark.parametrize(("wish", "begun_with"), [("5m", 1), (None, 4)])
-def test_the_first_row_is_answered_before_others_are_asked_where_it_writes_their_prompt_cache(
-    wish: str | None, begun_with: int
-):
-    begun: list[str] = []
-    all_begun = threading.Event()
-
-    def answer(request: Request) -> Any:
-        begun.append(request["messages"][-1]["content"])
-        if len(begun) == 4:
-            all_begun.set()
-        all_begun.wait(10 if wish is None else 0.05)
-        return {"text": str(len(begun))}
-
-    client, _ = make(False, answer, cache=AutoCache())
-    rows = run(client, [f"row {number}" for number in range(4)], concurrency=4, prompt_cache=wish)
-    assert rows[0].value.text == str(begun_with)
 
 
 @BOTH
@@ -638,11 +621,41 @@ def test_a_file_is_read_where_the_rows_are_read(tmp_path: Path, monkeypatch: pyt
     assert all(row.cached for row in run(client, ["a", "b"]))
 
 
+def test_the_threads_of_a_job_end_with_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(crew, "_IDLE_SECONDS", 600.0)
+    client, _ = make(False)
+    before = threading.active_count()
+    assert len(run(client, map(str, range(20)), concurrency=8)) == 20
+    wait_until(lambda: threading.active_count() <= before)
+
+
 def test_the_threads_of_a_job_that_is_left_behind_end():
     client, _ = make(False)
     before = threading.active_count()
     assert next(client.map(map(str, range(100)), Answer)).index == 0
     wait_until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no signals to threads")
+def test_a_signal_that_does_not_interrupt_the_waiting_is_handled_all_the_same():
+    """As one that comes just before it begins, or to another thread."""
+    gate, heard = threading.Event(), []
+
+    def answer(request: Request) -> Any:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        heard.append(gate.wait(30))
+        return echo(request)
+
+    client, _ = make(False, answer)
+    handler = signal.signal(signal.SIGUSR1, lambda *_: gate.set())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        assert run(client, ["a"])[0].value.text == "a"
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGUSR1, handler)
+    assert heard == [True]
 
 
 def test_a_row_that_no_thread_can_be_started_for_has_an_error(monkeypatch: pytest.MonkeyPatch):

@@ -25,8 +25,8 @@ from instructor.exceptions import (
     EngineError,
     InstructorRetryException,
 )
-from instructor.jobs.row import Row
 from instructor.jobs.work import load
+from instructor.row import Row
 
 BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 

@@ -26,6 +26,7 @@ from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
+from instructor.cache.sqlite_fork import gate
 from instructor.cache.sqlite_group import Group, in_transaction
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_ledger import KeepsLedger
@@ -138,6 +139,8 @@ class DiskCache(KeepsLedger, BaseCache):
         now = time.time()
         row: tuple[bytes] | None = None
         connection = self._local.connection
+        if gate.is_closed:
+            gate.wait()
         if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
             try:
                 row = fetch(connection.raw, key, now)
@@ -315,6 +318,8 @@ class DiskCache(KeepsLedger, BaseCache):
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation. If the file is damaged it is mended, and the operation is tried once more."""
+        if gate.is_closed:
+            gate.wait()
         try:
             connection = self._connect_to_write() if writes else self._connect()
             try:
@@ -369,6 +374,8 @@ class DiskCache(KeepsLedger, BaseCache):
 
     def _flush(self, now: float) -> None:
         """Write down what was used, unless another writer is at work: a read must not wait."""
+        if gate.is_closed:
+            gate.wait()
         connection = self._local.connection
         if connection is None and self.path.exists():
             with contextlib.suppress(CacheError):

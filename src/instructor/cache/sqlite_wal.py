@@ -48,17 +48,21 @@ class Wal:
 
     def reset(self) -> None:
         """Begin anew, as in a forked child."""
-        self._busy_at = 0
+        self._busy_at = self._noted = 0
         self._is_hopeless = False
 
     @property
     def is_long(self) -> bool:
         """Whether it takes more than its share of a limit."""
-        return self._is_limited and file_size(self._path) > self._shares.wal
+        if not self._is_limited:
+            return False
+        self._noted = file_size(self._path)
+        return self._noted > self._shares.wal
 
     def shorten(self, connection: sqlite3.Connection) -> None:
         """Empty it if it is too long, before this connection writes to it."""
-        size, most = file_size(self._path), _TOO_LONG * self._shares.wal
+        size, most = self._noted or file_size(self._path), _TOO_LONG * self._shares.wal
+        self._noted = 0
         if size <= most or self._busy_at <= size < self._busy_at + most:  # tried lately, in vain
             return
         with contextlib.suppress(*FAILURES):  # the write will fail with the same, and knows what to do

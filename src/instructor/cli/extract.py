@@ -19,8 +19,8 @@ from instructor.cli.signals import SignalWatcher
 from instructor.exceptions import BudgetExceeded, InstructorError, ValidationError
 from instructor.jobs import job as jobs
 from instructor.jobs.prompts import Prompt
-from instructor.jobs.row import Row
 from instructor.messages import Messages
+from instructor.row import Row
 
 if TYPE_CHECKING:
     from instructor.client import Instructor

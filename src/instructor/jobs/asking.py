@@ -10,13 +10,14 @@ from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, 
 from instructor.engine.path import Unserved
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
 from instructor.failures import is_about_the_account
-from instructor.jobs.row import NO_USAGE, Row
 from instructor.messages import Conversation, ResponseModel, Value, copy_value
+from instructor.row import NO_USAGE, Row
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
     from instructor.cache.kept import Kept
     from instructor.engine.reply import Reply
+    from instructor.jobs.order import Foresight, Order
     from instructor.jobs.prompts import Writer
 
 T = TypeVar("T")
@@ -50,6 +51,10 @@ class Miss:
 class Answering(Protocol[T]):
     """How a job answers a row."""
 
+    def make_order(self) -> Order[T] | None:
+        """Make the order in which rows are asked about; None for that of the input."""
+        ...
+
     def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
         """Answer it in this thread, without waiting; or say what is to be asked."""
         ...
@@ -73,6 +78,7 @@ class Question(Generic[T]):
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
         reads_apart: Whether a thread of the job's reads the store: who reads the rows would wait for each.
+        foresight: Knows what rows will begin with; None where that changes nothing.
     """
 
     asked: tuple[str, str]
@@ -83,6 +89,15 @@ class Question(Generic[T]):
     load: Callable[[Kept | Entry], Any]
     reply: Callable[[Conversation, Unserved | None], Any]
     reads_apart: bool = False
+    foresight: Foresight | None = None
+
+    def make_order(self) -> Order[T] | None:
+        """Make the order in which rows are asked about; None for that of the input."""
+        if self.foresight is None:
+            return None
+        from instructor.jobs.order import Order
+
+        return Order(self.foresight.planner, self.foresight.foresee)
 
     def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
         """Answer a row from memory, in this thread; or say what is to be asked."""
@@ -162,6 +177,7 @@ def make_question(
     reply: Callable[[Conversation, Unserved | None], Any],
     *,
     reads_apart: bool,
+    foresight: Foresight | None,
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
 
@@ -172,7 +188,7 @@ def make_question(
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply, reads_apart)
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply, reads_apart, foresight)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:

@@ -15,7 +15,7 @@ _IDLE_SECONDS = 0.5
 class Crew(Generic[R]):
     """As many threads as there are tasks under way, which hand over what the tasks return.
 
-    A thread ends when it has had nothing to do for a moment. So nobody has to dismiss a crew that is left behind: the
+    A thread ends when it has had nothing to do for a moment, so nobody has to dismiss a crew that is left behind: the
     program waits for what is under way, and for no more; with `may_be_left` it doesn't even wait for that, which no
     executor allows.
 
@@ -25,7 +25,7 @@ class Crew(Generic[R]):
 
     def __init__(self, hand_over: Callable[[R], object]) -> None:
         self._hand_over = hand_over
-        self._tasks: SimpleQueue[Callable[[], R]] = SimpleQueue()
+        self._tasks: SimpleQueue[Callable[[], R] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
         self._spare = 0  # threads without a task, less the tasks in the queue
@@ -52,6 +52,12 @@ class Crew(Generic[R]):
                 self._tasks.get()
             raise
 
+    def dismiss(self) -> None:
+        """End each thread as soon as it has nothing to do. No tasks come any more."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._tasks.put(None)
+
     def _work(self) -> None:
         while True:
             try:
@@ -63,6 +69,8 @@ class Crew(Generic[R]):
                     self._spare -= 1
                     self._threads -= 1
                     return
+            if task is None:
+                return
             result = task()
             del task
             with self._lock:

@@ -24,7 +24,7 @@ from instructor.jobs.window import Slot, Window
 from instructor.messages import Value
 
 if TYPE_CHECKING:
-    from instructor.jobs.row import Row
+    from instructor.row import Row
 
 T = TypeVar("T")
 
@@ -46,18 +46,13 @@ def note_answer(*, is_valid: bool = True) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`.
-
-    Attributes:
-        begins_with_one: Whether the first row is answered before others are asked about; see `Pace`.
-    """
+    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`."""
 
     concurrency: Concurrency = "auto"
     batch: Literal["never", "auto", "always"] = "never"
     on_error: OnError = "raise"
     ordered: bool = True
     progress: bool = True
-    begins_with_one: bool = False
 
     def __post_init__(self) -> None:
         if self.batch not in ("never", "auto", "always"):
@@ -86,8 +81,8 @@ class _BaseJob(Generic[T]):
     ) -> None:
         self._question = question
         self._terms = terms
-        self.pace = Pace(terms.concurrency, asynchronous=asynchronous, begins_with_one=terms.begins_with_one)
-        self._window: Window[T] = Window(self.pace, ordered=terms.ordered)
+        self.pace = Pace(terms.concurrency, asynchronous=asynchronous)
+        self._window: Window[T] = Window(self.pace, ordered=terms.ordered, order=question.make_order())
         self._context = contextvars.copy_context()
         self._count = 0
         self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
@@ -104,7 +99,8 @@ class _BaseJob(Generic[T]):
         index, self._count = self._count, self._count + 1
         answered = self._context.run(self._question.answer_now, index, source)
         if type(answered) is Miss:
-            return self._window.begin(), answered
+            slot = self._context.run(self._window.admit, answered)
+            return None if slot is None else (slot, answered)
         self._add_answered(answered)  # type: ignore[arg-type] # a row
         return None
 
@@ -119,6 +115,7 @@ class _BaseJob(Generic[T]):
     def _judge(self, row: Row[T]) -> None:
         if row.error is not None and self._is_fatal(row.error):
             self._window.has_ended = True
+            self._window.drop_waiting(after=row.index if self._terms.ordered else -1)
 
     def _is_fatal(self, error: BaseException) -> bool:
         return self._terms.on_error == "raise" or ends_job(error)
@@ -171,11 +168,13 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
                 read += 1
                 self._read()
                 continue
+            while window.has_order and (asked := window.begin()) is not None:
+                self._ask(*asked)
             row = window.take()
             if row is not None:
                 return self._hand_out(row)
             if self._awaits_answers or (self._ahead is not None and not window.has_ended):
-                self._note(finished.get())
+                self._wait()
             else:
                 self.close()
         failure, self._failure = self._failure, None
@@ -189,14 +188,15 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         except Exception as error:  # noqa: BLE001 - raised when the rows before it are handed out
             return self._end_reading(error)
         asked = self._admit(source)
-        if asked is None:
-            return None
-        slot, miss = asked
+        if asked is not None:
+            self._ask(*asked)
+        return None
+
+    def _ask(self, slot: Slot[T], miss: Miss) -> None:
         try:
             self._crew.submit(partial(self._context.copy().run, partial(self._work, slot, miss)))
         except RuntimeError as error:  # no thread can be started
             self._finish(slot, make_failure(miss.index, miss.input, error), 0.0)
-        return None
 
     def _work(self, slot: Slot[T], miss: Miss) -> _Finished[T]:
         _current.set(slot)
@@ -206,6 +206,14 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             row, seconds = make_failure(miss.index, miss.input, error), 0.0
         slot.is_over = True
         return slot, row, seconds
+
+    def _wait(self) -> None:
+        """Wait for a row that was asked for, and look up now and then.
+
+        A signal that comes just before the waiting begins doesn't interrupt it, nor does any on Windows.
+        """
+        with suppress(Empty):
+            self._note(self._finished.get(timeout=min(_BEAT, self._window.patience or _BEAT)))
 
     def _note(self, finished: _Finished[T] | None) -> None:
         """Note a row that was asked for; None only wakes who waits."""
@@ -235,7 +243,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
     def stop(self) -> None:
         """Read no more rows, from any thread. Those under way are still handed out, and then the job ends."""
-        self._window.has_ended = True
+        self._window.is_stopped = self._window.has_ended = True
         self._finished.put(None)
 
     def drop(self) -> None:
@@ -243,15 +251,15 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
         What is paid for is stored. If an answer turns out to be invalid, its row is asked about again: drop that, too.
         """
-        self._window.has_ended = self._is_dropped = True
+        self._window.is_stopped = self._window.has_ended = self._is_dropped = True
         self._finished.put(None)
 
     def close(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
         self._end()
         while self._awaits_answers and not all(slot.is_over for slot in self._window.under_way):
-            with suppress(Empty):  # Ctrl-C may have taken a row out of the queue, and kept it from being noted
-                self._note(self._finished.get(timeout=_BEAT))
+            self._wait()  # but not for what Ctrl-C has taken out of the queue, and kept from being noted
+        self._crew.dismiss()
 
     def __enter__(self) -> Self:
         return self
@@ -298,12 +306,13 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 self._handed_out = 0
                 await asyncio.sleep(0)  # while no row is taken, which would be lost if this is cancelled
                 continue
+            while window.has_order and (asked := window.begin()) is not None:
+                self._ask(*asked)
             row = window.take()
             if row is not None:
                 return await self._hand_out(row)
             if window.under_way or not window.has_ended:
-                self._moved.clear()
-                await self._moved.wait()
+                await self._await_move()
             else:
                 await self.aclose()
         failure, self._failure = self._failure, None
@@ -334,10 +343,18 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
             return self._end_reading(error)
         asked = self._admit(source)
         if asked is not None:
-            task = asyncio.get_running_loop().create_task(self._work(*asked), context=self._context.copy())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._ask(*asked)
         return None
+
+    def _ask(self, slot: Slot[T], miss: Miss) -> None:
+        task = asyncio.get_running_loop().create_task(self._work(slot, miss), context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _await_move(self) -> None:
+        self._moved.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._moved.wait(), self._window.patience)
 
     async def _work(self, slot: Slot[T], miss: Miss) -> None:
         try:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from abc import ABCMeta
 
     from instructor.jobs.job import Terms
-    from instructor.jobs.row import Row
+    from instructor.row import Row
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from instructor.cache.loop_thread import LoopThread
 from instructor.cache.store import BaseCache
 from instructor.exceptions import ArgumentError, ConfigurationError, InstructorError, make_portable
 from instructor.jobs.pace import Pace
-from instructor.jobs.row import Row
 from instructor.jobs.shares import Grant, Share, Spent
 from instructor.locks import make_lock
 from instructor.messages import Value
+from instructor.row import Row
 
 _MOST_KEPT = 8
 """How many jobs' clients a worker keeps, with their connections."""

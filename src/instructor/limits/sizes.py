@@ -90,17 +90,18 @@ def _find_limit(holder: Mapping[str, object]) -> int | None:
 
 
 def _count_letters(value: object) -> int:
-    if isinstance(value, str):
+    kind = type(value)  # the usual kinds first: to ask whether something is a mapping takes longer
+    if kind is list:
+        return sum(map(_count_letters, cast("list[object]", value)))
+    if kind is not dict and isinstance(value, str):
         is_data = len(value) > _LONG and " " not in value[:_LONG]
         return _LETTERS_OF_MEDIUM if is_data else len(value)
-    if isinstance(value, (dict, Mapping)):  # a dict first: to ask whether something is a mapping takes longer
+    if kind is dict or isinstance(value, Mapping):
         members = cast("Mapping[object, object]", value)
         return sum([len(name) + _count_letters(inner) for name, inner in members.items() if isinstance(name, str)])
     if isinstance(value, (bytes, bytearray)):
         return _LETTERS_OF_MEDIUM
-    if isinstance(value, (list, Sequence)):
-        return sum(map(_count_letters, cast("Sequence[object]", value)))
-    return 1
+    return sum(map(_count_letters, cast("Sequence[object]", value))) if isinstance(value, Sequence) else 1
 
 
 class Expected:
