@@ -43,11 +43,11 @@ soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; A
 	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile soak --timeout 900 --numprocesses 2 --dist worksteal $(ARGS)
 
 .PHONY: test-lowest
-test-lowest: $(TOOLS) $(LOWEST) ## Set up, then run the tests of providers, wires and Redis with the oldest SDKs
+test-lowest: $(TOOLS) $(LOWEST) ## Set up, then run the tests of providers, wires, batches and Redis with the oldest SDKs
 	@# The oldest SDKs leave sockets to the garbage collector, which finds them in the middle of some other test.
 	$(VENV_LOWEST)/bin/python -m pytest --numprocesses auto -W "ignore:unclosed <socket:ResourceWarning" \
 		-m "not newest_sdks and not soak" tests/providers tests/integration \
-		tests/wires tests/cache/test_redis.py $(ARGS)
+		tests/wires tests/batches tests/cache/test_redis.py $(ARGS)
 
 .PHONY: check
 check: $(TOOLS) ## Lint, format, types (mypy and pyright strict), layers

@@ -250,8 +250,8 @@ class Worker:
 
     def weigh(self, kind: str, entries: int, calls: int) -> dict[str, float]:
         """Fill a store in memory; return a hit's nanoseconds and an entry's own bytes: beyond its texts and the prompt's."""
-        sizes = {"AutoCache": "maxsize", "MemoryCache": "max_entries"}
-        store = getattr(instructor.cache, kind)(**{sizes[kind]: entries})
+        sizes = {"AutoCache": {"maxsize": entries}, "MemoryCache": {"max_entries": entries, "max_bytes": None}}
+        store = getattr(instructor.cache, kind)(**sizes[kind])
         client = make_scripted_client({"name": "Anna"}, store)
         adapter, texts, before = client.client, 0, read_memory()
         for number in range(entries):

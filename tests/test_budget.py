@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import pickle
 from typing import Any
 
@@ -53,6 +54,25 @@ def test_requests_stop_when_it_is_spent_and_hits_do_not(limit: dict[str, Any], a
     assert ask(client, 1).name == "Ann"
     assert len(client._adapter.requests) == 2
     assert client.ledger().spent.count == 2
+
+
+def test_a_forked_child_begins_with_what_is_spent_and_none_of_the_reservations() -> None:
+    """Which only the parent can settle."""
+    budget = Budget(tokens=2200)
+    client = make(budget)
+    ask(client, 1)
+    for _ in range(3):
+        budget.reserve_paid("openai", "gpt-6-luna")
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = 0 if (budget.spent_tokens, ask(client, 2).name, budget.spent_tokens) == (1100, "Ann", 2200) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with pytest.raises(BudgetExceeded, match="3 requests are under way"):
+        ask(client, 3)
 
 
 def test_the_next_period_opens_it_again() -> None:

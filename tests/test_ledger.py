@@ -12,20 +12,21 @@ import openai
 import pytest
 
 from instructor import AsyncInstructor, AutoCache, DiskCache, Instructor, Mode, RedisCache, Retries, instructor_cache
-from instructor.cache import BaseCache, books, sqlite_group, sqlite_transaction
+from instructor.cache import BaseCache, books, redis_client, sqlite_group, sqlite_transaction
 from instructor.cache import handle as handle_module
 from instructor.cache.books import OTHERS, Amounts, Books, Line, read_line
 from instructor.cache.entry import Origin
 from instructor.cache.handle import handle_of
 from instructor.cache.hits import MOST_NOTED
 from instructor.cache.ledger import Ledger
-from instructor.cache.redis_steps import name_ledger
+from instructor.cache.redis_steps import name_ledger, name_posted
 from instructor.cache.tiered import TieredCache
 from instructor.exceptions import ArgumentError, InstructorRetryException
 from instructor.prices import TIERS, find_rates, price_of
 from instructor.testing import ScriptedAdapter, ScriptedReply
 from instructor.usage import Usage
 from instructor.wires.openai_chat import OPENAI_CHAT
+from interrupts import interrupt_everywhere
 from servers import Valkey
 from worlds import MESSAGES, Shelf, User, both
 
@@ -516,6 +517,122 @@ async def test_what_a_cancelled_task_was_entering_is_entered_once(
         answered.set()
         assert task.cancelled()
         assert await handle.read_books_async() == {line(1): Amounts(1, 2)}
+
+
+@pytest.mark.parametrize("error", [ConnectionError("lost"), TimeoutError("timed out")])
+def test_what_a_server_entered_is_entered_once_though_its_reply_was_lost(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        cache.pause = 0.0
+        handle = handle_of(cache)
+        handle.books.add([(line(1), Amounts(1, 2))])
+        handle.read_books()
+        lose_the_next(monkeypatch, redis_client, "read_replies", error)
+        handle.books.add([(line(1), Amounts(1, 2))])
+        handle.post()
+        handle.books.add([(line(1), Amounts(1, 2)), (line(2), Amounts(4))])
+        assert handle.read_books() == {line(1): Amounts(3, 6), line(2): Amounts(4)}
+
+
+@pytest.mark.parametrize("error", [ConnectionError("lost"), TimeoutError("timed out")])
+async def test_so_it_is_where_a_task_enters_it(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async with RedisCache(port=valkey.port) as cache:
+        cache.pause = 0.0
+        handle = handle_of(cache)
+        handle.books.add([(line(1), Amounts(1, 2))])
+        await handle.read_books_async()
+        lose_the_next(monkeypatch, redis_client, "read_replies_async", error)
+        handle.books.add([(line(1), Amounts(1, 2))])
+        await handle.post_async()
+        handle.books.add([(line(1), Amounts(1, 2)), (line(2), Amounts(4))])
+        assert await handle.read_books_async() == {line(1): Amounts(3, 6), line(2): Amounts(4)}
+
+
+def lose_the_next(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: Exception) -> None:
+    """Have the next reply read and thrown away."""
+    read = getattr(owner, name)
+
+    def lose(*arguments: Any) -> Any:
+        monkeypatch.setattr(owner, name, read)
+        reply = read(*arguments)
+        if not asyncio.iscoroutine(reply):
+            raise error
+
+        async def await_and_lose() -> None:
+            await reply
+            raise error
+
+        return await_and_lose()
+
+    monkeypatch.setattr(owner, name, lose)
+
+
+@pytest.mark.parametrize("kind", ["disk", "redis"])
+@pytest.mark.timeout(10)
+def test_an_interrupt_anywhere_in_posting_neither_loses_nor_doubles_an_amount(
+    kind: str, tmp_path: Path, valkey: Valkey
+) -> None:
+    cache = DiskCache(tmp_path) if kind == "disk" else RedisCache(port=valkey.port)
+    cache.pause = 0.0
+    handle = handle_of(cache)
+
+    def add(number: int) -> None:
+        handle.books.add([(line(number), Amounts(1, 2))])
+
+    with cache:
+        add(0)
+        times = 0
+        for times in interrupt_everywhere(handle.post, handle_module, books):
+            if times % 2:  # half of the times there is something new when it is posted again
+                add(1)
+            handle.post()
+            add(0)
+        found = handle.read_books()
+    assert times > 30
+    often = times + 1
+    assert found == {line(0): Amounts(often, 2 * often), line(1): Amounts(often // 2, often // 2 * 2)}
+
+
+def test_a_server_remembers_few_tokens(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        handle = handle_of(cache)
+        for number in range(20):
+            handle.books.add([(line(number), Amounts(1))])
+            handle.post()
+        name = name_posted(cache.prefix)
+        assert valkey.command("ZCARD", name) == b":1\r\n", "all others were known to be entered"
+        assert 0 < int(valkey.command("TTL", name)[1:]) <= 7 * 86_400
+        valkey.command("ZADD", name, "1", "old")
+        handle.books.add([(line(1), Amounts(1))])
+        handle.post()
+        assert valkey.command("ZSCORE", name, "old") == b"$-1\r\n"
+
+
+def test_a_user_who_may_run_no_scripts_has_a_ledger(valkey: Valkey) -> None:
+    valkey.command("ACL", "SETUSER", "plain", "on", "nopass", "~*", "&*", "+@all", "-eval")
+    with RedisCache(port=valkey.port, username="plain", password="x", lease=None) as cache:
+        handle = handle_of(cache)
+        for _ in range(2):
+            handle.books.add([(line(1), Amounts(1, 2))])
+            handle.post()
+        assert handle.read_books() == {line(1): Amounts(2, 4)}
+
+
+@pytest.mark.parametrize("name", ["ledger", "posted"])
+def test_what_others_have_put_in_the_place_of_the_ledger_leaves_all_in_the_books(valkey: Valkey, name: str) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        cache.pause = 0.0
+        taken = {"ledger": name_ledger, "posted": name_posted}[name](cache.prefix)
+        valkey.command("SET", taken, "a text")
+        handle = handle_of(cache)
+        handle.books.add([(line(1), Amounts(1, 2))])
+        handle.post()
+        assert handle.books.lines() == {line(1): Amounts(1, 2)}
+        valkey.command("DEL", taken)
+        assert handle.read_books() == {line(1): Amounts(1, 2)}
 
 
 def test_prices_are_those_of_the_list_on_both_sides_of_each_step() -> None:

@@ -23,17 +23,17 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 3900,
+    "": 4000,
     "batches": 900,
-    "cache": 8500,
-    "cli": 2900,
+    "cache": 9000,
+    "cli": 2800,
     "core": 50,
     "dsl": 275,
     "engine": 4500,
     "engines": 200,
     "function": 500,
-    "jobs": 1600,
-    "limits": 900,
+    "jobs": 1900,
+    "limits": 1000,
     "media": 800,
     "observe": 300,
     "offline": 700,

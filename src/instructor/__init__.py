@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from instructor.function.decorator import instructor_cache
     from instructor.hooks import CacheEvent, HookName, Hooks
     from instructor.jobs.job import AsyncJob, Job
-    from instructor.jobs.row import Row
     from instructor.limits.settings import Limits
     from instructor.media.medium import PDF, Audio, Image
     from instructor.mode import Mode
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from instructor.prompt_caching.setting import PromptCache
     from instructor.providers.registry import register_provider
     from instructor.retries import Retries
+    from instructor.row import Row
     from instructor.streaming.partial import Partial
     from instructor.vendor_factories import (
         from_anyscale,
@@ -120,7 +120,7 @@ else:
             "Reply": "instructor.engine.reply",
             "ResponseSchema": "instructor.dsl.schema",
             "Retries": "instructor.retries",
-            "Row": "instructor.jobs.row",
+            "Row": "instructor.row",
             "apatch": "instructor.patching",
             "async_field_validator": "instructor.engine.async_validation",
             "async_model_validator": "instructor.engine.async_validation",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from instructor.batches.batch_job import AsyncBatchJob, BatchJob, BatchRow, BatchStatus
+from instructor.batches.batch_job import AsyncBatchJob, BatchJob, BatchStatus
 from instructor.exceptions import ConfigurationError
 
-__all__ = ["AsyncBatchJob", "BatchJob", "BatchProcessor", "BatchRequest", "BatchRow", "BatchStatus"]
+__all__ = ["AsyncBatchJob", "BatchJob", "BatchProcessor", "BatchRequest", "BatchStatus"]
 
 
 class _Replaced(type):

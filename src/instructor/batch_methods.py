@@ -28,9 +28,14 @@ class BatchClient(BaseClient):
         self, response_model: ResponseModel, keywords: Mapping[str, object], *settings: Value, **named: Value
     ) -> Request[Value]:
         from instructor.batches.batch_job import Request
+        from instructor.batches.rows import copy_containers
+
+        # What a row is asked and judged by is what its key was made of, though it is asked again or answered days later.
+        kept = {name: copy_containers(value) for name, value in keywords.items()}
+        kept.setdefault("context", copy_containers(self._settings.context))
 
         def make(messages: Conversation) -> Call[Value]:
-            return self._call(response_model, messages, keywords)
+            return self._call(response_model, messages, kept)
 
         return Request(make, self._adapter, *settings, **named)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from instructor.exceptions import ArgumentError, BudgetExceeded, ConfigurationError
-from instructor.locks import make_lock
+from instructor.locks import fork_between, make_lock, reset_after_fork
 from instructor.prices import FREE, find_rates, price_of, show_money, tier_of
 from instructor.usage import Usage
 
@@ -25,7 +25,7 @@ class Budget:
     It stops requests, never hits: a request is made as long as less than the budget is spent or reserved. Each request
     under way reserves what one has cost on average, and settles with what it did cost, so a budget is never overrun by
     more than the requests that were under way, however many threads and tasks share it. A request that fails without an
-    answer costs nothing. It holds for one process.
+    answer costs nothing. It holds for one process; a forked child begins with what was spent before.
 
     With `usd` a model must have a price in the installed ``genai-prices``: one that has none isn't asked, because its
     costs could not be counted. Use `price_as`, or a budget in tokens.
@@ -71,8 +71,15 @@ class Budget:
         self._begin()
         self._ended: deque[tuple[str, str, Usage | None]] = deque()
         self._silent = ""
+        fork_between(self._lock)  # so that a child finds whole sums
+        reset_after_fork(self)
         if usd is not None:
             price_of("openai", "", Usage())  # imports the price list now, and not in somebody's event loop
+
+    def reset(self) -> None:
+        """Begin a forked child with what is spent, and without what the parent's requests under way have reserved."""
+        self._turn()
+        self._open = 0
 
     @property
     def spent_usd(self) -> float:

@@ -54,7 +54,16 @@ def fork_between(lock: threading.Lock) -> None:
     _awaited.add(lock)
 
 
+def fork_last(before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Have `before` called before each fork, when no other holds a lock of `fork_between`, and `after` on both sides."""
+    _last.append((before, after))
+    after_fork(after)
+
+
 LONGEST_WAIT = 1.0
+"""Seconds for which a fork waits at most."""
+
+_last: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
 
 class _Held(threading.local):
@@ -73,9 +82,13 @@ def _hold() -> None:
     for lock in list(_awaited):
         if lock.acquire(timeout=max(0.0, until - time.monotonic())):
             _held.locks += (lock,)
+    for before, _ in _last:
+        before()
 
 
 def _let_go() -> None:
+    for _, after in _last:
+        after()
     for lock in _held.locks:
         lock.release()
 

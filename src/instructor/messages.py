@@ -62,10 +62,16 @@ def copy_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def copy_value(value: Any) -> Any:
     """Copy what is needed later, as deep as it can be copied: its owner may change it meanwhile."""
+    if type(value) is list and all(map(_is_flat, cast("list[Any]", value))):  # a conversation of nothing but texts
+        return [message.copy() for message in cast("list[dict[str, str]]", value)]
     try:
         return copy.deepcopy(value)
     except Exception:  # noqa: BLE001 - an object that refuses to be copied is handed over as it is
         return value
+
+
+def _is_flat(message: object) -> bool:
+    return type(message) is dict and {str}.issuperset(map(type, cast("dict[str, object]", message).values()))
 
 
 _SURROGATES = re.compile("[\ud800-\udfff]")

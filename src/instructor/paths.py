@@ -8,6 +8,7 @@ from typing import cast
 
 from instructor import checks as check
 from instructor.cache.entry import Entry
+from instructor.cache.kept import Kept
 from instructor.cache.store import BaseCache
 from instructor.describing import name_model
 from instructor.engine.client_stats import ClientStats
@@ -63,7 +64,7 @@ class Paths:
         if path is None or path.recorder is not None:
             return None
         tier, freshness = path.tiers[0], self._freshness
-        find: Callable[[str], Entry | Unserved | Reading | None] = tier.find_now
+        find: Callable[[str], Kept | Entry | Unserved | Reading | None] = tier.find_now
         find_later = tier.find_later if self._asynchronous else None
         if freshness is not PLAIN:
             find = only_fresh(tier.find_now, freshness)

@@ -49,6 +49,21 @@ def test_every_kind_of_store_serves_threads_and_tasks(kind: type[Plain], in_task
     assert handle.stats().errors == 0
 
 
+@in_both_worlds
+def test_a_store_may_hand_on_a_coroutine_for_some_answers_and_have_others_at_hand(in_task: bool) -> None:
+    class Caching(Handing):
+        def get(self, key: str) -> Any:
+            fetched = super().get(key)
+            if len(self.calls) == 1:
+                return fetched
+            fetched.close()
+            return "text"
+
+    handle = StoreHandle(Caching())
+    assert [read(handle, in_task=in_task) for _ in range(2)] == ["text", "text"]
+    assert handle.stats().errors == 0
+
+
 def test_a_store_that_may_hang_is_kept_off_the_callers_thread() -> None:
     here = threading.current_thread().name
     ran_in = {}

@@ -338,7 +338,7 @@ def test_a_server_that_runs_no_scripts_is_asked_once_and_caches_as_ever(caplog: 
         "answer 2",
         "answer 1",
     ]
-    assert (client.evaluated, world.client.cache_stats().errors) == (1, 0)
+    assert (client.evaluated, world.client.cache_stats().errors) == (2, 0), "for a lease, and for the ledger"
     assert ["lease=None" in message for message in caplog.messages if "add_amounts" not in message] == [True]
 
 
@@ -396,7 +396,9 @@ def test_a_call_waits_for_the_answer_of_another_process(
 
     monkeypatch.setattr(table, "look", look_and_answer)
     assert world.ask() == "answer 1"
-    assert looked == [None, Ending.ENDED]
+    # The thread that looks may look once more before the waiter has woken.
+    assert looked[0] is None
+    assert set(looked[1:]) == {Ending.ENDED}
     assert world.asked == 1
     assert [hit.tier for hit in hits] == ["DiskCache"]
     assert world.client.cache.tiers[0].get(key) is not None, "it was copied upward"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import random
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from instructor.cache import AutoCache, memory
-from instructor.cache.entry import Entry, Origin, encode_entry, pack_completion
+from instructor.cache import AutoCache, MemoryCache
+from instructor.cache.entry import Entry, Origin, Tagged, encode_entry, make_carried, pack_completion
+from instructor.cache.kept import Kept
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
 
@@ -32,6 +38,71 @@ def test_the_least_recently_used_entry_goes_first() -> None:
     assert [key for key in "abcd" if key in cache] == ["a", "b", "d"]
 
 
+@pytest.mark.parametrize("maxsize", [1, 2, 7, 100])
+def test_it_forgets_what_a_list_that_every_use_changes_would_forget(maxsize: int) -> None:
+    """With entries that were prepared, others and texts, that are found, read, stored again and deleted."""
+    rng, cache, order = random.Random(maxsize), AutoCache(maxsize), list[str]()
+    for _ in range(4_000):
+        key = str(int(rng.paretovariate(0.7)) % (3 * maxsize))
+        way = rng.choice(["find", "find", "get", "prepared", "plain", "text", "delete"])
+        if way == "delete":
+            assert cache.delete(key) is (key in order)
+        elif way in ("find", "get"):
+            assert (getattr(cache, way)(key) is None) <= (key not in order or way == "find"), "a text isn't found"
+            if way == "find" and key in order and cache.find(key) is None:
+                continue
+        elif way == "text":
+            cache.set(key, "text")
+        else:
+            cache.keep(replace(entry(key), carried=make_carried(str, entry(key)) if way == "prepared" else None))
+        if key in order:
+            order.remove(key)
+        elif way in ("find", "get", "delete"):
+            continue
+        if way != "delete":
+            order.append(key)
+            del order[:-maxsize]
+        assert {key for key in order if key in cache} == set(order)
+        assert len(cache) == len(order)
+    assert len(cache._order) <= 2 * len(cache) + 64
+
+
+def test_a_large_store_looks_at_a_few_entries_before_one_goes() -> None:
+    cache = AutoCache(maxsize=10_000)
+    for number in range(10_000):
+        cache.keep(replace(entry(str(number)), carried=make_carried(str, entry(str(number)))))
+    for number in reversed(range(10_000)):
+        cache.find(str(number))
+    looked: list[object] = []
+    cache._order._number_of = lambda name: (looked.append(name), AutoCache._number_of(cache, name))[1]
+    cache.keep(entry("new"))
+    assert len(looked) == 128
+    gone = [number for number in range(10_000) if str(number) not in cache]
+    assert 118 < gone[0] == gone[-1] < 128, "the one of them that was used longest ago, but for uses of one number"
+
+
+@pytest.mark.parametrize("store", [lambda: AutoCache(maxsize=30), lambda: MemoryCache(max_entries=30)])
+def test_an_invalidation_counts_as_a_look_at_every_entry_would(store: Any) -> None:
+    rng, cache = random.Random(7), store()
+    for _ in range(3_000):
+        key, tag = str(rng.randrange(60)), rng.choice("stu")
+        way = rng.choice(["keep", "keep", "keep", "late", "text", "delete", "invalidate"])
+        if way == "invalidate":
+            first, _, [number] = cache.generations([tag])
+            held = [cache.find(key).tagged for key in list(cache._held) if isinstance(key, str)]
+            valid = [one for one in held if one and tag in one.tags and one.generation >= max(first, number)]
+            assert cache.invalidate_tag(tag) == len(valid)
+        elif way == "delete":
+            cache.delete(key)
+        elif way == "text":
+            cache.set(key, "text")
+        else:
+            tagged = Tagged((tag, "all"), cache.generations(()).latest - (way == "late"))
+            cache.keep(replace(entry(key), tagged=tagged))
+    cache.clear()
+    assert not cache._tagged
+
+
 def test_storing_again_makes_an_entry_the_latest() -> None:
     cache = AutoCache(maxsize=2)
     for key in ("a", "b", "a", "c"):
@@ -40,9 +111,7 @@ def test_storing_again_makes_an_entry_the_latest() -> None:
     assert "b" not in cache
 
 
-@pytest.mark.parametrize("free_threaded", [False, True])
-def test_find_returns_the_very_entry(free_threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "FREE_THREADED", free_threaded)
+def test_find_returns_the_very_entry() -> None:
     cache = AutoCache()
     kept = entry("a")
     cache.keep(kept)
@@ -50,6 +119,48 @@ def test_find_returns_the_very_entry(free_threaded: bool, monkeypatch: pytest.Mo
     assert cache.find("b") is None
     cache.get("a")
     assert cache.stats().entries == 1
+
+
+SEVERAL = (Part("One", '{"a": 1}'), Part("Two", '{"a": 2}'))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"parts": SEVERAL},
+        {"parts": ()},
+        {"attempts": 2, "steps": "1,2"},
+        {"tagged": Tagged(("t",), 3), "expires": 1e12},
+    ],
+)
+@pytest.mark.parametrize("store", [AutoCache, MemoryCache])
+def test_an_entry_that_was_prepared_is_held_in_one_object_and_read_back_as_it_was(
+    store: type[AutoCache | MemoryCache], changes: dict[str, Any]
+) -> None:
+    plain = replace(entry("a"), **changes)
+    prepared = replace(plain, carried=make_carried(str, plain))
+    cache = store()
+    cache.keep(prepared)
+    held = cache.find_held("a")
+    assert isinstance(held, Kept)
+    found = cache.find("a")
+    assert found is not None
+    assert found.carried is held
+    assert replace(found, carried=None) == plain
+    assert cache.get("a") == encode_entry(plain)
+    assert held["_raw_response"] == plain.completion
+    names = {*Entry.__slots__, "tags", "answer", "completion"} - {"carried"}
+    assert {name: getattr(held, name) for name in names} == {name: getattr(plain, name) for name in names}
+    assert not [one for one in gc.get_referents(held) if isinstance(one, Entry | Part)], "nothing else to be fetched"
+
+
+def test_what_a_ttl_limits_is_held_in_one_object_too() -> None:
+    cache = MemoryCache(ttl=60)
+    cache.keep(replace(entry("a"), carried=make_carried(str, entry("a"))))
+    held = cache.find_held("a")
+    assert isinstance(held, Kept)
+    assert held.expires == pytest.approx(time.time() + 60, abs=30)
 
 
 def test_an_entry_stored_as_text_is_found_and_read_back_as_the_same_text() -> None:
@@ -128,9 +239,7 @@ def test_a_subclass_that_counts_otherwise_has_stats_without_a_size() -> None:
     assert cache.stats().entries is None
 
 
-@pytest.mark.parametrize("free_threaded", [False, True])
-def test_threads_never_exceed_maxsize(free_threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "FREE_THREADED", free_threaded)
+def test_threads_never_exceed_maxsize() -> None:
     cache = AutoCache(maxsize=5)
     missed: list[str] = []
 

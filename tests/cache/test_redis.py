@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from instructor import from_provider
 from instructor.cache import RedisCache
+from instructor.cache.books import Amounts, Line, Posting
 from instructor.cache.entry import Entry, Origin, Tagged, encode_entry, pack_completion
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.exceptions import CacheEntryError, CacheError, ConfigurationError
@@ -490,6 +491,9 @@ def test_a_cluster_is_used_through_its_own_client(cluster: Cluster) -> None:
         assert cache.invalidate(tag="a") == 1
         assert not cache.generations(["a"]).cover(entry.tagged.generation if entry.tagged else 0)
         assert cache.invalidate(model="m") == 1
+        posting = Posting({Line("2026-11-22", "kept", Origin("p", "m")): Amounts(1, 2)})
+        assert [cache.add_amounts(posting) for _ in range(2)] == [2, 2]
+        assert list(cache.read_amounts().values()) == [[1, 2, 0, 0, 0, 0]], "what is entered again is known again"
         assert cache.clear() == 49
         assert cache.get("8") is None
 

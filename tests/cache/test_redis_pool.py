@@ -7,16 +7,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import Empty
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
 
-from instructor.cache import RedisCache, redis_pool
+from instructor.cache import RedisCache, redis_client, redis_pool
 from instructor.cache.handle import handle_of
 from instructor.cache.redis_pool import make_async_client, make_client
 from instructor.exceptions import CacheNotTriedError
+from interrupts import interrupt_everywhere
 from servers import Valkey
 
 MANY = 200
@@ -189,3 +191,42 @@ async def test_every_option_of_redis_reaches_its_connections(valkey: Valkey) -> 
     other = make_async_client(f"{valkey.url[:-1]}3", "", 0, {"client_name": "mine"})
     assert (await other.client_info())["db"] == 3
     await other.aclose()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("operate", ["get", "delete"])
+def test_an_interrupt_anywhere_loses_no_connection(valkey: Valkey, operate: str) -> None:
+    """As the quick client asks, and as redis-py does."""
+    with RedisCache(port=valkey.port, max_connections=2) as cache:
+        cache.set("key", "text")
+        modules = (redis_pool, redis_client, redis.connection, redis.client)
+        pool, words = cache._client.connection_pool, ["GET"] * redis.__version__.startswith("5.2")
+        times = 0
+        for times in interrupt_everywhere(lambda: getattr(cache, operate)("key"), *modules):  # noqa: B007 - looked at below
+            for connection in (pool.get_connection(*words), pool.get_connection(*words)):
+                pool.release(connection)
+            cache.set("key", "text")
+            assert cache.get("key") == b"text"
+        assert (len(pool.pool.queue), pool.pool._taken) == (2, {})
+    assert times > 20
+
+
+def test_a_call_within_a_call_does_not_take_its_connection_for_lost(valkey: Valkey) -> None:
+    """As in a handler of a signal."""
+    with RedisCache(port=valkey.port, max_connections=1) as cache:
+        pool, words = cache._client.connection_pool, ["GET"] * redis.__version__.startswith("5.2")
+        held = pool.get_connection(*words)
+        with pytest.raises(Empty):
+            pool.pool.get(timeout=0.0)
+        assert held._sock is not None
+        pool.release(held)
+
+
+@pytest.mark.timeout(20)
+def test_what_an_interrupted_thread_has_lost_is_free_for_the_others(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port, max_connections=1) as cache:
+        thread = threading.Thread(target=take_connection, args=(cache._client,))
+        thread.start()
+        thread.join()
+        cache.set("key", "text")
+        assert cache.get("key") == b"text"

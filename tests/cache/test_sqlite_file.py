@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -9,12 +10,13 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from instructor.cache import DiskCache, sqlite
+from instructor.cache import DiskCache, sqlite, sqlite_file
 from instructor.exceptions import CacheError
 
 CHILDREN = Path(__file__).parent / "children"
@@ -221,3 +223,31 @@ def test_a_read_notices_that_the_file_was_deleted_or_replaced(
         cache.set("key", "new")
         with DiskCache(tmp_path / "cache") as again:
             assert again.get("key") == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_child_closes_no_connection_of_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wait for ever if that thread was reading at the moment of the fork."""
+    opened, ended = threading.Event(), threading.Event()
+    cache = DiskCache(tmp_path)
+
+    def hold() -> None:
+        cache.set("key", "text")
+        opened.set()
+        ended.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    opened.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_file._RawConnection, "close", lambda _: os._exit(7))
+        child = os.fork()
+        if not child:
+            gc.collect()
+            os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    ended.set()
+    thread.join()
+    assert status == 0
+    assert cache.get("key") == b"text"

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from instructor.cache import threads
+from instructor.cache import deadline, loop_thread, threads
 from instructor.cache.deadline import Watch
 from instructor.cache.loop_thread import LoopThread
 from instructor.cache.threads import Workers
@@ -53,11 +54,11 @@ class SlowInterpreter:
 
 
 def wait(interpreter: SlowInterpreter, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(threads, "monotonic", lambda: interpreter.now)
+    monkeypatch.setattr(deadline, "monotonic", lambda: interpreter.now)
     job = threads.Job(lambda: None, lambda: None)
     job.began = interpreter.now
     lock: Any = interpreter
-    threads._wait(job, lock, seconds)
+    deadline.wait_in_thread(job, lock, seconds)
 
 
 def test_a_store_is_not_late_because_its_thread_waits_for_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,3 +249,47 @@ def test_a_coroutine_that_never_awaits_is_told_from_one_that_waits() -> None:
     finally:
         release.set()
         loop.stop()
+
+
+class SilentLoop:
+    """An event loop whose thread has not got the interpreter yet."""
+
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+        """It would run later."""
+
+
+def responds(interpreter: SlowInterpreter, monkeypatch: pytest.MonkeyPatch) -> bool:
+    lock = SimpleNamespace(acquire=lambda timeout=None: timeout is None or interpreter.acquire(timeout))
+    monkeypatch.setattr(deadline, "monotonic", lambda: interpreter.now)
+    monkeypatch.setattr(loop_thread, "monotonic", lambda: interpreter.now)
+    monkeypatch.setattr(loop_thread, "threading", SimpleNamespace(Lock=lambda: lock))
+    loop: Any = SilentLoop()
+    return loop_thread._responds(loop, 2.0)
+
+
+def test_a_loop_is_not_blocked_because_its_thread_waits_for_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert responds(SlowInterpreter(late=5.0, looks=8), monkeypatch)
+
+
+def test_a_blocked_loop_is_given_up_in_a_busy_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not responds(SlowInterpreter(late=5.0, looks=1000), monkeypatch)
+
+
+def test_one_thread_looks_whether_a_loop_responds_for_all_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+    looked, loop = threading.Event(), LoopThread()
+
+    def look(_: object, seconds: float) -> bool:
+        looks.append(seconds)
+        return not looked.wait(5)
+
+    monkeypatch.setattr(loop_thread, "_responds", look)
+    with ThreadPoolExecutor(8) as callers:
+        calls = [callers.submit(loop._check_responds, cast("Any", None), 2.0) for _ in range(8)]
+        while loop._look is None or len(cast("Any", loop._look)._condition._waiters) < 7:
+            time.sleep(0.001)
+        looked.set()
+        assert [type(call.exception()) for call in calls] == [TimeoutError] * 8
+    assert looks == [2.0]
+    monkeypatch.setattr(loop_thread, "_responds", lambda *_: True)
+    loop._check_responds(cast("Any", None), 2.0)

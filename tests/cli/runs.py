@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
-from instructor import AsyncInstructor, Mode
-from instructor.cli.clients import listen
+from instructor import Instructor, Mode
 from instructor.cli.command import map_records, write_answer
-from instructor.cli.extract import Job
+from instructor.cli.extract import Job, listen
 from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output
 from instructor.cli.run_stats import Outcome
@@ -29,7 +29,7 @@ class Number(BaseModel):
 def job_of(
     source: Inputs,
     output: Output,
-    ask: Callable[[int], Awaitable[int]],
+    ask: Callable[[int], int],
     *,
     concurrency: int,
     report: Callable[[Outcome], None] = lambda _: None,
@@ -38,11 +38,12 @@ def job_of(
 ) -> Job:
     """Make the run of a source of numbers: `ask` answers each, as the provider."""
 
-    async def reply(request: Request) -> dict[str, int]:
-        return {"number": await ask(int(request["messages"][-1]["content"]))}
+    def reply(request: Request) -> dict[str, int]:
+        return {"number": ask(int(request["messages"][-1]["content"]))}
 
-    adapter = ScriptedAdapter(reply, asynchronous=True)
-    client = AsyncInstructor(adapter, wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="any", cache=cache)
+    client = Instructor(
+        ScriptedAdapter(reply), wires={Mode.TOOLS: OPENAI_CHAT}, mode=Mode.TOOLS, model="any", cache=cache
+    )
     listen(client)
     settings = Settings(sources=[], response_model="", model="", out="")
     return Job(
@@ -56,3 +57,11 @@ def job_of(
         announce=announce,
         map=partial(map_records, client, Number, settings),
     )
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise TimeoutError

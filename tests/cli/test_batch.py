@@ -66,6 +66,15 @@ def test_resume_stores_the_answers(jobs: Jobs):
     assert jobs.run("list")[1][0]["waiting"] == 0
 
 
+def test_the_key_may_be_in_another_variable(jobs: Jobs, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.setenv("KEY_OF_THE_JOB", "none")
+    assert jobs.ask("show", "--api-key-env", "KEY_OF_THE_JOB")[0] == 0
+    assert jobs.ask("resume", "--response-model", jobs.model, "--poll", "0", "--api-key-env", "KEY_OF_THE_JOB")[0] == 0
+    assert jobs.ask("cancel", "--api-key-env", "KEY_OF_THE_JOB")[0] == 0
+    assert jobs.ask("show", "--api-key-env", "NO_KEY")[0] == 2
+
+
 def test_cancel_asks_the_provider_to_stop(jobs: Jobs):
     assert jobs.ask("cancel")[0] == 0
     assert jobs.server.batches[0]["cancelled"]

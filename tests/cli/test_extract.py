@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import io
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import typer.main
 
 import instructor
 from cli.conftest import CommandLine
-from cli.runs import job_of
+from cli.runs import job_of, wait_until
 from instructor.cli.app import make_app
 from instructor.cli.clients import open_cache, read_size
 from instructor.cli.extract import Job, Run
@@ -329,67 +329,61 @@ def make_job(
     return job_of(source, output, ask, concurrency=at_once, report=report)
 
 
-async def test_answers_that_come_in_any_order_are_written_in_that_of_the_input(output: Output):
-    gates = [asyncio.Event() for _ in range(8)]
+def test_answers_that_come_in_any_order_are_written_in_that_of_the_input(output: Output):
+    gates = [threading.Event() for _ in range(8)]
     gates[7].set()
 
-    async def ask(number: int) -> int:
-        await gates[number].wait()
+    def ask(number: int) -> int:
+        gates[number].wait()
         gates[number - 1].set()  # each lets the one before it go
         return number
 
     seen: list[int] = []
-    await Run(make_job(output, 8, ask, lambda outcome: seen.append(outcome.line), 8)).run()
+    Run(make_job(output, 8, ask, lambda outcome: seen.append(outcome.line), 8)).run()
     assert seen == list(range(1, 9))
 
 
-async def test_a_slow_record_holds_up_the_others_before_memory_fills(output: Output):
-    slow, started = asyncio.Event(), []
+def test_a_slow_record_holds_up_the_others_before_memory_fills(output: Output):
+    slow, started = threading.Event(), []
 
-    async def ask(number: int) -> int:
+    def ask(number: int) -> int:
         started.append(number)
         if number == 0:
-            await slow.wait()
+            slow.wait()
         return number
 
-    run = asyncio.create_task(Run(make_job(output, 1000, ask, lambda _: None, 4)).run())
-    for _ in range(100_000):
-        await asyncio.sleep(0)
-        if len(started) == 256:
-            break
-    for _ in range(1000):
-        await asyncio.sleep(0)
+    run = threading.Thread(target=Run(make_job(output, 1000, ask, lambda _: None, 4)).run)
+    run.start()
+    wait_until(lambda: len(started) == 256)
+    threading.Event().wait(0.05)
     assert len(started) == 256
     slow.set()
-    await run
+    run.join()
     assert len(started) == 1000
 
 
-async def test_no_more_records_are_asked_at_once_than_was_said(output: Output):
-    together = asyncio.Barrier(3)
+def test_no_more_records_are_asked_at_once_than_was_said(output: Output):
+    together = threading.Barrier(3)
     busy: list[int] = []
     most: list[int] = []
 
-    async def ask(_: int) -> int:
+    def ask(_: int) -> int:
         busy.append(1)
         most.append(len(busy))
-        await together.wait()
+        together.wait()
         busy.pop()
         return 1
 
-    await Run(make_job(output, 48, ask, lambda _: None, 3)).run()
+    Run(make_job(output, 48, ask, lambda _: None, 3)).run()
     assert max(most) == 3
 
 
-async def test_an_output_that_cannot_be_written_ends_the_run(output: Output):
+def test_an_output_that_cannot_be_written_ends_the_run(output: Output):
     class Full(io.BytesIO):
         def write(self, _: bytes) -> int:
             raise OSError(28, "No space left on device")
 
-    async def ask(_: int) -> int:
-        return 1
-
-    job = make_job(output, 500, ask, lambda _: None, 3)
+    job = make_job(output, 500, lambda _: 1, lambda _: None, 3)
     output._writer = LINES.make_writer(Full(), NO_COLUMNS)
     with pytest.raises(OSError, match="No space"):
-        await Run(job).run()
+        Run(job).run()

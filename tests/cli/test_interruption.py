@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.conftest import CommandLine
-from cli.runs import job_of
+from cli.runs import job_of, wait_until
 from forks import Forked
 from instructor.cache import BaseCache
 from instructor.cli.extract import Run
@@ -40,6 +39,13 @@ cache.DiskCache = functools.partial(cache.DiskCache, lease=0.3)
 runpy.run_module("instructor", run_name="__main__", alter_sys=True)
 """
 """Starts the command; when it is killed, the next run waits for so long to ask what was under way."""
+WITHOUT_PATIENCE = """
+import runpy
+from instructor.cli import extract
+extract.Run.__init__.__defaults__ = (None, 0.0)
+runpy.run_module("instructor", run_name="__main__", alter_sys=True)
+"""
+"""Starts the command; it drops at once what has no answer at the second signal."""
 
 
 class StallingServer(ReplyServer):
@@ -143,6 +149,25 @@ def test_repeated_signals_lose_no_answer_that_is_under_way(
     assert run_again(command_line, server, words) == RECORDS - ANSWERED - 1
 
 
+def test_a_run_that_drops_what_has_no_answer_ends_beside_its_waiting_threads(
+    command_line: CommandLine, server: StallingServer, words: list[str]
+):
+    program = command_line.write("hasty.py", WITHOUT_PATIENCE)
+    words += ["--concurrency", "4"]
+    process = command_line.template.start(program, *words, cwd=command_line.folder, env=command_line.environment)
+    try:
+        server.wait_for(ANSWERED + 4)
+        process.send_signal(signal.SIGINT)
+        wait_until_shown(process, "Stopping")
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert run_again(command_line, server, words) == RECORDS - ANSWERED, "and no lease is left to wait for"
+
+
 def test_a_terminal_that_is_closed_loses_nothing(command_line: CommandLine, server: StallingServer, words: list[str]):
     """Its signal comes to a run that can't write to its terminal any more."""
     ours, theirs = os.openpty()
@@ -208,28 +233,27 @@ def test_a_signal_before_the_first_request_ends_the_command(
     assert not server.requests
 
 
-async def test_an_impatient_user_drops_only_what_the_provider_has_not_answered(tmp_path: Path):
+def test_an_impatient_user_drops_only_what_the_provider_has_not_answered(tmp_path: Path):
     (tmp_path / "in.txt").write_text("".join(f"{number}\n" for number in range(4)))
     stored, announced = [], []
-    waiting, answered, dropped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    waiting, answered = threading.Barrier(3), threading.Semaphore(0)
+    dropped, over = threading.Event(), threading.Event()
 
     class SlowStore(BaseCache):
-        async def get(self, key: str) -> str | None:
+        timeout = None
+
+        def get(self, key: str) -> str | None:
             return None
 
-        async def set(self, key: str, value: str, ttl: int | None = None) -> None:
-            answered.set()
-            await dropped.wait()
+        def set(self, key: str, value: str, ttl: int | None = None) -> None:
+            answered.release()
+            dropped.wait()
             stored.append(key)
 
-    async def ask(number: int) -> int:
-        if number < 2:
-            return number
-        waiting.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            dropped.set()
+    def ask(number: int) -> int:
+        if number >= 2:
+            waiting.wait()
+            over.wait()
         return number
 
     output = Output(str(tmp_path / "out.jsonl"))
@@ -239,12 +263,18 @@ async def test_an_impatient_user_drops_only_what_the_provider_has_not_answered(t
         source, output, ask, concurrency=4, report=written.append, announce=announced.append, cache=SlowStore()
     )
     run = Run(job, patience=0)
-    working = asyncio.create_task(run.run())
-    await asyncio.gather(waiting.wait(), answered.wait())
+    working = threading.Thread(target=run.run)
+    working.start()
+    waiting.wait()
+    for _ in range(2):
+        answered.acquire()
+    assert run._rows is not None
+    drop, run._rows.drop = run._rows.drop, lambda: (drop(), dropped.set())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
         run.receive_signal(number)
-    await working
+    working.join()
     output.abandon()
+    over.set()
     assert (len(set(stored)), run.signal_number) == (2, signal.SIGTERM)
     assert [outcome.text for outcome in written] == ['{"number":0}', '{"number":1}']
     assert [message.split()[0] for message in announced] == ["Stopping:", "Dropping"]
@@ -271,14 +301,6 @@ def test_ctrl_c_ends_a_run_that_waits_for_its_input(command_line: CommandLine):
 def wait_until_shown(process: Forked, word: str) -> None:
     assert process.stderr is not None
     assert any(word in line for line in iter(process.stderr.readline, ""))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise TimeoutError
 
 
 def read_until(descriptor: int, word: bytes) -> None:

@@ -49,7 +49,7 @@ def test_the_live_display_takes_three_lines(width: int):
     assert len(lines) == 3
     text = "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
     assert "5/300" in text
-    assert "1 hits · 1 asked · 1 shared · 1 batched · 1 errors" in text
+    assert "1 hit · 1 asked · 1 shared · 1 batched · 1 error" in text
     assert "750,000 tokens, $0.3000 spent, $0.5000 saved (as gpt-4.1-mini)" in text
 
 

@@ -346,7 +346,7 @@ def test_a_thousand_stale_hits_make_one_refresh() -> None:
 
 def age_memory(world: World, seconds: float) -> None:
     memory: Any = world.client._path.tiers[0].handle.store
-    for entry in list(memory._held.values()):
+    for entry in [memory.find(key) for key in list(memory._held)]:
         memory.keep(replace(entry, created=entry.created - seconds, expires=entry.expires and entry.expires - seconds))
 
 

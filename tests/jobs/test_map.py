@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -13,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from instructor import AsyncInstructor, AutoCache, Budget, Instructor, Mode
+from instructor import AsyncInstructor, AutoCache, Budget, DiskCache, Instructor, Mode
 from instructor.base_client import BaseClient
+from instructor.cache import BaseCache
 from instructor.exceptions import (
     ArgumentError,
     BudgetExceeded,
@@ -22,9 +27,11 @@ from instructor.exceptions import (
     InstructorRetryException,
     ValidationError,
 )
+from instructor.jobs import crew
+from instructor.jobs.crew import Crew
 from instructor.jobs.job import note_answer
-from instructor.jobs.row import Row
 from instructor.messages import Request
+from instructor.row import Row
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 
@@ -231,25 +238,6 @@ def test_a_source_that_uses_one_conversation_for_all_rows_gets_the_answer_to_eac
 
     rows = run(client, read(), concurrency=4)
     assert [row.value.text for row in rows] == [f"row {number}" for number in range(12)]
-
-
-@pytest.mark.parametrize(("wish", "begun_with"), [("5m", 1), (None, 4)])
-def test_the_first_row_is_answered_before_others_are_asked_where_it_writes_their_prompt_cache(
-    wish: str | None, begun_with: int
-):
-    begun: list[str] = []
-    all_begun = threading.Event()
-
-    def answer(request: Request) -> Any:
-        begun.append(request["messages"][-1]["content"])
-        if len(begun) == 4:
-            all_begun.set()
-        all_begun.wait(10 if wish is None else 0.05)
-        return {"text": str(len(begun))}
-
-    client, _ = make(False, answer, cache=AutoCache())
-    rows = run(client, [f"row {number}" for number in range(4)], concurrency=4, prompt_cache=wish)
-    assert rows[0].value.text == str(begun_with)
 
 
 @BOTH
@@ -514,58 +502,187 @@ def test_nothing_more_is_asked_once_an_error_is_known(asynchronous: bool):
 
 
 def test_a_job_that_is_stopped_hands_out_what_is_under_way():
-    async def run_job() -> tuple[list[str], int]:
-        gate = asyncio.Event()
+    gate = threading.Event()
 
-        async def answer(request: Request) -> Any:
-            await gate.wait()
-            return echo(request)
+    def answer(request: Request) -> Any:
+        gate.wait()
+        return echo(request)
 
-        client, adapter = make(True, answer)
-        job = client.map((str(number) for number in range(100)), Answer, concurrency=3)
-        taking = asyncio.create_task(collect(job))
-        while len(adapter.requests) < 3:
-            await asyncio.sleep(0)
+    client, adapter = make(False, answer)
+    job = client.map((str(number) for number in range(100)), Answer, concurrency=3)
+    with ThreadPoolExecutor(1) as threads:
+        taking = threads.submit(list, job)
+        wait_until(lambda: len(adapter.requests) == 3)
         job.stop()
         gate.set()
-        return [row.input for row in await taking], len(adapter.requests)
-
-    assert asyncio.run(run_job()) == (["0", "1", "2"], 3)
+        assert [row.input for row in taking.result()] == ["0", "1", "2"]
+    assert len(adapter.requests) == 3
 
 
 def test_rows_that_no_provider_has_answered_can_be_dropped():
-    async def run_job() -> list[str]:
-        entered, gate = asyncio.Event(), asyncio.Event()
+    """An answer that has come is waited for, until it turns out to be invalid."""
+    entered, gate, judged, over = threading.Barrier(4), threading.Event(), threading.Event(), threading.Event()
 
-        async def answer(request: Request) -> Any:
-            if request["messages"][-1]["content"] == "0":
-                note_answer()
-                await gate.wait()
-            else:
-                entered.set()
-                await asyncio.Event().wait()
+    def answer(request: Request) -> Any:
+        text = request["messages"][-1]["content"]
+        if text != "2":
+            note_answer()
+        entered.wait()
+        if text == "0":
+            gate.wait()
             return echo(request)
+        if text == "1":
+            judged.wait()
+            note_answer(is_valid=False)
+        over.wait()
+        return echo(request)
 
-        client, _ = make(True, answer)
-        rows: list[str] = []
-        async with client.map(["0", "1"], Answer, concurrency=2) as job:
-            taking = asyncio.create_task(collect(job, rows))
-            await entered.wait()
-            job.stop()
-            job.drop()
-            gate.set()
-            with pytest.raises(asyncio.CancelledError):
-                await taking
-        return [row.input for row in rows]
+    client, _ = make(False, answer)
+    rows: list[str] = []
+    job = client.map(["0", "1", "2"], Answer, concurrency=3)
+    job.be_droppable(reads_ahead=False)
+    taking = threading.Thread(target=lambda: rows.extend(row.input for row in job))
+    taking.start()
+    entered.wait()
+    job.drop()
+    gate.set()
+    wait_until(lambda: job.stats.done == 1)
+    assert taking.is_alive(), "an answer that has come is being judged"
+    judged.set()
+    wait_until(lambda: job.drop() or not taking.is_alive())
+    job.close()  # doesn't wait for the others either
+    over.set()
+    assert rows == ["0"]
 
-    assert asyncio.run(run_job()) == ["0"]
+
+def test_answers_are_handed_out_while_the_source_keeps_its_reader_waiting():
+    written: SimpleQueue[str | None] = SimpleQueue()
+    client, _ = make(False)
+    job = client.map(iter(written.get, None), Answer, concurrency=2)
+    job.be_droppable(reads_ahead=True)
+    for text in ("a", "b"):
+        written.put(text)
+        assert next(job).value.text == text
+    written.put(None)
+    assert list(job) == []
 
 
-async def collect(job: Any, rows: list[Any] | None = None) -> list[Any]:
-    rows = [] if rows is None else rows
-    async for row in job:
-        rows.append(row)
-    return rows
+def test_a_job_that_waits_for_its_source_can_be_stopped():
+    written: SimpleQueue[str | None] = SimpleQueue()
+    client, _ = make(False)
+    job = client.map(iter(written.get, None), Answer)
+    job.be_droppable(reads_ahead=True)
+    with ThreadPoolExecutor(1) as threads:
+        taking = threads.submit(list, job)
+        job.stop()
+        assert taking.result() == []
+    written.put(None)
+
+
+def test_what_reading_ahead_raises_is_raised_after_the_rows_before_it():
+    def read() -> Iterator[str]:
+        yield "a"
+        raise OSError("the disk is gone")
+
+    client, _ = make(False)
+    job = client.map(read(), Answer)
+    job.be_droppable(reads_ahead=True)
+    assert next(job).value.text == "a"
+    with pytest.raises(OSError, match="gone"):
+        next(job)
+
+
+class FarStore(BaseCache):
+    """A store that may be far away, for all that is known of it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.together: threading.Barrier | None = None
+
+    def get(self, key: str) -> str | None:
+        if self.together is not None:
+            self.together.wait(10)
+        return self.kept.get(key)
+
+    def set(self, key: str, value: str, ttl: int | None = None) -> None:
+        self.kept[key] = value
+
+
+def test_a_store_that_may_be_far_is_read_by_several_threads_at_once():
+    """Whoever reads the rows would wait for one read after the other."""
+    store = FarStore()
+    client, adapter = make(False, cache=store)
+    run(client, ["a", "b", "c"])
+    store.together = threading.Barrier(3)
+    rows = run(client, ["a", "b", "c"], concurrency=3)
+    assert [(row.value.text, row.cached, row.shared) for row in rows] == [(text, True, False) for text in "abc"]
+    assert len(adapter.requests) == 3
+
+
+def test_a_file_is_read_where_the_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A thread takes longer to wake."""
+    client, _ = make(False, cache=DiskCache(tmp_path))
+    run(client, ["a", "b"])
+    monkeypatch.setattr(Crew, "submit", None)
+    assert all(row.cached for row in run(client, ["a", "b"]))
+
+
+def test_the_threads_of_a_job_end_with_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(crew, "_IDLE_SECONDS", 600.0)
+    client, _ = make(False)
+    before = threading.active_count()
+    assert len(run(client, map(str, range(20)), concurrency=8)) == 20
+    wait_until(lambda: threading.active_count() <= before)
+
+
+def test_the_threads_of_a_job_that_is_left_behind_end():
+    client, _ = make(False)
+    before = threading.active_count()
+    assert next(client.map(map(str, range(100)), Answer)).index == 0
+    wait_until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows has no signals to threads")
+def test_a_signal_that_does_not_interrupt_the_waiting_is_handled_all_the_same():
+    """As one that comes just before it begins, or to another thread."""
+    gate, heard = threading.Event(), []
+
+    def answer(request: Request) -> Any:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        heard.append(gate.wait(30))
+        return echo(request)
+
+    client, _ = make(False, answer)
+    handler = signal.signal(signal.SIGUSR1, lambda *_: gate.set())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        assert run(client, ["a"])[0].value.text == "a"
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGUSR1, handler)
+    assert heard == [True]
+
+
+def test_a_row_that_no_thread_can_be_started_for_has_an_error(monkeypatch: pytest.MonkeyPatch):
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client, adapter = make(False)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        [row] = run(client, ["a"], on_error="collect")
+    assert isinstance(row.error, RuntimeError)
+    assert run(client, ["b"])[0].value.text == "b"
+    assert len(adapter.requests) == 1
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise TimeoutError
 
 
 @BOTH

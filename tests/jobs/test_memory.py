@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from instructor import DiskCache, Instructor, Mode
+from instructor import AutoCache, DiskCache, Instructor, Mode, from_provider
 from instructor.messages import Request
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -61,16 +63,32 @@ def test_a_job_of_requests_is_as_small_at_its_end_as_in_the_middle():
     assert grow(job, 300, 999) < 500_000
 
 
+STORES: dict[str, Callable[[Path], Any]] = {"none": lambda _: None, "memory": lambda _: AutoCache(), "disk": DiskCache}
+
+
 @pytest.mark.soak
-def test_a_hundred_thousand_rows_take_little_memory(tmp_path: Path):
-    """By what the system counts, with every answer stored on disk."""
+@pytest.mark.timeout(900)  # of a busy machine
+@pytest.mark.parametrize(("store", "asynchronous"), [("disk", False), ("memory", False), ("none", True)])
+def test_a_hundred_thousand_rows_take_little_memory(store: str, asynchronous: bool, tmp_path: Path):
+    """By what the system counts. With a DiskCache the keys of the latest calls and the pages that SQLite holds are in it."""
 
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-    client = make(cache=DiskCache(tmp_path))
     at: dict[int, int] = {}
-    for row in client.map((f"row {number}" for number in range(100_000)), Answer):
-        if row.index in (20_000, 99_999):
-            at[row.index] = resident()
+
+    def note(index: int) -> None:
+        if index in (20_000, 99_999):
+            at[index] = resident()
+
+    async def take(client: Any) -> None:
+        async for row in client.map(rows, Answer, progress=False):
+            note(row.index)
+
+    cache, rows = STORES[store](tmp_path), (f"row {number}" for number in range(100_000))
+    if asynchronous:
+        asyncio.run(take(from_provider("offline/demo", async_client=True, cache=cache)))
+    else:
+        for row in make(cache=cache).map(rows, Answer, progress=False):
+            note(row.index)
     assert at[99_999] - at[20_000] < 60 << 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx2
 import openai
@@ -11,7 +10,7 @@ import pytest
 
 from instructor.exceptions import InstructorRetryException
 from instructor.jobs.pace import Pace
-from instructor.jobs.row import Row
+from instructor.row import Row
 
 
 def serve(seconds: Callable[[int], float], answers: int = 3_000) -> list[int]:
@@ -29,30 +28,6 @@ def test_a_fast_provider_is_soon_asked_as_much_as_is_allowed():
     limits = serve(lambda _: 1.0)
     assert limits[:6] == [4, 8, 16, 32, 64, 128]
     assert limits[-1] == 256
-
-
-@pytest.mark.parametrize(("concurrency", "limits"), [(20, [1, 20]), ("auto", [1, 4])])
-def test_a_job_that_begins_with_one_row_waits_for_its_answer(concurrency: Any, limits: list[int]):
-    pace = Pace(concurrency, asynchronous=True, begins_with_one=True)
-    assert [pace.limit, *follow(pace, [False])] == limits
-
-
-@pytest.mark.parametrize(
-    ("concurrency", "limits"), [(20, [2, 4, 8, 8, 20]), (3, [2, 3, 3, 3, 3]), ("auto", [2, 4, 8, 8, 4])]
-)
-def test_a_job_that_begins_with_one_row_looks_for_several_while_each_is_stored(concurrency: Any, limits: list[int]):
-    """One read at a time of a store that takes 5 ms would serve 200 rows a second."""
-    pace = Pace(concurrency, asynchronous=True, begins_with_one=True)
-    assert follow(pace, [True, True, True, True, False]) == limits
-
-
-def follow(pace: Pace, found: list[bool]) -> list[int]:
-    """Answer rows, some of which are found in a store; return the limit after each."""
-    limits: list[int] = []
-    for cached in found:
-        pace.note(Row(0, "", "x", cached=cached), 1.0)
-        limits.append(pace.limit)
-    return limits
 
 
 def test_the_number_stays_where_answers_get_slower():

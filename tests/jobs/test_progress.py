@@ -10,7 +10,7 @@ from rich.console import Console
 
 from instructor.factory import from_provider
 from instructor.jobs.progress import JobStats, Progress
-from instructor.jobs.row import Row
+from instructor.row import Row
 from instructor.usage import Usage
 
 

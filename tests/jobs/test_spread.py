@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import openai
@@ -24,7 +25,8 @@ from instructor.exceptions import (
     EngineError,
     InstructorRetryException,
 )
-from instructor.jobs.row import Row
+from instructor.jobs.work import load
+from instructor.row import Row
 
 BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
@@ -121,6 +123,50 @@ def test_rows_come_back_as_from_a_job_in_this_process(asynchronous: bool, tmp_pa
     again = take(make(tmp_path, asynchronous).map(inputs, User, prompt="{{ text }} How old?"))
     assert all(row.cached for row in again)
     assert [row.key for row in again] == [row.key for row in rows]
+
+
+class Recording(Executor):
+    """Does the work at once, as one worker, and remembers the sizes of the groups and how many rows the worker asks for."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.at_once: list[int] = []
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        """Do it now."""
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        self.sizes.append(len(arguments[0]))
+        self.at_once.append(load(future.result()).at_once)
+        return future
+
+
+def test_a_group_is_as_many_whole_rounds_as_its_worker_asks_for_at_once(tmp_path: Path):
+    engine = Recording()
+    assert (
+        len(take(make(tmp_path).map([f"Anna is {n}." for n in range(250)], User, engine=engine, concurrency=10))) == 250
+    )
+    assert sum(engine.sizes) == 250
+    assert not [size for size in engine.sizes if size % 10]
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_a_concurrency_that_cannot_be_is_refused_as_in_this_process(concurrency: int, tmp_path: Path):
+    with pytest.raises(ArgumentError, match="a whole number above 0"):
+        take(make(tmp_path).map(["Anna is 1."], User, engine=Recording(), concurrency=concurrency))
+
+
+def test_a_worker_begins_a_group_with_what_it_learned_in_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("instructor.jobs.pace._SLOWER", float("inf"))  # however busy the machine is
+    engine = Recording()
+    assert len(take(make(tmp_path).map([f"Anna is {n}." for n in range(600)], User, engine=engine))) == 600
+    assert engine.sizes[:2] == [16, 16]
+    assert engine.at_once[:2] == [4 + 16, 4 + 16 + 16], "one more for each answer"
+    assert engine.at_once[-1] == 64
+    late = [size for size, at_once in zip(engine.sizes[1:], engine.at_once, strict=False) if at_once == 64]
+    assert min(late[:-1]) >= 64
 
 
 def test_rows_in_any_order_are_all_rows(tmp_path: Path, executor: Executor):
@@ -341,18 +387,30 @@ class Holding(Executor):
         return self.handed_over[-1]
 
 
-async def test_a_job_on_an_engine_can_be_stopped_and_dropped(tmp_path: Path, executor: Executor):
+def test_a_job_on_an_engine_can_be_stopped_and_dropped(tmp_path: Path, executor: Executor):
     texts = (f"Anna is {number}." for number in range(100_000))
-    job = make(tmp_path, asynchronous=True).map(texts, User, engine=executor)
-    first = await anext(job)
+    job = make(tmp_path).map(texts, User, engine=executor)
+    first = next(job)
     job.stop()
-    rest = [row async for row in job]
+    rest = list(job)
     assert [first.index, *(row.index for row in rest)] == list(range(len(rest) + 1)), "what the workers had"
     assert next(texts) != "Anna is 99999.", "no more was read"
     holding = Holding()
-    job = make(tmp_path, asynchronous=True).map(["Anna is 25."], User, engine=holding)
-    taking = asyncio.create_task(anext(job, None))
-    await asyncio.to_thread(holding.is_busy.wait)
-    job.drop()
-    assert await taking is None
+    job = make(tmp_path).map(["Anna is 25."], User, engine=holding)
+    with ThreadPoolExecutor(1) as threads:
+        taking = threads.submit(next, job, None)
+        holding.is_busy.wait()
+        job.drop()
+        assert taking.result() is None
     assert all(future.cancelled() for future in holding.handed_over)
+
+
+def test_a_job_on_an_engine_that_waits_for_its_source_can_be_stopped(tmp_path: Path, executor: Executor):
+    written: SimpleQueue[str | None] = SimpleQueue()
+    job = make(tmp_path).map(iter(written.get, None), User, engine=executor)
+    job.be_droppable(reads_ahead=True)
+    with ThreadPoolExecutor(1) as threads:
+        taking = threads.submit(list, job)
+        job.stop()
+        assert taking.result() == []
+    written.put(None)

@@ -185,6 +185,67 @@ def test_a_provider_that_slows_down_gets_fewer_requests_at_once() -> None:
     assert limiter.concurrency < fast
 
 
+def headers_of(dimension: str, limit: int) -> dict[str, str]:
+    return {f"x-ratelimit-limit-{dimension}": str(limit), f"x-ratelimit-remaining-{dimension}": "0"}
+
+
+@pytest.mark.parametrize(
+    ("dimension", "in_flight", "refused_first"), [("tokens", 1, False), ("tokens", 1, True), ("requests", 3, False)]
+)
+def test_a_limit_that_what_was_granted_contradicts_keeps_nobody_waiting(
+    dimension: str, in_flight: int, refused_first: bool
+) -> None:
+    clock = Clock()
+    limiter = Limiter(Limits(), rules_of("openai"), None, clock)
+    if refused_first:
+        asked = limiter.reserve(SIZE)
+        assert asked.wait() == 0.0
+        asked.settle(None, {**headers_of(dimension, 1), "retry-after": "1"}, 429, 0.1)
+        assert limiter.reserve(SIZE).wait() > 0, "nothing contradicts it yet"
+        clock.now += 1000
+        limiter.own.lines[dimension].granted += 10  # as if several had been sent before it said so
+    for _ in range(20):
+        flights = [limiter.reserve(SIZE) for _ in range(in_flight)]
+        assert [flight.wait() for flight in flights] == [0.0] * in_flight
+        clock.now += 0.5
+        for flight in flights:
+            flight.settle(Usage(100, 100), headers_of(dimension, 1), 200, 0.5)
+
+
+def test_after_a_refusal_it_is_believed_again() -> None:
+    clock = Clock()
+    limiter = Limiter(Limits(), rules_of("openai"), None, clock)
+    for _ in range(2):
+        asked = limiter.reserve(SIZE)
+        assert asked.wait() == 0.0
+        asked.settle(Usage(100, 100), headers_of("tokens", 50), 200, 0.5)
+    asked = limiter.reserve(SIZE)
+    assert asked.wait() == 0.0
+    asked.settle(None, headers_of("tokens", 50), 429, 0.5)
+    assert limiter.reserve(SIZE).wait() > 1.0, "longer than the pause after a refusal"
+
+
+def test_a_limit_that_one_request_may_exceed_is_believed() -> None:
+    """The tokens of an answer are known at its end alone, so the last one may go beyond a limit."""
+    limiter = Limiter(Limits(), rules_of("openai"), None, Clock())
+    asked = limiter.reserve(SIZE)
+    assert asked.wait() == 0.0
+    asked.settle(Usage(100, 100), headers_of("tokens", 150), 200, 0.5)
+    assert limiter.reserve(SIZE).wait() > 1.0
+
+
+@pytest.mark.parametrize("own", [Limits(tokens_per_minute=300), Limits(tokens_per_minute=300, concurrency=1)])
+def test_the_callers_own_limit_holds_where_a_header_is_not_believed(own: Limits) -> None:
+    clock = Clock()
+    limiter = Limiter(own, rules_of("openai"), None, clock)
+    for _ in range(3):
+        asked = limiter.reserve(SIZE)
+        while wait := asked.wait():
+            clock.now += wait
+        asked.settle(Usage(100, 100), headers_of("tokens", 1), 200, 0.5)
+    assert limiter.reserve(SIZE).wait() > 1.0
+
+
 def test_after_a_refusal_nobody_asks_for_as_long_as_it_says() -> None:
     clock = Clock()
     limiter = Limiter(Limits(), rules_of("openai"), None, clock)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -23,9 +24,14 @@ WRITERS = 3
 PAGE = 4096
 
 
-def start_writer(directory: Path, name: str) -> subprocess.Popen[str]:
+def start_writer(directory: Path, name: str, *numbers: int, stderr: IO[str] | None = None) -> subprocess.Popen[str]:
+    arguments = map(str, numbers or [1_000_000])
     child = subprocess.Popen(
-        [sys.executable, CHILD, directory, name, "1000000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, CHILD, directory, name, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
     )
     assert child.stdin is not None
     assert child.stdout is not None
@@ -56,6 +62,17 @@ def test_no_kill_loses_what_was_stored_or_damages_the_file(tmp_path: Path) -> No
         assert cache._connect().raw.execute("PRAGMA integrity_check").fetchone() == (b"ok",)
     assert len(written) >= 100 * WRITERS
     assert not list(cache.directory.glob("*damaged*"))
+
+
+def test_processes_that_write_without_a_pause_are_refused_nothing(tmp_path: Path) -> None:
+    limit, count, log = 1 << 20, 5000, tmp_path / "warnings"
+    with log.open("w") as file:
+        children = [start_writer(tmp_path, f"{number} ", count, limit, stderr=file) for number in range(2)]
+        written = [child.communicate()[0].split("\n")[:-1] for child in children]
+    assert list(map(len, written)) == [count, count]
+    assert "can store nothing new" not in log.read_text()
+    with DiskCache(tmp_path, limit) as cache:
+        assert cache.get(written[0][-1]) or cache.get(written[1][-1])
 
 
 def damage(path: Path, dice: random.Random) -> None:

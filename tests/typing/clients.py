@@ -257,7 +257,7 @@ def rows_of_a_job_have_the_type_of_their_value(client: Instructor, model: Any) -
 def rows_of_a_batch_have_the_type_of_their_value(client: Instructor) -> None:
     job = client.batch([{"id": 1}], User, lambda row: f"{row['id']}", temperature=0.5)
     assert_type(job, BatchJob[User])
-    assert_type(next(job.results()).value, User | None)
+    assert_type(next(job.results()).value, User)
     assert_type(client.batch(["a"], list[User], prompt="{{ text }}"), BatchJob[list[User]])
     assert_type(BatchJob.resume(job.id, client, User, poll_seconds=5), BatchJob[User])
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args
 
-from instructor.batches.job import Again, Job, begin, cancel, hash_schema, name_job, poll, results
-from instructor.batches.records import JobRecord, Shelf, check_handle
+from instructor.batches.job import Again, Job, begin, cancel, poll, results
+from instructor.batches.records import JobRecord, Shelf, check_handle, hash_schema, name_job, write_context
 from instructor.batches.rows import MakeCall, Outcome
 from instructor.cache.handle import handle_of
 from instructor.describing import refuse, refuse_choice
@@ -18,7 +18,7 @@ from instructor.exceptions import ConfigurationError
 from instructor.messages import Conversation, Value, copy_value
 from instructor.providers.batches.steps import Steps, run, run_async, show, show_async
 from instructor.providers.batches.vendor import Progress, find_vendor
-from instructor.usage import Usage
+from instructor.row import NO_USAGE, Row
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -29,36 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
-_NO_USAGE = Usage()
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRow(Generic[T]):
-    """One row of a job, with its answer or its error.
-
-    Attributes:
-        index: Where the row stands in the input, from 0.
-        input: The row.
-        value: The answer; None where there is an error.
-        error: Why there is none; None where there is one.
-        cached: Whether it was in the cache before the job.
-        batched: Whether the batch answered it, at the batch's price.
-        usage: The tokens that its requests took.
-        live: Those of a batched row that were asked live, at the full price, because the answer in the batch was invalid.
-        attempts: How many requests were made for it.
-        key: Its key in the cache.
-    """
-
-    index: int
-    input: Value
-    value: T | None
-    error: Exception | None
-    cached: bool
-    batched: bool
-    usage: Usage
-    key: str
-    live: Usage = _NO_USAGE
-    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +105,7 @@ class Request(Generic[T]):
             key = call.key or f"row {index}"
             order.append(key)
             if call.key is not None:
-                calls.setdefault(key, partial(self._remake, key, conversation))
+                calls.setdefault(key, partial(self._remake, key, write_context(call), conversation))
         if first is None:
             first = self.make(converse(""))
         job = self.of_calls(calls, order, first)
@@ -155,7 +125,7 @@ class Request(Generic[T]):
         if wanted != (record.provider, record.model, record.schema):
             raise ConfigurationError(
                 f"Job {name} asks {record.provider}/{record.model} for {record.response_model}, in another form than this "
-                "client would. Resume it with its own model, mode and response model."
+                "client would. Resume it with its own model, mode, response model and context."
             )
         order = yield from shelf.order(name)
         calls: dict[str, MakeCall] = {key: partial(_stand_in, example, key) for key in order if " " not in key}
@@ -204,8 +174,14 @@ class Request(Generic[T]):
         handle = check_handle(own if self.store is None else handle_of(self.store))
         return Shelf(handle, self.adapter.asynchronous)
 
-    def _remake(self, key: str, conversation: Conversation) -> Call[T]:
-        return self.make(conversation)._replace(key=key)
+    def _remake(self, key: str, context: list[str], conversation: Conversation) -> Call[T]:
+        call = self.make(conversation)._replace(key=key)
+        if write_context(call) != context:
+            raise ConfigurationError(
+                "An object in context= has changed since the row was asked, so its answer can't be judged by what it was "
+                "asked with. Don't change it while the job runs; run the job again with the new context."
+            )
+        return call
 
 
 def converse(made: Conversation | str) -> Conversation:
@@ -224,6 +200,7 @@ class _Shown(Generic[T]):
     def __init__(self, job: Job, inputs: list[Value]) -> None:
         self._job = job
         self._inputs = inputs
+        self._first = {key: index for index, key in reversed([*enumerate(job.order)])}
         self._cached = frozenset(key for key, outcome in job.outcomes.items() if outcome.reply is not None)
 
     @property
@@ -258,21 +235,28 @@ class _Shown(Generic[T]):
                 return status
             yield partial(self._job.sleep, self._job.pause)
 
-    def _row(self, index: int) -> BatchRow[T]:
+    def _row(self, index: int) -> Row[T]:
+        """Show a row as a live job does. Of equal rows the first one has cost something."""
         key = self._job.order[index]
-        outcome = self._job.outcomes[key]
+        outcome, record = self._job.outcomes[key], self._job.record
         reply = outcome.reply
-        return BatchRow(
+        is_stored = reply is not None and reply.cached
+        shared = self._first[key] != index and not is_stored
+        value: Value = None if reply is None else reply.value
+        return Row(
             index=index,
             input=self._inputs[index],
-            value=None if reply is None else reply.value,
+            value=value,
             error=outcome.error,
-            cached=reply is not None and reply.cached,
+            cached=is_stored or shared,
+            shared=shared,
             batched=outcome.batched,
-            usage=(getattr(outcome.error, "total_usage", None) or _NO_USAGE) if reply is None else reply.usage,
+            usage=(getattr(outcome.error, "total_usage", None) or NO_USAGE) if reply is None else reply.usage,
+            provider=record.provider,
+            model=record.model,
             key=key,
+            attempts=int(outcome.batched) if reply is None else 0 if is_stored else reply.attempts,
             live=outcome.live,
-            attempts=int(outcome.batched) if reply is None else 0 if reply.cached else reply.attempts,
         )
 
     def _ready(self, start: int) -> range:
@@ -320,7 +304,7 @@ class BatchJob(_Shown[T]):
         """Wait until the results can be read, or until the seconds are over. Ctrl-C leaves the job at the vendor."""
         return run(self._wait(time.monotonic() + (seconds if seconds is not None else float("inf"))))
 
-    def results(self) -> Iterator[BatchRow[T]]:
+    def results(self) -> Iterator[Row[T]]:
         """Wait for the rows, store their answers, and yield them in the order of the input."""
         at = 0
         for _ in show(results(self._job)):
@@ -344,7 +328,7 @@ class AsyncBatchJob(_Shown[T]):
         """As `BatchJob.wait`."""
         return await run_async(self._wait(time.monotonic() + (seconds if seconds is not None else float("inf"))))
 
-    async def results(self) -> AsyncIterator[BatchRow[T]]:
+    async def results(self) -> AsyncIterator[Row[T]]:
         """As `BatchJob.results`."""
         at = 0
         async for _ in show_async(results(self._job)):

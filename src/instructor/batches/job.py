@@ -6,7 +6,6 @@ vendor, and a result that was read is read again. So a job goes on from wherever
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +22,6 @@ from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
 if TYPE_CHECKING:
-    from instructor.engine.call import Call
     from instructor.providers.adapter import Adapter
 
 Again: TypeAlias = Literal["batch", "live", "never"]
@@ -82,25 +80,15 @@ class Job:
     planned: tuple[int, int] = (0, 0)
 
 
-def name_job(keys: Iterable[str]) -> str:
-    """The name of a job: that of its rows, in whatever order."""
-    return hashlib.sha256("\n".join(sorted(set(keys))).encode()).hexdigest()[:16]
-
-
-def hash_schema(call: Call[Any]) -> str:
-    """A hash of what the answers of a job are validated by, and in which form they are read."""
-    plan, prompt = call.plan, call.load_prompt()
-    parts = (plan.schema_text, plan.shape_text, prompt.wire.name, prompt.mode.name, call.strict)
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
-
-
 def begin(job: Job) -> Steps[None]:
-    """Answer what the cache has, go on with what was submitted before, and submit the rest."""
-    yield from job.shelf.keep_job(job.record, job.order)
+    """Answer what the cache has, go on with what was submitted before, and submit the rest.
+
+    The record is written before anything is submitted, and not of a job that is refused before.
+    """
     under_way = yield from find_under_way(job)
     chunks: dict[Any, Chunk] = {}
     for key, make in job.calls.items():
-        row = yield from answer_from_cache(job, key, make())
+        row = yield from answer_from_cache(job, key, make)
         if row is None:
             continue
         if key in under_way:
@@ -112,6 +100,7 @@ def begin(job: Job) -> Steps[None]:
         else:
             error = ConfigurationError("This row was never submitted. Pass the rows to client.batch() to ask for it.")
             job.outcomes[key] = Outcome(error=error)
+    yield from job.shelf.keep_job(job.record, job.order)
     for chunk in chunks.values():
         yield from submit(job, chunk)
     for intent, keys in {intent.id: (intent, keys) for intent, keys in under_way.values()}.values():
@@ -119,10 +108,10 @@ def begin(job: Job) -> Steps[None]:
             yield from job.shelf.close(intent)  # all of it was read before
 
 
-def answer_from_cache(job: Job, key: str, call: Call[Any]) -> Steps[Deferred | None]:
+def answer_from_cache(job: Job, key: str, make: MakeCall) -> Steps[Deferred | None]:
     """Answer a row from the cache; return its request where the cache has no answer."""
     try:
-        reply = yield partial(look, call)
+        reply = yield partial(look, make())
     except ConfigurationError:
         raise
     except Exception as error:  # noqa: BLE001 - such as a cache mode that sends nothing: the row's affair
@@ -169,6 +158,7 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
         yield from check_arguments(job, row)
     chunk = chunks.setdefault(group, Chunk(row.operation, dict(headers)))
     if chunk.keys and (len(chunk.keys) >= job.most_rows or chunk.size + size > vendor.most_bytes):
+        yield from job.shelf.keep_job(job.record, job.order)
         yield from submit(job, chunk)
         chunk = chunks[group] = Chunk(row.operation, dict(headers))
     chunk.keys.append(key)
@@ -422,10 +412,9 @@ def take(job: Job, row: Found) -> Steps[None]:
             return
         yield from end(job, row.key, Outcome(error=make_error(job, row.failure), batched=True))
         return
-    call = job.calls[row.key]()
     goes_on = job.can_submit and job.again != "never"
     try:
-        outcome = yield partial(settle, call, row.completion, goes_on=goes_on)
+        outcome = yield partial(settle, job.calls[row.key](), row.completion, goes_on=goes_on)
     except Exception as error:  # noqa: BLE001 - an answer that can't be used is its row's affair
         yield from end(job, row.key, Outcome(error=error, batched=True))
     else:
@@ -450,9 +439,8 @@ def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     chunks: dict[Any, Chunk] = {}
     job.planned = 0, 0
     for key in keys:
-        call = job.calls[key]()
         try:
-            reply = yield partial(ask if job.again == "live" else look, call)
+            reply = yield partial(ask if job.again == "live" else look, job.calls[key]())
         except Exception as error:  # noqa: BLE001 - as above
             yield from end(job, key, Outcome(error=error))
             continue

@@ -5,6 +5,7 @@ A record is an ordinary entry whose only part is JSON, so that any store holds i
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from instructor.cache.canonical import CONTEXT, canonical_text
 from instructor.cache.entry import Entry, decode_entry, encode_entry, make_origin, pack_completion
 from instructor.describing import describe_value
-from instructor.exceptions import CacheError, ConfigurationError
+from instructor.exceptions import CacheError, ConfigurationError, NoCanonicalFormError
 from instructor.messages import Part
 from instructor.providers.batches.steps import Steps
 from instructor.providers.batches.vendor import Intent
 
 if TYPE_CHECKING:
     from instructor.cache.handle import StoreHandle
+    from instructor.engine.call import Call
 
 _PREFIX = "instructor-batch:"
 _TRIES = 5
@@ -190,3 +193,23 @@ def check_handle(handle: StoreHandle | None) -> StoreHandle:
 def attached(intents: Iterable[Intent], provider: str, model: str) -> list[Intent]:
     """Those batches that may hold rows of a job."""
     return [intent for intent in intents if (intent.provider, intent.model) == (provider, model)]
+
+
+def name_job(keys: Iterable[str]) -> str:
+    """The name of a job: that of its rows, in whatever order."""
+    return hashlib.sha256("\n".join(sorted(set(keys))).encode()).hexdigest()[:16]
+
+
+def hash_schema(call: Call[Any]) -> str:
+    """A hash of what the answers of a job are validated by, and in which form they are read."""
+    plan, prompt = call.plan, call.load_prompt()
+    parts = [plan.schema_text, plan.shape_text, prompt.wire.name, prompt.mode.name, call.strict, *write_context(call)]
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+def write_context(call: Call[Any]) -> list[str]:
+    """What a call's key shows of its context; nothing for a call that has none, or one that can't be part of a key."""
+    try:
+        return [canonical_text(call.context, "context", CONTEXT)] if call.context and call.key else []
+    except NoCanonicalFormError:
+        return []

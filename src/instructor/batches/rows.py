@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
-from instructor.engine.ask import current, fetch_media, write_request
 from instructor.engine.attempts import read_usage
 from instructor.engine.drive import Sender, drive, drive_async
+from instructor.engine.first_request import current, fetch_media, write_request
 from instructor.engine.lookup import ask_and_keep
 from instructor.engine.lookup import look as read_cache
 from instructor.engine.question import CallQuestion
@@ -80,6 +80,15 @@ class Replaying:
 
 async def _later(completion: Completion) -> Value:
     return completion
+
+
+def copy_containers(value: Value) -> Value:
+    """Copy dicts and lists, whose owner may change them meanwhile; what they hold beside those is the owner's own object."""
+    if type(value) is dict:
+        return {name: copy_containers(member) for name, member in cast("dict[Any, Any]", value).items()}
+    if type(value) is list:
+        return [copy_containers(member) for member in cast("list[Any]", value)]
+    return value
 
 
 def look(call: Call[T]) -> Value:

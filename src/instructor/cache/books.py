@@ -6,12 +6,12 @@ price list, and a model whose price becomes known later has a price from its fir
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 import orjson
 
@@ -150,6 +150,9 @@ class Log(Protocol):
 class Books:
     """Lines and their amounts. Any thread may add to them.
 
+    What is added is in one of three places: noted, summed up, or on its way to a store. It goes on from each of them in one
+    statement that calls nothing, so that an interrupt neither loses nor doubles it.
+
     Attributes:
         merges: Whether there are so many lines already that no further details are kept apart.
         offer: Called now and then when there are more hits: whoever posts these books to a store may do so, without
@@ -161,14 +164,20 @@ class Books:
         self.merges = False
         self._lock = make_lock()
         self._logs: list[weakref.ref[Log]] = []
-        self._added: deque[tuple[Line, Sequence[int]]] = deque()
-        self._lines: dict[Line, list[int]] = {}
+        self.reset()
         reset_after_fork(self)
+
+    def reset(self) -> None:
+        """Begin anew in a forked child: what is noted is the parent's."""
+        self._added: list[tuple[Line, Sequence[int]]] = []
+        self._lines: dict[Line, list[int]] = {}
+        self._on_their_way: tuple[Posting, ...] = ()
+        self._settled: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was added since all was taken. What logs haven't entered yet doesn't count."""
-        return not self._added and not self._lines
+        """Whether nothing was added since all was taken or entered. What logs haven't entered yet doesn't count."""
+        return not self._added and not self._lines and not self._on_their_way
 
     def read_from(self, log: Log) -> None:
         """Have a log enter what it counts whenever the books are read."""
@@ -181,33 +190,42 @@ class Books:
         The garbage collector may close a call that nobody goes on with, at any moment and in any thread: while that very
         thread holds the lock, too.
         """
-        self._added.extend(lines)
-        if len(self._added) >= _MOST_ADDED and self._lock.acquire(blocking=False):
-            try:
+        self._added.extend(tuple(lines))
+        if len(self._added) >= _MOST_ADDED and not self._lock.locked():
+            with self._lock:
                 self._sum_up()
-            finally:
-                self._lock.release()
 
     def _sum_up(self) -> None:
-        known = self._lines
-        for _ in range(len(self._added)):
-            line, amounts = self._added.popleft()
-            sums = known.get(line)  # once: to look a line up takes longer than all else
+        added = self._added
+        count, sums_of, known = len(added), dict[Line, list[int]](), self._lines.copy()
+        for line, amounts in added[:count]:
+            sums = sums_of.get(line)  # once: to look a line up takes longer than all else
             if sums is None:
-                is_kept = len(known) < MOST_LINES and not self.merges
-                sums = known.setdefault(line if is_kept else line.without_details(), [0] * len(_NOTHING))
-            sums[:] = map(int.__add__, sums, amounts)
+                sums_of[line] = list(amounts)
+            else:
+                sums[:] = map(int.__add__, sums, amounts)
+        for line, sums in sums_of.items():
+            is_kept = line in known or (len(known) < MOST_LINES and not self.merges)
+            kept = line if is_kept else line.without_details()
+            known[kept] = [*map(int.__add__, known.get(kept, _NOTHING), sums)]
+        self._lines, added[:count] = known, ()
 
     def note(self, kind: Kind, origin: Origin, tags: tuple[str, ...], usage: Usage, seconds: float) -> None:
         """Add one request or answer."""
         self.add(lines_of(kind, origin, tags, usage, seconds))
 
     def lines(self) -> dict[Line, Amounts]:
-        """All lines as they are now."""
+        """All lines as they are now, without what a thread enters into a store just now."""
         self._read_logs()
         with self._lock:
             self._sum_up()
-            return {line: Amounts(*sums) for line, sums in self._lines.items()}
+            lines = {line: Amounts(*sums) for line, sums in self._lines.items()}
+            for posting in self._on_their_way:
+                for line, amounts in (
+                    () if posting.names is not None or posting.lock.locked() else posting.lines.items()
+                ):
+                    lines[line] = lines.get(line, _NOTHING).plus(amounts)
+            return lines
 
     def take(self) -> dict[Line, Amounts]:
         """All lines, which are removed: whoever takes them has them."""
@@ -217,49 +235,68 @@ class Books:
             lines, self._lines = self._lines, {}
             return {line: Amounts(*sums) for line, sums in lines.items()}
 
+    def next_posting(self) -> Posting | None:
+        """What a store is to enter next: what it may not have entered, then all that was added since; None if there is nothing."""
+        self._read_logs()
+        with self._lock:
+            self._sum_up()
+            for known in self._on_their_way:
+                if not known.lock.locked():
+                    return known
+            if not self._lines:
+                return None
+            posting = Posting({line: Amounts(*sums) for line, sums in self._lines.items()}, self._settled)
+            on_their_way = (*self._on_their_way, posting)
+            self._lines, self._on_their_way = {}, on_their_way
+            return posting
+
+    def settle(self, posting: Posting) -> None:
+        """A store has entered it."""
+        with self._lock:
+            self.merges = self.merges or (posting.names or 0) > MOST_STORED
+            rest = tuple(other for other in self._on_their_way if other is not posting)
+            settled = (*(token for token in self._settled if token not in posting.settled), posting.token)
+            self._on_their_way, self._settled = rest, settled[-_MOST_SETTLED:]
+
     def _read_logs(self) -> None:
         for log in [known() for known in self._logs]:  # outside of the lock, because they add to these books
             if log is not None:
                 log.totals()
 
-    def reset(self) -> None:
-        """Begin anew in a forked child: what is noted is the parent's."""
-        self._added.clear()
-        self._lines = {}
-
 
 MOST_STORED = 20_000
 """Lines in a store from which on further ones are put together."""
 
+_MOST_SETTLED = 64
 
-class Posting:
-    """Lines on their way from books to a store. They are put back when it is left, unless they were entered.
+
+class Posting(dict[str, Amounts]):
+    """Lines on their way from books to a store, by the names that `Line.write` gives them.
+
+    It goes there again, as it is, until the store is known to have entered it. A store that can fail after it has entered
+    something knows it again by its token.
 
     Attributes:
-        amounts: The lines, by the names that `Line.write` gives them.
-        names: How many names the store's ledger has once they were entered; None as long as they weren't.
+        lines: The lines.
+        token: Its name, which no other has.
+        settled: The tokens of earlier ones, which nobody will post any more.
+        names: How many names the store's ledger has once it was entered; None as long as it wasn't.
+        lock: Held by who is about to enter it.
     """
 
-    __slots__ = ("_books", "_lines", "amounts", "names")
+    __slots__ = ("lines", "lock", "names", "settled", "token")
 
-    def __init__(self, books: Books, lines: dict[Line, Amounts]) -> None:
-        self._books = books
-        self._lines = lines
-        self.amounts = {line.write(): amounts for line, amounts in lines.items()}
+    def __init__(self, lines: dict[Line, Amounts], settled: tuple[str, ...] = ()) -> None:
+        super().__init__((line.write(), amounts) for line, amounts in lines.items())
+        self.lines = lines
+        self.token = os.urandom(16).hex()
+        self.settled = settled
         self.names: int | None = None
-
-    def __enter__(self) -> Self:
-        return self
+        self.lock = make_lock()
 
     def undo(self) -> None:
-        """Take back that they were entered: the transaction has failed."""
+        """Take back that it was entered: the transaction has failed."""
         self.names = None
-
-    def __exit__(self, *_: object) -> None:
-        if self._lines and self.names is None:
-            self._books.add(self._lines.items())
-        elif self.names is not None and self.names > MOST_STORED:
-            self._books.merges = True
 
 
 def add_stored(stored: Mapping[str, Sequence[int]], kept: Books) -> dict[Line, Amounts]:

@@ -43,19 +43,26 @@ class Carried(dict[str, object]):
     the text in `stored`, which an entry with these `parts` keeps; None where `stored` is the completion.
 
     Attributes:
+        load: Makes the completion; see above.
         saved: What a hit notes.
         text: The first part's. A hit reads it here, because among many entries each object on the way has to be fetched
             from the machine's memory.
     """
 
-    __slots__ = ("_load", "_parts", "_stored", "saved", "text")
+    __slots__ = ("_parts", "_stored", "load", "saved", "text")
 
     def __init__(self, load: Load | None, stored: Completion, parts: tuple[Part, ...], saved: Saved) -> None:
-        self._load = load
+        self.load = load
         self._stored = stored
-        self._parts = parts
+        self._parts: tuple[Part, ...] | str = parts
         self.text = parts[0].text if parts else ""
         self.saved = saved
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the answer. A `Kept` holds the name of the only part's tool in place of them."""
+        parts = self._parts
+        return (Part(parts, self.text),) if isinstance(parts, str) else parts
 
     def __bool__(self) -> bool:
         return True  # pydantic asks an extra that is false for nothing
@@ -65,11 +72,11 @@ class Carried(dict[str, object]):
 
     def __getitem__(self, name: str) -> Completion:
         if name == RAW_RESPONSE:
-            if self._load is None:
+            if self.load is None:
                 return self._stored
             from instructor.cache.entry import unpack_completion  # which knows this file
 
-            return self._load(unpack_completion(self._stored, self._parts))
+            return self.load(unpack_completion(self._stored, self.parts))
         if name == TOTAL_USAGE:
             return self.saved[1]
         raise KeyError(name)
@@ -148,7 +155,7 @@ def without_carried(value: object) -> object:
     """What keys and comparisons see of an answer that is passed on: its data."""
     if type(value) is ListResponse:
         return list(value)
-    return None if type(value) is Carried else value
+    return None if isinstance(value, Carried) else value
 
 
 def keep_completion(completion: Completion, usage: Usage) -> Carried:

@@ -1,4 +1,4 @@
-"""Deadlines for tasks: how long an operation may take, not counting how busy its event loop is."""
+"""Deadlines: how long an operation may take, not counting how busy the event loop or the interpreter is."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ class Operation:
 
     Attributes:
         began: When it began, by the clock of its watch; None while it waits to begin. Any thread may set it.
+        ended: Whether it is over, which whoever waits for it may hear later.
     """
 
-    __slots__ = ("began",)
+    __slots__ = ("began", "ended")
 
     def __init__(self, began: float | None = None) -> None:
         self.began = began
+        self.ended = False
 
 
 class Watch:
@@ -90,6 +92,31 @@ class Watch:
         else:
             self._beating = False
             self._interval = _LONGEST_BEAT
+
+
+_LONGEST_LOOK = 1.0
+"""Seconds between two looks of a waiting thread at its operation, at most."""
+
+
+def wait_in_thread(operation: Operation, over: threading.Lock, seconds: float) -> None:
+    """Wait in a thread until `over` is released, or the operation has run for so many seconds of a responsive process.
+
+    Among a thousand busy threads, a worker that has its result may wait for the interpreter for longer than its store
+    may take. The caller then wakes late from its own waiting, by about as much, and such time counts for less.
+
+    Raises TimeoutError if it took longer.
+    """
+    left, beat = seconds, min(seconds / 4, _LONGEST_LOOK)
+    while left > 0:
+        due = monotonic() + beat
+        # An operation may have ended while this thread was late to look.
+        if over.acquire(timeout=beat) or operation.ended:
+            return
+        now = monotonic()
+        if operation.began is not None:
+            ran, late = min(beat, now - operation.began), max(now - due, 0.0)
+            left -= ran * beat / (beat + late)
+    raise TimeoutError
 
 
 class _Local(threading.local):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -25,6 +25,9 @@ from instructor.cache.carried import Carried, Load, Saved
 from instructor.exceptions import CacheEntryError
 from instructor.messages import Part
 from instructor.usage import Usage, make_usage
+
+if TYPE_CHECKING:
+    from instructor.cache.kept import Kept
 
 FORMAT = 7
 """Raised whenever the text changes its meaning."""
@@ -209,7 +212,7 @@ def _put_back(body: bytes, parts: Sequence[Part]) -> bytes:
     return b"%b%b%b" % (rest[:at], written, rest[at:])
 
 
-def make_carried(load: Load, entry: Entry) -> Carried:
+def make_carried(load: Load, entry: Entry | Kept) -> Carried:
     """What the answers made of an entry carry: what the completion is made of, and not the entry.
 
     `load` makes a completion of its text: an adapter's own method. A store may come to hold it.
@@ -217,7 +220,7 @@ def make_carried(load: Load, entry: Entry) -> Carried:
     return Carried(load, entry.completion_data, entry.parts, saved_by(entry))
 
 
-def saved_by(entry: Entry) -> Saved:
+def saved_by(entry: Entry | Kept) -> Saved:
     """What a hit of an entry notes."""
     tagged = entry.tagged
     return Saved((entry.seconds, entry.usage, entry.origin, () if tagged is None else tagged.tags))

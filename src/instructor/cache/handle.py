@@ -7,7 +7,7 @@ import contextlib
 import math
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,6 +58,7 @@ class StoreHandle:
         local: The store, if it is memory of this process; None otherwise.
         recorder: The store, if it keeps what was asked and makes keys itself; None otherwise.
         tracking: The store, if it keeps memory before it right; None otherwise.
+        is_near: Whether a thread reads it by itself and at once, as memory or a file: no server, as far as is known.
         can_delete: Whether entries can be removed.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         can_lease: Whether the store says which of several processes asks for an answer.
@@ -86,6 +87,7 @@ class StoreHandle:
         self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self.tracking = cast("TrackingStore", store) if "tracking" in abilities else None
+        self.is_near = bool(abilities & {"local", "bounded"}) and "async" not in abilities
         self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
         self.can_lease = "leasing" in abilities
@@ -202,22 +204,29 @@ class StoreHandle:
     def post(self) -> None:
         """Enter the books into the store, from a thread. What it doesn't take stays in the books."""
         # A failure is counted and logged, and no call needs the ledger.
-        with contextlib.suppress(CacheError), self._begin_posting() as posting:
-            if posting.amounts:
-                operation = partial(self._ledger.add_amounts, posting.amounts)
-                posting.names = _count(self._run("add_amounts", operation))
+        with contextlib.suppress(CacheError):
+            for posting in self._postings():
+                with posting.lock:
+                    if posting.names is None:
+                        operation = partial(self._ledger.add_amounts, posting)
+                        posting.names = _count(self._run("add_amounts", operation))
 
     async def post_async(self) -> None:
         """As `post`, from a task. It goes on if that is cancelled: what the store has entered must not be entered again."""
         await self._runner.keep(self._post_async())
 
     async def _post_async(self) -> None:
-        with contextlib.suppress(CacheError), self._begin_posting() as posting:
-            if posting.amounts:
-                operation = partial(self._ledger.add_amounts, posting.amounts)
-                store = cast("Any", self.store)
-                native = None if self._native is None else partial(store.add_amounts_async, posting.amounts)
-                posting.names = _count(await self._run_async("add_amounts", operation, native))
+        with contextlib.suppress(CacheError):
+            for posting in self._postings():
+                with posting.lock:
+                    if posting.names is None:
+                        operation = partial(self._ledger.add_amounts, posting)
+                        native = (
+                            None
+                            if self._native is None
+                            else partial(cast("Any", self.store).add_amounts_async, posting)
+                        )
+                        posting.names = _count(await self._run_async("add_amounts", operation, native))
 
     def read_books(self) -> dict[Line, Amounts]:
         """All that the store's clients spent and saved. Raises CacheError if the store can't say."""
@@ -246,10 +255,16 @@ class StoreHandle:
         finally:
             self._posting.release()
 
-    def _begin_posting(self) -> Posting:
+    def _postings(self) -> Iterator[Posting]:
         """What is to be posted now: nothing while the store is left alone."""
-        is_open = self.keeps_ledger and not (self._outage and self._blocks("add_amounts"))
-        return Posting(self.books, self.books.take() if is_open else {})
+        while self.keeps_ledger and not (self._outage and self._blocks("add_amounts")):
+            posting = self.books.next_posting()
+            if posting is None:
+                return
+            yield posting
+            if posting.names is None:
+                return
+            self.books.settle(posting)
 
     def _check_lines(self, found: object) -> dict[Line, Amounts]:
         if not isinstance(found, Mapping):
@@ -311,8 +326,14 @@ class StoreHandle:
 
     def _publish_and_post(self, publish: Callable[..., bool], answer: tuple[object, ...]) -> bool:
         """Store an answer, and enter the books in the same step: what an answer costs is known as soon as it is there."""
-        with self._begin_posting() as posting:
-            return publish(*answer, posting)
+        posting = next(self._postings(), None)
+        if posting is None:
+            return publish(*answer)
+        with posting.lock:
+            is_stored = publish(*answer, posting if posting.names is None else None)
+        if posting.names is not None:
+            self.books.settle(posting)
+        return is_stored
 
     def _check_written(self, result: object, held: HeldLease | None) -> bool:
         if result is SKIPPED or held is None:

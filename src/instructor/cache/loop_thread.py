@@ -6,8 +6,10 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from time import monotonic
 from typing import TypeVar
 
+from instructor.cache.deadline import Operation, wait_in_thread
 from instructor.locks import make_lock, reset_after_fork
 
 T = TypeVar("T")
@@ -27,6 +29,7 @@ class LoopThread:
     def reset(self) -> None:
         """Begin anew: in a forked child the thread does not exist."""
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._look: Future[None] | None = None
 
     def run(self, coroutine: Coroutine[object, object, T], seconds: float | None = None) -> T:
         """Run `coroutine` in the loop and wait for it in this thread.
@@ -37,8 +40,8 @@ class LoopThread:
         loop = self._start()
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
-            while not _ends_within(future, seconds):
-                _check_responds(loop, seconds)
+            while seconds is not None and not _ends_within(future, seconds):
+                self._check_responds(loop, seconds)
             return future.result()
         except BaseException:
             future.cancel()
@@ -50,6 +53,28 @@ class LoopThread:
         if running is not None and not running[0].is_closed():
             running[0].call_soon_threadsafe(running[1].set)
 
+    def _check_responds(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Raise `TimeoutError` if the loop runs nothing else.
+
+        One thread looks for all that wait. Of thousands that compete with the loop's thread for the interpreter, some
+        would get it in time again and again while the loop's doesn't, and would take it for blocked.
+        """
+        with self._lock:
+            look, looks = self._look or Future(), self._look is None
+            self._look = look
+        if not looks:
+            return look.result()
+        is_blocked = False
+        try:
+            is_blocked = not _responds(loop, seconds)
+        finally:  # also if this thread is interrupted: then the others look for themselves
+            self._look = None
+            if is_blocked:
+                look.set_exception(TimeoutError())
+            else:
+                look.set_result(None)
+        return look.result()
+
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._running is None:
@@ -60,7 +85,7 @@ class LoopThread:
             return self._running[0]
 
 
-def _ends_within(future: Future[T], seconds: float | None) -> bool:
+def _ends_within(future: Future[T], seconds: float) -> bool:
     try:
         future.exception(seconds)
     except TimeoutError:
@@ -68,12 +93,21 @@ def _ends_within(future: Future[T], seconds: float | None) -> bool:
     return True
 
 
-def _check_responds(loop: asyncio.AbstractEventLoop, seconds: float | None) -> None:
-    """Raise `TimeoutError` if the loop runs nothing else."""
-    responded = threading.Event()
-    loop.call_soon_threadsafe(responded.set)
-    if not responded.wait(seconds):
-        raise TimeoutError
+def _responds(loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
+    """Return whether the loop runs anything else. That its thread waits for the interpreter doesn't count."""
+    look, over = Operation(monotonic()), threading.Lock()
+    over.acquire()
+
+    def respond() -> None:
+        look.ended = True
+        over.release()
+
+    loop.call_soon_threadsafe(respond)
+    try:
+        wait_in_thread(look, over, seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:

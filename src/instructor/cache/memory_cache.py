@@ -8,12 +8,14 @@ import math
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 from instructor.cache.entry import Entry
 from instructor.cache.eviction import PolicyName, check_policy, make_policy
-from instructor.cache.memory import HeldInMemory, Name
+from instructor.cache.kept import Kept
+from instructor.cache.memory import HeldInMemory, Name, Value
 from instructor.cache.store import Ability
 from instructor.describing import refuse
 
@@ -80,8 +82,13 @@ class MemoryCache(HeldInMemory):
         self._crowded = False  # whether a limit is near, so that it matters which entries are used
         super().__init__({})
 
-    def find(self, key: str) -> Entry | None:
-        """Return the entry under `key`. Who asks looks whether it has expired.
+    @property
+    def find_held(self) -> Callable[[str], Kept | Entry | None]:
+        """As in every store in memory."""
+        return self._find_held
+
+    def _find_held(self, key: str) -> Kept | Entry | None:
+        """Return the entry under `key` as it is held. Who asks looks whether it has expired.
 
         It takes no lock: the use is noted in a deque, and the policy hears of many at once.
         """
@@ -105,17 +112,17 @@ class MemoryCache(HeldInMemory):
         """Return the number of entries, and the bytes that they take, as `max_bytes` counts them."""
         return len(self._held), self._bytes
 
-    def _hold(self, name: Name, value: Entry | str | bytes, until: float | None) -> None:
+    def _hold(self, name: Name, value: Value, until: float | None) -> None:
         self._drop(name)
         now = time.time()
         if self.ttl is not None:
             until = now + self.ttl if until is None else min(until, now + self.ttl)
-            if isinstance(value, Entry):
-                value = replace(value, expires=until if value.expires is None else min(until, value.expires))
+            value = _limit(value, until)
         size = footprint(name, value)
         if self.max_bytes is not None and size > self.max_bytes:
             return
         self._tell_policy()
+        self._count_tags(value, 1)
         self._held[name] = value
         self._sizes[name] = size
         self._bytes += size
@@ -144,12 +151,13 @@ class MemoryCache(HeldInMemory):
         while self._is_over():
             self._drop(self._policy.choose())
 
-    def _drop(self, name: Name) -> Entry | str | bytes | None:
+    def _drop(self, name: Name) -> Value | None:
         value = self._held.pop(name, None)
         if value is not None:
             self._bytes -= self._sizes.pop(name)
             self._policy.drop(name)
             self._expires.pop(name, None)
+            self._count_tags(value, -1)
         return value
 
     def _note_use(self, name: Name) -> None:
@@ -172,14 +180,25 @@ class MemoryCache(HeldInMemory):
         return type(self), (self.max_entries, self.max_bytes, self.ttl, self.policy)
 
 
-def footprint(name: Name, value: Entry | str | bytes) -> int:
+def _limit(value: Value, until: float) -> Value:
+    """Let an entry expire no later than that."""
+    if isinstance(value, str | bytes) or (value.expires is not None and value.expires <= until):
+        return value
+    if isinstance(value, Kept):
+        return Kept(replace(value.entry, expires=until), value)
+    return replace(value, expires=until)
+
+
+def footprint(name: Name, value: Value) -> int:
     """The bytes that something takes in memory, with its share of dicts and of the policy."""
     size = sys.getsizeof
-    if not isinstance(value, Entry):
+    if isinstance(value, str | bytes):
         return OWN_BYTES + size(name) + (size(value) if isinstance(value, bytes) else _size_text(value))
     # The key of an entry is the name; a name of a tool and an `Origin` are shared.
-    own = size(name) + size(value) + size(value.parts) + size(value.completion_data) + size(value.steps)
-    texts = sum(_PART + _size_text(part.text) for part in value.parts)
+    own = size(name) + size(value) + size(value.completion_data) + size(value.steps)
+    parts = value.parts
+    lone = isinstance(value, Kept) and len(parts) == 1  # whose text is all that is held of it
+    texts = sum(_size_text(part.text) for part in parts) + (0 if lone else size(parts) + _PART * len(parts))
     tags = 0 if value.tagged is None else _PART + size(value.tagged.tags) + sum(map(size, value.tagged.tags))
     return OWN_BYTES + own + texts + tags + _NUMBERS
 

@@ -40,6 +40,8 @@ from instructor.cache.redis_steps import (
     clear,
     list_some,
     number_tag,
+    perform,
+    perform_async,
     read_many,
     read_numbers,
     run_script,
@@ -345,36 +347,20 @@ class RedisCache(KeepsLedger, BaseCache):
     def _perform(self, steps: Steps[T]) -> T:
         """Perform steps in this thread."""
         client = self._get_client()
-        try:
-            operate = next(steps)
-            while True:
-                operate = steps.send(operate(client) if self._own else self._call(operate))
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        return perform(steps, (lambda operate: operate(client)) if self._own else self._call)
 
     def _perform_any(self, steps: Steps[T]) -> T:
         """Perform steps in this thread; if there is only an asynchronous client, return an awaitable for the handle."""
         if self._client is None:
-            return self._perform_async(self._async_client, steps)  # type: ignore[return-value] # as above
+            return perform_async(steps, partial(self._call_async, self._async_client))  # type: ignore[return-value] # as above
         return self._perform(steps)
-
-    async def _perform_async(self, client: Sdk, steps: Steps[T]) -> T:
-        """Perform steps in this task, by an asynchronous client."""
-        try:
-            operate = next(steps)
-            while True:
-                operate = steps.send(await self._call_async(client, operate))
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
 
     async def _perform_here(self, steps: Steps[T]) -> T:
         """Perform steps in this task, or in a thread if there is no asynchronous client."""
         client = await self._get_async_client()
         if client is None:
             return await asyncio.to_thread(self._perform, steps)
-        return await self._perform_async(client, steps)
+        return await perform_async(steps, partial(self._call_async, client))
 
     def _get_client(self) -> Sdk:
         if self._client is None:

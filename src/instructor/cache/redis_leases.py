@@ -21,7 +21,7 @@ from instructor.cache.lease import Ending, Taken
 from instructor.cache.listing import read_tagged
 from instructor.cache.redis_client import Words, ask_all
 from instructor.cache.redis_pool import Sdk
-from instructor.cache.redis_steps import Steps, as_text, count_written, name_lease
+from instructor.cache.redis_steps import Steps, as_text, count_written, is_refusal, name_lease
 
 T = TypeVar("T")
 
@@ -64,9 +64,6 @@ if ARGV[4] == '1' then redis.call('SET', KEYS[1], '!' .. ARGV[1], 'PX', ARGV[2])
 redis.pcall('PUBLISH', ARGV[3], ARGV[1])
 return 1
 """
-
-_REFUSALS = ("permission", "unknown command", "crossslot")
-"""What the error of a server says that doesn't run these scripts for this user. Its reading and writing may well work."""
 
 _LISTEN_SECONDS = 1.0
 """How long the listening thread waits for a message at a time, and after a failure."""
@@ -191,7 +188,7 @@ class RedisLeases:
 
     def _is_refusal(self, error: Exception) -> bool:
         """Whether an error says that there are no leases on this server for this user; then it isn't asked again."""
-        if not any(word in str(error).lower() for word in _REFUSALS):
+        if not is_refusal(error):
             return False
         self._is_refused = True
         logging.getLogger("instructor.cache").warning(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import select
 import socket
+import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from math import inf
-from queue import Full, SimpleQueue
+from queue import Empty, Full, SimpleQueue
+from types import FrameType
 from typing import Any, TypeAlias, TypeVar, cast
 
 from instructor.cache.redis_client import NEEDS_PROTOCOL_3, make_quick
@@ -176,26 +178,93 @@ class _Stack:
     """The free connections of a pool, the latest used first. Taking one begins the time of an operation.
 
     It stands in for the ``LifoQueue`` of redis-py's pool, which costs ten times as much.
+
+    Ctrl-C may come between taking a connection and the `try` that gives it back. So it is noted who took one: a thread, and
+    the call that uses it. Once that call has ended, what it took is free again. A connection is moved by statements that
+    call nothing, because an interrupt doesn't come between such.
     """
 
     def __init__(self, size: int, *, seconds: float) -> None:
-        self.queue: deque[Sdk] = deque()
+        self.queue: list[Sdk] = []
         self._size = size
         self._seconds = seconds
-        self._tokens: SimpleQueue[None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._taken: dict[FrameType, tuple[int, Sdk]] = {}
+        self._is_awaited = False
+        self._freed: SimpleQueue[None] = SimpleQueue()
 
     def put_nowait(self, connection: Sdk) -> None:
         """Put a connection back."""
-        if len(self.queue) >= self._size:
-            raise Full
-        self.queue.append(connection)
-        self._tokens.put(None)
+        user = sys._getframe(1) if self._taken else None  # noqa: SLF001 - no other way is as fast
+        while user is not None and user not in self._taken:
+            user = user.f_back
+        with self._lock:
+            count = len(self.queue)
+            if user in self._taken:
+                del self._taken[user]
+            if count >= self._size:
+                raise Full
+            self.queue[count:] = (connection,)
+        if self._is_awaited and self._freed.empty():
+            self._freed.put(None)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Sdk:
         """Take a connection; wait for one if there is none."""
-        self._tokens.get(block, timeout)
+        user, thread = _find_user(sys._getframe(1)), threading.get_ident()  # noqa: SLF001 - as above
+        until = time.monotonic() + (inf if timeout is None else timeout)
+        while True:
+            with self._lock:
+                if self.queue:
+                    connection = self.queue[-1]
+                    self._taken[user] = thread, connection
+                    del self.queue[-1]
+                    break
+            if not self._free_lost():
+                self._wait(until if block else -inf)
+        if self._is_awaited and self.queue:  # for the next who waits
+            self._freed.put(None)
         _running.until = time.monotonic() + self._seconds
-        return self.queue.pop()
+        return connection
+
+    def _wait(self, until: float) -> None:
+        """Wait until a connection is put back, or for so long that it is time to look for lost ones again."""
+        left = until - time.monotonic()
+        if left <= 0:
+            raise Empty
+        self._is_awaited = True
+        with contextlib.suppress(Empty):
+            self._freed.get(timeout=min(left, _LOOK_AGAIN))
+
+    def _free_lost(self) -> bool:
+        """Give back what calls have taken that have ended; return whether there are any."""
+        lost: list[Sdk] = []
+        with self._lock:
+            stacks = sys._current_frames()  # noqa: SLF001 - with the lock, so that none is taken meanwhile
+            for user, (thread, connection) in list(self._taken.items()):
+                frame = stacks.get(thread)
+                while frame is not None and frame is not user:
+                    frame = frame.f_back
+                if frame is None:
+                    del self._taken[user]
+                    self.queue.insert(0, None)
+                    lost.append(connection)
+        for connection in lost:
+            if connection is not None:  # a reply to what was interrupted may still come
+                connection.disconnect()
+        return bool(lost)
+
+
+_LOOK_AGAIN = 0.1
+"""Seconds between two looks whether a connection was lost, while there is none to be had."""
+
+_POOLS = frozenset({"redis.connection", "redis.utils"})
+
+
+def _find_user(frame: FrameType) -> FrameType:
+    """The call that a connection is taken for: the one that asks the pool."""
+    while frame.f_globals.get("__name__") in _POOLS and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
 
 
 class _BoundedSocket:

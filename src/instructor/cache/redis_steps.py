@@ -9,7 +9,7 @@ server loses them, or empties itself, the next reader draws a new first number, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -29,6 +29,39 @@ Steps = Generator[Operate, Sdk, T]
 
 Cursor = int | Mapping[str, int]
 """Where a scan goes on: on the one server, or on each node of a cluster that has more."""
+
+
+def perform(steps: Steps[T], call: Callable[[Operate], Sdk]) -> T:
+    """Perform steps in this thread. `call` calls a client; what it raises is raised where the steps wait for the reply."""
+    try:
+        operate = next(steps)
+        while True:
+            try:
+                reply = call(operate)
+            except Exception as error:  # noqa: BLE001 - raised again, unless the steps know what to do
+                operate = steps.throw(error)
+            else:
+                operate = steps.send(reply)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def perform_async(steps: Steps[T], call: Callable[[Operate], Awaitable[Sdk]]) -> T:
+    """As `perform`, in this task."""
+    try:
+        operate = next(steps)
+        while True:
+            try:
+                reply = await call(operate)
+            except Exception as error:  # noqa: BLE001 - as above
+                operate = steps.throw(error)
+            else:
+                operate = steps.send(reply)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
 
 BATCH = 1000
 """How many keys are asked for at a time."""
@@ -61,6 +94,11 @@ def name_ledger(prefix: str) -> str:
     return f"{prefix}{{ledger}}"
 
 
+def name_posted(prefix: str) -> str:
+    """The key of the tokens of what was entered into the ledger, on the same node of a cluster."""
+    return f"{name_ledger(prefix)}:posted"
+
+
 def name_lease(prefix: str, key: str) -> str:
     """The key of the lease of an entry, on the same node of a cluster."""
     return f"{prefix}{{{prefix}{key}}}"
@@ -75,7 +113,7 @@ def _is_entry(prefix: str, name: str) -> bool:
     """Whether a name is that of an entry, among those that begin with the prefix."""
     is_lease = name.startswith(f"{prefix}{{{prefix}") and name.endswith("}")
     is_limit = name.startswith(name_limits(prefix, "")[:-1])
-    others = (name_numbers(prefix), name_written(prefix), name_ledger(prefix))
+    others = (name_numbers(prefix), name_written(prefix), name_ledger(prefix), name_posted(prefix))
     return not is_lease and not is_limit and name not in others
 
 
@@ -191,6 +229,14 @@ def count_written(prefix: str, tags: Sequence[str]) -> Operate:
 
 def _count_written(prefix: str, tags: Sequence[str]) -> list[Words]:
     return [("HINCRBY", name_written(prefix), hash_tag(tag), 1) for tag in tags]
+
+
+_REFUSALS = ("permission", "unknown command", "crossslot")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error is that of a server that doesn't run scripts for this user. Its reading and writing may well work."""
+    return any(word in str(error).lower() for word in _REFUSALS)
 
 
 def as_text(name: str | bytes) -> str:

@@ -67,7 +67,9 @@ class Runner:
         `name` is ``"get"`` or ``"set"``, `began` the moment at which it was asked for. Raises TimeoutError if it took longer
         than the store's timeout, CacheNotTriedError if it couldn't be run at all.
         """
-        if self._local or name in self._coroutines:
+        if name in self._coroutines:
+            return self._run_in_loop(name, began, cast("Callable[[], Awaitable[object]]", operation))
+        if self._local:
             result = operation()
         elif self._bounded:
             with self._turnstile:
@@ -80,7 +82,7 @@ class Runner:
         if result is None or isinstance(result, _PLAIN) or not inspect.isawaitable(result):
             return result
         self._coroutines.add(name)
-        outcome = self.get_loop().run(self._await(name, began, lambda: result), self._store.timeout)
+        outcome = self._run_in_loop(name, began, lambda: result)
         if outcome is SKIPPED and inspect.iscoroutine(result):
             result.close()
         return outcome
@@ -146,6 +148,9 @@ class Runner:
         if not task.cancelled():
             task.exception()  # whoever waits for the write has it; nobody else needs to hear that it was not read
 
+    def _run_in_loop(self, name: str, began: int, make: Callable[[], Awaitable[object]]) -> object:
+        return self.get_loop().run(self._await(name, began, make), self._store.timeout)
+
     def _attempt(self, name: str, began: int, operation: Callable[[], object]) -> object:
         return SKIPPED if self._refuses(name, began) else operation()
 
@@ -158,4 +163,6 @@ class Runner:
         async with self._turnstile.of_loop(asyncio.get_running_loop()):
             if self._refuses(name, began):
                 return SKIPPED
-            return await limit(make(), self._store.timeout)
+            made: object = make()
+            # A store may have some answers at hand, and fetch the others.
+            return await limit(made, self._store.timeout) if inspect.isawaitable(made) else made

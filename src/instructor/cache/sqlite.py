@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -25,15 +26,17 @@ from instructor.cache.lease import LEASE_SECONDS, check_lease
 from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
+from instructor.cache.sqlite_fork import gate
 from instructor.cache.sqlite_group import Group, in_transaction
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
 from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
 from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
-from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, file_size, share_out
+from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, share_out
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
-from instructor.cache.sqlite_transaction import transact, undo_with
+from instructor.cache.sqlite_transaction import transact
+from instructor.cache.sqlite_wal import Wal
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
 from instructor.exceptions import CacheEntryError, CacheError
 from instructor.locks import after_fork
@@ -48,9 +51,6 @@ FLUSH_SECONDS = 60.0
 
 MOST_USES = 1000
 """After so many entries used, a read writes them down too. A write always does."""
-
-_WAIT_FOR_READERS = 0.02
-"""How long a write waits, in seconds, for those who keep the WAL from being emptied."""
 
 
 class _Local(threading.local):
@@ -120,9 +120,9 @@ class DiskCache(KeepsLedger, BaseCache):
         self._lease = check_lease("DiskCache", lease)
         self.abilities = type(self).abilities - (frozenset() if lease else {"leasing"})
         self._file = DatabaseFile(self.path, self._patience, self._shares.wal // PAGE)
-        self._wal = f"{self.path}-wal"
         self._local = _Local()
         self._eviction = Eviction(self.path, self.size_limit, policy, max_entries)
+        self._wal = Wal(self.path, self.size_limit, self._eviction, self._patience)
         self._group = Group(self._perform, self._eviction.find_room)
         self._begin()
         _stores.add(self)
@@ -139,6 +139,8 @@ class DiskCache(KeepsLedger, BaseCache):
         now = time.time()
         row: tuple[bytes] | None = None
         connection = self._local.connection
+        if gate.is_closed:
+            gate.wait()
         if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
             try:
                 row = fetch(connection.raw, key, now)
@@ -196,14 +198,13 @@ class DiskCache(KeepsLedger, BaseCache):
             enough = enough and end_with_answer(connection, key, token)
             if enough and (tagged is None or note_written(connection, tagged, self._shares.tags)):
                 connection.execute(_INSERT, (*row, self._eviction.rank(connection, key, now)))
-            if enough and posting is not None and posting.amounts:
-                posting.names = self._enter(connection, posting.amounts)
-                undo_with(connection, posting.undo)
+            if enough and posting is not None:
+                self._enter(connection, posting)
             return enough
 
         if len(self._uses) > self._shares.rows_at_once:
             self._flush(now)
-        if not self._shorten_wal(len(data)):
+        if self._wal.is_long and not self._run(partial(self._wal.has_room, size=len(data))):
             return False
         while not self._change(write, len(data)):
             """What is removed in one transaction wasn't enough."""
@@ -253,7 +254,7 @@ class DiskCache(KeepsLedger, BaseCache):
         (busy, *_) = self._run(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
         if busy:
             raise CacheError(
-                f"DiskCache at {self.path} removed the entries, and something of them is left in {self._wal}, because "
+                f"DiskCache at {self.path} removed the entries, and something of them is left in {self.path}-wal, because "
                 "another program is reading the file. End that, and call compact() again."
             )
         for damaged in self.directory.glob(f"{self.path.name}.damaged-*"):
@@ -317,6 +318,8 @@ class DiskCache(KeepsLedger, BaseCache):
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation. If the file is damaged it is mended, and the operation is tried once more."""
+        if gate.is_closed:
+            gate.wait()
         try:
             connection = self._connect_to_write() if writes else self._connect()
             try:
@@ -347,6 +350,7 @@ class DiskCache(KeepsLedger, BaseCache):
             self._local.connection = None  # it may have become writable since
             connection = self._connect()
         if not connection.read_only:
+            self._wal.shorten(connection.raw)
             return connection
         raise CacheError(
             f"DiskCache at {self.path} is read-only: it serves what is stored there, and stores nothing new. "
@@ -370,6 +374,8 @@ class DiskCache(KeepsLedger, BaseCache):
 
     def _flush(self, now: float) -> None:
         """Write down what was used, unless another writer is at work: a read must not wait."""
+        if gate.is_closed:
+            gate.wait()
         connection = self._local.connection
         if connection is None and self.path.exists():
             with contextlib.suppress(CacheError):
@@ -417,32 +423,6 @@ class DiskCache(KeepsLedger, BaseCache):
         self._flush_at = MOST_USES
         self._flushed = now
 
-    def _shorten_wal(self, size: int) -> bool:
-        """Say whether an entry of `size` bytes may be written to the WAL; empty that if it has grown too long.
-
-        SQLite can't empty it as long as anyone reads what was in the file before.
-        """
-        wal = file_size(self._wal)
-        if self.size_limit is None or wal <= self._shares.wal:
-            return True
-
-        def shorten(connection: sqlite3.Connection) -> bool:
-            shares = share_out(self._eviction.find_limit(connection, time.time()))
-            if max(file_size(self.path), shares.file) + wal + size <= (shares.limit or 0):
-                return True
-            with waiting(connection, _WAIT_FOR_READERS, self._patience):
-                busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            return not busy
-
-        if self._run(shorten):
-            return True
-        self._eviction.warn_once(
-            "wal",
-            "can store nothing new: another program has been reading it for long, so that its WAL "
-            f"has reached size_limit={self.size_limit}. End that program, or raise the limit.",
-        )
-        return False
-
     def _describe(self, error: Exception) -> str:
         return f"DiskCache at {self.path} failed: {error}. {advise(error)}"
 
@@ -451,6 +431,7 @@ class DiskCache(KeepsLedger, BaseCache):
         _inherited.append(self._local)
         self._local = _Local()
         self._eviction.forget()
+        self._wal.reset()
         self._begin()
 
     def __len__(self) -> int:

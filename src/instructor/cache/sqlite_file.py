@@ -27,12 +27,28 @@ _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0) |
 _opening = make_lock()
 
 
+_inherited: list[sqlite3.Connection] = []
+
+
 class _RawConnection(RawConnection):
     """A connection that the garbage collector may close without a ResourceWarning."""
 
+    process = 0
+
     def __del__(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self.close()
+        _close(self)
+
+
+def _close(raw: sqlite3.Connection) -> None:
+    """Close a connection, unless it is one of the parent's in a forked child, where the parent's threads leave theirs.
+
+    Closing would wait for ever for a thread that was reading just then, and drop the locks of the parent.
+    """
+    if isinstance(raw, _RawConnection) and raw.process != os.getpid():
+        _inherited.append(raw)
+        return
+    with contextlib.suppress(sqlite3.Error):
+        raw.close()
 
 
 class Connection:
@@ -55,8 +71,7 @@ class Connection:
         self.checked = 0.0
 
     def __del__(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self.raw.close()
+        _close(self.raw)
 
 
 class DatabaseFile:
@@ -169,6 +184,7 @@ class DatabaseFile:
         raw = sqlite3.connect(
             path, timeout=self._timeout, isolation_level=None, check_same_thread=False, factory=_RawConnection, uri=uri
         )
+        raw.process = os.getpid()
         # A damaged value may not be UTF-8. That is for the entry's checksum to find, not for SQLite to fail with.
         raw.text_factory = bytes
         return raw

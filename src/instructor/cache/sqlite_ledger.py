@@ -10,6 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from instructor.cache.books import Posting
+from instructor.cache.sqlite_transaction import undo_with
+
 T = TypeVar("T")
 
 _CREATE = """
@@ -49,7 +52,11 @@ class KeepsLedger(ABC):
         connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
         self._additions += 1
         is_due = self._additions % _COUNT_EVERY == 1
-        return int(connection.execute("SELECT count(*) FROM ledger").fetchone()[0]) if is_due else 0
+        count = int(connection.execute("SELECT count(*) FROM ledger").fetchone()[0]) if is_due else 0
+        if isinstance(amounts, Posting):
+            undo_with(connection, amounts.undo)
+            amounts.names = count  # here, because an interrupt may keep the result from whoever posts it
+        return count
 
     def read_amounts(self) -> Mapping[str, Sequence[int]]:
         """Return the sums of the ledger, which `clear` leaves alone."""

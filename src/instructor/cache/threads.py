@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Generic, TypeVar, cast
 
-from instructor.cache.deadline import Operation, watch_of
+from instructor.cache.deadline import Operation, wait_in_thread, watch_of
 from instructor.exceptions import CacheNotTriedError
 from instructor.locks import make_lock, reset_after_fork
 
@@ -31,20 +31,19 @@ class Job(Operation, Generic[T]):
     """One operation on its way through a worker thread. It begins when a thread begins with it.
 
     Attributes:
-        ended: Whether it is over.
         abandoned: Whether its caller has stopped waiting for it.
     """
 
-    __slots__ = ("_context", "_error", "_operation", "_result", "abandoned", "ended", "notify")
+    __slots__ = ("_context", "_error", "_operation", "_result", "abandoned", "notify")
 
     def __init__(self, operation: Callable[[], T], notify: Callable[[], object]) -> None:
+        super().__init__()
         self._context = copy_context()
         self._operation = operation
         self._result: T | None = None
         self._error: BaseException | None = None
         self.notify = notify
-        self.began: float | None = None
-        self.ended = self.abandoned = False
+        self.abandoned = False
 
     def perform(self) -> None:
         """Run the operation, in a worker thread."""
@@ -116,7 +115,7 @@ class Workers:
             if seconds is None:
                 over.acquire()
             else:
-                _wait(job, over, seconds)
+                wait_in_thread(job, over, seconds)
         except BaseException:
             self._abandon(job, keep=keep)
             raise
@@ -219,29 +218,6 @@ class Workers:
             self._spare -= 1
             self._threads -= 1
             return True
-
-
-_LONGEST_BEAT = 1.0
-"""Seconds between two looks of a waiting thread at its job, at most."""
-
-
-def _wait(job: Job[T], over: threading.Lock, seconds: float) -> None:
-    """Wait in a thread until `over` is released, or the job has run for so many seconds of a responsive process.
-
-    Among a thousand busy threads, a worker that has its result may wait for the interpreter for longer than its store
-    may take. The caller then wakes late from its own waiting, by about as much, and such time counts for less.
-    """
-    left, beat = seconds, min(seconds / 4, _LONGEST_BEAT)
-    while left > 0:
-        due = monotonic() + beat
-        # A job may have ended while this thread was late to look.
-        if over.acquire(timeout=beat) or job.ended:
-            return
-        now = monotonic()
-        if job.began is not None:
-            ran, late = min(beat, now - job.began), max(now - due, 0.0)
-            left -= ran * beat / (beat + late)
-    raise TimeoutError
 
 
 class Landing(asyncio.Future[None]):

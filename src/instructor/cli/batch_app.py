@@ -18,6 +18,7 @@ from instructor.cache.handle import handle_of
 from instructor.cli.cache_app import make_runner
 from instructor.cli.cache_places import Place
 from instructor.cli.cache_report import Report, write_time
+from instructor.cli.clients import read_key
 from instructor.cli.models import load_response_model
 from instructor.cli.terminal import make_console, print_line
 from instructor.client import Instructor
@@ -33,6 +34,7 @@ PLACE is the cache that has their records: a directory of a DiskCache, or the UR
 
 Id = Annotated[str, Argument(metavar="ID", help="The job's name, or how it begins.")]
 BaseUrl = Annotated[str | None, Option(metavar="URL", help="Ask this server, not the provider's own.")]
+ApiKeyEnv = Annotated[str | None, Option(metavar="VARIABLE", help="The environment variable that holds the key.")]
 
 
 def list_jobs(place: Place) -> Report:
@@ -53,11 +55,11 @@ def list_jobs(place: Place) -> Report:
     return Report(rows, note="" if rows else "No job was submitted with this cache.")
 
 
-def show(place: Place, job: Id, *, base_url: BaseUrl = None) -> Report:
+def show(place: Place, job: Id, *, base_url: BaseUrl = None, api_key_env: ApiKeyEnv = None) -> Report:
     """Ask the provider how far the batches of a job are."""
     record, intents = _find(place, job)
     vendor = find_vendor(record.provider)
-    with _client(place, record, base_url) as client:
+    with _client(place, record, base_url, api_key_env) as client:
         adapter = client._adapter  # noqa: SLF001 - the package's own
         found = [(intent, run(look_at(vendor, adapter, intent))) for intent in intents]
     rows = [
@@ -74,10 +76,11 @@ def resume(
     response_model: Annotated[str, Option(metavar="MODULE:CLASS", help="The response model of the job.")],
     poll: Annotated[float, Option(metavar="SECONDS", help="The pause between two looks at a batch.")] = 30.0,
     base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
 ) -> Report:
     """Wait for a job, and store its answers. Ctrl-C asks whether to leave it at the provider or to cancel it."""
     record, _ = _find(place, job)
-    with _client(place, record, base_url) as client:
+    with _client(place, record, base_url, api_key_env) as client:
         under_way = client.resume_batch(record.id, load_response_model(response_model), poll_seconds=poll)
         try:
             rows = list(under_way.results())
@@ -90,14 +93,14 @@ def resume(
     return Report([found], is_single=True, note=str(failed[0].error) if failed else "", failed=bool(failed))
 
 
-def cancel(place: Place, job: Id, *, base_url: BaseUrl = None) -> Report:
+def cancel(place: Place, job: Id, *, base_url: BaseUrl = None, api_key_env: ApiKeyEnv = None) -> Report:
     """Ask the provider to stop. What is answered by then is paid for; resume the job to store it.
 
     A batch that the provider doesn't know any more is forgotten, so that its rows can be asked anew.
     """
     record, intents = _find(place, job)
     vendor = find_vendor(record.provider)
-    with _client(place, record, base_url) as client:
+    with _client(place, record, base_url, api_key_env) as client:
         for intent in intents:
             run(cancel_batch(vendor, client._adapter, _shelf(place), intent))  # noqa: SLF001 - as above
     return Report([{"job": record.id, "batches": len(intents)}], is_single=True)
@@ -144,11 +147,9 @@ def _find(place: Place, name: str) -> tuple[JobRecord, list[Intent]]:
     return jobs[0], [intent for intent in waiting if intent.job == jobs[0].id and intent.vendor_id]
 
 
-def _client(place: Place, record: JobRecord, base_url: str | None) -> Instructor:
+def _client(place: Place, record: JobRecord, base_url: str | None, api_key_env: str | None) -> Instructor:
     make: Callable[..., Any] = from_provider
-    settings: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
-    namespace = record.namespace or None
-    client: Instructor = make(
-        f"{record.provider}/{record.model}", cache=place.store, cache_namespace=namespace, **settings
-    )
+    wanted = {"base_url": base_url, "api_key": read_key(api_key_env), "cache_namespace": record.namespace or None}
+    settings = {name: value for name, value in wanted.items() if value is not None}
+    client: Instructor = make(f"{record.provider}/{record.model}", cache=place.store, **settings)
     return client

@@ -10,7 +10,6 @@ import orjson
 
 from instructor.cli.cache_places import is_cassette, open_store
 from instructor.cli.completing import complete_mode
-from instructor.cli.extract import listen
 from instructor.cli.settings import Settings
 from instructor.exceptions import CacheError, ConfigurationError, ModeError
 from instructor.messages import Messages
@@ -19,7 +18,7 @@ from instructor.mode import Mode, resolve_mode
 if TYPE_CHECKING:
     from instructor.budget import Budget
     from instructor.cache import BaseCache, DiskCache
-    from instructor.client import AsyncInstructor, Instructor
+    from instructor.client import Instructor
 
 _LEAST_SIZE = 64 * 1024
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -45,33 +44,25 @@ _ELSEWHERE: Final = {
 """Arguments that ``-o`` doesn't take, and what to do instead."""
 
 
-def make_client(settings: Settings, cache: BaseCache) -> AsyncInstructor:
+def make_client(settings: Settings, cache: BaseCache) -> Instructor:
     """Make the client of a run."""
     from instructor.factory import from_provider
 
-    client: AsyncInstructor = from_provider(settings.model, async_client=True, cache=cache, **_read_keywords(settings))
-    listen(client)
+    more: dict[str, Any] = read_options(settings)
+    if settings.budget is not None:
+        more["budget"] = read_budget(settings.budget, settings.price_as)
+    if settings.latency:
+        more["latency"] = settings.latency
+    client: Instructor = from_provider(
+        settings.model,
+        async_client=False,
+        cache=cache,
+        mode=find_mode(settings.mode),
+        base_url=settings.base_url,
+        api_key=read_key(settings.api_key_env),
+        **more,
+    )
     return client
-
-
-def make_looking_client(settings: Settings, cache: BaseCache) -> Instructor:
-    """Make the client of a run that only looks into the cache."""
-    from instructor.factory import from_provider
-
-    client: Instructor = from_provider(settings.model, async_client=False, cache=cache, **_read_keywords(settings))
-    return client
-
-
-def _read_keywords(settings: Settings) -> dict[str, Any]:
-    latency: dict[str, Any] = {"latency": settings.latency} if settings.latency else {}
-    return {
-        "mode": find_mode(settings.mode),
-        "base_url": settings.base_url,
-        "api_key": read_key(settings.api_key_env),
-        **read_options(settings),
-        **({} if settings.budget is None else {"budget": read_budget(settings.budget, settings.price_as)}),
-        **latency,
-    }
 
 
 def add_system(settings: Settings, messages: Messages) -> Messages:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import threading
 from functools import cache, partial
@@ -15,7 +14,7 @@ from instructor.cli.cache_places import show_place
 from instructor.cli.clients import add_system, make_client, open_cache
 from instructor.cli.columns import find_columns
 from instructor.cli.dry_run import run_dry
-from instructor.cli.extract import BATCH_FAREWELL, FAREWELL, Job, Run, write_messages
+from instructor.cli.extract import BATCH_FAREWELL, FAREWELL, Job, Run, listen, write_messages
 from instructor.cli.figures import check_report, write_figures
 from instructor.cli.inputs import Inputs, open_inputs
 from instructor.cli.models import load_response_model
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from instructor.cli.records import Record
-    from instructor.client import AsyncInstructor
-    from instructor.jobs.job import AsyncJob
+    from instructor.client import Instructor
+    from instructor.jobs import job as jobs
     from instructor.jobs.sources import Source
     from instructor.messages import Messages
 
@@ -74,6 +73,7 @@ class _Extraction:
         prompt = _make_prompt(settings.prompt)
         model = load_response_model(settings.response_model)
         client = make_client(settings, open_cache(settings))
+        listen(client)
         check_output_paths(settings.out, settings.report, self._source.paths, Path(settings.cache))
         check_report(settings.report)
         self._output = Output(settings.out, find_columns(model, has_file=self._source.are_many))
@@ -89,6 +89,7 @@ class _Extraction:
             report=self._report,
             announce=lambda sentence: print_line(console, sentence),
             map=partial(map_records, client, model, settings),
+            is_slow=settings.batch,
             farewell=BATCH_FAREWELL if settings.batch else FAREWELL,
         )
 
@@ -99,7 +100,7 @@ class _Extraction:
         try:
             count_records(self._source, self._settings.limit, self._stats)
             self._display.start()
-            asyncio.run(run.run())
+            run.run()
             completed = not run.signal_number
             if completed:
                 self._output.finish()
@@ -147,9 +148,7 @@ class _Extraction:
         return reported
 
 
-def map_records(
-    client: AsyncInstructor, model: Any, settings: Settings, records: Source, **terms: Any
-) -> AsyncJob[Any]:
+def map_records(client: Instructor, model: Any, settings: Settings, records: Source, **terms: Any) -> jobs.Job[Any]:
     """Ask a client about records, as the settings say."""
     if settings.max_retries is not None:
         terms["max_retries"] = settings.max_retries

@@ -15,7 +15,7 @@ import orjson
 from instructor.cache.entry import Entry
 from instructor.cli.cache_places import Place
 from instructor.cli.cache_report import Report, write_report
-from instructor.cli.clients import add_system, make_looking_client, open_cache
+from instructor.cli.clients import add_system, make_client, open_cache
 from instructor.cli.columns import find_schema
 from instructor.cli.extract import first_good
 from instructor.cli.figures import check_report, write_figures
@@ -186,7 +186,7 @@ def run_dry(settings: Settings, console: Console) -> int:
     model = load_response_model(settings.response_model)
     find_form(settings.out)
     cache = open_cache(settings)
-    client = make_looking_client(settings, cache)
+    client = make_client(settings, cache)
     check_output_paths(settings.out, settings.report, source.paths, Path(settings.cache))
     check_report(settings.report)
     asker = Asker(

@@ -1,32 +1,34 @@
-"""The work behind ``instructor extract``: a typed answer for every record of an input, by `AsyncInstructor.map`."""
+"""The work behind ``instructor extract``: a typed answer for every record of an input, by `Instructor.map`."""
 
 from __future__ import annotations
 
-import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output
-from instructor.cli.reader import RecordReader
 from instructor.cli.records import Record
 from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
 from instructor.exceptions import BudgetExceeded, InstructorError, ValidationError
 from instructor.jobs import job as jobs
 from instructor.jobs.prompts import Prompt
-from instructor.jobs.row import Row
 from instructor.messages import Messages
+from instructor.row import Row
 
 if TYPE_CHECKING:
-    from instructor.client import AsyncInstructor
+    from instructor.client import Instructor
 
 _PATIENCE = 10.0
 """Seconds for which a run still waits for the provider after a second signal."""
-_DROP_SECONDS = 0.1
+_BEAT = 0.1
+"""Seconds between two looks at what is due: lines to flush, and answers to drop."""
 
 FAREWELL = f"Stopping: waiting for the answers under way. Press Ctrl-C again to wait {_PATIENCE:g} seconds at most."
 BATCH_FAREWELL = (
@@ -50,6 +52,7 @@ class Job:
         report: Called with each outcome in order, after its line was written.
         announce: Called with a sentence for the user when a signal has come.
         map: A client's `map` with its other arguments filled in.
+        is_slow: Whether reading may wait for something else than a disk: for a writer, or for a batch.
         farewell: What is announced at the first signal.
     """
 
@@ -61,11 +64,12 @@ class Job:
     concurrency: int
     report: Callable[[Outcome], None]
     announce: Callable[[str], None]
-    map: Callable[..., jobs.AsyncJob[Any]]
+    map: Callable[..., jobs.Job[Any]]
+    is_slow: bool = False
     farewell: str = FAREWELL
 
 
-def listen(client: AsyncInstructor) -> None:
+def listen(client: Instructor) -> None:
     """Have each answer of a provider noted for its row, so that no signal drops it."""
     client.on("completion:response", note_answer)
     client.on("parse:error", _note_invalid_answer)
@@ -114,35 +118,45 @@ class Run:
         self._job = job
         self._signals = signals
         self._patience = patience
-        self._hurried = False
-        self._rows: jobs.AsyncJob[Any] | None = None
+        self._rows: jobs.Job[Any] | None = None
+        self._events: SimpleQueue[int | None] = SimpleQueue()
+        self._ends: float | None = None
         self._unflushed = False
         self.signal_number = 0
         """The first signal that came; 0 if none did."""
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """Work through the records."""
-        self._rows = self._begin()
-        flusher = asyncio.create_task(self._flush())
-        if self._signals is not None:
-            # The handler may run while the loop sleeps; this wakes it.
-            loop = asyncio.get_running_loop()
-            self._signals.hand_to(lambda number: loop.call_soon_threadsafe(self.receive_signal, number))
-        try:
-            async with self._rows as rows:
-                async for row in rows:
-                    self._write(row)
-        except asyncio.CancelledError:
-            if not self._hurried:
-                raise
-        finally:
-            flusher.cancel()
-
-    def _begin(self) -> jobs.AsyncJob[Any]:
         job = self._job
         records = first_good(islice(job.source.read(), job.limit), job.prompt)
-        source = records if job.source.countable else RecordReader(records)
-        return job.map(source, concurrency=job.concurrency, on_error="collect", progress=False)
+        rows = self._rows = job.map(records, concurrency=job.concurrency, on_error="collect", progress=False)
+        rows.be_droppable(reads_ahead=job.is_slow or not job.source.countable)
+        if self._signals is not None:
+            self._signals.hand_to(self._events.put)
+        watcher = threading.Thread(target=self._watch, daemon=True)
+        watcher.start()
+        try:
+            with rows:
+                for row in rows:
+                    self._write(row)
+        finally:
+            self._events.put(None)
+            watcher.join()
+
+    def _watch(self) -> None:
+        """Receive signals, flush the output a few times a second, and drop what has no answer in time: in a thread.
+
+        A signal's handler can do none of it, because it may interrupt what does the same.
+        """
+        while True:
+            try:
+                number = self._events.get(timeout=_BEAT)
+            except Empty:
+                self._do_what_is_due()
+            else:
+                if number is None:
+                    return
+                self.receive_signal(number)
 
     def receive_signal(self, number: int) -> None:
         """Stop at the first signal; at the second, set a limit to the waiting for the provider."""
@@ -151,23 +165,16 @@ class Run:
             self.signal_number = number
             self._rows.stop()
             self._job.announce(self._job.farewell)
-        elif not self._hurried:
-            self._hurried = True
-            asyncio.get_running_loop().call_later(self._patience, self._drop_unanswered)
+        elif self._ends is None:
+            self._ends = time.monotonic() + self._patience
             self._job.announce(f"Dropping what has no answer in {self._patience:g} seconds.")
 
-    def _drop_unanswered(self) -> None:
-        """Cancel what still waits for the provider, again and again: an answer that is being stored may be invalid."""
-        assert self._rows is not None, "the run has begun"
-        self._rows.drop()
-        asyncio.get_running_loop().call_later(_DROP_SECONDS, self._drop_unanswered)
-
-    async def _flush(self) -> None:
-        """Flush the output a few times a second instead of after each line."""
-        while True:
-            await asyncio.sleep(0.2)
-            if self._unflushed:
-                self._unflushed = False
+    def _do_what_is_due(self) -> None:
+        if self._ends is not None and time.monotonic() >= self._ends and self._rows is not None:
+            self._rows.drop()  # again and again: an answer that is being stored may be invalid
+        if self._unflushed:
+            self._unflushed = False
+            with suppress(OSError):  # the next write meets it, too
                 self._job.output.flush()
 
     def _write(self, row: Row[Any]) -> None:

@@ -65,6 +65,7 @@ class Display:
         bar = draw_bar(stats.done, stats.total, show_time_left(stats))
         words = describe_counts(stats.counts)
         styles = _STYLES | {"errors": "bold red" if stats.failed else ""}
+        styles |= {name.removesuffix("s"): style for name, style in styles.items()}
         counts = [Text(one, styles[one.rpartition(" ")[2]]) for one in words]
         return Group(bar, Text(SEPARATOR).join(counts), Text(describe_costs(stats, self._prices)))
 

@@ -45,8 +45,7 @@ class SignalWatcher:
     def _receive(self, number: int, _: object) -> None:
         first, self.number = not self.number, self.number or number
         if self._notify is not None:
-            with suppress(RuntimeError):  # the run's event loop has closed, so there is nothing left to stop
-                self._notify(number)
+            self._notify(number)
         elif first:
             raise KeyboardInterrupt
 

@@ -11,7 +11,8 @@ from instructor.credentials import mask_error
 from instructor.engine.admission import in_turn
 from instructor.engine.attempts import Attempts, read_usage
 from instructor.engine.call import Live
-from instructor.engine.effects import Emit, Fetch, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.effects import Emit, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
+from instructor.engine.first_request import current, fetch_media, write_request
 from instructor.engine.judging import UnderWay, confirm, judge_async
 from instructor.engine.open_stream import END, OpenStream
 from instructor.engine.parsing import parse_with
@@ -30,7 +31,6 @@ from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import advise_on_refusal
-from instructor.wires.content import is_text_only
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
@@ -145,39 +145,6 @@ def make_value(call: Call[Any], parts: tuple[Part, ...], completion: Completion,
         return parse_with(made_by, carried, call.strict, call.context, parts)
     parse = partial(parse_with, made_by, carried, call.strict, call.context)
     return call.showing.finish(parts, parse, "".join(attempts.shown))
-
-
-def current(call: Call[Any], prompt: Prompt) -> Prompt:
-    """The prompt in the way that serves by now. Its key was made of what the table says, which never changes."""
-    capabilities = call.adapter.capabilities(call.model)
-    if capabilities is not prompt.capabilities and capabilities != prompt.capabilities:
-        prompt = prompt.adapt(capabilities)
-    return prompt if call.prompt_plan is None else call.prompt_plan.choose_way(prompt)
-
-
-def fetch_media(call: Call[Any], prompt: Prompt) -> Flow[Prompt]:
-    """Fetch the media that can't be sent as URLs in the prompt's way."""
-    if prompt.media_policy is None:
-        return prompt
-    from instructor.media.conversation import list_media_to_load, replace_media
-
-    missing = list_media_to_load(prompt.messages, prompt.wire.name, call.adapter.provider)
-    if not missing:
-        return prompt
-    loaded = yield from Fetch(missing, prompt.media_policy, call.deadline)
-    return prompt._replace(messages=replace_media(prompt.messages, missing, loaded))
-
-
-def write_request(call: Call[Any], prompt: Prompt) -> Request:
-    """Write the first request in the prompt's way."""
-    messages = prompt.messages
-    if not is_text_only(messages):
-        from instructor.media.conversation import write_media
-
-        messages = write_media(messages, prompt.wire.name, call.adapter.provider)
-    binding = call.plan.binding(prompt.wire, prompt.mode, call.strict, prompt.capabilities)
-    request = prompt.wire.write(messages, binding, call.model, prompt.arguments, prompt.capabilities)
-    return request if call.prompt_plan is None else call.prompt_plan.mark(call, prompt, binding, request)
 
 
 def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple[Part, ...]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, cast
 from pydantic import BaseModel
 
 from instructor.cache.entry import Entry
+from instructor.cache.kept import Kept
 from instructor.messages import Completion, Part, Value
 
 _MOST = 256
@@ -37,7 +38,7 @@ class CompletionCopies:
         self._known: dict[Stored, Make] = {}
         self._bytes = 0
 
-    def load(self, entry: Entry) -> Completion:
+    def load(self, entry: Kept | Entry) -> Completion:
         """Make the completion of an entry."""
         stored = entry.completion_data, entry.parts
         make = self._known.get(stored)

@@ -15,9 +15,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from instructor import debug_log
-from instructor.cache.carried import Load, Saved, put_carried
+from instructor.cache.carried import Carried, Load, Saved, put_carried
 from instructor.cache.entry import Entry, Tagged, make_carried
 from instructor.cache.hits import MOST_NOTED
+from instructor.cache.kept import Kept
 from instructor.cache.listing import are_tags
 from instructor.cache.misses import EXPIRED, INVALIDATED, refused
 from instructor.cache_modes import LOOKING, active, is_overruled
@@ -66,7 +67,7 @@ class Reading(NamedTuple):
     encoding: bytes | Frozen | None = None
 
 
-ReadResult = Entry | Unserved | Reading | None
+ReadResult = Kept | Entry | Unserved | Reading | None
 
 
 class Place(NamedTuple):
@@ -81,7 +82,7 @@ class Place(NamedTuple):
         check: Whether an answer with tags may be served; None where only the flow can say. See `CachePath.check`.
     """
 
-    find: Callable[[str], Entry | Unserved | Reading | None]
+    find: Callable[[str], ReadResult]
     note: Callable[[Saved], None]
     noted: Sized
     hits: HitLog
@@ -112,7 +113,7 @@ class Asker(NamedTuple):
     context: Mapping[str, Any] | None
     strict: bool
     find_place: Callable[[Any], Place | None]
-    load: Callable[[Entry], Any]
+    load: Callable[[Kept | Entry], Any]
     load_text: Load
     asynchronous: bool
 
@@ -171,18 +172,19 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                 frozen = memo.freeze(call) if memo.sees_long else None
                 encoding = dumps(call, EXACT) if frozen is None else name_of_frozen(frozen)
                 key = memo.young.get(encoding) or memo.find(encoding)
-                if key is None:
-                    return MISSING
-                entry = find(key)
+                entry = None if key is None else find(key)
                 encoding = encoding if frozen is None else frozen  # the name holds a hash in place of a long text
         except (ValueError, RuntimeError):  # not plain data, nested too deeply, or changed by another thread
             return MISSING
-        if type(entry) is not Entry:
+        if type(entry) is Kept:
+            carried: Carried = entry
+        elif type(entry) is Entry:
+            carried = make_carried(load_text, entry)
+        else:
             return MISSING if entry is None else with_encoding(entry, encoding)
-        expires, tagged, carried = entry.expires, entry.tagged, entry.carried
+        expires, tagged = entry.expires, entry.tagged
         if (expires is not None and expires <= now()) or (tagged is not None and (check is None or not check(tagged))):
             return refuse_stale(check, entry, now(), encoding)
-        carried = make_carried(load_text, entry) if carried is None else carried  # None: from a store that holds text
         try:
             if plan.direct:
                 value = model.__pydantic_validator__.validate_json(carried.text, strict=strict, context=context)
@@ -190,8 +192,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
                     put_carried(value, carried)
             else:
                 value = parse_with(plan.type, carried, strict, context, entry.parts) if plan.type else load(entry)
-            if with_completion:
-                value = (value, load(entry) if plan.type is not None else value)
+            value = (value, load(entry) if plan.type is not None else value) if with_completion else value
         except Exception as error:  # noqa: BLE001 - whatever today's validators raise
             return Unserved(refused(error), None, None, encoding)
         note(carried.saved)
@@ -209,7 +210,7 @@ def exact(place: Place | None) -> Place | None:
     return place and cast("Place", tuple(place))
 
 
-def refuse_stale(check: Callable[[Tagged], bool] | None, entry: Entry, now: float, encoding: Encoding) -> Any:
+def refuse_stale(check: Callable[[Tagged], bool] | None, entry: Kept | Entry, now: float, encoding: Encoding) -> Any:
     """What the flow begins with for an answer that has expired or was invalidated, or of which only the flow knows."""
     if entry.expires is not None and entry.expires <= now:
         return Unserved(EXPIRED, _READ_AGAIN, None, encoding)
@@ -319,7 +320,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 
 def describe_hit(
-    asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Entry, names: tuple[str, str]
+    asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Kept | Entry, names: tuple[str, str]
 ) -> CacheEvent:
     """Make the record of a hit, of all its members at once: to pass them one by one would take as long as all the rest."""
     usage, age = entry.usage, time.time() - entry.created

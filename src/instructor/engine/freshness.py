@@ -7,9 +7,10 @@ import math
 import random
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from instructor.cache.entry import Entry
+from instructor.cache.kept import Kept
 from instructor.cache.misses import EXPIRED
 from instructor.engine.path import FindLater, FindNow, Unserved
 
@@ -56,7 +57,7 @@ def draw_chance() -> float:
     return 1.0 - random.random()  # noqa: S311 - nothing secret depends on it
 
 
-def weigh(entry: Entry, now: float, freshness: Freshness, draw: Callable[[], float] = draw_chance) -> Verdict:
+def weigh(entry: Kept | Entry, now: float, freshness: Freshness, draw: Callable[[], float] = draw_chance) -> Verdict:
     """Decide how fresh an entry is."""
     until = entry.expires
     if freshness.max_age is not None:
@@ -81,10 +82,13 @@ def is_early(left: float, eagerness: float, chance: float) -> bool:
     return -eagerness * math.log(chance) >= left
 
 
+Found = TypeVar("Found", Entry | Unserved, Kept | Entry | Unserved)
+
+
 def only_fresh(find: FindNow, freshness: Freshness) -> FindNow:
     """Let the fast path serve fresh answers alone: the flow decides about others, without reading the store again."""
 
-    def find_now(key: str) -> Entry | Unserved | None:
+    def find_now(key: str) -> Kept | Entry | Unserved | None:
         found = find(key)
         return None if found is None else _check(found, freshness)
 
@@ -100,7 +104,7 @@ def only_fresh_later(find: FindLater, freshness: Freshness) -> FindLater:
     return find_later
 
 
-def _check(found: Entry | Unserved, freshness: Freshness) -> Entry | Unserved:
-    if isinstance(found, Entry) and weigh(found, time.time(), freshness) is not Verdict.FRESH:
-        return Unserved(EXPIRED, -1, entry=found)
+def _check(found: Found, freshness: Freshness) -> Found | Unserved:
+    if not isinstance(found, Unserved) and weigh(found, time.time(), freshness) is not Verdict.FRESH:
+        return Unserved(EXPIRED, -1, entry=found.entry if isinstance(found, Kept) else found)
     return found

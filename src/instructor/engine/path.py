@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from instructor.cache.entry import Entry, Generations, Tagged, decode_entry, encode_entry
 from instructor.cache.handle import StoreHandle, handle_of
 from instructor.cache.hits import HitLog
+from instructor.cache.kept import Kept
 from instructor.cache.misses import COLD, FAILED, INVALIDATED, PAUSED, Cause
 from instructor.cache.sample_turns import sample_key
 from instructor.cache.tiered import TieredCache
@@ -52,7 +53,7 @@ class Unserved(NamedTuple):
     entry: Entry | None = None
 
 
-FindNow = Callable[[str], Entry | Unserved | None]
+FindNow = Callable[[str], Kept | Entry | Unserved | None]
 """Looks a key up by a plain call. None: there is nothing, and looking again costs nothing."""
 
 FindLater = Callable[[str], Awaitable[Entry | Unserved]]
@@ -121,8 +122,8 @@ class LocalTier:
 
     @property
     def find_now(self) -> FindNow:
-        """The store's own method."""
-        return self.store.find
+        """The store's own method; that of our stores returns entries as they hold them."""
+        return getattr(self.store, "find_held", self.store.find)
 
     def find(self, key: str, report: Report) -> Flow[Held]:  # noqa: ARG002 - memory doesn't fail
         """Look a key up."""

@@ -9,6 +9,7 @@ from instructor.exceptions import ConfigurationError
 from instructor.messages import Completion, Request
 from instructor.mode import Mode
 from instructor.prompt_caching.blocks import FORMS, Form, get_member
+from instructor.prompt_caching.history import Foreseen
 from instructor.prompt_caching.rules import find_rules
 from instructor.prompt_caching.setting import PromptCache, check_prompt_cache
 from instructor.prompt_caching.sharing import lower_instruction, narrow_choice, raise_document, share_tools
@@ -46,13 +47,24 @@ class PromptPlan(NamedTuple):
         mode = next((mode for mode in _STEADY if mode in prompt.wires and mode in prompt.capabilities.modes), None)
         return prompt if mode is None else prompt._replace(mode=mode, wire=prompt.wires[mode])
 
-    def mark(self, call: Call[Any], prompt: Prompt, binding: Binding | None, request: Request) -> Request:
-        """Copy a request with its prefix marked, and made one with that of the other response models."""
-        provider, wire = call.adapter.provider, prompt.wire.name
-        form = FORMS.get(wire)
-        if form is not None and binding is not None and call.plan in self.plans and find_rules(provider, call.model):
-            request = self._share(call, prompt, binding, request, form)
-        return self.planner.plan(provider, wire, call.model, request, self.wish, is_live=call.kind != "batched")
+    def share(self, call: Call[Any], prompt: Prompt, binding: Binding | None, request: Request) -> Request:
+        """Copy a request with its prefix made one with that of the other response models."""
+        form = FORMS.get(prompt.wire.name)
+        if form is None or binding is None or call.plan not in self.plans:
+            return request
+        known = find_rules(call.adapter.provider, call.model)
+        return request if known is None else self._share(call, prompt, binding, request, form)
+
+    def mark(self, call: Call[Any], prompt: Prompt, request: Request) -> Request:
+        """Copy a request with its prefix marked."""
+        is_live = call.kind != "batched"
+        return self.planner.plan(
+            call.adapter.provider, prompt.wire.name, call.model, request, self.wish, is_live=is_live
+        )
+
+    def foresee(self, call: Call[Any], prompt: Prompt, request: Request) -> Foreseen:
+        """Note that a request will be made, as one of many."""
+        return self.planner.foresee(call.adapter.provider, prompt.wire.name, call.model, request, self.wish)
 
     def watch(self, call: Call[Any], prompt: Prompt, request: Request) -> Watch | None:
         """Note that a request is being sent."""
@@ -74,12 +86,6 @@ class PromptPlan(NamedTuple):
             request = narrow_choice(prompt.wire.name, request, own, binding.repeats)
         asked = instruct_call(names, repeats=binding.repeats)
         return lower_instruction(form, raise_document(form, request), (binding.instruction, asked))
-
-
-def begins_with_one(wanted: object) -> bool:
-    """Whether many calls with one beginning follow, so that the first one is to end before the others begin."""
-    wish = check_prompt_cache(wanted)
-    return wish is not None and wish.is_foreseen
 
 
 def make_prompt_plan(wanted: object, stats: ClientStats, plans: Plans) -> PromptPlan | None:

@@ -165,7 +165,8 @@ class CallQuestion(Generic[T]):
             attempts=live.attempts,
             steps="" if call.showing is None else describe_steps(call.showing),
         )
-        return self.prepare(entry)
+        entry.carried = self._carried_of(entry)  # as `prepare`; nobody else has this entry yet
+        return entry
 
     def share(self, live: Live[T], entry: Entry | None) -> Live[T]:  # noqa: ARG002 - as other questions do
         """Share an answer as it is: every caller reads its own value from the parts, which nobody changes."""

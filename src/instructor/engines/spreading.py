@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from instructor.engines.opening import Engine, Pending
@@ -22,6 +22,9 @@ _GROUPS_PER_SLOT = 2
 """So that a worker which has finished a group finds the next one at hand."""
 _HELD_PER_SLOT = 6
 """Groups that may wait for an earlier one to be finished."""
+
+_BEAT = 0.5
+"""Seconds after which a wait begins anew: a signal that comes just before one begins doesn't interrupt it."""
 
 
 class Group(Generic[R]):
@@ -90,7 +93,10 @@ class Groups(Generic[R]):
             if ready is not None:
                 self._held.remove(ready)
                 return ready
-            finished = self._finished.get()
+            try:
+                finished = self._finished.get(timeout=_BEAT)
+            except Empty:
+                continue
             if finished is None:
                 return None
             self._finish(*finished)

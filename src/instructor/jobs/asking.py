@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
 from instructor.failures import is_about_the_account
-from instructor.jobs.row import NO_USAGE, Row
 from instructor.messages import Conversation, ResponseModel, Value, copy_value
+from instructor.row import NO_USAGE, Row
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
+    from instructor.cache.kept import Kept
     from instructor.engine.reply import Reply
+    from instructor.jobs.order import Foresight, Order
     from instructor.jobs.prompts import Writer
 
 T = TypeVar("T")
 
 _SETUP_ERRORS = (ConfigurationError, ClientError, ModeError)
 """Errors that every row would meet. They end a job."""
+
+
+class Unread:
+    """Stands for a store that wasn't read yet."""
+
+
+UNREAD: Final = Unread()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,15 @@ class Miss:
     index: int
     input: Any
     messages: Conversation
-    found: Unserved | Reading | Pending | None = None
+    found: Unserved | Reading | Pending | Unread | None = None
 
 
 class Answering(Protocol[T]):
     """How a job answers a row."""
+
+    def make_order(self) -> Order[T] | None:
+        """Make the order in which rows are asked about; None for that of the input."""
+        ...
 
     def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
         """Answer it in this thread, without waiting; or say what is to be asked."""
@@ -64,6 +77,8 @@ class Question(Generic[T]):
         reply: Answers a miss, by the whole flow: with a `Reply`, or an awaitable of it.
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
+        reads_apart: Whether a thread of the job's reads the store: who reads the rows would wait for each.
+        foresight: Knows what rows will begin with; None where that changes nothing.
     """
 
     asked: tuple[str, str]
@@ -71,8 +86,18 @@ class Question(Generic[T]):
     write: Writer
     lookup: Lookup
     keywords: Mapping[str, Value]
-    load: Callable[[Entry], Any]
+    load: Callable[[Kept | Entry], Any]
     reply: Callable[[Conversation, Unserved | None], Any]
+    reads_apart: bool = False
+    foresight: Foresight | None = None
+
+    def make_order(self) -> Order[T] | None:
+        """Make the order in which rows are asked about; None for that of the input."""
+        if self.foresight is None:
+            return None
+        from instructor.jobs.order import Order
+
+        return Order(self.foresight.planner, self.foresight.foresee)
 
     def answer_now(self, index: int, source: Value) -> Row[T] | Miss:
         """Answer a row from memory, in this thread; or say what is to be asked."""
@@ -82,6 +107,8 @@ class Question(Generic[T]):
             if ends_job(error):
                 note_row(error, index)
             return make_failure(index, source, error, *self.asked)
+        if self.reads_apart:
+            return Miss(index, source, copy_value(messages), UNREAD)
         found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
@@ -90,7 +117,12 @@ class Question(Generic[T]):
     def answer(self, miss: Miss) -> tuple[Row[T], float]:
         """Ask about a row, by blocking; return how long the requests took, too."""
         try:
-            return self._make_row(miss, self.reply(miss.messages, cast("Unserved | None", miss.found)))
+            found: Value = miss.found
+            if found is UNREAD:
+                found = self.lookup(self.model, miss.messages, self.keywords, True)
+                if type(found) is tuple:
+                    return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
+            return self._make_row(miss, self.reply(miss.messages, None if found is MISSING else found))
         except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
             return make_failure(miss.index, miss.input, error, *self.asked), 0.0
 
@@ -112,7 +144,7 @@ class Question(Generic[T]):
             return make_failure(miss.index, miss.input, error, *self.asked), 0.0
 
     def _make_hit(self, index: int, source: Value, found: Value) -> Row[T]:
-        value, entry = cast("tuple[Any, Entry]", found)
+        value, entry = cast("tuple[Any, Kept | Entry]", found)
         value = value if value is not entry else self.load(entry)
         origin, cost = entry.origin, (entry.attempts, entry.seconds)
         return Row(
@@ -143,6 +175,9 @@ def make_question(
     keywords: dict[str, Value],
     write: Writer,
     reply: Callable[[Conversation, Unserved | None], Any],
+    *,
+    reads_apart: bool,
+    foresight: Foresight | None,
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
 
@@ -153,7 +188,7 @@ def make_question(
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply)
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply, reads_apart, foresight)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:
@@ -173,5 +208,5 @@ def note_row(error: BaseException, index: int) -> None:
     error.add_note(f"This is about row {index} of the job, counted from 0.")
 
 
-def _keep(entry: Entry) -> Entry:
+def _keep(entry: Kept | Entry) -> Kept | Entry:
     return entry

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from instructor.batches.records import check_handle
 from instructor.exceptions import ConfigurationError
-from instructor.jobs.row import Row
 from instructor.messages import Value
 from instructor.providers.batches.vendor import find_vendor
 
 if TYPE_CHECKING:
-    from instructor.batches.batch_job import AsyncBatchJob, BatchJob, BatchRow
+    from instructor.batches.batch_job import AsyncBatchJob, BatchJob
     from instructor.cache.handle import StoreHandle
     from instructor.jobs.asking import Miss
+    from instructor.row import Row
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def can_batch(provider: str, handle: StoreHandle) -> bool:
     return True
 
 
-def read_batch(submit: Callable[[Iterable[Value]], BatchJob[T]], rows: Iterator[Value]) -> Iterator[BatchRow[T]]:
+def read_batch(submit: Callable[[Iterable[Value]], BatchJob[T]], rows: Iterator[Value]) -> Iterator[Row[T]]:
     """Submit rows once the first answer is wanted, and wait for each."""
     yield from submit(rows).results()
 
@@ -37,39 +37,21 @@ def read_batch(submit: Callable[[Iterable[Value]], BatchJob[T]], rows: Iterator[
 async def read_batch_later(
     submit: Callable[[Iterable[Value] | AsyncIterable[Value]], Awaitable[AsyncBatchJob[T]]],
     rows: Iterator[Value] | AsyncIterable[Value],
-) -> AsyncIterator[BatchRow[T]]:
+) -> AsyncIterator[Row[T]]:
     """`read_batch`, for tasks."""
     async for row in (await submit(rows)).results():
         yield row
 
 
 class BatchedRows(Generic[T]):
-    """Answers the rows of a batch: with what came with them."""
+    """Answers the rows of a batch: they come as they are handed out."""
 
-    def __init__(self, provider: str, model: str) -> None:
-        self._provider, self._model = provider, model
-        self._seen: set[str] = set()
+    def make_order(self) -> None:
+        """Take rows as they come: they are answered."""
 
-    def answer_now(self, index: int, source: BatchRow[T]) -> Row[T] | Miss:
-        """Show a row of a batch as a job does. Of equal rows the first one has cost something."""
-        shared = source.key in self._seen and not source.cached
-        self._seen.add(source.key)
-        value: Value = source.value
-        return Row(
-            index,
-            source.input,
-            value,
-            source.error,
-            cached=source.cached or shared,
-            shared=shared,
-            batched=source.batched,
-            usage=source.usage,
-            provider=self._provider,
-            model=self._model,
-            key=source.key,
-            attempts=source.attempts,
-            live=source.live,
-        )
+    def answer_now(self, index: int, source: Row[T]) -> Row[T] | Miss:  # noqa: ARG002 - as `Answering` has it
+        """Hand the row out."""
+        return source
 
     def answer(self, miss: Miss) -> NoReturn:
         """Refuse: the batch has answered every row, or has its error."""

@@ -21,9 +21,9 @@ from instructor.options import NOT_GIVEN
 if TYPE_CHECKING:
     from instructor.engine.path import Unserved
     from instructor.engine.reply import Reply
-    from instructor.jobs.asking import Question
-    from instructor.jobs.batched import BatchedRows
+    from instructor.jobs.asking import Miss, Question
     from instructor.jobs.job import AsyncJob, Job, Terms
+    from instructor.jobs.order import Foresight
     from instructor.jobs.spread import Orders
 
 _NO_SHARED_CACHE = (
@@ -72,11 +72,6 @@ class _JobClient(BaseClient):
 
         _check_keywords(keywords)
         terms = Terms(**{name: keywords.pop(name) for name in _OWN & keywords.keys()})
-        wish = self._setting(keywords, "prompt_cache")
-        if wish is not None:
-            from instructor.engine.prompt_plan import begins_with_one
-
-            terms = replace(terms, begins_with_one=begins_with_one(wish))
         if terms.batch == "auto":
             terms = replace(terms, batch="always" if self._can_batch(keywords) else "never")
             if terms.batch == "never":
@@ -89,12 +84,39 @@ class _JobClient(BaseClient):
         if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
             keywords.setdefault("limits", "auto")
 
+        path = self._find_path(keywords.get("cache", NOT_GIVEN))
+        reads_apart = path is not None and not (self._adapter.asynchronous or path.tiers[0].handle.is_near)
         common = Common()
 
         def reply(messages: Conversation, unserved: Unserved | None) -> Any:
             return self._reply(model, messages, keywords, unserved, job=common)
 
-        return make_question(self._make_asker(), self._place, model, keywords, write, reply), terms
+        asker, foresight = self._make_asker(), self._find_foresight(model, keywords, common)
+        question = make_question(
+            asker, self._place, model, keywords, write, reply, reads_apart=reads_apart, foresight=foresight
+        )
+        return question, terms
+
+    def _find_foresight(self, model: ResponseModel, keywords: dict[str, Value], common: Common) -> Foresight | None:
+        """What knows which beginnings rows share; None where no provider is known to keep them."""
+        wanted = self._setting(keywords, "prompt_cache")
+        if wanted is None:
+            return None
+        from instructor.engine.path import Unserved
+        from instructor.jobs.order import Foresight
+        from instructor.prompt_caching.rules import find_rules
+        from instructor.prompt_caching.setting import check_prompt_cache
+
+        asked = str(keywords.get("model") or self._model)
+        is_known = check_prompt_cache(wanted) is not None and find_rules(self._adapter.provider, asked) is not None
+        if not is_known or keywords.get("autodetect_images"):  # for which each row's text is looked up on the disk
+            return None
+
+        def make_call(miss: Miss) -> Call[Any]:
+            unserved = miss.found if isinstance(miss.found, Unserved) else None
+            return self._call(model, miss.messages, keywords, unserved=unserved, takes_turn=False, job=common)
+
+        return Foresight(self._stats.planner, make_call)
 
     def _order(self, model: ResponseModel, keywords: dict[str, Value]) -> Orders:
         """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""
@@ -123,11 +145,6 @@ class _JobClient(BaseClient):
         order = Order(self._recipe, identify(self), model, keywords)
         work = make_work(order, path.handle.store)
         return Orders(open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add)
-
-    def _batched_rows(self, keywords: Mapping[str, Value]) -> BatchedRows[Any]:
-        from instructor.jobs.batched import BatchedRows
-
-        return BatchedRows(self._adapter.provider, str(keywords.get("model") or self._model))
 
     def _can_batch(self, keywords: Mapping[str, Value]) -> bool:
         from instructor.jobs.batched import can_batch
@@ -219,11 +236,11 @@ class MapClient(_JobClient):
         question, terms = self._begin(response_model, keywords)
         if terms.batch == "never":
             return Job(question, rows, terms)
-        from instructor.jobs.batched import read_batch
+        from instructor.jobs.batched import BatchedRows, read_batch
         from instructor.jobs.sources import read_rows
 
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
-        return Job(self._batched_rows(keywords), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
+        return Job(BatchedRows[Value](), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
 
     def _reply(
         self,
@@ -270,13 +287,11 @@ class AsyncMapClient(_JobClient):
         question, terms = self._begin(response_model, keywords)
         if terms.batch == "never":
             return AsyncJob(question, rows, terms)
-        from instructor.jobs.batched import read_batch_later
+        from instructor.jobs.batched import BatchedRows, read_batch_later
         from instructor.jobs.sources import read_rows
 
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
-        return AsyncJob(
-            self._batched_rows(keywords), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True))
-        )
+        return AsyncJob(BatchedRows[Value](), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True)))
 
     async def _reply(
         self,

@@ -6,15 +6,17 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError
+from instructor.jobs.ahead import ReadAhead
 from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
+from instructor.jobs.crew import Crew
 from instructor.jobs.pace import Concurrency, Pace
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -22,7 +24,7 @@ from instructor.jobs.window import Slot, Window
 from instructor.messages import Value
 
 if TYPE_CHECKING:
-    from instructor.jobs.row import Row
+    from instructor.row import Row
 
 T = TypeVar("T")
 
@@ -30,29 +32,27 @@ OnError = Literal["raise", "collect"]
 _ROWS_IN_A_TURN = 64
 """How many rows a task hands out before others get a turn."""
 
+_BEAT = 0.5
+"""Seconds between two looks at what is under way, at most."""
+
 _current: contextvars.ContextVar[Slot[Any]] = contextvars.ContextVar("instructor_row")
-"""The row that the current task asks about: a client's events don't name their call."""
+"""The row that is asked about here: a client's events don't name their call."""
 
 
 def note_answer(*, is_valid: bool = True) -> None:
-    """Note that the provider has answered the current row, which `AsyncJob.drop` leaves alone then; or must be asked again."""
+    """Note that the provider has answered the current row, for which `Job.drop` waits then; or must be asked again."""
     _current.get().is_paid = is_valid
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`.
-
-    Attributes:
-        begins_with_one: Whether the first row is answered before others are asked about; see `Pace`.
-    """
+    """How a job goes about its rows; see `instructor.jobs.methods.map_keywords`."""
 
     concurrency: Concurrency = "auto"
     batch: Literal["never", "auto", "always"] = "never"
     on_error: OnError = "raise"
     ordered: bool = True
     progress: bool = True
-    begins_with_one: bool = False
 
     def __post_init__(self) -> None:
         if self.batch not in ("never", "auto", "always"):
@@ -64,10 +64,15 @@ class Terms:
                 raise refuse(name, getattr(self, name), "True or False")
 
 
+_Finished = tuple[Slot[T], "Row[T]", float]
+"""A row that was asked for, and how long its requests took."""
+
+
 class _BaseJob(Generic[T]):
     """What both drivers share: the window, and what becomes of a row's error.
 
     Attributes:
+        pace: How many rows it asks for at once.
         stats: The figures so far.
     """
 
@@ -76,8 +81,8 @@ class _BaseJob(Generic[T]):
     ) -> None:
         self._question = question
         self._terms = terms
-        self._pace = Pace(terms.concurrency, asynchronous=asynchronous, begins_with_one=terms.begins_with_one)
-        self._window: Window[T] = Window(self._pace, ordered=terms.ordered)
+        self.pace = Pace(terms.concurrency, asynchronous=asynchronous)
+        self._window: Window[T] = Window(self.pace, ordered=terms.ordered, order=question.make_order())
         self._context = contextvars.copy_context()
         self._count = 0
         self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
@@ -94,7 +99,8 @@ class _BaseJob(Generic[T]):
         index, self._count = self._count, self._count + 1
         answered = self._context.run(self._question.answer_now, index, source)
         if type(answered) is Miss:
-            return self._window.begin(), answered
+            slot = self._context.run(self._window.admit, answered)
+            return None if slot is None else (slot, answered)
         self._add_answered(answered)  # type: ignore[arg-type] # a row
         return None
 
@@ -109,6 +115,7 @@ class _BaseJob(Generic[T]):
     def _judge(self, row: Row[T]) -> None:
         if row.error is not None and self._is_fatal(row.error):
             self._window.has_ended = True
+            self._window.drop_waiting(after=row.index if self._terms.ordered else -1)
 
     def _is_fatal(self, error: BaseException) -> bool:
         return self._terms.on_error == "raise" or ends_job(error)
@@ -147,23 +154,27 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
     def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
         super().__init__(question, source, terms, rows, asynchronous=False)
-        self._threads = ThreadPoolExecutor(self._pace.most, "instructor-job")
-        self._finished: SimpleQueue[tuple[Slot[T], Row[T], float]] = SimpleQueue()
+        self._finished: SimpleQueue[_Finished[T] | None] = SimpleQueue()
+        self._crew: Crew[_Finished[T]] = Crew(self._finished.put)
+        self._ahead: ReadAhead[Value] | None = None
+        self._is_dropped = False
 
     def __next__(self) -> Row[T]:
         window, finished, read = self._window, self._finished, 0
         while not self._is_closed:
             while not finished.empty():
-                self._finish(*finished.get())
-            if window.wants_row(read):
+                self._note(finished.get())
+            if window.wants_row(read) and (self._ahead is None or self._ahead.is_ready):
                 read += 1
                 self._read()
                 continue
+            while window.has_order and (asked := window.begin()) is not None:
+                self._ask(*asked)
             row = window.take()
             if row is not None:
                 return self._hand_out(row)
-            if window.under_way:
-                self._finish(*finished.get())
+            if self._awaits_answers or (self._ahead is not None and not window.has_ended):
+                self._wait()
             else:
                 self.close()
         failure, self._failure = self._failure, None
@@ -178,15 +189,41 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             return self._end_reading(error)
         asked = self._admit(source)
         if asked is not None:
-            self._threads.submit(self._context.copy().run, partial(self._work, *asked))
+            self._ask(*asked)
         return None
 
-    def _work(self, slot: Slot[T], miss: Miss) -> None:
+    def _ask(self, slot: Slot[T], miss: Miss) -> None:
+        try:
+            self._crew.submit(partial(self._context.copy().run, partial(self._work, slot, miss)))
+        except RuntimeError as error:  # no thread can be started
+            self._finish(slot, make_failure(miss.index, miss.input, error), 0.0)
+
+    def _work(self, slot: Slot[T], miss: Miss) -> _Finished[T]:
+        _current.set(slot)
         try:
             row, seconds = self._question.answer(miss)
         except BaseException as error:  # noqa: BLE001 - such as a validator's SystemExit, raised where the rows are taken
             row, seconds = make_failure(miss.index, miss.input, error), 0.0
-        self._finished.put((slot, row, seconds))
+        slot.is_over = True
+        return slot, row, seconds
+
+    def _wait(self) -> None:
+        """Wait for a row that was asked for, and look up now and then.
+
+        A signal that comes just before the waiting begins doesn't interrupt it, nor does any on Windows.
+        """
+        with suppress(Empty):
+            self._note(self._finished.get(timeout=min(_BEAT, self._window.patience or _BEAT)))
+
+    def _note(self, finished: _Finished[T] | None) -> None:
+        """Note a row that was asked for; None only wakes who waits."""
+        if finished is not None:
+            self._finish(*finished)
+
+    @property
+    def _awaits_answers(self) -> bool:
+        under_way = self._window.under_way
+        return any(slot.is_paid for slot in under_way) if self._is_dropped else bool(under_way)
 
     def _hand_out(self, row: Row[T]) -> Row[T]:
         try:
@@ -195,10 +232,34 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             self.close()
             raise
 
+    def be_droppable(self, *, reads_ahead: bool) -> None:
+        """Allow for `drop`, before a row is taken: the program doesn't wait for the threads at its end.
+
+        With `reads_ahead` the rows are read in a thread of their own: their source may keep its reader waiting.
+        """
+        self._crew.may_be_left = True
+        if reads_ahead:
+            self._rows = self._ahead = ReadAhead(self._rows, partial(self._finished.put, None))
+
+    def stop(self) -> None:
+        """Read no more rows, from any thread. Those under way are still handed out, and then the job ends."""
+        self._window.is_stopped = self._window.has_ended = True
+        self._finished.put(None)
+
+    def drop(self) -> None:
+        """Wait no longer for rows that the provider hasn't answered, as far as `note_answer` knows. From any thread.
+
+        What is paid for is stored. If an answer turns out to be invalid, its row is asked about again: drop that, too.
+        """
+        self._window.is_stopped = self._window.has_ended = self._is_dropped = True
+        self._finished.put(None)
+
     def close(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
         self._end()
-        self._threads.shutdown(wait=True)
+        while self._awaits_answers and not all(slot.is_over for slot in self._window.under_way):
+            self._wait()  # but not for what Ctrl-C has taken out of the queue, and kept from being noted
+        self._crew.dismiss()
 
     def __enter__(self) -> Self:
         return self
@@ -225,9 +286,9 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
     def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
         super().__init__(question, source, terms, rows, asynchronous=True)
         self._awaited: Callable[[], Any] | None = getattr(self._rows, "__aiter__", None)
-        self._tasks: dict[asyncio.Task[None], Slot[T]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[Any] | None = None
-        self._finished: deque[tuple[Slot[T], Row[T], float]] = deque()
+        self._finished: deque[_Finished[T]] = deque()
         self._moved = asyncio.Event()
         self._handed_out = 0
         if self._awaited is not None:
@@ -245,12 +306,13 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 self._handed_out = 0
                 await asyncio.sleep(0)  # while no row is taken, which would be lost if this is cancelled
                 continue
+            while window.has_order and (asked := window.begin()) is not None:
+                self._ask(*asked)
             row = window.take()
             if row is not None:
                 return await self._hand_out(row)
             if window.under_way or not window.has_ended:
-                self._moved.clear()
-                await self._moved.wait()
+                await self._await_move()
             else:
                 await self.aclose()
         failure, self._failure = self._failure, None
@@ -281,13 +343,20 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
             return self._end_reading(error)
         asked = self._admit(source)
         if asked is not None:
-            task = asyncio.get_running_loop().create_task(self._work(*asked), context=self._context.copy())
-            self._tasks[task] = asked[0]
-            task.add_done_callback(self._tasks.pop)
+            self._ask(*asked)
         return None
 
+    def _ask(self, slot: Slot[T], miss: Miss) -> None:
+        task = asyncio.get_running_loop().create_task(self._work(slot, miss), context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _await_move(self) -> None:
+        self._moved.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._moved.wait(), self._window.patience)
+
     async def _work(self, slot: Slot[T], miss: Miss) -> None:
-        _current.set(slot)
         try:
             row, seconds = await self._question.answer_later(miss)
         except BaseException as error:  # noqa: BLE001 - a cancellation, too, is raised where the rows are taken
@@ -302,19 +371,6 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
         except BaseException:
             await self.aclose()
             raise
-
-    def stop(self) -> None:
-        """Read no more rows. Those under way are still handed out, and then the job ends."""
-        self._window.has_ended = True
-        if self._reading is not None:
-            self._reading.cancel()
-        self._moved.set()
-
-    def drop(self) -> None:
-        """Cancel the rows that the provider hasn't answered, as far as `note_answer` knows. What is paid for is stored."""
-        for task, slot in list(self._tasks.items()):
-            if not slot.is_paid:
-                task.cancel()
 
     async def aclose(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""

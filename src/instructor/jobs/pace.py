@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from instructor.exceptions import ArgumentError
 from instructor.failures import may_recover
-from instructor.jobs.row import Row
+from instructor.row import Row
 
 Concurrency = int | Literal["auto"]
 
@@ -16,9 +16,6 @@ _MOST: Final = {False: 64, True: 256}
 _SLOWER = 2.0
 """How many times as long as the fastest answers an answer may take before there are too many at once."""
 _SMOOTHING = 0.1
-_MOST_LOOKED_FOR: Final = 8
-"""How many rows a job looks for in its store at once before it has asked for any. So many are asked for beside the first
-one where those that are stored end, which costs less than to wait for each read of a slow store alone."""
 
 
 class Pace:
@@ -27,32 +24,31 @@ class Pace:
     Once they take twice as long as the fastest did, or one fails that may
     succeed later, as after a 429, the limit falls by a third, and from then on grows by
     one in as many answers as it counts. So it doubles with each round of answers at first, and then creeps.
-    If it `begins_with_one`, the first answer is awaited before others are asked for: it writes the prompt cache that they
-    read. Rows that are found in a store write none, so a few are looked for at once until one isn't found.
 
     Attributes:
         limit: How many rows may be asked for at once.
     """
 
-    def __init__(self, concurrency: Concurrency, *, asynchronous: bool, begins_with_one: bool = False) -> None:
+    def __init__(self, concurrency: Concurrency, *, asynchronous: bool) -> None:
         if concurrency != "auto" and (type(concurrency) is not int or concurrency < 1):
             raise ArgumentError(f'concurrency= is "auto" or a whole number above 0, not {concurrency!r}.')
         self._learns = concurrency == "auto"
         self.most = _MOST[asynchronous] if concurrency == "auto" else concurrency
         self._level = float(min(_FIRST, self.most) if self._learns else self.most)
-        self._begins = begins_with_one
-        self.limit = 1 if begins_with_one else int(self._level)
+        self.limit = int(self._level)
         self._creeps = False
         self._fastest = float("inf")
         self._mean = 0.0
         self._rest = 0
 
+    def go_on_from(self, earlier: Pace) -> None:
+        """Begin with what an earlier job of the same kind has learned."""
+        self._level, self._creeps = earlier._level, earlier._creeps
+        self._fastest, self._mean = earlier._fastest, earlier._mean
+        self.limit = earlier.limit
+
     def note(self, row: Row[Any], seconds: float) -> None:
         """Learn from a row that was asked for."""
-        if self._begins:
-            self._begins = row.cached
-            self.limit = min(2 * self.limit, _MOST_LOOKED_FOR, self.most) if row.cached else int(self._level)
-            return
         if not self._learns:
             return
         self._rest -= 1

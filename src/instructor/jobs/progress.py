@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from instructor.daemon import start_daemon
-from instructor.jobs.row import Row
 from instructor.prices import batch_factor, find_rates, show_money, tier_of
+from instructor.row import Row
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -201,7 +201,8 @@ def draw_bar(done: int, total: int | None, time: str) -> Table:
 
 def describe_counts(counts: Mapping[str, int]) -> list[str]:
     """Say how rows were answered. What most jobs don't have is left out where there is none of it."""
-    return [f"{count:,} {name}" for name, count in counts.items() if count or name not in ("shared", "batched")]
+    shown = {name: count for name, count in counts.items() if count or name not in ("shared", "batched")}
+    return [f"{count:,} {name.removesuffix('s') if count == 1 else name}" for name, count in shown.items()]
 
 
 def show_count(done: int, total: int | None) -> str:

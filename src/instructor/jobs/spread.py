@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 from instructor.engines.opening import Engine
 from instructor.engines.spreading import Group, Groups
 from instructor.exceptions import EngineError
+from instructor.jobs.ahead import ReadAhead
 from instructor.jobs.asking import ends_job, note_row
 from instructor.jobs.job import AsyncJob, Job
 from instructor.jobs.progress import JobStats, Progress
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
     from abc import ABCMeta
 
     from instructor.jobs.job import Terms
-    from instructor.jobs.row import Row
+    from instructor.row import Row
 
 T = TypeVar("T")
 
 _FIRST_ROWS, _MOST_ROWS = 16, 128
 """Rows in a group: few at first, so that every worker soon has some; then more, so that groups cost little."""
 _LEAST_ROWS = 8
+_MOST_AT_ONCE = 1024
+"""So many rows at once are reckoned with, so that a group stays small enough to be sent."""
+_ROUNDS = 4
+"""How often a group asks for as many rows at once as its worker does, so that its beginning and its end count for little."""
 _GROUPS_PER_SLOT = 4
 """The groups for each slot that the rest of a job of known length is cut into, so that all workers end at about the same time."""
 
@@ -72,8 +77,11 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         self.ready: deque[Row[T]] = deque()
         self._inputs: dict[int, list[Value]] = {}
         self._count = self._handed_over = 0
+        concurrency = orders.terms.concurrency
+        self._at_once = max(1, min(concurrency, _MOST_AT_ONCE)) if isinstance(concurrency, int) else 1
         self._has_ended = self._is_dropped = self.is_closed = False
         self._failure: Exception | None = None
+        self._ahead: ReadAhead[Value] | None = None
 
     def __repr__(self) -> str:
         return f"<Job {self.stats}>"
@@ -122,12 +130,15 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         return ((row, copy_value(row)) for row in islice(self._rows, most))
 
     def _choose_size(self) -> int:
-        slots = self._groups.slots
-        size = min(_MOST_ROWS, _FIRST_ROWS << min(self._handed_over // (2 * slots), 8))
+        slots, at_once = self._groups.slots, self._at_once
+        most = max(_MOST_ROWS, _ROUNDS * at_once)
+        size = min(most, max(at_once, _FIRST_ROWS) << min(self._handed_over // (2 * slots), 8))
         if self._length is None:
-            return size
+            return size // at_once * at_once
         rest = (self._length - self._count) // (_GROUPS_PER_SLOT * slots)
-        return max(1, min(size, max(_LEAST_ROWS, rest), -(-self._length // slots)))
+        # Whole rounds, because in one that isn't some of the worker's connections have nothing to do.
+        rounds = max(1, max(_LEAST_ROWS, min(size, rest)) // at_once)
+        return min(rounds * at_once, -(-self._length // slots))
 
     def _grant_again(self, arguments: tuple[Value, ...]) -> tuple[Value, ...]:
         """Reserve anew for a group that was lost. What it spent before is known to the store's ledger alone."""
@@ -149,6 +160,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
     def _settle(self, group: Group[bytes]) -> Answered:
         """Count what a group has spent; of one that was cancelled, nothing is known."""
         answered: Answered = NOTHING if group.result is None else load(group.result)
+        self._at_once = max(self._at_once, answered.at_once)
         self._orders.purse.settle(group.arguments[1], answered.requests)
         self._orders.enter(answered.lines.items())
         return answered
@@ -168,13 +180,21 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
             self._engine.close()
             self._progress.close()
 
+    def be_droppable(self, *, reads_ahead: bool) -> None:
+        """As `Job.be_droppable`: what waits for its source can be stopped, too."""
+        if reads_ahead:
+            self._rows = self._ahead = ReadAhead(self._rows, lambda: None)
+
     def stop(self) -> None:
-        """Read no more rows. Those that the workers have are still handed out."""
+        """Read no more rows, from any thread. Those that the workers have are still handed out."""
         self._has_ended = True
+        if self._ahead is not None:
+            self._ahead.end()
 
     def drop(self) -> None:
         """Wait no longer for what the workers have. From any thread."""
-        self._has_ended = self._is_dropped = True
+        self._is_dropped = True
+        self.stop()
         self._groups.wake()
 
     def close(self) -> None:
@@ -196,7 +216,6 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         self._orders = orders
         self._job: SpreadJob[T] | None = None
         self._under_way: asyncio.Future[Value] | None = None
-        self._is_stopped = False
 
     @property
     def stats(self) -> JobStats:
@@ -210,8 +229,6 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         job = self._job
         if job is None:
             job = self._job = await self._in_thread(self._begin, asyncio.get_running_loop())
-            if self._is_stopped:
-                job.stop()
         while not job.ready and not job.is_closed:
             await self._in_thread(job.fetch)
         try:
@@ -231,17 +248,6 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
             await asyncio.wait([self._under_way])
         self._under_way = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
         return await asyncio.shield(self._under_way)
-
-    def stop(self) -> None:
-        """As `SpreadJob.stop`."""
-        self._is_stopped = True
-        if self._job is not None:
-            self._job.stop()
-
-    def drop(self) -> None:
-        """As `SpreadJob.drop`."""
-        if self._job is not None:
-            self._job.drop()
 
     async def aclose(self) -> None:
         """As `SpreadJob.close`."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from instructor.jobs.pace import Pace
-from instructor.jobs.row import Row
+from instructor.row import Row
+
+if TYPE_CHECKING:
+    from instructor.jobs.asking import Miss
+    from instructor.jobs.order import Order
 
 T = TypeVar("T")
 
-_LEAST_ROWS = 256
+AHEAD = 256
+"""How many rows are held at least, and how many wait at most for their turn, where rows have an order of their own."""
 _ROWS_PER_REQUEST = 32
 _READ_BETWEEN = 64
 """How many rows are read while a finished one waits to be handed out, so that nobody who could be asking is idle."""
@@ -22,29 +27,35 @@ class Slot(Generic[T]):
     Attributes:
         row: The row; None until it is answered.
         is_paid: Whether the provider has answered, so that the answer is being checked and stored.
+        is_over: Whether its thread has done with it.
     """
 
-    __slots__ = ("is_paid", "row")
+    __slots__ = ("is_over", "is_paid", "row")
 
     def __init__(self, row: Row[T] | None = None) -> None:
         self.row = row
-        self.is_paid = False
+        self.is_paid = self.is_over = False
 
 
 class Window(Generic[T]):
     """The rows that were read and not handed out yet. Their number is limited, whatever the first of them is waiting for.
 
     Attributes:
-        under_way: How many rows are being asked for.
+        under_way: The rows that are being asked for.
         has_ended: Whether no more rows are to be read.
+        has_order: Whether rows may wait for their turn.
+        is_stopped: Whether rows that wait for their turn aren't to be asked either.
     """
 
-    def __init__(self, pace: Pace, *, ordered: bool) -> None:
+    def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None) -> None:
         self._pace = pace
+        self._order = order
+        self.has_order = order is not None
         self._ordered = ordered
         self._slots: deque[Slot[T]] = deque()
-        self.under_way = 0
+        self.under_way: set[Slot[T]] = set()
         self.has_ended = False
+        self.is_stopped = False
 
     def wants_row(self, read: int) -> bool:
         """Whether to read another row. `read` is how many were read since one was handed out.
@@ -52,29 +63,61 @@ class Window(Generic[T]):
         With nothing under way a finished row is handed out at once: hits are served as they are read. Otherwise rows
         are read first, because a request that isn't sent costs more time than a finished row that waits.
         """
-        limit = self._pace.limit
-        held = len(self._slots) if self._ordered else len(self._slots) + self.under_way
-        if self.has_ended or self.under_way >= limit or held >= max(_LEAST_ROWS, _ROWS_PER_REQUEST * limit):
+        limit, under_way = self._pace.limit, len(self.under_way)
+        held = len(self._slots) if self._ordered else len(self._slots) + under_way
+        is_busy = under_way >= limit
+        if self.has_order:
+            waiting = len(self._order or ())
+            held, is_busy = held if self._ordered else held + waiting, waiting >= AHEAD
+        if self.has_ended or is_busy or held >= max(AHEAD, _ROWS_PER_REQUEST * limit):
             return False
-        return not self._has_finished or (self.under_way > 0 and read < _READ_BETWEEN)
+        return not self._has_finished or (under_way > 0 and read < _READ_BETWEEN)
 
     def add(self, row: Row[T]) -> None:
         """Add a row that is answered already."""
         self._slots.append(Slot(row))
 
-    def begin(self) -> Slot[T]:
-        """Add a row that is asked for now."""
+    def admit(self, miss: Miss) -> Slot[T] | None:
+        """Add a row that isn't answered; return its place if it is asked for now, and not when its turn comes."""
         slot: Slot[T] = Slot()
-        self.under_way += 1
         if self._ordered:
             self._slots.append(slot)
-        return slot
+        if self._order is None:
+            self.under_way.add(slot)
+            return slot
+        self._order.add(slot, miss)
+        return None
+
+    def begin(self) -> tuple[Slot[T], Miss] | None:
+        """Begin with a row whose turn has come; None if there is none, or enough are under way."""
+        if self._order is None or len(self.under_way) >= self._pace.limit:
+            return None
+        if self.is_stopped:
+            self.drop_waiting()
+        waiting = self._order.begin()
+        if waiting is None:
+            return None
+        self.under_way.add(waiting.slot)
+        return waiting.slot, waiting.miss
+
+    def drop_waiting(self, after: int = -1) -> None:
+        """Ask for no row that waits behind one, by its place in the input."""
+        if self._order is not None:
+            dropped = self._order.drop(after)
+            self._slots = deque(slot for slot in self._slots if slot not in dropped)
+
+    @property
+    def patience(self) -> float | None:
+        """After how many seconds to see whether another row may begin, though none was answered; None for never."""
+        return None if self._order is None else self._order.patience
 
     def finish(self, slot: Slot[T], row: Row[T], seconds: float) -> None:
         """Note the answer of a row that was asked for, and how long its requests took."""
         slot.row = row
-        self.under_way -= 1
+        self.under_way.discard(slot)
         self._pace.note(row, seconds)
+        if self._order is not None:
+            self._order.end(slot, row)
         if not self._ordered:
             self._slots.append(slot)
 

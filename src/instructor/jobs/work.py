@@ -14,10 +14,11 @@ from instructor.cache.books import Amounts, Line
 from instructor.cache.loop_thread import LoopThread
 from instructor.cache.store import BaseCache
 from instructor.exceptions import ArgumentError, ConfigurationError, InstructorError, make_portable
-from instructor.jobs.row import Row
+from instructor.jobs.pace import Pace
 from instructor.jobs.shares import Grant, Share, Spent
 from instructor.locks import make_lock
 from instructor.messages import Value
+from instructor.row import Row
 
 _MOST_KEPT = 8
 """How many jobs' clients a worker keeps, with their connections."""
@@ -46,12 +47,14 @@ class Answered:
         error: What ended the group early.
         requests: The requests that were made for it, where there is a budget.
         lines: What the worker's client has entered into its books since it was last asked.
+        at_once: How many rows the worker asks for at once, as far as it has learned that.
     """
 
     rows: list[Row[Value]]
     error: Exception | None
     requests: list[Spent]
     lines: dict[Line, Amounts]
+    at_once: int = 0
 
 
 NOTHING = Answered([], None, [], {})
@@ -72,7 +75,7 @@ class Work:
         share = None if grant is None else Share(grant)
         done, error = made.answer(rows, share)
         requests = [] if share is None else share.requests
-        answered = Answered([_strip(row) for row in done], _detach(error), requests, made.take_lines())
+        answered = Answered([_strip(row) for row in done], _detach(error), requests, made.take_lines(), made.at_once)
         try:
             return dump(answered)
         except Exception:  # noqa: BLE001 - a value may raise anything when it is pickled
@@ -116,12 +119,16 @@ def load(data: bytes) -> Value:
 
 
 class _Made:
-    """A client that was made in a worker, and the job that it works on."""
+    """A client that was made in a worker, and the job that it works on.
+
+    What one group has learned of how many rows to ask for at once, the next one begins with.
+    """
 
     def __init__(self, order: Order) -> None:
         self._order = order
         self._client: Value = order.recipe() if order.recipe is not None else None
         self._loop = LoopThread()
+        self._pace: Pace | None = None
         asks = identify(self._client)
         if asks != order.asks:
             raise ConfigurationError(
@@ -129,12 +136,20 @@ class _Made:
                 "the environment of the workers, such as the base URL's, or pass what differs to from_provider()."
             )
 
+    @property
+    def at_once(self) -> int:
+        """How many rows it asks for at once; 0 as long as it has asked for none."""
+        return 0 if self._pace is None else self._pace.limit
+
     def answer(self, rows: Sequence[Value], share: Share | None) -> tuple[list[Row[Value]], Exception | None]:
         """Answer rows, until an error that every other row would meet."""
         done: list[Row[Value]] = []
         keywords = self._order.keywords if share is None else {**self._order.keywords, "budget": share}
         try:
             job = self._client.map(rows, self._order.model, **keywords, on_error="collect")
+            if self._pace is not None:
+                job.pace.go_on_from(self._pace)
+            self._pace = job.pace
             if hasattr(job, "__anext__"):
                 self._loop.run(_collect(job, done))
             else:

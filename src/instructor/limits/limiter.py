@@ -8,6 +8,7 @@ from typing import Final
 
 from instructor.limits.account import Account, Amounts, Cut, Leave, Limit, Pause, Refund, Report, Turn
 from instructor.limits.concurrency import Concurrency
+from instructor.limits.granted import Granted
 from instructor.limits.headers import Headers, Rules, read_limits, read_pause
 from instructor.limits.settings import Limits
 from instructor.limits.shared import SharedAccount
@@ -23,8 +24,18 @@ _FIRST_PAUSE: Final = 1.0
 """Seconds to wait after a refusal that doesn't say how long; twice as long after each further one."""
 _MOST_DOUBLED: Final = 6
 _MOST_MARGIN, _MARGIN_STEP, _MARGIN_LASTS = 0.2, 0.02, 60.0
+_NO_LIMIT: Final = 1e15
+"""In place of one that isn't believed any more."""
 _REST: Final = 5.0
 """Seconds for which a server that failed isn't asked."""
+
+_AMOUNTS: Final[Mapping[str, Callable[[float, float], float]]] = {
+    "requests": lambda _read, _written: 1.0,
+    "tokens": lambda read, written: read + written,
+    "input": lambda read, _written: read,
+    "output": lambda _read, written: written,
+}
+"""What a request takes of each limit, by what it reads and writes."""
 
 AnyAccount = Account | SharedAccount
 
@@ -45,9 +56,12 @@ class Limiter:
         self.own = Account(clock)
         self._expected = Expected()
         self._charges = make_charges()
+        self._granted = Granted()
         self._flights = Concurrency(settings.concurrency)
         self._ceilings = settings.ceilings()
         self._known = {name: Limit(name, ceiling) for name, ceiling in self._ceilings.items()}
+        # What nobody limits isn't counted; requests are, because a refusal may show a limit that no header names.
+        self._counted = tuple(dict.fromkeys(("requests", *(names.dimension for names in rules.names), *self._ceilings)))
         self._reports: list[Report] = []
         self._used: AnyAccount | None = None
         self._rests_until = float("-inf")
@@ -73,7 +87,7 @@ class Limiter:
         """Reserve what a request will likely need; `Reservation.wait` says when it may be sent."""
         with self._lock:
             read, written = self._expected.tokens(size)
-            amounts = {"requests": 1.0, "tokens": read + written, "input": read, "output": written}
+            amounts = {name: _AMOUNTS[name](read, written) for name in self._counted}
         return Reservation(self, size, amounts)
 
     def seconds_until_free(self) -> float:
@@ -111,9 +125,12 @@ class Limiter:
         with self._lock:
             now = self.clock()
             self._flights.under_way = max(0, self._flights.under_way - 1)
-            limits = list(self._read(headers, reservation.departed, reservation.sent_at))
+            if status == _REFUSED:
+                self._granted.forget()
+            used = self._used_by(usage)
+            limits = list(self._read(headers, reservation, used))
             seen = {limit.dimension for limit in limits if limit.remaining is not None}
-            reports: list[Report] = [*limits]
+            reports: list[Report] = list(limits)
             if status == _REFUSED:
                 reports += self._refuse(headers, now)
                 reports += [Refund(name, amount) for name, amount in reservation.amounts.items() if name not in seen]
@@ -125,7 +142,7 @@ class Limiter:
                 self._flights.succeeded(latency, now)
             if usage is not None:
                 self._expected.learn(reservation.size, usage)
-                reports += self._refunds(reservation.amounts, usage, seen)
+                reports += self._refunds(reservation.amounts, used, seen)
             self._note(reports, reservation.account)
 
     def _note(self, reports: Sequence[Report], account: AnyAccount | None) -> None:
@@ -133,8 +150,12 @@ class Limiter:
         if account is self._used:
             self._reports += reports
 
-    def _read(self, headers: Headers, departed: Amounts, sent_at: float) -> Iterator[Limit]:
-        for limit in read_limits(self.rules, headers, departed):
+    def _read(self, headers: Headers, reservation: Reservation, used: Amounts) -> Iterator[Limit]:
+        sent_at = reservation.sent_at
+        for limit in read_limits(self.rules, headers, reservation.departed):
+            if self._granted.refutes(limit, used.get(limit.dimension, 0.0), sent_at):
+                yield from self._disbelieve(limit.dimension)
+                continue
             charge = self._charges[limit.dimension]
             charge.learn(limit, sent_at)
             found, ceiling = charge.scale(limit), self._ceilings.get(limit.dimension)
@@ -142,6 +163,14 @@ class Limiter:
                 found = found._replace(limit=ceiling, period=60.0, is_ceiling=True)
             self._known[limit.dimension] = found
             yield found
+
+    def _disbelieve(self, dimension: str) -> Iterator[Limit]:
+        """Go by the caller's own limit alone, if one of the provider's was believed before."""
+        ceiling = self._ceilings.get(dimension)
+        own = Limit(dimension, _NO_LIMIT if ceiling is None else ceiling)
+        if self._known.get(dimension, own) != own:
+            self._known[dimension] = own
+            yield own
 
     def _refuse(self, headers: Headers, now: float) -> Iterator[Report]:
         """Wait as long as the provider asks, and leave more of each limit alone; guess the limit if nobody says it."""
@@ -159,14 +188,17 @@ class Limiter:
         """The part of each limit that is left alone: more with each refusal, and half as much with each minute since."""
         return self._margin * 0.5 ** ((now - self._refused_at) / _MARGIN_LASTS) if self._margin else 0.0
 
-    def _refunds(self, amounts: Amounts, usage: Usage, seen: Container[str]) -> list[Refund]:
-        """What a request used less than was reserved, of the limits that its answer says nothing of."""
-        if not usage.total_tokens:
-            return []
-        read, written = usage.input_tokens, usage.output_tokens
-        read -= 0 if self.rules.counts_cached else usage.cached_tokens
-        used = ("tokens", read + written), ("input", read), ("output", written)
-        return [Refund(name, amounts[name] - amount) for name, amount in used if name not in seen]
+    def _used_by(self, usage: Usage | None) -> Amounts:
+        """What a request used of each limit; nothing where that isn't known."""
+        if usage is None or not usage.total_tokens:
+            return {}
+        read = usage.input_tokens - (0 if self.rules.counts_cached else usage.cached_tokens)
+        return {name: _AMOUNTS[name](read, usage.output_tokens) for name in self._counted}
+
+    def _refunds(self, amounts: Amounts, used: Amounts, seen: Container[str]) -> list[Refund]:
+        """What a request used less than was reserved, of the limits that are known and that its answer says nothing of."""
+        names = [name for name in used if name in self._known and name != "requests" and name not in seen]
+        return [Refund(name, amounts[name] - used[name]) for name in names]
 
 
 def _without_state(limit: Limit) -> Limit:

@@ -15,7 +15,9 @@ _LETTERS_OF_MEDIUM: Final = 4000
 _LONG: Final = 2000
 _USUAL_OUTPUT: Final = 1000
 """Tokens that an answer is thought to have, before one has come and where the request doesn't limit them."""
-_OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens")
+_OUTPUT_LIMITS: Final = frozenset(
+    {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"}
+)
 _CONVERSATION: Final = frozenset({"messages", "input", "contents"})
 """Members that are new in each request."""
 _MOST_KNOWN: Final = 64
@@ -51,14 +53,17 @@ class Ruler:
 
     def measure(self, request: Mapping[str, object]) -> Size:
         """Measure a request."""
-        inner = [request[name] for name in _INNER if name in request]
-        holders = [request, *(cast("Mapping[str, object]", one) for one in inner if isinstance(one, Mapping))]
-        limits = [holder[name] for holder in holders for name in _OUTPUT_LIMITS if name in holder]
-        limit = next((value for value in limits if isinstance(value, int) and value > 0), None) if limits else None
-        letters = 0
+        limit, letters = _find_limit(request), 0
         for name, value in request.items():
-            count = _count_letters if name in _CONVERSATION else self._count_common
-            letters += len(name) + count(value)
+            if type(value) is str and len(value) <= _LONG:
+                letters += len(value)
+            elif name in _CONVERSATION:
+                letters += _count_letters(value)
+            else:
+                letters += self._count_common(value)
+                if limit is None and name in _INNER and isinstance(value, Mapping):
+                    limit = _find_limit(cast("Mapping[str, object]", value))
+            letters += len(name)
         return Size(letters, limit)
 
     def _count_common(self, value: object) -> int:
@@ -76,18 +81,27 @@ class Ruler:
         return count
 
 
+def _find_limit(holder: Mapping[str, object]) -> int | None:
+    """The output limit among some members."""
+    if _OUTPUT_LIMITS.isdisjoint(holder):
+        return None
+    limits = [holder[name] for name in _OUTPUT_LIMITS if name in holder]
+    return next((value for value in limits if isinstance(value, int) and value > 0), None)
+
+
 def _count_letters(value: object) -> int:
-    if isinstance(value, str):
+    kind = type(value)  # the usual kinds first: to ask whether something is a mapping takes longer
+    if kind is list:
+        return sum(map(_count_letters, cast("list[object]", value)))
+    if kind is not dict and isinstance(value, str):
         is_data = len(value) > _LONG and " " not in value[:_LONG]
         return _LETTERS_OF_MEDIUM if is_data else len(value)
-    if isinstance(value, (dict, Mapping)):  # a dict first: to ask whether something is a mapping takes longer
+    if kind is dict or isinstance(value, Mapping):
         members = cast("Mapping[object, object]", value)
         return sum([len(name) + _count_letters(inner) for name, inner in members.items() if isinstance(name, str)])
     if isinstance(value, (bytes, bytearray)):
         return _LETTERS_OF_MEDIUM
-    if isinstance(value, (list, Sequence)):
-        return sum(map(_count_letters, cast("Sequence[object]", value)))
-    return 1
+    return sum(map(_count_letters, cast("Sequence[object]", value))) if isinstance(value, Sequence) else 1
 
 
 class Expected:

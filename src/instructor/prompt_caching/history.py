@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from instructor.prompt_caching.blocks import Block
 
@@ -32,6 +33,7 @@ class Seen:
         kept_until: Until when the vendor keeps it.
         written_until: Until when a request that writes it may be under way.
         is_ours: Whether the planner had it marked.
+        warm_until: Until when a row of a job needn't wait for another one to write it.
     """
 
     uses: int = 0
@@ -40,6 +42,23 @@ class Seen:
     kept_until: float = 0.0
     written_until: float = 0.0
     is_ours: bool = False
+    warm_until: float = 0.0
+
+
+class Foreseen(NamedTuple):
+    """What a row of a job will ask that isn't asked yet.
+
+    Attributes:
+        prefixes: What it begins with and the vendor keeps, the shortest first.
+        whole: All that it asks.
+        seconds: How long the vendor keeps a prefix at least.
+        is_counted: Whether it is another request for each prefix. An equal row that is foreseen already is none.
+    """
+
+    prefixes: tuple[bytes, ...] = ()
+    whole: bytes = b""
+    seconds: float = 0.0
+    is_counted: bool = False
 
 
 class History:
@@ -47,6 +66,8 @@ class History:
 
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
+        self._awaited: Counter[bytes] = Counter()
+        self._whole: Counter[bytes] = Counter()
 
     def find(self, block: Block) -> Seen:
         """What is known of the prefix that ends with a block."""
@@ -59,8 +80,11 @@ class History:
 
     def note(self, block: Block) -> Seen:
         """The same, to be changed."""
-        seen = self._seen.setdefault(block.prefix, Seen())
-        self._seen.move_to_end(block.prefix)
+        return self._note(block.prefix)
+
+    def _note(self, prefix: bytes) -> Seen:
+        seen = self._seen.setdefault(prefix, Seen())
+        self._seen.move_to_end(prefix)
         if len(self._seen) > MOST_PREFIXES:
             self._seen.popitem(last=False)
         return seen
@@ -70,6 +94,42 @@ class History:
         seen = self.note(block)
         if seen.kept_until <= now:
             seen.written_until = now + _LONGEST_ANSWER
+
+    def count_awaited(self, block: Block) -> int:
+        """How many requests with a prefix are foreseen and haven't begun."""
+        return self._awaited[block.prefix]
+
+    def foresee(self, prefixes: tuple[bytes, ...], whole: bytes, seconds: float) -> Foreseen:
+        """Count a request that will be made."""
+        foreseen = Foreseen(prefixes, whole, seconds, not self._whole[whole])
+        self._whole[whole] += 1
+        if foreseen.is_counted:
+            self._awaited.update(prefixes)
+        return foreseen
+
+    def begin_foreseen(self, foreseen: Foreseen) -> None:
+        """Note that it is made now."""
+        if foreseen.is_counted:
+            _discount(self._awaited, foreseen.prefixes)
+
+    def drop_foreseen(self, foreseen: Foreseen) -> None:
+        """Note that it won't be made."""
+        self.begin_foreseen(foreseen)
+        _discount(self._whole, [foreseen.whole])
+
+    def end_foreseen(self, foreseen: Foreseen, now: float, *, is_answered: bool) -> None:
+        """Note what has come of it. One that wasn't answered has written nothing, so that the next one may."""
+        _discount(self._whole, [foreseen.whole])
+        for prefix in foreseen.prefixes:
+            if is_answered:
+                self._note(prefix).warm_until = now + foreseen.seconds
+            elif prefix in self._seen:
+                self._seen[prefix].written_until = 0.0
+
+    def is_warm(self, prefix: bytes, now: float) -> bool:
+        """Whether a row needn't wait for another one to write a prefix."""
+        seen = self._seen.get(prefix)
+        return seen is not None and max(seen.warm_until, seen.kept_until) > now
 
     def begin(self, blocks: Sequence[Block], now: float, window: float) -> None:
         """Note that a request begins. Uses that lie further apart than `window` seconds aren't one after the other."""
@@ -82,6 +142,13 @@ class History:
                 self.note_write(block, now)
         if blocks:
             self.note(blocks[-1]).turns = turns
+
+
+def _discount(counts: Counter[bytes], prefixes: Iterable[bytes]) -> None:
+    for prefix in prefixes:
+        counts[prefix] -= 1
+        if counts[prefix] <= 0:
+            del counts[prefix]
 
 
 @dataclass(slots=True)

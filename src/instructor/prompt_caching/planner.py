@@ -9,7 +9,7 @@ from instructor.locks import make_lock
 from instructor.messages import Completion, Request
 from instructor.prompt_caching.blocks import FORMS, Block, read_blocks, write_marks
 from instructor.prompt_caching.collapse import Collapse, Watchman
-from instructor.prompt_caching.history import Account, History
+from instructor.prompt_caching.history import Account, Foreseen, History
 from instructor.prompt_caching.rules import Rules, find_rules
 from instructor.prompt_caching.setting import PromptCache
 from instructor.prompt_caching.sight import Sight
@@ -62,6 +62,44 @@ class Planner:
             request = {**request, "prompt_cache_key": anchor.prefix.hex()}
         lifetime = rules.snap(wish.lifetime)
         return write_marks(form, request, [(block, _order(rules, blocks, block, lifetime)) for block in new])
+
+    def foresee(self, vendor: str, wire: str, model: str, request: Request, wish: PromptCache) -> Foreseen:
+        """Note that a request will be made, as one of many; see `begin` and `end`.
+
+        Where the vendor's requests can't be read, all are taken to have one beginning if the caller says so.
+        """
+        rules, form = find_rules(vendor, model), FORMS.get(wire)
+        if rules is None:
+            return Foreseen()
+        blocks = [] if form is None else read_blocks(form, request)
+        with self._lock:
+            least = rules.minimum / self._tokens_each.get(model, _TOKENS_EACH)
+            kept = [one for one in blocks if one.characters >= least and (one.can_mark or not rules.most_marks)]
+            prefixes = tuple(block.prefix for block in kept)
+            if form is None and wish.is_foreseen:
+                prefixes = (f"{vendor}/{model}".encode(),)
+            whole = blocks[-1].prefix if blocks else b""
+            return self._history.foresee(prefixes, whole, rules.seconds(wish.lifetime))
+
+    def begin(self, foreseen: Foreseen) -> None:
+        """Note that a request that was foreseen is made now."""
+        with self._lock:
+            self._history.begin_foreseen(foreseen)
+
+    def drop(self, foreseen: Foreseen) -> None:
+        """Note that it won't be made."""
+        with self._lock:
+            self._history.drop_foreseen(foreseen)
+
+    def end(self, foreseen: Foreseen, *, is_answered: bool) -> None:
+        """Note whether the vendor has answered it, and so has read what it begins with."""
+        with self._lock:
+            self._history.end_foreseen(foreseen, self._clock(), is_answered=is_answered)
+
+    def is_warm(self, prefix: bytes) -> bool:
+        """Whether a request needn't wait until another one has written a prefix."""
+        with self._lock:
+            return self._history.is_warm(prefix, self._clock())
 
     def watch(self, vendor: str, wire: str, model: str, request: Request) -> Watch | None:
         """Note that a request is being sent; None where its vendor or its wire has no rules."""

@@ -87,6 +87,7 @@ class Sight:
         eligible = self.eligible
         is_growing = shared is not None and shared != eligible[-1] and self.history.find(shared).turns > 0
         has_answers = any(block.role in ("assistant", "model") for block in self.blocks)
+        yield from self._awaited(eligible)
         if eligible and (is_growing or (self.wish.is_foreseen and has_answers)):
             yield eligible[-1]
         if self.wish.is_foreseen:
@@ -95,6 +96,15 @@ class Sight:
             yield shared
             if self.static is not None and self.static.characters < shared.characters:
                 yield self.static
+
+    def _awaited(self, eligible: Sequence[Block]) -> Iterator[Block]:
+        """What other rows of a job begin with as well, the longest first: an inner one where more of them share it."""
+        others = 0
+        for block in reversed(eligible):
+            awaited = self.history.count_awaited(block)
+            if awaited > others:
+                others = awaited
+                yield block
 
     def _foreseen(self) -> Iterator[Block]:
         """What another request is likely to begin with, before there was one: a document before its question, or what is static."""
@@ -115,6 +125,9 @@ class Sight:
         if self.rules.writes_anyway or self.wish.is_foreseen:
             return True
         price = self.rules.write[self.rules.snap(self.wish.lifetime)] - 1
+        awaited = self.history.count_awaited(target)
+        if awaited and awaited * (1 - self.rules.read) >= price:
+            return True
         before = self._last_shared()
         turns = 0 if before is None else self.history.find(before).turns
         is_likely = max(self.history.find(target).uses, turns) >= _LIKELY

@@ -18,12 +18,17 @@ class _DeferredWire:
         self.name = name
         self.modes = modes
         self.lacks = lacks
+        self._missing: set[str] = set()
 
     def __getattr__(self, member: str) -> Any:
-        if member.startswith("__"):  # a look at what kind of object this is
+        if member.startswith("__") or member in self._missing:  # "__": a look at what kind of object this is
             raise AttributeError(member)
         module, _, constant = self._path.rpartition(".")
-        value = getattr(getattr(import_module(module), constant), member)
+        try:
+            value = getattr(getattr(import_module(module), constant), member)
+        except AttributeError:
+            self._missing.add(member)
+            raise
         setattr(self, member, value)
         return value
 

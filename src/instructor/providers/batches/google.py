@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from pydantic import ValidationError
 
 from instructor.exceptions import ConfigurationError
 from instructor.providers.batches.steps import Out, Steps
@@ -44,8 +45,23 @@ def write(key: str, operation: str, request: Request) -> tuple[dict[str, Any], i
     lost = sorted({*(config.get("http_options") or ())} - _OF_LIVE_REQUESTS)
     if lost:
         raise ConfigurationError(f"A row of Google's batches has no http_options[{lost[0]!r}]. Ask with create().")
+    _check_config(config)
     row = {**request, "metadata": {_KEY: key}}
     return row, len(orjson.dumps(row, default=_measure)), {}
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    """Refuse what the SDK would refuse only when the batch is submitted, and by names of its own."""
+    from google.genai import types
+
+    try:
+        types.GenerateContentConfig.model_validate(config)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(
+            f"The SDK for google does not take {name}= in a request: {first['msg']}. Correct it, or leave it out."
+        ) from None
 
 
 @cache

@@ -1,4 +1,4 @@
-"""One row of a job, answered."""
+"""One row of a job or a batch, answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True, slots=True)
 class Row(Generic[T]):
-    """One row of a job, answered: what `Instructor.map` hands out.
+    """One row of a job, answered: what `Instructor.map` and the results of `Instructor.batch` hand out.
 
     Attributes:
         index: Its place in the input, from 0.

@@ -1,0 +1,110 @@
+"""How long the WAL of a DiskCache grows while others write and read, and that it keeps nothing from being stored."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from instructor.cache import DiskCache, sqlite_wal
+
+SHARE = (1 << 20) // 8
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[DiskCache]:
+    with DiskCache(tmp_path, size_limit=1 << 20) as cache:
+        yield cache
+
+
+@contextlib.contextmanager
+def other_program(cache: DiskCache) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(cache.path, isolation_level=None)) as connection:
+        yield connection
+
+
+def wal_size(cache: DiskCache) -> int:
+    return Path(f"{cache.path}-wal").stat().st_size
+
+
+def let_it_grow(cache: DiskCache) -> list[str]:
+    """Keep SQLite from copying the WAL by itself, as a second process does that writes without a pause.
+
+    Returns a list in which what is executed is noted from now on.
+    """
+    raw, executed = cache._connect().raw, []
+    raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    raw.set_trace_callback(executed.append)
+    return executed
+
+
+def test_a_writer_empties_a_wal_that_has_grown_too_long(cache: DiskCache) -> None:
+    let_it_grow(cache)
+    most = 0
+    for number in range(200):
+        cache.set(f"key {number % 100}", "x" * 2000)
+        most = max(most, wal_size(cache))
+    assert SHARE < most < 3 * SHARE
+    assert len(cache) == 100, "and so nothing was removed"
+
+
+def test_deletions_keep_it_short_as_well(cache: DiskCache) -> None:
+    for number in range(100):
+        cache.set(f"key {number}", "x" * 2000)
+    let_it_grow(cache)
+    for number in range(100):
+        cache.delete(f"key {number}")
+        cache.set("key", f"{number}" * 1000)
+        assert wal_size(cache) < 3 * SHARE
+
+
+def test_while_somebody_reads_for_long_few_writes_try_to_empty_it(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_wal, "_WAIT_FOR_READERS", 0.0)  # so that each tries once
+    executed = let_it_grow(cache)
+    with other_program(cache) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM entry").fetchall()
+        while wal_size(cache) < 2 * SHARE:
+            cache.set("key", "x" * 1000)
+        executed.clear()
+        for _ in range(10):
+            cache.set("key", "x" * 1000)
+        tries = sum("wal_checkpoint" in statement for statement in executed)
+    assert tries == 1
+    executed.clear()
+    while not any("wal_checkpoint" in statement for statement in executed):
+        assert wal_size(cache) < 6 * SHARE, "it is tried again later"
+        cache.set("key", "x" * 1000)
+
+
+def test_at_the_limit_an_answer_waits_for_a_writer_of_another_process(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_it_grow(cache)
+    with other_program(cache) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM entry").fetchall()
+        while wal_size(cache) < 4 * SHARE:
+            cache.set("key", "x" * 20_000)
+        naps: list[float] = []
+
+        def nap(seconds: float) -> None:
+            naps.append(seconds)
+            if len(naps) == 100:
+                other.execute("COMMIT")
+
+        moment = iter(range(10**9))  # in which each look at the clock takes a millisecond
+        clock = SimpleNamespace(sleep=nap, time=time.time, monotonic=lambda: next(moment) / 1000)
+        monkeypatch.setattr(sqlite_wal, "_WAIT_FOR_READERS", 0.0)
+        monkeypatch.setattr(sqlite_wal, "time", clock)
+        for number in range(10):
+            cache.set(f"paid {number}", "x" * 20_000)
+    assert len(naps) == 100
+    assert all(cache.get(f"paid {number}") for number in range(10))
