@@ -15,7 +15,7 @@ from instructor.describing import name_model
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.fast_path import Place, Reading
 from instructor.engine.freshness import PLAIN, Freshness, only_fresh, only_fresh_later
-from instructor.engine.path import CachePath, Unserved, leave_path, make_path
+from instructor.engine.path import CachePath, FindLater, FindNow, Tier, Unserved, leave_path, make_path
 from instructor.engine.path import name_of as name_of_tier
 from instructor.locks import make_lock
 
@@ -70,7 +70,7 @@ class Paths:
         if freshness is not PLAIN:
             find = only_fresh(tier.find_now, freshness)
         if find_later is not None:
-            find = partial(Reading, find_later if freshness is PLAIN else only_fresh_later(find_later, freshness))
+            find = _wait_for(tier, find_later, freshness)
         return Place(find, tier.hits.note, tier.hits.noted, tier.hits, (path.name, name_of_tier(tier)), path.check)
 
     def _add(self, store: BaseCache, name: Name) -> CachePath:
@@ -97,6 +97,18 @@ class Paths:
         """Let the stores go on without this client; they keep its hits."""
         for path in self._known.values():
             self._forget(path)
+
+
+def _wait_for(
+    tier: Tier, find_later: FindLater, freshness: Freshness
+) -> Callable[[str], Entry | Unserved | Reading | None]:
+    """How the fast path reads a store for a task: what it has at once, and otherwise how to await it."""
+    later = partial(Reading, find_later if freshness is PLAIN else only_fresh_later(find_later, freshness))
+    at_once: FindNow | None = tier.find_at_once
+    if at_once is None:
+        return later
+    now = at_once if freshness is PLAIN else only_fresh(at_once, freshness)
+    return lambda key: now(key) or later(key)
 
 
 def entries_of(store: BaseCache | None) -> int | None:

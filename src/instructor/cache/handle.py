@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from instructor.cache.flight import Flight
     from instructor.cache.lease import HeldLease, Leased, LeaseKeeper, LeasingStore
+    from instructor.cache.recent import RecallingStore
     from instructor.cache.stats import CacheStats
     from instructor.cache.tracking import TrackingStore
 
@@ -62,6 +63,7 @@ class StoreHandle:
         can_delete: Whether entries can be removed.
         can_tag: Whether the store numbers invalidations, so that tagged answers can be kept in it.
         can_lease: Whether the store says which of several processes asks for an answer.
+        recall: The store's own method, if it knows that what was read is there still; None otherwise.
         flights: The calls under way against the store.
         notes: What is known of the calls whose answers are stored, to say why another one missed.
         turns: Whose turn it is among several answers to one call.
@@ -91,6 +93,7 @@ class StoreHandle:
         self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
         self.can_lease = "leasing" in abilities
+        self.recall = cast("RecallingStore", store).recall if "recalling" in abilities else None
         self._keeper: LeaseKeeper | None = None
         self._numbering = cast("TaggingStore", store)
         self._sized = cast("SizedStore", store) if "sized" in abilities else None

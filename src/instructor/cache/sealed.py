@@ -389,7 +389,8 @@ _BOUNDED: frozenset[Ability] = frozenset({"bounded"})
 
 
 def _keep_abilities(inner: BaseCache) -> frozenset[Ability]:
-    abilities = check_store(inner) - {"ledger"}  # whose lines would show models and tags
+    # The ledger's lines would show models and tags, and what is recalled is sealed.
+    abilities = check_store(inner) - {"ledger", "recalling"}
     if "recording" in abilities:
         raise ArgumentError(
             f"SealedCache cannot seal a {type(inner).__name__}: it keeps what was asked, for people to read. Take "

@@ -31,8 +31,9 @@ from instructor.cache.sqlite_group import Group, in_transaction
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
-from instructor.cache.sqlite_repair import FAILURES, DamagedFileError, hash_key
-from instructor.cache.sqlite_rows import advise, fetch, is_hidden, last_row, list_rows
+from instructor.cache.sqlite_recent import Recalls, Recent
+from instructor.cache.sqlite_repair import FAILURES, hash_key
+from instructor.cache.sqlite_rows import Found, advise, fetch, fetch_surely, is_hidden, last_row, list_rows
 from instructor.cache.sqlite_size import NO_LIMIT, check_size_limit, share_out
 from instructor.cache.sqlite_tags import note_written, number_tag, read_generations, remove_all
 from instructor.cache.sqlite_transaction import transact
@@ -59,7 +60,7 @@ class _Local(threading.local):
     connection: Connection | None = None
 
 
-class DiskCache(KeepsLedger, BaseCache):
+class DiskCache(KeepsLedger, Recalls, BaseCache):
     """A store that outlives the process, in one file of a directory.
 
     Use it for scripts and notebooks that run again and again, and for several processes on one machine. Any number of
@@ -67,7 +68,8 @@ class DiskCache(KeepsLedger, BaseCache):
     The first operation makes what is missing: directories with mode 0700, files with 0600. A directory that exists
     keeps its mode. A symbolic link in place of a file, and another user's file, are refused.
 
-    Entries expire by their ttl. When the file is full, some are removed (see `policy`); a warning says so before any that
+    On Linux up to 16 MiB of what clients read again and again is remembered, and served as long as no process has changed
+    anything in the file. Entries expire by their ttl. When the file is full, some are removed (see `policy`); a warning says so before any that
     is less than a day old. If several processes give one directory different limits, the largest of
     the last day holds.
 
@@ -100,7 +102,7 @@ class DiskCache(KeepsLedger, BaseCache):
     """
 
     abilities: frozenset[Ability] = frozenset(
-        {"bounded", "sized", "listing", "deleting", "tagging", "ledger", "leasing"}
+        {"bounded", "sized", "listing", "deleting", "tagging", "ledger", "leasing", "recalling"}
     )
 
     def __init__(
@@ -121,6 +123,7 @@ class DiskCache(KeepsLedger, BaseCache):
         self.abilities = type(self).abilities - (frozenset() if lease else {"leasing"})
         self._file = DatabaseFile(self.path, self._patience, self._shares.wal // PAGE)
         self._local = _Local()
+        self._recent = Recent(self.path, CHECK_SECONDS)
         self._eviction = Eviction(self.path, self.size_limit, policy, max_entries)
         self._wal = Wal(self.path, self.size_limit, self._eviction, self._patience)
         self._group = Group(self._perform, self._eviction.find_room)
@@ -136,12 +139,12 @@ class DiskCache(KeepsLedger, BaseCache):
             ConfigurationError: `key` is not a str, or has no UTF-8.
         """
         check_key("DiskCache", key)
-        now = time.time()
-        row: tuple[bytes] | None = None
+        now, seen = time.time(), self._recent.seen
+        row: Found | None = None
         connection = self._local.connection
         if gate.is_closed:
             gate.wait()
-        if connection is not None and 0 <= now - connection.checked < CHECK_SECONDS:
+        if connection is not None and seen is not None and 0 <= now - connection.checked < CHECK_SECONDS:
             try:
                 row = fetch(connection.raw, key, now)
                 if row is None and self._is_absent(connection, key, now):
@@ -152,6 +155,8 @@ class DiskCache(KeepsLedger, BaseCache):
             row = self._read_with_care(key, now)
         if row is None:
             return None
+        if seen and connection is not None and key in self._uses:
+            self._recent.keep(key, *row, seen)
         self._uses[key] = now
         if len(self._uses) >= self._flush_at:
             self._flush(now)
@@ -279,6 +284,7 @@ class DiskCache(KeepsLedger, BaseCache):
             handle.post()
         # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
         self._local = _Local()
+        self._recent.reset()
 
     def _is_absent(self, connection: Connection, key: str, now: float) -> bool:
         """Whether there is no entry for sure, so that `_read_with_care` would find none, and has no notes to write."""
@@ -286,20 +292,9 @@ class DiskCache(KeepsLedger, BaseCache):
             return False
         return not is_hidden(connection.raw, key)
 
-    def _read_with_care(self, key: str, now: float) -> tuple[bytes] | None:
-        """Read after a look whether the file is still there; mend it if it is damaged.
-
-        A damaged page of the index can hide entries without an error, so a key that isn't in it is looked for in
-        another index as well.
-        """
-
-        def read(connection: sqlite3.Connection) -> tuple[bytes] | None:
-            row = fetch(connection, key, now)
-            if row is None and is_hidden(connection, key):
-                raise DamagedFileError("the index does not lead to an entry that is there")
-            return row
-
-        row = self._run(read)
+    def _read_with_care(self, key: str, now: float) -> Found | None:
+        """Read after a look whether the file is still there; mend it if it is damaged."""
+        row = self._run(lambda connection: fetch_surely(connection, key, now))
         if now - self._flushed >= FLUSH_SECONDS and self._uses:
             self._flush(now)
         return row
@@ -342,6 +337,7 @@ class DiskCache(KeepsLedger, BaseCache):
             self._local.connection = None
             connection = self._local.connection = self._open()
         connection.checked = time.time()
+        self._recent.check(connection.checked)
         return connection
 
     def _connect_to_write(self) -> Connection:
@@ -363,6 +359,7 @@ class DiskCache(KeepsLedger, BaseCache):
         except (*FAILURES, OSError) as error:
             raise CacheError(self._describe(error)) from error
         self._limit_noted = 0.0  # the file may be a new one, which has not heard of the limit
+        self._recent.reset()
         return connection
 
     def _begin(self) -> None:
@@ -431,6 +428,7 @@ class DiskCache(KeepsLedger, BaseCache):
         _inherited.append(self._local)
         self._local = _Local()
         self._eviction.forget()
+        self._recent.reset()
         self._wal.reset()
         self._begin()
 

@@ -6,11 +6,14 @@ import sqlite3
 
 from instructor.cache.listing import FIRST_BYTES, Listed, list_text
 from instructor.cache.sqlite_layout import is_older
-from instructor.cache.sqlite_repair import error_code, hash_key
+from instructor.cache.sqlite_repair import DamagedFileError, error_code, hash_key
+
+Found = tuple[bytes, float | None]
+"""A value, and until when it is kept."""
 
 # A long value is left to `fetch_large`.
 _SELECT = (
-    "SELECT CASE WHEN length(value) <= 65536 THEN value END, rowid FROM entry "
+    "SELECT CASE WHEN length(value) <= 65536 THEN value END, expires, rowid FROM entry "
     "WHERE key = ? AND (expires IS NULL OR expires > ?)"
 )
 # One statement, so that no other process can write between its two looks.
@@ -27,23 +30,31 @@ WHERE rowid > ? AND rowid <= ? AND (expires IS NULL OR expires > ?) ORDER BY row
 """
 
 
-def fetch(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes] | None:
+def fetch(connection: sqlite3.Connection, key: str, now: float) -> Found | None:
     """Read the value under a key that has not expired."""
-    row: tuple[bytes | None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
+    row: tuple[bytes | None, float | None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
     if row is None:
         return None
-    return fetch_large(connection, key, now) if row[0] is None else (row[0],)
+    return fetch_large(connection, key, now) if row[0] is None else (row[0], row[1])
 
 
-def fetch_large(connection: sqlite3.Connection, key: str, now: float) -> tuple[bytes] | None:
+def fetch_surely(connection: sqlite3.Connection, key: str, now: float) -> Found | None:
+    """As `fetch`. A damaged page of the index hides entries without an error, so it looks into another index as well."""
+    row = fetch(connection, key, now)
+    if row is None and is_hidden(connection, key):
+        raise DamagedFileError("the index does not lead to an entry that is there")
+    return row
+
+
+def fetch_large(connection: sqlite3.Connection, key: str, now: float) -> Found | None:
     """Read a long value straight into its bytes: a column of a row is copied twice more on its way."""
     connection.execute("BEGIN")  # no other process can replace the entry between the two steps
     try:
-        row: tuple[None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
+        row: tuple[None, float | None, int] | None = connection.execute(_SELECT, (key, now)).fetchone()
         if row is None:
             return None
-        with connection.blobopen("entry", "value", row[1], readonly=True) as value:
-            return (value.read(),)
+        with connection.blobopen("entry", "value", row[2], readonly=True) as value:
+            return value.read(), row[1]
     finally:
         connection.execute("COMMIT")
 

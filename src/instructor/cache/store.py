@@ -24,8 +24,9 @@ Text: TypeAlias = str | bytes | bytearray | memoryview
 """What a store may return from `BaseCache.get`: the text that was stored, or its UTF-8."""
 
 Ability = Literal[
-    "local", "async", "bounded", "sized", "listing", "deleting", "tagging", "tracking", "recording", "ledger", "leasing"
-]
+    "local", "async", "bounded", "sized", "listing", "deleting", "tagging", "tracking", "recording", "ledger", "leasing",
+    "recalling",
+]  # fmt: skip
 """What a store can do beyond `BaseCache.get` and `BaseCache.set`; see `BaseCache.abilities`."""
 
 LONGEST_TTL = 10 * 365 * 24 * 60 * 60
@@ -60,8 +61,8 @@ class BaseCache(ABC):
             ``"tagging"``: those of `ListingStore`, `DeletingStore` and `TaggingStore`, which `invalidate` needs;
             ``"tracking"``: those of `TrackingStore`, which keeps memory right that stands before the store;
             ``"recording"``: those of `RecordingStore`; ``"ledger"``: those of `LedgerStore`; ``"leasing"``: the
-            attribute of `LeasingStore`.
-            The first three and the last are about `get` and `set`. A subclass that overrides either must declare its
+            attribute of `LeasingStore`; ``"recalling"``: the method of `RecallingStore`.
+            The first three and the last two are about `get` and `set`. A subclass that overrides either must declare its
             abilities again, or it has none of them.
         honours_ttl: False for a store whose entries never expire, whatever ``cache_ttl`` says. Default True.
 
@@ -358,10 +359,11 @@ _METHODS: dict[Ability, tuple[str, ...]] = {
     "recording": ("name_call", "name_sample", "explain"),
     "ledger": ("add_amounts", "read_amounts"),
     "leasing": ("leases",),
+    "recalling": ("recall",),
 }
 """The methods that each ability needs."""
 
-_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded", "leasing"})
+_OF_BOTH_METHODS: frozenset[Ability] = frozenset({"local", "async", "bounded", "leasing", "recalling"})
 """The abilities that are about `get` and `set`."""
 
 _ATTRIBUTES: dict[str, tuple[str, Callable[[object], bool]]] = {

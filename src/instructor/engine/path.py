@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from instructor.cache.call_notes import CallNotes
     from instructor.cache.flight import Flights
     from instructor.cache.lease import HeldLease
+    from instructor.cache.recent import Recalled
     from instructor.cache.store import BaseCache, LocalStore, RecordingStore, TaggingStore
     from instructor.cache.tracking import Memory, Watch
     from instructor.engine.key_memo import Frozen
@@ -59,6 +60,9 @@ FindNow = Callable[[str], Kept | Entry | Unserved | None]
 FindLater = Callable[[str], Awaitable[Entry | Unserved]]
 """Looks a key up in a task."""
 
+FindAtOnce = Callable[[str], Entry | None]
+"""Looks a key up in a task without waiting. None: whether there is something isn't known."""
+
 Report = Callable[[CacheError], Flow[None]]
 """What a tier does with a failure of its store that the call survives: it is counted and reported."""
 
@@ -79,6 +83,11 @@ class Tier(Protocol):
     @property
     def find_now(self) -> FindNow:
         """Look a key up for a caller that may be blocked for as long as the store takes."""
+        ...
+
+    @property
+    def find_at_once(self) -> FindAtOnce | None:
+        """Look a key up for a task before it waits; None if there is never anything to be had at once."""
         ...
 
     @property
@@ -115,6 +124,10 @@ class LocalTier:
     handle: StoreHandle
     store: LocalStore
     hits: HitLog
+
+    @property
+    def find_at_once(self) -> None:
+        """As `find_now` anyway."""
 
     @property
     def find_later(self) -> None:
@@ -192,14 +205,17 @@ class StoreTier:
     @property
     def find_now(self) -> FindNow:
         """Read an entry here. Whatever goes wrong is returned to the flow, which counts and reports it."""
-        handle, flights, numbers = self.handle, self.flights, self.numbers or self.handle
+        handle, flights, numbers, recall = self.handle, self.flights, self.numbers or self.handle, self.handle.recall
 
         def find_now(key: str) -> Entry | Unserved:
             landed = flights.landed
             if handle.paused():
                 return Unserved(PAUSED, landed)
             try:
-                found = _decode(handle.read(key), key, landed)
+                recalled = None if recall is None else recall(key, may_wait=True)
+                found = None if recalled is None else _decode_recalled(recalled, key)
+                if found is None:
+                    found = _decode(handle.read(key), key, landed)
                 if type(found) is Entry and found.tagged is not None:
                     return _judge_tags(found, numbers.generations(found.tags), landed)
             except CacheError as error:
@@ -207,6 +223,22 @@ class StoreTier:
             return found
 
         return find_now
+
+    @property
+    def find_at_once(self) -> FindAtOnce | None:
+        """Look up what was read before."""
+        recall = self.handle.recall
+        if recall is None:
+            return None
+
+        def find_at_once(key: str) -> Entry | None:
+            if self.handle.is_down:
+                return None
+            recalled = recall(key, may_wait=False)
+            found = None if recalled is None else _decode_recalled(recalled, key)
+            return None if found is None or found.tagged is not None else found
+
+        return find_at_once
 
     @property
     def find_later(self) -> FindLater:
@@ -256,6 +288,17 @@ class StoreTier:
 
 def _decode(data: Any, key: str, landed: int) -> Entry | Unserved:
     return Unserved(COLD, landed) if data is None else decode_entry(data, key)
+
+
+def _decode_recalled(recalled: Recalled, key: str) -> Entry | None:
+    """The entry that was read before, decoded once for all hits; None if it is damaged, so that it is read again."""
+    if recalled.entry is not None:
+        return recalled.entry
+    try:
+        recalled.entry, recalled.text = decode_entry(recalled.text, key), b""
+    except CacheEntryError:
+        return None
+    return recalled.entry
 
 
 def _judge_tags(entry: Entry, numbers: Generations, landed: int) -> Entry | Unserved:
