@@ -101,7 +101,7 @@ class Paths:
 
 def _wait_for(
     tier: Tier, find_later: FindLater, freshness: Freshness
-) -> Callable[[str], Entry | Unserved | Reading | None]:
+) -> Callable[[str], Kept | Entry | Unserved | Reading | None]:
     """How the fast path reads a store for a task: what it has at once, and otherwise how to await it."""
     later = partial(Reading, find_later if freshness is PLAIN else only_fresh_later(find_later, freshness))
     at_once: FindNow | None = tier.find_at_once

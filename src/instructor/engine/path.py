@@ -213,9 +213,8 @@ class StoreTier:
                 return Unserved(PAUSED, landed)
             try:
                 recalled = None if recall is None else recall(key, may_wait=True)
-                found = None if recalled is None else _decode_recalled(recalled, key)
-                if found is None:
-                    found = _decode(handle.read(key), key, landed)
+                known = None if recalled is None else _decode_recalled(recalled, key)
+                found = _decode(handle.read(key), key, landed) if known is None else known
                 if type(found) is Entry and found.tagged is not None:
                     return _judge_tags(found, numbers.generations(found.tags), landed)
             except CacheError as error:
