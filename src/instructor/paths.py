@@ -10,6 +10,7 @@ from instructor import checks as check
 from instructor.cache.entry import Entry
 from instructor.cache.kept import Kept
 from instructor.cache.store import BaseCache
+from instructor.cache.tiered import TieredCache
 from instructor.describing import name_model
 from instructor.engine.client_stats import ClientStats
 from instructor.engine.fast_path import Place, Reading
@@ -111,8 +112,12 @@ def _wait_for(
 
 
 def entries_of(store: BaseCache | None) -> int | None:
-    """How many entries a store holds at most, as far as it says so; a user's attribute may be anything."""
-    entries = getattr(store, "maxsize", None)
+    """How many entries a store, or the first of several, holds at most, as far as it says so.
+
+    A user's attribute may be anything.
+    """
+    first = store.tiers[0] if isinstance(store, TieredCache) else store
+    entries = getattr(first, "maxsize", getattr(first, "max_entries", None))
     return entries if type(entries) is int and entries > 0 else None
 
 

@@ -125,8 +125,12 @@ def test_when_the_one_that_asks_is_killed_another_one_does(
         run_out(shared)
     heir = group.await_asked(2)
     group.answer()
-    assert [result[1:] for result in group.results(*group.others(owner))] == [(0, [heir.pid])] * 2
-    assert group.asked == [owner.pid, heir.pid]
+    results = [result[1:] for result in group.results(*group.others(owner))]
+    if lease > 1:
+        assert results == [(0, [heir.pid])] * 2
+        assert group.asked == [owner.pid, heir.pid]
+    else:  # a busy machine may keep the heir from renewing its lease for a second, too
+        assert {answer for _, answers in results for answer in answers} <= {*group.asked} - {owner.pid}
 
 
 @stores

@@ -46,7 +46,7 @@ def test_redis_py_opens_a_connection_and_is_not_needed_for_what_callers_wait_for
     with RedisCache(port=valkey.port) as cache:
         cache.get(KEY)
         sent.clear()
-        cache.set(KEY, "é", ttl=9)
+        cache.set(KEY, "é", ttl=900)
         assert cache.get(KEY) == "é".encode()
         assert cache.get_many([KEY, "b" * 64]) == ["é".encode(), None]
         leases = cache.leases
@@ -225,7 +225,7 @@ async def test_tasks_go_by_fewer_steps_as_well(valkey: Valkey, sent_by_tasks: li
     async with RedisCache(port=valkey.port) as cache:
         await cache.get_async(KEY)
         sent_by_tasks.clear()
-        await cache.set_async(KEY, "é", ttl=9)
+        await cache.set_async(KEY, "é", ttl=900)
         assert await cache.get_many_async([KEY, "b" * 64]) == ["é".encode(), None]
         assert await cache.leases.take_async(KEY, "token") == ("token", True)
         assert await cache.leases.publish_async(KEY, "x" * 200_000, None, "token")

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from instructor.cache import AutoCache, MemoryCache, TieredCache
 from instructor.engine.key_memo import KeyMemo, decode, encode, make_memo, name_of, shorten
+from instructor.paths import entries_of
 
 TEXTS = st.text(st.characters(), max_size=8)  # also halves of surrogate pairs
 PLAIN = st.recursive(
@@ -43,6 +45,21 @@ def test_what_is_used_stays_however_much_else_comes() -> None:
 @pytest.mark.parametrize(("entries", "keys"), [(None, 65_536), (1, 1_024), (100_000, 100_000)])
 def test_the_memo_is_sized_with_the_store(entries: int | None, keys: int) -> None:
     assert make_memo(entries)._most_keys == keys
+
+
+@pytest.mark.parametrize(
+    ("store", "entries"),
+    [
+        (AutoCache(maxsize=70_000), 70_000),
+        (MemoryCache(max_entries=80_000), 80_000),
+        (MemoryCache(), None),
+        (TieredCache(AutoCache(maxsize=90_000), AutoCache()), 90_000),
+        (None, None),
+    ],
+)
+def test_a_store_says_how_many_entries_it_holds(store: Any, entries: int | None) -> None:
+    """Beyond what the memo remembers a hit takes ten times as long."""
+    assert entries_of(store) == entries
 
 
 HARDLY_DIFFERENT: list[Any] = [

@@ -309,6 +309,29 @@ def test_rows_before_one_that_fails_are_handed_out_though_it_overtook_them():
     assert sorted(adapter.questions) == ["ask 0", "ask 1", "ask 2", "fail"]
 
 
+async def test_other_tasks_have_turns_while_rows_are_read_ahead():
+    adapter, turns, before = Billed(), 0, []
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def note() -> None:
+        before.append(turns)
+
+    adapter.work = lambda _: note()  # type: ignore[method-assign]
+    wires = dict.fromkeys(ANTHROPIC_MESSAGES.modes, ANTHROPIC_MESSAGES)
+    client = AsyncInstructor(adapter, wires=wires, mode=Mode.TOOLS, model=CLAUDE, prompt_cache="auto")
+    other = asyncio.create_task(take_turns())
+    job = client.map(ask_about(1, 100), Answer, messages=in_system, limits=None, progress=False)
+    async with job:
+        await anext(job)
+    other.cancel()
+    assert before[0] >= 100
+
+
 @pytest.mark.parametrize("ordered", [True, False])
 def test_no_more_rows_are_read_than_wait_at_most(ordered: bool):
     read = 0

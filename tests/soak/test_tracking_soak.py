@@ -17,14 +17,24 @@ import pytest
 import redis.sentinel
 
 from forks import Template
-from instructor.cache import RedisCache
+from instructor.cache import RedisCache, redis_link
+from instructor.cache.redis_link import ANSWER_SECONDS, CONNECT_SECONDS
 from instructor.exceptions import InstructorRetryException
 from servers import Relay, Sentinel, Valkey
 from worlds import MESSAGES, Process, User, both, until
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
-CUTS, CHANGES, LONGEST_LAG = 200, 300, 1.0
+CUTS, CHANGES = 200, 300
+LONGEST_LAG = 10.0
+"""Seconds. It is below one on a machine that isn't busy, as `cache/test_redis_link.py` says without a clock."""
+
+
+@pytest.fixture(autouse=True)
+def brisk(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links are tried as often as by default: how long one may be dead is what is tested."""
+    monkeypatch.setattr(redis_link, "ANSWER_SECONDS", ANSWER_SECONDS)
+    monkeypatch.setattr(redis_link, "CONNECT_SECONDS", CONNECT_SECONDS)
 
 
 class Truth:
@@ -33,6 +43,12 @@ class Truth:
     def __init__(self) -> None:
         self.number = 0
         self.acknowledged: list[float] = []  # when the write of each number was over
+
+    def write(self, writer: Process) -> None:
+        """Make it another one, and let the server know."""
+        self.number += 1
+        writer.ask(cache_mode="refresh")
+        self.acknowledged.append(time.monotonic())
 
     def lag_of(self, began: float, number: int) -> float:
         """How long before a read began that had this number the next one had been written."""
@@ -45,7 +61,7 @@ def refuse() -> Any:
 
 
 @both
-def test_no_read_is_stale_for_a_second_while_links_are_cut(asynchronous: bool, valkey: Valkey, relay: Relay) -> None:
+def test_no_read_stays_stale_while_links_are_cut(asynchronous: bool, valkey: Valkey, relay: Relay) -> None:
     truth, reads, is_over = Truth(), [], threading.Event()
     with RedisCache(port=relay.port) as near, RedisCache(port=valkey.port) as far:
         near.pause = 0.05
@@ -65,22 +81,33 @@ def test_no_read_is_stale_for_a_second_while_links_are_cut(asynchronous: bool, v
         thread = threading.Thread(target=lambda: asyncio.run(read_all()))
         thread.start()
         chance = random.Random(7)
-        for _ in range(CUTS):
+        for number in range(CUTS):
             if chance.random() < 0.1:
                 relay.silence()
                 time.sleep(chance.random())
             relay.cut()
             relay.go_on()
             for _ in range(chance.randrange(4)):
-                truth.number += 1
-                writer.ask(cache_mode="refresh")
-                truth.acknowledged.append(time.monotonic())
+                truth.write(writer)
             time.sleep(chance.random() / 20)
+            if number % 100 == 99:  # a link that is dead, though nobody closes it
+                until(partial(is_served_from_memory, reader))
+                relay.silence()
+                truth.write(writer)
+                time.sleep(1.2 * LONGEST_LAG)
+                relay.go_on()
+        until(partial(is_served_from_memory, reader))
         is_over.set()
         thread.join()
     lags = sorted(truth.lag_of(began, number) for began, number in reads)
     assert lags[-1] < LONGEST_LAG
-    assert reader.memory.stats().hits > len(reads) / 4
+
+
+def is_served_from_memory(reader: Process) -> bool:
+    """Whether the thread that reads has just been served from memory."""
+    hits = reader.memory.stats().hits
+    time.sleep(0.01)
+    return reader.memory.stats().hits > hits
 
 
 def write(writer: Process, before: int) -> bool:
@@ -89,18 +116,18 @@ def write(writer: Process, before: int) -> bool:
     return writer.store.stats().writes > before
 
 
-def read(reader: Process, seen: list[str]) -> bool:
-    """Read once; return whether 20 reads have been answered.
+def read(reader: Process, right: str, seen: list[str]) -> bool:
+    """Read once; return whether the last 20 reads have been answered rightly.
 
     A Sentinel takes a new primary for gone until it is linked to it, which it tries once a second. redis-py finds no
     primary then, so the call is a miss, and the provider refuses.
     """
     with contextlib.suppress(InstructorRetryException):
         seen.append(reader.ask())
-    return len(seen) == 20
+    return seen[-20:] == [right] * 20
 
 
-def test_no_read_is_stale_for_a_second_while_a_sentinel_fails_over(valkey: Valkey) -> None:
+def test_no_read_stays_stale_while_a_sentinel_fails_over(valkey: Valkey) -> None:
     with contextlib.ExitStack() as stack:
         servers = [Valkey(), Valkey()]
         sentinel = Sentinel(servers[0])
@@ -132,11 +159,11 @@ def test_no_read_is_stale_for_a_second_while_a_sentinel_fails_over(valkey: Valke
             truth.number += 1
             before = writer.store.stats().writes
             until(partial(write, writer, before))
-            time.sleep(LONGEST_LAG)
-            seen: list[str] = []
-            until(partial(read, reader, seen))
-            assert set(seen) == {str(truth.number)}
-        until(lambda: len(reader.memory) == 1)
+            written, seen = time.monotonic(), list[str]()
+            until(partial(read, reader, str(truth.number), seen))
+            assert time.monotonic() - written < LONGEST_LAG
+            assert seen == sorted(seen), "what is right stays right"
+        until(lambda: read(reader, str(truth.number), seen) and len(reader.memory) == 1)
 
 
 READER = """
@@ -149,7 +176,7 @@ from worlds import Process
 def refuse():
     raise ConnectionError
 
-with RedisCache(port={port}) as store:
+with RedisCache(port={port}, timeout=30.0) as store:
     reader = Process(store)
     reader.world.reply = refuse
     reader.warm()
@@ -166,7 +193,7 @@ with RedisCache(port={port}) as store:
 """
 
 
-def test_eight_processes_see_each_overwrite_and_each_deletion_within_a_second(
+def test_eight_processes_see_each_overwrite_and_each_deletion(
     valkey: Valkey, template: Template, tmp_path: Path
 ) -> None:
     program, answers = tmp_path / "reader.py", (str(number) for number in itertools.count())

@@ -301,6 +301,8 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 self._finish(*finished.popleft())
             if window.wants_row(read) and self._read():
                 read += 1
+                if window.has_order:  # to foresee a row with a long document takes a millisecond
+                    await asyncio.sleep(0)
                 continue
             if self._handed_out >= _ROWS_IN_A_TURN:
                 self._handed_out = 0
