@@ -17,6 +17,8 @@ from pydantic import BaseModel, field_validator
 
 import instructor
 from instructor import AsyncJob, AutoCache, Budget, DiskCache, Job, from_openai, from_provider
+from instructor.engines.opening import Engine
+from instructor.engines.spreading import Groups
 from instructor.exceptions import (
     ArgumentError,
     BudgetExceeded,
@@ -302,6 +304,20 @@ def test_leaving_early_asks_for_nothing_more(tmp_path: Path, executor: Executor)
     assert count_requests(client) <= 100
     assert count_requests(client) == client.cache.ledger().spent.count, "what was under way is counted"
     assert threading.active_count() <= before + 70
+
+
+def test_groups_that_workers_have_begun_while_others_ended_are_waited_for_as_well():
+    handed_over = [Future[str]() for _ in range(3)]
+    waiting = iter(handed_over)
+    engine = Engine(lambda *_: next(waiting), lambda: 1)
+    groups: Groups[str] = Groups(engine, lambda: "", ordered=True, give_back=lambda arguments: arguments)
+    for start in range(3):
+        groups.submit(start)
+    for future, result in zip(handed_over, ("first", "second"), strict=False):
+        future.set_running_or_notify_cancel()
+        future.set_result(result)
+    assert [group.result for group in groups.close()] == ["first", "second", None]
+    assert handed_over[2].cancelled()
 
 
 def test_a_block_around_a_job_holds_for_its_workers(tmp_path: Path, executor: Executor):

@@ -113,7 +113,8 @@ class Groups(Generic[R]):
         for group in reversed(groups):
             if not group.is_done and group not in begun:
                 with suppress(Exception):  # of an engine that is gone
-                    group.pending.cancel()
+                    if group.pending.cancel() is False and wait:  # a worker has begun it since
+                        begun.append(group)
         for group in begun:
             with suppress(Exception, CancelledError):  # nobody asks for its rows any more
                 group.result = group.pending.result()
