@@ -20,6 +20,7 @@ import redis.sentinel
 from forks import Template
 from instructor.cache import AutoCache, DiskCache, MemoryCache, RedisCache, SealedCache, TieredCache
 from instructor.cache import redis_link as link_module
+from instructor.cache.redis_steps import name_posted
 from servers import Cluster, Relay, Sentinel, Valkey
 from worlds import Process, World, both, tracker_of, until
 
@@ -170,6 +171,8 @@ def test_the_account_that_the_page_on_teams_names_may_do_all_that_is_needed(
     assert one.store.invalidate(model="m") == 1
     assert one.store.get_many(["a"]) == [None]
     one.warm()
+    assert one.store.ledger().spent.count == 2
+    assert valkey.command("ZCARD", name_posted("crm:")) == b":1\r\n", "a lost reply enters nothing twice"
     assert one.world.client.cache.clear() == 1
     assert caplog.records == []
 
