@@ -79,6 +79,7 @@ def test_a_call_whose_turn_would_come_too_late_fails_at_once_and_counts_as_no_re
     with pytest.raises(InstructorRetryException, match=r"asked not at all.* in about (60\.0|5\d\.\d) s") as caught:
         client.create(User, HELLO, max_seconds=30.0)
     assert caught.value.n_attempts == 0
+    assert client.ledger().spent.count == 1
     assert seen == ["completion:error", "completion:last_attempt"]
 
 
