@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _OKAY = 200
 
 
+class TurnTooLateError(TimeoutError):
+    """A request wasn't sent, because its turn comes after the call's time is over. To try again brings it no sooner."""
+
+
 def in_turn(call: Call[Any], request: Request, attempts: Attempts, sending: Flow[Any]) -> Flow[Any]:
     """Send a request when it is its turn: at once, for a call without limits."""
     return sending if call.throttle is None else within_limits(call, call.throttle, request, attempts, sending)
@@ -49,9 +53,10 @@ def wait_for_turn(call: Call[Any], reservation: Reservation) -> Flow[None]:
         seconds = reservation.wait() if reservation.is_local else (yield from Reserve(reservation))
         if not seconds:
             return
-        if call.deadline is not None and time.monotonic() + seconds >= call.deadline:
-            raise TimeoutError(
-                f"{call.adapter.provider} allows the next request to {call.model} only in about {seconds:.1f} s, and "
+        due_in = max(seconds, reservation.due_in)
+        if call.deadline is not None and time.monotonic() + due_in >= call.deadline:
+            raise TurnTooLateError(
+                f"{call.adapter.provider} allows the next request to {call.model} only in about {due_in:.1f} s, and "
                 f"max_seconds={call.max_seconds:g} ends before. Allow more time, or send fewer requests at once."
             )
         yield Sleep(seconds)

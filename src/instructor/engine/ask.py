@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from instructor.cache.carried import keep_completion
 from instructor.credentials import mask_error
-from instructor.engine.admission import in_turn
+from instructor.engine.admission import TurnTooLateError, in_turn
 from instructor.engine.attempts import Attempts, read_usage
 from instructor.engine.call import Live
 from instructor.engine.effects import Emit, Flow, Limit, Next, Open, Prepare, Send, Show, Sleep
@@ -363,10 +363,16 @@ def fail(
         raise error
     attempts.fail(error, completion)
     final = isinstance(error, (IncompleteOutputException, RefusalError))
+    is_unsent = isinstance(error, TurnTooLateError)
     is_shown = call.showing is not None and call.showing.has_shown
-    seconds = None if final or is_shown else call.retries.wait_after(attempts.number, error, attempts.failed_requests)
+    seconds = (
+        None
+        if final or is_unsent or is_shown
+        else call.retries.wait_after(attempts.number, error, attempts.failed_requests)
+    )
     is_late = seconds is not None and call.deadline is not None and time.monotonic() + seconds >= call.deadline
     seconds = None if is_late else seconds
+    is_late = is_late or is_unsent
     details = {
         "attempt_number": attempts.number,
         "max_attempts": call.retries.limit,
@@ -387,6 +393,7 @@ def fail(
     if isinstance(error, (IncompleteOutputException, RefusalError)):
         attempts.complete(error, request)
         raise error
+    attempts.number -= is_unsent  # the model hasn't been asked
     if is_late and call.max_seconds is not None:
         raise attempts.out_of_time(call.max_seconds, request) from error
     raise attempts.exhausted(error, request, sdk_retries=limit_of(call, attempts) is None) from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructor.cache.books import lines_of
 from instructor.cache.entry import make_origin
+from instructor.engine.admission import TurnTooLateError
 from instructor.engine.effects import Emit, Flow
 from instructor.exceptions import ToolCallsError
 from instructor.hooks import HookName, RequestEvent
@@ -71,7 +72,7 @@ class Spending:
         """Enter what was lost. An answer that calls the caller's own tools is used, and isn't stored."""
         attempts = self._attempts
         self._settle(attempts.latest)
-        if kind is None:
+        if kind is None or kind is TurnTooLateError:
             return
         used: Kind = self._call.kind if self._is_paid else "kept"
         lost: Kind = "lost in batch" if self._is_paid else "lost"
@@ -92,7 +93,7 @@ def tell_ended(
     parts: tuple[Part, ...] = (),
 ) -> Flow[None]:
     """Emit an event about a request that has ended, and whose answer was judged."""
-    if not call.hooks.has_handlers(HookName.COMPLETION_REQUEST):
+    if isinstance(error, TurnTooLateError) or not call.hooks.has_handlers(HookName.COMPLETION_REQUEST):
         return
     request, completion = exchanged
     event = RequestEvent(

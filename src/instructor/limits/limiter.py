@@ -214,10 +214,22 @@ class Reservation:
         amounts: What is reserved of each limit.
         departed: What had departed when it was sent, in each dimension.
         account: Whose turn it waits for.
+        due_in: The seconds until its turn, as far as is known: `wait` says to look again sooner.
         sent_at: When it was sent, on the limiter's clock.
     """
 
-    __slots__ = ("_is_over", "_is_sent", "_limiter", "_places", "account", "amounts", "departed", "sent_at", "size")
+    __slots__ = (
+        "_is_over",
+        "_is_sent",
+        "_limiter",
+        "_places",
+        "account",
+        "amounts",
+        "departed",
+        "due_in",
+        "sent_at",
+        "size",
+    )
 
     def __init__(self, limiter: Limiter, size: Size, amounts: Amounts) -> None:
         self._limiter = limiter
@@ -225,7 +237,7 @@ class Reservation:
         self.amounts = amounts
         self.departed: Amounts = {}
         self.account: AnyAccount | None = None
-        self.sent_at = 0.0
+        self.due_in = self.sent_at = 0.0
         self._places: Amounts | None = None
         self._is_sent = self._is_over = False
 
@@ -236,9 +248,9 @@ class Reservation:
 
     def wait(self) -> float:
         """Return the seconds to wait before asking again; 0 if the request is to be sent now."""
-        busy = self._limiter.seconds_until_free()
-        if busy:
-            return busy
+        self.due_in = self._limiter.seconds_until_free()
+        if self.due_in:
+            return self.due_in
         shared = self._limiter.shared_now
         if shared is not None:
             try:
@@ -249,9 +261,9 @@ class Reservation:
 
     async def wait_async(self) -> float:
         """As `wait`, without blocking the event loop."""
-        busy = self._limiter.seconds_until_free()
-        if busy:
-            return busy
+        self.due_in = self._limiter.seconds_until_free()
+        if self.due_in:
+            return self.due_in
         shared = self._limiter.shared_now
         if shared is not None:
             try:
@@ -290,7 +302,7 @@ class Reservation:
         return reports, self.amounts, self._places, margin
 
     def _take(self, turn: Turn) -> float:
-        self._places, self.departed = turn.places, turn.departed
+        self._places, self.departed, self.due_in = turn.places, turn.departed, turn.wait
         if not turn.wait:
             self._is_sent, self.sent_at = True, self._limiter.clock()
             self._limiter.sent()
