@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from instructor.cache.recent import Recalled
+from instructor.cache.sqlite_rows import Found
 from instructor.locks import make_lock
 
 MOST_BYTES = 16 << 20
@@ -65,12 +66,14 @@ class Recent:
 
     def reset(self) -> None:
         """Forget all, as when the file is another one by now."""
-        self._rows: dict[str, Recalled] = {}
-        self._bytes = 0
-        self._descriptor = _NONE
-        self._checked = 0.0
-        self._is_able = hasattr(os, "preadv")
-        self.seen = None if self.seen else self.seen
+        with self._lock:
+            self._rows: dict[str, Recalled] = {}
+            self._bytes = 0
+            self._identity: tuple[int, int] | None = None
+            self._descriptor = _NONE
+            self._checked = 0.0
+            self._is_able = hasattr(os, "preadv")
+            self.seen = None if self.seen else self.seen
 
     def find(self, key: str, may_wait: bool) -> Recalled | None:
         """Return what was read under a key, if it is there still."""
@@ -91,21 +94,30 @@ class Recent:
         self.seen = version or self.seen
         return None
 
-    def keep(self, key: str, text: bytes, expires: float | None, version: bytes | bytearray) -> None:
-        """Remember what was read after the version was this one."""
+    def keep(self, key: str, found: Found, version: bytes | bytearray, identity: tuple[int, int] | None) -> None:
+        """Remember what was read after the version was this one, in the file of which it is the version.
+
+        Another thread may have a file open that isn't behind the path any more, for as long as it doesn't look.
+        """
+        text, expires = found
         if len(text) > MOST_BYTES // 8:
             return
         with self._lock:
+            if identity != self._identity:
+                return
             self._forget(key)
             self._rows[key] = Recalled(text, expires, version)
             self._bytes += len(text) + _OVERHEAD
             while self._bytes > MOST_BYTES:
                 self._forget(next(iter(self._rows)))
 
-    def check(self, now: float) -> None:
-        """Note that the path leads to the file that SQLite has open."""
-        if self.seen == b"" or 0 <= now - self._checked < self._seconds / 2:
+    def check(self, now: float, identity: tuple[int, int] | None) -> None:
+        """Note that the path leads to the file that SQLite has open, which is this one."""
+        if self.seen == b"" or (identity == self._identity and 0 <= now - self._checked < self._seconds / 2):
             return
+        if identity != self._identity:
+            self.reset()
+            self._identity = identity
         index = f"{self._path.resolve()}-shm"
         if not _leads_to(self._descriptor, index):
             self._descriptor = _find_descriptor(index)
