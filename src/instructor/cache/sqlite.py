@@ -156,7 +156,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         if row is None:
             return None
         if seen and connection is not None and key in self._uses:
-            self._recent.keep(key, row, seen, connection.identity)
+            self._recent.keep(key, row, seen, connection)
         self._uses[key] = now
         if len(self._uses) >= self._flush_at:
             self._flush(now)
@@ -337,7 +337,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
             self._local.connection = None
             connection = self._local.connection = self._open()
         connection.checked = time.time()
-        self._recent.check(connection.checked, connection.identity)
+        self._recent.check(connection.checked, connection)
         return connection
 
     def _connect_to_write(self) -> Connection:
@@ -354,7 +354,6 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         )
 
     def _open(self) -> Connection:
-        self._recent.reset()  # before: a descriptor of what was closed leads elsewhere from now on
         try:
             connection = self._file.open()
         except (*FAILURES, OSError) as error:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from instructor.cache.recent import Recalled
+from instructor.cache.sqlite_file import Connection
 from instructor.cache.sqlite_rows import Found
 from instructor.locks import make_lock
 
@@ -62,18 +63,22 @@ class Recent:
         self._seconds = seconds
         self._lock = make_lock()
         self.seen: bytes | bytearray | None = b""
+        # It is held so that its file stays open: nothing else may get the descriptor's number meanwhile.
+        self._connection: Connection | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget all, as when the file is another one by now."""
+        closed = self._connection  # which closes after the lock is free: that may take a while
         with self._lock:
+            self._connection = None
             self._rows: dict[str, Recalled] = {}
             self._bytes = 0
-            self._identity: tuple[int, int] | None = None
             self._descriptor = _NONE
             self._checked = 0.0
             self._is_able = hasattr(os, "preadv")
             self.seen = None if self.seen else self.seen
+        del closed
 
     def find(self, key: str, may_wait: bool) -> Recalled | None:
         """Return what was read under a key, if it is there still."""
@@ -94,8 +99,8 @@ class Recent:
         self.seen = version or self.seen
         return None
 
-    def keep(self, key: str, found: Found, version: bytes | bytearray, identity: tuple[int, int] | None) -> None:
-        """Remember what was read after the version was this one, in the file of which it is the version.
+    def keep(self, key: str, found: Found, version: bytes | bytearray, connection: Connection) -> None:
+        """Remember what was read after the version was this one, if it is that of the file of this connection.
 
         Another thread may have a file open that isn't behind the path any more, for as long as it doesn't look.
         """
@@ -103,7 +108,7 @@ class Recent:
         if len(text) > MOST_BYTES // 8:
             return
         with self._lock:
-            if identity != self._identity:
+            if not self._is_of(connection):
                 return
             self._forget(key)
             self._rows[key] = Recalled(text, expires, version)
@@ -111,13 +116,14 @@ class Recent:
             while self._bytes > MOST_BYTES:
                 self._forget(next(iter(self._rows)))
 
-    def check(self, now: float, identity: tuple[int, int] | None) -> None:
-        """Note that the path leads to the file that SQLite has open, which is this one."""
-        if self.seen == b"" or (identity == self._identity and 0 <= now - self._checked < self._seconds / 2):
+    def check(self, now: float, connection: Connection) -> None:
+        """Note that the path leads to the file that SQLite has open, by this connection."""
+        is_same = self._is_of(connection)
+        if self.seen == b"" or (is_same and 0 <= now - self._checked < self._seconds / 2):
             return
-        if identity != self._identity:
+        if not is_same:
             self.reset()
-            self._identity = identity
+            self._connection = connection
         index = f"{self._path.resolve()}-shm"
         if not _leads_to(self._descriptor, index):
             self._descriptor = _find_descriptor(index)
@@ -133,6 +139,10 @@ class Recent:
         except OSError:  # not at once, or a file system that can't say; or the file was closed
             return None
         return header
+
+    def _is_of(self, connection: Connection) -> bool:
+        held = self._connection
+        return held is not None and held.identity == connection.identity
 
     def _forget(self, key: str) -> None:
         row = self._rows.pop(key, None)
