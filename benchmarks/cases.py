@@ -166,6 +166,10 @@ CASES = (
     ),
     _size(1), _size(5), _size(10),
     Case("disk", "DiskCache hit", bar=12.0, calls=25, store="disk", upstream=True),
+    Case(
+        "disk-turns", "... {count:,} answers of 4 kB in turn, more than it remembers", f"create({NEXT}, response_model=User)",
+        calls=25, store="disk", provider="scripted", prompts=5_000, answer=4_000,
+    ),
     Case("disk-await", "DiskCache hit, awaited", bar=30.0, calls=50, store="disk", asynchronous=True, upstream=True),
     Case(
         "tiered", "Tiered hit in memory, over an AutoCache hit", f"tiered.{HIT}", 1.2, unit="x", compare="over",

@@ -611,8 +611,9 @@ def test_a_server_remembers_few_tokens(valkey: Valkey) -> None:
         assert valkey.command("ZSCORE", name, "old") == b"$-1\r\n"
 
 
-def test_a_user_who_may_run_no_scripts_has_a_ledger(valkey: Valkey) -> None:
-    valkey.command("ACL", "SETUSER", "plain", "on", "nopass", "~*", "&*", "+@all", "-eval")
+@pytest.mark.parametrize("refused", ["eval", "zremrangebyrank", "expire"])
+def test_a_user_who_may_not_run_the_script_has_a_ledger(valkey: Valkey, refused: str) -> None:
+    valkey.command("ACL", "SETUSER", "plain", "reset", "on", "nopass", "~*", "&*", "+@all", f"-{refused}")
     with RedisCache(port=valkey.port, username="plain", password="x", lease=None) as cache:
         handle = handle_of(cache)
         for _ in range(2):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from instructor.jobs.sources import ArrowStream
 
 T = TypeVar("T")
-Row = TypeVar("Row")
+Input = TypeVar("Input")
 
 
 class BatchClient(BaseClient):
@@ -45,11 +45,11 @@ class Batches(BatchClient):
 
     def batch(
         self,
-        rows: Iterable[Row] | ArrowStream,
+        rows: Iterable[Input] | ArrowStream,
         response_model: TypeForm[T],
-        messages: Messages | Callable[[Row], Conversation] | None = None,
+        messages: Messages | Callable[[Input], Conversation] | None = None,
         *,
-        prompt: str | Callable[[Row], str] | None = None,
+        prompt: str | Callable[[Input], str] | None = None,
         store: BaseCache | None = None,
         again: Again = "batch",
         poll_seconds: float = 30.0,
@@ -125,11 +125,11 @@ class AsyncBatches(BatchClient):
 
     async def batch(
         self,
-        rows: Iterable[Row] | AsyncIterable[Row] | ArrowStream,
+        rows: Iterable[Input] | AsyncIterable[Input] | ArrowStream,
         response_model: TypeForm[T],
-        messages: Messages | Callable[[Row], Conversation] | None = None,
+        messages: Messages | Callable[[Input], Conversation] | None = None,
         *,
-        prompt: str | Callable[[Row], str] | None = None,
+        prompt: str | Callable[[Input], str] | None = None,
         store: BaseCache | None = None,
         again: Again = "batch",
         poll_seconds: float = 30.0,

@@ -102,6 +102,8 @@ def test_the_summary_never_claims_more_time_than_there_was(monkeypatch: pytest.M
     few = RunStats(total=2, concurrency=8)
     few.add(HIT, Prices("offline/x"))
     assert few.seconds_saved == 1.5, "no more at once than there are hits"
+    few.add(Outcome(2, "{}", attempts=1), Prices("offline/x"))
+    assert summarise(few, PRICES)["asked"] == "1 (1 request)"
 
 
 def test_without_hits_the_summary_names_one_time():

@@ -56,6 +56,16 @@ def test_rows_are_asked_in_a_batch_at_half_the_price(batch: str, server: BatchSe
         assert [row.cached for row in client.map([2], Number, prompt="row {{ record }}")] == [True]
 
 
+def test_a_hit_says_the_same_of_its_requests_in_a_batch_as_in_a_live_job(server: BatchServer, store: DiskCache):
+    with make_client(server, store) as client:
+        asked = {"rows": [1], "response_model": Number, "prompt": "row {{ record }}", "progress": False}
+        [first] = client.map(**asked)
+        assert (first.attempts, first.cached) == (1, False)
+        for batch in ("always", "never"):
+            [hit] = client.map(**asked, batch=batch)
+            assert (hit.cached, hit.attempts, hit.seconds) == (True, 1, first.seconds)
+
+
 def test_an_asynchronous_job_is_asked_in_a_batch_too(server: BatchServer, store: DiskCache):
     async def run() -> list[Row[Any]]:
         async with make_client(server, store, async_client=True) as client, client.map(**ROWS, batch="auto") as job:

@@ -354,8 +354,8 @@ def test_no_key_leaves_the_process_unless_it_was_passed(tmp_path: Path, monkeypa
         client = from_provider("openai/gpt-6-luna", cache=DiskCache(tmp_path), api_key=key)
         with pytest.raises(EngineError):
             list(client.map(["Anna is 25."], User, engine=Listening(9)))
-    assert b"sk-of-the-environment" not in sent[0].order
-    assert b"sk-passed" in sent[-1].order
+    assert b"sk-of-the-environment" not in sent[0].assignment
+    assert b"sk-passed" in sent[-1].assignment
     assert "sk-" not in repr(sent)
 
 

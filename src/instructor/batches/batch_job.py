@@ -255,7 +255,8 @@ class _Shown(Generic[T]):
             provider=record.provider,
             model=record.model,
             key=key,
-            attempts=int(outcome.batched) if reply is None else 0 if is_stored else reply.attempts,
+            attempts=int(outcome.batched) if reply is None else reply.attempts,
+            seconds=reply.seconds if reply is not None and is_stored else 0.0,
             live=outcome.live,
         )
 

@@ -15,17 +15,19 @@ from instructor.cache.redis_steps import Steps, as_text, is_refusal, name_ledger
 T = TypeVar("T")
 
 
-# An error before the first change leaves everything as it was. What others have put in the place of a sum is left out.
+# All that may be refused, such as a command that the account may not use, comes before the token is entered, because what
+# is refused is posted in another way. What others have put in the place of a sum is left out.
 _POST = """
 redis.call('HLEN', KEYS[1])
 local now = redis.call('TIME')[1]
-if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[1]) == 1 then
-  for at = tonumber(ARGV[4]), #ARGV, 2 do redis.pcall('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]) end
-end
 for at = 5, tonumber(ARGV[4]) - 1 do redis.call('ZREM', KEYS[2], ARGV[at]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2])
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
+if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[1]) == 1 then
+  for at = tonumber(ARGV[4]), #ARGV, 2 do redis.pcall('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]) end
+end
+redis.pcall('EXPIRE', KEYS[2], ARGV[2])
 return redis.call('HLEN', KEYS[1])
 """
 

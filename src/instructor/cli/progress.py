@@ -124,7 +124,7 @@ def summarise(stats: RunStats, prices: Prices) -> dict[str, str]:
     rows = {
         "records": show_count(stats.done, None if stats.done == stats.total else stats.total),
         "from the cache": f"{stats.hits:,}",
-        "asked": f"{stats.asked:,} ({stats.requests:,} requests)",
+        "asked": f"{stats.asked:,} ({stats.requests:,} {'request' if stats.requests == 1 else 'requests'})",
         "batched": f"{stats.batched:,} (at the price of a batch)" if stats.batched else "",
         "shared": f"{stats.shared:,} (identical records in flight)" if stats.shared else "",
         "failed": f"{stats.failed:,}",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from instructor.jobs.asking import Miss, Question
     from instructor.jobs.job import AsyncJob, Job, Terms
     from instructor.jobs.order import Foresight
-    from instructor.jobs.spread import Orders
+    from instructor.jobs.spread import SpreadTerms
 
 _NO_SHARED_CACHE = (
     "engine= needs a cache that the workers share, so that no row is paid for twice: "
@@ -118,14 +118,14 @@ class _JobClient(BaseClient):
 
         return Foresight(self._stats.planner, make_call)
 
-    def _order(self, model: ResponseModel, keywords: dict[str, Value]) -> Orders:
+    def _assign(self, model: ResponseModel, keywords: dict[str, Value]) -> SpreadTerms:
         """Sort the keywords of a job on an engine. What the blocks around it say goes along, since they end here."""
         from instructor.engines.opening import find_engine
         from instructor.jobs.job import Terms
         from instructor.jobs.prompts import make_writer
         from instructor.jobs.shares import Purse
-        from instructor.jobs.spread import Orders
-        from instructor.jobs.work import Order, identify, make_work
+        from instructor.jobs.spread import SpreadTerms
+        from instructor.jobs.work import Assignment, identify, make_work
 
         open_later = find_engine(keywords.pop("engine"))
         _check_keywords(keywords)
@@ -142,9 +142,11 @@ class _JobClient(BaseClient):
         budgets = check_budgets(self._settings.budget, keywords.pop("budget", None))
         asked = find_model({**keywords}, self._defaults, self._model, self._adapter.provider)
         keywords |= {"cache_mode": use.name, "concurrency": terms.concurrency, "progress": False}
-        order = Order(self._recipe, identify(self), model, keywords)
-        work = make_work(order, path.handle.store)
-        return Orders(open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add)
+        assignment = Assignment(self._recipe, identify(self), model, keywords)
+        work = make_work(assignment, path.handle.store)
+        return SpreadTerms(
+            open_later, work, terms, Purse(budgets, self._adapter.provider, asked), self._stats.books.add
+        )
 
     def _can_batch(self, keywords: Mapping[str, Value]) -> bool:
         from instructor.jobs.batched import can_batch
@@ -231,7 +233,7 @@ class MapClient(_JobClient):
         if keywords.get("engine") is not None:
             from instructor.jobs.spread import SpreadJob
 
-            return cast("Job[Value]", SpreadJob(self._order(response_model, keywords), rows))
+            return cast("Job[Value]", SpreadJob(self._assign(response_model, keywords), rows))
         keywords.pop("engine", None)
         question, terms = self._begin(response_model, keywords)
         if terms.batch == "never":
@@ -282,7 +284,7 @@ class AsyncMapClient(_JobClient):
         if keywords.get("engine") is not None:
             from instructor.jobs.spread import AsyncSpreadJob
 
-            return cast("AsyncJob[Value]", AsyncSpreadJob(self._order(response_model, keywords), rows))
+            return cast("AsyncJob[Value]", AsyncSpreadJob(self._assign(response_model, keywords), rows))
         keywords.pop("engine", None)
         question, terms = self._begin(response_model, keywords)
         if terms.batch == "never":

@@ -41,7 +41,7 @@ _GROUPS_PER_SLOT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class SpreadTerms:
     """What a job on an engine is about, beside its rows.
 
     Attributes:
@@ -64,20 +64,20 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         is_closed: Whether no more come.
     """
 
-    def __init__(self, orders: Orders, source: Source, rows: Iterator[Value] | None = None) -> None:
-        self._orders = orders
+    def __init__(self, about: SpreadTerms, source: Source, rows: Iterator[Value] | None = None) -> None:
+        self._about = about
         self._rows: Iterator[Value] = iter(read_rows(source, asynchronous=False)) if rows is None else rows
         self._length = count_rows(source)
         self.stats = JobStats(self._length)
-        self._progress = Progress(self.stats, orders.terms.progress)
-        self._engine = orders.engine()
+        self._progress = Progress(self.stats, about.terms.progress)
+        self._engine = about.engine()
         self._groups: Groups[bytes] = Groups(
-            self._engine, orders.work, ordered=orders.terms.ordered, give_back=self._grant_again
+            self._engine, about.work, ordered=about.terms.ordered, give_back=self._grant_again
         )
         self.ready: deque[Row[T]] = deque()
         self._inputs: dict[int, list[Value]] = {}
         self._count = self._handed_over = 0
-        concurrency = orders.terms.concurrency
+        concurrency = about.terms.concurrency
         self._at_once = max(1, min(concurrency, _MOST_AT_ONCE)) if isinstance(concurrency, int) else 1
         self._has_ended = self._is_dropped = self.is_closed = False
         self._failure: Exception | None = None
@@ -121,7 +121,7 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
             self._has_ended = True
             return
         self._inputs[self._count], copies = [list(part) for part in zip(*rows, strict=True)]
-        self._groups.submit(self._count, copies, self._orders.purse.grant(len(rows)))
+        self._groups.submit(self._count, copies, self._about.purse.grant(len(rows)))
         self._count += len(rows)
         self._handed_over += 1
 
@@ -143,14 +143,14 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
     def _grant_again(self, arguments: tuple[Value, ...]) -> tuple[Value, ...]:
         """Reserve anew for a group that was lost. What it spent before is known to the store's ledger alone."""
         rows, grant = arguments
-        self._orders.purse.settle(grant)
-        return rows, self._orders.purse.grant(len(rows))
+        self._about.purse.settle(grant)
+        return rows, self._about.purse.grant(len(rows))
 
     def _receive(self, group: Group[bytes]) -> None:
         rows = self._inputs.pop(group.start)
         answered = self._settle(group)
         for row in answered.rows:
-            if row.error is not None and self._orders.terms.on_error == "raise":
+            if row.error is not None and self._about.terms.on_error == "raise":
                 return self._fail(group.start + row.index, row.error)
             self.ready.append(replace(row, index=group.start + row.index, input=rows[row.index]))
         if answered.error is not None:
@@ -161,8 +161,8 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
         """Count what a group has spent; of one that was cancelled, nothing is known."""
         answered: Answered = NOTHING if group.result is None else load(group.result)
         self._at_once = max(self._at_once, answered.at_once)
-        self._orders.purse.settle(group.arguments[1], answered.requests)
-        self._orders.enter(answered.lines.items())
+        self._about.purse.settle(group.arguments[1], answered.requests)
+        self._about.enter(answered.lines.items())
         return answered
 
     def _fail(self, index: int, error: Exception) -> None:
@@ -211,9 +211,9 @@ class SpreadJob(Iterator["Row[T]"], Generic[T]):
 class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
     """The same for `AsyncInstructor.map`. What waits for the engine is a thread, so the event loop goes on."""
 
-    def __init__(self, orders: Orders, source: Source) -> None:
+    def __init__(self, about: SpreadTerms, source: Source) -> None:
         self._source = source
-        self._orders = orders
+        self._about = about
         self._job: SpreadJob[T] | None = None
         self._under_way: asyncio.Future[Value] | None = None
 
@@ -240,7 +240,7 @@ class AsyncSpreadJob(AsyncIterator["Row[T]"], Generic[T]):
         rows = read_rows(self._source, asynchronous=True)
         if isinstance(rows, AsyncIterable):
             rows = _read_through(loop, aiter(rows))
-        return SpreadJob(self._orders, self._source, rows)
+        return SpreadJob(self._about, self._source, rows)
 
     async def _in_thread(self, function: Callable[..., Value], *arguments: Value) -> Value:
         """Run one step. It goes on if the task is cancelled, so the next one waits for it."""

@@ -24,7 +24,7 @@ _MOST_KEPT = 8
 """How many jobs' clients a worker keeps, with their connections."""
 
 
-class Order(NamedTuple):
+class Assignment(NamedTuple):
     """A job as its workers know it.
 
     Attributes:
@@ -64,12 +64,12 @@ NOTHING = Answered([], None, [], {})
 class Work:
     """A function of a group of rows that another process can load. It shows nothing of what it holds: a key, perhaps."""
 
-    order: bytes = field(repr=False)
+    assignment: bytes = field(repr=False)
 
     def __call__(self, rows: Sequence[Value], grant: Grant | None = None) -> bytes:
         """Answer a group; the result is an `Answered`, pickled."""
         try:
-            made = _find_made(self.order)
+            made = _find_made(self.assignment)
         except Exception as failure:  # noqa: BLE001 - loading a user's modules may raise anything
             return dump(replace(NOTHING, error=_explain(failure)))
         share = None if grant is None else Share(grant)
@@ -82,18 +82,18 @@ class Work:
             return dump(replace(answered, rows=[_make_sendable(row) for row in answered.rows]))
 
 
-def make_work(order: Order, cache: BaseCache) -> Work:
+def make_work(assignment: Assignment, cache: BaseCache) -> Work:
     """Write down what the workers need.
 
     Raises ArgumentError for a client that can't be made again, and for what another process can't load.
     """
-    if order.recipe is None:
+    if assignment.recipe is None:
         raise ArgumentError(
             "engine= needs a client that workers can make for themselves: one of from_provider(). This one was made "
             "over a client of the SDK, whose connections can't leave this process."
         )
     try:
-        return Work(dump(order._replace(recipe=partial(order.recipe, cache=cache))))
+        return Work(dump(assignment._replace(recipe=partial(assignment.recipe, cache=cache))))
     except ConfigurationError:
         raise
     except Exception as error:
@@ -124,15 +124,15 @@ class _Made:
     What one group has learned of how many rows to ask for at once, the next one begins with.
     """
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self._client: Value = order.recipe() if order.recipe is not None else None
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._client: Value = assignment.recipe() if assignment.recipe is not None else None
         self._loop = LoopThread()
         self._pace: Pace | None = None
         asks = identify(self._client)
-        if asks != order.asks:
+        if asks != assignment.asks:
             raise ConfigurationError(
-                f"A worker's client asks {show(asks)}, and the job's own {show(order.asks)}. Set the same variables in "
+                f"A worker's client asks {show(asks)}, and the job's own {show(assignment.asks)}. Set the same variables in "
                 "the environment of the workers, such as the base URL's, or pass what differs to from_provider()."
             )
 
@@ -144,9 +144,9 @@ class _Made:
     def answer(self, rows: Sequence[Value], share: Share | None) -> tuple[list[Row[Value]], Exception | None]:
         """Answer rows, until an error that every other row would meet."""
         done: list[Row[Value]] = []
-        keywords = self._order.keywords if share is None else {**self._order.keywords, "budget": share}
+        keywords = self._assignment.keywords if share is None else {**self._assignment.keywords, "budget": share}
         try:
-            job = self._client.map(rows, self._order.model, **keywords, on_error="collect")
+            job = self._client.map(rows, self._assignment.model, **keywords, on_error="collect")
             if self._pace is not None:
                 job.pace.go_on_from(self._pace)
             self._pace = job.pace
@@ -182,15 +182,15 @@ _made: OrderedDict[bytes, _Made] = OrderedDict()
 _making = make_lock()
 
 
-def _find_made(order: bytes) -> _Made:
+def _find_made(assignment: bytes) -> _Made:
     """The client of a job, made once in this process: its groups share connections and what is learned of limits."""
     with _making:
-        if order not in _made:
-            _made[order] = _Made(load(order))
-        _made.move_to_end(order)
+        if assignment not in _made:
+            _made[assignment] = _Made(load(assignment))
+        _made.move_to_end(assignment)
         if len(_made) > _MOST_KEPT:
             _made.popitem(last=False)
-        return _made[order]
+        return _made[assignment]
 
 
 def identify(client: Value) -> tuple[Value, ...]:
