@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from instructor import AutoCache, DiskCache, Instructor, Mode, from_provider
+from instructor import DiskCache, Instructor, Mode, from_provider
 from instructor.messages import Request
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -63,12 +63,12 @@ def test_a_job_of_requests_is_as_small_at_its_end_as_in_the_middle():
     assert grow(job, 300, 999) < 500_000
 
 
-STORES: dict[str, Callable[[Path], Any]] = {"none": lambda _: None, "memory": lambda _: AutoCache(), "disk": DiskCache}
+STORES: dict[str, Callable[[Path], Any]] = {"none": lambda _: None, "disk": DiskCache}
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)  # of a busy machine
-@pytest.mark.parametrize(("store", "asynchronous"), [("disk", False), ("memory", False), ("none", True)])
+@pytest.mark.parametrize(("store", "asynchronous"), [("disk", False), ("none", True)])
 def test_a_hundred_thousand_rows_take_little_memory(store: str, asynchronous: bool, tmp_path: Path):
     """By what the system counts. With a DiskCache the keys of the latest calls and the pages that SQLite holds are in it."""
 

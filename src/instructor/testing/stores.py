@@ -11,6 +11,7 @@ from typing import cast
 from instructor.cache.entry import Entry, Origin, Tagged, decode_entry, encode_entry, pack_completion
 from instructor.cache.handle import handle_of
 from instructor.cache.lease import Ending, LeasingStore, Taken
+from instructor.cache.recent import RecallingStore
 from instructor.cache.store import Ability, BaseCache, Text, deleting, listing
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part
@@ -251,6 +252,24 @@ class StoreContract:
         ]
         assert table.take("asking", "third") == Taken("heir")
         assert [_as_text(handle.read(key)) for key in ("asking", "answered", "alone")] == [None, "text", "late"]
+
+    def test_recalls_nothing_that_has_changed(self) -> None:
+        """It may know less than it has read, but what it recalls is what it holds."""
+        store = self.make()
+        self._need(store, "recalling")
+        handle, recalling = handle_of(store), cast("RecallingStore", store)
+
+        def recall() -> str | None:
+            found = recalling.recall(KEY, may_wait=True)
+            return None if found is None else _as_text(found.text)
+
+        for text in ("first", "second"):
+            handle.write(KEY, text, None)
+            for _ in range(3):
+                assert recall() in (None, text)
+                assert _as_text(handle.read(KEY)) == text
+        store.delete(KEY)
+        assert recall() is None
 
     def test_says_what_it_cannot_do(self) -> None:
         """A store without an ability refuses what needs it, with what to do."""
