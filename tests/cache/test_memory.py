@@ -103,6 +103,14 @@ def test_an_invalidation_counts_as_a_look_at_every_entry_would(store: Any) -> No
     assert not cache._tagged
 
 
+def test_what_is_deleted_and_stored_again_stands_in_line_once() -> None:
+    cache = AutoCache()
+    for key in "ab" * 1_000:
+        cache.delete(key)
+        cache.keep(entry(key))
+    assert len(cache._order) < 100
+
+
 def test_storing_again_makes_an_entry_the_latest() -> None:
     cache = AutoCache(maxsize=2)
     for key in ("a", "b", "a", "c"):

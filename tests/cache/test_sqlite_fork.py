@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from instructor.cache import DiskCache, sqlite_fork
+from instructor.cache import DiskCache, sqlite_file, sqlite_fork
 from instructor.cache.sqlite_fork import gate
 
 
@@ -57,3 +58,17 @@ def test_who_is_about_to_call_sqlite_waits_for_a_fork(
         monkeypatch.setattr(gate, "is_closed", True)
         getattr(cache, operation)(*["key"][: operation != "close"])
         assert len(pauses) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_child_does_not_keep_the_lock_that_a_thread_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inherited: list[int] = []
+    real = sqlite_file._lock
+    monkeypatch.setattr(
+        sqlite_file, "_lock", lambda descriptor: (real(descriptor), inherited.append(os.dup(descriptor)))
+    )
+    for name in ("a", "b"):
+        DiskCache(tmp_path, timeout=0.1).set(name, "text")  # it opens the file
+    for descriptor in inherited:
+        os.close(descriptor)
+    assert len(inherited) == 2

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,12 +102,38 @@ def test_a_replaced_file_is_not_remembered(store: DiskCache):
     assert recall(store) is None
 
 
+def test_what_a_thread_reads_in_a_file_that_was_replaced_is_not_remembered(store: DiskCache):
+    with ThreadPoolExecutor(1) as thread:
+        for file in store.directory.iterdir():
+            file.unlink()
+        other = DiskCache(store.directory)
+        other.set(KEY, "new")
+        thread.submit(store.get, OTHER).result()  # it opens the new file
+        store.recall(KEY, may_wait=True)
+        assert store._recent.seen
+        assert store.get(KEY) == b"text"  # this thread has looked at the path within the last second
+        assert recall(store) is None
+        store._local.connection.checked = 0.0  # as if that second had passed
+        assert [store.get(KEY), store.get(KEY), recall(store)] == [b"new"] * 3
+
+
+def test_the_file_stays_open_for_as_long_as_its_descriptor_is_read(tmp_path: Path):
+    """Another file would get the descriptor's number, and may be as another version was."""
+    store = DiskCache(tmp_path)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(store.set, KEY, "text").result()
+        thread.submit(remember, store).result()
+    assert recall(store) == b"text"
+    store.close()
+    assert not [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]
+
+
 def test_what_is_remembered_takes_so_much_memory_at_most(store: DiskCache, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sqlite_recent, "MOST_BYTES", 2 * sqlite_recent._OVERHEAD)
-    keys = [f"{number:064}" for number in range(4)]
+    keys, connection = [f"{number:064}" for number in range(4)], store._connect()
     for key in keys:
-        store._recent.keep(key, b"text", None, b"version")
-    store._recent.keep("large", bytes(sqlite_recent._OVERHEAD), None, b"version")
+        store._recent.keep(key, (b"text", None), b"version", connection)
+    store._recent.keep("large", (bytes(sqlite_recent._OVERHEAD), None), b"version", connection)
     assert list(store._recent._rows) == keys[-1:]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -73,6 +75,40 @@ def test_processes_that_write_without_a_pause_are_refused_nothing(tmp_path: Path
     assert "can store nothing new" not in log.read_text()
     with DiskCache(tmp_path, limit) as cache:
         assert cache.get(written[0][-1]) or cache.get(written[1][-1])
+
+
+def test_nothing_is_read_or_recalled_that_was_replaced_before(tmp_path: Path) -> None:
+    """While another process writes, and the file is closed and opened by threads that come and go."""
+    shared, stale, recalled = tmp_path / "shared", list[tuple[int, int, int]](), list[int]()
+    shared.write_bytes(bytes(16))
+    with shared.open("r+b") as file:
+        begun_and_done = memoryview(mmap.mmap(file.fileno(), 16)).cast("Q")
+    store = DiskCache(tmp_path / "cache", timeout=30)
+
+    def read() -> None:
+        for _ in range(random.choice([10, 1000])):
+            done = begun_and_done[1]
+            known = store.recall("key", may_wait=True)
+            text = store.get("key") if known is None else known.text
+            number = 0 if text is None else int(text.split()[0])
+            if not done <= number <= begun_and_done[0]:
+                stale.append((done, number, begun_and_done[0]))
+            recalled.append(known is not None)
+        if random.random() < 0.3:
+            store.close()
+
+    with subprocess.Popen(
+        [sys.executable, CHILD.with_name("disk_number.py"), store.directory, shared, "1000"]
+    ) as writer:
+        while writer.poll() is None:
+            threads = [threading.Thread(target=read) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    assert stale == []
+    assert writer.returncode == 0
+    assert sum(recalled) > 1000
 
 
 def damage(path: Path, dice: random.Random) -> None:

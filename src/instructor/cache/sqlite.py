@@ -156,7 +156,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         if row is None:
             return None
         if seen and connection is not None and key in self._uses:
-            self._recent.keep(key, *row, seen)
+            self._recent.keep(key, row, seen, connection)
         self._uses[key] = now
         if len(self._uses) >= self._flush_at:
             self._flush(now)
@@ -337,7 +337,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
             self._local.connection = None
             connection = self._local.connection = self._open()
         connection.checked = time.time()
-        self._recent.check(connection.checked)
+        self._recent.check(connection.checked, connection)
         return connection
 
     def _connect_to_write(self) -> Connection:
@@ -359,7 +359,6 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         except (*FAILURES, OSError) as error:
             raise CacheError(self._describe(error)) from error
         self._limit_noted = 0.0  # the file may be a new one, which has not heard of the limit
-        self._recent.reset()
         return connection
 
     def _begin(self) -> None:

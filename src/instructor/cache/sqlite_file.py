@@ -141,6 +141,7 @@ class DatabaseFile:
                 _retry_locked(lambda: _lock(descriptor), deadline)
                 yield
             finally:
+                _unlock(descriptor)
                 os.close(descriptor)
         finally:
             _opening.release()
@@ -297,6 +298,14 @@ def _lock(descriptor: int) -> None:
         if error.errno not in {errno.EAGAIN, errno.EACCES}:
             return  # a file system without locks
         raise BlockingIOError(error.errno, "another process is opening the file") from error
+
+
+def _unlock(descriptor: int) -> None:
+    """Give a lock up. A child that was forked meanwhile has the descriptor too, and would keep it otherwise."""
+    with contextlib.suppress(ImportError, OSError):  # Windows; a file system without locks
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 from instructor.cache.recent import Recalled
+from instructor.cache.sqlite_file import Connection
+from instructor.cache.sqlite_rows import Found
 from instructor.locks import make_lock
 
 MOST_BYTES = 16 << 20
@@ -61,16 +63,22 @@ class Recent:
         self._seconds = seconds
         self._lock = make_lock()
         self.seen: bytes | bytearray | None = b""
+        # It is held so that its file stays open: nothing else may get the descriptor's number meanwhile.
+        self._connection: Connection | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget all, as when the file is another one by now."""
-        self._rows: dict[str, Recalled] = {}
-        self._bytes = 0
-        self._descriptor = _NONE
-        self._checked = 0.0
-        self._is_able = hasattr(os, "preadv")
-        self.seen = None if self.seen else self.seen
+        closed = self._connection  # which closes after the lock is free: that may take a while
+        with self._lock:
+            self._connection = None
+            self._rows: dict[str, Recalled] = {}
+            self._bytes = 0
+            self._descriptor = _NONE
+            self._checked = 0.0
+            self._is_able = hasattr(os, "preadv")
+            self.seen = None if self.seen else self.seen
+        del closed
 
     def find(self, key: str, may_wait: bool) -> Recalled | None:
         """Return what was read under a key, if it is there still."""
@@ -91,21 +99,31 @@ class Recent:
         self.seen = version or self.seen
         return None
 
-    def keep(self, key: str, text: bytes, expires: float | None, version: bytes | bytearray) -> None:
-        """Remember what was read after the version was this one."""
+    def keep(self, key: str, found: Found, version: bytes | bytearray, connection: Connection) -> None:
+        """Remember what was read after the version was this one, if it is that of the file of this connection.
+
+        Another thread may have a file open that isn't behind the path any more, for as long as it doesn't look.
+        """
+        text, expires = found
         if len(text) > MOST_BYTES // 8:
             return
         with self._lock:
+            if not self._is_of(connection):
+                return
             self._forget(key)
             self._rows[key] = Recalled(text, expires, version)
             self._bytes += len(text) + _OVERHEAD
             while self._bytes > MOST_BYTES:
                 self._forget(next(iter(self._rows)))
 
-    def check(self, now: float) -> None:
-        """Note that the path leads to the file that SQLite has open."""
-        if self.seen == b"" or 0 <= now - self._checked < self._seconds / 2:
+    def check(self, now: float, connection: Connection) -> None:
+        """Note that the path leads to the file that SQLite has open, by this connection."""
+        is_same = self._is_of(connection)
+        if self.seen == b"" or (is_same and 0 <= now - self._checked < self._seconds / 2):
             return
+        if not is_same:
+            self.reset()
+            self._connection = connection
         index = f"{self._path.resolve()}-shm"
         if not _leads_to(self._descriptor, index):
             self._descriptor = _find_descriptor(index)
@@ -121,6 +139,10 @@ class Recent:
         except OSError:  # not at once, or a file system that can't say; or the file was closed
             return None
         return header
+
+    def _is_of(self, connection: Connection) -> bool:
+        held = self._connection
+        return held is not None and held.identity == connection.identity
 
     def _forget(self, key: str) -> None:
         row = self._rows.pop(key, None)

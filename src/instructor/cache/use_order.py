@@ -65,10 +65,13 @@ class UseOrder(Generic[Name]):
         return min(looked)[-1]
 
     def forget(self) -> None:
-        """Leave out what isn't held any more."""
-        line = [(number, name) for number, name in self._take() if self._number_of(name) is not None]
-        self._numbers.extend(number for number, _ in line)
-        self._names.extend(name for _, name in line)
+        """Leave out what isn't held any more, and where else a name stands that was dropped and put in line again."""
+        line: dict[Name, int] = {}
+        for number, name in self._take():
+            if self._number_of(name) is not None:
+                line.setdefault(name, number)
+        self._numbers.extend(line.values())
+        self._names.extend(line)
 
     def _take(self) -> Iterator[tuple[int, Name]]:
         while self._names or self._again:
