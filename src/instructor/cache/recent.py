@@ -15,14 +15,15 @@ class Recalled:
         text: What was stored; empty once `entry` is there.
         expires: Until when the store keeps it, in Unix seconds; None for ever.
         version: What the store's version was then.
-        size: The bytes of the text.
+        size: The bytes that the text takes in memory once it is decoded: four for each where a character may need them.
         entry: What the text was decoded to, which whoever decodes it first puts here.
     """
 
     __slots__ = ("entry", "expires", "size", "text", "version")
 
     def __init__(self, text: bytes, expires: float | None, version: bytes | bytearray) -> None:
-        self.text, self.expires, self.version, self.size = text, expires, version, len(text)
+        self.text, self.expires, self.version = text, expires, version
+        self.size = len(text) if text.isascii() else 4 * len(text)
         self.entry: Entry | None = None
 
 

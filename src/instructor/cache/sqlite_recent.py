@@ -111,8 +111,8 @@ class Recent:
             if not self._is_of(connection):
                 return
             self._forget(key)
-            self._rows[key] = Recalled(text, expires, version)
-            self._bytes += len(text) + _OVERHEAD
+            row = self._rows[key] = Recalled(text, expires, version)
+            self._bytes += row.size + _OVERHEAD
             while self._bytes > MOST_BYTES:
                 self._forget(next(iter(self._rows)))
 
