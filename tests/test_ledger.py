@@ -519,6 +519,18 @@ async def test_what_a_cancelled_task_was_entering_is_entered_once(
         assert await handle.read_books_async() == {line(1): Amounts(1, 2)}
 
 
+def test_what_a_thread_enters_after_its_caller_has_gone_is_entered_once(tmp_path: Path) -> None:
+    """A task doesn't wait for longer than the store's timeout, and the thread that writes for it goes on."""
+    cache = DiskCache(tmp_path)
+    handle = handle_of(cache)
+    handle.books.add([(line(1), Amounts(1, 2))])
+    posting = handle.books.next_posting()
+    assert posting is not None
+    for _ in range(2):
+        cache.add_amounts(posting)
+    assert handle.read_books() == {line(1): Amounts(1, 2)}
+
+
 @pytest.mark.parametrize("error", [ConnectionError("lost"), TimeoutError("timed out")])
 def test_what_a_server_entered_is_entered_once_though_its_reply_was_lost(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch, error: Exception

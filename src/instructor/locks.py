@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -60,6 +62,33 @@ def fork_last(before: Callable[[], None], after: Callable[[], None]) -> None:
     after_fork(after)
 
 
+@contextlib.contextmanager
+def without_collecting() -> Generator[None, None, None]:
+    """Collect no garbage while the calls of other threads are looked at.
+
+    Python 3.11 makes the frames of calls as they are looked at, and may collect garbage then. A finalizer that lets other
+    threads go on meanwhile crashes the interpreter or stops it for ever (https://github.com/python/cpython/issues/106883).
+    """
+    with _looking:
+        try:
+            if gc.isenabled():
+                _paused.add("gc")
+                gc.disable()
+            yield
+        finally:
+            _collect_again()
+
+
+def _collect_again() -> None:
+    if _paused:
+        gc.enable()
+        _paused.clear()
+
+
+_looking = make_lock()
+_paused: set[str] = set()
+
+
 LONGEST_WAIT = 1.0
 """Seconds for which a fork waits at most."""
 
@@ -96,6 +125,7 @@ def _let_go() -> None:
 def _begin_anew() -> None:
     for lock in list(_locks):
         lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own locks
+    _collect_again()
     for thing in list(_resettable):
         thing.reset()
 

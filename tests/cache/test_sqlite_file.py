@@ -251,3 +251,22 @@ def test_a_forked_child_closes_no_connection_of_another_thread(tmp_path: Path, m
     thread.join()
     assert status == 0
     assert cache.get("key") == b"text"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_child_keeps_nobody_from_opening_the_file(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, timeout=0.1)
+    read_end, write_end = os.pipe()
+    with cache._file.lock():
+        child = os.fork()
+        if not child:
+            os.close(write_end)
+            os.read(read_end, 1)
+            os._exit(0)
+    try:
+        cache.set("key", "text")
+    finally:
+        os.close(write_end)
+        os.waitpid(child, 0)
+        os.close(read_end)

@@ -108,3 +108,17 @@ def test_at_the_limit_an_answer_waits_for_a_writer_of_another_process(
             cache.set(f"paid {number}", "x" * 20_000)
     assert len(naps) == 100
     assert all(cache.get(f"paid {number}") for number in range(10))
+
+
+def test_on_a_disk_that_is_nearly_full_it_takes_no_more_than_what_is_free(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that filled the disk could never be emptied, because the file has to grow for it."""
+    let_it_grow(cache)
+    monkeypatch.setattr(sqlite_wal, "free_space", lambda _: 40_000)
+    sizes: list[int] = []
+    for number in range(20):
+        cache.set(f"key {number}", "x" * 2000)
+        sizes.append(wal_size(cache))
+    assert max(sizes) < SHARE
+    assert len(cache) == 20

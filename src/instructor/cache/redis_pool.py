@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from instructor.cache.redis_client import NEEDS_PROTOCOL_3, make_quick
 from instructor.exceptions import ArgumentError, CacheNotTriedError, ConfigurationError
+from instructor.locks import without_collecting
 
 T = TypeVar("T")
 
@@ -238,7 +239,7 @@ class _Stack:
     def _free_lost(self) -> bool:
         """Give back what calls have taken that have ended; return whether there are any."""
         lost: list[Sdk] = []
-        with self._lock:
+        with self._lock, without_collecting():
             stacks = sys._current_frames()  # noqa: SLF001 - with the lock, so that none is taken meanwhile
             for user, (thread, connection) in list(self._taken.items()):
                 frame = stacks.get(thread)

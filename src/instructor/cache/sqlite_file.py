@@ -18,14 +18,15 @@ from instructor.cache.sqlite_repair import DamagedFileError, error_code, is_dama
 from instructor.cache.sqlite_size import file_size
 from instructor.cache.sqlite_transaction import RawConnection
 from instructor.exceptions import ArgumentError, CacheError
-from instructor.locks import make_lock
+from instructor.locks import after_fork, make_lock
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 # A lock file that is a link is refused, and one that is a pipe does not hang.
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _opening = make_lock()
-
+_locked: set[int] = set()
+"""The descriptors of the lock files that this process has open."""
 
 _inherited: list[sqlite3.Connection] = []
 
@@ -138,9 +139,11 @@ class DatabaseFile:
             _check_file(path)
             descriptor = os.open(path, _LOCK_FLAGS, 0o600)
             try:
+                _locked.add(descriptor)
                 _retry_locked(lambda: _lock(descriptor), deadline)
                 yield
             finally:
+                _locked.discard(descriptor)
                 _unlock(descriptor)
                 os.close(descriptor)
         finally:
@@ -334,3 +337,13 @@ def log(message: str) -> None:
     import logging
 
     logging.getLogger("instructor.cache").warning(message)
+
+
+def _leave_locks() -> None:
+    """In a forked child, close the lock files of the parent's threads: they would stay locked for as long as it lives."""
+    while _locked:
+        with contextlib.suppress(OSError):
+            os.close(_locked.pop())
+
+
+after_fork(_leave_locks)

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from instructor.locks import LONGEST_WAIT, fork_last
+from instructor.locks import LONGEST_WAIT, fork_last, without_collecting
 
 _FILES = str(Path(__file__).with_name("sqlite"))
 """How the names of the files begin whose functions call SQLite."""
@@ -53,11 +53,10 @@ class Gate:
 def _is_used() -> bool:
     """Whether another thread is within SQLite: the function that it performs is one that calls it."""
     own = threading.get_ident()
-    return any(
-        frame.f_code.co_filename.startswith(_FILES) and frame.f_code.co_filename not in _WAITING
-        for thread, frame in sys._current_frames().items()  # noqa: SLF001 - so that a read notes nothing
-        if thread != own
-    )
+    with without_collecting():
+        calls = sys._current_frames()  # noqa: SLF001 - so that a read notes nothing
+        files = [call.f_code.co_filename for thread, call in calls.items() if thread != own]
+    return any(file.startswith(_FILES) and file not in _WAITING for file in files)
 
 
 gate = Gate()

@@ -48,6 +48,8 @@ class KeepsLedger(ABC):
 
     def _enter(self, connection: sqlite3.Connection, amounts: Mapping[str, Sequence[int]]) -> int:
         """As `add_amounts`, in a transaction."""
+        if isinstance(amounts, Posting) and amounts.names is not None:  # by a thread for which its caller didn't wait
+            return amounts.names
         connection.execute(_CREATE)
         connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
         self._additions += 1

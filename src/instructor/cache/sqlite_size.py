@@ -113,3 +113,12 @@ def file_size(path: Path | str) -> int:
         return os.stat(path).st_size  # noqa: PTH116 - a third of the time of Path.stat, before every write
     except OSError:
         return 0
+
+
+def free_space(path: str) -> int:
+    """Return how many bytes the disk of a file has left; as many as there can be where that isn't known."""
+    try:
+        disk = os.statvfs(path)
+    except (OSError, AttributeError):  # there is no such file; or Windows, which has no such call
+        return NO_LIMIT
+    return disk.f_bavail * disk.f_frsize

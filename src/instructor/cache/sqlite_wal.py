@@ -4,6 +4,9 @@ SQLite copies the WAL into the file after a commit, and begins it anew at the ne
 While another process writes without a pause there is always something more in it, so it would grow for ever. So who writes
 empties it first if it is too long. The writers of the other processes find it too long as well, and leave it alone
 meanwhile.
+
+On a disk that is nearly full it is too long already if it takes more than what is free. What it holds needs some of that
+in the file, so one that filled the disk could never be emptied, and nothing could be stored or removed any more.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 from instructor.cache.sqlite_eviction import Eviction
 from instructor.cache.sqlite_file import waiting
 from instructor.cache.sqlite_repair import FAILURES
-from instructor.cache.sqlite_size import file_size, share_out
+from instructor.cache.sqlite_size import file_size, free_space, share_out
 
 _TOO_LONG = 2
 """How many times its share of the limit the WAL may take before a writer empties it."""
@@ -61,7 +64,8 @@ class Wal:
 
     def shorten(self, connection: sqlite3.Connection) -> None:
         """Empty it if it is too long, before this connection writes to it."""
-        size, most = self._noted or file_size(self._path), _TOO_LONG * self._shares.wal
+        size = self._noted or file_size(self._path)
+        most = min(_TOO_LONG * self._shares.wal, free_space(self._path))
         self._noted = 0
         if size <= most or self._busy_at <= size < self._busy_at + most:  # tried lately, in vain
             return
