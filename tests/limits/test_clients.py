@@ -49,6 +49,22 @@ def server() -> Iterator[ReplyServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def close_clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the SDKs' clients: one that the garbage collector finds may have its socket collected before it."""
+    make, made = instructor.from_provider, list[Any]()
+
+    def note(*arguments: Any, **keywords: Any) -> Any:
+        made.append(make(*arguments, **keywords))
+        return made[-1]
+
+    monkeypatch.setattr(instructor, "from_provider", note)
+    yield
+    for client in made:
+        if not client._adapter.asynchronous:
+            client.client.close()
+
+
 def make(server: ReplyServer, key: str, model: str = "openai/gpt-6-luna", **keywords: Any) -> Any:
     address = server.address if model.startswith("anthropic") else server.url
     return instructor.from_provider(model, base_url=address, api_key=key, limits="auto", **keywords)
