@@ -199,7 +199,7 @@ def make_lookup(asker: Asker, own_place: Place | None) -> Lookup:  # noqa: C901 
         if len(noted) >= MOST_NOTED:
             hits.count()
         if debugging or ((own_handlers or hooks is not own_hooks) and _CACHE_HIT in hooks.handlers):
-            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, names), value)
+            return announce(asker, hooks, describe_hit(asker, model, keywords, entry, carried.saved, names), value)
         return value
 
     return lookup
@@ -320,11 +320,16 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 
 def describe_hit(
-    asker: Asker, model: ResponseModel, keywords: dict[str, Any], entry: Kept | Entry, names: tuple[str, str]
+    asker: Asker,
+    model: ResponseModel,
+    keywords: dict[str, Any],
+    entry: Kept | Entry,
+    saved: Saved,
+    names: tuple[str, str],
 ) -> CacheEvent:
     """Make the record of a hit, of all its members at once: to pass them one by one would take as long as all the rest."""
-    usage, age = entry.usage, time.time() - entry.created
-    stores, store = names
+    age = time.time() - entry.created
+    (seconds, usage, _, _), (stores, store) = saved, names
     return CacheEvent._make(
         (
             _CACHE_HIT,
@@ -334,7 +339,7 @@ def describe_hit(
             model,
             entry.key,
             age if age > 0 else 0.0,
-            entry.seconds,
+            seconds,
             usage.input_tokens + usage.output_tokens,
             usage,
             None,
