@@ -63,7 +63,9 @@ class Carried(dict[str, object]):
         """The parts of the answer. A `Kept` holds the name of the only part's tool in place of them."""
         parts = self._parts
         # As `Part(parts, self.text)`, in a third of the time: lists, unions and completions are made of it on each hit.
-        return (tuple.__new__(Part, (parts, self.text)),) if type(parts) is str else cast("tuple[Part, ...]", parts)
+        if type(parts) is not str:
+            return cast("tuple[Part, ...]", parts)
+        return (tuple.__new__(Part, (parts, self.text)),)  # pyright: ignore[reportUnknownMemberType] - of any tuple
 
     def __bool__(self) -> bool:
         return True  # pydantic asks an extra that is false for nothing
