@@ -68,8 +68,8 @@ STORES: dict[str, Callable[[Path], Any]] = {"none": lambda _: None, "disk": Disk
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)  # of a busy machine
-@pytest.mark.parametrize(("store", "asynchronous"), [("disk", False), ("none", True)])
-def test_a_hundred_thousand_rows_take_little_memory(store: str, asynchronous: bool, tmp_path: Path):
+@pytest.mark.parametrize(("store", "asynchronous", "count"), [("disk", False, 50_000), ("none", True, 100_000)])
+def test_many_thousand_rows_take_little_memory(store: str, asynchronous: bool, count: int, tmp_path: Path):
     """By what the system counts. With a DiskCache the keys of the latest calls and the pages that SQLite holds are in it."""
 
     def resident() -> int:
@@ -78,17 +78,17 @@ def test_a_hundred_thousand_rows_take_little_memory(store: str, asynchronous: bo
     at: dict[int, int] = {}
 
     def note(index: int) -> None:
-        if index in (20_000, 99_999):
+        if index in (20_000, count - 1):
             at[index] = resident()
 
     async def take(client: Any) -> None:
         async for row in client.map(rows, Answer, progress=False):
             note(row.index)
 
-    cache, rows = STORES[store](tmp_path), (f"row {number}" for number in range(100_000))
+    cache, rows = STORES[store](tmp_path), (f"row {number}" for number in range(count))
     if asynchronous:
         asyncio.run(take(from_provider("offline/demo", async_client=True, cache=cache)))
     else:
         for row in make(cache=cache).map(rows, Answer, progress=False):
             note(row.index)
-    assert at[99_999] - at[20_000] < 60 << 20
+    assert at[count - 1] - at[20_000] < 60 << 20
