@@ -30,6 +30,9 @@ MOST_CHANGES = 4096
 FIRST_PAUSE, LONGEST_PAUSE, REFUSED_PAUSE = 0.02, 0.5, 10.0
 """Seconds between two tries to make a link: the first time, after many, and with a server that refuses."""
 
+_random = random.Random()  # noqa: S311 - no secret
+"""Its own: a thread that draws from the one of the program would change what a seed of the user leads to."""
+
 _JOIN_SECONDS = 2.0
 
 _FEW_NAMES = 256
@@ -315,7 +318,7 @@ class Tracker:
                 pause = FIRST_PAUSE
             self.switch(session, on=False)
             # Not all at once: a server that comes back has many clients.
-            session.closed.wait(pause * (0.5 + random.random() / 2))  # noqa: S311 - no secret
+            session.closed.wait(pause * (0.5 + _random.random() / 2))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _warn(self, error: Exception) -> None:
