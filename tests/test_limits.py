@@ -26,7 +26,7 @@ LINES_OF_CODE = {
     "": 4000,
     "batches": 900,
     "cache": 9200,
-    "cli": 2800,
+    "cli": 2900,
     "core": 50,
     "dsl": 275,
     "engine": 4600,

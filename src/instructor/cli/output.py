@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from instructor.cli.columns import Columns
-from instructor.cli.output_forms import NO_COLUMNS, Form, find_form
+from instructor.cli.output_forms import NO_COLUMNS, Form, find_form, is_output
 from instructor.cli.output_paths import clear_parts, open_part, resolve_output
 from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
@@ -92,15 +92,8 @@ class Output:
 
 def _check_replaceable(path: Path, name: str, form: Form) -> None:
     """Refuse to replace a file that no run has written. The same command may run any number of times."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        first = file.readline(_LONGEST_HEADER)
-    if first and not (first.startswith(form.beginning) and form.is_own(path, first)):
+    if path.is_file() and path.stat().st_size and not is_output(path, [form]):
         raise ConfigurationError(f"--out {name} exists and is not an output of this command. Name another file.")
-
-
-_LONGEST_HEADER = 1 << 16
 
 
 def _find_standard_output() -> BinaryIO:
