@@ -119,10 +119,11 @@ def make_summary(console: Console, stats: RunStats, prices: Prices, places: dict
 
     rows = summarise(stats, prices) | places
     indent = 1 + max(map(len, rows)) + _GAP
+    room = max(_NARROWEST, console.width - indent - 1)
     summary = Text("\n")
     for name, value in rows.items():
         summary.append(f" {name}".ljust(indent), "bold")
-        lines = Text(value).wrap(console, max(_NARROWEST, console.width - indent - 1), overflow="fold")
+        lines = Text(value).wrap(console, room, overflow="fold")
         summary.append(Text("\n" + " " * indent).join(lines)).append("\n")
     return summary
 
