@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ class Output:
         self.path = None if name == "-" else resolve_output(name)
         self.part: Path | None = None
         self._stream = self._open(name)
+        self._may_wait = self.part is None and _may_wait(self._stream)
         self._is_empty = True
         try:
             self._writer = self._form.make_writer(self._stream, columns)
@@ -55,10 +57,19 @@ class Output:
         """Write the line or row of one record."""
         self._writer.write(outcome)
         self._is_empty = False
+        if self._may_wait:
+            self._stream.flush()
 
     def flush(self) -> None:
-        """Write out what is buffered, for those who read along."""
-        self._stream.flush()
+        """Write out what is buffered, for those who read along. Never waits for them, unlike `write`: call it from any thread."""
+        if not self._may_wait:
+            self._stream.flush()
+
+    def leave(self) -> None:
+        """Let everything go nowhere that isn't written yet, also what `write` is waiting to write in another thread."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
 
     def finish(self) -> None:
         """Make the output complete."""
@@ -94,6 +105,13 @@ def _check_replaceable(path: Path, name: str, form: Form) -> None:
     """Refuse to replace a file that no run has written. The same command may run any number of times."""
     if path.is_file() and path.stat().st_size and not is_output(path, [form]):
         raise ConfigurationError(f"--out {name} exists and is not an output of this command. Name another file.")
+
+
+def _may_wait(stream: BinaryIO) -> bool:
+    """Whether writing waits for somebody who reads, as with a pipe or a terminal."""
+    with suppress(OSError, ValueError):  # no file at all
+        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    return False
 
 
 def _find_standard_output() -> BinaryIO:
