@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -211,6 +212,61 @@ def test_what_every_row_would_meet_ends_a_job_that_collects_errors(asynchronous:
     with pytest.raises(InstructorRetryException, match="status"):
         run(client, map(str, range(10_000)), on_error="collect")
     assert len(adapter.requests) < 100
+
+
+def lose(_: Request) -> Any:
+    """As openai's SDK fails where nothing listens."""
+    raise APIConnectionError("Connection error.") from ConnectionRefusedError(111, "Connection refused")
+
+
+class APIConnectionError(Exception):
+    """Named as the SDKs' own."""
+
+
+@BOTH
+def test_a_provider_that_was_never_reached_ends_a_job_that_collects_errors(asynchronous: bool):
+    client, adapter = make(asynchronous, lose)
+    with pytest.raises(InstructorRetryException, match="Nothing answers at the provider: the connection was refused"):
+        run(client, map(str, range(10_000)), on_error="collect")
+    assert len(adapter.requests) < 100
+
+
+def invalid(_: Request) -> Any:
+    return {"wrong": 1}
+
+
+@BOTH
+@pytest.mark.parametrize("first", [echo, invalid], ids=["answered", "invalid"])
+def test_a_provider_that_was_reached_and_goes_away_ends_no_job(asynchronous: bool, first: Callable[[Request], Any]):
+    replies = chain([first], repeat(lose))
+
+    def reply(request: Request) -> Any:
+        return next(replies)(request)
+
+    client, adapter = make(asynchronous, reply)
+    rows = run(client, map(str, range(20)), on_error="collect", concurrency=1)
+    assert len(adapter.requests) == 20
+    assert [row.error is None for row in rows] == [first is echo] + [False] * 19
+
+
+@BOTH
+def test_what_took_too_long_or_broke_says_nothing_of_the_next_row(asynchronous: bool):
+    def fail(_: Request) -> Any:
+        raise APIConnectionError("Connection error.") from ConnectionResetError("reset by peer")
+
+    client, adapter = make(asynchronous, fail)
+    assert len(run(client, map(str, range(20)), on_error="collect")) == len(adapter.requests) == 20
+
+
+@BOTH
+def test_a_hit_does_not_show_that_the_provider_is_there(asynchronous: bool):
+    cache = AutoCache()
+    client, _ = make(asynchronous, cache=cache)
+    run(client, ["0"])
+    client, adapter = make(asynchronous, lose, cache=cache)
+    with pytest.raises(InstructorRetryException, match="refused"):
+        run(client, map(str, range(100)), on_error="collect", concurrency=1)
+    assert len(adapter.requests) == 1
 
 
 @BOTH

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError
+from instructor.failures import is_nowhere
 from instructor.jobs.ahead import ReadAhead
 from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
 from instructor.jobs.crew import Crew
@@ -118,7 +119,9 @@ class _BaseJob(Generic[T]):
             self._window.drop_waiting(after=row.index if self._terms.ordered else -1)
 
     def _is_fatal(self, error: BaseException) -> bool:
-        return self._terms.on_error == "raise" or ends_job(error)
+        """Whether an error ends the job. A provider that goes away may come back; one that was never there will not."""
+        is_lost = self.pace.is_reached is False and is_nowhere(error)
+        return is_lost or self._terms.on_error == "raise" or ends_job(error)
 
     def _end_reading(self, error: Exception | None = None) -> None:
         self._window.has_ended = True
