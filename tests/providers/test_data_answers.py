@@ -289,7 +289,9 @@ plain_values = st.recursive(
 requests = st.fixed_dictionaries(
     {"model": st.text()},
     optional={
-        **dict.fromkeys(("messages", "input", "system", "tools", "response_format", "text", "seed"), plain_values),
+        **dict.fromkeys(
+            ("messages", "input", "system", "tools", "tool_choice", "response_format", "text", "seed"), plain_values
+        ),
         "extra_body": st.none() | st.dictionaries(st.text(max_size=3) | st.just("tools"), plain_values, max_size=3),
         "extra_headers": st.dictionaries(st.text(), st.text(), max_size=1),
     },

@@ -22,8 +22,8 @@ from instructor.messages import Request
 from instructor.providers.completions import Codec
 from instructor.received import Received
 
-_LONG = ("messages", "input", "system", "tools", "response_format", "text")
-"""The arguments that hold most of a request."""
+_LONG = ("messages", "input", "system", "tools", "tool_choice", "response_format", "text")
+"""The arguments that hold most of a request, or that take the longest to look through."""
 
 _REQUIRED = ("messages", "input")
 """Those that some methods require; an empty list stands in their place."""
