@@ -39,7 +39,7 @@ LINES_OF_CODE = {
     "offline": 700,
     "processing": 125,
     "prompt_caching": 800,
-    "providers": 4200,
+    "providers": 4300,
     "streaming": 700,
     "testing": 800,
     "wires": 4100,

@@ -55,6 +55,7 @@ CODEC = Codec(
     kinds={"ChatCompletion": "openai.types.chat", "Response": "openai.types.responses"},
     read=construct_members,
     private=("_request_id",),
+    takes_data=True,
 )
 
 
