@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from instructor.jobs.pace import Pace
@@ -101,10 +102,10 @@ class Window(Generic[T]):
         return waiting.slot, waiting.miss
 
     def drop_waiting(self, after: int = -1) -> None:
-        """Ask for no row that waits behind one, by its place in the input."""
+        """Ask for no row that waits behind one, by its place in the input. In order, rows end before the first of those."""
         if self._order is not None:
             dropped = self._order.drop(after)
-            self._slots = deque(slot for slot in self._slots if slot not in dropped)
+            self._slots = deque(takewhile(lambda slot: slot not in dropped, self._slots))
 
     @property
     def patience(self) -> float | None:
