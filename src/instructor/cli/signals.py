@@ -36,7 +36,7 @@ class SignalWatcher:
             if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:
                 _set(number, self._receive)
         if _WAKING is not None:
-            _set(_WAKING, lambda *_: None)
+            _set(_WAKING, _do_nothing)
 
     def wake(self) -> None:
         """Have the main thread try again what it is waiting for, such as a write, from another thread."""
@@ -62,6 +62,11 @@ class SignalWatcher:
 
 def _list_signals() -> list[signal.Signals]:
     return [signal.Signals[name] for name in _ENDING if name in signal.Signals.__members__]  # Windows has no SIGHUP
+
+
+def _do_nothing(number: int, frame: object) -> None:
+    """Handle a signal that only wakes."""
+    del number, frame
 
 
 def _set(number: signal.Signals, handler: Callable[[int, object], None] | signal.Handlers) -> None:

@@ -13,7 +13,7 @@ _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 """What a context goes by. With another value of one of these another context is made."""
 
 
-def make_http_client(default: type[Any]) -> Any:
+def make_http_client(default: Any) -> Any:
     """Make an HTTP client as the SDK itself would, by its `default` class, over the SSL context of the process.
 
     To read the certificates takes 20 ms, ten times as long as a request, and a server on the same machine needs none.
@@ -29,7 +29,7 @@ def _make_context(package: str, *_: object) -> Any:
 
 
 @cache
-def _closing(default: type[Any]) -> type[Any]:
+def _closing(default: Any) -> type[Any]:
     """The class with the end that the SDK's own client has: connections that nobody can use any more are closed."""
     return type(default.__name__, (default,), {"__del__": _close})
 
