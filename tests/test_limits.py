@@ -32,7 +32,7 @@ LINES_OF_CODE = {
     "engine": 4600,
     "engines": 200,
     "function": 500,
-    "jobs": 1900,
+    "jobs": 2000,
     "limits": 1000,
     "media": 800,
     "observe": 300,

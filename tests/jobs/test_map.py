@@ -31,6 +31,7 @@ from instructor.exceptions import (
 from instructor.jobs import crew
 from instructor.jobs.crew import Crew
 from instructor.jobs.job import note_answer
+from instructor.jobs.progress import Progress
 from instructor.messages import Request
 from instructor.row import Row
 from instructor.testing import ScriptedAdapter
@@ -646,6 +647,48 @@ def test_what_reading_ahead_raises_is_raised_after_the_rows_before_it():
     assert next(job).value.text == "a"
     with pytest.raises(OSError, match="gone"):
         next(job)
+
+
+def test_no_row_begins_while_none_is_taken():
+    """Rows are ready, and threads without a row. But whoever takes the rows may have left."""
+    gate = threading.Event()
+
+    def answer(request: Request) -> Any:
+        if request["messages"][-1]["content"] == "0":
+            wait_until(lambda: len(adapter.requests) == 2)
+        else:
+            assert gate.wait(30)
+        return echo(request)
+
+    client, adapter = make(False, answer)
+    with client.map(map(str, range(100)), Answer, concurrency=2) as job:
+        assert next(job).index == 0
+        wait_until(lambda: len(adapter.requests) == 3)
+        gate.set()
+        wait_until(lambda: job._crew._spare == 2)
+        assert len(adapter.requests) == 3
+        assert job._crew._waiting
+        assert next(job).index == 1
+
+
+def test_a_row_that_is_ready_is_not_asked_about_once_the_job_is_left(monkeypatch: pytest.MonkeyPatch):
+    closing = threading.Event()
+
+    def answer(request: Request) -> Any:
+        if request["messages"][-1]["content"] == "0":
+            wait_until(lambda: len(adapter.requests) == 2)
+        else:
+            assert closing.wait(30)
+        return echo(request)
+
+    client, adapter = make(False, answer)
+    job = client.map(map(str, range(100)), Answer, concurrency=2)
+    assert next(job).index == 0
+    assert len(job._window.under_way) == 3
+    monkeypatch.setattr(Progress, "close", lambda _: closing.set())
+    job.close()
+    assert len(adapter.requests) <= 3
+    assert all(slot.is_over for slot in job._window.under_way)
 
 
 class FarStore(BaseCache):

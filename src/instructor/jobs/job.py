@@ -67,6 +67,8 @@ class Terms:
 
 _Finished = tuple[Slot[T], "Row[T]", float]
 """A row that was asked for, and how long its requests took."""
+_Asked = tuple[Slot[T], Miss]
+"""A row that is to be asked for."""
 
 
 class _BaseJob(Generic[T]):
@@ -83,7 +85,9 @@ class _BaseJob(Generic[T]):
         self._question = question
         self._terms = terms
         self.pace = Pace(terms.concurrency, asynchronous=asynchronous)
-        self._window: Window[T] = Window(self.pace, ordered=terms.ordered, order=question.make_order())
+        self._window: Window[T] = Window(
+            self.pace, ordered=terms.ordered, order=question.make_order(), has_queue=not asynchronous
+        )
         self._context = contextvars.copy_context()
         self._count = 0
         self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
@@ -116,7 +120,10 @@ class _BaseJob(Generic[T]):
     def _judge(self, row: Row[T]) -> None:
         if row.error is not None and self._is_fatal(row.error):
             self._window.has_ended = True
-            self._window.drop_waiting(after=row.index if self._terms.ordered else -1)
+            self._drop_waiting(after=row.index if self._terms.ordered else -1)
+
+    def _drop_waiting(self, after: int = -1) -> None:
+        self._window.drop_waiting(after)
 
     def _is_fatal(self, error: BaseException) -> bool:
         """Whether an error ends the job. A provider that goes away may come back; one that was never there will not."""
@@ -158,21 +165,31 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
     def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
         super().__init__(question, source, terms, rows, asynchronous=False)
         self._finished: SimpleQueue[_Finished[T] | None] = SimpleQueue()
-        self._crew: Crew[_Finished[T]] = Crew(self._finished.put)
+        self._crew: Crew[_Asked[T], _Finished[T]] = Crew(self._work, self._finished.put, self._goes_on, _refuse)
         self._ahead: ReadAhead[Value] | None = None
-        self._is_dropped = False
+        self._is_dropped = self._is_taken_from = self._has_failed = False
 
     def __next__(self) -> Row[T]:
+        self._is_taken_from = True
+        try:
+            return self._take_row()
+        finally:
+            self._is_taken_from = False
+
+    def _take_row(self) -> Row[T]:
         window, finished, read = self._window, self._finished, 0
+        self._begin()
         while not self._is_closed:
-            while not finished.empty():
-                self._note(finished.get())
+            if not finished.empty():
+                while not finished.empty():
+                    self._note(finished.get())
+                self._begin()
             if window.wants_row(read) and (self._ahead is None or self._ahead.is_ready):
                 read += 1
                 self._read()
                 continue
             while window.has_order and (asked := window.begin()) is not None:
-                self._ask(*asked)
+                self._crew.submit(asked)
             row = window.take()
             if row is not None:
                 return self._hand_out(row)
@@ -192,21 +209,36 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             return self._end_reading(error)
         asked = self._admit(source)
         if asked is not None:
-            self._ask(*asked)
+            self._crew.submit(asked)
         return None
 
-    def _ask(self, slot: Slot[T], miss: Miss) -> None:
-        try:
-            self._crew.submit(partial(self._context.copy().run, partial(self._work, slot, miss)))
-        except RuntimeError as error:  # no thread can be started
-            self._finish(slot, make_failure(miss.index, miss.input, error), 0.0)
+    def _begin(self) -> None:
+        """Have rows asked that are ready, unless the job was stopped."""
+        if self._window.is_stopped:
+            self._drop_waiting()
+        self._crew.most = self.pace.limit
+        self._crew.begin()
 
-    def _work(self, slot: Slot[T], miss: Miss) -> _Finished[T]:
+    def _drop_waiting(self, after: int = -1) -> None:
+        super()._drop_waiting(after)
+        self._window.drop({slot for slot, _ in self._crew.withdraw(lambda asked: asked[1].index > after)})
+
+    def _goes_on(self, finished: _Finished[T]) -> bool:
+        """Whether a thread may ask about the next row by itself. After an error the job sees to that."""
+        return self._is_taken_from and finished[1].error is None and not (self._has_failed or self._window.is_stopped)
+
+    def _work(self, asked: _Asked[T]) -> _Finished[T]:
+        return self._context.copy().run(self._answer, asked)
+
+    def _answer(self, asked: _Asked[T]) -> _Finished[T]:
+        slot, miss = asked
         _current.set(slot)
         try:
             row, seconds = self._question.answer(miss)
         except BaseException as error:  # noqa: BLE001 - such as a validator's SystemExit, raised where the rows are taken
             row, seconds = make_failure(miss.index, miss.input, error), 0.0
+        if row.error is not None and self._is_fatal(row.error):
+            self._has_failed = True
         slot.is_over = True
         return slot, row, seconds
 
@@ -260,6 +292,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
     def close(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
         self._end()
+        self._drop_waiting()
         while self._awaits_answers and not all(slot.is_over for slot in self._window.under_way):
             self._wait()  # but not for what Ctrl-C has taken out of the queue, and kept from being noted
         self._crew.dismiss()
@@ -390,3 +423,10 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _refuse(asked: _Asked[T], error: RuntimeError) -> _Finished[T]:
+    """What becomes of a row where no thread can be started."""
+    slot, miss = asked
+    slot.is_over = True
+    return slot, make_failure(miss.index, miss.input, error), 0.0

@@ -17,6 +17,9 @@ T = TypeVar("T")
 AHEAD = 256
 """How many rows are held at least, and how many wait at most for their turn, where rows have an order of their own."""
 _ROWS_PER_REQUEST = 32
+_MOST_READY = 16
+"""How many rows are ready to be asked at most beside those that are under way, so that a thread that has answered one row
+needn't wait until the next one is read."""
 _READ_BETWEEN = 64
 """How many rows are read while a finished one waits to be handed out, so that nobody who could be asking is idle."""
 
@@ -40,6 +43,8 @@ class Slot(Generic[T]):
 class Window(Generic[T]):
     """The rows that were read and not handed out yet. Their number is limited, whatever the first of them is waiting for.
 
+    With `has_queue` more rows may be under way than the pace allows: some of them are ready, and wait for a thread.
+
     Attributes:
         under_way: The rows that are being asked for.
         has_ended: Whether no more rows are to be read.
@@ -47,8 +52,9 @@ class Window(Generic[T]):
         is_stopped: Whether rows that wait for their turn aren't to be asked either.
     """
 
-    def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None) -> None:
+    def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None, has_queue: bool = False) -> None:
         self._pace = pace
+        self._most_ready = _MOST_READY if has_queue else 0
         self._order = order
         self.has_order = order is not None
         self._ordered = ordered
@@ -65,7 +71,7 @@ class Window(Generic[T]):
         """
         limit, under_way = self._pace.limit, len(self.under_way)
         held = len(self._slots) if self._ordered else len(self._slots) + under_way
-        is_busy = under_way >= limit
+        is_busy = under_way >= limit + min(limit - 1, self._most_ready)
         if self.has_order:
             waiting = len(self._order or ())
             held, is_busy = held if self._ordered else held + waiting, waiting >= AHEAD
@@ -103,7 +109,15 @@ class Window(Generic[T]):
     def drop_waiting(self, after: int = -1) -> None:
         """Ask for no row that waits behind one, by its place in the input."""
         if self._order is not None:
-            dropped = self._order.drop(after)
+            self._forget(self._order.drop(after))
+
+    def drop(self, slots: set[Slot[T]]) -> None:
+        """Forget rows that were under way, and are not asked about after all."""
+        self.under_way -= slots
+        self._forget(slots)
+
+    def _forget(self, dropped: set[Slot[T]]) -> None:
+        if dropped:
             self._slots = deque(slot for slot in self._slots if slot not in dropped)
 
     @property
