@@ -36,7 +36,7 @@ class SignalWatcher:
             if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:
                 _set(number, self._receive)
         if _WAKING is not None:
-            _set(_WAKING, _do_nothing)
+            _set(_WAKING, _wake_up)
 
     def wake(self) -> None:
         """Have the main thread try again what it is waiting for, such as a write, from another thread."""
@@ -60,13 +60,12 @@ class SignalWatcher:
             raise KeyboardInterrupt
 
 
+def _wake_up(_number: int, _frame: object) -> None:
+    """Do nothing: to be called is all that it takes."""
+
+
 def _list_signals() -> list[signal.Signals]:
     return [signal.Signals[name] for name in _ENDING if name in signal.Signals.__members__]  # Windows has no SIGHUP
-
-
-def _do_nothing(number: int, frame: object) -> None:
-    """Handle a signal that only wakes."""
-    del number, frame
 
 
 def _set(number: signal.Signals, handler: Callable[[int, object], None] | signal.Handlers) -> None:
