@@ -30,7 +30,7 @@ LINES_OF_CODE = {
     "core": 50,
     "dsl": 275,
     "engine": 4600,
-    "engines": 200,
+    "engines": 300,
     "function": 500,
     "jobs": 1900,
     "limits": 1000,
