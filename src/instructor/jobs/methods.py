@@ -50,21 +50,11 @@ class Map(Protocol[P]):
     ) -> Job[Value]: ...
     @overload
     def __call__(
-        self,
-        rows: Source,
-        response_model: type[T],
-        on_error: Raise = "raise",
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, rows: Source, response_model: type[T], on_error: Raise = "raise", *args: P.args, **kwargs: P.kwargs
     ) -> Job[T]: ...
     @overload
     def __call__(
-        self,
-        rows: Source,
-        response_model: TypeForm[T],
-        on_error: Raise = "raise",
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, rows: Source, response_model: TypeForm[T], on_error: Raise = "raise", *args: P.args, **kwargs: P.kwargs
     ) -> Job[T]: ...
     @overload
     def __call__(
@@ -89,21 +79,11 @@ class AsyncMap(Protocol[P]):
     ) -> AsyncJob[Value]: ...
     @overload
     def __call__(
-        self,
-        rows: Source,
-        response_model: type[T],
-        on_error: Raise = "raise",
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, rows: Source, response_model: type[T], on_error: Raise = "raise", *args: P.args, **kwargs: P.kwargs
     ) -> AsyncJob[T]: ...
     @overload
     def __call__(
-        self,
-        rows: Source,
-        response_model: TypeForm[T],
-        on_error: Raise = "raise",
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, rows: Source, response_model: TypeForm[T], on_error: Raise = "raise", *args: P.args, **kwargs: P.kwargs
     ) -> AsyncJob[T]: ...
     @overload
     def __call__(
