@@ -220,7 +220,8 @@ class Account:
             self._refill(now)
             for report in reports:
                 self._enter(report, now)
-            lines = [(name, self._line(name, now), amount) for name, amount in amounts.items()]
+            known = self.lines
+            lines = [(name, known.get(name) or self._line(name, now), amount) for name, amount in amounts.items()]
             is_back = places is not None
             if places is None:
                 places = {name: line.queue(amount, margin) for name, line, amount in lines}
