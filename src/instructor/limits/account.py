@@ -238,8 +238,10 @@ class Account:
     def _refill(self, now: float) -> None:
         seconds = 0.0 if self.at == -math.inf else max(0.0, now - self.at)
         self.paused_until = min(self.paused_until, now + LONGEST_PAUSE)  # a server's clock may jump back
+        forgets = now >= self.paused_until
         for line in self.lines.values():
-            line.refill(now, seconds, forgets=now >= self.paused_until)
+            if line.limit is not None or now - line.since >= line.period:
+                line.refill(now, seconds, forgets=forgets)
         self.at = now
 
     def _enter(self, report: Report, now: float) -> None:
