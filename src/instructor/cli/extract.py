@@ -72,7 +72,7 @@ class Job:
 
 def listen(client: Instructor) -> None:
     """Have each answer of a provider noted for its row, so that no signal drops it."""
-    client.on("completion:response", note_answer)
+    client.on("completion:usage", note_answer)  # "completion:response" would have the SDK make its object of the answer
     client.on("parse:error", _note_invalid_answer)
 
 

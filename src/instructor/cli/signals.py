@@ -36,7 +36,7 @@ class SignalWatcher:
             if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:
                 _set(number, self._receive)
         if _WAKING is not None:
-            _set(_WAKING, lambda *_: None)
+            _set(_WAKING, _wake_up)
 
     def wake(self) -> None:
         """Have the main thread try again what it is waiting for, such as a write, from another thread."""
@@ -58,6 +58,10 @@ class SignalWatcher:
             self._notify(number)
         elif first:
             raise KeyboardInterrupt
+
+
+def _wake_up(_number: int, _frame: object) -> None:
+    """Do nothing: to be called is all that it takes."""
 
 
 def _list_signals() -> list[signal.Signals]:

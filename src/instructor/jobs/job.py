@@ -282,7 +282,11 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             self._rows = self._ahead = ReadAhead(self._rows, self._finished.ring)
 
     def stop(self) -> None:
-        """Read no more rows, from any thread. Those under way are still handed out, and then the job ends."""
+        """Read no more rows, from any thread. Those under way are still handed out, and then the job ends.
+
+        With `prompt_cache` rows may wait for one that begins alike. Those aren't asked about any more; if the rows are in
+        order, none behind the first of them is handed out, though it may have been answered and stored meanwhile.
+        """
         self._window.is_stopped = self._window.has_ended = True
         self._finished.ring()
 

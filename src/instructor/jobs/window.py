@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from instructor.jobs.pace import Pace
@@ -112,7 +113,7 @@ class Window(Generic[T]):
         return waiting.slot, waiting.miss
 
     def drop_waiting(self, after: int = -1) -> None:
-        """Ask for no row that waits behind one, by its place in the input."""
+        """Ask for no row that waits behind one, by its place in the input. In order, rows end before the first of those."""
         if self._order is not None:
             self._forget(self._order.drop(after))
 
@@ -123,7 +124,7 @@ class Window(Generic[T]):
 
     def _forget(self, dropped: set[Slot[T]]) -> None:
         if dropped:
-            self._slots = deque(slot for slot in self._slots if slot not in dropped)
+            self._slots = deque(takewhile(lambda slot: slot not in dropped, self._slots))
 
     @property
     def patience(self) -> float | None:
