@@ -23,14 +23,14 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 4000,
-    "batches": 900,
+    "": 4100,
+    "batches": 1000,
     "cache": 9200,
     "cli": 2900,
     "core": 50,
     "dsl": 275,
     "engine": 4600,
-    "engines": 200,
+    "engines": 300,
     "function": 500,
     "jobs": 2000,
     "limits": 1000,

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from instructor.jobs.crew import Crew
+from instructor.jobs.crew import Crew, Tray
 
 
 def make(
@@ -101,3 +101,15 @@ def test_what_no_new_thread_can_be_started_for_is_done_by_those_that_are_there(m
     gate.set()
     assert [done.get(timeout=30) for _ in range(2)] == [1, 2]
     crew.dismiss()
+
+
+def test_a_tray_holds_what_nobody_was_woken_for():
+    tray = Tray[int]()
+    tray.put(1)
+    tray.ring()
+    tray.ring()
+    tray.put(2)
+    tray.wait(30)
+    assert list(tray.take()) == [1, 2]
+    tray.wait(0.001)  # the bell rang once
+    assert list(tray.take()) == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -52,6 +53,11 @@ class Crew(Generic[T, R]):
         """Have a thread perform a task, once it is its turn."""
         self._waiting.append(task)
         self.begin()
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for a thread."""
+        return len(self._waiting)
 
     def begin(self) -> None:
         """Begin with tasks that wait, as far as there may be more under way."""
@@ -118,3 +124,33 @@ class Crew(Generic[T, R]):
                         self._spare -= 1
                         self._threads -= 1
                         return None
+
+
+class Tray(Generic[R]):
+    """What threads put down for another one, who is woken where a thread rings, and takes all there is by then.
+
+    To wake a thread takes longer than what it does about one result, so nobody is to ring for each.
+    """
+
+    def __init__(self) -> None:
+        self._results: deque[R] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+
+    def put(self, result: R) -> None:
+        """Put down a result. Ring after that, or not at all."""
+        self._results.append(result)
+
+    def ring(self) -> None:
+        """Wake who waits, or will wait next. From a signal's handler, too."""
+        if self._bell.empty():  # the bell is silenced first, and then the results are taken
+            self._bell.put(None)
+
+    def take(self) -> Iterator[R]:
+        """Take the results one by one, each no sooner than it is wanted: an interrupt loses one at most."""
+        while self._results:
+            yield self._results.popleft()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until somebody rings, for so many seconds at most."""
+        with suppress(Empty):
+            self._bell.get(timeout=seconds)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from instructor.describing import refuse
@@ -17,7 +16,7 @@ from instructor.exceptions import ArgumentError
 from instructor.failures import is_nowhere
 from instructor.jobs.ahead import ReadAhead
 from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
-from instructor.jobs.crew import Crew
+from instructor.jobs.crew import Crew, Tray
 from instructor.jobs.pace import Concurrency, Pace
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -164,8 +163,8 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
     def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
         super().__init__(question, source, terms, rows, asynchronous=False)
-        self._finished: SimpleQueue[_Finished[T] | None] = SimpleQueue()
-        self._crew: Crew[_Asked[T], _Finished[T]] = Crew(self._work, self._finished.put, self._goes_on, _refuse)
+        self._finished: Tray[_Finished[T]] = Tray()
+        self._crew: Crew[_Asked[T], _Finished[T]] = Crew(self._work, self._hand_over, self._goes_on, _refuse)
         self._ahead: ReadAhead[Value] | None = None
         self._is_dropped = self._is_taken_from = self._has_failed = False
 
@@ -177,13 +176,10 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             self._is_taken_from = False
 
     def _take_row(self) -> Row[T]:
-        window, finished, read = self._window, self._finished, 0
-        self._begin()
+        window, read = self._window, 0
         while not self._is_closed:
-            if not finished.empty():
-                while not finished.empty():
-                    self._note(finished.get())
-                self._begin()
+            if window.under_way:
+                self._note_finished()
             if window.wants_row(read) and (self._ahead is None or self._ahead.is_ready):
                 read += 1
                 self._read()
@@ -212,8 +208,10 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             self._crew.submit(asked)
         return None
 
-    def _begin(self) -> None:
-        """Have rows asked that are ready, unless the job was stopped."""
+    def _note_finished(self) -> None:
+        """Note the rows that were asked for, and have others asked that are ready, unless the job was stopped."""
+        for finished in self._finished.take():
+            self._finish(*finished)
         if self._window.is_stopped:
             self._drop_waiting()
         self._crew.most = self.pace.limit
@@ -242,18 +240,25 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         slot.is_over = True
         return slot, row, seconds
 
+    def _hand_over(self, finished: _Finished[T]) -> None:
+        self._finished.put(finished)
+        if self._is_awaited(finished):
+            self._finished.ring()
+
+    def _is_awaited(self, finished: _Finished[T]) -> bool:
+        """Whether who takes the rows is to hear of this one at once, and not with the next one that matters."""
+        (slot, row, _), window = finished, self._window
+        is_simple = self._terms.ordered and self._ahead is None and not (window.has_order or window.is_stopped)
+        if self._is_closed or row.error is not None or not is_simple or window.is_first(slot):
+            return True
+        return not window.has_ended and self._crew.waiting <= window.most_ready // 2
+
     def _wait(self) -> None:
         """Wait for a row that was asked for, and look up now and then.
 
         A signal that comes just before the waiting begins doesn't interrupt it, nor does any on Windows.
         """
-        with suppress(Empty):
-            self._note(self._finished.get(timeout=min(_BEAT, self._window.patience or _BEAT)))
-
-    def _note(self, finished: _Finished[T] | None) -> None:
-        """Note a row that was asked for; None only wakes who waits."""
-        if finished is not None:
-            self._finish(*finished)
+        self._finished.wait(min(_BEAT, self._window.patience or _BEAT))
 
     @property
     def _awaits_answers(self) -> bool:
@@ -274,12 +279,16 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         """
         self._crew.may_be_left = True
         if reads_ahead:
-            self._rows = self._ahead = ReadAhead(self._rows, partial(self._finished.put, None))
+            self._rows = self._ahead = ReadAhead(self._rows, self._finished.ring)
 
     def stop(self) -> None:
-        """Read no more rows, from any thread. Those under way are still handed out, and then the job ends."""
+        """Read no more rows, from any thread. Those under way are still handed out, and then the job ends.
+
+        With `prompt_cache` rows may wait for one that begins alike. Those aren't asked about any more; if the rows are in
+        order, none behind the first of them is handed out, though it may have been answered and stored meanwhile.
+        """
         self._window.is_stopped = self._window.has_ended = True
-        self._finished.put(None)
+        self._finished.ring()
 
     def drop(self) -> None:
         """Wait no longer for rows that the provider hasn't answered, as far as `note_answer` knows. From any thread.
@@ -287,14 +296,15 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         What is paid for is stored. If an answer turns out to be invalid, its row is asked about again: drop that, too.
         """
         self._window.is_stopped = self._window.has_ended = self._is_dropped = True
-        self._finished.put(None)
+        self._finished.ring()
 
     def close(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
         self._end()
         self._drop_waiting()
         while self._awaits_answers and not all(slot.is_over for slot in self._window.under_way):
-            self._wait()  # but not for what Ctrl-C has taken out of the queue, and kept from being noted
+            self._wait()  # but not for what Ctrl-C has taken off the tray, and kept from being noted
+            self._note_finished()
         self._crew.dismiss()
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from instructor.jobs.pace import Pace
@@ -54,7 +55,7 @@ class Window(Generic[T]):
 
     def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None, has_queue: bool = False) -> None:
         self._pace = pace
-        self._most_ready = _MOST_READY if has_queue else 0
+        self._has_queue = has_queue
         self._order = order
         self.has_order = order is not None
         self._ordered = ordered
@@ -62,6 +63,11 @@ class Window(Generic[T]):
         self.under_way: set[Slot[T]] = set()
         self.has_ended = False
         self.is_stopped = False
+
+    @property
+    def most_ready(self) -> int:
+        """How many rows may be ready at most, and wait for a thread."""
+        return min(self._pace.limit - 1, _MOST_READY) if self._has_queue else 0
 
     def wants_row(self, read: int) -> bool:
         """Whether to read another row. `read` is how many were read since one was handed out.
@@ -71,7 +77,7 @@ class Window(Generic[T]):
         """
         limit, under_way = self._pace.limit, len(self.under_way)
         held = len(self._slots) if self._ordered else len(self._slots) + under_way
-        is_busy = under_way >= limit + min(limit - 1, self._most_ready)
+        is_busy = under_way >= limit + self.most_ready
         if self.has_order:
             waiting = len(self._order or ())
             held, is_busy = held if self._ordered else held + waiting, waiting >= AHEAD
@@ -107,7 +113,7 @@ class Window(Generic[T]):
         return waiting.slot, waiting.miss
 
     def drop_waiting(self, after: int = -1) -> None:
-        """Ask for no row that waits behind one, by its place in the input."""
+        """Ask for no row that waits behind one, by its place in the input. In order, rows end before the first of those."""
         if self._order is not None:
             self._forget(self._order.drop(after))
 
@@ -118,7 +124,7 @@ class Window(Generic[T]):
 
     def _forget(self, dropped: set[Slot[T]]) -> None:
         if dropped:
-            self._slots = deque(slot for slot in self._slots if slot not in dropped)
+            self._slots = deque(takewhile(lambda slot: slot not in dropped, self._slots))
 
     @property
     def patience(self) -> float | None:
@@ -134,6 +140,13 @@ class Window(Generic[T]):
             self._order.end(slot, row)
         if not self._ordered:
             self._slots.append(slot)
+
+    def is_first(self, slot: Slot[T]) -> bool:
+        """Whether a row is the next one to be handed out. From any thread."""
+        try:
+            return self._slots[0] is slot
+        except IndexError:
+            return False
 
     def take(self) -> Row[T] | None:
         """The row to hand out; None if its turn hasn't come."""

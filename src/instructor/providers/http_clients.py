@@ -13,7 +13,7 @@ _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 """What a context goes by. With another value of one of these another context is made."""
 
 
-def make_http_client(default: type[Any]) -> Any:
+def make_http_client(default: Any) -> Any:
     """Make an HTTP client as the SDK itself would, by its `default` class, over the SSL context of the process.
 
     To read the certificates takes 20 ms, ten times as long as a request, and a server on the same machine needs none.
