@@ -502,14 +502,14 @@ def test_a_directory_that_cannot_be_made_is_a_cache_error(tmp_path: Path) -> Non
 
 def test_when_the_disk_is_full_writing_fails_and_reading_goes_on(cache: DiskCache) -> None:
     cache.set("key", "text")
-    cache._connect().raw.execute("PRAGMA max_page_count = 10")
+    cache._connect(cache._writer).raw.execute("PRAGMA max_page_count = 10")
     handle = handle_of(cache)
     with pytest.raises(CacheError, match="disk is full"):
         handle.write("large", "x" * 100_000, None)
     assert not handle.paused()
     assert handle.read("key") == b"text"
     assert handle.write("other", "text", None) is False, "writes are left alone for a while"
-    cache._connect().raw.execute("PRAGMA max_page_count = 100000")
+    cache._connect(cache._writer).raw.execute("PRAGMA max_page_count = 100000")
     cache.set("large", "x" * 100_000)
 
 
@@ -628,7 +628,7 @@ def test_a_file_of_a_newer_layout_is_left_alone(cache: DiskCache) -> None:
 
 def test_a_write_with_room_to_spare_asks_sqlite_for_nothing_else(cache: DiskCache) -> None:
     cache.set("key", "text")
-    connection, asked = cache._local.connection, []
+    connection, asked = cache._writer.connection, []
     assert connection is not None
     connection.raw.set_trace_callback(lambda statement: asked.append(statement.split()[0]))
     cache.set("other", "text")

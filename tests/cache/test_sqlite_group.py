@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from instructor import Instructor, Mode
 from instructor.cache import DiskCache
+from instructor.cache.sqlite_file import DatabaseFile
 from instructor.cache.sqlite_group import MOST_TOGETHER, Group, Operation
 from instructor.cache.sqlite_transaction import RawConnection, transact, undo_with
 from instructor.exceptions import CacheError
@@ -222,3 +223,17 @@ def test_what_has_expired_goes_in_the_transaction_of_any_write(tmp_path: Path, m
         cache._perform([lambda _: None, lambda _: None])
         (left,) = cache._run(lambda connection: connection.execute("SELECT count(*) FROM entry").fetchone())
         assert left == 0  # 16 for each of two
+
+
+def test_all_threads_write_with_one_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each further one would have to be opened, and would read anew what another one has changed."""
+    opened: list[object] = []
+    real = DatabaseFile.open
+    monkeypatch.setattr(DatabaseFile, "open", lambda file: opened.append(file) or real(file))
+    with DiskCache(tmp_path) as cache:
+        for number in range(4):
+            thread = threading.Thread(target=cache.set, args=(f"key {number}", "text"))
+            thread.start()
+            thread.join()
+        assert len(opened) == 1
+        assert len(cache) == 4

@@ -37,7 +37,7 @@ def let_it_grow(cache: DiskCache) -> list[str]:
 
     Returns a list in which what is executed is noted from now on.
     """
-    raw, executed = cache._connect().raw, []
+    raw, executed = cache._connect(cache._writer).raw, []
     raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
     raw.set_trace_callback(executed.append)
     return executed

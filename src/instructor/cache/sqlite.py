@@ -55,7 +55,13 @@ MOST_USES = 1000
 
 
 class _Local(threading.local):
-    """What belongs to one thread."""
+    """What one thread reads with."""
+
+    connection: Connection | None = None
+
+
+class _Writer:
+    """What all threads write with, one at a time: what SQLite keeps of the file for it is never out of date."""
 
     connection: Connection | None = None
 
@@ -122,7 +128,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         self._lease = check_lease("DiskCache", lease)
         self.abilities = type(self).abilities - (frozenset() if lease else {"leasing"})
         self._file = DatabaseFile(self.path, self._patience, self._shares.wal // PAGE)
-        self._local = _Local()
+        self._local, self._writer = _Local(), _Writer()
         self._recent = Recent(self.path, CHECK_SECONDS)
         self._eviction = Eviction(self.path, self.size_limit, policy, max_entries)
         self._wal = Wal(self.path, self.size_limit, self._eviction, self._patience)
@@ -209,7 +215,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
         if len(self._uses) > self._shares.rows_at_once:
             self._flush(now)
-        if self._wal.is_long and not self._run(partial(self._wal.has_room, size=len(data))):
+        if self._wal.is_long and not self._run(partial(self._wal.has_room, size=len(data)), writes=True):
             return False
         while not self._change(write, len(data)):
             """What is removed in one transaction wasn't enough."""
@@ -282,8 +288,8 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
             self._flush(time.time())
         for handle in known_handles(self):
             handle.post()
-        # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
-        self._local = _Local()
+        # A connection closes when its last user lets go of it: these two, or a thread that is using it just now.
+        self._local, self._writer = _Local(), _Writer()
         self._recent.reset()
 
     def _is_absent(self, connection: Connection, key: str, now: float) -> bool:
@@ -305,18 +311,24 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
     def _join(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Perform an operation that needs no transaction, in that of other threads if there is one."""
-        return self._group.run(operation, alone=lambda: self._run(operation, writes=True))
+        return self._group.run(operation, alone=lambda: self._use(self._writer, operation))
 
     def _perform(self, operations: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         """Perform operations in one transaction, with the notes of what was used, and remove some of what has expired."""
-        return self._run(in_transaction(operations, self._write_notes, self._shares.rows_at_once), writes=True)
+        return self._use(self._writer, in_transaction(operations, self._write_notes, self._shares.rows_at_once))
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
+        """Perform an operation, without a transaction; while no other thread writes, if it does."""
+        if writes:
+            return self._group.run_alone(lambda: self._use(self._writer, operation))
+        return self._use(self._local, operation)
+
+    def _use(self, place: _Local | _Writer, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Perform an operation. If the file is damaged it is mended, and the operation is tried once more."""
         if gate.is_closed:
             gate.wait()
         try:
-            connection = self._connect_to_write() if writes else self._connect()
+            connection = self._connect_to_write(place) if isinstance(place, _Writer) else self._connect(place)
             try:
                 return operation(connection.raw)
             except FAILURES as error:
@@ -324,27 +336,28 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
                     raise
                 if connection.read_only:
                     raise CacheEntryError(self._describe(error)) from error
-            self._local.connection = None
+            place.connection = None
             self._file.replace(connection)
-            return operation(self._connect().raw)
+            return operation(self._connect(place).raw)
         except (*FAILURES, OSError) as error:
             raise CacheError(self._describe(error)) from error
 
-    def _connect(self) -> Connection:
-        """This thread's connection to the file that has the path now."""
-        connection = self._local.connection
+    def _connect(self, place: _Local | _Writer | None = None) -> Connection:
+        """The connection of this thread, or of another place, to the file that has the path now."""
+        place = place or self._local
+        connection = place.connection
         if connection is None or not self._file.is_current(connection):
-            self._local.connection = None
-            connection = self._local.connection = self._open()
+            place.connection = None
+            connection = place.connection = self._open()
         connection.checked = time.time()
         self._recent.check(connection.checked, connection)
         return connection
 
-    def _connect_to_write(self) -> Connection:
-        connection = self._connect()
+    def _connect_to_write(self, place: _Writer) -> Connection:
+        connection = self._connect(place)
         if connection.read_only:
-            self._local.connection = None  # it may have become writable since
-            connection = self._connect()
+            place.connection = None  # it may have become writable since
+            connection = self._connect(place)
         if not connection.read_only:
             self._wal.shorten(connection.raw)
             return connection
@@ -424,8 +437,8 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
     def _forget_parent(self) -> None:
         """After a fork: the child must neither use nor close a connection of the parent."""
-        _inherited.append(self._local)
-        self._local = _Local()
+        _inherited.append((self._local, self._writer))
+        self._local, self._writer = _Local(), _Writer()
         self._eviction.forget()
         self._recent.reset()
         self._wal.reset()
@@ -460,7 +473,7 @@ _COUNT = "SELECT count(*), coalesce(sum(size), 0) FROM entry WHERE expires IS NU
 
 
 _stores: weakref.WeakSet[DiskCache] = weakref.WeakSet()
-_inherited: list[_Local] = []
+_inherited: list[tuple[_Local, _Writer]] = []
 
 
 def _close_all() -> None:

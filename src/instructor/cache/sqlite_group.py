@@ -115,6 +115,11 @@ class Group:
             raise CacheError(str(own.error)) from own.error.__cause__
         return cast("T", own.result if own.is_done else self._perform([operation])[0])
 
+    def run_alone(self, operation: Callable[[], T]) -> T:
+        """Perform something while no other thread writes."""
+        with self._lock:
+            return operation()
+
     def _lead(self, own: _Queued[Any]) -> None:
         """Perform what is queued by now."""
         self._remove(own)
