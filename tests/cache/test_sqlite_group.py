@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from instructor import Instructor, Mode
-from instructor.cache import DiskCache
+from instructor.cache import DiskCache, sqlite
 from instructor.cache.sqlite_file import DatabaseFile
 from instructor.cache.sqlite_group import MOST_TOGETHER, Group, Operation
 from instructor.cache.sqlite_transaction import RawConnection, transact, undo_with
@@ -225,15 +225,41 @@ def test_what_has_expired_goes_in_the_transaction_of_any_write(tmp_path: Path, m
         assert left == 0  # 16 for each of two
 
 
-def test_all_threads_write_with_one_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_threads_that_take_turns_share_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each further one would have to be opened, and would read anew what another one has changed."""
     opened: list[object] = []
     real = DatabaseFile.open
     monkeypatch.setattr(DatabaseFile, "open", lambda file: opened.append(file) or real(file))
     with DiskCache(tmp_path) as cache:
+
+        def use(number: int) -> None:
+            assert cache.get(f"key {number}") is None
+            cache.set(f"key {number}", "text")
+
         for number in range(4):
-            thread = threading.Thread(target=cache.set, args=(f"key {number}", "text"))
+            thread = threading.Thread(target=use, args=(number,))
             thread.start()
             thread.join()
         assert len(opened) == 1
         assert len(cache) == 4
+
+
+def test_two_threads_at_once_have_a_connection_each(tmp_path: Path):
+    with DiskCache(tmp_path) as cache:
+        cache.set("key", "text")
+
+        def read(connection: sqlite3.Connection) -> sqlite3.Connection:
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(cache.get, "key").result() == b"text"
+                assert thread.submit(cache._run, lambda other: other).result() is not connection
+            return connection
+
+        cache._run(read)
+        assert len(cache._idle) == 2
+
+
+def test_no_more_connections_stay_open_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sqlite, "MOST_IDLE", 1)
+    with DiskCache(tmp_path) as cache:
+        cache._run(lambda _: cache.set("key", "text"))
+        assert len(cache._idle) == 1

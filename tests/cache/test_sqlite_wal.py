@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cache.stores import connection_of
 from instructor.cache import DiskCache, sqlite_wal
 
 SHARE = (1 << 20) // 8
@@ -37,7 +38,7 @@ def let_it_grow(cache: DiskCache) -> list[str]:
 
     Returns a list in which what is executed is noted from now on.
     """
-    raw, executed = cache._connect(cache._writer).raw, []
+    raw, executed = connection_of(cache).raw, []
     raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
     raw.set_trace_callback(executed.append)
     return executed
