@@ -26,7 +26,7 @@ from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
 from instructor.cache.sqlite_fork import gate
-from instructor.cache.sqlite_group import Group, in_transaction
+from instructor.cache.sqlite_group import Group, Sweep, in_transaction
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
@@ -308,8 +308,9 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         return self._group.run(operation, alone=lambda: self._use(operation, writes=True))
 
     def _perform(self, operations: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
-        """Perform operations in one transaction, with the notes of what was used, and remove some of what has expired."""
-        return self._use(in_transaction(operations, self._write_notes, self._shares.rows_at_once), writes=True)
+        """Perform operations in one transaction, with the notes of what was used; now and then remove what has expired."""
+        expired = self._sweep.take(len(operations), self._shares.rows_at_once)
+        return self._use(in_transaction(operations, self._write_notes, expired), writes=True)
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation, without a transaction; while no other thread writes, if it does."""
@@ -386,7 +387,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         self._uses: dict[str, float] = {}
         self._flush_at = MOST_USES
         self._flushed = time.time()
-        self._limit_noted = 0.0
+        self._limit_noted, self._sweep = 0.0, Sweep()
 
     def _flush(self, now: float) -> None:
         """Write down what was used, unless another writer is at work: a read must not wait."""
