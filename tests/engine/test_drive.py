@@ -541,4 +541,4 @@ def test_effects_are_told_apart_by_kind_and_members() -> None:
     assert {Sleep(1.0), Sleep(1.0)} == {Sleep(1.0)}
     assert Sleep(1.0) != Sleep(2.0)
     assert Sleep(1.0) != Show(1.0)
-    assert repr(Send("call", {"a": 1})) == "Send('call', {'a': 1}, None)"
+    assert repr(Send("call", {"a": 1})) == "Send('call', {'a': 1}, None, False)"

@@ -284,6 +284,13 @@ async def test_retries_that_the_policy_counts_are_not_multiplied_by_the_sdks(
 
 
 @cases
+async def test_a_call_with_limits_is_answered(case: Case, asynchronous: bool, reply_server: ReplyServer):
+    reply_server.script(Reply(case.body(ANNA)))
+    async with connected(case, reply_server.url, asynchronous, mode=Mode.TOOLS) as client:
+        assert await settle(client.create(User, ASKED, limits="auto")) == User(**ANNA)
+
+
+@cases
 async def test_a_refused_key_is_named(case: Case, asynchronous: bool, reply_server: ReplyServer):
     reply_server.script(Reply({"message": "Unauthorized"}, status=401))
     async with connected(case, reply_server.url, asynchronous, mode=Mode.TOOLS) as client:

@@ -10,6 +10,7 @@ import pytest
 from anthropic.types import Message
 from pydantic import BaseModel, Field, ValidationError
 
+from as_data import AsData
 from instructor.exceptions import (
     ConfigurationError,
     IncompleteOutputException,
@@ -105,6 +106,10 @@ class TestContract(WireContract):
 
     def chunks(self, completion: Message) -> list[Any]:
         return [*anthropic_events(completion.model_dump(mode="json"))]
+
+
+class TestData(AsData, TestContract):
+    """The same, as the provider sent it."""
 
 
 def test_the_sdk_sends_what_was_written():

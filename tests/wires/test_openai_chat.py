@@ -12,6 +12,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ValidationError
 
+from as_data import AsData
 from instructor.exceptions import ProviderError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
 from instructor.testing.wires import WireContract
@@ -86,6 +87,10 @@ class TestOpenAIChat(WireContract):
 
     def chunks(self, completion):
         return [*chat_events(completion.to_dict())]
+
+
+class TestData(AsData, TestOpenAIChat):
+    """The same, as the provider sent it."""
 
 
 def send(request: dict[str, Any], answer: ChatCompletion) -> tuple[dict[str, Any], ChatCompletion]:

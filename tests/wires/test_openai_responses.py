@@ -10,6 +10,7 @@ import pytest
 from openai.types.responses import Response
 from pydantic import BaseModel
 
+from as_data import AsData
 from instructor.exceptions import IncompleteOutputException, ProviderError, RefusalError, ResponseParsingError
 from instructor.mode import Mode
 from instructor.testing.wires import WireContract
@@ -76,6 +77,10 @@ class TestOpenAIResponses(WireContract):
 
     def chunks(self, completion):
         return [*responses_events(completion.to_dict())]
+
+
+class TestData(AsData, TestOpenAIResponses):
+    """The same, as the provider sent it."""
 
 
 def write(arguments: dict[str, Any] | None = None, messages: Any = None, shape: ToolSpec = SHAPE, strict: bool = True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from pydantic import BaseModel
 
 from instructor.messages import Completion, Part, Value
+from instructor.received import made
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Carried(dict[str, object]):
     def __getitem__(self, name: str) -> Completion:
         if name == RAW_RESPONSE:
             if self.load is None:
-                return self._stored
+                return made(self._stored)
             from instructor.cache.entry import unpack_completion  # which knows this file
 
             return self.load(unpack_completion(self._stored, self.parts))
@@ -147,10 +148,12 @@ put_carried: Callable[[BaseModel, Carried], None] = BaseModel.__dict__["__pydant
 
 
 def attach(value: object, carried: Carried) -> None:
-    """Let an answer carry its completion, if it is of a kind that can."""
+    """Let an answer carry its completion, in place of one that it carries, if it is of a kind that can."""
     if isinstance(value, ListResponse):
         value.carried = carried
-    elif isinstance(value, BaseModel) and value.__pydantic_extra__ is None:
+    elif isinstance(value, BaseModel) and (
+        value.__pydantic_extra__ is None or type(value.__pydantic_extra__) is Carried
+    ):
         put_carried(value, carried)
 
 

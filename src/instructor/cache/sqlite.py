@@ -38,7 +38,7 @@ from instructor.cache.sqlite_tags import note_written, number_tag, read_generati
 from instructor.cache.sqlite_transaction import transact
 from instructor.cache.sqlite_wal import Wal
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
-from instructor.exceptions import CacheEntryError, CacheError
+from instructor.exceptions import CacheEntryError, CacheError, CacheNotTriedError
 from instructor.locks import after_fork
 
 T = TypeVar("T")
@@ -172,6 +172,8 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
         Raises:
             CacheError: It cannot be written; the message says why.
+            CacheNotTriedError: There is no room for it, because it is too large, or another program keeps the WAL from
+                being emptied.
             ConfigurationError: `key` is not a str, `value` is not text, or `ttl` not a number of whole seconds above 0.
         """
         self._write(key, value, ttl)
@@ -183,16 +185,19 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
     def _write(
         self, key: str, value: str | bytes, ttl: int | None, token: str | None = None, posting: Posting | None = None
-    ) -> bool:
-        """Store a text, for the holder of a lease if there is a token; return whether there was room for it.
+    ) -> None:
+        """Store a text, for the holder of a lease if there is a token.
 
-        What is spent and saved is entered with it, if there is a posting.
+        What is spent and saved is entered with it, if there is a posting. Raises CacheNotTriedError if there is no room.
         """
         text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
         if len(data) > self._shares.entry:
-            log(f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}.")
-            return False
+            refusal = f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}."
+            log(refusal)
+            raise CacheNotTriedError(
+                f"{refusal} Pass a size_limit= of more than {8 * len(data)}, or None for no limit."
+            )
         tagged, now = read_tagged(data), time.time()
         expires = None if seconds is None else now + seconds
         row = (check_key("DiskCache", key), data, len(data), expires, now, hash_key(key))
@@ -210,10 +215,9 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         if len(self._uses) > self._shares.rows_at_once:
             self._flush(now)
         if self._wal.is_long and not self._run(partial(self._wal.has_room, size=len(data)), writes=True):
-            return False
+            raise CacheNotTriedError(f"DiskCache at {self.path} {self._wal.refusal}")
         while not self._change(write, len(data)):
             """What is removed in one transaction wasn't enough."""
-        return True
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
@@ -309,8 +313,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
     def _perform(self, operations: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         """Perform operations in one transaction, with the notes of what was used; now and then remove what has expired."""
-        expired = self._sweep.take(len(operations), self._shares.rows_at_once)
-        return self._use(in_transaction(operations, self._write_notes, expired), writes=True)
+        return self._use(in_transaction(operations, self._write_notes, self._sweep.take(len(operations))), writes=True)
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation, without a transaction; while no other thread writes, if it does."""
@@ -385,9 +388,8 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
     def _begin(self) -> None:
         """Start with nothing noted."""
         self._uses: dict[str, float] = {}
-        self._flush_at = MOST_USES
-        self._flushed = time.time()
-        self._limit_noted, self._sweep = 0.0, Sweep()
+        self._flush_at, self._flushed = MOST_USES, time.time()
+        self._limit_noted, self._sweep = 0.0, Sweep(self._shares.rows_at_once)
 
     def _flush(self, now: float) -> None:
         """Write down what was used, unless another writer is at work: a read must not wait."""
@@ -436,10 +438,8 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         except BaseException:
             self._uses = {**uses, **self._uses}
             raise
-        if later:
-            self._uses = {**later, **self._uses}
-        self._flush_at = MOST_USES
-        self._flushed = now
+        self._uses = {**later, **self._uses} if later else self._uses
+        self._flush_at, self._flushed = MOST_USES, now
 
     def _describe(self, error: Exception) -> str:
         return f"DiskCache at {self.path} failed: {error}. {advise(error)}"

@@ -37,16 +37,17 @@ EXPIRED_AT_ONCE = 16
 class Sweep:
     """Says when what has expired is to be removed. The first write of a program does so too: it may be its only one."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self._operations = SWEEP_EVERY
+        self._most = most
 
-    def take(self, operations: int, most: int) -> int:
+    def take(self, operations: int) -> int:
         """How many rows are to be removed by a transaction with so many operations, at most."""
         self._operations += operations
         if self._operations < SWEEP_EVERY:
             return 0
         count, self._operations = self._operations, 0
-        return min(EXPIRED_AT_ONCE * count, most)
+        return min(EXPIRED_AT_ONCE * count, self._most)
 
 
 _DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT ?)"

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from instructor.cache.books import Posting
 from instructor.cache.lease import LONGEST_LEASE, Ending, Taken
 from instructor.cache.sqlite_transaction import transact
+from instructor.exceptions import CacheNotTriedError
 
 _TAKE = """
 INSERT INTO lease VALUES (?1, ?2, ?3, '') ON CONFLICT (key) DO UPDATE
@@ -45,8 +46,8 @@ class Run(Protocol):
 
 Join = Callable[[Callable[[sqlite3.Connection], Any]], Any]
 """Performs an operation, in a transaction of other threads if there is one."""
-Write = Callable[[str, str, int | None, str, Posting | None], bool]
-"""Stores an entry for a token, and enters a posting with it; returns whether there was room."""
+Write = Callable[[str, str, int | None, str, Posting | None], None]
+"""Stores an entry for a token, and enters a posting with it; CacheNotTriedError if there is no room."""
 
 
 class SqliteLeases:
@@ -79,11 +80,12 @@ class SqliteLeases:
     def publish(self, key: str, text: str, ttl: int | None, token: str, posting: Posting | None = None) -> bool:
         """Store a text, end the lease, and enter a posting, in one transaction."""
         try:
-            is_stored = self._write(key, text, ttl, token, posting)
+            self._write(key, text, ttl, token, posting)
         except LeaseLostError:
             return False
-        if not is_stored:
+        except CacheNotTriedError:  # there is no room for it, so nobody has anything to wait for
             self.release(key, token, Ending.ENDED)
+            raise
         return True
 
     def renew(self, tokens: Mapping[str, str]) -> None:

@@ -45,6 +45,9 @@ class Wal:
     """The WAL of a file whose limit `eviction` knows.
 
     Nobody can empty it as long as anyone reads what was in the file before.
+
+    Attributes:
+        refusal: Why nothing is stored where there is no room in it.
     """
 
     def __init__(self, path: Path, size_limit: int | None, eviction: Eviction, patience: float) -> None:
@@ -54,6 +57,10 @@ class Wal:
         self._shares = share_out(size_limit)
         self._eviction = eviction
         self._patience = patience
+        self.refusal = (
+            "can store nothing new: another program has been reading it for long, so that its WAL "
+            f"has reached size_limit={self._shares.limit}. End that program, or raise the limit."
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -95,11 +102,7 @@ class Wal:
             return True
         self._is_hopeless = not self._empty(connection, _WAIT_FOR_READERS if self._is_hopeless else _WAIT_AT_THE_LIMIT)
         if self._is_hopeless:
-            self._eviction.warn_once(
-                "wal",
-                "can store nothing new: another program has been reading it for long, so that its WAL "
-                f"has reached size_limit={self._shares.limit}. End that program, or raise the limit.",
-            )
+            self._eviction.warn_once("wal", self.refusal)
         return not self._is_hopeless
 
     def _empty(self, connection: sqlite3.Connection, seconds: float) -> bool:

@@ -138,7 +138,8 @@ class _Extraction:
         figures = self._stats.describe() | {"completed": completed, "price": price}
         reported = write_figures(self._console, self._settings.report, figures)
         if not self._settings.quiet:
-            self._console.print(make_summary(self._stats, self._prices, places))
+            summary = make_summary(self._console, self._stats, self._prices, places)
+            self._console.print(summary, soft_wrap=True)
         if not completed:
             print_line(
                 self._console,

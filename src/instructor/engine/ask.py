@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,7 @@ from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import advise_on_refusal
+from instructor.received import Received, data_of, made
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
@@ -82,6 +84,7 @@ def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901, PLR0912 - each `if` save
             error.total_usage = attempts.spent
             raise
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
+            completion = made(completion)
             yield from tell_ended(call, prompt, attempts, (request, completion), error)
             sent = [*tried, as_sent(call, prompt, request)]
             corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
@@ -108,7 +111,7 @@ def make_live(
     """Put together a valid answer and what it took to get it."""
     value, parts, completion = answer
     flaw = find_flaw(call, prompt, completion)
-    answered_by = find_answering_model(prompt.wire, completion)
+    answered_by = find_answering_model(prompt.wire, data_of(completion))
     own: T = (value, completion) if call.with_completion else value  # type: ignore[assignment] # as the caller asked
     spent, cost = attempts.spent, (attempts.latest or attempts.spent, attempts.latest_seconds)
     return Live(own, parts, completion, spent, attempts.seconds, attempts.number, flaw, answered_by, cost)
@@ -153,6 +156,10 @@ def read_parts(call: Call[Any], prompt: Prompt, completion: Completion) -> tuple
         return ()
     specs = call.plan.type.specs
     names = [spec.name for spec in specs]
+    if type(completion) is Received:
+        with suppress(Exception):  # what is wrong with it shows again, with the SDK's object in the error
+            return prompt.wire.read(completion.data, prompt.mode, names, specs)
+        completion = completion.make()
     try:
         return prompt.wire.read(completion, prompt.mode, names, specs)
     except ResponseParsingError:
@@ -193,14 +200,20 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
         # A copy: a handler that edits it must not change the request after its key was made.
         yield from Emit(hooks, HookName.COMPLETION_KWARGS, (), copy_values(request))
     if call.showing is None:
-        completion = yield from exchange(call, prompt, attempts, Send(prompt.wire.operation, request, limit))
+        # Whoever sees the completion in any case gets the one that the SDK itself makes.
+        for_data = not (
+            call.plan.type is None or call.with_completion or hooks.has_handlers(HookName.COMPLETION_RESPONSE)
+        )
+        sending = Send(prompt.wire.operation, request, limit, for_data)
+        completion = yield from exchange(call, prompt, attempts, sending)
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
-    usage = read_usage(prompt.wire, completion)
+    data = data_of(completion)
+    usage = read_usage(prompt.wire, data)
     attempts.spend(usage)
     if plan is not None and watch is not None:
-        plan.settle(watch, usage, completion)
+        plan.settle(watch, usage, data)
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):

@@ -195,6 +195,10 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
 def send(effect: Send | Open, sender: Sender) -> Any:
     """Send a request, within its limit if it has one and the sender knows limits."""
     limit = effect.limit
+    if type(effect) is Send and effect.for_data:
+        for_data: Any = getattr(sender, "send_for_data", None)
+        if for_data is not None:
+            return for_data(effect.operation, effect.request, limit)
     within: Any = getattr(sender, "send_once", None) if limit is not None else None
     if limit is None or within is None:
         return sender.send(effect.operation, effect.request)

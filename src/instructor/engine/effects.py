@@ -185,11 +185,15 @@ class Send(Asking[Any]):
     """Call the provider, or the decorated function. The result is the SDK's completion, or what the function returned.
 
     The SDK's or the function's error is raised in the flow.
+
+    Attributes:
+        for_data: Whether a `Received` will do in place of the SDK's completion, from a sender that has one.
     """
 
     operation: str
     request: Request
     limit: Limit | None = None
+    for_data: bool = False
 
 
 @record

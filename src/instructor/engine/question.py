@@ -24,6 +24,7 @@ from instructor.exceptions import (
 )
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
+from instructor.received import made
 
 if TYPE_CHECKING:
     from instructor.cache.call_notes import Sketch
@@ -176,7 +177,7 @@ class CallQuestion(Generic[T]):
         """Make an own value; only a completion that can't be written down is shared as it is."""
         if entry is not None:
             return self.read(entry)
-        return self._value(live.parts, live.completion, keep_completion(live.completion, live.usage))
+        return self._value(live.parts, made(live.completion), keep_completion(live.completion, live.usage))
 
     def value_of(self, live: Live[T]) -> Value:
         """The value of a live answer. That of a stream is made once more, because the caller takes it bit by bit."""

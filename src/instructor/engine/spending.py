@@ -11,6 +11,7 @@ from instructor.engine.effects import Emit, Flow
 from instructor.exceptions import ToolCallsError
 from instructor.hooks import HookName, RequestEvent
 from instructor.messages import Completion, Part, Request
+from instructor.received import data_of
 from instructor.usage import Usage
 from instructor.wires.wire import find_answering_model
 
@@ -99,7 +100,7 @@ def tell_ended(
     event = RequestEvent(
         call.adapter.provider,
         call.model,
-        "" if completion is None else find_answering_model(prompt.wire, completion),
+        "" if completion is None else find_answering_model(prompt.wire, data_of(completion)),
         call.response_model,
         attempts.number,
         attempts.began,

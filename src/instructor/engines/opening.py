@@ -107,7 +107,7 @@ def _use_ray(ray: Sdk) -> Engine:
     def submit(*arguments: Sdk) -> Sdk:
         return task.remote(*arguments).future()
 
-    return Engine(submit, lambda: int(ray.cluster_resources().get("CPU", 1)))
+    return Engine(submit, lambda: int(ray.cluster_resources().get("CPU", 0)))
 
 
 def _call(function: Callable[..., Sdk], *arguments: Sdk) -> Sdk:

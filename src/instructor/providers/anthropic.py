@@ -66,6 +66,7 @@ CODEC = Codec(
     kinds={"Message": "anthropic.types", "BetaMessage": "anthropic.types.beta"},
     read=construct_members,
     private=("_request_id", "_workspace_id"),
+    takes_data=True,
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 import orjson
 
 from instructor.exceptions import CacheEntryError
+from instructor.received import Received
 from instructor.records import record
 
 _MISSING = object()
@@ -32,15 +33,19 @@ class Codec:
         read: Makes a completion of its class and its data.
         write: Turns a completion into data that `write_json` takes; None where that takes the completion itself.
         private: Attributes that the SDK sets beside the data, kept where they are there.
+        takes_data: Whether completions may be made here of the data of a live answer, as the SDK itself makes them.
     """
 
     kinds: Mapping[str, str]
     read: Callable[[Any, Any], Any]
     write: Callable[[Any], Any] | None = None
     private: tuple[str, ...] = field(default=())
+    takes_data: bool = field(default=False)
 
     def dump(self, completion: Any) -> str:
         """Write a completion as one line of JSON."""
+        if type(completion) is Received:
+            return self._write(completion.kind, completion.private, completion.data)
         kind = type(completion).__name__
         if kind not in self.kinds or self._loaded(kind) is not type(completion):
             raise CacheEntryError(f"A completion of type {_full_name(completion)} cannot be stored.")
@@ -49,11 +54,18 @@ class Codec:
             value = getattr(completion, name, _MISSING)
             if value is None or isinstance(value, str):  # the SDK sets None where the server sent no such header
                 private[name] = value
+        return self._write(kind, private, completion)
+
+    def _write(self, kind: str, private: Mapping[str, str | None], completion: Any) -> str:
         try:
             body = completion if self.write is None else self.write(completion)
             return write_json({"kind": kind, "private": private, "body": body})
         except (TypeError, ValueError, RecursionError) as error:
             raise CacheEntryError(f"The completion cannot be stored: {error}") from error
+
+    def complete(self, received: Received) -> Any:
+        """Make the completion of an answer that came as data."""
+        return _attach(self.make(received.kind, received.data), received.private)
 
     def load(self, text: str) -> Any:
         """Make the completion that `dump` wrote; a ``SimpleNamespace`` where the SDK is not installed."""

@@ -17,8 +17,12 @@ from instructor.providers.capabilities import capabilities_of
 from instructor.providers.clients import Close, Copies, LoopClients, Make, SharedClient
 from instructor.providers.completions import Codec, DataCodec
 from instructor.providers.corrections import CapabilityMemory
+from instructor.providers.data_answers import is_own, receive, shorten
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
+
+Note = Callable[[Mapping[str, str]], None]
+"""Takes the headers of a response."""
 
 
 class SdkAdapter(CapabilityMemory):
@@ -52,6 +56,7 @@ class SdkAdapter(CapabilityMemory):
         self._copies = Copies()
         self.close, self.aclose = clients.close, clients.aclose
         self._describe = describe
+        self._codec = codec if isinstance(codec, Codec) and codec.takes_data else None
         self.dump, self.load, self._make = codec.dump, codec.load, codec.make
         self._endpoint = endpoint
         self._root = tuple(filter(None, root.split(".")))
@@ -89,42 +94,54 @@ class SdkAdapter(CapabilityMemory):
 
     def send(self, operation: str, request: Request) -> Any:
         """Call the SDK method at the path `operation` with `request` as keywords."""
-        return self._with_client(lambda client: self._find_method(client, operation)(**request))
+        return self._with_client(lambda client: self._exchange(operation, client, request))
 
     def send_once(self, operation: str, request: Request, seconds: float | None) -> Any:
         """Send without the SDK's own retries, and with no timeout above `seconds`."""
+        return self._with_client(lambda client: self._exchange(operation, *self._limit(client, request, seconds)))
 
-        def send(client: Any) -> Any:
-            limited, bounded = self._limit(client, request, seconds)
-            return self._find_method(limited, operation)(**bounded)
-
-        return self._with_client(send)
-
-    def send_noting(
-        self, operation: str, request: Request, seconds: float | None, note: Callable[[Mapping[str, str]], None]
-    ) -> Any:
+    def send_noting(self, operation: str, request: Request, seconds: float | None, note: Note) -> Any:
         """As `send_once`, and call `note` with the headers of the response, where the SDK hands them out."""
+        return self._with_client(lambda client: self._exchange(operation, *self._limit(client, request, seconds), note))
+
+    def send_for_data(self, operation: str, request: Request, limit: tuple[float | None, Note | None] | None) -> Any:
+        """As `send`, for a caller to whom data will do: a `Received`, or the SDK's object.
+
+        With a `limit` it is sent as by `send_once` or `send_noting`, whose other arguments are in it.
+        """
+        seconds, note = limit or (None, None)
 
         def send(client: Any) -> Any:
-            limited, bounded = self._limit(client, request, seconds)
-            raw = self._find_raw(limited, operation)
-            if raw is None:
-                return self._find_method(limited, operation)(**bounded)
-            response = self._find_method(limited, raw)(**bounded)
-            return _unpack_later(response, note) if inspect.isawaitable(response) else _unpack(response, note)
+            sender, bounded = (client, request) if limit is None else self._limit(client, request, seconds)
+            return self._exchange(operation, sender, bounded, note, for_data=self._codec is not None)
 
         return self._with_client(send)
+
+    def _exchange(
+        self, operation: str, client: Any, request: Request, note: Note | None = None, *, for_data: bool = False
+    ) -> Any:
+        """Send by the SDK's method; where somebody wants more or less than its object, by that for the whole response."""
+        operation = self._place(operation)
+        *path, method = operation.split(".")
+        raw = ".".join((*path, _RAW, method))
+        resource: object = reduce(getattr, (*self._root, *path), client) if note is not None or for_data else None
+        short = shorten(request) if for_data and is_own(client, resource, method) else None
+        if (short is None and note is None) or not hasattr(type(resource), _RAW):
+            return self._find_method(client, operation)(**request)
+        response = self._find_method(client, raw)(**(short or request))
+        unpack = partial(_unpack, note=note, codec=None if short is None else self._codec)
+        return _later(response, unpack) if inspect.isawaitable(response) else unpack(response)
+
+    def _place(self, operation: str) -> str:
+        """Where the SDK has an operation of a wire."""
+        return operation
 
     def check_arguments(self, operation: str, request: Request) -> None:
         """Raise the TypeError of an SDK's method that doesn't take a request, without sending it. `prepare` comes first."""
-        method = SdkAdapter._find_method(self, self.client, operation)  # and not what an adapter wraps it in
+        method = SdkAdapter._find_method(
+            self, self.client, self._place(operation)
+        )  # and not what an adapter wraps it in
         inspect.signature(method).bind(**request)
-
-    def _find_raw(self, client: Any, operation: str) -> str | None:
-        """The path of the method that returns the whole response; None where the SDK has none."""
-        *path, method = operation.split(".")
-        holder: object = reduce(getattr, (*self._root, *path), client)
-        return ".".join((*path, _RAW, method)) if hasattr(type(holder), _RAW) else None
 
     def _with_client(self, send: Callable[[Any], Any]) -> Any:
         if isinstance(self._clients, SharedClient) and not self.asynchronous:
@@ -171,13 +188,16 @@ _RAW = "with_raw_response"
 """Under this name openai's SDK, and those that are generated like it, have methods that return the whole response."""
 
 
-def _unpack(response: Any, note: Callable[[Mapping[str, str]], None]) -> Any:
-    note({name.lower(): value for name, value in response.headers.items()})
+def _unpack(response: Any, note: Note | None, codec: Codec | None) -> Any:
+    if note is not None:
+        note({name.lower(): value for name, value in response.headers.items()})
+    if codec is not None:
+        return receive(response, codec)
     return response.parse() if hasattr(response, "parse") else response.data  # cohere's has `data`
 
 
-async def _unpack_later(response: Any, note: Callable[[Mapping[str, str]], None]) -> Any:
-    unpacked = _unpack(await response, note)
+async def _later(response: Any, unpack: Callable[[Any], Any]) -> Any:
+    unpacked = unpack(await response)
     return await unpacked if inspect.isawaitable(unpacked) else unpacked
 
 

@@ -185,9 +185,12 @@ class ChatClientAdapter(SdkAdapter):
         self.once = {**self.once, **sdk.once}
         self._method = sdk.method
 
-    def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
+    def _place(self, operation: str) -> str:
         del operation  # its own is at another place
-        return partial(_send, super()._find_method(client, self._method))
+        return self._method
+
+    def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:
+        return partial(_send, super()._find_method(client, operation))
 
 
 def _send(method: Callable[..., Any], **request: Any) -> Any:
