@@ -311,7 +311,7 @@ def test_leaving_early_asks_for_nothing_more(tmp_path: Path, executor: Executor)
 def test_groups_that_workers_have_begun_while_others_ended_are_waited_for_as_well():
     handed_over = [Future[str]() for _ in range(3)]
     waiting = iter(handed_over)
-    engine = Engine(lambda *_: next(waiting), lambda: 1)
+    engine = Engine(lambda *_: next(waiting), lambda: 1, tells_begun=True)
     groups: Groups[str] = Groups(engine, lambda: "", ordered=True, give_back=lambda arguments: arguments)
     for start in range(3):
         groups.submit(start)

@@ -259,16 +259,15 @@ class _Shown(Generic[T]):
                 return status
             yield partial(self._job.sleep, self._job.pause)
 
-    def _row(self, index: int) -> Row[T]:
+    def _row(self, index: int) -> Row[T | None]:
         """Show a row as a live job does. Of equal rows the first one has cost something."""
         key = self._job.order[index]
         outcome, record = self._job.outcomes[key], self._job.record
         shared = index in self._repeated and not outcome.cached
-        value: Value = outcome.value
         return Row(
             index=index,
             input=self._inputs[index],
-            value=value,
+            value=outcome.value,
             error=outcome.error,
             cached=outcome.cached or shared,
             shared=shared,
@@ -327,7 +326,7 @@ class BatchJob(_Shown[T]):
         """Wait until the results can be read, or until the seconds are over. Ctrl-C leaves the job at the vendor."""
         return run(self._wait(time.monotonic() + (seconds if seconds is not None else float("inf"))))
 
-    def results(self) -> Iterator[Row[T]]:
+    def results(self) -> Iterator[Row[T | None]]:
         """Wait for the rows, store their answers, and yield them in the order of the input."""
         at = 0
         for _ in show(results(self._job)):
@@ -351,7 +350,7 @@ class AsyncBatchJob(_Shown[T]):
         """As `BatchJob.wait`."""
         return await run_async(self._wait(time.monotonic() + (seconds if seconds is not None else float("inf"))))
 
-    async def results(self) -> AsyncIterator[Row[T]]:
+    async def results(self) -> AsyncIterator[Row[T | None]]:
         """As `BatchJob.results`."""
         at = 0
         async for _ in show_async(results(self._job)):

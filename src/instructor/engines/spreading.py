@@ -114,15 +114,17 @@ class Groups(Generic[R]):
     def close(self, *, wait: bool = True) -> list[Group[R]]:
         """Hand nothing more over, and return the groups that weren't taken.
 
-        What workers have begun is waited for, for as long as there are workers. Engines don't tell what that is: as many
-        groups as there are slots, the oldest first.
+        What workers have begun is waited for, for as long as there are workers. Where an engine doesn't tell what that is,
+        it is as many groups as there are slots, the oldest first.
         """
         groups, self._held = list(self._held), deque()
-        begun = [group for group in groups if not group.is_done][: self._count_now()] if wait else []
-        for group in reversed(groups):
-            if not group.is_done and group not in begun and _cancel(group) is False and wait:
-                begun.append(group)  # a worker has begun it since
-        for group in self._await(set(begun)):
+        self._await(set())  # what is done already takes no slot
+        left = [group for group in groups if not group.is_done]
+        begun = set(left[: self._count_now()] if wait and not self._engine.tells_begun else ())
+        for group in reversed(left):
+            if group not in begun and _cancel(group) is False and wait:
+                begun.add(group)
+        for group in self._await(begun):
             _cancel(group)
         return groups
 
@@ -138,6 +140,7 @@ class Groups(Generic[R]):
                 continue
             if finished is not None:
                 waiting.discard(finished[0])
+                finished[0].is_done = True
                 with suppress(Exception, CancelledError):  # nobody asks for its rows any more
                     finished[0].result = finished[1].result()
 

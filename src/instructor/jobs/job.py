@@ -17,6 +17,7 @@ from instructor.failures import is_nowhere
 from instructor.jobs.ahead import ReadAhead
 from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
 from instructor.jobs.crew import Crew, Tray
+from instructor.jobs.methods import OnError
 from instructor.jobs.pace import Concurrency, Pace
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OnError = Literal["raise", "collect"]
 _ROWS_IN_A_TURN = 64
 """How many rows a task hands out before others get a turn."""
 
