@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -419,6 +420,27 @@ def test_a_fork_leaves_what_is_noted_to_its_parent() -> None:
     assert cache.ledger().lines == {}
     ask(client)
     assert cache.ledger().saved.count == 1
+
+
+def draw_tokens(count: int = 3) -> list[str]:
+    return [books.Posting({}).token for _ in range(count)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_each_posting_of_each_process_has_a_name_of_its_own() -> None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, " ".join(draw_tokens()).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    of_child = os.read(reading, 1000).decode().split()
+    os.close(reading)
+    assert len({*draw_tokens(), *of_child}) == 6
 
 
 # The lines.

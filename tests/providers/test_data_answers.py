@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -258,7 +259,31 @@ def wrap_request(client: Any, seen: list[Any]) -> None:
     client.request = request
 
 
-@pytest.mark.parametrize("wrap", [wrap_method, wrap_class, wrap_resource, wrap_request])
+def wrap_post(client: Any, seen: list[Any]) -> None:
+    own = client.chat.completions._post
+    client.chat.completions._post = lambda path, **more: seen.append(more["body"]) or own(path, **more)
+
+
+def wrap_options(client: Any, seen: list[Any]) -> None:
+    own = client._prepare_options
+    client._prepare_options = lambda options: seen.append(options.json_data) or own(options)
+
+
+def wrap_answer(client: Any, seen: list[Any]) -> None:
+    own = client._process_response
+
+    def process(**more: Any) -> Any:
+        seen.append(more["options"].json_data)
+        answer = own(**more)
+        assert isinstance(answer, openai.types.chat.ChatCompletion)
+        return answer
+
+    client._process_response = process
+
+
+@pytest.mark.parametrize(
+    "wrap", [wrap_method, wrap_class, wrap_resource, wrap_request, wrap_post, wrap_options, wrap_answer]
+)
 def test_who_watches_the_sdk_sees_what_everybody_sends(wrap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     completions = openai.resources.chat.completions.Completions
     monkeypatch.setattr(completions, "create", completions.create)
@@ -269,6 +294,72 @@ def test_who_watches_the_sdk_sees_what_everybody_sends(wrap: Any, monkeypatch: p
         wrap(sdk, seen)
         client.create(response_model=User, messages=ASK)
     assert [turn["content"] for turn in seen[0]["messages"]] == ["Read.", "Anna is 25."]
+
+
+def test_who_has_stopped_watching_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ReplyServer(Reply(CASES["chat"].body)) as server:
+        sdk, seen = connect_openai(server.url, False), list[Any]()
+        client = make_client(server, sdk)
+        with monkeypatch.context() as watched:
+            completions = openai.resources.chat.completions.Completions
+            watched.setattr(completions, "create", completions.create)
+            wrap_class(sdk, seen)
+            sdk.chat.completions.with_raw_response.create(model="gpt-4.1-mini", messages=ASK)  # which the SDK keeps
+        client.create(response_model=User, messages=ASK)
+    assert len(seen) == 1
+
+
+def test_middleware_sees_the_request_and_may_change_the_answer() -> None:
+    seen: list[Any] = []
+
+    def change(request: Any, call_next: Any) -> Any:
+        seen.append(request.json["messages"])
+        answer = call_next(request)
+        answer.parse().id = "changed"
+        return answer
+
+    with ReplyServer(Reply(CASES["anthropic"].body)) as server:
+        sdk = anthropic.Anthropic(base_url=server.url.removesuffix("/v1"), api_key="none")
+        if not hasattr(sdk, "_middleware"):
+            pytest.skip("this version of the SDK has none")
+        client = instructor.from_anthropic(sdk.with_middleware(change), model="claude-3-haiku", max_tokens=9)
+        user = client.create(response_model=User, messages=ASK)
+    assert user._raw_response.id == "changed"
+    assert [turn["content"] for turn in seen[0]] == ["Anna is 25."]
+
+
+@pytest.mark.parametrize("limits", [None, "auto"])
+def test_an_answer_of_an_http_client_that_somebody_replaced(limits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ReplyServer(Reply(CASES["chat"].body)) as server:
+        sdk = connect_openai(server.url, False)
+        own = sdk._client.send
+
+        def send(request: Any, **more: Any) -> Any:
+            answer = own(request, **more)
+            answer.request = type(request)("POST", "http://localhost/")  # which nobody asked for the whole response
+            return answer
+
+        monkeypatch.setattr(sdk._client, "send", send)
+        user = make_client(server, sdk, limits=limits).create(response_model=User, messages=ASK)
+    assert isinstance(user._raw_response, openai.types.chat.ChatCompletion)
+
+
+def test_a_reply_has_the_sdks_object() -> None:
+    with ReplyServer(Reply(CASES["chat"].body)) as server:
+        reply = make_client(server).create_with_reply(response_model=User, messages=ASK)
+    assert isinstance(reply.completion, openai.types.chat.ChatCompletion)
+    assert reply.completion is reply.value._raw_response
+    assert pickle.loads(pickle.dumps(reply)).completion == reply.completion
+
+
+def test_a_handler_that_comes_while_the_answer_is_under_way_gets_the_sdks_object() -> None:
+    with ReplyServer(Reply(CASES["chat"].body)) as server:
+        sdk, seen = connect_openai(server.url, False), list[Any]()
+        client = make_client(server, sdk)
+        sdk._client.event_hooks = {"request": [lambda _: client.on("completion:response", seen.append)]}
+        user = client.create(response_model=User, messages=ASK)
+    assert seen == [user._raw_response]
+    assert isinstance(seen[0], openai.types.chat.ChatCompletion)
 
 
 def test_a_client_that_validates_or_is_of_a_class_of_the_users_is_left_alone() -> None:

@@ -23,6 +23,9 @@ _TAKE = """
 INSERT INTO lease VALUES (?1, ?2, ?3, '') ON CONFLICT (key) DO UPDATE
 SET token = excluded.token, until = excluded.until, heir_of = token WHERE until <= ?4 OR until > ?5
 """
+_TAKE_NEW = """
+INSERT INTO lease SELECT ?1, ?2, ?3, '' WHERE NOT EXISTS (SELECT 1 FROM entry WHERE key = ?1) AND NOT EXISTS (SELECT 1 FROM lease WHERE key = ?1)
+"""
 _RENEW = "UPDATE lease SET until = ? WHERE key = ? AND token = ?"
 _END = "DELETE FROM lease WHERE key = ? AND token = ?"
 _HAND_OVER = "UPDATE lease SET until = 0 WHERE key = ? AND token = ?"
@@ -65,6 +68,8 @@ class SqliteLeases:
         def take(connection: sqlite3.Connection) -> Taken:
             now = time.monotonic()
             row = (key, token, now + self.seconds, now, now + LONGEST_LEASE)
+            if connection.execute(_TAKE_NEW, row[:3]).rowcount:
+                return Taken(token)
             if connection.execute(_TAKE, row).rowcount:
                 return Taken(token, found=connection.execute(_STORED, (key,)).fetchone() is not None)
             holder = connection.execute(_HOLDER, (key,)).fetchone()

@@ -175,7 +175,7 @@ class Run:
     def _do_what_is_due(self) -> None:
         if self._ends is not None and time.monotonic() >= self._ends and self._rows is not None:
             self._rows.drop()  # again and again: an answer that is being stored may be invalid
-        if time.monotonic() - max(self._signalled, self._writing) >= self._patience:
+        if self._job.output.may_wait and time.monotonic() - max(self._signalled, self._writing) >= self._patience:
             self._leave_output()
         if self._unflushed:
             self._unflushed = False

@@ -22,6 +22,11 @@ class Output:
     A regular file is written as a new file beside it, such as ``NAME.1f0c9a2b.part``, and renamed when it is complete,
     so that a reader of ``NAME`` never sees half a run, nor a mixture of two. What killed runs left behind is removed
     then. A pipe, a device and standard output (``-``) are written directly, as JSON lines.
+
+    Attributes:
+        path: The file; None for standard output.
+        part: The new file beside it; None where it is written directly.
+        may_wait: Whether `write` may have to wait for somebody who reads.
     """
 
     def __init__(self, name: str, columns: Columns = NO_COLUMNS) -> None:
@@ -29,7 +34,7 @@ class Output:
         self.path = None if name == "-" else resolve_output(name)
         self.part: Path | None = None
         self._stream = self._open(name)
-        self._may_wait = self.part is None and _may_wait(self._stream)
+        self.may_wait = self.part is None and _may_wait(self._stream)
         self._is_empty = True
         try:
             self._writer = self._form.make_writer(self._stream, columns)
@@ -57,12 +62,12 @@ class Output:
         """Write the line or row of one record."""
         self._writer.write(outcome)
         self._is_empty = False
-        if self._may_wait:
+        if self.may_wait:
             self._stream.flush()
 
     def flush(self) -> None:
         """Write out what is buffered, for those who read along. Never waits for them, unlike `write`: call it from any thread."""
-        if not self._may_wait:
+        if not self.may_wait:
             self._stream.flush()
 
     def leave(self) -> None:

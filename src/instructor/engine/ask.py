@@ -215,7 +215,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     if plan is not None and watch is not None:
         plan.settle(watch, usage, data)
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
-        yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (completion,), {})
+        yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (made(completion),), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
         details = {"attempt_number": attempts.number}
         yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)

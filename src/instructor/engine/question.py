@@ -275,14 +275,14 @@ class StreamQuestion(CallQuestion[T]):
         """Ask the provider, and hand out what comes."""
         live = yield from super().ask()
         outcome = self._showing.outcome
-        outcome.usage, outcome.load = live.usage, lambda: live.completion
+        outcome.usage, outcome.load = live.usage, partial(made, live.completion)
         return live
 
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
         """Replay the answer of another call."""
         if entry is not None:
             return self.read(entry)
-        return self._replay(live.parts, "", lambda: live.completion, keep_completion(live.completion, live.usage))
+        return self._replay(live.parts, "", partial(made, live.completion), keep_completion(live.completion, live.usage))
 
     def may_fall_back(self, error: Exception) -> bool:
         """As for a plain call, as long as nothing was shown."""

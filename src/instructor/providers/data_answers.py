@@ -28,8 +28,14 @@ _LONG = ("messages", "input", "system", "tools", "tool_choice", "response_format
 _REQUIRED = ("messages", "input")
 """Those that some methods require; an empty list stands in their place."""
 
-_SENDING = ("post", "request")
-"""The methods of a client that its resources send by."""
+_PASSED = (
+    *("post", "request", "_request", "_prepare_options", "_build_request", "_prepare_request", "_send_request"),
+    *("_process_response", "_process_response_data"),
+)
+"""The methods of a client that a request and its answer pass, in one version of an SDK or another."""
+
+RAW = "with_raw_response"
+"""Under this name openai's SDK, and those that are generated like it, have methods that return the whole response."""
 
 
 def shorten(request: Request) -> Request | None:
@@ -53,23 +59,48 @@ def _is_plain(value: Any) -> bool:
 
 
 def is_own(client: Any, resource: object, method: str) -> bool:
-    """Whether a method of an SDK's resource is the SDK's own, and all that it sends by: nobody watches it."""
+    """Whether a method of an SDK's resource is the SDK's own, and all that a request passes: nobody watches it."""
     sdk: object = client  # whose class is read, and not that of `Any`
-    kind = type(sdk)
-    package = type(resource).__module__.partition(".")[0]
+    kind, place = type(sdk), type(resource)
+    package = place.__module__.partition(".")[0]
     if kind.__module__.partition(".")[0] != package or getattr(sdk, "_strict_response_validation", True):
         return False
-    state = vars(sdk)
-    if method in vars(resource) or any(name in state for name in _SENDING):
+    state, members = vars(sdk), vars(resource)
+    if state.get("_middleware") or not (_methods_of(kind).isdisjoint(state) and _methods_of(place).isdisjoint(members)):
         return False
-    functions = getattr(type(resource), method, None), *(getattr(kind, name, None) for name in _SENDING)
-    return all(type(function) is FunctionType and _is_of(package, function) for function in functions)
+    own, post = getattr(place, method, None), getattr(kind, "post", None)
+    wrapped = getattr(getattr(getattr(resource, RAW, None), method, None), "__wrapped__", None)
+    # Both were bound when the SDK made them, perhaps while somebody watched.
+    if _function_of(members.get("_post")) is not post or _function_of(wrapped) is not own:
+        return False
+    functions = (own, *[getattr(kind, name, None) for name in _passed_in(kind)])
+    # Their types first: what a tool puts in the place of a function may say that it equals the function.
+    return {*map(type, functions)} == {FunctionType} and _are_of(package, functions)
+
+
+@lru_cache(64)
+def _methods_of(kind: type) -> frozenset[str]:
+    """The names of a class's methods, which an object doesn't have itself unless somebody put something in their place."""
+    return frozenset(name for name in dir(kind) if callable(getattr(kind, name, None)))
+
+
+@lru_cache(64)
+def _passed_in(kind: type) -> tuple[str, ...]:
+    return tuple(name for name in _PASSED if hasattr(kind, name))
+
+
+def _function_of(bound: object) -> object:
+    return getattr(bound, "__func__", ...)
 
 
 @lru_cache(256)
-def _is_of(package: str, function: FunctionType | None) -> bool:
-    """Whether the code of a function, and of what it wraps, stands in a package."""
+def _are_of(package: str, functions: tuple[FunctionType, ...]) -> bool:
+    """Whether the code of functions, and of what they wrap, stands in a package."""
     folder = inspect.getfile(sys.modules[package]).removesuffix("__init__.py")
+    return all(_is_of(folder, function) for function in functions)
+
+
+def _is_of(folder: str, function: object) -> bool:
     while type(function) is FunctionType and function.__code__.co_filename.startswith(folder):
         function = getattr(function, "__wrapped__", None)
     return function is None

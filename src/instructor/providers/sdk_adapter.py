@@ -17,7 +17,7 @@ from instructor.providers.capabilities import capabilities_of
 from instructor.providers.clients import Close, Copies, LoopClients, Make, SharedClient
 from instructor.providers.completions import Codec, DataCodec
 from instructor.providers.corrections import CapabilityMemory
-from instructor.providers.data_answers import is_own, receive, shorten
+from instructor.providers.data_answers import RAW, is_own, receive, shorten
 from instructor.providers.identity import read_variable
 from instructor.providers.table import Vendor
 
@@ -123,10 +123,10 @@ class SdkAdapter(CapabilityMemory):
         """Send by the SDK's method; where somebody wants more or less than its object, by that for the whole response."""
         operation = self._place(operation)
         *path, method = operation.split(".")
-        raw = ".".join((*path, _RAW, method))
+        raw = ".".join((*path, RAW, method))
         resource: object = reduce(getattr, (*self._root, *path), client) if note is not None or for_data else None
         short = shorten(request) if for_data and is_own(client, resource, method) else None
-        if (short is None and note is None) or not hasattr(type(resource), _RAW):
+        if (short is None and note is None) or not hasattr(type(resource), RAW):
             return self._find_method(client, operation)(**request)
         response = self._find_method(client, raw)(**(short or request))
         unpack = partial(_unpack, note=note, codec=None if short is None else self._codec)
@@ -184,11 +184,9 @@ class SdkAdapter(CapabilityMemory):
         return await send(client)
 
 
-_RAW = "with_raw_response"
-"""Under this name openai's SDK, and those that are generated like it, have methods that return the whole response."""
-
-
 def _unpack(response: Any, note: Note | None, codec: Codec | None) -> Any:
+    if not hasattr(type(response), "headers"):
+        return response  # the SDK's object: somebody answered in place of its HTTP client, and not as it was asked to
     if note is not None:
         note({name.lower(): value for name, value in response.headers.items()})
     if codec is not None:
