@@ -292,6 +292,14 @@ def test_a_wait_that_the_provider_asks_for_is_told(error: FailedError, advice: s
     assert re.search(advice, told) if advice else told == ""
 
 
+def test_a_404_says_where_the_request_went_in_a_sentence_of_its_own() -> None:
+    where = " Check the model, and base_url=: the request went to http://server/v1."
+    assert advise(FailedError(404), (), "http://server/v1") == f".{where}"
+    whole = FailedError(404)
+    whole.args = ("There is no such model.",)
+    assert advise(whole, (), "http://server/v1") == where
+
+
 @pytest.mark.parametrize(
     ("mistake", "advice"),
     [
