@@ -175,16 +175,19 @@ def _read_date(text: str) -> float | None:
     return None
 
 
-def advise(error: BaseException, key_variables: Sequence[str], base_url: str = "") -> str:
+def advise(
+    error: BaseException, key_variables: Sequence[str], base_url: str = "", *, was_sent_again: bool = False
+) -> str:
     """Say what to do about a failed request, for the end of a message; empty where nothing is known.
 
-    `base_url` is named where the error doesn't say which URL was asked, as aiohttp's don't.
+    `base_url` is named where the error doesn't say which URL was asked, as aiohttp's don't. To wait is no advice for a
+    request that `was_sent_again`, because that waits.
     """
-    advice = _advise(error, key_variables, base_url)
+    advice = _advise(error, key_variables, base_url, was_sent_again=was_sent_again)
     return f".{advice}" if advice and str(error).rstrip()[-1:] not in ".!?" else advice
 
 
-def _advise(error: BaseException, key_variables: Sequence[str], base_url: str) -> str:
+def _advise(error: BaseException, key_variables: Sequence[str], base_url: str, *, was_sent_again: bool) -> str:
     status = status_of(error)
     if status in _UNKNOWN_KEY or (status == 400 and "API key" in str(error)):  # noqa: PLR2004 - Google's status for it
         names = " or ".join(key_variables)
@@ -192,7 +195,8 @@ def _advise(error: BaseException, key_variables: Sequence[str], base_url: str) -
     if status == _NOT_FOUND:
         return f" Check the model, and base_url=: the request went to {_url_of(error) or base_url or 'the provider'}."
     if status is not None or not is_unreached(error):
-        return _advise_wait(seconds_asked(error, time.time()) if may_recover(error) else None)
+        is_advised = may_recover(error) and not was_sent_again
+        return _advise_wait(seconds_asked(error, time.time()) if is_advised else None)
     cause = list(_causes(error))[-1]
     url = _url_of(error) or base_url
     if any(sign in type(found).__name__ or sign in str(found) for found in _causes(error) for sign in _TIMES_OUT):

@@ -85,7 +85,8 @@ class Attempts:
     def exhausted(self, error: Exception, request: Request, *, sdk_retries: bool) -> InstructorRetryException:
         """Make the error that tells the user there is no valid answer. What the SDK sends again isn't counted here."""
         asked = self._adapter
-        advice = "" if self.answered else advise(error, asked.key_variables, str(asked.endpoint.get("base_url") or ""))
+        url, again = str(asked.endpoint.get("base_url") or ""), self.failed_requests > 1
+        advice = "" if self.answered else advise(error, asked.key_variables, url, was_sent_again=again)
         uncounted = ", not counting what its SDK may have sent again" if sdk_retries and may_recover(error) else ""
         return InstructorRetryException(
             f"{self._adapter.provider} gave no valid answer; {self._asked()}{uncounted}. Last error: {_brief(error)}{advice}",
