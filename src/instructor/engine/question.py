@@ -282,7 +282,9 @@ class StreamQuestion(CallQuestion[T]):
         """Replay the answer of another call."""
         if entry is not None:
             return self.read(entry)
-        return self._replay(live.parts, "", partial(made, live.completion), keep_completion(live.completion, live.usage))
+        return self._replay(
+            live.parts, "", partial(made, live.completion), keep_completion(live.completion, live.usage)
+        )
 
     def may_fall_back(self, error: Exception) -> bool:
         """As for a plain call, as long as nothing was shown."""

@@ -29,10 +29,14 @@ _REQUIRED = ("messages", "input")
 """Those that some methods require; an empty list stands in their place."""
 
 _PASSED = (
-    *("post", "request", "_request", "_prepare_options", "_build_request", "_prepare_request", "_send_request"),
+    *("post", "request", "_request", "_copy_and_prepare", "_maybe_override_cast_to", "_prepare_options"),
+    *("_build_request", "_build_headers", "_prepare_request", "_attempt_request", "_send_request"),
     *("_process_response", "_process_response_data"),
 )
 """The methods of a client that a request and its answer pass, in one version of an SDK or another."""
+
+_RESPONSES = ("_response.APIResponse", "_response.AsyncAPIResponse", "_legacy_response.LegacyAPIResponse")
+"""The classes of responses in an SDK, whose ``parse`` makes its objects."""
 
 RAW = "with_raw_response"
 """Under this name openai's SDK, and those that are generated like it, have methods that return the whole response."""
@@ -61,7 +65,8 @@ def _is_plain(value: Any) -> bool:
 def is_own(client: Any, resource: object, method: str) -> bool:
     """Whether a method of an SDK's resource is the SDK's own, and all that a request passes: nobody watches it."""
     sdk: object = client  # whose class is read, and not that of `Any`
-    kind, place = type(sdk), type(resource)
+    kind: type = type(sdk)
+    place: type = type(resource)
     package = place.__module__.partition(".")[0]
     if kind.__module__.partition(".")[0] != package or getattr(sdk, "_strict_response_validation", True):
         return False
@@ -73,7 +78,11 @@ def is_own(client: Any, resource: object, method: str) -> bool:
     # Both were bound when the SDK made them, perhaps while somebody watched.
     if _function_of(members.get("_post")) is not post or _function_of(wrapped) is not own:
         return False
-    functions = (own, *[getattr(kind, name, None) for name in _passed_in(kind)])
+    functions = (
+        own,
+        *[getattr(kind, name, None) for name in _passed_in(kind)],
+        *[getattr(response, "parse", None) for response in _responses_in(package)],
+    )
     # Their types first: what a tool puts in the place of a function may say that it equals the function.
     return {*map(type, functions)} == {FunctionType} and _are_of(package, functions)
 
@@ -87,6 +96,13 @@ def _methods_of(kind: type) -> frozenset[str]:
 @lru_cache(64)
 def _passed_in(kind: type) -> tuple[str, ...]:
     return tuple(name for name in _PASSED if hasattr(kind, name))
+
+
+@lru_cache(16)
+def _responses_in(package: str) -> tuple[type, ...]:
+    places = [place.split(".") for place in _RESPONSES]
+    found = (getattr(sys.modules.get(f"{package}.{module}"), name, None) for module, name in places)
+    return tuple(kind for kind in found if kind is not None)
 
 
 def _function_of(bound: object) -> object:

@@ -185,7 +185,8 @@ class SdkAdapter(CapabilityMemory):
 
 
 def _unpack(response: Any, note: Note | None, codec: Codec | None) -> Any:
-    if not hasattr(type(response), "headers"):
+    sdks: object = response  # whose class is read, and not that of `Any`
+    if not hasattr(type(sdks), "headers"):
         return response  # the SDK's object: somebody answered in place of its HTTP client, and not as it was asked to
     if note is not None:
         note({name.lower(): value for name, value in response.headers.items()})
