@@ -22,6 +22,7 @@ FUNCTION_LINES = 60
 # these grants is used; the rooms of the ground may import only what stands here.
 GROUND = {
     *(
+        "chance",
         "credentials",
         "daemon",
         "debug_log",
@@ -48,6 +49,7 @@ KNOWS: dict[str, set[str]] = {
     "attempt": set(),
     "budget": {"exceptions", "locks", "prices", "usage"},
     "cache_modes": {"describing", "exceptions"},
+    "chance": {"locks"},
     "credentials": set(),
     "daemon": set(),
     "debug_log": set(),
@@ -64,7 +66,7 @@ KNOWS: dict[str, set[str]] = {
     "prices": {"usage"},
     "received": {"messages"},
     "records": set(),
-    "retries": {"describing", "failures"},
+    "retries": {"chance", "describing", "failures"},
     "row": {"prices", "usage"},
     "tables": set(),
     "usage": {"tables"},
@@ -320,6 +322,7 @@ ONE_PLACE = {
     r"(?<!class )\b(Read|Write)\(": {"engine/path.py"},
     r"def why_not_stored\b|\bNOT_WANTED = ": {"engine/lookup.py"},
     r"\bos\.register_at_fork\(": {"locks.py"},
+    r"\brandom\.(?!seed)\w+\(": {"chance.py"},
     r"def running_loop\b": {"event_loop.py"},
 }
 """What is written in one place, because two that do the same would drift apart, and where."""

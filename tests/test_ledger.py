@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -420,6 +422,27 @@ def test_a_fork_leaves_what_is_noted_to_its_parent() -> None:
     assert cache.ledger().saved.count == 1
 
 
+def draw_tokens(count: int = 3) -> list[str]:
+    return [books.Posting({}).token for _ in range(count)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_each_posting_of_each_process_has_a_name_of_its_own() -> None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, " ".join(draw_tokens()).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    of_child = os.read(reading, 1000).decode().split()
+    os.close(reading)
+    assert len({*draw_tokens(), *of_child}) == 6
+
+
 # The lines.
 
 
@@ -632,6 +655,47 @@ def test_a_user_who_may_not_run_the_script_has_a_ledger(valkey: Valkey, refused:
             handle.books.add([(line(1), Amounts(1, 2))])
             handle.post()
         assert handle.read_books() == {line(1): Amounts(2, 4)}
+
+
+def test_what_a_user_may_not_add_to_the_sums_stays_in_the_books(valkey: Valkey) -> None:
+    valkey.command("ACL", "SETUSER", "plain", "reset", "on", "nopass", "~*", "&*", "+@all", "-hincrby")
+    with RedisCache(port=valkey.port, username="plain", password="x", lease=None) as cache:
+        cache.pause = 0.0
+        handle = handle_of(cache)
+        handle.books.add([(line(1), Amounts(1, 2))])
+        handle.post()
+        assert handle.books.lines() == {line(1): Amounts(1, 2)}
+        valkey.command("ACL", "SETUSER", "plain", "+hincrby")
+        assert handle.read_books() == {line(1): Amounts(1, 2)}
+        assert handle.books.is_empty
+
+
+def test_what_others_have_put_in_the_place_of_a_sum_is_left_out(valkey: Valkey) -> None:
+    with RedisCache(port=valkey.port) as cache:
+        handle = handle_of(cache)
+        valkey.command("HSET", name_ledger(cache.prefix), f"0{line(1).write()}", "a text")
+        handle.books.add([(line(1), Amounts(1, 2))])
+        handle.post()
+        assert handle.read_books() == {line(1): Amounts(0, 2)}
+
+
+@pytest.mark.timeout(30)
+def test_a_task_does_not_wait_for_a_thread_that_posts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread takes a posting just after the task has found that nobody had it."""
+    with DiskCache(tmp_path) as cache:
+        handle = handle_of(cache)
+        handle.books.add([(line(1), Amounts(1, 2))])
+        posting = handle.books.next_posting()
+        assert posting is not None
+        taken = iter([posting])
+        monkeypatch.setattr(handle.books, "next_posting", lambda: next(taken, None))
+        with ThreadPoolExecutor(1) as threads:
+            with posting.lock:
+                posted = threads.submit(asyncio.run, handle.post_async())
+                assert wait([posted], timeout=10).done
+            assert posted.result() is None
+        monkeypatch.undo()
+        assert handle.read_books() == {line(1): Amounts(1, 2)}
 
 
 @pytest.mark.parametrize("name", ["ledger", "posted"])

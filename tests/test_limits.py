@@ -23,16 +23,16 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 4000,
+    "": 4100,
     "batches": 900,
     "cache": 9200,
-    "cli": 2800,
+    "cli": 2900,
     "core": 50,
     "dsl": 275,
     "engine": 4600,
-    "engines": 200,
+    "engines": 300,
     "function": 500,
-    "jobs": 1900,
+    "jobs": 2000,
     "limits": 1000,
     "media": 800,
     "observe": 300,

@@ -235,8 +235,8 @@ class CacheEntryError(CacheError):
 class CacheNotTriedError(CacheError):
     """An operation of a store never began.
 
-    Either this process lacked something for it, such as a free connection of your client's pool, or the store failed
-    while the operation waited for its turn. It is no sign that the store is down, so it starts no outage.
+    This process lacked something for it, such as a free connection of your client's pool; or the store has no room for
+    what it was to keep; or it failed while the operation waited for its turn. It is no sign that the store is down, so it starts no outage.
     """
 
 

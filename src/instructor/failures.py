@@ -16,6 +16,14 @@ from instructor.exceptions import AsyncValidationError, ConfigurationError, Mode
 
 _NOT_REACHED = {"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "ClientConnectionError"}
 """Base classes of the errors of openai, anthropic, httpx, aiohttp and Python for a request that got no answer."""
+_NO_CONNECTION = {
+    "ConnectError",
+    "ConnectionRefusedError",
+    "gaierror",
+    "ClientConnectorError",
+    "EndpointConnectionError",
+}
+"""Those of httpx, Python, aiohttp and botocore for a connection that wasn't made: refused, to a name that nobody has, ..."""
 _PASSING = {408, 409, 429}
 """Statuses below 500 that another request may not meet; the SDKs go by the same list."""
 _LEAST_FAULT = 400
@@ -102,6 +110,13 @@ def _read_word(word: object) -> int | None:
 def is_unreached(error: BaseException) -> bool:
     """Whether no answer came: the connection was refused, broke, or took too long."""
     return not {kind.__name__ for kind in type(error).__mro__}.isdisjoint(_NOT_REACHED)
+
+
+def is_nowhere(error: BaseException) -> bool:
+    """Whether a call ended because nothing answers at the URL at all, unlike where a connection broke or took too long."""
+    ended = error.__cause__ or error
+    names = {kind.__name__ for found in _causes(ended) for kind in type(found).__mro__}
+    return is_unreached(ended) and not names.isdisjoint(_NO_CONNECTION)
 
 
 def may_recover(error: BaseException) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from instructor.chance import draw
 from instructor.describing import refuse
 
 
@@ -44,7 +44,7 @@ class Retries:
     wait: float = 0.5
     longest_wait: float = 60.0
     shown_failures: int = 1
-    jitter: Callable[[], float] = field(default=random.random, repr=False)
+    jitter: Callable[[], float] = field(default=draw, repr=False)
 
     def __post_init__(self) -> None:
         counts = {"answers": self.answers, "requests": self.requests, "shown_failures": self.shown_failures}

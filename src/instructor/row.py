@@ -20,7 +20,8 @@ class Row(Generic[T]):
     Attributes:
         index: Its place in the input, from 0.
         input: The row as it was read.
-        value: The answer; None where there is an error.
+        value: The answer; None where there is an error. Its type says so for rows that may have one: those of a batch, and
+            of a job with ``on_error="collect"``.
         error: Why there is no answer; None where there is one.
         cached: Whether no request was made for it: it came from a store, or from an equal row.
         shared: Whether it came from an equal row that was under way.

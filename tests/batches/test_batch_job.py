@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from functools import partial
@@ -26,7 +28,7 @@ from instructor.exceptions import BudgetExceeded, ConfigurationError, Instructor
 from instructor.providers.batches import google as google_batches
 from instructor.providers.batches import openai as openai_batches
 from instructor.providers.batches.steps import Out, run
-from instructor.providers.batches.vendor import find_vendor
+from instructor.providers.batches.vendor import find_vendor, found
 from streams import CLAUDE, GEMINI, OPENAI
 
 RESPONSES = "openai/gpt-6-luna"
@@ -84,6 +86,42 @@ def test_rows_come_in_order_each_asked_once_and_a_live_call_hits(
         assert (reply.value, reply.cached) == (Number(number=2), True)
         assert rows[2].usage == reply.usage
         assert server.live == []
+
+
+def test_a_job_holds_neither_the_conversations_nor_the_completions_of_rows_that_are_answered(
+    server: BatchServer, store: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SDK's completion takes ten times as much memory as its text, of which it is made again."""
+    completions: list[weakref.ref[Any]] = []
+
+    def find(key: str, completion: Any) -> Any:
+        completions.append(weakref.ref(completion))
+        return found(key, completion)
+
+    monkeypatch.setattr(openai_batches, "found", find)
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch([1, 2, 3], Number, ask, poll_seconds=0)
+        rows = list(job.results())
+        gc.collect()
+        assert [completion() for completion in completions] == [None, None, None]
+        assert set(job._job.asked.values()) == {None}
+        (made,) = {type(row.value._raw_response).__name__ for row in rows}
+        assert made == "ChatCompletion"
+        assert [row.value._total_usage for row in rows] == [row.usage for row in rows]
+        assert [row.value for row in job.results()] == [row.value for row in rows], "the rows can be taken again"
+
+
+def test_a_conversation_that_is_not_all_text_is_sent_as_it_was(server: BatchServer, store: DiskCache) -> None:
+    class Name(str):
+        __slots__ = ()
+
+    parts = [{"type": "text", "text": "row 2"}]
+    turns: list[Any] = [{"role": "user", "content": "row 1"}, {Name("role"): "user", "content": "row 2"}]
+    with make_client(OPENAI, server, store) as client:
+        asked = [[turn] for turn in (*turns, {"role": "user", "content": parts})]
+        job = client.batch(asked, Number, lambda row: row, poll_seconds=0)
+        parts[0]["text"] = "row 9"
+        assert [row.value.number for row in job.results()] == [1, 2, 2]
 
 
 def killed_after(effects: int, steps: Any) -> bool:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from instructor.cache import BaseCache
+from instructor.cache import BaseCache, DiskCache
 from instructor.cache.handle import StoreHandle
+from instructor.cache.sqlite_file import Connection
 
 
 class Plain(BaseCache):
@@ -95,3 +96,10 @@ def write(handle: StoreHandle, ttl: float | None = None, *, in_task: bool) -> An
 
 
 in_both_worlds = pytest.mark.parametrize("in_task", [False, True], ids=["thread", "task"])
+
+
+def connection_of(store: DiskCache) -> Connection:
+    """The connection that a store uses next, to the file that has its path now."""
+    connection = store._connect()
+    store._idle.append(connection)
+    return connection

@@ -477,6 +477,28 @@ def test_a_late_answer_is_refused_reported_and_returned(disk: DiskCache, tmp_pat
 
 
 @both
+@pytest.mark.parametrize("lease", [5.0, None])
+def test_an_answer_for_which_there_is_no_room_is_reported_and_no_outage(
+    tmp_path: Path, asynchronous: bool, lease: float | None
+) -> None:
+    with DiskCache(tmp_path, size_limit=1 << 18, lease=lease) as disk:
+        world = World(disk, asynchronous)
+        key, stored = key_of(world, disk), disk.stats().writes
+        errors: list[Any] = []
+        writes: list[Any] = []
+        world.client.on("cache:error", errors.append)
+        world.client.on("cache:write", writes.append)
+        world.reply = lambda: {"name": "x" * 100_000}
+        assert len(world.ask()) == 100_000
+        assert ["too large" in error.reason for error in errors] == [True] * len(errors) != []
+        assert disk.stats().errors == len(errors)
+        assert (writes, disk.stats().writes, disk.get(key)) == ([], stored, None)
+        assert lease is None or DiskCache(tmp_path).leases.take(key, "next") == Taken("next"), "nobody waits for it"
+        world.reply = lambda: {"name": "small"}
+        assert (world.ask(cache_mode="refresh"), len(writes)) == ("small", 1), "the store goes on"
+
+
+@both
 def test_a_failed_call_frees_those_who_wait_in_other_processes(
     disk: DiskCache, tmp_path: Path, asynchronous: bool
 ) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from cache.stores import connection_of
 from instructor import Instructor, Mode
-from instructor.cache import DiskCache
-from instructor.cache.sqlite_group import MOST_TOGETHER, Group, Operation
+from instructor.cache import DiskCache, sqlite
+from instructor.cache.sqlite_file import DatabaseFile
+from instructor.cache.sqlite_group import EXPIRED_AT_ONCE, MOST_TOGETHER, SWEEP_EVERY, Group, Operation
 from instructor.cache.sqlite_transaction import RawConnection, transact, undo_with
 from instructor.exceptions import CacheError
 from instructor.testing import ScriptedAdapter
@@ -213,12 +215,81 @@ def test_what_an_answer_cost_is_entered_though_the_answer_is_refused(tmp_path: P
         assert cache.ledger().spent.count == 1
 
 
-def test_what_has_expired_goes_in_the_transaction_of_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("together", [1, 4, 3 * SWEEP_EVERY])
+def test_what_has_expired_goes_with_every_eighth_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int):
+    def count_rows() -> int:
+        return cache._run(lambda connection: connection.execute("SELECT count(*) FROM entry").fetchone()[0])
+
     with DiskCache(tmp_path) as cache:
-        for number in range(20):
+        for number in range(500):
             cache.set(f"key {number}", "text", ttl=1)
         moment = time.time() + 2
         monkeypatch.setattr(time, "time", lambda: moment)
-        cache._perform([lambda _: None, lambda _: None])
+        for _ in range(3 * SWEEP_EVERY // together):
+            cache._perform([lambda _: None] * together)
+        most = cache._shares.rows_at_once
+        assert count_rows() == 500 - min(3 * SWEEP_EVERY * EXPIRED_AT_ONCE, most * (3 if together < SWEEP_EVERY else 1))
+
+
+def test_the_first_write_of_a_program_removes_what_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with DiskCache(tmp_path) as cache:
+        cache.set("old", "text", ttl=1)
+    moment = time.time() + 2
+    monkeypatch.setattr(time, "time", lambda: moment)
+    with DiskCache(tmp_path) as cache:
+        cache.set("new", "text")
         (left,) = cache._run(lambda connection: connection.execute("SELECT count(*) FROM entry").fetchone())
-        assert left == 0  # 16 for each of two
+        assert left == 1
+
+
+def test_threads_that_take_turns_share_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each further one would have to be opened, and would read anew what another one has changed."""
+    opened: list[object] = []
+    real = DatabaseFile.open
+    monkeypatch.setattr(DatabaseFile, "open", lambda file: opened.append(file) or real(file))
+    with DiskCache(tmp_path) as cache:
+
+        def use(number: int) -> None:
+            assert cache.get(f"key {number}") is None
+            cache.set(f"key {number}", "text")
+
+        for number in range(4):
+            thread = threading.Thread(target=use, args=(number,))
+            thread.start()
+            thread.join()
+        assert len(opened) == 1
+        assert len(cache) == 4
+
+
+def test_two_threads_at_once_have_a_connection_each(tmp_path: Path):
+    with DiskCache(tmp_path) as cache:
+        cache.set("key", "text")
+
+        def read(connection: sqlite3.Connection) -> sqlite3.Connection:
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(cache.get, "key").result() == b"text"
+                assert thread.submit(cache._run, lambda other: other).result() is not connection
+            return connection
+
+        cache._run(read)
+        assert len(cache._idle) == 2
+
+
+def test_no_more_connections_stay_open_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sqlite, "MOST_IDLE", 1)
+    with DiskCache(tmp_path) as cache:
+        cache._run(lambda _: cache.set("key", "text"))
+        assert len(cache._idle) == 1
+
+
+def test_a_miss_asks_sqlite_for_what_it_needs_and_nothing_else(tmp_path: Path):
+    with DiskCache(tmp_path) as cache:
+        client = make_client(cache)
+        client.create(User, [{"role": "user", "content": "first"}])
+        connection, asked = connection_of(cache), list[str]()
+        connection.raw.set_trace_callback(lambda statement: asked.append(" ".join(statement.split()[:3])))
+        client.create(User, [{"role": "user", "content": "second"}])
+        connection.raw.set_trace_callback(None)
+    look = ["SELECT CASE WHEN", "SELECT 1 FROM"]
+    store = ["BEGIN IMMEDIATE", "DELETE FROM lease", "INSERT OR REPLACE", "INSERT INTO ledger", "COMMIT"]
+    assert asked == [*look, "INSERT INTO lease", *store]

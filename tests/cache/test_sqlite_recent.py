@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 import instructor
+from cache.stores import connection_of
 from instructor.cache import DiskCache, SealedCache, sqlite, sqlite_recent, sqlite_rows
 from instructor.cache.store import check_store
 
@@ -103,18 +104,19 @@ def test_a_replaced_file_is_not_remembered(store: DiskCache):
 
 
 def test_what_a_thread_reads_in_a_file_that_was_replaced_is_not_remembered(store: DiskCache):
-    with ThreadPoolExecutor(1) as thread:
-        for file in store.directory.iterdir():
-            file.unlink()
-        other = DiskCache(store.directory)
-        other.set(KEY, "new")
-        thread.submit(store.get, OTHER).result()  # it opens the new file
-        store.recall(KEY, may_wait=True)
-        assert store._recent.seen
-        assert store.get(KEY) == b"text"  # this thread has looked at the path within the last second
-        assert recall(store) is None
-        store._local.connection.checked = 0.0  # as if that second had passed
-        assert [store.get(KEY), store.get(KEY), recall(store)] == [b"new"] * 3
+    for file in store.directory.iterdir():
+        file.unlink()
+    other = DiskCache(store.directory)
+    other.set(KEY, "new")
+    used_by_thread = store._idle.pop()
+    store.get(OTHER)  # with a connection that opens the new file
+    store._idle.append(used_by_thread)
+    store.recall(KEY, may_wait=True)
+    assert store._recent.seen
+    assert store.get(KEY) == b"text"  # by a connection for which the path was looked at within the last second
+    assert recall(store) is None
+    used_by_thread.checked = 0.0  # as if that second had passed
+    assert [store.get(KEY), store.get(KEY), recall(store)] == [b"new"] * 3
 
 
 def test_the_file_stays_open_for_as_long_as_its_descriptor_is_read(tmp_path: Path):
@@ -130,7 +132,7 @@ def test_the_file_stays_open_for_as_long_as_its_descriptor_is_read(tmp_path: Pat
 
 def test_what_is_remembered_takes_so_much_memory_at_most(store: DiskCache, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sqlite_recent, "MOST_BYTES", 2 * sqlite_recent._OVERHEAD)
-    keys, connection = [f"{number:064}" for number in range(4)], store._connect()
+    keys, connection = [f"{number:064}" for number in range(4)], connection_of(store)
     for key in keys:
         store._recent.keep(key, (b"text", None), b"version", connection)
     store._recent.keep("large", (bytes(sqlite_recent._OVERHEAD), None), b"version", connection)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cache.stores import connection_of
 from instructor import from_provider
 from instructor.cache import DiskCache, sqlite_layout, sqlite_repair
 from instructor.cache.handle import handle_of
@@ -89,7 +90,7 @@ def test_a_miss_of_a_sound_file_is_no_damage(tmp_path: Path) -> None:
     with DiskCache(tmp_path) as cache:
         cache.set("here", "text", ttl=1)
         assert cache.get("elsewhere") is None
-        cache._connect().raw.execute("UPDATE entry SET expires = 1")
+        connection_of(cache).raw.execute("UPDATE entry SET expires = 1")
         assert cache.get("here") is None
     assert not list(tmp_path.glob("*damaged*"))
 
@@ -98,7 +99,7 @@ def test_entries_in_the_wal_are_carried_over_and_removed_ones_do_not_come_back(t
     with DiskCache(tmp_path / "original") as cache:
         for number in range(COUNT):
             cache.set(f"key {number:060}", text_of(number))
-        cache._connect().raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection_of(cache).raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         for number in range(0, COUNT, 2):
             cache.delete(f"key {number:060}")
         cache.set("key in the WAL", "x" * 10_000)
@@ -112,14 +113,14 @@ def test_entries_in_the_wal_are_carried_over_and_removed_ones_do_not_come_back(t
         if wal[at : at + 4] == (1).to_bytes(4):
             overwrite(Path(f"{damaged}-wal"), at + 24, bytes(PAGE))
     with DiskCache(tmp_path / "new") as new:
-        assert sqlite_repair.salvage(damaged, new._connect().raw) == COUNT // 2 + 1
+        assert sqlite_repair.salvage(damaged, connection_of(new).raw) == COUNT // 2 + 1
         assert new.get("key in the WAL") == b"x" * 10_000
     assert read(tmp_path / "new") == COUNT // 2
 
 
 def test_of_an_emptied_file_what_is_in_the_wal_is_kept(tmp_path: Path) -> None:
     with DiskCache(tmp_path / "original") as cache:
-        cache._connect().raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection_of(cache).raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         cache.set("key", "text")
         shutil.copytree(cache.directory, tmp_path / "copy")
     (tmp_path / "copy" / "answers.sqlite3").write_bytes(b"")
@@ -131,7 +132,7 @@ def test_a_row_whose_key_was_damaged_is_left_out(tmp_path: Path) -> None:
     path = fill(tmp_path / "cache", 1)
     with DiskCache(tmp_path / "new") as new:
         overwrite(path, path.read_bytes().index(b"key 0", root_of(path, "entry")), b"kez")
-        assert sqlite_repair.salvage(path, new._connect().raw) == 0
+        assert sqlite_repair.salvage(path, connection_of(new).raw) == 0
 
 
 def test_a_row_that_lost_a_value_does_not_stop_all_writes(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_entries_of_older_layouts_are_carried_over(tmp_path: Path) -> None:
         sqlite_layout.MIGRATIONS[1](raw)
         raw.execute("INSERT INTO entry VALUES ('second', CAST('text' AS BLOB), 4, 4e9, 1.5, 1.0)")
     with DiskCache(tmp_path / "new") as new:
-        assert sqlite_repair.salvage(path, new._connect().raw) == 2
+        assert sqlite_repair.salvage(path, connection_of(new).raw) == 2
         assert (new.get("first"), new.get("second")) == (b"text", b"text")
 
 
@@ -187,7 +188,7 @@ def test_entries_keep_their_ttl_and_their_order_of_use_when_they_are_carried_ove
         cache.set("long", "text")
         target = sqlite_repair.set_aside(cache.path)
         cache.set("new", "text")
-        assert sqlite_repair.salvage(target, cache._connect().raw) == 2
+        assert sqlite_repair.salvage(target, connection_of(cache).raw) == 2
         assert {cache.get(key) for key in ("short", "long", "new")} == {b"text"}
         now += 10
         assert cache.get("short") is None
@@ -199,7 +200,7 @@ def test_a_newer_entry_is_not_replaced_by_one_that_is_carried_over(tmp_path: Pat
         cache.set("key", "old")
         target = sqlite_repair.set_aside(cache.path)
         cache.set("key", "new")
-        sqlite_repair.salvage(target, cache._connect().raw)
+        sqlite_repair.salvage(target, connection_of(cache).raw)
         assert cache.get("key") == b"new"
 
 
@@ -290,9 +291,9 @@ def test_a_file_of_the_first_layout_is_brought_up_to_date(tmp_path: Path, caplog
     with caplog.at_level(logging.WARNING), DiskCache(tmp_path) as cache:
         assert cache.get("key") == b"text"
         cache.set("new", "text")
-        migrated = cache._connect().raw.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+        migrated = connection_of(cache).raw.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
     with DiskCache(tmp_path / "new") as new:
-        assert new._connect().raw.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall() == migrated
+        assert connection_of(new).raw.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall() == migrated
     assert not caplog.records
 
 

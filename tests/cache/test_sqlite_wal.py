@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cache.stores import connection_of
 from instructor.cache import DiskCache, sqlite_wal
 
 SHARE = (1 << 20) // 8
@@ -37,7 +38,7 @@ def let_it_grow(cache: DiskCache) -> list[str]:
 
     Returns a list in which what is executed is noted from now on.
     """
-    raw, executed = cache._connect().raw, []
+    raw, executed = connection_of(cache).raw, []
     raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
     raw.set_trace_callback(executed.append)
     return executed
@@ -122,3 +123,15 @@ def test_on_a_disk_that_is_nearly_full_it_takes_no_more_than_what_is_free(
         sizes.append(wal_size(cache))
     assert max(sizes) < SHARE
     assert len(cache) == 20
+
+
+@pytest.mark.parametrize(("free", "looks"), [(1 << 40, 1), (1 << 22, 5)])
+def test_only_a_disk_that_may_be_full_soon_is_looked_at_before_each_write(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch, free: int, looks: int
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(sqlite_wal, "_LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(sqlite_wal, "free_space", lambda path: looked.append(path) or free)
+    for number in range(5):
+        cache.set(f"key {number}", "text")
+    assert len(looked) == looks

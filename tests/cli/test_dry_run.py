@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import CommandLine
+from instructor.cli.app import make_command
 from instructor.cli.dry_run import Asker, Estimate, make_estimate
 from instructor.cli.prices import Prices
 from instructor.cli.records import Record
@@ -40,6 +41,40 @@ def test_nothing_is_asked_and_the_estimate_goes_by_what_was_answered(
     assert "from the cache" in finished.stdout
     assert "$0.0011" in finished.stdout
     assert "Nothing was asked. Tokens are estimated from 2 answers" in finished.stderr
+
+
+def test_nothing_is_written_so_no_output_need_be_named(command_line: CommandLine):
+    words = command_line.words(command_line.write("in.txt", "a\n"), "--dry-run")
+    at = words.index("--out")
+    finished = command_line.run(*words[:at], *words[at + 2 :])
+    assert finished.returncode == 0, finished.stderr
+    assert "to ask" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        (["--dry-run"], "-"),
+        (["--config", "run.toml"], "-"),
+        (["--dry-run", "--config", "out.toml"], "out.csv"),
+        (["--config", "out.toml", "--dry-run"], "out.csv"),
+        (["--dry-run", "--out", "out.jsonl"], "out.jsonl"),
+        ([], None),
+    ],
+)
+def test_an_output_is_needed_only_where_one_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], out: str | None
+):
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text("dry-run = true\n")
+    Path("out.toml").write_text("out = 'out.csv'\n")
+    needed = ["in.txt", "--response-model", "shapes:User", "--model", "offline/demo"]
+    extract = make_command("extract").commands["extract"]
+    if out is not None:
+        assert extract.make_context("extract", [*needed, *words]).params["out"] == out
+        return
+    with pytest.raises(Exception, match="Missing parameter: out"):
+        extract.make_context("extract", [*needed, *words])
 
 
 def estimate(texts: list[str], explain: Callable[[str], Explanation], prices: Prices = LUNA) -> Estimate:

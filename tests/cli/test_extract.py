@@ -17,15 +17,20 @@ import typer.main
 import instructor
 from cli.conftest import CommandLine
 from cli.runs import job_of, wait_until
-from instructor.cli.app import make_app
+from instructor.cli import command
+from instructor.cli.app import make_app, make_command
 from instructor.cli.clients import open_cache, read_size
-from instructor.cli.extract import Job, Run
+from instructor.cli.columns import Columns
+from instructor.cli.extract import Job, Run, listen
 from instructor.cli.inputs import Inputs
 from instructor.cli.output import Output
 from instructor.cli.output_forms import LINES, NO_COLUMNS
 from instructor.cli.records import Input
 from instructor.cli.run_stats import Outcome
 from instructor.cli.settings import Settings
+from instructor.cli.signals import SignalWatcher
+from instructor.cli.terminal import make_console
+from instructor.hooks import HookName
 from replies import Reply, ReplyServer, chat_completion
 
 ADA = Reply(chat_completion(tool="User", arguments={"name": "Ada", "age": 36}, usage=(1000, 100)))
@@ -249,6 +254,37 @@ def test_a_mode_may_be_written_in_any_case(command_line: CommandLine, mode: str)
 def test_a_run_makes_no_other_command() -> None:
     made = [typer.main.get_group(make_app(word)).commands.keys() for word in ("extract", "")]
     assert made == [{"extract"}, {"extract", "models", "providers", "cache", "batch"}]
+
+
+def test_the_command_line_is_made_once_in_a_process():
+    """Typer takes six milliseconds to read the options, and pydantic as long again to read what was written."""
+    assert make_command("extract") is make_command("extract")
+    assert make_command("cache") is make_command() is not make_command("extract")
+
+
+@pytest.mark.parametrize(("out", "count"), [("out.jsonl", 0), ("out.csv", 1)])
+def test_columns_are_found_only_for_what_has_some(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, out: str, count: int
+):
+    found: list[object] = []
+
+    def find(model: object, **_: object) -> Columns:
+        found.append(model)
+        return NO_COLUMNS
+
+    monkeypatch.chdir(command_line.folder)
+    monkeypatch.setattr(command, "find_columns", find)
+    source = command_line.write("in.txt", "Jason is 25\n")
+    settings = Settings(sources=[source], response_model="shapes.py:User", model="offline/demo", out=out)
+    extraction = command._Extraction(settings, make_console(), SignalWatcher())
+    extraction._output.abandon()
+    assert len(found) == count
+
+
+def test_no_object_of_the_sdks_is_made_of_an_answer():
+    client = instructor.from_provider("offline/demo")
+    listen(client)
+    assert not client.hooks.has_handlers(HookName.COMPLETION_RESPONSE)
 
 
 def test_help_shows_what_serves_every_vendor(command_line: CommandLine):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -296,6 +298,35 @@ def test_ctrl_c_ends_a_run_that_waits_for_its_input(command_line: CommandLine):
     assert process.returncode == 130
     assert "Stopped after 1 records" in stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="only Linux has small pipes")
+@pytest.mark.parametrize("out", ["-", "pipe"])
+def test_a_run_whose_output_nobody_reads_can_be_ended(command_line: CommandLine, out: str):
+    program = command_line.write("hasty.py", WITHOUT_PATIENCE)
+    words = command_line.words(command_line.write("in.txt", "Jason is 25\n" * 300), "--out", out)
+    os.mkfifo(command_line.folder / "pipe")
+    fifo = os.open(command_line.folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    process = command_line.template.start(program, *words, cwd=command_line.folder, env=command_line.environment)
+    try:
+        reader = process.stdout.fileno() if out == "-" else fifo
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+        wait_until(lambda: len_of(reader) > 4096 - 100)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        stderr = process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(fifo)
+    assert process.returncode == 143
+    assert "Nobody reads the output" in stderr
+    assert "Traceback" not in stderr
+
+
+def len_of(descriptor: int) -> int:
+    """How many bytes wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def wait_until_shown(process: Forked, word: str) -> None:

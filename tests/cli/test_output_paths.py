@@ -13,6 +13,7 @@ from cli.conftest import CommandLine
 from cli.test_interruption import wait_until
 from instructor.cli import output_paths
 from instructor.cli.output import Output
+from instructor.cli.output_forms import write_line
 from instructor.cli.output_paths import check_output_paths
 from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
@@ -86,6 +87,17 @@ def test_devices_and_pipes_are_written_whatever_is_read(folder: Path, name: str)
 def test_a_cassette_that_is_yet_to_be_made_is_not_overwritten(folder: Path):
     with pytest.raises(ConfigurationError, match=r"--out ./new.jsonl would overwrite the cache"):
         check_output_paths("./new.jsonl", None, [Path("in.txt")], Path("new.jsonl"))
+
+
+def test_python_files_are_looked_through_only_where_a_target_may_be_one(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    looked: list[str] = []
+    monkeypatch.setattr(output_paths, "_identify_modules", lambda: looked.append("modules") or {})
+    Path("earlier.jsonl").write_bytes(write_line(Outcome(1, "{}")))
+    for name in ("new.jsonl", "earlier.jsonl"):
+        check_output_paths(name, None, [Path("in.txt")], Path("kept"))
+    assert not looked
+    check_output_paths("helper.py", "shapes.py", [Path("in.txt")], Path("kept"))
+    assert looked == ["modules"]
 
 
 def test_an_output_behind_a_link_is_written_there_and_the_link_stays(folder: Path):

@@ -67,11 +67,23 @@ def test_a_price_that_is_not_known_is_not_zero():
     unknown = Prices("ollama/llama3")
     stats = make_stats(ASKED, prices=unknown)
     console = make_console(80, terminal=False)
-    console.print(make_summary(stats, unknown, {"output": "out.jsonl"}))
+    console.print(make_summary(console, stats, unknown, {"output": "out.jsonl"}), soft_wrap=True)
     shown = console.file.getvalue()
     assert "price unknown" in shown
     assert "$" not in shown
     assert stats.describe()["money_spent"] is None
+
+
+@pytest.mark.parametrize("width", [30, 60])
+def test_the_summary_shows_names_of_files_as_they_are_and_fits(width: int):
+    console = make_console(width, terminal=False)
+    name = f"runs of [/b] today/{'x' * width}:smile:[b].jsonl"
+    console.print(make_summary(console, make_stats(HIT), PRICES, {"output": name}), soft_wrap=True)
+    lines = console.file.getvalue().split("\n")
+    assert max(map(len, lines)) <= width
+    assert "from the cache   1" in lines[2]
+    values = [line[18:] for line in lines[2:]]
+    assert name in "".join(values)
 
 
 def test_the_time_left_follows_from_the_speed_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -28,8 +29,9 @@ from instructor.exceptions import (
     ValidationError,
 )
 from instructor.jobs import crew
-from instructor.jobs.crew import Crew
+from instructor.jobs.crew import Crew, Tray
 from instructor.jobs.job import note_answer
+from instructor.jobs.progress import Progress
 from instructor.messages import Request
 from instructor.row import Row
 from instructor.testing import ScriptedAdapter
@@ -211,6 +213,61 @@ def test_what_every_row_would_meet_ends_a_job_that_collects_errors(asynchronous:
     with pytest.raises(InstructorRetryException, match="status"):
         run(client, map(str, range(10_000)), on_error="collect")
     assert len(adapter.requests) < 100
+
+
+def lose(_: Request) -> Any:
+    """As openai's SDK fails where nothing listens."""
+    raise APIConnectionError("Connection error.") from ConnectionRefusedError(111, "Connection refused")
+
+
+class APIConnectionError(Exception):
+    """Named as the SDKs' own."""
+
+
+@BOTH
+def test_a_provider_that_was_never_reached_ends_a_job_that_collects_errors(asynchronous: bool):
+    client, adapter = make(asynchronous, lose)
+    with pytest.raises(InstructorRetryException, match="Nothing answers at the provider: the connection was refused"):
+        run(client, map(str, range(10_000)), on_error="collect")
+    assert len(adapter.requests) < 100
+
+
+def invalid(_: Request) -> Any:
+    return {"wrong": 1}
+
+
+@BOTH
+@pytest.mark.parametrize("first", [echo, invalid], ids=["answered", "invalid"])
+def test_a_provider_that_was_reached_and_goes_away_ends_no_job(asynchronous: bool, first: Callable[[Request], Any]):
+    replies = chain([first], repeat(lose))
+
+    def reply(request: Request) -> Any:
+        return next(replies)(request)
+
+    client, adapter = make(asynchronous, reply)
+    rows = run(client, map(str, range(20)), on_error="collect", concurrency=1)
+    assert len(adapter.requests) == 20
+    assert [row.error is None for row in rows] == [first is echo] + [False] * 19
+
+
+@BOTH
+def test_what_took_too_long_or_broke_says_nothing_of_the_next_row(asynchronous: bool):
+    def fail(_: Request) -> Any:
+        raise APIConnectionError("Connection error.") from ConnectionResetError("reset by peer")
+
+    client, adapter = make(asynchronous, fail)
+    assert len(run(client, map(str, range(20)), on_error="collect")) == len(adapter.requests) == 20
+
+
+@BOTH
+def test_a_hit_does_not_show_that_the_provider_is_there(asynchronous: bool):
+    cache = AutoCache()
+    client, _ = make(asynchronous, cache=cache)
+    run(client, ["0"])
+    client, adapter = make(asynchronous, lose, cache=cache)
+    with pytest.raises(InstructorRetryException, match="refused"):
+        run(client, map(str, range(100)), on_error="collect", concurrency=1)
+    assert len(adapter.requests) == 1
 
 
 @BOTH
@@ -590,6 +647,72 @@ def test_what_reading_ahead_raises_is_raised_after_the_rows_before_it():
     assert next(job).value.text == "a"
     with pytest.raises(OSError, match="gone"):
         next(job)
+
+
+def test_no_row_begins_while_none_is_taken():
+    """Rows are ready, and threads without a row. But whoever takes the rows may have left."""
+    gate = threading.Event()
+
+    def answer(request: Request) -> Any:
+        if request["messages"][-1]["content"] == "0":
+            wait_until(lambda: len(adapter.requests) == 2)
+        else:
+            assert gate.wait(30)
+        return echo(request)
+
+    client, adapter = make(False, answer)
+    with client.map(map(str, range(100)), Answer, concurrency=2) as job:
+        assert next(job).index == 0
+        wait_until(lambda: len(adapter.requests) == 3)
+        gate.set()
+        wait_until(lambda: job._crew._spare == 2)
+        assert len(adapter.requests) == 3
+        assert job._crew._waiting
+        assert next(job).index == 1
+
+
+def test_a_row_that_is_ready_is_not_asked_about_once_the_job_is_left(monkeypatch: pytest.MonkeyPatch):
+    closing = threading.Event()
+
+    def answer(request: Request) -> Any:
+        if request["messages"][-1]["content"] == "0":
+            wait_until(lambda: len(adapter.requests) == 2)
+        else:
+            assert closing.wait(30)
+        return echo(request)
+
+    client, adapter = make(False, answer)
+    job = client.map(map(str, range(100)), Answer, concurrency=2)
+    assert next(job).index == 0
+    assert len(job._window.under_way) == 3
+    monkeypatch.setattr(Progress, "close", lambda _: closing.set())
+    job.close()
+    assert len(adapter.requests) <= 3
+    assert all(slot.is_over for slot in job._window.under_way)
+
+
+def test_who_takes_the_rows_is_woken_for_the_next_one_and_where_few_are_ready(monkeypatch: pytest.MonkeyPatch):
+    waits, ring, put_down = threading.Event(), Tray.ring, list[int]()
+
+    def wait(tray: Tray[Any], _: float) -> None:
+        waits.set()
+        tray._bell.get(timeout=30)
+
+    def note(tray: Tray[Any]) -> None:
+        put_down.append(len(tray._results))
+        ring(tray)
+
+    def answer(request: Request) -> Any:
+        assert waits.wait(30)
+        if request["messages"][-1]["content"] == "0":
+            wait_until(lambda: put_down)
+        return echo(request)
+
+    client, _ = make(False, answer)
+    monkeypatch.setattr(Tray, "wait", wait)
+    monkeypatch.setattr(Tray, "ring", note)
+    assert len(run(client, map(str, range(31)), concurrency=16)) == 31
+    assert put_down[0] == 8, "of the 15 rows that were ready, 7 are left"
 
 
 class FarStore(BaseCache):

@@ -270,6 +270,21 @@ def test_rows_that_wait_are_not_asked_about_once_a_job_is_stopped(ordered: bool)
         assert 1 + len(list(job)) == len(adapter.questions) <= 4
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_rows_of_a_job_that_is_stopped_have_no_gaps_if_they_are_in_order(ordered: bool):
+    """The first rows of three documents are asked at once, and those between them wait."""
+    adapter = Blocking()
+    with begin_job(adapter, ask_about(3, 5), 3, ordered=ordered) as job:
+        first = next(job)
+        job.stop()
+        taken = [first.index, *(row.index for row in job)]
+    if ordered:
+        assert taken == list(range(len(taken)))
+        assert len(taken) < len(adapter.questions), "the answers behind a row that wasn't asked are stored only"
+    else:
+        assert len(taken) == len(adapter.questions)
+
+
 def test_threads_keep_the_order_as_well():
     adapter, rows = Blocking(), interleave(ask_about(3, 4), 4)
     with begin_job(adapter, rows, 8) as job:

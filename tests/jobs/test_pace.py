@@ -42,7 +42,7 @@ def fail(status: int) -> Row[None]:
     response = httpx2.Response(status, request=httpx2.Request("POST", "http://provider"))
     error = InstructorRetryException("no answer", n_attempts=1, total_usage=0)
     error.__cause__ = openai.APIStatusError("no", response=response, body=None)
-    return Row(0, "", None, error)
+    return Row(0, "", None, error, attempts=1)
 
 
 @pytest.mark.parametrize(("status", "limit"), [(429, 20), (503, 20), (400, 31)])
@@ -54,6 +54,23 @@ def test_it_falls_once_for_all_rows_that_were_refused_together(status: int, limi
     for _ in range(5):
         pace.note(fail(status), 0.0)
     assert pace.limit == limit
+
+
+def test_a_provider_that_one_job_has_reached_is_there_for_the_next():
+    """A worker's groups of rows are jobs of their own."""
+    nowhere = InstructorRetryException("no answer", n_attempts=7, total_usage=0)
+    nowhere.__cause__ = openai.APIConnectionError(request=httpx2.Request("POST", "http://provider"))
+    nowhere.__cause__.__cause__ = httpx2.ConnectError("Connection refused")
+    first, second = Pace("auto", asynchronous=True), Pace(7, asynchronous=False)
+    first.note(Row(0, "", "x", cached=True), 0.0)
+    assert first.is_reached is None
+    first.note(fail(503), 0.0)
+    second.go_on_from(first)
+    second.note(Row(0, "", None, nowhere, attempts=7), 0.0)
+    assert second.is_reached is True
+    other = Pace(7, asynchronous=False)
+    other.note(Row(0, "", None, nowhere, attempts=7), 0.0)
+    assert other.is_reached is False
 
 
 def test_a_number_that_was_passed_stays():

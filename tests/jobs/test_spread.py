@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -17,6 +18,7 @@ from pydantic import BaseModel, field_validator
 
 import instructor
 from instructor import AsyncJob, AutoCache, Budget, DiskCache, Job, from_openai, from_provider
+from instructor.engines import spreading
 from instructor.engines.opening import Engine
 from instructor.engines.spreading import Groups
 from instructor.exceptions import (
@@ -309,7 +311,7 @@ def test_leaving_early_asks_for_nothing_more(tmp_path: Path, executor: Executor)
 def test_groups_that_workers_have_begun_while_others_ended_are_waited_for_as_well():
     handed_over = [Future[str]() for _ in range(3)]
     waiting = iter(handed_over)
-    engine = Engine(lambda *_: next(waiting), lambda: 1)
+    engine = Engine(lambda *_: next(waiting), lambda: 1, tells_begun=True)
     groups: Groups[str] = Groups(engine, lambda: "", ordered=True, give_back=lambda arguments: arguments)
     for start in range(3):
         groups.submit(start)
@@ -318,6 +320,45 @@ def test_groups_that_workers_have_begun_while_others_ended_are_waited_for_as_wel
         future.set_result(result)
     assert [group.result for group in groups.close()] == ["first", "second", None]
     assert handed_over[2].cancelled()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits begin anew at once."""
+    monkeypatch.setattr(spreading, "_BEAT", 0.001)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.timeout(20)
+def test_a_cluster_that_has_lost_its_workers_keeps_nobody_waiting():
+    """The group that one of them had begun isn't done by anybody, and what another has done counts."""
+    handed_over = [Future[str]() for _ in range(3)]
+    waiting, slots = iter(handed_over), iter([2, 2, 2, 0])
+    engine = Engine(lambda *_: next(waiting), lambda: next(slots, 0))
+    groups: Groups[str] = Groups(engine, lambda: "", ordered=True, give_back=lambda arguments: arguments)
+    groups.count_slots()
+    for start in range(3):
+        groups.submit(start)
+    handed_over[1].set_running_or_notify_cancel()
+    handed_over[1].set_result("second")
+    assert [group.result for group in groups.close()] == [None, "second", None]
+    assert handed_over[0].cancelled()
+
+
+def test_a_job_that_waits_for_workers_says_so_once(caplog: pytest.LogCaptureFixture):
+    engine = Engine(lambda *_: Future[str](), lambda: 0)
+    groups: Groups[str] = Groups(engine, lambda: "", ordered=True, give_back=lambda arguments: arguments)
+    groups.submit(0)
+    beats = iter(range(3))
+
+    def get(timeout: float) -> None:
+        if next(beats, None) is not None:
+            raise Empty(timeout)
+
+    groups._finished = SimpleNamespace(get=get)  # type: ignore[assignment]
+    assert groups.take() is None
+    (record,) = caplog.records
+    assert "no workers, so 1 groups" in record.getMessage()
 
 
 def test_a_block_around_a_job_holds_for_its_workers(tmp_path: Path, executor: Executor):

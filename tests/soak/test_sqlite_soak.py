@@ -14,6 +14,7 @@ from typing import IO
 
 import pytest
 
+from cache.stores import connection_of
 from instructor.cache import DiskCache
 from instructor.cache.entry import Entry, Origin, decode_entry, encode_entry, pack_completion
 from instructor.exceptions import CacheEntryError
@@ -61,7 +62,7 @@ def test_no_kill_loses_what_was_stored_or_damages_the_file(tmp_path: Path) -> No
                 written += kill(child)
             cache.set(f"beside {number}", "text")
         assert [key for key in written if cache.get(key) != b"x" * 2000] == []
-        assert cache._connect().raw.execute("PRAGMA integrity_check").fetchone() == (b"ok",)
+        assert connection_of(cache).raw.execute("PRAGMA integrity_check").fetchone() == (b"ok",)
     assert len(written) >= 100 * WRITERS
     assert not list(cache.directory.glob("*damaged*"))
 
@@ -155,7 +156,7 @@ def test_no_damage_raises_hangs_or_serves_a_wrong_answer(tmp_path: Path, suffix:
         for number in range(80):
             cache.set(f"{number:064}", encode_entry(entry(number)))
         if suffix == "":
-            cache._connect().raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection_of(cache).raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         shutil.copytree(cache.directory, original)  # as of a machine that stopped
     for number in range(150):
         directory = tmp_path / str(number)

@@ -249,15 +249,25 @@ def rows_of_a_job_have_the_type_of_their_value(client: Instructor, model: Any) -
     assert_type(client.map(["a"], list[User], temperature=0.5, concurrency=4), Job[list[User]])
     assert_type(client.map(["a"], model), Job[Any])
     with client.map(["a"], User, on_error="collect") as job:
+        assert_type(job, Job[User | None])
         for row in job:
-            assert_type(row.value, User)
+            assert_type(row.value, User | None)
             assert_type(row.cost, float | None)
+    assert_type(client.map(["a"], list[User], on_error="collect", prompt="{{ text }}"), Job[list[User] | None])
+    assert_type(next(client.map(["a"], User, prompt="{{ text }}", on_error="raise")).value, User)
+    assert_type(client.map(["a"], model, on_error="collect"), Job[Any])
+    client.map(["a"], User, on_error="skip")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def a_job_may_be_told_later_what_to_do_with_errors(client: Instructor, on_error: Literal["raise", "collect"]) -> None:
+    rows = list(client.map(["a"], User, on_error=on_error))
+    assert_type(rows[0].value, User | None)
 
 
 def rows_of_a_batch_have_the_type_of_their_value(client: Instructor) -> None:
     job = client.batch([{"id": 1}], User, lambda row: f"{row['id']}", temperature=0.5)
     assert_type(job, BatchJob[User])
-    assert_type(next(job.results()).value, User)
+    assert_type(next(job.results()).value, User | None)
     assert_type(client.batch(["a"], list[User], prompt="{{ text }}"), BatchJob[list[User]])
     assert_type(BatchJob.resume(job.id, client, User, poll_seconds=5), BatchJob[User])
 
@@ -272,3 +282,8 @@ async def rows_of_an_asynchronous_job_are_typed_too(client: AsyncInstructor) -> 
         assert_type(job, AsyncJob[User])
         async for row in job:
             assert_type(row.value, User)
+    async for collected in client.map(["a"], Literal[1], on_error="collect"):
+        assert_type(collected.value, Literal[1] | None)
+    batch = await client.batch(["a"], User)
+    async for answered in batch.results():
+        assert_type(answered.value, User | None)

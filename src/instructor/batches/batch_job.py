@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args
 
 from instructor.batches.job import Again, Job, begin, cancel, poll, results
 from instructor.batches.records import JobRecord, Shelf, check_handle, hash_schema, name_job, write_context
-from instructor.batches.rows import MakeCall, Outcome
+from instructor.batches.rows import Asked, Outcome, make_asked
 from instructor.cache.handle import handle_of
 from instructor.describing import refuse, refuse_choice
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Conversation, Value, copy_value
 from instructor.providers.batches.steps import Steps, run, run_async, show, show_async
 from instructor.providers.batches.vendor import Progress, find_vendor
-from instructor.row import NO_USAGE, Row
+from instructor.row import Row
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -85,7 +85,8 @@ class Request(Generic[T]):
         The conversation is made once and kept: a source may use one object for all its rows, and a function may make
         something else of a row the next time, but what is sent under a key must be what the key was made of.
         """
-        calls: dict[str, MakeCall] = {}
+        asked: dict[str, Asked | None] = {}
+        context: tuple[str, ...] = ()
         order: list[str] = []
         unkeyed: dict[str, Outcome[Any]] = {}
         first: Call[T] | None = None
@@ -105,12 +106,12 @@ class Request(Generic[T]):
             key = call.key or f"row {index}"
             order.append(key)
             if call.key is not None:
-                calls.setdefault(key, partial(self._remake, key, write_context(call), conversation))
+                written = write_context(call)
+                context = context if written == context else written  # one for all rows, as a rule
+                asked.setdefault(key, make_asked(context, conversation))
         if first is None:
             first = self.make(converse(""))
-        job = self.of_calls(calls, order, first)
-        job.outcomes |= unkeyed
-        return job
+        return self._make_job(asked, order, first, unkeyed)
 
     def of_record(self, name: str) -> Steps[Job]:
         """Make the job of its record, without its rows: what was submitted can be read, and nothing more."""
@@ -128,12 +129,13 @@ class Request(Generic[T]):
                 "client would. Resume it with its own model, mode, response model and context."
             )
         order = yield from shelf.order(name)
-        calls: dict[str, MakeCall] = {key: partial(_stand_in, example, key) for key in order if " " not in key}
+        asked: dict[str, Asked | None] = dict.fromkeys(key for key in order if " " not in key)
         self.inputs.extend([None] * len(order))
-        return self._job(record, shelf, order, calls, can_submit=False)
+        return self._job(record, shelf, order, asked, partial(_stand_in, example), {}, can_submit=False)
 
-    def of_calls(self, calls: Mapping[str, MakeCall], order: list[str], example: Call[Any]) -> Job:
-        """Make the job of calls that are known."""
+    def _make_job(
+        self, asked: dict[str, Asked | None], order: list[str], example: Call[Any], unkeyed: dict[str, Outcome[Any]]
+    ) -> Job:
         shelf = self._shelf(example)
         model = example.plan.name
         record = JobRecord(
@@ -146,10 +148,18 @@ class Request(Generic[T]):
             len(order),
             time.time(),
         )
-        return self._job(record, shelf, order, calls, can_submit=True)
+        return self._job(record, shelf, order, asked, self._remake, unkeyed, can_submit=True)
 
     def _job(
-        self, record: JobRecord, shelf: Shelf, order: list[str], calls: Mapping[str, MakeCall], *, can_submit: bool
+        self,
+        record: JobRecord,
+        shelf: Shelf,
+        order: list[str],
+        asked: dict[str, Asked | None],
+        make: Callable[[str, Asked | None], Call[Any]],
+        outcomes: dict[str, Outcome[Any]],
+        *,
+        can_submit: bool,
     ) -> Job:
         vendor = find_vendor(self.adapter.provider)
         sleep = asyncio.sleep if self.adapter.asynchronous else time.sleep
@@ -159,12 +169,14 @@ class Request(Generic[T]):
             vendor,
             shelf,
             order,
-            calls,
+            asked,
+            make,
             self.again,
             can_submit,
             self.poll_seconds,
             sleep,
             vendor.most_rows,
+            outcomes,
         )
 
     def _shelf(self, example: Call[Any]) -> Shelf:
@@ -174,9 +186,10 @@ class Request(Generic[T]):
         handle = check_handle(own if self.store is None else handle_of(self.store))
         return Shelf(handle, self.adapter.asynchronous)
 
-    def _remake(self, key: str, context: list[str], conversation: Conversation) -> Call[T]:
-        call = self.make(conversation)._replace(key=key)
-        if write_context(call) != context:
+    def _remake(self, key: str, asked: Asked | None) -> Call[T]:
+        assert asked is not None, "it has no outcome yet"
+        call = self.make(asked.read())._replace(key=key)
+        if write_context(call) != asked.context:
             raise ConfigurationError(
                 "An object in context= has changed since the row was asked, so its answer can't be judged by what it was "
                 "asked with. Don't change it while the job runs; run the job again with the new context."
@@ -189,9 +202,20 @@ def converse(made: Conversation | str) -> Conversation:
     return [{"role": "user", "content": made}] if isinstance(made, str) else made
 
 
-def _stand_in(example: Call[T], key: str) -> Call[T]:
+def _stand_in(example: Call[T], key: str, _: object) -> Call[T]:
     """A call whose messages aren't known: its answer can be validated and stored, and it is never compared or sent."""
     return example._replace(key=key, sketch=None)
+
+
+def find_repeated(keys: Iterable[str]) -> frozenset[int]:
+    """The places of keys that stood before."""
+    met: set[str] = set()
+    repeated: list[int] = []
+    for index, key in enumerate(keys):
+        if key in met:
+            repeated.append(index)
+        met.add(key)
+    return frozenset(repeated)
 
 
 class _Shown(Generic[T]):
@@ -200,8 +224,8 @@ class _Shown(Generic[T]):
     def __init__(self, job: Job, inputs: list[Value]) -> None:
         self._job = job
         self._inputs = inputs
-        self._first = {key: index for index, key in reversed([*enumerate(job.order)])}
-        self._cached = frozenset(key for key, outcome in job.outcomes.items() if outcome.reply is not None)
+        self._repeated = find_repeated(job.order)
+        self._cached = sum(outcome.error is None for outcome in job.outcomes.values())
 
     @property
     def id(self) -> str:
@@ -221,7 +245,7 @@ class _Shown(Generic[T]):
         return BatchStatus(
             id=self.id,
             rows=len(set(job.order)),
-            cached=len(self._cached),
+            cached=self._cached,
             done=answered + sum(progress.done for progress in asked),
             failed=len(job.outcomes) - answered + sum(progress.failed for progress in asked),
             ended=all(progress.ended for progress in asked),
@@ -235,28 +259,25 @@ class _Shown(Generic[T]):
                 return status
             yield partial(self._job.sleep, self._job.pause)
 
-    def _row(self, index: int) -> Row[T]:
+    def _row(self, index: int) -> Row[T | None]:
         """Show a row as a live job does. Of equal rows the first one has cost something."""
         key = self._job.order[index]
         outcome, record = self._job.outcomes[key], self._job.record
-        reply = outcome.reply
-        is_stored = reply is not None and reply.cached
-        shared = self._first[key] != index and not is_stored
-        value: Value = None if reply is None else reply.value
+        shared = index in self._repeated and not outcome.cached
         return Row(
             index=index,
             input=self._inputs[index],
-            value=value,
+            value=outcome.value,
             error=outcome.error,
-            cached=is_stored or shared,
+            cached=outcome.cached or shared,
             shared=shared,
             batched=outcome.batched,
-            usage=(getattr(outcome.error, "total_usage", None) or NO_USAGE) if reply is None else reply.usage,
+            usage=getattr(outcome.error, "total_usage", None) or outcome.usage,
             provider=record.provider,
             model=record.model,
             key=key,
-            attempts=int(outcome.batched) if reply is None else reply.attempts,
-            seconds=reply.seconds if reply is not None and is_stored else 0.0,
+            attempts=outcome.attempts or int(outcome.batched),
+            seconds=outcome.seconds if outcome.cached else 0.0,
             live=outcome.live,
         )
 
@@ -305,7 +326,7 @@ class BatchJob(_Shown[T]):
         """Wait until the results can be read, or until the seconds are over. Ctrl-C leaves the job at the vendor."""
         return run(self._wait(time.monotonic() + (seconds if seconds is not None else float("inf"))))
 
-    def results(self) -> Iterator[Row[T]]:
+    def results(self) -> Iterator[Row[T | None]]:
         """Wait for the rows, store their answers, and yield them in the order of the input."""
         at = 0
         for _ in show(results(self._job)):
@@ -329,7 +350,7 @@ class AsyncBatchJob(_Shown[T]):
         """As `BatchJob.wait`."""
         return await run_async(self._wait(time.monotonic() + (seconds if seconds is not None else float("inf"))))
 
-    async def results(self) -> AsyncIterator[Row[T]]:
+    async def results(self) -> AsyncIterator[Row[T | None]]:
         """As `BatchJob.results`."""
         at = 0
         async for _ in show_async(results(self._job)):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
-from instructor.batches.rows import Deferred, MakeCall, Outcome, ask, look, settle
+from instructor.batches.rows import Asked, Deferred, Outcome, ask, look, make_outcome, settle
 from instructor.exceptions import BudgetExceeded, ConfigurationError, ProviderError
 from instructor.failures import may_recover, status_of
 from instructor.options import advise_on_refusal
@@ -22,6 +22,7 @@ from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
 if TYPE_CHECKING:
+    from instructor.engine.call import Call
     from instructor.providers.adapter import Adapter
 
 Again: TypeAlias = Literal["batch", "live", "never"]
@@ -45,7 +46,8 @@ class Job:
         vendor: Its batch API.
         shelf: Where its records are.
         order: The keys of its rows, equal ones too.
-        calls: Makes the call of each key.
+        asked: What is asked under each key; None where that isn't known, or has an outcome.
+        make: Makes the call of a key.
         again: What becomes of rows that expired or failed.
         can_submit: Whether the rows are known, and not only their keys.
         pause: Seconds between two looks at a batch.
@@ -64,7 +66,8 @@ class Job:
     vendor: Vendor
     shelf: Shelf
     order: Sequence[str]
-    calls: Mapping[str, MakeCall]
+    asked: dict[str, Asked | None]
+    make: Callable[[str, Asked | None], Call[Any]]
     again: Again
     can_submit: bool
     pause: float
@@ -79,6 +82,16 @@ class Job:
     progress: dict[str, Progress] = field(default_factory=dict[str, Progress])
     planned: tuple[int, int] = (0, 0)
 
+    def call(self, key: str) -> Call[Any]:
+        """Make the call of a key."""
+        return self.make(key, self.asked[key])
+
+    def note(self, key: str, outcome: Outcome[Any]) -> None:
+        """Note what has become of a row, for good."""
+        self.outcomes[key] = outcome
+        if key in self.asked:
+            self.asked[key] = None
+
 
 def begin(job: Job) -> Steps[None]:
     """Answer what the cache has, go on with what was submitted before, and submit the rest.
@@ -87,8 +100,8 @@ def begin(job: Job) -> Steps[None]:
     """
     under_way = yield from find_under_way(job)
     chunks: dict[Any, Chunk] = {}
-    for key, make in job.calls.items():
-        row = yield from answer_from_cache(job, key, make)
+    for key in job.asked:
+        row = yield from answer_from_cache(job, key)
         if row is None:
             continue
         if key in under_way:
@@ -99,7 +112,7 @@ def begin(job: Job) -> Steps[None]:
             yield from add(job, chunks, key, row)
         else:
             error = ConfigurationError("This row was never submitted. Pass the rows to client.batch() to ask for it.")
-            job.outcomes[key] = Outcome(error=error)
+            job.note(key, Outcome(error=error))
     yield from job.shelf.keep_job(job.record, job.order)
     for chunk in chunks.values():
         yield from submit(job, chunk)
@@ -108,18 +121,18 @@ def begin(job: Job) -> Steps[None]:
             yield from job.shelf.close(intent)  # all of it was read before
 
 
-def answer_from_cache(job: Job, key: str, make: MakeCall) -> Steps[Deferred | None]:
+def answer_from_cache(job: Job, key: str) -> Steps[Deferred | None]:
     """Answer a row from the cache; return its request where the cache has no answer."""
     try:
-        reply = yield partial(look, make())
+        reply = yield partial(look, job.call(key))
     except ConfigurationError:
         raise
     except Exception as error:  # noqa: BLE001 - such as a cache mode that sends nothing: the row's affair
-        job.outcomes[key] = Outcome(error=error)
+        job.note(key, Outcome(error=error))
         return None
     if isinstance(reply, Deferred):
         return reply
-    job.outcomes[key] = Outcome(reply)
+    job.note(key, make_outcome(reply))
     return None
 
 
@@ -144,13 +157,13 @@ def add(job: Job, chunks: dict[Any, Chunk], key: str, row: Deferred) -> Steps[No
     line, size, headers = vendor.write(key, row.operation, row.request)
     if size > vendor.most_bytes:
         text = f"The row has {size:,} bytes; a batch of {job.record.provider} takes {vendor.most_bytes:,}. Shorten it."
-        job.outcomes[key] = Outcome(error=ConfigurationError(text))
+        job.note(key, Outcome(error=ConfigurationError(text)))
         return
     try:
         for budget in row.budgets:
             budget.admit(job.record.provider, job.record.model, *job.planned)
     except BudgetExceeded as error:
-        job.outcomes[key] = Outcome(error=error)
+        job.note(key, Outcome(error=error))
         return
     plan(job, size // _BYTES_PER_TOKEN)
     group = (row.operation, tuple(sorted(headers.items())))
@@ -239,7 +252,7 @@ def find_under_way(job: Job) -> Steps[dict[str, tuple[Intent, frozenset[str]]]]:
     known = {intent.vendor_id for intent in intents}
     for intent in intents:
         keys = frozenset((yield from job.shelf.keys(intent)))
-        wanted = keys & job.calls.keys()
+        wanted = keys & job.asked.keys()
         if not wanted:
             continue
         placed: Intent | None = intent
@@ -374,13 +387,13 @@ def collect(job: Job, intent: Intent, keys: frozenset[str], progress: Progress) 
     del job.intents[intent.id]
     message = progress.error or "The batch ended without an answer to it."
     failure = Failure(message, again=progress.is_refused or not progress.error)
-    missing = [key for key in keys & job.calls.keys() - seen if key not in job.outcomes]
+    missing = [key for key in keys & job.asked.keys() - seen if key not in job.outcomes]
     if progress.is_refused:
         job.refused |= dict.fromkeys(missing, failure)
         missing = []
     for key in missing:
         yield from take(job, Found(key, failure=failure))
-    if keys <= job.calls.keys() or progress.is_refused:
+    if keys <= job.asked.keys() or progress.is_refused:
         yield from job.shelf.close(intent)
 
 
@@ -398,13 +411,13 @@ def replace_stranger(job: Job, intent: Intent, keys: frozenset[str]) -> Steps[No
         return
     del job.intents[intent.id]
     job.failed |= dict.fromkeys(
-        keys & job.calls.keys() - job.outcomes.keys(), Failure("No batch has an answer to it.", again=True)
+        keys & job.asked.keys() - job.outcomes.keys(), Failure("No batch has an answer to it.", again=True)
     )
 
 
 def take(job: Job, row: Found) -> Steps[None]:
     """Make of a row of results what its caller gets, and store it."""
-    if row.key in job.outcomes or row.key not in job.calls:
+    if row.key in job.outcomes or row.key not in job.asked:
         return
     if row.failure is not None:
         if row.failure.again:
@@ -414,7 +427,7 @@ def take(job: Job, row: Found) -> Steps[None]:
         return
     goes_on = job.can_submit and job.again != "never"
     try:
-        outcome = yield partial(settle, job.calls[row.key](), row.completion, goes_on=goes_on)
+        outcome = yield partial(settle, job.call(row.key), row.completion, goes_on=goes_on)
     except Exception as error:  # noqa: BLE001 - an answer that can't be used is its row's affair
         yield from end(job, row.key, Outcome(error=error, batched=True))
     else:
@@ -423,7 +436,7 @@ def take(job: Job, row: Found) -> Steps[None]:
 
 def end(job: Job, key: str, outcome: Outcome[Any]) -> Steps[None]:
     """Note the final outcome of a row, and show it."""
-    job.outcomes[key] = outcome
+    job.note(key, outcome)
     yield Out(key)
 
 
@@ -440,7 +453,7 @@ def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     job.planned = 0, 0
     for key in keys:
         try:
-            reply = yield partial(ask if job.again == "live" else look, job.calls[key]())
+            reply = yield partial(ask if job.again == "live" else look, job.call(key))
         except Exception as error:  # noqa: BLE001 - as above
             yield from end(job, key, Outcome(error=error))
             continue
@@ -449,7 +462,7 @@ def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
             if key in job.outcomes:  # it was refused
                 yield Out(key)
         else:
-            yield from end(job, key, Outcome(reply))
+            yield from end(job, key, make_outcome(reply))
     for chunk in chunks.values():
         yield from submit(job, chunk)
 
@@ -465,7 +478,7 @@ def cancel(job: Job) -> Steps[None]:
     for intent, keys in list(job.intents.values()):
         if not (yield from cancel_batch(job.vendor, job.adapter, job.shelf, intent)):
             del job.intents[intent.id]
-            missing = keys & job.calls.keys() - job.outcomes.keys()
+            missing = keys & job.asked.keys() - job.outcomes.keys()
             job.failed |= dict.fromkeys(missing, Failure(f"{job.record.provider} doesn't know its batch any more."))
 
 

@@ -207,9 +207,9 @@ def hash_schema(call: Call[Any]) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
-def write_context(call: Call[Any]) -> list[str]:
+def write_context(call: Call[Any]) -> tuple[str, ...]:
     """What a call's key shows of its context; nothing for a call that has none, or one that can't be part of a key."""
     try:
-        return [canonical_text(call.context, "context", CONTEXT)] if call.context and call.key else []
+        return (canonical_text(call.context, "context", CONTEXT),) if call.context and call.key else ()
     except NoCanonicalFormError:
-        return []
+        return ()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import marshal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
+from instructor.cache.carried import attach
 from instructor.engine.attempts import read_usage
 from instructor.engine.drive import Sender, drive, drive_async
 from instructor.engine.first_request import current, fetch_media, write_request
@@ -16,7 +18,7 @@ from instructor.engine.reply import Reply, answer_with_reply, make_reply
 from instructor.engine.tier_lookup import Served, emit_event
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
-from instructor.messages import Completion, Value
+from instructor.messages import Completion, Conversation, Value, holds_texts
 from instructor.retries import Retries
 from instructor.usage import Usage
 
@@ -31,18 +33,69 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _NOTHING = Usage()
 
-MakeCall: TypeAlias = "Callable[[], Call[Any]]"
-"""Makes the call of a row. It is made anew for each step, so that only those under way take memory."""
+
+class Asked(NamedTuple):
+    """What a row asks. Its call is made of that anew for each step, so that only those under way take memory.
+
+    Attributes:
+        context: What the key shows of the context (`write_context`).
+        conversation: The messages; written by `marshal`, which takes half the space, if they are nothing but texts.
+    """
+
+    context: tuple[str, ...]
+    conversation: bytes | Conversation
+
+    def read(self) -> Conversation:
+        """The messages."""
+        written = self.conversation
+        return marshal.loads(written) if isinstance(written, bytes) else written  # noqa: S302 - our own bytes
+
+
+def make_asked(context: tuple[str, ...], conversation: Conversation) -> Asked:
+    """Keep what a row asks. The conversation is nobody else's."""
+    with contextlib.suppress(ValueError):  # a name of a member may be of a class of the user's
+        if holds_texts(conversation):
+            return Asked(context, marshal.dumps(conversation))
+    return Asked(context, conversation)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What has become of a row: its answer, or its error; whether a batch answered it, and what was asked live after that."""
+    """What has become of a row: as much as its `Row` shows, because there may be 100,000 of them.
 
-    reply: Reply[T] | None = None
+    Attributes:
+        value: The answer; None where there is an error.
+        error: Why there is no answer.
+        batched: Whether a batch answered it.
+        cached: Whether it was in the cache.
+        usage: The tokens of the requests that the answer took.
+        attempts: How many these were.
+        seconds: How long they took.
+        live: The tokens of what was asked live after the batch.
+    """
+
+    value: T | None = None
     error: Exception | None = None
     batched: bool = False
+    cached: bool = False
+    usage: Usage = _NOTHING
+    attempts: int = 0
+    seconds: float = 0.0
     live: Usage = _NOTHING
+
+
+def make_outcome(reply: Reply[T], *, batched: bool = False, live: Usage = _NOTHING) -> Outcome[T]:
+    """The outcome of a row that has an answer."""
+    return Outcome(
+        reply.value,
+        None,
+        batched,
+        reply.cached,
+        reply.usage,
+        reply.attempts,
+        reply.seconds,
+        _NOTHING if live == _NOTHING else live,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +186,12 @@ def _keep(call: Call[T], completion: Completion) -> Flow[Outcome[T]]:
     """Keep an answer that is paid for. What is asked live if it is invalid has to fit into the budgets."""
     path, _ = _place_of(call)
     paid = call._replace(kind="batched")
-    reply = make_reply(paid, (yield from ask_and_keep(path, CallQuestion(paid), paid.policy, None)))
+    served = yield from ask_and_keep(path, CallQuestion(paid), paid.policy, None)
+    if served.entry is not None and served.entry.carried is not None:
+        attach(served.value, served.entry.carried)  # an SDK's completion takes ten times as much memory as its text
+    reply = make_reply(paid, served)
     batched = read_usage(current(call, call.load_prompt()).wire, completion) if reply.attempts > 1 else reply.usage
-    return Outcome(reply, batched=True, live=reply.usage - batched)
+    return make_outcome(reply, batched=True, live=reply.usage - batched)
 
 
 def _place_of(call: Call[Any]) -> tuple[CachePath, str]:

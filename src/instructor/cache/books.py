@@ -7,16 +7,18 @@ price list, and a model whose price becomes known later has a price from its fir
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import count
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 import orjson
 
 from instructor.cache.entry import Origin
-from instructor.locks import make_lock, reset_after_fork
+from instructor.locks import after_fork, make_lock, reset_after_fork
 from instructor.prices import tier_of
 
 if TYPE_CHECKING:
@@ -289,10 +291,10 @@ class Posting(dict[str, Amounts]):
     def __init__(self, lines: dict[Line, Amounts], settled: tuple[str, ...] = ()) -> None:
         super().__init__((line.write(), amounts) for line, amounts in lines.items())
         self.lines = lines
-        self.token = os.urandom(16).hex()
+        self.token = f"{_drawn[0]}{next(_numbers):x}"
         self.settled = settled
         self.names: int | None = None
-        self.lock = make_lock()
+        self.lock = threading.Lock()  # not one of `make_lock`: a forked child forgets the postings of its parent
 
     def undo(self) -> None:
         """Take back that it was entered: the transaction has failed."""
@@ -311,3 +313,14 @@ def add_stored(stored: Mapping[str, Sequence[int]], kept: Books) -> dict[Line, A
 
 
 _NOTHING = Amounts()
+_numbers = count()
+_drawn: list[str] = []
+"""How the tokens of this process begin."""
+
+
+def _draw() -> None:
+    _drawn[:] = [os.urandom(16).hex()]
+
+
+_draw()
+after_fork(_draw)

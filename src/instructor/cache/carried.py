@@ -148,10 +148,12 @@ put_carried: Callable[[BaseModel, Carried], None] = BaseModel.__dict__["__pydant
 
 
 def attach(value: object, carried: Carried) -> None:
-    """Let an answer carry its completion, if it is of a kind that can."""
+    """Let an answer carry its completion, in place of one that it carries, if it is of a kind that can."""
     if isinstance(value, ListResponse):
         value.carried = carried
-    elif isinstance(value, BaseModel) and value.__pydantic_extra__ is None:
+    elif isinstance(value, BaseModel) and (
+        value.__pydantic_extra__ is None or type(value.__pydantic_extra__) is Carried
+    ):
         put_carried(value, carried)
 
 

@@ -221,15 +221,16 @@ class StoreHandle:
     async def _post_async(self) -> None:
         with contextlib.suppress(CacheError):
             for posting in self._postings():
-                with posting.lock:
+                if not posting.lock.acquire(blocking=False):
+                    return  # a thread has taken it at this very moment, for which a task must not wait
+                try:
                     if posting.names is None:
                         operation = partial(self._ledger.add_amounts, posting)
-                        native = (
-                            None
-                            if self._native is None
-                            else partial(cast("Any", self.store).add_amounts_async, posting)
-                        )
+                        add = None if self._native is None else cast("Any", self.store).add_amounts_async
+                        native = None if add is None else partial(add, posting)
                         posting.names = _count(await self._run_async("add_amounts", operation, native))
+                finally:
+                    posting.lock.release()
 
     def read_books(self) -> dict[Line, Amounts]:
         """All that the store's clients spent and saved. Raises CacheError if the store can't say."""

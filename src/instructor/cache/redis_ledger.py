@@ -19,13 +19,18 @@ T = TypeVar("T")
 # is refused is posted in another way. What others have put in the place of a sum is left out.
 _POST = """
 redis.call('HLEN', KEYS[1])
+local first = tonumber(ARGV[4])
+if ARGV[first] then
+  local added = redis.pcall('HINCRBY', KEYS[1], ARGV[first], 0)
+  if type(added) == 'table' and not string.find(added.err, 'integer') then return added end
+end
 local now = redis.call('TIME')[1]
-for at = 5, tonumber(ARGV[4]) - 1 do redis.call('ZREM', KEYS[2], ARGV[at]) end
+for at = 5, first - 1 do redis.call('ZREM', KEYS[2], ARGV[at]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2])
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[1]) == 1 then
-  for at = tonumber(ARGV[4]), #ARGV, 2 do redis.pcall('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]) end
+  for at = first, #ARGV, 2 do redis.pcall('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]) end
 end
 redis.pcall('EXPIRE', KEYS[2], ARGV[2])
 return redis.call('HLEN', KEYS[1])

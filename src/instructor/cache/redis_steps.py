@@ -231,7 +231,7 @@ def _count_written(prefix: str, tags: Sequence[str]) -> list[Words]:
     return [("HINCRBY", name_written(prefix), hash_tag(tag), 1) for tag in tags]
 
 
-_REFUSALS = ("permission", "unknown command", "crossslot")
+_REFUSALS = ("permission", "can't run this command", "unknown command", "crossslot")
 
 
 def is_refusal(error: Exception) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 SKIPPED: Final = object()
 """The result of an operation that never began, because the store failed while the operation waited for its turn."""
 
-_PLAIN = (str, bytes)
+_PLAIN: tuple[type[object], ...] = (str, bytes, bool, tuple)
+"""What a store returns most often, of which it is known at once that nobody has to await it."""
 
 
 class Runner:

@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import os
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from instructor.cache.listing import Listed, read_tagged
 from instructor.cache.sqlite_eviction import DAY, DiskPolicy, Eviction
 from instructor.cache.sqlite_file import Connection, DatabaseFile, check_directory, log, waiting
 from instructor.cache.sqlite_fork import gate
-from instructor.cache.sqlite_group import Group, in_transaction
+from instructor.cache.sqlite_group import Group, Sweep, in_transaction
 from instructor.cache.sqlite_leases import SqliteLeases, end_with_answer
 from instructor.cache.sqlite_ledger import KeepsLedger
 from instructor.cache.sqlite_pages import PAGE
@@ -39,7 +38,7 @@ from instructor.cache.sqlite_tags import note_written, number_tag, read_generati
 from instructor.cache.sqlite_transaction import transact
 from instructor.cache.sqlite_wal import Wal
 from instructor.cache.store import Ability, BaseCache, check_key, check_text, check_timeout, check_ttl
-from instructor.exceptions import CacheEntryError, CacheError
+from instructor.exceptions import CacheEntryError, CacheError, CacheNotTriedError
 from instructor.locks import after_fork
 
 T = TypeVar("T")
@@ -54,10 +53,8 @@ MOST_USES = 1000
 """After so many entries used, a read writes them down too. A write always does."""
 
 
-class _Local(threading.local):
-    """What belongs to one thread."""
-
-    connection: Connection | None = None
+MOST_IDLE = 16
+"""Connections that are kept open while nobody uses them."""
 
 
 class DiskCache(KeepsLedger, Recalls, BaseCache):
@@ -122,7 +119,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         self._lease = check_lease("DiskCache", lease)
         self.abilities = type(self).abilities - (frozenset() if lease else {"leasing"})
         self._file = DatabaseFile(self.path, self._patience, self._shares.wal // PAGE)
-        self._local = _Local()
+        self._idle: list[Connection] = []
         self._recent = Recent(self.path, CHECK_SECONDS)
         self._eviction = Eviction(self.path, self.size_limit, policy, max_entries)
         self._wal = Wal(self.path, self.size_limit, self._eviction, self._patience)
@@ -141,16 +138,19 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         check_key("DiskCache", key)
         now, seen = time.time(), self._recent.seen
         row: Found | None = None
-        connection = self._local.connection
         if gate.is_closed:
             gate.wait()
-        if connection is not None and seen is not None and 0 <= now - connection.checked < CHECK_SECONDS:
-            try:
-                row = fetch(connection.raw, key, now)
-                if row is None and self._is_absent(connection, key, now):
-                    return None
-            except FAILURES:
-                row = None
+        idle, connection, is_absent = self._idle, self._take(), False
+        if connection is not None:
+            if seen is not None and 0 <= now - connection.checked < CHECK_SECONDS:
+                try:
+                    row = fetch(connection.raw, key, now)
+                    is_absent = row is None and self._is_absent(connection, key, now)
+                except FAILURES:
+                    row = None
+            idle.append(connection)
+        if is_absent:
+            return None
         if row is None:
             row = self._read_with_care(key, now)
         if row is None:
@@ -172,6 +172,8 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
         Raises:
             CacheError: It cannot be written; the message says why.
+            CacheNotTriedError: There is no room for it, because it is too large, or another program keeps the WAL from
+                being emptied.
             ConfigurationError: `key` is not a str, `value` is not text, or `ttl` not a number of whole seconds above 0.
         """
         self._write(key, value, ttl)
@@ -183,16 +185,19 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
     def _write(
         self, key: str, value: str | bytes, ttl: int | None, token: str | None = None, posting: Posting | None = None
-    ) -> bool:
-        """Store a text, for the holder of a lease if there is a token; return whether there was room for it.
+    ) -> None:
+        """Store a text, for the holder of a lease if there is a token.
 
-        What is spent and saved is entered with it, if there is a posting.
+        What is spent and saved is entered with it, if there is a posting. Raises CacheNotTriedError if there is no room.
         """
         text, seconds = check_text("DiskCache", value), check_ttl("DiskCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
         if len(data) > self._shares.entry:
-            log(f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}.")
-            return False
+            refusal = f"An entry of {len(data)} bytes is too large for DiskCache with size_limit={self.size_limit}."
+            log(refusal)
+            raise CacheNotTriedError(
+                f"{refusal} Pass a size_limit= of more than {8 * len(data)}, or None for no limit."
+            )
         tagged, now = read_tagged(data), time.time()
         expires = None if seconds is None else now + seconds
         row = (check_key("DiskCache", key), data, len(data), expires, now, hash_key(key))
@@ -209,11 +214,10 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
         if len(self._uses) > self._shares.rows_at_once:
             self._flush(now)
-        if self._wal.is_long and not self._run(partial(self._wal.has_room, size=len(data))):
-            return False
+        if self._wal.is_long and not self._run(partial(self._wal.has_room, size=len(data)), writes=True):
+            raise CacheNotTriedError(f"DiskCache at {self.path} {self._wal.refusal}")
         while not self._change(write, len(data)):
             """What is removed in one transaction wasn't enough."""
-        return True
 
     def delete(self, key: str) -> bool:
         """Remove the entry under `key`; return whether it was there."""
@@ -282,8 +286,8 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
             self._flush(time.time())
         for handle in known_handles(self):
             handle.post()
-        # A connection closes when its last user lets go of it: this dict, or a thread that is reading just now.
-        self._local = _Local()
+        # A connection closes when its last user lets go of it: this list, or a thread that is using it just now.
+        self._idle = []
         self._recent.reset()
 
     def _is_absent(self, connection: Connection, key: str, now: float) -> bool:
@@ -305,37 +309,56 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
 
     def _join(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Perform an operation that needs no transaction, in that of other threads if there is one."""
-        return self._group.run(operation, alone=lambda: self._run(operation, writes=True))
+        return self._group.run(operation, alone=lambda: self._use(operation, writes=True))
 
     def _perform(self, operations: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
-        """Perform operations in one transaction, with the notes of what was used, and remove some of what has expired."""
-        return self._run(in_transaction(operations, self._write_notes, self._shares.rows_at_once), writes=True)
+        """Perform operations in one transaction, with the notes of what was used; now and then remove what has expired."""
+        return self._use(in_transaction(operations, self._write_notes, self._sweep.take(len(operations))), writes=True)
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
+        """Perform an operation, without a transaction; while no other thread writes, if it does."""
+        if writes:
+            return self._group.run_alone(lambda: self._use(operation, writes=True))
+        return self._use(operation)
+
+    def _use(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         """Perform an operation. If the file is damaged it is mended, and the operation is tried once more."""
         if gate.is_closed:
             gate.wait()
+        idle = self._idle
         try:
             connection = self._connect_to_write() if writes else self._connect()
             try:
-                return operation(connection.raw)
+                result = operation(connection.raw)
             except FAILURES as error:
                 if not self._file.is_damaged(error):
+                    idle.append(connection)
                     raise
                 if connection.read_only:
+                    idle.append(connection)
                     raise CacheEntryError(self._describe(error)) from error
-            self._local.connection = None
-            self._file.replace(connection)
-            return operation(self._connect().raw)
+                self._file.replace(connection)
+                connection = self._connect()
+                result = operation(connection.raw)
         except (*FAILURES, OSError) as error:
             raise CacheError(self._describe(error)) from error
+        if len(idle) < MOST_IDLE:
+            idle.append(connection)
+        return result
+
+    def _take(self) -> Connection | None:
+        """Take the connection that was used last, which has most of what is read: whoever takes it has it alone."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _connect(self) -> Connection:
-        """This thread's connection to the file that has the path now."""
-        connection = self._local.connection
+        """Take a connection to the file that has the path now, or open one."""
+        connection = self._take()
         if connection is None or not self._file.is_current(connection):
-            self._local.connection = None
-            connection = self._local.connection = self._open()
+            self._idle.clear()
+            connection = self._open()
         connection.checked = time.time()
         self._recent.check(connection.checked, connection)
         return connection
@@ -343,11 +366,12 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
     def _connect_to_write(self) -> Connection:
         connection = self._connect()
         if connection.read_only:
-            self._local.connection = None  # it may have become writable since
+            self._idle.clear()  # it may have become writable since
             connection = self._connect()
         if not connection.read_only:
             self._wal.shorten(connection.raw)
             return connection
+        self._idle.append(connection)
         raise CacheError(
             f"DiskCache at {self.path} is read-only: it serves what is stored there, and stores nothing new. "
             "Make the directory and the file writable for this user, or use another directory."
@@ -364,15 +388,14 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
     def _begin(self) -> None:
         """Start with nothing noted."""
         self._uses: dict[str, float] = {}
-        self._flush_at = MOST_USES
-        self._flushed = time.time()
-        self._limit_noted = 0.0
+        self._flush_at, self._flushed = MOST_USES, time.time()
+        self._limit_noted, self._sweep = 0.0, Sweep(self._shares.rows_at_once)
 
     def _flush(self, now: float) -> None:
         """Write down what was used, unless another writer is at work: a read must not wait."""
         if gate.is_closed:
             gate.wait()
-        connection = self._local.connection
+        idle, connection = self._idle, self._take()
         if connection is None and self.path.exists():
             with contextlib.suppress(CacheError):
                 connection = self._connect()
@@ -395,6 +418,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
             self._flush_at += MOST_USES
             if self._flush_at > 16 * MOST_USES:
                 self._begin()
+        idle.append(connection)
 
     def _write_notes(self, connection: sqlite3.Connection, now: float) -> None:
         """Write down what was used since the last time, and now and then which limit this process goes by."""
@@ -414,18 +438,16 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         except BaseException:
             self._uses = {**uses, **self._uses}
             raise
-        if later:
-            self._uses = {**later, **self._uses}
-        self._flush_at = MOST_USES
-        self._flushed = now
+        self._uses = {**later, **self._uses} if later else self._uses
+        self._flush_at, self._flushed = MOST_USES, now
 
     def _describe(self, error: Exception) -> str:
         return f"DiskCache at {self.path} failed: {error}. {advise(error)}"
 
     def _forget_parent(self) -> None:
         """After a fork: the child must neither use nor close a connection of the parent."""
-        _inherited.append(self._local)
-        self._local = _Local()
+        _inherited.append(self._idle)
+        self._idle = []
         self._eviction.forget()
         self._recent.reset()
         self._wal.reset()
@@ -460,7 +482,7 @@ _COUNT = "SELECT count(*), coalesce(sum(size), 0) FROM entry WHERE expires IS NU
 
 
 _stores: weakref.WeakSet[DiskCache] = weakref.WeakSet()
-_inherited: list[_Local] = []
+_inherited: list[list[Connection]] = []
 
 
 def _close_all() -> None:

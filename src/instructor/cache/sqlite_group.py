@@ -27,20 +27,43 @@ MOST_TOGETHER = 32
 """Operations in one transaction at most, so that nobody waits long for the others'."""
 
 
-_EXPIRED_AT_ONCE = 16
+SWEEP_EVERY = 8
+"""After so many operations their transaction removes what has expired: that takes as long as to write an answer."""
+
+EXPIRED_AT_ONCE = 16
+"""How many rows of that at most, for each of them."""
+
+
+class Sweep:
+    """Says when what has expired is to be removed. The first write of a program does so too: it may be its only one."""
+
+    def __init__(self, most: int) -> None:
+        self._operations = SWEEP_EVERY
+        self._most = most
+
+    def take(self, operations: int) -> int:
+        """How many rows are to be removed by a transaction with so many operations, at most."""
+        self._operations += operations
+        if self._operations < SWEEP_EVERY:
+            return 0
+        count, self._operations = self._operations, 0
+        return min(EXPIRED_AT_ONCE * count, self._most)
+
+
 _DELETE_EXPIRED = "DELETE FROM entry WHERE rowid IN (SELECT rowid FROM entry WHERE expires <= ? LIMIT ?)"
 
 
 def in_transaction(
-    operations: Sequence[Operation[Any]], begin: Callable[[sqlite3.Connection, float], None], most_rows: int
+    operations: Sequence[Operation[Any]], begin: Callable[[sqlite3.Connection, float], None], expired: int
 ) -> Operation[list[Any]]:
-    """Make one operation of several, which begins with another one, and removes some rows of what has expired."""
+    """Make one operation of several, which begins with another one, and removes so many rows of what has expired."""
 
     def perform(connection: sqlite3.Connection) -> list[Any]:
         now = time.time()
         begin(connection, now)
         results = [operation(connection) for operation in operations]
-        connection.execute(_DELETE_EXPIRED, (now, min(_EXPIRED_AT_ONCE * len(results), most_rows)))
+        if expired:
+            connection.execute(_DELETE_EXPIRED, (now, expired))
         return results
 
     return lambda connection: transact(connection, partial(perform, connection))
@@ -114,6 +137,11 @@ class Group:
         if own.error is not None:
             raise CacheError(str(own.error)) from own.error.__cause__
         return cast("T", own.result if own.is_done else self._perform([operation])[0])
+
+    def run_alone(self, operation: Callable[[], T]) -> T:
+        """Perform something while no other thread writes."""
+        with self._lock:
+            return operation()
 
     def _lead(self, own: _Queued[Any]) -> None:
         """Perform what is queued by now."""

@@ -17,10 +17,14 @@ from typing import Any, Protocol
 from instructor.cache.books import Posting
 from instructor.cache.lease import LONGEST_LEASE, Ending, Taken
 from instructor.cache.sqlite_transaction import transact
+from instructor.exceptions import CacheNotTriedError
 
 _TAKE = """
 INSERT INTO lease VALUES (?1, ?2, ?3, '') ON CONFLICT (key) DO UPDATE
 SET token = excluded.token, until = excluded.until, heir_of = token WHERE until <= ?4 OR until > ?5
+"""
+_TAKE_NEW = """
+INSERT INTO lease SELECT ?1, ?2, ?3, '' WHERE NOT EXISTS (SELECT 1 FROM entry WHERE key = ?1) AND NOT EXISTS (SELECT 1 FROM lease WHERE key = ?1)
 """
 _RENEW = "UPDATE lease SET until = ? WHERE key = ? AND token = ?"
 _END = "DELETE FROM lease WHERE key = ? AND token = ?"
@@ -42,8 +46,8 @@ class Run(Protocol):
 
 Join = Callable[[Callable[[sqlite3.Connection], Any]], Any]
 """Performs an operation, in a transaction of other threads if there is one."""
-Write = Callable[[str, str, int | None, str, Posting | None], bool]
-"""Stores an entry for a token, and enters a posting with it; returns whether there was room."""
+Write = Callable[[str, str, int | None, str, Posting | None], None]
+"""Stores an entry for a token, and enters a posting with it; CacheNotTriedError if there is no room."""
 
 
 class SqliteLeases:
@@ -64,6 +68,8 @@ class SqliteLeases:
         def take(connection: sqlite3.Connection) -> Taken:
             now = time.monotonic()
             row = (key, token, now + self.seconds, now, now + LONGEST_LEASE)
+            if connection.execute(_TAKE_NEW, row[:3]).rowcount:
+                return Taken(token)
             if connection.execute(_TAKE, row).rowcount:
                 return Taken(token, found=connection.execute(_STORED, (key,)).fetchone() is not None)
             holder = connection.execute(_HOLDER, (key,)).fetchone()
@@ -74,11 +80,12 @@ class SqliteLeases:
     def publish(self, key: str, text: str, ttl: int | None, token: str, posting: Posting | None = None) -> bool:
         """Store a text, end the lease, and enter a posting, in one transaction."""
         try:
-            is_stored = self._write(key, text, ttl, token, posting)
+            self._write(key, text, ttl, token, posting)
         except LeaseLostError:
             return False
-        if not is_stored:
+        except CacheNotTriedError:  # there is no room for it, so nobody has anything to wait for
             self.release(key, token, Ending.ENDED)
+            raise
         return True
 
     def renew(self, tokens: Mapping[str, str]) -> None:

@@ -50,8 +50,14 @@ class KeepsLedger(ABC):
         """As `add_amounts`, in a transaction."""
         if isinstance(amounts, Posting) and amounts.names is not None:  # by a thread for which its caller didn't wait
             return amounts.names
-        connection.execute(_CREATE)
-        connection.executemany(_ADD, [(name, *numbers) for name, numbers in amounts.items()])
+        rows = [(name, *numbers) for name, numbers in amounts.items()]
+        try:
+            connection.executemany(_ADD, rows)
+        except sqlite3.OperationalError as error:
+            if not str(error).startswith("no such table"):
+                raise
+            connection.execute(_CREATE)
+            connection.executemany(_ADD, rows)
         self._additions += 1
         is_due = self._additions % _COUNT_EVERY == 1
         count = int(connection.execute("SELECT count(*) FROM ledger").fetchone()[0]) if is_due else 0

@@ -34,10 +34,20 @@ _PAUSE = 0.001
 """Seconds between two looks whether another process is through with emptying it."""
 
 
+_PLENTY = 64
+"""How many times the share of the WAL a disk has free that isn't looked at before each write."""
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at such a disk."""
+
+
 class Wal:
     """The WAL of a file whose limit `eviction` knows.
 
     Nobody can empty it as long as anyone reads what was in the file before.
+
+    Attributes:
+        refusal: Why nothing is stored where there is no room in it.
     """
 
     def __init__(self, path: Path, size_limit: int | None, eviction: Eviction, patience: float) -> None:
@@ -47,11 +57,16 @@ class Wal:
         self._shares = share_out(size_limit)
         self._eviction = eviction
         self._patience = patience
+        self.refusal = (
+            "can store nothing new: another program has been reading it for long, so that its WAL "
+            f"has reached size_limit={self._shares.limit}. End that program, or raise the limit."
+        )
         self.reset()
 
     def reset(self) -> None:
         """Begin anew, as in a forked child."""
-        self._busy_at = self._noted = 0
+        self._busy_at = self._noted = self._free = 0
+        self._look_at = 0.0
         self._is_hopeless = False
 
     @property
@@ -65,12 +80,20 @@ class Wal:
     def shorten(self, connection: sqlite3.Connection) -> None:
         """Empty it if it is too long, before this connection writes to it."""
         size = self._noted or file_size(self._path)
-        most = min(_TOO_LONG * self._shares.wal, free_space(self._path))
+        most = min(_TOO_LONG * self._shares.wal, self._find_free())
         self._noted = 0
         if size <= most or self._busy_at <= size < self._busy_at + most:  # tried lately, in vain
             return
         with contextlib.suppress(*FAILURES):  # the write will fail with the same, and knows what to do
             self._busy_at = 0 if self._empty(connection, _WAIT_FOR_READERS) else size
+
+    def _find_free(self) -> int:
+        """How many bytes the disk has left, or had a moment ago where that is far more than the WAL takes."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._free = free_space(self._path)
+            self._look_at = now + _LOOK_EVERY if self._free > _PLENTY * self._shares.wal else 0.0
+        return self._free
 
     def has_room(self, connection: sqlite3.Connection, size: int) -> bool:
         """Say whether `size` bytes may be written to it without going beyond the limit; empty it if not."""
@@ -79,11 +102,7 @@ class Wal:
             return True
         self._is_hopeless = not self._empty(connection, _WAIT_FOR_READERS if self._is_hopeless else _WAIT_AT_THE_LIMIT)
         if self._is_hopeless:
-            self._eviction.warn_once(
-                "wal",
-                "can store nothing new: another program has been reading it for long, so that its WAL "
-                f"has reached size_limit={self._shares.limit}. End that program, or raise the limit.",
-            )
+            self._eviction.warn_once("wal", self.refusal)
         return not self._is_hopeless
 
     def _empty(self, connection: sqlite3.Connection, seconds: float) -> bool:

@@ -11,7 +11,6 @@ was read from the server, and loses what was changed there. How the server is he
 
 from __future__ import annotations
 
-import random
 import threading
 import weakref
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from instructor.cache.entry import Entry
+from instructor.chance import draw
 from instructor.locks import make_lock, reset_after_fork
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ MOST_CHANGES = 4096
 
 FIRST_PAUSE, LONGEST_PAUSE, REFUSED_PAUSE = 0.02, 0.5, 10.0
 """Seconds between two tries to make a link: the first time, after many, and with a server that refuses."""
-
-_random = random.Random()  # noqa: S311 - no secret
-"""Its own: a thread that draws from the one of the program would change what a seed of the user leads to."""
 
 _JOIN_SECONDS = 2.0
 
@@ -318,7 +315,7 @@ class Tracker:
                 pause = FIRST_PAUSE
             self.switch(session, on=False)
             # Not all at once: a server that comes back has many clients.
-            session.closed.wait(pause * (0.5 + _random.random() / 2))
+            session.closed.wait(pause * (0.5 + draw() / 2))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _warn(self, error: Exception) -> None:

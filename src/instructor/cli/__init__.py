@@ -15,10 +15,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     143: stopped by a closed terminal, Ctrl-C, or a request to terminate.
     """
     try:
-        from instructor.cli.app import make_app
+        from instructor.cli.app import make_command
 
         words = None if arguments is None else list(arguments)
-        app = make_app(*(sys.argv[1:] if words is None else words)[:1])
-        app(args=words, prog_name="instructor")
+        command = make_command(*(sys.argv[1:] if words is None else words)[:1])
+        command(args=words, prog_name="instructor")
     except KeyboardInterrupt:  # Ctrl-C before `run_extract` watches the signals
         raise SystemExit(SIGNALLED + 2) from None

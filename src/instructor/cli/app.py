@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from functools import wraps
+from functools import cache, wraps
 from typing import Annotated, Any
 
 import typer
@@ -63,6 +63,16 @@ def make_app(first: str = "") -> typer.Typer:
     if first != "extract":  # typer reads the options of all commands, which takes longer than a short run
         _add_commands(app)
     return app
+
+
+def make_command(first: str = "") -> Any:
+    """Make the command line, once in a process for each set of commands."""
+    return _make_command("extract" if first == "extract" else "")
+
+
+@cache
+def _make_command(first: str) -> Any:
+    return typer.main.get_command(make_app(first))
 
 
 def _add_commands(app: typer.Typer) -> None:

@@ -19,6 +19,7 @@ from instructor.cli.figures import check_report, write_figures
 from instructor.cli.inputs import Inputs, open_inputs
 from instructor.cli.models import load_response_model
 from instructor.cli.output import Output
+from instructor.cli.output_forms import LINES, NO_COLUMNS, find_form
 from instructor.cli.output_paths import check_output_paths
 from instructor.cli.prices import find_prices
 from instructor.cli.progress import Display, make_summary, report_failure
@@ -76,7 +77,11 @@ class _Extraction:
         listen(client)
         check_output_paths(settings.out, settings.report, self._source.paths, Path(settings.cache))
         check_report(settings.report)
-        self._output = Output(settings.out, find_columns(model, has_file=self._source.are_many))
+        # Lines need no columns, for which the schema of the response model is made.
+        columns = (
+            NO_COLUMNS if find_form(settings.out) is LINES else find_columns(model, has_file=self._source.are_many)
+        )
+        self._output = Output(settings.out, columns)
         self._stats = RunStats(concurrency=settings.concurrency)
         self._display = Display(console, self._stats, self._prices, quiet=settings.quiet)
         self._job = Job(
@@ -138,7 +143,8 @@ class _Extraction:
         figures = self._stats.describe() | {"completed": completed, "price": price}
         reported = write_figures(self._console, self._settings.report, figures)
         if not self._settings.quiet:
-            self._console.print(make_summary(self._stats, self._prices, places))
+            summary = make_summary(self._console, self._stats, self._prices, places)
+            self._console.print(summary, soft_wrap=True)
         if not completed:
             print_line(
                 self._console,

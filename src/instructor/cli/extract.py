@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ class Job:
 
 def listen(client: Instructor) -> None:
     """Have each answer of a provider noted for its row, so that no signal drops it."""
-    client.on("completion:response", note_answer)
+    client.on("completion:usage", note_answer)  # "completion:response" would have the SDK make its object of the answer
     client.on("parse:error", _note_invalid_answer)
 
 
@@ -111,7 +112,7 @@ class Run:
 
     The first signal ends it once the requests under way have their answers, because they are paid for. A second one
     says that the user is in a hurry: from then on the run waits no longer than `patience` seconds for the provider. An answer
-    that has come is always stored.
+    that has come is always stored. For who reads the output a run that ends waits no longer than that anyway.
     """
 
     def __init__(self, job: Job, signals: SignalWatcher | None = None, patience: float = _PATIENCE) -> None:
@@ -121,6 +122,8 @@ class Run:
         self._rows: jobs.Job[Any] | None = None
         self._events: SimpleQueue[int | None] = SimpleQueue()
         self._ends: float | None = None
+        self._signalled = math.inf
+        self._writing = math.inf  # since when
         self._unflushed = False
         self.signal_number = 0
         """The first signal that came; 0 if none did."""
@@ -162,7 +165,7 @@ class Run:
         """Stop at the first signal; at the second, set a limit to the waiting for the provider."""
         assert self._rows is not None, "the run has begun"
         if not self.signal_number:
-            self.signal_number = number
+            self.signal_number, self._signalled = number, time.monotonic()
             self._rows.stop()
             self._job.announce(self._job.farewell)
         elif self._ends is None:
@@ -172,16 +175,28 @@ class Run:
     def _do_what_is_due(self) -> None:
         if self._ends is not None and time.monotonic() >= self._ends and self._rows is not None:
             self._rows.drop()  # again and again: an answer that is being stored may be invalid
+        if self._job.output.may_wait and time.monotonic() - max(self._signalled, self._writing) >= self._patience:
+            self._leave_output()
         if self._unflushed:
             self._unflushed = False
             with suppress(OSError):  # the next write meets it, too
                 self._job.output.flush()
 
+    def _leave_output(self) -> None:
+        """Have the thread that writes go on, which waits for whoever should read."""
+        self._signalled = math.inf
+        self._job.announce("Nobody reads the output: the rest of it is left out.")
+        self._job.output.leave()
+        if self._signals is not None:
+            self._signals.wake()
+
     def _write(self, row: Row[Any]) -> None:
         if isinstance(row.error, BudgetExceeded):
             raise row.error
         outcome = make_outcome(row, self._job.write_answer)
+        self._writing = time.monotonic()
         self._job.output.write(outcome)
+        self._writing = math.inf
         self._unflushed = True
         self._job.report(outcome)
 

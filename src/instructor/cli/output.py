@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from instructor.cli.columns import Columns
-from instructor.cli.output_forms import NO_COLUMNS, Form, find_form
+from instructor.cli.output_forms import NO_COLUMNS, Form, find_form, is_output
 from instructor.cli.output_paths import clear_parts, open_part, resolve_output
 from instructor.cli.run_stats import Outcome
 from instructor.exceptions import ConfigurationError
@@ -21,6 +22,11 @@ class Output:
     A regular file is written as a new file beside it, such as ``NAME.1f0c9a2b.part``, and renamed when it is complete,
     so that a reader of ``NAME`` never sees half a run, nor a mixture of two. What killed runs left behind is removed
     then. A pipe, a device and standard output (``-``) are written directly, as JSON lines.
+
+    Attributes:
+        path: The file; None for standard output.
+        part: The new file beside it; None where it is written directly.
+        may_wait: Whether `write` may have to wait for somebody who reads.
     """
 
     def __init__(self, name: str, columns: Columns = NO_COLUMNS) -> None:
@@ -28,6 +34,7 @@ class Output:
         self.path = None if name == "-" else resolve_output(name)
         self.part: Path | None = None
         self._stream = self._open(name)
+        self.may_wait = self.part is None and _may_wait(self._stream)
         self._is_empty = True
         try:
             self._writer = self._form.make_writer(self._stream, columns)
@@ -55,10 +62,19 @@ class Output:
         """Write the line or row of one record."""
         self._writer.write(outcome)
         self._is_empty = False
+        if self.may_wait:
+            self._stream.flush()
 
     def flush(self) -> None:
-        """Write out what is buffered, for those who read along."""
-        self._stream.flush()
+        """Write out what is buffered, for those who read along. Never waits for them, unlike `write`: call it from any thread."""
+        if not self.may_wait:
+            self._stream.flush()
+
+    def leave(self) -> None:
+        """Let everything go nowhere that isn't written yet, also what `write` is waiting to write in another thread."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
 
     def finish(self) -> None:
         """Make the output complete."""
@@ -92,15 +108,15 @@ class Output:
 
 def _check_replaceable(path: Path, name: str, form: Form) -> None:
     """Refuse to replace a file that no run has written. The same command may run any number of times."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        first = file.readline(_LONGEST_HEADER)
-    if first and not (first.startswith(form.beginning) and form.is_own(path, first)):
+    if path.is_file() and path.stat().st_size and not is_output(path, [form]):
         raise ConfigurationError(f"--out {name} exists and is not an output of this command. Name another file.")
 
 
-_LONGEST_HEADER = 1 << 16
+def _may_wait(stream: BinaryIO) -> bool:
+    """Whether writing waits for somebody who reads, as with a pipe or a terminal."""
+    with suppress(OSError, ValueError):  # no file at all
+        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    return False
 
 
 def _find_standard_output() -> BinaryIO:

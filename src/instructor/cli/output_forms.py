@@ -180,4 +180,13 @@ def find_form(name: str) -> Form:
     return _BY_SUFFIX[suffix]
 
 
+def is_output(path: Path, forms: Iterable[Form] = FORMS) -> bool:
+    """Whether a file was written by this command, in one of the forms."""
+    with path.open("rb") as file:
+        first = file.readline(_LONGEST_HEADER)
+    return any(first.startswith(form.beginning) and form.is_own(path, first) for form in forms)
+
+
+_LONGEST_HEADER = 1 << 16
+
 NO_COLUMNS: Final = Columns({}, Column(ANSWER, {}), has_file=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import secrets
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
+from instructor.cli.output_forms import is_output
 from instructor.exceptions import ConfigurationError
 
 _CACHE_FILES = ("answers.sqlite3", "answers.sqlite3-wal", "answers.sqlite3-shm", "answers.lock")
@@ -84,6 +86,7 @@ def check_output_paths(out: str, report: str | None, sources: Sequence[Path | No
     A source is None for standard input.
     """
     inputs = _identify_inputs(sources, cache)
+    modules = functools.cache(_identify_modules)
     outputs: dict[str, Path | int] = {"--out -": 1} if out == "-" else {f"--out {out}": Path(out)}
     if report is not None:
         outputs[f"--report {report}"] = Path(report)
@@ -92,20 +95,33 @@ def check_output_paths(out: str, report: str | None, sources: Sequence[Path | No
     for option, path in outputs.items():
         if isinstance(path, Path) and resolve_output(str(path)) == resolve_output(str(cache)):  # neither may exist yet
             raise ConfigurationError(f"{option} would overwrite the cache. Name another file.")
-        what = inputs.get(_identify(path) or (0, 0))
+        identity = _identify(path)
+        what = identity and (inputs.get(identity) or (None if _is_own(path) else modules().get(identity)))
         if what is not None:
             raise ConfigurationError(f"{option} would overwrite {what}. Name another file.")
 
 
+def _is_own(path: Path | int) -> bool:
+    """Whether a file is an output, so that it need not be compared with a thousand Python files."""
+    with suppress(OSError):  # which the run meets again, and reports
+        return isinstance(path, Path) and is_output(path)
+    return False
+
+
 def _identify_inputs(sources: Sequence[Path | None], cache: Path) -> dict[tuple[int, int], str]:
     """Return what the run reads by device and inode, which are the same under every name of a file."""
+    files = (cache, *(cache / name for name in _CACHE_FILES))
+    read: list[tuple[str, Path | int]] = [(f"the cache, {file}", file) for file in files]
+    read += [("the input itself", 0 if source is None else source) for source in sources]
+    return {identity: what for what, path in read if (identity := _identify(path)) is not None}
+
+
+def _identify_modules() -> dict[tuple[int, int], str]:
+    """Return the Python files of this process, likewise."""
     # From the module's dict, because a module may compute attributes that it doesn't have.
     modules = [vars(module) for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
     files = [members["__file__"] for members in modules if isinstance(members.get("__file__"), str)]
-    read: list[tuple[str, str | Path | int]] = [(f"the Python file {file}", file) for file in files]
-    read += [(f"the cache, {file}", file) for file in (cache, *(cache / name for name in _CACHE_FILES))]
-    read += [("the input itself", 0 if source is None else source) for source in sources]
-    return {identity: what for what, path in read if (identity := _identify(path)) is not None}
+    return {identity: f"the Python file {file}" for file in files if (identity := _identify(file)) is not None}
 
 
 def _identify(path: str | Path | int) -> tuple[int, int] | None:

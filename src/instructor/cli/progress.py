@@ -15,13 +15,17 @@ from instructor.prices import show_money
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
+    from rich.text import Text
 
 _PLAIN_SECONDS = 5.0
 """Seconds between two lines where the output is not a terminal."""
 _REFRESHES = 10
 """How often the live display is drawn, times a second."""
 _LONGEST_ERROR = 500
+_GAP = 3
+"""Spaces between the names of the summary and its values."""
+_NARROWEST = 10
+"""What a value has of a line at least, on however narrow a terminal."""
 _STYLES = {"hits": "green", "asked": "yellow", "shared": "cyan", "batched": "magenta"}
 
 
@@ -106,17 +110,22 @@ def report_failure(console: Console, outcome: Outcome) -> None:
     print_line(console, f"{file}line {outcome.line}: {reason[:_LONGEST_ERROR]}", "red")
 
 
-def make_summary(stats: RunStats, prices: Prices, places: dict[str, str]) -> Table:
-    """Make the table that ends a run; `places` are further rows, such as where the output is."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def make_summary(console: Console, stats: RunStats, prices: Prices, places: dict[str, str]) -> Text:
+    """Make the text that ends a run: a name and a value on each line; `places` are more of them, such as the output's.
 
-    table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in (summarise(stats, prices) | places).items():
-        table.add_row(name, value)
-    return table
+    A table of rich's looks the same, takes 2 ms, and reads brackets in the name of a file as markup.
+    """
+    from rich.text import Text
+
+    rows = summarise(stats, prices) | places
+    indent = 1 + max(map(len, rows)) + _GAP
+    room = max(_NARROWEST, console.width - indent - 1)
+    summary = Text("\n")
+    for name, value in rows.items():
+        summary.append(f" {name}".ljust(indent), "bold")
+        lines = Text(value).wrap(console, room, overflow="fold")
+        summary.append(Text("\n" + " " * indent).join(lines)).append("\n")
+    return summary
 
 
 def summarise(stats: RunStats, prices: Prices) -> dict[str, str]:

@@ -94,14 +94,16 @@ class RunStats:
         self.asked += source == "asked" and not outcome.batched
         self.batched += source == "asked" and outcome.batched
         self.requests += outcome.attempts
-        self.spent += outcome.spent
-        self.saved += outcome.saved
         self.request_seconds_saved += outcome.seconds_saved
-        factor = prices.batch_factor if outcome.batched else 1.0
-        self.money_spent += self._price(outcome.spent, prices) * factor + self._price(outcome.live, prices) * (
-            1 - factor
-        )
-        self.money_saved += self._price(outcome.saved, prices)
+        if outcome.spent.total_tokens:
+            self.spent += outcome.spent
+            factor = prices.batch_factor if outcome.batched else 1.0
+            self.money_spent += self._price(outcome.spent, prices) * factor
+            if outcome.live.total_tokens:
+                self.money_spent += self._price(outcome.live, prices) * (1 - factor)
+        if outcome.saved.total_tokens:
+            self.saved += outcome.saved
+            self.money_saved += self._price(outcome.saved, prices)
         self.tick()
 
     @property
@@ -153,8 +155,6 @@ class RunStats:
         }
 
     def _price(self, usage: Usage, prices: Prices) -> float:
-        if not usage.total_tokens:
-            return 0.0
         price = prices.price(usage)
         self.priced = self.priced and price is not None
         return price or 0.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
 from instructor.cli.completing import complete_engine, complete_format, complete_mode, complete_model
 from instructor.cli.config_file import read_config
@@ -15,6 +15,13 @@ _FILES = partial(Option, rich_help_panel="Input and output")
 _QUESTION = partial(Option, rich_help_panel="Question")
 _RUN = partial(Option, rich_help_panel="Run")
 _CACHE = partial(Option, rich_help_panel="Cache")
+
+
+def need_no_output(context: Context, is_dry: bool) -> bool:
+    """Have ``--out`` stand for nothing where nothing is written. It is read before the file of ``--config`` or after it."""
+    if is_dry:
+        context.default_map = {"out": "-", **(context.default_map or {})}
+    return is_dry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +122,13 @@ class Settings:
         ),
     ] = None
     dry_run: Annotated[
-        bool, _RUN("--dry-run", help="Ask nothing: show how many records the cache has, and what the others may cost.")
+        bool,
+        _RUN(
+            "--dry-run",
+            callback=need_no_output,
+            is_eager=True,
+            help="Ask nothing: show how many records the cache has, and what the others may cost.",
+        ),
     ] = False
     price_as: Annotated[
         str | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -10,6 +11,8 @@ SIGNALLED = 128
 """The exit status of a command that a signal stopped is this and the signal's number, as in shells."""
 
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+_WAKING = getattr(signal, "SIGURG", None)
+"""A signal that nobody sends and that does nothing. Windows has none."""
 
 
 class SignalWatcher:
@@ -32,6 +35,13 @@ class SignalWatcher:
             # `nohup` starts a command with SIGHUP ignored: its user wants it to outlive the terminal.
             if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:
                 _set(number, self._receive)
+        if _WAKING is not None:
+            _set(_WAKING, _wake_up)
+
+    def wake(self) -> None:
+        """Have the main thread try again what it is waiting for, such as a write, from another thread."""
+        if _WAKING is not None and callable(signal.getsignal(_WAKING)):
+            signal.pthread_kill(threading.main_thread().ident or 0, _WAKING)
 
     def hand_to(self, notify: Callable[[int], object]) -> None:
         """Call `notify` with the number of each signal from now on, in the main thread between two instructions."""
@@ -48,6 +58,10 @@ class SignalWatcher:
             self._notify(number)
         elif first:
             raise KeyboardInterrupt
+
+
+def _wake_up(_number: int, _frame: object) -> None:
+    """Do nothing: to be called is all that it takes."""
 
 
 def _list_signals() -> list[signal.Signals]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import math
-import random
 import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -12,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from instructor.cache.entry import Entry
 from instructor.cache.kept import Kept
 from instructor.cache.misses import EXPIRED
+from instructor.chance import draw
 from instructor.engine.path import FindLater, FindNow, Unserved
 
 LONGEST_TTL = 1e11
@@ -54,7 +54,7 @@ class Verdict(enum.Enum):
 
 def draw_chance() -> float:
     """A random number above 0, at most 1."""
-    return 1.0 - random.random()  # noqa: S311 - nothing secret depends on it
+    return 1.0 - draw()
 
 
 def weigh(entry: Kept | Entry, now: float, freshness: Freshness, draw: Callable[[], float] = draw_chance) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.engine.call import Live
 from instructor.engine.question import serve
@@ -15,6 +15,7 @@ from instructor.received import made
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
+    from instructor.cache.entry import Entry
     from instructor.engine.call import Call
     from instructor.engine.effects import Flow
 
@@ -108,11 +109,29 @@ def answer_with_reply(call: Call[T]) -> Flow[Reply[T]]:
     return make_reply(call, (yield from serve(call)))
 
 
+RowFacts = tuple[T, bool, bool, Usage, str, str, str | None, int, float]
+"""Of a `Reply` what a row of a job shows: value, cached, shared, usage, provider, model, key, attempts and seconds."""
+
+
+def answer_row(call: Call[T]) -> Flow[RowFacts[T]]:
+    """`answer_with_reply`, for a row of a job: nobody sees the rest of a reply, and to make it takes longer."""
+    served = yield from serve(call)
+    cost, is_live = find_cost(served), served.source is Source.LIVE
+    facts = not is_live, served.source is Source.SHARED, cost.usage, call.adapter.provider, call.model, call.key
+    return served.value, *facts, cost.attempts, cost.seconds
+
+
+def find_cost(served: Served[Any]) -> Live[Any] | Entry:
+    """What says how much an answer has cost."""
+    cost = served.live if served.entry is None or served.source is Source.LIVE else served.entry
+    assert cost is not None, "an answer was asked for, or has an entry"
+    return cost
+
+
 def make_reply(call: Call[T], served: Served[T]) -> Reply[T]:
     """Put together what is known of an answer."""
     entry, live, is_live = served.entry, served.live, served.source is Source.LIVE
-    cost = live if entry is None or is_live else entry
-    assert cost is not None, "an answer was asked for, or has an entry"
+    cost = find_cost(served)
     answered_by = cost.answered_by if isinstance(cost, Live) else cost.origin.answered_by
     if live is not None and (is_live or entry is None):
         load: Callable[[], Completion] = partial(made, live.completion)

@@ -33,11 +33,13 @@ class Engine(NamedTuple):
         submit: Hands over a function and its arguments.
         count_slots: How many groups its workers do at once, now.
         close: Ends what was begun for this job alone.
+        tells_begun: Whether what a worker has begun says so, by returning False when it is cancelled.
     """
 
     submit: Callable[..., Pending[Sdk]]
     count_slots: Callable[[], int]
     close: Callable[[], object] = lambda: None
+    tells_begun: bool = False
 
 
 def find_engine(engine: object) -> Callable[[], Engine]:
@@ -69,6 +71,14 @@ def _import(name: str, extra: str) -> Sdk:
         raise ConfigurationError(
             f'engine="{extra}" needs a package that isn\'t installed. Run `pip install "instructor[{extra}]"`.'
         ) from error
+
+
+class _Task(NamedTuple):
+    """A task of Ray: a `Pending`. Its future would say that it's cancelled, and the task would be done nevertheless."""
+
+    add_done_callback: Callable[..., object]
+    result: Callable[[], Sdk]
+    cancel: Callable[[], object]
 
 
 def _begin_dask() -> Engine:
@@ -105,9 +115,11 @@ def _use_ray(ray: Sdk) -> Engine:
     task = ray.remote(_call)  # which takes functions alone, and no other callable
 
     def submit(*arguments: Sdk) -> Sdk:
-        return task.remote(*arguments).future()
+        reference = task.remote(*arguments)
+        future = reference.future()
+        return _Task(future.add_done_callback, future.result, partial(ray.cancel, reference))
 
-    return Engine(submit, lambda: int(ray.cluster_resources().get("CPU", 1)))
+    return Engine(submit, lambda: int(ray.cluster_resources().get("CPU", 0)))
 
 
 def _call(function: Callable[..., Sdk], *arguments: Sdk) -> Sdk:
@@ -115,7 +127,7 @@ def _call(function: Callable[..., Sdk], *arguments: Sdk) -> Sdk:
 
 
 def _use_executor(executor: Sdk) -> Engine:
-    return Engine(executor.submit, lambda: getattr(executor, "_max_workers", 1))
+    return Engine(executor.submit, lambda: getattr(executor, "_max_workers", 1), tells_begun=True)
 
 
 NAMED: dict[str, Callable[[], Engine]] = {"dask": _begin_dask, "ray": _begin_ray}

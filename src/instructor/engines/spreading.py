@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -69,6 +70,7 @@ class Groups(Generic[R]):
         self._under_way = 0
         self._finished: SimpleQueue[tuple[Group[R], Pending[R]] | None] = SimpleQueue()
         self.slots = 1
+        self._is_warned = False
 
     @property
     def wants_group(self) -> bool:
@@ -77,7 +79,9 @@ class Groups(Generic[R]):
 
     def count_slots(self) -> None:
         """Ask the engine how many groups its workers do at once: a cluster grows and shrinks."""
-        self.slots = max(1, self._reach(self._engine.count_slots))
+        slots = self._reach(self._engine.count_slots)
+        self.slots = max(1, slots)
+        self._is_warned = self._is_warned and not slots
 
     def submit(self, start: int, *arguments: Value) -> None:
         """Hand a group over."""
@@ -96,6 +100,7 @@ class Groups(Generic[R]):
             try:
                 finished = self._finished.get(timeout=_BEAT)
             except Empty:
+                self._warn_without_workers()
                 continue
             if finished is None:
                 return None
@@ -107,18 +112,52 @@ class Groups(Generic[R]):
         self._finished.put(None)
 
     def close(self, *, wait: bool = True) -> list[Group[R]]:
-        """Hand nothing more over, and return the groups that weren't taken. What workers have begun is waited for."""
+        """Hand nothing more over, and return the groups that weren't taken.
+
+        What workers have begun is waited for, for as long as there are workers. Where an engine doesn't tell what that is,
+        it is as many groups as there are slots, the oldest first.
+        """
         groups, self._held = list(self._held), deque()
-        begun = [group for group in groups if not group.is_done][: self.slots] if wait else []
-        for group in reversed(groups):
-            if not group.is_done and group not in begun:
-                with suppress(Exception):  # of an engine that is gone
-                    if group.pending.cancel() is False and wait:  # a worker has begun it since
-                        begun.append(group)
-        for group in begun:
-            with suppress(Exception, CancelledError):  # nobody asks for its rows any more
-                group.result = group.pending.result()
+        self._await(set())  # what is done already takes no slot
+        left = [group for group in groups if not group.is_done]
+        begun = set(left[: self._count_now()] if wait and not self._engine.tells_begun else ())
+        for group in reversed(left):
+            if group not in begun and _cancel(group) is False and wait:
+                begun.add(group)
+        for group in self._await(begun):
+            _cancel(group)
         return groups
+
+    def _await(self, waiting: set[Group[R]]) -> set[Group[R]]:
+        """Take the results of groups, and of others that are there; return those that nobody works on any more."""
+        while True:
+            patience = _BEAT if waiting and self._count_now() else 0.0
+            try:
+                finished = self._finished.get(timeout=patience)
+            except Empty:
+                if not patience:
+                    return waiting
+                continue
+            if finished is not None:
+                waiting.discard(finished[0])
+                finished[0].is_done = True
+                with suppress(Exception, CancelledError):  # nobody asks for its rows any more
+                    finished[0].result = finished[1].result()
+
+    def _count_now(self) -> int:
+        """How many slots there are at this moment: 0 without workers, and where the engine is gone."""
+        with suppress(Exception):
+            return self._engine.count_slots()
+        return 0
+
+    def _warn_without_workers(self) -> None:
+        """Say once why nothing comes. How long to wait for workers is for who runs the cluster to decide."""
+        if not self._is_warned and not self._count_now():
+            self._is_warned = True
+            logging.getLogger("instructor").warning(
+                "The engine has no workers, so %d groups of rows wait for some. Start workers, or end the job.",
+                self._under_way,
+            )
 
     def _find_done(self) -> Group[R] | None:
         candidates = list(self._held)[:1] if self._ordered else self._held
@@ -155,6 +194,13 @@ class Groups(Generic[R]):
             return function(*arguments)
         except Exception as error:
             raise _make_error("can't be reached", error) from error
+
+
+def _cancel(group: Group[Value]) -> object:
+    """Take a group back; False if it has begun, as far as its engine says so."""
+    with suppress(Exception):  # of an engine that is gone
+        return group.pending.cancel()
+    return None
 
 
 def _make_error(what: str, error: BaseException) -> EngineError:

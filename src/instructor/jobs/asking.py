@@ -16,7 +16,7 @@ from instructor.row import NO_USAGE, Row
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
     from instructor.cache.kept import Kept
-    from instructor.engine.reply import Reply
+    from instructor.engine.reply import RowFacts
     from instructor.jobs.order import Foresight, Order
     from instructor.jobs.prompts import Writer
 
@@ -74,7 +74,7 @@ class Question(Generic[T]):
 
     Attributes:
         asked: The vendor and the model that are asked.
-        reply: Answers a miss, by the whole flow: with a `Reply`, or an awaitable of it.
+        reply: Answers a miss, by the whole flow: with `RowFacts`, or an awaitable of them.
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
         reads_apart: Whether a thread of the job's reads the store: who reads the rows would wait for each.
@@ -122,7 +122,7 @@ class Question(Generic[T]):
                 found = self.lookup(self.model, miss.messages, self.keywords, True)
                 if type(found) is tuple:
                     return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
-            return self._make_row(miss, self.reply(miss.messages, None if found is MISSING else found))
+            return _make_row(miss, self.reply(miss.messages, None if found is MISSING else found))
         except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
             return make_failure(miss.index, miss.input, error, *self.asked), 0.0
 
@@ -138,8 +138,8 @@ class Question(Generic[T]):
                 found = found.value
             if type(found) is tuple:
                 return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
-            reply: Awaitable[Reply[T]] = self.reply(miss.messages, None if found is MISSING else found)
-            return self._make_row(miss, await reply)
+            answered: Awaitable[RowFacts[T]] = self.reply(miss.messages, None if found is MISSING else found)
+            return _make_row(miss, await answered)
         except Exception as error:  # noqa: BLE001 - as above
             return make_failure(miss.index, miss.input, error, *self.asked), 0.0
 
@@ -150,22 +150,6 @@ class Question(Generic[T]):
         return Row(
             index, source, value, None, True, False, False, entry.usage, origin.provider, origin.model, entry.key, *cost
         )
-
-    def _make_row(self, miss: Miss, reply: Reply[T]) -> tuple[Row[T], float]:
-        row = Row(
-            miss.index,
-            miss.input,
-            reply.value,
-            cached=reply.cached,
-            shared=reply.shared,
-            usage=reply.usage,
-            provider=reply.provider,
-            model=reply.model,
-            key=reply.key,
-            attempts=reply.attempts,
-            seconds=reply.seconds,
-        )
-        return row, 0.0 if reply.cached else reply.seconds
 
 
 def make_question(
@@ -210,3 +194,10 @@ def note_row(error: BaseException, index: int) -> None:
 
 def _keep(entry: Kept | Entry) -> Kept | Entry:
     return entry
+
+
+def _make_row(miss: Miss, answered: RowFacts[T]) -> tuple[Row[T], float]:
+    value, cached, shared, usage, provider, model, key, attempts, seconds = answered
+    origin = (provider, model, key)  # in the order of its members: by name it takes longer
+    row = Row(miss.index, miss.input, value, None, cached, shared, False, usage, *origin, attempts, seconds)
+    return row, 0.0 if cached else seconds

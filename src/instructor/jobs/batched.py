@@ -29,7 +29,7 @@ def can_batch(provider: str, handle: StoreHandle) -> bool:
     return True
 
 
-def read_batch(submit: Callable[[Iterable[Value]], BatchJob[T]], rows: Iterator[Value]) -> Iterator[Row[T]]:
+def read_batch(submit: Callable[[Iterable[Value]], BatchJob[T]], rows: Iterator[Value]) -> Iterator[Row[T | None]]:
     """Submit rows once the first answer is wanted, and wait for each."""
     yield from submit(rows).results()
 
@@ -37,7 +37,7 @@ def read_batch(submit: Callable[[Iterable[Value]], BatchJob[T]], rows: Iterator[
 async def read_batch_later(
     submit: Callable[[Iterable[Value] | AsyncIterable[Value]], Awaitable[AsyncBatchJob[T]]],
     rows: Iterator[Value] | AsyncIterable[Value],
-) -> AsyncIterator[Row[T]]:
+) -> AsyncIterator[Row[T | None]]:
     """`read_batch`, for tasks."""
     async for row in (await submit(rows)).results():
         yield row

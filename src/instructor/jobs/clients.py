@@ -19,8 +19,9 @@ from instructor.messages import Conversation, ResponseModel, Value, copy_value
 from instructor.options import NOT_GIVEN
 
 if TYPE_CHECKING:
+    from instructor.engine.effects import Flow
     from instructor.engine.path import Unserved
-    from instructor.engine.reply import Reply
+    from instructor.engine.reply import Reply, RowFacts
     from instructor.jobs.asking import Miss, Question
     from instructor.jobs.job import AsyncJob, Job, Terms
     from instructor.jobs.order import Foresight
@@ -61,7 +62,7 @@ class _JobClient(BaseClient):
         *,
         job: Common | None = None,
     ) -> Any:
-        """Answer a call with a `Reply`, or an awaitable of one."""
+        """Answer a call with a `Reply`, and a row of a job with `RowFacts`; or with an awaitable of them."""
         raise NotImplementedError
 
     def _begin(self, model: ResponseModel, keywords: dict[str, Value]) -> tuple[Question[Any], Terms]:
@@ -252,11 +253,12 @@ class MapClient(_JobClient):
         unserved: Unserved | None = None,
         *,
         job: Common | None = None,
-    ) -> Reply[Value]:
-        from instructor.engine.reply import answer_with_reply
+    ) -> Reply[Value] | RowFacts[Value]:
+        from instructor.engine.reply import answer_row, answer_with_reply
 
         call = self._call(response_model, messages, keywords, unserved=unserved, job=job)
-        return drive(answer_with_reply(call), self._adapter)
+        flow: Flow[Reply[Value] | RowFacts[Value]] = answer_with_reply(call) if job is None else answer_row(call)
+        return drive(flow, self._adapter)
 
 
 class AsyncMapClient(_JobClient):
@@ -303,11 +305,12 @@ class AsyncMapClient(_JobClient):
         unserved: Unserved | None = None,
         *,
         job: Common | None = None,
-    ) -> Reply[Value]:
-        from instructor.engine.reply import answer_with_reply
+    ) -> Reply[Value] | RowFacts[Value]:
+        from instructor.engine.reply import answer_row, answer_with_reply
 
         call = await self._call_awaited(response_model, messages, keywords, unserved=unserved, job=job)
-        return await drive_async(answer_with_reply(call), self._adapter)
+        flow: Flow[Reply[Value] | RowFacts[Value]] = answer_with_reply(call) if job is None else answer_row(call)
+        return await drive_async(flow, self._adapter)
 
     async def _call_awaited(
         self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Value], **details: Value

@@ -3,77 +3,154 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+T = TypeVar("T")
 R = TypeVar("R")
 
 _IDLE_SECONDS = 0.5
 
 
-class Crew(Generic[R]):
-    """As many threads as there are tasks under way, which hand over what the tasks return.
+class Crew(Generic[T, R]):
+    """Threads that perform tasks, so many at once at most, and hand over what comes of each. The other tasks wait.
 
-    A thread ends when it has had nothing to do for a moment, so nobody has to dismiss a crew that is left behind: the
-    program waits for what is under way, and for no more; with `may_be_left` it doesn't even wait for that, which no
-    executor allows.
+    A thread that is done takes the next task by itself, as long as `goes_on` says so: to wake a thread takes the
+    processor longer than to find a row in memory. A thread ends when it has had nothing to do for a moment, so nobody
+    has to dismiss a crew that is left behind: the program waits for what is under way, and for no more; with
+    `may_be_left` it doesn't even wait for that, which no executor allows.
+
+    `refuse` makes what is handed over of a task for which there is no thread, and none can be started.
 
     Attributes:
+        most: How many tasks may be under way at once.
         may_be_left: Whether the program may end while they are at work.
     """
 
-    def __init__(self, hand_over: Callable[[R], object]) -> None:
+    def __init__(
+        self,
+        perform: Callable[[T], R],
+        hand_over: Callable[[R], object],
+        goes_on: Callable[[R], bool],
+        refuse: Callable[[T, RuntimeError], R],
+    ) -> None:
+        self._perform = perform
         self._hand_over = hand_over
-        self._tasks: SimpleQueue[Callable[[], R] | None] = SimpleQueue()
+        self._goes_on = goes_on
+        self._refuse = refuse
+        self._waiting: deque[T] = deque()
+        self._calls: SimpleQueue[T | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._spare = 0  # threads without a task, less the tasks in the queue
+        self._spare = 0  # threads without a task, less the tasks that were handed to them
+        self.most = 1
         self.may_be_left = False
 
-    def submit(self, task: Callable[[], R]) -> None:
-        """Have a thread perform a task. RuntimeError if there is none, and none can be started."""
-        with self._lock:
-            self._tasks.put(task)
-            self._spare -= 1
-            if self._spare >= 0:
-                return
-            self._spare += 1
-            self._threads += 1
-        try:
-            threading.Thread(target=self._work, name="instructor-job", daemon=self.may_be_left).start()
-        except RuntimeError:  # this process has as many as it may
+    def submit(self, task: T) -> None:
+        """Have a thread perform a task, once it is its turn."""
+        self._waiting.append(task)
+        self.begin()
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for a thread."""
+        return len(self._waiting)
+
+    def begin(self) -> None:
+        """Begin with tasks that wait, as far as there may be more under way."""
+        while self._waiting:
             with self._lock:
-                self._spare -= 1
-                self._threads -= 1
-                if self._threads:
+                if not self._waiting or self._threads - self._spare >= self.most:
                     return
-                self._spare += 1
-                self._tasks.get()
-            raise
+                task = self._waiting.popleft()
+                if self._spare > 0:
+                    self._spare -= 1
+                    self._calls.put(task)
+                    continue
+                self._threads += 1
+            self._start(task)
+
+    def withdraw(self, is_meant: Callable[[T], bool]) -> list[T]:
+        """Take tasks back that wait; return them."""
+        with self._lock:
+            withdrawn = [task for task in self._waiting if is_meant(task)]
+            for task in withdrawn:
+                self._waiting.remove(task)
+        return withdrawn
 
     def dismiss(self) -> None:
         """End each thread as soon as it has nothing to do. No tasks come any more."""
         with self._lock:
             for _ in range(self._threads):
-                self._tasks.put(None)
+                self._calls.put(None)
 
-    def _work(self) -> None:
-        while True:
-            try:
-                task = self._tasks.get(timeout=_IDLE_SECONDS)
-            except Empty:
-                with self._lock:
-                    if self._spare <= 0:  # a task is on its way
-                        continue
-                    self._spare -= 1
-                    self._threads -= 1
-                    return
-            if task is None:
-                return
-            result = task()
-            del task
+    def _start(self, task: T) -> None:
+        try:
+            threading.Thread(target=self._work, args=(task,), name="instructor-job", daemon=self.may_be_left).start()
+        except RuntimeError as error:  # this process has as many as it may
             with self._lock:
-                self._spare += 1  # before somebody hears of the result and has another task
+                self._threads -= 1
+                if self._threads:
+                    self._spare -= 1
+                    self._calls.put(task)
+                    return
+            self._hand_over(self._refuse(task, error))
+
+    def _work(self, task: T | None) -> None:
+        while task is not None:
+            result = self._perform(task)
+            task = self._take(result)  # before somebody hears of the result and has another task
             self._hand_over(result)
             del result
+            task = task or self._wait()
+
+    def _take(self, result: R) -> T | None:
+        with self._lock:
+            if self._waiting and self._threads - self._spare <= self.most and self._goes_on(result):
+                return self._waiting.popleft()
+            self._spare += 1
+            return None
+
+    def _wait(self) -> T | None:
+        while True:
+            try:
+                return self._calls.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                with self._lock:
+                    if self._spare > 0:  # otherwise a task is on its way
+                        self._spare -= 1
+                        self._threads -= 1
+                        return None
+
+
+class Tray(Generic[R]):
+    """What threads put down for another one, who is woken where a thread rings, and takes all there is by then.
+
+    To wake a thread takes longer than what it does about one result, so nobody is to ring for each.
+    """
+
+    def __init__(self) -> None:
+        self._results: deque[R] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+
+    def put(self, result: R) -> None:
+        """Put down a result. Ring after that, or not at all."""
+        self._results.append(result)
+
+    def ring(self) -> None:
+        """Wake who waits, or will wait next. From a signal's handler, too."""
+        if self._bell.empty():  # the bell is silenced first, and then the results are taken
+            self._bell.put(None)
+
+    def take(self) -> Iterator[R]:
+        """Take the results one by one, each no sooner than it is wanted: an interrupt loses one at most."""
+        while self._results:
+            yield self._results.popleft()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until somebody rings, for so many seconds at most."""
+        with suppress(Empty):
+            self._bell.get(timeout=seconds)

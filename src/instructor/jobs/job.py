@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from instructor.describing import refuse
 from instructor.exceptions import ArgumentError
+from instructor.failures import is_nowhere
 from instructor.jobs.ahead import ReadAhead
 from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
-from instructor.jobs.crew import Crew
+from instructor.jobs.crew import Crew, Tray
+from instructor.jobs.methods import OnError
 from instructor.jobs.pace import Concurrency, Pace
 from instructor.jobs.progress import JobStats, Progress
 from instructor.jobs.sources import Source, count_rows, read_rows
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OnError = Literal["raise", "collect"]
 _ROWS_IN_A_TURN = 64
 """How many rows a task hands out before others get a turn."""
 
@@ -66,6 +66,8 @@ class Terms:
 
 _Finished = tuple[Slot[T], "Row[T]", float]
 """A row that was asked for, and how long its requests took."""
+_Asked = tuple[Slot[T], Miss]
+"""A row that is to be asked for."""
 
 
 class _BaseJob(Generic[T]):
@@ -82,7 +84,9 @@ class _BaseJob(Generic[T]):
         self._question = question
         self._terms = terms
         self.pace = Pace(terms.concurrency, asynchronous=asynchronous)
-        self._window: Window[T] = Window(self.pace, ordered=terms.ordered, order=question.make_order())
+        self._window: Window[T] = Window(
+            self.pace, ordered=terms.ordered, order=question.make_order(), has_queue=not asynchronous
+        )
         self._context = contextvars.copy_context()
         self._count = 0
         self._rows: Value = read_rows(source, asynchronous=asynchronous) if rows is None else rows
@@ -115,10 +119,15 @@ class _BaseJob(Generic[T]):
     def _judge(self, row: Row[T]) -> None:
         if row.error is not None and self._is_fatal(row.error):
             self._window.has_ended = True
-            self._window.drop_waiting(after=row.index if self._terms.ordered else -1)
+            self._drop_waiting(after=row.index if self._terms.ordered else -1)
+
+    def _drop_waiting(self, after: int = -1) -> None:
+        self._window.drop_waiting(after)
 
     def _is_fatal(self, error: BaseException) -> bool:
-        return self._terms.on_error == "raise" or ends_job(error)
+        """Whether an error ends the job. A provider that goes away may come back; one that was never there will not."""
+        is_lost = self.pace.is_reached is False and is_nowhere(error)
+        return is_lost or self._terms.on_error == "raise" or ends_job(error)
 
     def _end_reading(self, error: Exception | None = None) -> None:
         self._window.has_ended = True
@@ -154,22 +163,29 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
     def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
         super().__init__(question, source, terms, rows, asynchronous=False)
-        self._finished: SimpleQueue[_Finished[T] | None] = SimpleQueue()
-        self._crew: Crew[_Finished[T]] = Crew(self._finished.put)
+        self._finished: Tray[_Finished[T]] = Tray()
+        self._crew: Crew[_Asked[T], _Finished[T]] = Crew(self._work, self._hand_over, self._goes_on, _refuse)
         self._ahead: ReadAhead[Value] | None = None
-        self._is_dropped = False
+        self._is_dropped = self._is_taken_from = self._has_failed = False
 
     def __next__(self) -> Row[T]:
-        window, finished, read = self._window, self._finished, 0
+        self._is_taken_from = True
+        try:
+            return self._take_row()
+        finally:
+            self._is_taken_from = False
+
+    def _take_row(self) -> Row[T]:
+        window, read = self._window, 0
         while not self._is_closed:
-            while not finished.empty():
-                self._note(finished.get())
+            if window.under_way:
+                self._note_finished()
             if window.wants_row(read) and (self._ahead is None or self._ahead.is_ready):
                 read += 1
                 self._read()
                 continue
             while window.has_order and (asked := window.begin()) is not None:
-                self._ask(*asked)
+                self._crew.submit(asked)
             row = window.take()
             if row is not None:
                 return self._hand_out(row)
@@ -189,36 +205,60 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
             return self._end_reading(error)
         asked = self._admit(source)
         if asked is not None:
-            self._ask(*asked)
+            self._crew.submit(asked)
         return None
 
-    def _ask(self, slot: Slot[T], miss: Miss) -> None:
-        try:
-            self._crew.submit(partial(self._context.copy().run, partial(self._work, slot, miss)))
-        except RuntimeError as error:  # no thread can be started
-            self._finish(slot, make_failure(miss.index, miss.input, error), 0.0)
+    def _note_finished(self) -> None:
+        """Note the rows that were asked for, and have others asked that are ready, unless the job was stopped."""
+        for finished in self._finished.take():
+            self._finish(*finished)
+        if self._window.is_stopped:
+            self._drop_waiting()
+        self._crew.most = self.pace.limit
+        self._crew.begin()
 
-    def _work(self, slot: Slot[T], miss: Miss) -> _Finished[T]:
+    def _drop_waiting(self, after: int = -1) -> None:
+        super()._drop_waiting(after)
+        self._window.drop({slot for slot, _ in self._crew.withdraw(lambda asked: asked[1].index > after)})
+
+    def _goes_on(self, finished: _Finished[T]) -> bool:
+        """Whether a thread may ask about the next row by itself. After an error the job sees to that."""
+        return self._is_taken_from and finished[1].error is None and not (self._has_failed or self._window.is_stopped)
+
+    def _work(self, asked: _Asked[T]) -> _Finished[T]:
+        return self._context.copy().run(self._answer, asked)
+
+    def _answer(self, asked: _Asked[T]) -> _Finished[T]:
+        slot, miss = asked
         _current.set(slot)
         try:
             row, seconds = self._question.answer(miss)
         except BaseException as error:  # noqa: BLE001 - such as a validator's SystemExit, raised where the rows are taken
             row, seconds = make_failure(miss.index, miss.input, error), 0.0
+        if row.error is not None and self._is_fatal(row.error):
+            self._has_failed = True
         slot.is_over = True
         return slot, row, seconds
+
+    def _hand_over(self, finished: _Finished[T]) -> None:
+        self._finished.put(finished)
+        if self._is_awaited(finished):
+            self._finished.ring()
+
+    def _is_awaited(self, finished: _Finished[T]) -> bool:
+        """Whether who takes the rows is to hear of this one at once, and not with the next one that matters."""
+        (slot, row, _), window = finished, self._window
+        is_simple = self._terms.ordered and self._ahead is None and not (window.has_order or window.is_stopped)
+        if self._is_closed or row.error is not None or not is_simple or window.is_first(slot):
+            return True
+        return not window.has_ended and self._crew.waiting <= window.most_ready // 2
 
     def _wait(self) -> None:
         """Wait for a row that was asked for, and look up now and then.
 
         A signal that comes just before the waiting begins doesn't interrupt it, nor does any on Windows.
         """
-        with suppress(Empty):
-            self._note(self._finished.get(timeout=min(_BEAT, self._window.patience or _BEAT)))
-
-    def _note(self, finished: _Finished[T] | None) -> None:
-        """Note a row that was asked for; None only wakes who waits."""
-        if finished is not None:
-            self._finish(*finished)
+        self._finished.wait(min(_BEAT, self._window.patience or _BEAT))
 
     @property
     def _awaits_answers(self) -> bool:
@@ -239,12 +279,16 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         """
         self._crew.may_be_left = True
         if reads_ahead:
-            self._rows = self._ahead = ReadAhead(self._rows, partial(self._finished.put, None))
+            self._rows = self._ahead = ReadAhead(self._rows, self._finished.ring)
 
     def stop(self) -> None:
-        """Read no more rows, from any thread. Those under way are still handed out, and then the job ends."""
+        """Read no more rows, from any thread. Those under way are still handed out, and then the job ends.
+
+        With `prompt_cache` rows may wait for one that begins alike. Those aren't asked about any more; if the rows are in
+        order, none behind the first of them is handed out, though it may have been answered and stored meanwhile.
+        """
         self._window.is_stopped = self._window.has_ended = True
-        self._finished.put(None)
+        self._finished.ring()
 
     def drop(self) -> None:
         """Wait no longer for rows that the provider hasn't answered, as far as `note_answer` knows. From any thread.
@@ -252,13 +296,15 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         What is paid for is stored. If an answer turns out to be invalid, its row is asked about again: drop that, too.
         """
         self._window.is_stopped = self._window.has_ended = self._is_dropped = True
-        self._finished.put(None)
+        self._finished.ring()
 
     def close(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
         self._end()
+        self._drop_waiting()
         while self._awaits_answers and not all(slot.is_over for slot in self._window.under_way):
-            self._wait()  # but not for what Ctrl-C has taken out of the queue, and kept from being noted
+            self._wait()  # but not for what Ctrl-C has taken off the tray, and kept from being noted
+            self._note_finished()
         self._crew.dismiss()
 
     def __enter__(self) -> Self:
@@ -387,3 +433,10 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _refuse(asked: _Asked[T], error: RuntimeError) -> _Finished[T]:
+    """What becomes of a row where no thread can be started."""
+    slot, miss = asked
+    slot.is_over = True
+    return slot, make_failure(miss.index, miss.input, error), 0.0

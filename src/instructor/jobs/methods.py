@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Raise = Literal["raise"]
+OnError = Literal["raise", "collect"]
 
 
 def map_keywords(
@@ -27,7 +29,6 @@ def map_keywords(
     messages: Messages | Callable[[Value], Value] | None = None,
     concurrency: int | Literal["auto"] = "auto",
     batch: Literal["never", "auto", "always"] = "never",
-    on_error: Literal["raise", "collect"] = "raise",
     ordered: bool = True,
     progress: bool = True,
     engine: Value = None,
@@ -41,16 +42,32 @@ def map_keywords(
 
 
 class Map(Protocol[P]):
-    """`Instructor.map`."""
+    """`Instructor.map`. Where errors are collected, the value of a row may be None."""
 
     @overload
-    def __call__(self, rows: Source, response_model: None = None, *args: P.args, **kwargs: P.kwargs) -> Job[Value]: ...
+    def __call__(
+        self, rows: Source, response_model: None = None, on_error: OnError = "raise", *args: P.args, **kwargs: P.kwargs
+    ) -> Job[Value]: ...
     @overload
-    def __call__(self, rows: Source, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
+    def __call__(
+        self, rows: Source, response_model: type[T], on_error: Raise = "raise", *args: P.args, **kwargs: P.kwargs
+    ) -> Job[T]: ...
     @overload
-    def __call__(self, rows: Source, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
+    def __call__(
+        self, rows: Source, response_model: TypeForm[T], on_error: Raise = "raise", *args: P.args, **kwargs: P.kwargs
+    ) -> Job[T]: ...
     @overload
-    def __call__(self, rows: Source, response_model: object, *args: P.args, **kwargs: P.kwargs) -> Job[Value]: ...
+    def __call__(
+        self, rows: Source, response_model: type[T], on_error: OnError, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[T | None]: ...
+    @overload
+    def __call__(
+        self, rows: Source, response_model: TypeForm[T], on_error: OnError, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[T | None]: ...
+    @overload
+    def __call__(
+        self, rows: Source, response_model: object, on_error: OnError = "raise", *args: P.args, **kwargs: P.kwargs
+    ) -> Job[Value]: ...
 
 
 class AsyncMap(Protocol[P]):
@@ -58,14 +75,28 @@ class AsyncMap(Protocol[P]):
 
     @overload
     def __call__(
-        self, rows: Source, response_model: None = None, *args: P.args, **kwargs: P.kwargs
+        self, rows: Source, response_model: None = None, on_error: OnError = "raise", *args: P.args, **kwargs: P.kwargs
     ) -> AsyncJob[Value]: ...
     @overload
-    def __call__(self, rows: Source, response_model: type[T], *args: P.args, **kwargs: P.kwargs) -> AsyncJob[T]: ...
+    def __call__(
+        self, rows: Source, response_model: type[T], on_error: Raise = "raise", *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncJob[T]: ...
     @overload
-    def __call__(self, rows: Source, response_model: TypeForm[T], *args: P.args, **kwargs: P.kwargs) -> AsyncJob[T]: ...
+    def __call__(
+        self, rows: Source, response_model: TypeForm[T], on_error: Raise = "raise", *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncJob[T]: ...
     @overload
-    def __call__(self, rows: Source, response_model: object, *args: P.args, **kwargs: P.kwargs) -> AsyncJob[Value]: ...
+    def __call__(
+        self, rows: Source, response_model: type[T], on_error: OnError, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncJob[T | None]: ...
+    @overload
+    def __call__(
+        self, rows: Source, response_model: TypeForm[T], on_error: OnError, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncJob[T | None]: ...
+    @overload
+    def __call__(
+        self, rows: Source, response_model: object, on_error: OnError = "raise", *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncJob[Value]: ...
 
 
 def typed_map(keywords: Callable[P, None]) -> Callable[[Callable[..., Value]], Map[P]]:
@@ -78,10 +109,15 @@ def typed_async_map(keywords: Callable[P, None]) -> Callable[[Callable[..., Valu
     return _signed(keywords)
 
 
+_ON_ERROR = inspect.Parameter("on_error", inspect.Parameter.KEYWORD_ONLY, default="raise", annotation=OnError)
+"""Stands in the overloads, because the type of the rows depends on it."""
+
+
 def _signed(keywords: Callable[..., None]) -> Callable[[Value], Value]:
     def sign(method: Any) -> Any:
         own = list(inspect.signature(method).parameters.values())[:3]
-        method.__signature__ = inspect.Signature([*own, *inspect.signature(keywords).parameters.values()])
+        shared = inspect.signature(keywords).parameters.values()
+        method.__signature__ = inspect.Signature([*own, _ON_ERROR, *shared])
         return method
 
     return sign

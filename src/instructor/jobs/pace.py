@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from instructor.exceptions import ArgumentError
-from instructor.failures import may_recover
+from instructor.failures import is_nowhere, is_unreached, may_recover
 from instructor.row import Row
 
 Concurrency = int | Literal["auto"]
@@ -27,6 +27,7 @@ class Pace:
 
     Attributes:
         limit: How many rows may be asked for at once.
+        is_reached: Whether anything answers at the provider's URL, by the first row that shows it; None before that row.
     """
 
     def __init__(self, concurrency: Concurrency, *, asynchronous: bool) -> None:
@@ -36,6 +37,7 @@ class Pace:
         self.most = _MOST[asynchronous] if concurrency == "auto" else concurrency
         self._level = float(min(_FIRST, self.most) if self._learns else self.most)
         self.limit = int(self._level)
+        self.is_reached: bool | None = None
         self._creeps = False
         self._fastest = float("inf")
         self._mean = 0.0
@@ -45,10 +47,12 @@ class Pace:
         """Begin with what an earlier job of the same kind has learned."""
         self._level, self._creeps = earlier._level, earlier._creeps
         self._fastest, self._mean = earlier._fastest, earlier._mean
-        self.limit = earlier.limit
+        self.limit, self.is_reached = earlier.limit, earlier.is_reached
 
     def note(self, row: Row[Any], seconds: float) -> None:
         """Learn from a row that was asked for."""
+        if self.is_reached is None:
+            self.is_reached = _is_reached(row)
         if not self._learns:
             return
         self._rest -= 1
@@ -72,3 +76,12 @@ class Pace:
 def _is_crowded(error: Exception | None) -> bool:
     """Whether a row failed because the provider, or the network, had too much to do."""
     return error is not None and may_recover(error.__cause__ or error)
+
+
+def _is_reached(row: Row[Any]) -> bool | None:
+    """Whether a row shows that the provider can be reached; None where it doesn't tell, as a hit or a timeout."""
+    if row.usage.total_tokens or row.error is None:
+        return None if row.cached else True
+    if is_nowhere(row.error):
+        return False
+    return None if not row.attempts or is_unreached(row.error.__cause__ or row.error) else True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from instructor.jobs.pace import Pace
@@ -17,6 +18,9 @@ T = TypeVar("T")
 AHEAD = 256
 """How many rows are held at least, and how many wait at most for their turn, where rows have an order of their own."""
 _ROWS_PER_REQUEST = 32
+_MOST_READY = 16
+"""How many rows are ready to be asked at most beside those that are under way, so that a thread that has answered one row
+needn't wait until the next one is read."""
 _READ_BETWEEN = 64
 """How many rows are read while a finished one waits to be handed out, so that nobody who could be asking is idle."""
 
@@ -40,6 +44,8 @@ class Slot(Generic[T]):
 class Window(Generic[T]):
     """The rows that were read and not handed out yet. Their number is limited, whatever the first of them is waiting for.
 
+    With `has_queue` more rows may be under way than the pace allows: some of them are ready, and wait for a thread.
+
     Attributes:
         under_way: The rows that are being asked for.
         has_ended: Whether no more rows are to be read.
@@ -47,8 +53,9 @@ class Window(Generic[T]):
         is_stopped: Whether rows that wait for their turn aren't to be asked either.
     """
 
-    def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None) -> None:
+    def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None, has_queue: bool = False) -> None:
         self._pace = pace
+        self._has_queue = has_queue
         self._order = order
         self.has_order = order is not None
         self._ordered = ordered
@@ -56,6 +63,11 @@ class Window(Generic[T]):
         self.under_way: set[Slot[T]] = set()
         self.has_ended = False
         self.is_stopped = False
+
+    @property
+    def most_ready(self) -> int:
+        """How many rows may be ready at most, and wait for a thread."""
+        return min(self._pace.limit - 1, _MOST_READY) if self._has_queue else 0
 
     def wants_row(self, read: int) -> bool:
         """Whether to read another row. `read` is how many were read since one was handed out.
@@ -65,7 +77,7 @@ class Window(Generic[T]):
         """
         limit, under_way = self._pace.limit, len(self.under_way)
         held = len(self._slots) if self._ordered else len(self._slots) + under_way
-        is_busy = under_way >= limit
+        is_busy = under_way >= limit + self.most_ready
         if self.has_order:
             waiting = len(self._order or ())
             held, is_busy = held if self._ordered else held + waiting, waiting >= AHEAD
@@ -101,10 +113,18 @@ class Window(Generic[T]):
         return waiting.slot, waiting.miss
 
     def drop_waiting(self, after: int = -1) -> None:
-        """Ask for no row that waits behind one, by its place in the input."""
+        """Ask for no row that waits behind one, by its place in the input. In order, rows end before the first of those."""
         if self._order is not None:
-            dropped = self._order.drop(after)
-            self._slots = deque(slot for slot in self._slots if slot not in dropped)
+            self._forget(self._order.drop(after))
+
+    def drop(self, slots: set[Slot[T]]) -> None:
+        """Forget rows that were under way, and are not asked about after all."""
+        self.under_way -= slots
+        self._forget(slots)
+
+    def _forget(self, dropped: set[Slot[T]]) -> None:
+        if dropped:
+            self._slots = deque(takewhile(lambda slot: slot not in dropped, self._slots))
 
     @property
     def patience(self) -> float | None:
@@ -120,6 +140,13 @@ class Window(Generic[T]):
             self._order.end(slot, row)
         if not self._ordered:
             self._slots.append(slot)
+
+    def is_first(self, slot: Slot[T]) -> bool:
+        """Whether a row is the next one to be handed out. From any thread."""
+        try:
+            return self._slots[0] is slot
+        except IndexError:
+            return False
 
     def take(self) -> Row[T] | None:
         """The row to hand out; None if its turn hasn't come."""

@@ -220,7 +220,8 @@ class Account:
             self._refill(now)
             for report in reports:
                 self._enter(report, now)
-            lines = [(name, self._line(name, now), amount) for name, amount in amounts.items()]
+            known = self.lines
+            lines = [(name, known.get(name) or self._line(name, now), amount) for name, amount in amounts.items()]
             is_back = places is not None
             if places is None:
                 places = {name: line.queue(amount, margin) for name, line, amount in lines}
@@ -237,8 +238,10 @@ class Account:
     def _refill(self, now: float) -> None:
         seconds = 0.0 if self.at == -math.inf else max(0.0, now - self.at)
         self.paused_until = min(self.paused_until, now + LONGEST_PAUSE)  # a server's clock may jump back
+        forgets = now >= self.paused_until
         for line in self.lines.values():
-            line.refill(now, seconds, forgets=now >= self.paused_until)
+            if line.limit is not None or now - line.since >= line.period:
+                line.refill(now, seconds, forgets=forgets)
         self.at = now
 
     def _enter(self, report: Report, now: float) -> None:

@@ -29,14 +29,6 @@ _NO_LIMIT: Final = 1e15
 _REST: Final = 5.0
 """Seconds for which a server that failed isn't asked."""
 
-_AMOUNTS: Final[Mapping[str, Callable[[float, float], float]]] = {
-    "requests": lambda _read, _written: 1.0,
-    "tokens": lambda read, written: read + written,
-    "input": lambda read, _written: read,
-    "output": lambda _read, written: written,
-}
-"""What a request takes of each limit, by what it reads and writes."""
-
 AnyAccount = Account | SharedAccount
 
 
@@ -87,13 +79,11 @@ class Limiter:
         """Reserve what a request will likely need; `Reservation.wait` says when it may be sent."""
         with self._lock:
             read, written = self._expected.tokens(size)
-            amounts = {name: _AMOUNTS[name](read, written) for name in self._counted}
-        return Reservation(self, size, amounts)
+        return Reservation(self, size, self._amounts(read, written))
 
     def seconds_until_free(self) -> float:
-        """How long until another request may be under way; 0 if it may now."""
-        with self._lock:
-            return self._flights.seconds_until_free()
+        """How long until another request may be under way; 0 if it may now. No lock: it may be otherwise at once."""
+        return self._flights.seconds_until_free()
 
     def take(self, account: AnyAccount) -> tuple[Sequence[Report], float]:
         """What an account must know before the next turn, and the margin to keep."""
@@ -193,7 +183,12 @@ class Limiter:
         if usage is None or not usage.total_tokens:
             return {}
         read = usage.input_tokens - (0 if self.rules.counts_cached else usage.cached_tokens)
-        return {name: _AMOUNTS[name](read, usage.output_tokens) for name in self._counted}
+        return self._amounts(read, usage.output_tokens)
+
+    def _amounts(self, read: float, written: float) -> Amounts:
+        """What a request takes of each limit, by the tokens that it reads and writes."""
+        taken = {"requests": 1.0, "tokens": read + written, "input": read, "output": written}
+        return {name: taken[name] for name in self._counted}
 
     def _refunds(self, amounts: Amounts, used: Amounts, seen: Container[str]) -> list[Refund]:
         """What a request used less than was reserved, of the limits that are known and that its answer says nothing of."""

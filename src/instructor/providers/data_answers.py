@@ -65,8 +65,8 @@ def _is_plain(value: Any) -> bool:
 def is_own(client: Any, resource: object, method: str) -> bool:
     """Whether a method of an SDK's resource is the SDK's own, and all that a request passes: nobody watches it."""
     sdk: object = client  # whose class is read, and not that of `Any`
-    kind: type = type(sdk)
-    place: type = type(resource)
+    kind: Any = type(sdk)
+    place: Any = type(resource)
     package = place.__module__.partition(".")[0]
     if kind.__module__.partition(".")[0] != package or getattr(sdk, "_strict_response_validation", True):
         return False

@@ -9,6 +9,7 @@ from typing import Any
 from instructor.exceptions import ConfigurationError
 from instructor.providers.azure import AzureAdapter, is_azure_v1
 from instructor.providers.completions import Codec, construct_members
+from instructor.providers.http_clients import make_http_client
 from instructor.providers.identity import (
     complete_url,
     describe_endpoint,
@@ -213,6 +214,8 @@ def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Ma
     sdk = import_sdk("openai", vendor)
     client_class = getattr(sdk, ("Async" if asynchronous else "") + ("AzureOpenAI" if azure else "OpenAI"))
     settings = arguments if key is None else {**arguments, "api_key": key}
+    if not asynchronous and arguments.get("http_client") is None:
+        settings = {**settings, "http_client": make_http_client(sdk.DefaultHttpxClient)}
     client = construct(vendor, client_class, {name: value for name, value in settings.items() if value is not None})
     if vendor.name != "openai":
         _forget_account(client, arguments)

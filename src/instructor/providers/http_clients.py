@@ -1,0 +1,41 @@
+"""The HTTP client beneath an SDK's client, with what all such clients of a process can share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from contextlib import suppress
+from functools import cache, lru_cache
+from importlib import import_module
+from typing import Any, cast
+
+_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+"""What a context goes by. With another value of one of these another context is made."""
+
+
+def make_http_client(default: Any) -> Any:
+    """Make an HTTP client as the SDK itself would, by its `default` class, over the SSL context of the process.
+
+    To read the certificates takes 20 ms, ten times as long as a request, and a server on the same machine needs none.
+    """
+    import ssl
+
+    settings: tuple[object, ...] = (ssl.SSLContext, *(os.environ.get(name) for name in _VARIABLES))
+    package = default.__bases__[0].__module__.partition(".")[0]  # httpx, or what has taken its place
+    return _closing(cast("Hashable", default))(verify=_make_context(package, settings))
+
+
+@lru_cache(4)
+def _make_context(package: str, _: tuple[object, ...]) -> Any:
+    return import_module(package).create_ssl_context()
+
+
+@cache
+def _closing(default: Any) -> type[Any]:
+    """The class with the end that the SDK's own client has: connections that nobody can use any more are closed."""
+    return type(default.__name__, (default,), {"__del__": _close})
+
+
+def _close(client: Any) -> None:
+    with suppress(Exception):  # while the interpreter ends, or of one that was never complete
+        client.close()
