@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import operator
 import pickle
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +23,7 @@ from pydantic import BaseModel, Field
 
 import instructor
 from instructor import AutoCache, Mode
+from instructor.cache.handle import handle_of
 from instructor.exceptions import IncompleteOutputException, InstructorRetryException
 from instructor.providers.data_answers import is_own, shorten
 from replies import Reply, ReplyServer, chat_completion, function_call, message, response, tool_use
@@ -296,6 +301,18 @@ def test_who_watches_the_sdk_sees_what_everybody_sends(wrap: Any, monkeypatch: p
     assert [turn["content"] for turn in seen[0]["messages"]] == ["Read.", "Anna is 25."]
 
 
+@pytest.mark.parametrize("module", ["_response", "_legacy_response"])
+def test_who_watches_the_sdks_responses_sees_no_data(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    kind = getattr(getattr(openai, module), "APIResponse" if module == "_response" else "LegacyAPIResponse")
+    own = kind.parse
+    monkeypatch.setattr(kind, "parse", lambda self, **more: (seen.append(own(self, **more)), seen[-1])[-1])
+    with ReplyServer(Reply(CASES["chat"].body)) as server:
+        make_client(server).create(response_model=User, messages=ASK)
+        make_client(server, limits="auto").create(response_model=User, messages=ASK)
+    assert [type(answer) for answer in seen] == [openai.types.chat.ChatCompletion]
+
+
 def test_who_has_stopped_watching_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with ReplyServer(Reply(CASES["chat"].body)) as server:
         sdk, seen = connect_openai(server.url, False), list[Any]()
@@ -350,6 +367,34 @@ def test_a_reply_has_the_sdks_object() -> None:
     assert isinstance(reply.completion, openai.types.chat.ChatCompletion)
     assert reply.completion is reply.value._raw_response
     assert pickle.loads(pickle.dumps(reply)).completion == reply.completion
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_waiter_for_an_answer_that_no_store_takes_has_the_sdks_object(
+    streamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ReplyServer(Reply(CASES["chat"].body)) as server, ThreadPoolExecutor(2) as threads:
+        store = AutoCache()
+        client = make_client(server, cache=store)
+        monkeypatch.setattr(client._adapter, "dump", partial(operator.truediv, 1))  # which fails
+        server.hold()
+        first = threads.submit(client.create, response_model=User, messages=ASK)
+        server.wait_for(1)
+        second = threads.submit(wait_for_completion, client, streamed)
+        while not any(flight._waiters for flight in handle_of(store).flights._flights.values()):
+            time.sleep(0.001)
+        server.release()
+        assert isinstance(second.result(30), openai.types.chat.ChatCompletion)
+        assert first.result(30) == User(name="Anna", age=25)
+        assert len(server.requests) == 1
+
+
+def wait_for_completion(client: Any, streamed: bool) -> Any:
+    if not streamed:
+        return client.create_with_reply(response_model=User, messages=ASK).completion
+    stream = client.create_partial(response_model=User, messages=ASK)
+    list(stream)
+    return stream.completion
 
 
 def test_a_handler_that_comes_while_the_answer_is_under_way_gets_the_sdks_object() -> None:
@@ -424,3 +469,17 @@ class Text(str):
 )
 def test_what_is_not_plain_the_sdk_looks_through(request_of: Callable[[], dict[str, Any]]) -> None:
     assert shorten(request_of()) is None
+
+
+def test_a_member_that_the_sdk_takes_for_an_argument_of_its_own_is_left_to_it() -> None:
+    outcomes: list[Any] = []
+    with ReplyServer(Reply(CASES["chat"].body | {"_fields_set": 5})) as server:
+        for watch in (False, True):
+            client = make_client(server)
+            if watch:
+                client.on("completion:response", lambda _: None)
+            try:
+                outcomes.append(client.create(response_model=User, messages=ASK, max_retries=0)._raw_response.id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the same
+                outcomes.append((type(error), str(error)))
+    assert outcomes[0] == outcomes[1]

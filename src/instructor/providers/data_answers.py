@@ -29,10 +29,14 @@ _REQUIRED = ("messages", "input")
 """Those that some methods require; an empty list stands in their place."""
 
 _PASSED = (
-    *("post", "request", "_request", "_prepare_options", "_build_request", "_prepare_request", "_send_request"),
+    *("post", "request", "_request", "_copy_and_prepare", "_maybe_override_cast_to", "_prepare_options"),
+    *("_build_request", "_build_headers", "_prepare_request", "_attempt_request", "_send_request"),
     *("_process_response", "_process_response_data"),
 )
 """The methods of a client that a request and its answer pass, in one version of an SDK or another."""
+
+_RESPONSES = ("_response.APIResponse", "_response.AsyncAPIResponse", "_legacy_response.LegacyAPIResponse")
+"""The classes of responses in an SDK, whose ``parse`` makes its objects."""
 
 RAW = "with_raw_response"
 """Under this name openai's SDK, and those that are generated like it, have methods that return the whole response."""
@@ -74,7 +78,11 @@ def is_own(client: Any, resource: object, method: str) -> bool:
     # Both were bound when the SDK made them, perhaps while somebody watched.
     if _function_of(members.get("_post")) is not post or _function_of(wrapped) is not own:
         return False
-    functions = (own, *[getattr(kind, name, None) for name in _passed_in(kind)])
+    functions = (
+        own,
+        *[getattr(kind, name, None) for name in _passed_in(kind)],
+        *[getattr(response, "parse", None) for response in _responses_in(package)],
+    )
     # Their types first: what a tool puts in the place of a function may say that it equals the function.
     return {*map(type, functions)} == {FunctionType} and _are_of(package, functions)
 
@@ -88,6 +96,13 @@ def _methods_of(kind: type) -> frozenset[str]:
 @lru_cache(64)
 def _passed_in(kind: type) -> tuple[str, ...]:
     return tuple(name for name in _PASSED if hasattr(kind, name))
+
+
+@lru_cache(16)
+def _responses_in(package: str) -> tuple[type, ...]:
+    places = [place.split(".") for place in _RESPONSES]
+    found = (getattr(sys.modules.get(f"{package}.{module}"), name, None) for module, name in places)
+    return tuple(kind for kind in found if kind is not None)
 
 
 def _function_of(bound: object) -> object:
@@ -122,8 +137,8 @@ class _Receiving:
         response, codec = self._response, self._codec
         kind: str = getattr(getattr(response, "_cast_to", None), "__name__", "")
         private: dict[str, Any] = {name: getattr(response, name[1:], ...) for name in codec.private}
-        if type(data) is not dict or kind not in codec.kinds or ... in private.values():
-            return response.parse()
+        if type(data) is not dict or kind not in codec.kinds or ... in private.values() or "_fields_set" in data:
+            return response.parse()  # to which the last would be an argument
         return Received(kind, cast("dict[str, Any]", data), private, codec.complete)
 
     async def later(self, data: Awaitable[Any]) -> Any:

@@ -185,7 +185,7 @@ class SdkAdapter(CapabilityMemory):
 
 
 def _unpack(response: Any, note: Note | None, codec: Codec | None) -> Any:
-    if not hasattr(response.__class__, "headers"):
+    if not hasattr(response, "headers"):
         return response  # the SDK's object: somebody answered in place of its HTTP client, and not as it was asked to
     if note is not None:
         note({name.lower(): value for name, value in response.headers.items()})
