@@ -469,3 +469,17 @@ class Text(str):
 )
 def test_what_is_not_plain_the_sdk_looks_through(request_of: Callable[[], dict[str, Any]]) -> None:
     assert shorten(request_of()) is None
+
+
+def test_a_member_that_the_sdk_takes_for_an_argument_of_its_own_is_left_to_it() -> None:
+    outcomes: list[Any] = []
+    with ReplyServer(Reply(CASES["chat"].body | {"_fields_set": 5})) as server:
+        for watch in (False, True):
+            client = make_client(server)
+            if watch:
+                client.on("completion:response", lambda _: None)
+            try:
+                outcomes.append(client.create(response_model=User, messages=ASK, max_retries=0)._raw_response.id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the same
+                outcomes.append((type(error), str(error)))
+    assert outcomes[0] == outcomes[1]

@@ -137,8 +137,8 @@ class _Receiving:
         response, codec = self._response, self._codec
         kind: str = getattr(getattr(response, "_cast_to", None), "__name__", "")
         private: dict[str, Any] = {name: getattr(response, name[1:], ...) for name in codec.private}
-        if type(data) is not dict or kind not in codec.kinds or ... in private.values():
-            return response.parse()
+        if type(data) is not dict or kind not in codec.kinds or ... in private.values() or "_fields_set" in data:
+            return response.parse()  # to which the last would be an argument
         return Received(kind, cast("dict[str, Any]", data), private, codec.complete)
 
     async def later(self, data: Awaitable[Any]) -> Any:
