@@ -369,7 +369,7 @@ def test_a_damaged_entry_is_a_miss_and_is_replaced(disk: DiskCache, calls: list[
         return text
 
     extract("a")
-    [(key,)] = disk._connect().raw.execute("SELECT key FROM entry").fetchall()
+    [(key,)] = disk._run(lambda connection: connection.execute("SELECT key FROM entry").fetchall())
     disk.set(key.decode(), damage)
     assert [extract("a"), extract("a")] == ["a", "a"]
     assert len(calls) == 2
