@@ -49,6 +49,6 @@ def data_of(completion: Completion) -> Completion:
     return completion.data if type(completion) is Received else completion
 
 
-def made(completion: Completion) -> Completion:
+def object_of(completion: Completion) -> Completion:
     """The SDK's object."""
     return completion.make() if type(completion) is Received else completion

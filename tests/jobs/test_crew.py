@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from instructor.jobs.crew import Crew, Tray
+from instructor.jobs.crew import Crew, ResultQueue
 
 
 def make(
@@ -113,13 +113,13 @@ def test_a_task_may_be_anything_but_none():
     crew.dismiss()
 
 
-def test_a_tray_holds_what_nobody_was_woken_for():
-    tray = Tray[int]()
-    tray.put(1)
-    tray.ring()
-    tray.ring()
-    tray.put(2)
-    tray.wait(30)
-    assert list(tray.take()) == [1, 2]
-    tray.wait(0.001)  # the bell rang once
-    assert list(tray.take()) == []
+def test_a_queue_holds_what_nobody_was_woken_for():
+    results = ResultQueue[int]()
+    results.put(1)
+    results.wake()
+    results.wake()
+    results.put(2)
+    results.wait(30)
+    assert list(results.take()) == [1, 2]
+    results.wait(0.001)  # it was woken once
+    assert list(results.take()) == []

@@ -30,7 +30,7 @@ from instructor.exceptions import (
     ValidationError,
 )
 from instructor.jobs import crew
-from instructor.jobs.crew import Crew, Tray
+from instructor.jobs.crew import Crew, ResultQueue
 from instructor.jobs.job import note_answer
 from instructor.jobs.progress import Progress
 from instructor.messages import Request
@@ -723,15 +723,15 @@ def test_a_row_that_is_ready_is_not_asked_about_once_the_job_is_left(monkeypatch
 
 
 def test_who_takes_the_rows_is_woken_for_the_next_one_and_where_few_are_ready(monkeypatch: pytest.MonkeyPatch):
-    waits, ring, put_down = threading.Event(), Tray.ring, list[int]()
+    waits, wake, put_down = threading.Event(), ResultQueue.wake, list[int]()
 
-    def wait(tray: Tray[Any], _: float) -> None:
+    def wait(results: ResultQueue[Any], _: float) -> None:
         waits.set()
-        tray._bell.get(timeout=30)
+        results._wakeups.get(timeout=30)
 
-    def note(tray: Tray[Any]) -> None:
-        put_down.append(len(tray._results))
-        ring(tray)
+    def note(results: ResultQueue[Any]) -> None:
+        put_down.append(len(results._results))
+        wake(results)
 
     def answer(request: Request) -> Any:
         assert waits.wait(30)
@@ -740,8 +740,8 @@ def test_who_takes_the_rows_is_woken_for_the_next_one_and_where_few_are_ready(mo
         return echo(request)
 
     client, _ = make(False, answer)
-    monkeypatch.setattr(Tray, "wait", wait)
-    monkeypatch.setattr(Tray, "ring", note)
+    monkeypatch.setattr(ResultQueue, "wait", wait)
+    monkeypatch.setattr(ResultQueue, "wake", note)
     assert len(run(client, map(str, range(31)), concurrency=16)) == 31
     assert put_down[0] == 8, "of the 15 rows that were ready, 7 are left"
 

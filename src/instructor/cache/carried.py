@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from pydantic import BaseModel
 
 from instructor.messages import Completion, Part, Value
-from instructor.received import made
+from instructor.received import object_of
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Carried(dict[str, object]):
     def __getitem__(self, name: str) -> Completion:
         if name == RAW_RESPONSE:
             if self.load is None:
-                return made(self._stored)
+                return object_of(self._stored)
             from instructor.cache.entry import unpack_completion  # which knows this file
 
             return self.load(unpack_completion(self._stored, self.parts))

@@ -32,7 +32,7 @@ from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
 from instructor.options import advise_on_refusal
-from instructor.received import Received, data_of, made
+from instructor.received import Received, data_of, object_of
 from instructor.wires.folding import TEXT, Delta
 from instructor.wires.text import parse_json
 from instructor.wires.turns import find_own_calls
@@ -84,7 +84,7 @@ def ask(call: Call[T]) -> Flow[Live[T]]:  # noqa: C901, PLR0912 - each `if` save
             error.total_usage = attempts.spent
             raise
         except Exception as error:  # noqa: BLE001 - `fail` raises what is not retried
-            completion = made(completion)
+            completion = object_of(completion)
             yield from tell_ended(call, prompt, attempts, (request, completion), error)
             sent = [*tried, as_sent(call, prompt, request)]
             corrected = None if attempts.answered else (yield from correct(call, prompt, sent, error))
@@ -214,7 +214,7 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     if plan is not None and watch is not None:
         plan.settle(watch, usage, data_of(completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
-        yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (made(completion),), {})
+        yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (object_of(completion),), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):
         details = {"attempt_number": attempts.number}
         yield from Emit(hooks, HookName.COMPLETION_USAGE, (attempts.spent,), details)

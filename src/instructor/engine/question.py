@@ -24,7 +24,7 @@ from instructor.exceptions import (
 )
 from instructor.hooks import CacheEvent, HookName
 from instructor.messages import Completion, Part, Value
-from instructor.received import made
+from instructor.received import object_of
 
 if TYPE_CHECKING:
     from instructor.cache.call_notes import Sketch
@@ -177,7 +177,7 @@ class CallQuestion(Generic[T]):
         """Make an own value; only a completion that can't be written down is shared as it is."""
         if entry is not None:
             return self.read(entry)
-        return self._value(live.parts, made(live.completion), keep_completion(live.completion, live.usage))
+        return self._value(live.parts, object_of(live.completion), keep_completion(live.completion, live.usage))
 
     def value_of(self, live: Live[T]) -> Value:
         """The value of a live answer. That of a stream is made once more, because the caller takes it bit by bit."""
@@ -275,7 +275,7 @@ class StreamQuestion(CallQuestion[T]):
         """Ask the provider, and hand out what comes."""
         live = yield from super().ask()
         outcome = self._showing.outcome
-        outcome.usage, outcome.load = live.usage, partial(made, live.completion)
+        outcome.usage, outcome.load = live.usage, partial(object_of, live.completion)
         return live
 
     def copy(self, live: Live[Any], entry: Entry | None) -> T:
@@ -283,7 +283,7 @@ class StreamQuestion(CallQuestion[T]):
         if entry is not None:
             return self.read(entry)
         return self._replay(
-            live.parts, "", partial(made, live.completion), keep_completion(live.completion, live.usage)
+            live.parts, "", partial(object_of, live.completion), keep_completion(live.completion, live.usage)
         )
 
     def may_fall_back(self, error: Exception) -> bool:

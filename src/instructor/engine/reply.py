@@ -11,7 +11,7 @@ from instructor.engine.call import Live
 from instructor.engine.question import serve
 from instructor.engine.tier_lookup import Served, Source
 from instructor.messages import Completion
-from instructor.received import made
+from instructor.received import object_of
 from instructor.usage import Usage
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def make_reply(call: Call[T], served: Served[T]) -> Reply[T]:
     cost = find_cost(served)
     answered_by = cost.answered_by if isinstance(cost, Live) else cost.origin.answered_by
     if live is not None and (is_live or entry is None):
-        load: Callable[[], Completion] = partial(made, live.completion)
+        load: Callable[[], Completion] = partial(object_of, live.completion)
     else:
         load = partial(_load, call, served)
     return Reply(

@@ -126,24 +126,24 @@ class Crew(Generic[T, R]):
                         return None
 
 
-class Tray(Generic[R]):
-    """What threads put down for another one, who is woken where a thread rings, and takes all there is by then.
+class ResultQueue(Generic[R]):
+    """Results of threads, for another one to take: it is woken when a thread says so, and takes all there are by then.
 
-    To wake a thread takes longer than what it does about one result, so nobody is to ring for each.
+    To wake a thread takes longer than what it does about one result, so nobody is to wake it for each.
     """
 
     def __init__(self) -> None:
         self._results: deque[R] = deque()
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._wakeups: SimpleQueue[None] = SimpleQueue()
 
     def put(self, result: R) -> None:
-        """Put down a result. Ring after that, or not at all."""
+        """Add a result. Wake after that, or not at all."""
         self._results.append(result)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake who waits, or will wait next. From a signal's handler, too."""
-        if self._bell.empty():  # the bell is silenced first, and then the results are taken
-            self._bell.put(None)
+        if self._wakeups.empty():  # the wake-up is taken first, and then the results
+            self._wakeups.put(None)
 
     def take(self) -> Iterator[R]:
         """Take the results one by one, each no sooner than it is wanted: an interrupt loses one at most."""
@@ -151,6 +151,6 @@ class Tray(Generic[R]):
             yield self._results.popleft()
 
     def wait(self, seconds: float) -> None:
-        """Wait until somebody rings, for so many seconds at most."""
+        """Wait until somebody wakes this thread, for so many seconds at most."""
         with suppress(Empty):
-            self._bell.get(timeout=seconds)
+            self._wakeups.get(timeout=seconds)

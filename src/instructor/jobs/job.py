@@ -1,4 +1,8 @@
-"""The two drivers of a job: threads for `Instructor`, tasks for `AsyncInstructor`. Neither decides anything."""
+"""The two drivers of a job: threads for `Instructor`, tasks for `AsyncInstructor`.
+
+Which row is next, and how many may be under way, is for `Window` and `Pace` to decide. The driver of threads adds when a
+thread may go on by itself, and when who takes the rows is woken.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from instructor.exceptions import ArgumentError
 from instructor.failures import is_nowhere
 from instructor.jobs.ahead import ReadAhead
 from instructor.jobs.asking import Answering, Miss, ends_job, make_failure, note_row
-from instructor.jobs.crew import Crew, Tray
+from instructor.jobs.crew import Crew, ResultQueue
 from instructor.jobs.methods import OnError
 from instructor.jobs.pace import Concurrency, Pace
 from instructor.jobs.progress import JobStats, Progress
@@ -165,7 +169,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
     def __init__(self, question: Answering[T], source: Source, terms: Terms, rows: object = None) -> None:
         super().__init__(question, source, terms, rows, asynchronous=False)
-        self._finished: Tray[_Finished[T]] = Tray()
+        self._finished: ResultQueue[_Finished[T]] = ResultQueue()
         self._crew: Crew[_Asked[T], _Finished[T]] = Crew(self._work, self._hand_over, self._goes_on, _refuse)
         self._ahead: ReadAhead[Value] | None = None
         self._is_dropped = self._is_taken_from = self._has_failed = False
@@ -245,7 +249,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
     def _hand_over(self, finished: _Finished[T]) -> None:
         self._finished.put(finished)
         if self._is_awaited(finished):
-            self._finished.ring()
+            self._finished.wake()
 
     def _is_awaited(self, finished: _Finished[T]) -> bool:
         """Whether who takes the rows is to hear of this one at once, and not with the next one that matters."""
@@ -281,7 +285,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         """
         self._crew.may_be_left = True
         if reads_ahead:
-            self._rows = self._ahead = ReadAhead(self._rows, self._finished.ring)
+            self._rows = self._ahead = ReadAhead(self._rows, self._finished.wake)
 
     def stop(self) -> None:
         """Read no more rows, from any thread. Those under way are still handed out, and then the job ends.
@@ -290,7 +294,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         order, none behind the first of them is handed out, though it may have been answered and stored meanwhile.
         """
         self._window.is_stopped = self._window.has_ended = True
-        self._finished.ring()
+        self._finished.wake()
 
     def drop(self) -> None:
         """Wait no longer for rows that the provider hasn't answered, as far as `note_answer` knows. From any thread.
@@ -298,7 +302,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         What is paid for is stored. If an answer turns out to be invalid, its row is asked about again: drop that, too.
         """
         self._window.is_stopped = self._window.has_ended = self._is_dropped = True
-        self._finished.ring()
+        self._finished.wake()
 
     def close(self) -> None:
         """Ask for nothing more, and wait for what is under way: it is paid for, and stored."""
