@@ -12,6 +12,7 @@ import pytest
 
 from instructor.cache import flight
 from instructor.cache.flight import Flight, Flights, Landed, Lease, _led
+from instructor.exceptions import BudgetExceeded
 
 
 def in_thread(function, *arguments):
@@ -268,3 +269,20 @@ def test_a_forked_child_does_not_wait_for_its_parents_leaders() -> None:
     release.set()
     thread.join()
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "handed_over"), [(None, True), (BudgetExceeded("used up"), True), (RuntimeError("down"), False)]
+)
+def test_another_process_asks_next_where_nobody_has_asked(error: Exception | None, handed_over: bool) -> None:
+    """Else all that wait ask at once, as they do after a failure that may be theirs too."""
+    ended: list[bool] = []
+
+    class Held:
+        def end(self, *, handed_over: bool) -> None:
+            ended.append(handed_over)
+
+    lease: Lease[str] = Flights[str]().claim("key")  # type: ignore[assignment] # nobody else leads
+    lease.held = Held()  # type: ignore[assignment] # as much of it as matters
+    lease.end(error)
+    assert ended == [handed_over]

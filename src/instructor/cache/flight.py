@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from instructor.cache.refreshes import Refreshes
 from instructor.event_loop import running_loop
+from instructor.exceptions import BudgetExceeded
 from instructor.locks import make_lock, reset_after_fork
 
 if TYPE_CHECKING:
@@ -78,8 +79,11 @@ class Lease(Generic[T]):
         self.flight.settle(Landed(answer, None, self.source))
 
     def end(self, error: BaseException | None = None) -> None:
-        """Take the flight from its key. Its waiters, if no answer was offered, get the error, or lead next."""
-        handed_over = error is None and not self.flight.has_landed
+        """Take the flight from its key. Its waiters, if no answer was offered, get the error, or lead next.
+
+        A budget that is used up is the leader's affair, and no other process hears of it.
+        """
+        handed_over = (error is None or isinstance(error, BudgetExceeded)) and not self.flight.has_landed
         if not self.flight.has_landed:  # only the leader lands it, so nobody can do so meanwhile
             self.flight.settle(Landed(None, error, self.source))
         self.flight.close()
