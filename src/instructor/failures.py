@@ -49,6 +49,9 @@ _TOO_LARGE = "request too large"
 """How OpenAI begins the message of a 429 for a request of more tokens than are allowed in a minute. It has no code of its own."""
 _REFUSED = 429
 _UNKNOWN_KEY = {401, 403}
+_NOT_FOUND = 404
+_NO_SUCH_MODEL = ("model", "deployment", "invalid url")
+"""What the words of a 404 are about that every request would meet, unlike one for a file that a row names."""
 _DAY = 86_400
 _TIMES_OUT = ("Timeout", "timed out")
 _MISTAKES = (ConfigurationError, ModeError)
@@ -113,8 +116,14 @@ def is_unreached(error: BaseException) -> bool:
 
 
 def is_nowhere(error: BaseException) -> bool:
-    """Whether a call ended because nothing answers at the URL at all, unlike where a connection broke or took too long."""
+    """Whether a call ended because there is nothing to ask: no server at the URL, or no such model or path on it.
+
+    A connection that broke or took too long doesn't show that.
+    """
     ended = error.__cause__ or error
+    if status_of(ended) == _NOT_FOUND:
+        is_plain = not isinstance(getattr(ended, "body", {}), Mapping)  # a page in place of the API's own answer
+        return is_plain or any(word in str(ended).lower() for word in _NO_SUCH_MODEL)
     names = {kind.__name__ for found in _causes(ended) for kind in type(found).__mro__}
     return is_unreached(ended) and not names.isdisjoint(_NO_CONNECTION)
 
@@ -166,23 +175,34 @@ def _read_date(text: str) -> float | None:
     return None
 
 
-def advise(error: BaseException, key_variables: Sequence[str], base_url: str = "") -> str:
+def advise(
+    error: BaseException, key_variables: Sequence[str], base_url: str = "", *, was_sent_again: bool = False
+) -> str:
     """Say what to do about a failed request, for the end of a message; empty where nothing is known.
 
-    `base_url` is named where the error doesn't say which URL was asked, as aiohttp's don't.
+    `base_url` is named where the error doesn't say which URL was asked, as aiohttp's don't. To wait is no advice for a
+    request that `was_sent_again`, because that waits.
     """
+    advice = _advise(error, key_variables, base_url, was_sent_again=was_sent_again)
+    return f".{advice}" if advice and str(error).rstrip()[-1:] not in ".!?" else advice
+
+
+def _advise(error: BaseException, key_variables: Sequence[str], base_url: str, *, was_sent_again: bool) -> str:
     status = status_of(error)
     if status in _UNKNOWN_KEY or (status == 400 and "API key" in str(error)):  # noqa: PLR2004 - Google's status for it
         names = " or ".join(key_variables)
         return f" Check the key: api_key=, or the environment variable {names}." if names else " Check the key."
+    if status == _NOT_FOUND:
+        return f" Check the model, and base_url=: the request went to {_url_of(error) or base_url or 'the provider'}."
     if status is not None or not is_unreached(error):
-        return _advise_wait(seconds_asked(error, time.time()) if may_recover(error) else None)
+        is_advised = may_recover(error) and not was_sent_again
+        return _advise_wait(seconds_asked(error, time.time()) if is_advised else None)
     cause = list(_causes(error))[-1]
     url = _url_of(error) or base_url
     if any(sign in type(found).__name__ or sign in str(found) for found in _causes(error) for sign in _TIMES_OUT):
         return f" {url or 'The provider'} did not answer in time. Pass a longer timeout=, or try again later."
     is_refused = any(isinstance(found, ConnectionRefusedError) for found in _causes(error))
-    why = "the connection was refused" if is_refused else str(cause) or type(cause).__name__
+    why = "the connection was refused" if is_refused else str(cause).rstrip(".") or type(cause).__name__
     return f" Nothing answers at {url or 'the provider'}: {why}. Check base_url= and the network."
 
 

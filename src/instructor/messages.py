@@ -20,7 +20,7 @@ Request = dict[str, Any]
 """Keyword arguments of one call of a provider's SDK. A new one is made for each attempt; none is changed."""
 
 Completion: TypeAlias = Any
-"""A provider's answer as its SDK returned it: an object of the SDK's own class."""
+"""A provider's answer: an object of its SDK's own class, or a `Received`, of which that is made once somebody wants it."""
 
 ResponseModel: TypeAlias = Any
 """What a caller passes as ``response_model=``: a class, ``list[User]``, ``A | B``, a ``Literal``, None."""

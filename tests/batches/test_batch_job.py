@@ -111,6 +111,24 @@ def test_a_job_holds_neither_the_conversations_nor_the_completions_of_rows_that_
         assert [row.value for row in job.results()] == [row.value for row in rows], "the rows can be taken again"
 
 
+@pytest.mark.parametrize("response_model", [Number, list[int], None])
+@pytest.mark.parametrize("stored", [False, True])
+def test_each_of_equal_rows_has_a_value_of_its_own_whenever_it_is_taken(
+    response_model: Any, stored: bool, server: BatchServer, store: DiskCache
+) -> None:
+    """A program may add to an answer while it takes the rows."""
+    server.value = {"content": [1, 2]} if response_model == list[int] else None
+    with make_client(OPENAI, server, store) as client:
+        if stored:
+            list(client.batch([1], response_model, ask, poll_seconds=0).results())
+        job = client.batch([1, 2, 1], response_model, ask, poll_seconds=0)
+        values = [row.value for _ in range(2) for row in job.results()]
+        first, _, second = values[:3]
+        assert first == second is not None
+        assert type(first) is type(second)
+        assert len({id(value) for value in values}) == 6, "the rows can be taken again"
+
+
 def test_a_conversation_that_is_not_all_text_is_sent_as_it_was(server: BatchServer, store: DiskCache) -> None:
     class Name(str):
         __slots__ = ()

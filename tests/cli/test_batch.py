@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,18 @@ def test_resume_stores_the_answers(jobs: Jobs):
         messages = [{"role": "user", "content": "row 2"}]
         assert client.create_with_reply(load_response_model(jobs.model), messages).cached
     assert jobs.run("list")[1][0]["waiting"] == 0
+
+
+def test_answers_that_come_a_day_later_drive_none_out(jobs: Jobs):
+    with DiskCache(jobs.folder / "cache", size_limit=None) as store:
+        for number in range(300):
+            store.set(str(number), "x" * 2000)
+    database = jobs.folder / "cache" / "answers.sqlite3"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE size_limit SET seen = seen - 100000")
+    assert jobs.ask("resume", "--response-model", jobs.model, "--poll", "0")[0] == 0
+    with DiskCache(jobs.folder / "cache", size_limit=None) as store:
+        assert all(store.get(str(number)) for number in range(300))
 
 
 def test_the_key_may_be_in_another_variable(jobs: Jobs, monkeypatch: pytest.MonkeyPatch):

@@ -36,6 +36,7 @@ def test_a_batch_answers_an_input_at_half_the_price(command_line: CommandLine, s
     finished = command_line.run(*words)
     assert finished.returncode == 1, "a record has no text"
     assert "line 2: the record has no text" in finished.stderr
+    assert "Warning" not in finished.stderr
     answers = [line.get("answer") for line in command_line.read_lines()]
     assert answers == [{"number": 1}, None, {"number": 2}, {"number": 1}]
     assert [len(batch["rows"]) for batch in server.batches] == [2], "equal records are asked once"

@@ -96,10 +96,34 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field(tmp_path: Path, encodin
         ("Hello, world\nGood, bye\n", "Hello, world"),
         ("Hello,world;\nGood,bye\n", "Hello,world;"),
         ("{not json\n", "{not json"),
+        ("[info] begun\n", "[info] begun"),
     ],
 )
 def test_the_format_follows_from_the_content_where_the_name_does_not_say(tmp_path: Path, content: str, data: object):
     assert read(tmp_path, "input", content)[0].data == data
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.json", '[{"text": "a"}, {"text": "b"}]', r"in\.json is one JSON document"),
+        ("in.json", '\n[\n  {"text": "a"}\n]\n', "is one JSON document"),
+        ("in", '{\n  "text": "a"\n}\n', "is one JSON document"),
+        ("in.xlsx", b"PK\x03\x04\x14\x00\nwords\n", r"in\.xlsx is neither text nor Parquet nor Arrow"),
+        ("in.csv.gz", b"\x1f\x8b\x08\x00\x00\nwords\n", "is neither text"),
+    ],
+)
+def test_what_has_no_records_is_refused_before_its_lines_are_asked(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+):
+    with pytest.raises(ConfigurationError, match=message):
+        read(tmp_path, name, content)
+
+
+def test_a_named_format_is_taken_at_its_word(tmp_path: Path):
+    (tmp_path / "in.json").write_text('[\n"a"\n]\n')
+    records = open_input(str(tmp_path / "in.json"), "text").read()
+    assert [record.data for record in records] == ["[", '"a"', "]"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

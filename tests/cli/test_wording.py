@@ -65,3 +65,18 @@ def test_a_switch_has_no_type_in_the_help(command_line: CommandLine, words: list
     assert done.returncode == 0
     assert "--help" in done.stdout
     assert "bool" not in done.stdout.lower()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("-o response_model= is not an argument", "-o response_model= is not an argument"),
+        ("-o engine= is not an argument", "-o engine= is not an argument"),
+        ("Check the key: api_key=, or the environment variable K.", "Check the key: the environment variable K."),
+        ("Pass max_retries=Retries(requests=2, longest_wait=9) to wait.", "Run the same command again after that."),
+        ("[Errno -2] Name or service not known", "Name or service not known"),
+        ('engine="dask" needs a package.', "--engine dask needs a package."),
+    ],
+)
+def test_a_message_is_in_the_words_of_the_command_line(message: str, words: str) -> None:
+    assert use_option_names(message) == words

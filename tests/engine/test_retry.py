@@ -128,6 +128,18 @@ def test_an_answer_that_says_what_failed_counts_as_a_request() -> None:
         assert attempts.failed_requests == number
 
 
+def test_who_has_waited_is_not_advised_to_wait() -> None:
+    asked = SimpleNamespace(provider="p", mode=None, key_variables=(), endpoint={})
+    attempts = Attempts(asked, "m")  # type: ignore[arg-type]
+    error = FailedError(429, Retry_After="1")
+    told: list[bool] = []
+    for _ in range(2):
+        attempts.begin()
+        attempts.fail(error, None)
+        told.append("asks to wait 1 s" in str(attempts.exhausted(error, {}, sdk_retries=False)))
+    assert told == [True, False]
+
+
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 529])
 def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
     assert steady().wait_after(1, FailedError(status), 1) == 1.0
@@ -290,6 +302,15 @@ def test_the_model_is_shown_its_last_failures_only(shown: int, messages: list[in
 def test_a_wait_that_the_provider_asks_for_is_told(error: FailedError, advice: str) -> None:
     told = advise(error, ())
     assert re.search(advice, told) if advice else told == ""
+    assert advise(error, (), was_sent_again=True) == ""
+
+
+def test_a_404_says_where_the_request_went_in_a_sentence_of_its_own() -> None:
+    where = " Check the model, and base_url=: the request went to http://server/v1."
+    assert advise(FailedError(404), (), "http://server/v1") == f".{where}"
+    whole = FailedError(404)
+    whole.args = ("There is no such model.",)
+    assert advise(whole, (), "http://server/v1") == where
 
 
 @pytest.mark.parametrize(

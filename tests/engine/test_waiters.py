@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, field_validator
 
-from instructor import AsyncInstructor, AutoCache, BaseCache, DiskCache, Instructor, Mode
+from instructor import AsyncInstructor, AutoCache, BaseCache, Budget, DiskCache, Instructor, Mode
 from instructor.cache.handle import handle_of
-from instructor.exceptions import InstructorRetryException
+from instructor.exceptions import BudgetExceeded, InstructorRetryException
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
 from steps import HELLO
@@ -127,6 +127,34 @@ async def test_waiters_that_may_store_an_answer_do_so_where_their_leader_may_not
     assert await leader == await waiter == await client.create(Picky, HELLO) == Picky(name="x")
     assert len(adapter.requests) == 1
     assert client.cache_stats().hits == 1
+    if isinstance(store, DiskCache):
+        store.close()
+
+
+@pytest.mark.parametrize("name", ["AutoCache", "DiskCache"])
+async def test_waiters_whose_leader_has_no_money_left_make_one_request_between_them(name: str, tmp_path: Path) -> None:
+    """Groups of rows on an engine have a budget each, and one is used up before another."""
+    store, release = STORES[name](tmp_path), asyncio.Event()
+
+    async def reply(_: Any) -> Any:
+        await release.wait()
+        while len(adapter.requests) == 2 and count_waiters(store) < WAITERS - 1:
+            await asyncio.sleep(0)
+        return {"name": 1 if len(adapter.requests) == 1 else "x"}
+
+    client, adapter = make(reply, store)
+    leader = asyncio.create_task(client.create(Picky, HELLO, budget=Budget(tokens=1)))
+    while not adapter.requests:
+        await asyncio.sleep(0)
+    waiters = [asyncio.create_task(client.create(Picky, HELLO)) for _ in range(WAITERS)]
+    while count_waiters(store) < WAITERS:
+        await asyncio.sleep(0)
+    release.set()
+    async with asyncio.timeout(60):
+        with pytest.raises(BudgetExceeded):
+            await leader
+        assert await asyncio.gather(*waiters) == [Picky(name="x")] * WAITERS
+    assert len(adapter.requests) == 2
     if isinstance(store, DiskCache):
         store.close()
 

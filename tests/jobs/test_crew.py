@@ -103,6 +103,16 @@ def test_what_no_new_thread_can_be_started_for_is_done_by_those_that_are_there(m
     crew.dismiss()
 
 
+def test_a_task_may_be_anything_but_none():
+    gate = threading.Event()
+    crew, done = make(lambda task: task if gate.wait(30) else -1)
+    crew.submit(1)
+    crew.submit(0)  # which the thread takes by itself
+    gate.set()
+    assert [done.get(timeout=30) for _ in range(2)] == [1, 0]
+    crew.dismiss()
+
+
 def test_a_tray_holds_what_nobody_was_woken_for():
     tray = Tray[int]()
     tray.put(1)

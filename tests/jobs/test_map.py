@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
 from queue import SimpleQueue
@@ -230,6 +231,36 @@ def test_a_provider_that_was_never_reached_ends_a_job_that_collects_errors(async
     with pytest.raises(InstructorRetryException, match="Nothing answers at the provider: the connection was refused"):
         run(client, map(str, range(10_000)), on_error="collect")
     assert len(adapter.requests) < 100
+
+
+class NotFoundError(Exception):
+    """As the SDKs' own: `body` is the API's answer, or a page of something else."""
+
+    status_code = 404
+
+    def __init__(self, message: str, body: object) -> None:
+        super().__init__(message)
+        self.body = body
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (NotFoundError("The model `x` does not exist.", {"code": "model_not_found"}), range(1, 100)),
+        (NotFoundError("Error code: 404", "<html>"), range(1, 100)),
+        (NotFoundError("No such File object: file-7", {"code": None}), range(120, 121)),
+    ],
+    ids=["model", "path", "a row's file"],
+)
+def test_a_model_or_a_path_that_is_not_there_ends_a_job_too(asynchronous: bool, error: NotFoundError, asked: range):
+    def fail(_: Request) -> Any:
+        raise error
+
+    client, adapter = make(asynchronous, fail)
+    with suppress(InstructorRetryException):
+        run(client, map(str, range(120)), on_error="collect")
+    assert len(adapter.requests) in asked
 
 
 def invalid(_: Request) -> Any:

@@ -71,6 +71,18 @@ def test_a_terminal_gets_a_bar_that_stays_with_its_last_state():
     assert "4/4" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_a_notebooks_bar_stays_with_its_last_state(monkeypatch: pytest.MonkeyPatch):
+    stats = JobStats(total=4, done=1, asked=1)
+    drawn: list[int] = []
+    monkeypatch.setattr("instructor.jobs.progress.find_spec", lambda _: "ipywidgets")
+    monkeypatch.setattr("rich.live.Live.refresh", lambda _: drawn.append(stats.done))
+    monkeypatch.setattr("rich.live._RefreshThread.run", lambda _: None)
+    progress = show(Console(file=io.StringIO(), force_jupyter=True), stats, 0.6)
+    stats.done = 4
+    progress.close()
+    assert drawn[-1] == 4
+
+
 def test_a_notebook_that_can_draw_no_bar_gets_lines(monkeypatch: pytest.MonkeyPatch):
     console = Console(file=io.StringIO(), force_jupyter=True)
     monkeypatch.setattr(console, "print", lambda text, **_: console.file.write(f"{text}\n"))

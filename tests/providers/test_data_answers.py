@@ -115,6 +115,17 @@ async def ask(client: Any, case: Case, **more: Any) -> User:
     return await answer if asyncio.iscoroutine(answer) else answer
 
 
+async def test_counts_of_tokens_that_came_as_texts_are_counted() -> None:
+    """Some servers that copy an API write them so, and the SDK makes numbers of them."""
+    case = CASES["chat"]
+    counts = {name: str(count) for name, count in case.body["usage"].items()}
+    with ReplyServer(Reply(case.body), Reply({**case.body, "usage": counts})) as server:
+        client = case.factory(case.connect(server.url, False))
+        users = [await ask(client, case) for _ in range(2)]
+        assert users[0]._total_usage.total_tokens
+        assert users[1]._total_usage == users[0]._total_usage
+
+
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("name", CASES)
 async def test_request_and_completion_are_the_sdks_own(name: str, asynchronous: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args
 
@@ -14,6 +14,7 @@ from instructor.batches.records import JobRecord, Shelf, check_handle, hash_sche
 from instructor.batches.rows import Asked, Outcome, make_asked
 from instructor.cache.handle import handle_of
 from instructor.describing import refuse, refuse_choice
+from instructor.engine.question import CallQuestion
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Conversation, Value, copy_value
 from instructor.providers.batches.steps import Steps, run, run_async, show, show_async
@@ -131,7 +132,7 @@ class Request(Generic[T]):
         order = yield from shelf.order(name)
         asked: dict[str, Asked | None] = dict.fromkeys(key for key in order if " " not in key)
         self.inputs.extend([None] * len(order))
-        return self._job(record, shelf, order, asked, partial(_stand_in, example), {}, can_submit=False)
+        return self._job(record, shelf, order, asked, example, partial(_stand_in, example), {}, can_submit=False)
 
     def _make_job(
         self, asked: dict[str, Asked | None], order: list[str], example: Call[Any], unkeyed: dict[str, Outcome[Any]]
@@ -148,7 +149,7 @@ class Request(Generic[T]):
             len(order),
             time.time(),
         )
-        return self._job(record, shelf, order, asked, self._remake, unkeyed, can_submit=True)
+        return self._job(record, shelf, order, asked, example, self._remake, unkeyed, can_submit=True)
 
     def _job(
         self,
@@ -156,6 +157,7 @@ class Request(Generic[T]):
         shelf: Shelf,
         order: list[str],
         asked: dict[str, Asked | None],
+        example: Call[Any],
         make: Callable[[str, Asked | None], Call[Any]],
         outcomes: dict[str, Outcome[Any]],
         *,
@@ -171,6 +173,7 @@ class Request(Generic[T]):
             order,
             asked,
             make,
+            CallQuestion(example).read,
             self.again,
             can_submit,
             self.poll_seconds,
@@ -225,6 +228,7 @@ class _Shown(Generic[T]):
         self._job = job
         self._inputs = inputs
         self._repeated = find_repeated(job.order)
+        self._taken = 0
         self._cached = sum(outcome.error is None for outcome in job.outcomes.values())
 
     @property
@@ -262,7 +266,7 @@ class _Shown(Generic[T]):
     def _row(self, index: int) -> Row[T | None]:
         """Show a row as a live job does. Of equal rows the first one has cost something."""
         key = self._job.order[index]
-        outcome, record = self._job.outcomes[key], self._job.record
+        outcome, record = self._own(self._job.outcomes[key], index), self._job.record
         shared = index in self._repeated and not outcome.cached
         return Row(
             index=index,
@@ -280,6 +284,17 @@ class _Shown(Generic[T]):
             seconds=outcome.seconds if outcome.cached else 0.0,
             live=outcome.live,
         )
+
+    def _own(self, outcome: Outcome[T], index: int) -> Outcome[T]:
+        """What has become of a row, with a value of its own: that of an equal one, or of an earlier look, is another's."""
+        is_new = index >= self._taken and index not in self._repeated
+        self._taken = max(self._taken, index + 1)
+        if is_new or outcome.entry is None:
+            return outcome
+        try:
+            return replace(outcome, value=self._job.read(outcome.entry))
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may refuse what it took before
+            return replace(outcome, value=None, error=error)
 
     def _ready(self, start: int) -> range:
         """The rows from `start` on that have an outcome, up to the first that hasn't."""

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from instructor.batches.records import JobRecord, Shelf, attached
-from instructor.batches.rows import Asked, Deferred, Outcome, ask, look, make_outcome, settle
+from instructor.batches.rows import Asked, Deferred, Outcome, ask, look, settle
 from instructor.exceptions import BudgetExceeded, ConfigurationError, ProviderError
 from instructor.failures import may_recover, status_of
 from instructor.options import advise_on_refusal
@@ -22,6 +22,7 @@ from instructor.providers.batches.steps import Out, Steps, feed, first
 from instructor.providers.batches.vendor import Failure, Found, Intent, Progress, Vendor
 
 if TYPE_CHECKING:
+    from instructor.cache.entry import Entry
     from instructor.engine.call import Call
     from instructor.providers.adapter import Adapter
 
@@ -48,6 +49,7 @@ class Job:
         order: The keys of its rows, equal ones too.
         asked: What is asked under each key; None where that isn't known, or has an outcome.
         make: Makes the call of a key.
+        read: Makes an answer of its entry.
         again: What becomes of rows that expired or failed.
         can_submit: Whether the rows are known, and not only their keys.
         pause: Seconds between two looks at a batch.
@@ -68,6 +70,7 @@ class Job:
     order: Sequence[str]
     asked: dict[str, Asked | None]
     make: Callable[[str, Asked | None], Call[Any]]
+    read: Callable[[Entry], Any]
     again: Again
     can_submit: bool
     pause: float
@@ -124,15 +127,15 @@ def begin(job: Job) -> Steps[None]:
 def answer_from_cache(job: Job, key: str) -> Steps[Deferred | None]:
     """Answer a row from the cache; return its request where the cache has no answer."""
     try:
-        reply = yield partial(look, job.call(key))
+        answered = yield partial(look, job.call(key))
     except ConfigurationError:
         raise
     except Exception as error:  # noqa: BLE001 - such as a cache mode that sends nothing: the row's affair
         job.note(key, Outcome(error=error))
         return None
-    if isinstance(reply, Deferred):
-        return reply
-    job.note(key, make_outcome(reply))
+    if isinstance(answered, Deferred):
+        return answered
+    job.note(key, answered)
     return None
 
 
@@ -453,16 +456,16 @@ def submit_again(job: Job, keys: Sequence[str]) -> Steps[None]:
     job.planned = 0, 0
     for key in keys:
         try:
-            reply = yield partial(ask if job.again == "live" else look, job.call(key))
+            answered = yield partial(ask if job.again == "live" else look, job.call(key))
         except Exception as error:  # noqa: BLE001 - as above
             yield from end(job, key, Outcome(error=error))
             continue
-        if isinstance(reply, Deferred):
-            yield from add(job, chunks, key, reply)
+        if isinstance(answered, Deferred):
+            yield from add(job, chunks, key, answered)
             if key in job.outcomes:  # it was refused
                 yield Out(key)
         else:
-            yield from end(job, key, make_outcome(reply))
+            yield from end(job, key, answered)
     for chunk in chunks.values():
         yield from submit(job, chunk)
 

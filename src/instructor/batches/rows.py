@@ -13,9 +13,9 @@ from instructor.engine.drive import Sender, drive, drive_async
 from instructor.engine.first_request import current, fetch_media, write_request
 from instructor.engine.lookup import ask_and_keep
 from instructor.engine.lookup import look as read_cache
-from instructor.engine.question import CallQuestion
-from instructor.engine.reply import Reply, answer_with_reply, make_reply
-from instructor.engine.tier_lookup import Served, emit_event
+from instructor.engine.question import CallQuestion, serve
+from instructor.engine.reply import find_cost
+from instructor.engine.tier_lookup import Served, Source, emit_event
 from instructor.exceptions import CacheMiss
 from instructor.hooks import HookName
 from instructor.messages import Completion, Conversation, Value, holds_texts
@@ -24,6 +24,7 @@ from instructor.usage import Usage
 
 if TYPE_CHECKING:
     from instructor.budget import Budget
+    from instructor.cache.entry import Entry
     from instructor.engine.call import Call
     from instructor.engine.effects import Flow
     from instructor.engine.path import CachePath
@@ -72,6 +73,7 @@ class Outcome(Generic[T]):
         attempts: How many these were.
         seconds: How long they took.
         live: The tokens of what was asked live after the batch.
+        entry: What the answer is made of once more for an equal row; None where it can't be.
     """
 
     value: T | None = None
@@ -82,20 +84,16 @@ class Outcome(Generic[T]):
     attempts: int = 0
     seconds: float = 0.0
     live: Usage = _NOTHING
+    entry: Entry | None = None
 
 
-def make_outcome(reply: Reply[T], *, batched: bool = False, live: Usage = _NOTHING) -> Outcome[T]:
+def make_outcome(served: Served[T], *, batched: bool = False, live: Usage = _NOTHING) -> Outcome[T]:
     """The outcome of a row that has an answer."""
-    return Outcome(
-        reply.value,
-        None,
-        batched,
-        reply.cached,
-        reply.usage,
-        reply.attempts,
-        reply.seconds,
-        _NOTHING if live == _NOTHING else live,
-    )
+    cost, entry = find_cost(served), served.entry
+    if entry is not None and entry.carried is not None:
+        attach(served.value, entry.carried)  # an SDK's completion takes ten times as much memory as its text
+    is_cached, live = served.source is not Source.LIVE, _NOTHING if live == _NOTHING else live
+    return Outcome(served.value, None, batched, is_cached, cost.usage, cost.attempts, cost.seconds, live, entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +143,16 @@ def copy_containers(value: Value) -> Value:
 
 
 def look(call: Call[T]) -> Value:
-    """Answer a call from the cache: return its `Reply`, or the `Deferred` that holds its request; or an awaitable of it."""
+    """Answer a call from the cache: return its `Outcome`, or the `Deferred` that holds its request; or an awaitable of it."""
     return _run(call, _look(call), call.adapter)
 
 
-def _look(call: Call[T]) -> Flow[Reply[T] | Deferred]:
+def _look(call: Call[T]) -> Flow[Outcome[T] | Deferred]:
     path, key = _place_of(call)
     question: CallQuestion[T] = CallQuestion(call)
     found = yield from read_cache(path, key, question, call.policy, None)
     if isinstance(found, Served):
-        return make_reply(call, found)
+        return make_outcome(found)
     path.count_miss()
     yield from emit_event(question, HookName.CACHE_MISS, None, found.cause)
     if not call.policy.mode.sends:
@@ -178,8 +176,12 @@ def settle(call: Call[T], completion: Completion, *, goes_on: bool) -> Value:
 
 
 def ask(call: Call[T]) -> Value:
-    """Answer a call live; return its `Reply`, or an awaitable of it."""
-    return _run(call, answer_with_reply(call), call.adapter)
+    """Answer a call live; return its `Outcome`, or an awaitable of it."""
+    return _run(call, _ask(call), call.adapter)
+
+
+def _ask(call: Call[T]) -> Flow[Outcome[T]]:
+    return make_outcome((yield from serve(call)))
 
 
 def _keep(call: Call[T], completion: Completion) -> Flow[Outcome[T]]:
@@ -187,11 +189,9 @@ def _keep(call: Call[T], completion: Completion) -> Flow[Outcome[T]]:
     path, _ = _place_of(call)
     paid = call._replace(kind="batched")
     served = yield from ask_and_keep(path, CallQuestion(paid), paid.policy, None)
-    if served.entry is not None and served.entry.carried is not None:
-        attach(served.value, served.entry.carried)  # an SDK's completion takes ten times as much memory as its text
-    reply = make_reply(paid, served)
-    batched = read_usage(current(call, call.load_prompt()).wire, completion) if reply.attempts > 1 else reply.usage
-    return make_outcome(reply, batched=True, live=reply.usage - batched)
+    usage, attempts = find_cost(served).usage, find_cost(served).attempts
+    batched = read_usage(current(call, call.load_prompt()).wire, completion) if attempts > 1 else usage
+    return make_outcome(served, batched=True, live=usage - batched)
 
 
 def _place_of(call: Call[Any]) -> tuple[CachePath, str]:

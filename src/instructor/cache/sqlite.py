@@ -66,9 +66,9 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
     keeps its mode. A symbolic link in place of a file, and another user's file, are refused.
 
     On Linux up to 16 MiB of what clients read again and again is remembered, and served as long as no process has changed
-    anything in the file. Entries expire by their ttl. When the file is full, some are removed (see `policy`); a warning says so before any that
-    is less than a day old. If several processes give one directory different limits, the largest of
-    the last day holds.
+    anything in the file. Entries expire by their ttl. When the file is full, some are removed (see `policy`); a warning
+    says so before any that is less than a day old. If several processes give one directory different limits, the largest
+    of the last day holds.
 
     A directory or image that cannot be written still serves what is stored in it. A damaged file is renamed to
     ``answers.sqlite3.damaged-1`` and so on, and every entry that can be read is copied to a new one. The directory must

@@ -53,7 +53,7 @@ def _close(raw: sqlite3.Connection) -> None:
 
 
 class Connection:
-    """A connection that closes with its last reference, as when its thread ends.
+    """A connection that closes with its last reference. One thread at a time uses it.
 
     `sqlite3`'s own object is part of a reference cycle, so it would stay open until the garbage collector runs.
 

@@ -118,7 +118,8 @@ def make_batch_app(group_class: type[TyperGroup], command_class: type[TyperComma
     """Make the command line application of ``instructor batch``."""
     app = typer.Typer(cls=group_class, help=PURPOSE, no_args_is_help=True)
     for name, command in COMMANDS.items():
-        app.command(name, cls=command_class, help=inspect.getdoc(command), no_args_is_help=True)(make_runner(command))
+        runner = make_runner(command, writes=True)  # answers, or what becomes of a batch
+        app.command(name, cls=command_class, help=inspect.getdoc(command), no_args_is_help=True)(runner)
     return app
 
 

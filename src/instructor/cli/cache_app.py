@@ -62,8 +62,11 @@ def make_cache_app(group_class: type[TyperGroup], command_class: type[TyperComma
     return app
 
 
-def make_runner(command: Callable[..., Report]) -> Callable[..., None]:
-    """Make what typer calls: it opens the place, if there is one, writes the report, and exits with its status."""
+def make_runner(command: Callable[..., Report], *, writes: bool = False) -> Callable[..., None]:
+    """Make what typer calls: it opens the place, if there is one, writes the report, and exits with its status.
+
+    `writes` is as in `open_place`.
+    """
     own = inspect.signature(command, eval_str=True).parameters
     common = inspect.signature(_options, eval_str=True).parameters
     before = [common["place"]] if "place" in own else []
@@ -72,21 +75,22 @@ def make_runner(command: Callable[..., Report]) -> Callable[..., None]:
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
 
     def run(**options: Any) -> None:
-        sys.exit(run_command(command, options))
+        sys.exit(run_command(command, options, writes=writes))
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def run_command(command: Callable[..., Report], options: dict[str, Any]) -> int:
+def run_command(command: Callable[..., Report], options: dict[str, Any], *, writes: bool = False) -> int:
     """Run a command with what the user wrote; return its exit status."""
     as_json = options.pop("as_json")
     console = make_console()
     try:
         with show_warnings(console), ExitStack() as stack:
             if "place" in options:
-                opened = open_place(options["place"], options.pop("prefix"), create=command in _CREATING)
+                create = command in _CREATING
+                opened = open_place(options["place"], options.pop("prefix"), create=create, writes=writes)
                 options["place"] = stack.enter_context(opened)
             report = command(**options)
             write_report(report, as_json=as_json)

@@ -88,13 +88,15 @@ def _without_key(request: Request) -> Request:
 
 
 @contextmanager
-def open_place(text: str, prefix: str = PREFIX, *, create: bool = False) -> Generator[Place]:
+def open_place(text: str, prefix: str = PREFIX, *, create: bool = False, writes: bool = False) -> Generator[Place]:
     """Open what a user named. Where it isn't there, it is made if `create` says so, and is an error if not.
+
+    `writes` says that answers will be stored in it, for which nothing that is there has to go.
 
     The errors of servers' own packages become errors of this one, in which no password is shown.
     """
     with _name_errors(text):
-        store = _open(text, prefix, create=create)
+        store = _open(text, prefix, create=create, writes=writes)
         yield Place(store, show_place(text))
         close: Callable[[], object] | None = getattr(store, "close", None)
         if close is not None:
@@ -161,7 +163,7 @@ def hide_secrets(message: str, url: str) -> str:
     return message
 
 
-def _open(text: str, prefix: str, *, create: bool) -> BaseCache:
+def _open(text: str, prefix: str, *, create: bool, writes: bool = False) -> BaseCache:
     scheme = text.partition("://")[0] if "://" in text else ""
     kind = scheme.partition("+")[0]  # of postgresql+psycopg://
     if kind == "sqlite" and not create:
@@ -175,7 +177,7 @@ def _open(text: str, prefix: str, *, create: bool) -> BaseCache:
         path = path.parent
     if is_cassette(text) or path.is_file():
         return _open_cassette(path, create=create)
-    return _open_directory(path, create=create)
+    return _open_directory(path, create=create, writes=writes or create)
 
 
 def _require_file(url: str) -> None:
@@ -223,12 +225,11 @@ def _open_cassette(path: Path, *, create: bool) -> BaseCache:
     return CassetteCache(path)
 
 
-def _open_directory(path: Path, *, create: bool) -> BaseCache:
+def _open_directory(path: Path, *, create: bool, writes: bool) -> BaseCache:
     from instructor.cache.sqlite import DiskCache
 
-    if create:
-        return DiskCache(path, size_limit=None)
-    if not (path / DATABASE).exists():
+    if not create and not (path / DATABASE).exists():
         raise ConfigurationError(f"There is no cache in {path}: it has no {DATABASE}. {_KINDS}")
-    # The least limit that there is: of the limits that processes set, the largest holds, and this one must not.
-    return DiskCache(path, size_limit=1 << 18)
+    # For who only looks, the least limit that there is: of those that processes set, the largest holds for a day. For who
+    # writes, none: the limit of the program that filled the place may be forgotten, and answers would go for a smaller one.
+    return DiskCache(path, size_limit=None if writes else 1 << 18)

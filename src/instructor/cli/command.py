@@ -111,7 +111,7 @@ class _Extraction:
                 self._output.finish()
         except (OSError, BudgetExceeded, EngineError) as error:
             completed = False
-            reason = str(error).rstrip(".")
+            reason = use_option_names(str(error)).rstrip(".")
             if isinstance(error, BudgetExceeded):
                 reason = f"--budget {self._settings.budget} is spent"
             print_line(self._console, f"Error: {reason}. The run cannot go on.", "red")

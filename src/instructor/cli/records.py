@@ -36,6 +36,8 @@ _SUFFIXES: dict[str, Format] = {
 }
 _BEGINNINGS: dict[bytes, Format] = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 """How files begin that aren't text."""
+_DOCUMENT = re.compile(r'\s*(\[\s*([\[{"]|$)|\{\s*$)', re.MULTILINE)
+"""How JSON begins that isn't JSON lines: with an array, or with an object of several lines."""
 FORMATS: tuple[str, ...] = get_args(Format)
 _PEEKED = 1 << 16
 """How many bytes are read ahead to detect a format."""
@@ -124,7 +126,21 @@ class Input:
         for beginning, form in () if known else _BEGINNINGS.items():
             if head.startswith(beginning):
                 return form, encoding
-        return known or _sniff(head.decode(encoding, "replace")), encoding
+        return known or self._sniff(head.decode(encoding, "replace")), encoding
+
+    def _sniff(self, head: str) -> Format:
+        """Detect the format of a text; refuse what isn't one, and JSON whose lines are no records: each would be asked."""
+        found = _sniff(head)
+        if "\0" in head:
+            raise ConfigurationError(
+                f"The input {self.path or '-'} is neither text nor Parquet nor Arrow. Unpack it, or save it as CSV."
+            )
+        if found == "text" and _DOCUMENT.match(head):
+            raise ConfigurationError(
+                f"The input {self.path or '-'} is one JSON document. Write a record on each line, as `jq -c '.[]'` does, "
+                "or name another format with --format."
+            )
+        return found
 
 
 def open_input(name: str, form: str | None) -> Input:

@@ -209,11 +209,10 @@ def send(call: Call[Any], prompt: Prompt, request: Request, attempts: Attempts) 
     else:
         completion = yield from receive(call, call.showing, prompt, request, attempts, limit)
     attempts.answered = True
-    data = data_of(completion)
-    usage = read_usage(prompt.wire, data)
+    usage = read_usage(prompt.wire, completion)
     attempts.spend(usage)
     if plan is not None and watch is not None:
-        plan.settle(watch, usage, data)
+        plan.settle(watch, usage, data_of(completion))
     if hooks.has_handlers(HookName.COMPLETION_RESPONSE):
         yield from Emit(hooks, HookName.COMPLETION_RESPONSE, (made(completion),), {})
     if hooks.has_handlers(HookName.COMPLETION_USAGE):

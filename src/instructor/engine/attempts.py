@@ -16,10 +16,13 @@ from instructor.exceptions import (
 )
 from instructor.failures import advise, is_invalid_answer, may_recover
 from instructor.messages import Completion, Request
+from instructor.received import Received, data_of, made
 from instructor.usage import Usage, make_usage
 from instructor.wires.text import describe_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from instructor.providers.adapter import Adapter
     from instructor.wires.wire import Wire
 
@@ -85,7 +88,8 @@ class Attempts:
     def exhausted(self, error: Exception, request: Request, *, sdk_retries: bool) -> InstructorRetryException:
         """Make the error that tells the user there is no valid answer. What the SDK sends again isn't counted here."""
         asked = self._adapter
-        advice = "" if self.answered else advise(error, asked.key_variables, str(asked.endpoint.get("base_url") or ""))
+        url, again = str(asked.endpoint.get("base_url") or ""), self.failed_requests > 1
+        advice = "" if self.answered else advise(error, asked.key_variables, url, was_sent_again=again)
         uncounted = ", not counting what its SDK may have sent again" if sdk_retries and may_recover(error) else ""
         return InstructorRetryException(
             f"{self._adapter.provider} gave no valid answer; {self._asked()}{uncounted}. Last error: {_brief(error)}{advice}",
@@ -145,11 +149,20 @@ class Attempts:
 
 def read_usage(wire: Wire, completion: Completion) -> Usage:
     """What a completion cost, without counts that cannot be: the answer in it is paid for, and is to be stored."""
+    counts = _read_counts(wire, completion, data_of)
+    if _can_be(counts):
+        return make_usage(*counts)
+    if type(completion) is Received:  # some servers write counts as texts, of which its SDK makes numbers
+        counts = _read_counts(wire, completion, made)
+    return Usage(*map(_check_count, counts))
+
+
+def _read_counts(wire: Wire, completion: Completion, see: Callable[[Completion], Completion]) -> tuple[int, ...]:
     try:
-        usage = wire.usage(completion)
+        usage = wire.usage(see(completion))
     except (TypeError, ValueError, AttributeError, OverflowError):
-        return Usage()
-    counts = (
+        return ()
+    return (
         usage.input_tokens,
         usage.output_tokens,
         usage.cached_tokens,
@@ -157,10 +170,13 @@ def read_usage(wire: Wire, completion: Completion) -> Usage:
         usage.cache_write_tokens,
         usage.cache_write_1h_tokens,
     )
-    for count in counts:
+
+
+def _can_be(counts: tuple[int, ...]) -> bool:
+    for count in counts:  # a generator takes longer than this
         if type(count) is not int or not 0 <= count <= _MOST_TOKENS:
-            return Usage(*map(_check_count, counts))
-    return make_usage(*counts)
+            return False
+    return bool(counts)
 
 
 def _check_count(count: object) -> int:

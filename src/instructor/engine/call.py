@@ -269,7 +269,7 @@ class Live(NamedTuple, Generic[T]):
     Attributes:
         value: What the caller gets.
         parts: The answer as the wire read it; empty for a raw completion.
-        completion: The SDK's completion, or what a decorated function returned.
+        completion: The SDK's completion, or a `Received` in its place; or what a decorated function returned.
         usage: Tokens spent, all attempts together.
         seconds: How long the requests took, without imports, waits between attempts, and validation.
         attempts: How many requests it took.

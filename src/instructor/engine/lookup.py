@@ -35,7 +35,7 @@ from instructor.engine.tier_lookup import (
     read_entry,
     reporter,
 )
-from instructor.exceptions import CacheMiss
+from instructor.exceptions import BudgetExceeded, CacheMiss
 from instructor.hooks import HookName
 
 if TYPE_CHECKING:
@@ -236,8 +236,8 @@ def take_turn(
     """Join the identical call that is under way, or lead.
 
     Nobody waits longer than it would have asked alone, but for the flights that it joined in good faith: a call goes
-    on alone, at once and beside others in its place, when its leader failed for a reason that it doesn't share, when
-    its own timeout is over, and when it has refused two answers.
+    on alone, at once and beside others in its place, when its leader failed for a reason that it doesn't share, except
+    for a budget, when its own timeout is over, and when it has refused two answers.
 
     Returns another call's answer, a lease for the leader, or None to go on alone. Raises the leader's error where this
     call shares it.
@@ -261,18 +261,24 @@ def take_turn(
         if landed is None:
             return None
         if landed.error is not None:
-            # Only an `Exception` is about the question; what ends the leader's program or thread is its own affair.
-            if not isinstance(landed.error, Exception) or landed.source != policy.source:
+            judge_error(landed, policy)
+            if not isinstance(landed.error, BudgetExceeded):
                 return None
-            raise own_copy(landed.error)
-        if landed.answer is not None:
+        elif landed.answer is not None:
             served = yield from share(path, question, policy, landed)
             refusals += 1
             if served is not None or refusals > 1:
                 return served
-        # Handed over by a cancelled leader, or refused once: one of those who waited leads next, even while the
-        # leader before it is still storing its answer.
+        # Handed over by a leader that was cancelled or has no money left, or refused once: one of those who waited leads
+        # next, even while the leader before it is still storing its answer.
         past = turn
+
+
+def judge_error(landed: Landed[Any], policy: Policy) -> None:
+    """Raise the leader's error where this call shares it."""
+    # Only an `Exception` is about the question; what ends the leader's program or thread is its own affair.
+    if isinstance(landed.error, Exception) and landed.source == policy.source:
+        raise own_copy(landed.error)
 
 
 def share(

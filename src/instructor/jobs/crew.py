@@ -105,7 +105,7 @@ class Crew(Generic[T, R]):
             task = self._take(result)  # before somebody hears of the result and has another task
             self._hand_over(result)
             del result
-            task = task or self._wait()
+            task = self._wait() if task is None else task
 
     def _take(self, result: R) -> T | None:
         with self._lock:

@@ -47,7 +47,9 @@ _current: contextvars.ContextVar[Slot[Any]] = contextvars.ContextVar("instructor
 
 def note_answer(*, is_valid: bool = True) -> None:
     """Note that the provider has answered the current row, for which `Job.drop` waits then; or must be asked again."""
-    _current.get().is_paid = is_valid
+    slot = _current.get(None)
+    if slot is not None:  # a batch is read before its rows are handed out
+        slot.is_paid = is_valid
 
 
 @dataclass(frozen=True, slots=True)

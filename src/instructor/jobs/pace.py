@@ -21,9 +21,9 @@ _SMOOTHING = 0.1
 class Pace:
     """A limit that learns: one more row at once for each answer, as long as answers don't get slower.
 
-    Once they take twice as long as the fastest did, or one fails that may
-    succeed later, as after a 429, the limit falls by a third, and from then on grows by
-    one in as many answers as it counts. So it doubles with each round of answers at first, and then creeps.
+    Once they take twice as long as the fastest did, or one fails that may succeed later, as after a 429, the limit falls by
+    a third, and from then on grows by one in as many answers as it counts. So it doubles with each round of answers at
+    first, and then creeps.
 
     Attributes:
         limit: How many rows may be asked for at once.

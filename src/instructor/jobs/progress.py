@@ -131,6 +131,7 @@ class Progress:
         self.due = math.inf
         with self._lock:
             if self._live is not None:
+                self._live.refresh()  # in a notebook rich's `stop` doesn't
                 self._live.stop()
             elif self._plain is not None and not self._is_closed:
                 self._write_on(self._plain)

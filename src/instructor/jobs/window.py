@@ -77,7 +77,7 @@ class Window(Generic[T]):
         """
         limit, under_way = self._pace.limit, len(self.under_way)
         held = len(self._slots) if self._ordered else len(self._slots) + under_way
-        is_busy = under_way >= limit + self.most_ready
+        is_busy = under_way >= limit and under_way >= limit + self.most_ready  # which a hit needn't work out
         if self.has_order:
             waiting = len(self._order or ())
             held, is_busy = held if self._ordered else held + waiting, waiting >= AHEAD
