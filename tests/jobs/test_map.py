@@ -607,6 +607,35 @@ def test_a_job_that_is_stopped_hands_out_what_is_under_way():
     assert len(adapter.requests) == 3
 
 
+def test_a_program_that_ends_waits_for_no_more_rows_of_a_daemon_thread(monkeypatch: pytest.MonkeyPatch):
+    """It waits for the threads that ask, so it would last as long as the job."""
+    ended = threading.Thread(target=int)
+    ended.start()
+    ended.join()
+    rows: list[str] = []
+    raised: list[BaseException] = []
+
+    def answer(request: Request) -> Any:
+        if request["messages"][-1]["content"] == "10":
+            monkeypatch.setattr(threading, "main_thread", lambda: ended)
+        return echo(request)
+
+    client, adapter = make(False, answer)
+
+    def take_all() -> None:
+        try:
+            rows.extend(row.input for row in client.map(map(str, range(1000)), Answer, concurrency=2))
+        except RuntimeError as error:
+            raised.append(error)
+
+    taking = threading.Thread(target=take_all, daemon=True)
+    taking.start()
+    taking.join()
+    assert "The program is ending" in str(raised[0])
+    assert rows == [str(number) for number in range(len(adapter.requests))]
+    assert 10 < len(rows) < 100
+
+
 def test_rows_that_no_provider_has_answered_can_be_dropped():
     """An answer that has come is waited for, until it turns out to be invalid."""
     entered, gate, judged, over = threading.Barrier(4), threading.Event(), threading.Event(), threading.Event()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -35,6 +36,11 @@ T = TypeVar("T")
 
 _ROWS_IN_A_TURN = 64
 """How many rows a task hands out before others get a turn."""
+
+_PROGRAM_ENDS = (
+    "The program is ending, so this job asks for nothing more. Have the main thread wait for the daemon thread that takes "
+    "its rows, or take them in a thread that isn't a daemon."
+)
 
 _BEAT = 0.5
 """Seconds between two looks at what is under way, at most."""
@@ -218,6 +224,9 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         """Note the rows that were asked for, and have others asked that are ready, unless the job was stopped."""
         for finished in self._finished.take():
             self._finish(*finished)
+        if _is_left_behind():
+            self._window.is_stopped = True
+            self._end_reading(RuntimeError(_PROGRAM_ENDS))
         if self._window.is_stopped:
             self._drop_waiting()
         self._crew.most = self.pace.limit
@@ -439,6 +448,14 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _is_left_behind() -> bool:
+    """Whether the program ends, and the rows are taken in a daemon thread, for which it does not wait.
+
+    It waits for the threads of a job all the same, so it would never end while this one had more for them to do.
+    """
+    return not threading.main_thread().is_alive() and threading.current_thread().daemon
 
 
 def _refuse(asked: _Asked[T], error: RuntimeError) -> _Finished[T]:
