@@ -153,7 +153,7 @@ def read_usage(wire: Wire, completion: Completion) -> Usage:
     if _can_be(counts):
         return make_usage(*counts)
     if type(completion) is Received:  # some servers write counts as texts, of which its SDK makes numbers
-        counts = _read_counts(wire, completion, made)
+        counts = _read_counts(wire, completion, object_of)
     return Usage(*map(_check_count, counts))
 
 
