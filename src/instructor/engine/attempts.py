@@ -16,7 +16,7 @@ from instructor.exceptions import (
 )
 from instructor.failures import advise, is_invalid_answer, may_recover
 from instructor.messages import Completion, Request
-from instructor.received import Received, data_of
+from instructor.received import Received, data_of, object_of
 from instructor.usage import Usage, make_usage
 from instructor.wires.text import describe_error
 
