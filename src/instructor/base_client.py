@@ -328,7 +328,7 @@ class BaseClient(OldAttributes):
             path=path,
             policy=make_policy(use, path, limits, owner, secrets_of(arguments, self._defaults)),
             hooks=self._hooks if options.hooks is None else self._hooks + check.check_hooks(options.hooks),
-            retries=settle_retries(retries, has_deadline=seconds is not None, has_limits=throttle is not None),
+            retries=settle_retries(retries, has_deadline=seconds is not None, throttle=throttle),
             token_budget=check.check_budget(budget),
             budgets=budgets,
             max_seconds=seconds,

@@ -12,7 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from instructor.exceptions import AsyncValidationError, ConfigurationError, ModeError, ResponseParsingError
+from instructor.exceptions import (
+    AsyncValidationError,
+    ConfigurationError,
+    InstructorError,
+    ModeError,
+    ResponseParsingError,
+)
 
 _NOT_REACHED = {"APIConnectionError", "TransportError", "ConnectionError", "TimeoutError", "ClientConnectionError"}
 """Base classes of the errors of openai, anthropic, httpx, aiohttp and Python for a request that got no answer."""
@@ -116,11 +122,11 @@ def is_unreached(error: BaseException) -> bool:
 
 
 def is_nowhere(error: BaseException) -> bool:
-    """Whether a call ended because there is nothing to ask: no server at the URL, or no such model or path on it.
+    """Whether a request, or a call, failed because there is nothing to ask: no server at the URL, no such model or path.
 
     A connection that broke or took too long doesn't show that.
     """
-    ended = error.__cause__ or error
+    ended = (isinstance(error, InstructorError) and error.__cause__) or error
     if status_of(ended) == _NOT_FOUND:
         is_plain = not isinstance(getattr(ended, "body", {}), Mapping)  # a page in place of the API's own answer
         return is_plain or any(word in str(ended).lower() for word in _NO_SUCH_MODEL)
@@ -203,6 +209,8 @@ def _advise(error: BaseException, key_variables: Sequence[str], base_url: str, *
         return f" {url or 'The provider'} did not answer in time. Pass a longer timeout=, or try again later."
     is_refused = any(isinstance(found, ConnectionRefusedError) for found in _causes(error))
     why = "the connection was refused" if is_refused else str(cause).rstrip(".") or type(cause).__name__
+    if not is_nowhere(error):
+        return f" The connection to {url or 'the provider'} broke: {why}. Check the network."
     return f" Nothing answers at {url or 'the provider'}: {why}. Check base_url= and the network."
 
 

@@ -99,6 +99,32 @@ def test_a_call_whose_turn_would_come_too_late_fails_at_once_and_counts_as_no_re
     assert seen == ["completion:error", "completion:last_attempt"]
 
 
+def test_a_server_that_has_never_answered_is_tried_less_often_than_one_that_went_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with ReplyServer(Reply(COMPLETION, headers={"connection": "close"})) as server:
+        known, unknown = make(server, "key-21"), make(server, "key-22")
+        known.create(User, HELLO)
+    for client, attempts in ((unknown, 3), (known, 7)):
+        caplog.clear()
+        with pytest.raises(InstructorRetryException, match=rf"asked {attempts} times.*Nothing answers") as caught:
+            client.create(User, HELLO)
+        assert caught.value.n_attempts == attempts
+        (record,) = caplog.records  # one line for all of them, while there is still something to wait for
+        assert f"Nothing answers at {server.url}/chat/completions: the connection was refused" in record.getMessage()
+
+
+def test_the_callers_own_number_of_requests_counts_for_a_server_that_is_still_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with ReplyServer(Reply(COMPLETION)) as server:
+        client = make(server, "key-23", max_retries=Retries(requests=4))
+    with pytest.raises(InstructorRetryException, match="asked 5 times"):
+        client.create(User, HELLO)
+
+
 def test_tasks_learn_the_same(server: ReplyServer) -> None:
     async def ask_twice() -> None:
         client = make(server, "key-2", async_client=True)

@@ -11,6 +11,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
+from instructor.cli.wording import use_option_names
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -79,7 +81,7 @@ class _ConsoleHandler(logging.Handler):
 
     def show(self, message: str) -> None:
         """Print a message, unless it was printed before."""
-        text = " ".join(message.split())
+        text = use_option_names(" ".join(message.split()))
         if text not in self._shown:
             self._shown.add(text)
             print_line(self._console, f"Warning: {text}", "yellow")

@@ -36,11 +36,14 @@ def within_limits(
         yield from wait_for_turn(call, reservation)
         completion = yield from sending
     except Exception as error:
-        status = None if is_hopeless(error) else status_of(error)  # it says nothing of the limits
+        status = status_of(error)
+        throttle.has_answered = throttle.has_answered or status is not None
+        status = None if is_hopeless(error) else status  # it says nothing of the limits
         latency = attempts.latest_seconds if status is not None or is_unreached(error) else 0.0
         reservation.settle(attempts.latest, headers_of(error) or attempts.headers, status, latency)
         raise
     else:
+        throttle.has_answered = True
         reservation.settle(attempts.latest, attempts.headers, _OKAY, attempts.latest_seconds)
         return completion
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from instructor.exceptions import (
     TokenBudgetExceeded,
     TokenUsageUnavailableError,
 )
-from instructor.failures import advise, is_invalid_answer, may_recover
+from instructor.failures import advise, is_invalid_answer, may_recover, status_of
 from instructor.messages import Completion, Request
 from instructor.received import Received, data_of, object_of
 from instructor.usage import Usage, make_usage
@@ -23,11 +24,17 @@ from instructor.wires.text import describe_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from instructor.engine.client_stats import ClientStats
     from instructor.providers.adapter import Adapter
     from instructor.wires.wire import Wire
 
 _NOTHING = Usage()
 _MOST_TOKENS = 2**53
+_REPORTED = 2
+"""After so many failed requests of a call they are reported."""
+_TOO_MANY = 429
+
+log = logging.getLogger("instructor")
 
 
 class Attempts:
@@ -84,6 +91,19 @@ class Attempts:
         # Also a stream that ended early, and an answer that only says what went wrong with the provider.
         self.failed_requests += not (self.answered and is_invalid_answer(error))
         self.failed.append(FailedAttempt(self.number, error, completion))
+
+    def report_failures(self, error: Exception, seconds: float, stats: ClientStats) -> None:
+        """Log that requests fail again and again, once for each client and kind of failure: the last one may be far away.
+
+        A single one that fails is nothing to report, nor is a 429, which is what limits are for.
+        """
+        kind = status_of(error) or type(error).__name__
+        is_again = self.failed_requests == _REPORTED and not is_invalid_answer(error)
+        if is_again and kind != _TOO_MANY and stats.is_news(self._model, "failed", str(kind)):
+            asked = self._adapter
+            advice = advise(error, asked.key_variables, str(asked.endpoint.get("base_url") or ""), was_sent_again=True)
+            message = "%s: requests for %s fail: %s%s The next try is in %.1f s."
+            log.warning(message, asked.provider, self._model, _brief(error), advice or ".", seconds)
 
     def exhausted(self, error: Exception, request: Request, *, sdk_retries: bool) -> InstructorRetryException:
         """Make the error that tells the user there is no valid answer. What the SDK sends again isn't counted here."""

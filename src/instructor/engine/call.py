@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from instructor.cache_modes import USE, CacheMode
 from instructor.engine.freshness import PLAIN, Freshness, draw_chance
+from instructor.engine.retry import TenacityRetries
 from instructor.exceptions import CacheMiss
 from instructor.messages import Completion, Messages, Part
 from instructor.mode import Mode
-from instructor.retries import Retries
 from instructor.usage import Usage
 from instructor.wires.capabilities import OUTPUT_LIMITS, Capabilities, adapt_arguments
 from instructor.wires.content import drop_empty_turns
@@ -259,7 +259,7 @@ class Common:
 
     def keep(self, settled: Settled) -> None:
         """Remember it, unless it is about one call alone: a tenacity object notes something in it."""
-        if isinstance(settled.retries, Retries):
+        if not isinstance(settled.retries, TenacityRetries):
             self.settled = settled
 
 

@@ -14,6 +14,8 @@ from instructor.retries import Retries
 if TYPE_CHECKING:
     import tenacity
 
+    from instructor.limits.registry import Throttle
+
 
 class RetryPolicy(Protocol):
     """Decides after each failed attempt."""
@@ -53,12 +55,12 @@ SENT_AGAIN_WITHIN_LIMITS = 6
 """How often a failed request of a call with limits is sent again: one that was refused waits for its turn meanwhile."""
 
 
-def settle_retries(max_retries: Any, *, has_deadline: bool, has_limits: bool) -> RetryPolicy:
+def settle_retries(max_retries: Any, *, has_deadline: bool, throttle: Throttle | None) -> RetryPolicy:
     """The policy of a call: the SDK's own retries know nothing of its deadline and its limits, so ours replace them."""
     policy = DEFAULT_RETRIES if max_retries is None else make_retry_policy(max_retries)
-    if not has_deadline and not has_limits:
-        return policy
-    return within_budget(policy, SENT_AGAIN_WITHIN_LIMITS if has_limits else SENT_AGAIN)
+    if throttle is not None and isinstance(policy, Retries) and policy.requests is None:
+        return RetriesWithinLimits(policy, throttle)
+    return policy if throttle is None and not has_deadline else within_budget(policy)
 
 
 def within_budget(policy: RetryPolicy, requests: int = SENT_AGAIN) -> RetryPolicy:
@@ -66,6 +68,31 @@ def within_budget(policy: RetryPolicy, requests: int = SENT_AGAIN) -> RetryPolic
     if isinstance(policy, Retries) and policy.requests is None:
         return replace(policy, requests=requests)
     return policy
+
+
+class RetriesWithinLimits:
+    """What a call with limits goes by, where its caller doesn't say how often a failed request is sent again.
+
+    An outage of half a minute is sat out. But where no server has answered yet, the URL is likely wrong, so a connection
+    that can't be made is tried no more often than by an SDK.
+    """
+
+    sends_again = True
+
+    def __init__(self, policy: Retries, throttle: Throttle) -> None:
+        self._policy = replace(policy, requests=SENT_AGAIN_WITHIN_LIMITS)
+        self._throttle = throttle
+        self.limit: int | None = self._policy.limit
+        self.shown_failures = policy.shown_failures
+        self.is_last = self._policy.is_last
+
+    def wait_after(self, attempt_number: int, error: Exception, failed_requests: int = 0) -> float | None:
+        """Go on while retries are left for this kind of error."""
+        from instructor.failures import is_nowhere
+
+        if failed_requests > SENT_AGAIN and not self._throttle.has_answered and is_nowhere(error):
+            return None
+        return self._policy.wait_after(attempt_number, error, failed_requests)
 
 
 class TenacityRetries:

@@ -43,10 +43,12 @@ class Throttle:
     Attributes:
         limits: What the caller wants.
         store: The server through which the limit is shared; None for a limit of this process.
+        has_answered: Whether the provider has answered any of them, if only with an error.
     """
 
     limits: Limits
     store: Scripting | None = None
+    has_answered: bool = False
     _held: dict[tuple[str, ...], Limiter] = field(default_factory=dict[tuple[str, ...], "Limiter"], repr=False)
     _ruler: Ruler = field(init=False, repr=False, compare=False)
 
