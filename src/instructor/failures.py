@@ -49,6 +49,8 @@ _STATUSES = {
 }
 """What the providers call a failure that they report within a stream, which began with a status of success, and the
 status that they answer with before one; `ended_early` is our own word."""
+_NO_API = "not_an_api"
+"""Our own word for a page in place of an answer, which no waiting mends."""
 _SPENT = "insufficient_quota"
 """The code of a 429 that no waiting mends."""
 _TOO_LARGE = "request too large"
@@ -59,6 +61,8 @@ _NOT_FOUND = 404
 _NO_SUCH_MODEL = ("model", "deployment", "invalid url")
 """What the words of a 404 are about that every request would meet, unlike one for a file that a row names."""
 _DAY = 86_400
+_SHOWN = 60
+"""Letters of a page that an error shows."""
 _TIMES_OUT = ("Timeout", "timed out")
 _MISTAKES = (ConfigurationError, ModeError)
 """What no model can mend, whatever it answers. Some of them are ValueErrors, as callers expect of a wrong argument."""
@@ -127,6 +131,8 @@ def is_nowhere(error: BaseException) -> bool:
     A connection that broke or took too long doesn't show that.
     """
     ended = (isinstance(error, InstructorError) and error.__cause__) or error
+    if getattr(ended, "code", None) == _NO_API:
+        return True
     if status_of(ended) == _NOT_FOUND:
         is_plain = not isinstance(getattr(ended, "body", {}), Mapping)  # a page in place of the API's own answer
         return is_plain or any(word in str(ended).lower() for word in _NO_SUCH_MODEL)
@@ -244,6 +250,24 @@ def _url_of(error: BaseException) -> str:
             parts = urlsplit(str(request.url))
             return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return ""
+
+
+def describe_body(body: str | None, kind: str, url: str, error: Exception | None) -> tuple[str, str]:
+    """Say what came with a status of success and isn't an answer, by a code and in words.
+
+    A server that has too much to do may send nothing, or only the beginning of its JSON: that may succeed later. A page
+    says that something else listens at the URL. `kind` is its content type.
+    """
+    if body is None:
+        return "", f"Its SDK cannot read the answer: {error}"
+    beginning = " ".join(body[:_SHOWN].split())
+    if not beginning or beginning[0] in "{[":
+        return "ended_early", f"The answer is {'cut off, or not JSON' if beginning else 'empty'}. Ask again."
+    what = f"({kind}) " if kind else ""
+    return _NO_API, (
+        f"What came {what}isn't the answer of an API. It begins with {beginning!r}. Check base_url=: {url or 'the URL'} "
+        "may lack a part such as /v1, or a proxy or a sign-in page stands before it."
+    )
 
 
 def headers_of(error: BaseException) -> Mapping[str, str]:

@@ -114,6 +114,37 @@ async def test_where_nothing_answers_the_url_is_named(vendor: str, async_client:
 
 @vendors
 @both
+async def test_a_page_in_place_of_an_answer_is_shown_and_not_asked_for_again(
+    vendor: str, async_client: bool, reply_server: ReplyServer
+) -> None:
+    before = len(reply_server.requests)
+    for kind in ("text/html", "application/json"):
+        reply_server.script(Reply("<html>\n<title>Sign in</title>" + 100 * "<br>", headers={"content-type": kind}))
+        with pytest.raises(InstructorRetryException, match="isn't the answer of an API") as caught:
+            await ask(vendor, reply_server.url, async_client, max_retries=Retries(requests=2, wait=0), limits="auto")
+        assert kind in str(caught.value) or vendor == "google", "google's SDK hands out no headers"
+        assert "'<html> <title>Sign in</title><br>" in str(caught.value)
+        assert f"Check base_url=: {reply_server.url} may lack" in str(caught.value)
+        assert len(str(caught.value)) < 500
+    assert len(reply_server.requests) - before == 2
+
+
+@vendors
+@both
+async def test_an_empty_or_cut_answer_is_asked_for_again_as_after_a_502(
+    vendor: str, async_client: bool, reply_server: ReplyServer
+) -> None:
+    before = len(reply_server.requests)
+    as_text = Reply("", headers={"content-type": "text/plain"})
+    reply_server.script(Reply(""), as_text, Reply('{"id": "x'), Reply(answered(vendor)))
+    answers = 2 if vendor == "google" else 0  # its SDK makes an answer of an empty body
+    retries = Retries(answers, requests=3, wait=0)
+    assert await ask(vendor, reply_server.url, async_client, max_retries=retries) == User(name="Ann")
+    assert len(reply_server.requests) - before == 4
+
+
+@vendors
+@both
 async def test_a_timeout_says_so(vendor: str, async_client: bool, reply_server: ReplyServer) -> None:
     reply_server.script(Reply(answered(vendor)))
     reply_server.hold()

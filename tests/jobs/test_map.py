@@ -26,7 +26,9 @@ from instructor.exceptions import (
     ArgumentError,
     BudgetExceeded,
     ConfigurationError,
+    InstructorError,
     InstructorRetryException,
+    ProviderError,
     ValidationError,
 )
 from instructor.jobs import crew
@@ -249,16 +251,17 @@ class NotFoundError(Exception):
     [
         (NotFoundError("The model `x` does not exist.", {"code": "model_not_found"}), range(1, 100)),
         (NotFoundError("Error code: 404", "<html>"), range(1, 100)),
+        (ProviderError("openai", "What came isn't the answer of an API.", code="not_an_api"), range(1, 100)),
         (NotFoundError("No such File object: file-7", {"code": None}), range(120, 121)),
     ],
-    ids=["model", "path", "a row's file"],
+    ids=["model", "path", "page", "a row's file"],
 )
-def test_a_model_or_a_path_that_is_not_there_ends_a_job_too(asynchronous: bool, error: NotFoundError, asked: range):
+def test_a_model_or_a_path_that_is_not_there_ends_a_job_too(asynchronous: bool, error: Exception, asked: range):
     def fail(_: Request) -> Any:
         raise error
 
     client, adapter = make(asynchronous, fail)
-    with suppress(InstructorRetryException):
+    with suppress(InstructorError):
         run(client, map(str, range(120)), on_error="collect")
     assert len(adapter.requests) in asked
 

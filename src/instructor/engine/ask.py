@@ -27,7 +27,7 @@ from instructor.exceptions import (
     ResponseParsingError,
     ToolCallsError,
 )
-from instructor.failures import find_mistake, is_invalid_answer
+from instructor.failures import describe_body, find_mistake, is_invalid_answer
 from instructor.hooks import AdaptedEvent, HookName
 from instructor.messages import Completion, Part, Request, Value, copy_values, replace_surrogates
 from instructor.mode import Mode
@@ -225,20 +225,22 @@ def exchange(call: Call[Any], prompt: Prompt, attempts: Attempts, effect: Send |
     """Send a request, and count the time."""
     started = time.perf_counter()
     try:
-        return (yield effect)
+        answer = yield effect
     except Exception as error:
         judge_failure(call, prompt, attempts, error)
         raise
     finally:
         attempts.seconds += time.perf_counter() - started
+    if type(answer) is str and call.adapter.is_unreadable(answer):
+        raise unreadable(call, attempts, answer)
+    return answer
 
 
 def judge_failure(call: Call[Any], prompt: Prompt, attempts: Attempts, error: Exception) -> None:
     """Raise an error of ours in place of one of a request, where it says more."""
     mask_error(error)
     if call.adapter.is_unreadable(error):
-        attempts.answered = True  # the provider's fault, and perhaps paid for
-        raise ProviderError(call.adapter.provider, f"Its SDK cannot read the answer: {error}") from error
+        raise unreadable(call, attempts, getattr(error, "doc", None), error) from error
     # The SDKs check their arguments with Python's and with pydantic's own errors; no retry can mend those.
     if attempts.answered or (not isinstance(error, TypeError) and not is_invalid_answer(error)):
         return
@@ -246,6 +248,14 @@ def judge_failure(call: Call[Any], prompt: Prompt, attempts: Attempts, error: Ex
         f"The SDK for {call.adapter.provider} did not accept the request ({prompt.wire.operation}): {error}. "
         f"{advise_on_refusal(error)}"
     ) from error
+
+
+def unreadable(call: Call[Any], attempts: Attempts, body: str | None, error: Exception | None = None) -> ProviderError:
+    """The error of a response in which the SDK found no answer."""
+    attempts.answered = True  # the provider's fault, and perhaps paid for
+    url, kind = str(call.adapter.endpoint.get("base_url") or ""), attempts.headers.get("content-type", "")
+    code, words = describe_body(body, kind, url, error)
+    return ProviderError(call.adapter.provider, words, code=code)
 
 
 def limit_of(call: Call[Any], attempts: Attempts) -> Limit | None:

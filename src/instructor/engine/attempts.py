@@ -102,8 +102,9 @@ class Attempts:
         if is_again and kind != _TOO_MANY and stats.is_news(self._model, "failed", str(kind)):
             asked = self._adapter
             advice = advise(error, asked.key_variables, str(asked.endpoint.get("base_url") or ""), was_sent_again=True)
-            message = "%s: requests for %s fail: %s%s The next try is in %.1f s."
-            log.warning(message, asked.provider, self._model, _brief(error), advice or ".", seconds)
+            why = f"{_brief(error)}{advice}".removesuffix(".")
+            message = "%s: requests for %s fail: %s. The next try is in %.1f s."
+            log.warning(message, asked.provider, self._model, why, seconds)
 
     def exhausted(self, error: Exception, request: Request, *, sdk_retries: bool) -> InstructorRetryException:
         """Make the error that tells the user there is no valid answer. What the SDK sends again isn't counted here."""

@@ -115,8 +115,8 @@ class Adapter(Protocol):
         """
         ...
 
-    def is_unreadable(self, error: Exception) -> bool:
-        """Whether an error of `send` says that the SDK could not read the provider's answer.
+    def is_unreadable(self, outcome: object) -> bool:
+        """Whether what `send` raised, or the text that it returned, says that the SDK could not read the answer.
 
         That is a failed attempt. Other errors of Python's or pydantic's own say that the SDK refused the request.
         """
@@ -200,7 +200,7 @@ class NoClient:
     async def aclose(self) -> None:
         """Close nothing."""
 
-    def is_unreadable(self, error: Exception) -> bool:  # noqa: ARG002 - whatever it is
+    def is_unreadable(self, outcome: object) -> bool:  # noqa: ARG002 - whatever it is
         """Never."""
         return False
 

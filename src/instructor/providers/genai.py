@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-import json
 import math
 import os
 import re
@@ -84,11 +83,11 @@ class GenaiAdapter(SdkAdapter):
             options["timeout"] = max(1, round(bound_timeout(timeout, seconds * 1000)))
         return client, {**request, "config": {**config, "http_options": options}}
 
-    def is_unreadable(self, error: Exception) -> bool:
+    def is_unreadable(self, outcome: object) -> bool:
         """Whether an error was raised where the SDK decodes an answer, and not where it checks a request."""
-        if isinstance(error, json.JSONDecodeError):
-            return True
-        frames = traceback.walk_tb(error.__traceback__)
+        if not isinstance(outcome, Exception) or super().is_unreadable(outcome):
+            return super().is_unreadable(outcome)
+        frames = traceback.walk_tb(outcome.__traceback__)
         return any(frame.f_code.co_name.endswith(_DECODERS) for frame, _ in frames)
 
     def _find_method(self, client: Any, operation: str) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
@@ -166,9 +167,9 @@ class SdkAdapter(CapabilityMemory):
         """Make a completion of the data of a streamed answer."""
         return self._make(kind, body)
 
-    def is_unreadable(self, error: Exception) -> bool:  # noqa: ARG002 - an SDK with errors of its own needs no look
-        """Never: most SDKs have an error of their own for an answer that they can't read."""
-        return False
+    def is_unreadable(self, outcome: object) -> bool:
+        """Whether a response had no JSON: the SDKs return one of another type as text, and don't catch the parser's error."""
+        return isinstance(outcome, (str, json.JSONDecodeError))
 
     @property
     def _client(self) -> Any:
