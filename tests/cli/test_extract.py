@@ -123,6 +123,7 @@ def test_identical_records_in_flight_make_one_request(
     finally:
         process.kill()
     assert len(reply_server.requests) == 1
+    assert sorted(line["cached"] for line in command_line.read_lines()) == [False] + [True] * 7
     figures = command_line.read_report()
     assert (figures["asked"], figures["shared"] + figures["hits"], figures["tokens_spent"]) == (1, 7, 1100)
     assert figures["tokens_saved"] == 7 * 1100

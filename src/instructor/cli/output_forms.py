@@ -70,7 +70,7 @@ def write_line(outcome: Outcome) -> bytes:
     if outcome.error:
         return b'{"line":%d,%s"error":%s}\n' % (outcome.line, file, orjson.dumps(outcome.error))
     # The answer is JSON already. It is not parsed again, because its numbers may be longer than orjson's.
-    cached = b"true" if outcome.source == "hit" else b"false"
+    cached = b"true" if outcome.cached else b"false"
     return b'{"line":%d,%s"answer":%s,"cached":%s}\n' % (outcome.line, file, outcome.text.encode(), cached)
 
 
@@ -95,9 +95,8 @@ class _Table:
         """Write the row of one record. An answer that doesn't fit the columns becomes an error of its record."""
         if not outcome.error:
             answer = pydantic_core.from_json(outcome.text)
-            cached = outcome.source == "hit"
             try:
-                self._rows.write(self._columns.make_row(outcome.line, outcome.file, answer, cached=cached))
+                self._rows.write(self._columns.make_row(outcome.line, outcome.file, answer, cached=outcome.cached))
             except ValueError as error:
                 outcome.error = f"the answer doesn't fit the columns of the output: {error}. Write a .jsonl file."
             else:

@@ -41,6 +41,11 @@ class Outcome:
     batched: bool = False
     live: Usage = field(default=Usage())
 
+    @property
+    def cached(self) -> bool:
+        """Whether no request was made for it, as in `Row.cached`."""
+        return self.source != "asked"
+
     def note_saved(self, usage: Usage, seconds: float, *, shared: bool) -> None:
         """Note that no request was made for it, and what that saved."""
         self.source = "shared" if shared else "hit"
