@@ -63,5 +63,8 @@ def test_a_batch_that_was_left_is_read_by_the_same_command(
         process.kill()
     assert process.returncode == 130
     assert "The batch goes on at the provider" in stderr
+    assert "Run the same command again to go on: it reads the answers of the batch into kept, and submits" in stderr
+    assert ".part" not in stderr, "nothing is written yet"
+    assert not [*command_line.folder.glob("*.part")]
     assert command_line.run(*words).returncode == 1
     assert (len(command_line.read_lines()), len(server.batches)) == (4, 1)

@@ -124,7 +124,7 @@ def test_the_first_signal_waits_for_the_answer_under_way(
     _, stderr = stalled.communicate(timeout=30)
     assert stalled.returncode == status
     assert f"Stopped after {ANSWERED + 1} records" in stderr
-    assert "run the same command again" in stderr
+    assert "Run the same command again" in stderr
     assert "Traceback" not in stderr
     assert run_again(command_line, server, words) == RECORDS - ANSWERED - 1
 
@@ -296,7 +296,7 @@ def test_ctrl_c_ends_a_run_that_waits_for_its_input(command_line: CommandLine):
         process.kill()
         process.communicate()
     assert process.returncode == 130
-    assert "Stopped after 1 records" in stderr
+    assert "Stopped after 1 record." in stderr
     assert "Traceback" not in stderr
 
 

@@ -137,7 +137,8 @@ def test_an_output_that_cannot_get_its_name_is_kept_and_abandoned_in_peace(folde
 
 def test_an_unfinished_output_that_somebody_removed_is_abandoned_in_peace(folder: Path):
     output = Output("out.jsonl")
-    Path(output.unfinished).unlink()
+    assert output.part is not None
+    output.part.unlink()
     output.abandon()
     assert not list(folder.glob("out.jsonl*"))
 

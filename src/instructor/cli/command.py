@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _COUNT_SECONDS = 0.25
 """How long a run waits for the number of records; after that they are counted beside it."""
+_KEPT = "what was answered is in %s, and only the rest is asked."
+_KEPT_BY_BATCH = "it reads the answers of the batch into %s, and submits nothing twice."
 
 
 def run_extract(settings: Settings) -> int:
@@ -133,12 +135,9 @@ class _Extraction:
 
     def _finish(self, *, completed: bool) -> bool:
         """Show and write the figures of the run; return whether the report could be written."""
-        places = {
-            "output" if completed else "unfinished": self._output.unfinished,
-            "cache": show_place(self._settings.cache),
-        }
-        if completed:
-            places["output"] = self._settings.out if self._settings.out != "-" else "standard output"
+        complete = self._settings.out if self._settings.out != "-" else "standard output"
+        places = {"output": complete} if completed else {"answers so far": self._output.unfinished}
+        places["cache"] = show_place(self._settings.cache)
         price = self._prices.label or self._prices.model
         figures = self._stats.describe() | {"completed": completed, "price": price}
         reported = write_figures(self._console, self._settings.report, figures)
@@ -146,11 +145,10 @@ class _Extraction:
             summary = make_summary(self._console, self._stats, self._prices, places)
             self._console.print(summary, soft_wrap=True)
         if not completed:
-            print_line(
-                self._console,
-                f"Stopped after {self._stats.done:,} records. Their answers are in {show_place(self._settings.cache)}: "
-                "run the same command again, and only the remaining records are asked.",
-            )
+            kept = _KEPT_BY_BATCH if self._settings.batch else _KEPT
+            done = f"{self._stats.done:,} {'record' if self._stats.done == 1 else 'records'}"
+            place = show_place(self._settings.cache)
+            print_line(self._console, f"Stopped after {done}. Run the same command again to go on: {kept % place}")
         return reported
 
 

@@ -55,8 +55,8 @@ class Output:
 
     @property
     def unfinished(self) -> str:
-        """The file that holds the lines until the run is complete."""
-        return str(self.part or self.path or "standard output")
+        """What holds the lines of a run that was stopped; nothing where there are none."""
+        return "" if self._is_empty else str(self.part or self.path or "standard output")
 
     def write(self, outcome: Outcome) -> None:
         """Write the line or row of one record."""

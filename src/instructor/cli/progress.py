@@ -117,7 +117,7 @@ def make_summary(console: Console, stats: RunStats, prices: Prices, places: dict
     """
     from rich.text import Text
 
-    rows = summarise(stats, prices) | places
+    rows = {name: value for name, value in (summarise(stats, prices) | places).items() if value}
     indent = 1 + max(map(len, rows)) + _GAP
     room = max(_NARROWEST, console.width - indent - 1)
     summary = Text("\n")
@@ -129,8 +129,8 @@ def make_summary(console: Console, stats: RunStats, prices: Prices, places: dict
 
 
 def summarise(stats: RunStats, prices: Prices) -> dict[str, str]:
-    """Return the rows of the summary, by name."""
-    rows = {
+    """Return the rows of the summary, by name; empty where there is nothing to say."""
+    return {
         "records": show_count(stats.done, None if stats.done == stats.total else stats.total),
         "from the cache": f"{stats.hits:,}",
         "asked": f"{stats.asked:,} ({stats.requests:,} {'request' if stats.requests == 1 else 'requests'})",
@@ -141,7 +141,6 @@ def summarise(stats: RunStats, prices: Prices) -> dict[str, str]:
         "money": describe_money(stats, prices) if stats.priced else "price unknown",
         "time": show_seconds(stats.seconds) + _describe_time_saved(stats),
     }
-    return {name: value for name, value in rows.items() if value}
 
 
 def _describe_time_saved(stats: RunStats) -> str:
