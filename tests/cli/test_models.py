@@ -6,6 +6,7 @@ import importlib
 import numbers
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_a_module_in_the_current_directory_and_a_file_are_imported(where: str):
     assert load_response_model(f"{where}:Users").__args__[0].__name__ == "User"
 
 
+def test_a_type_is_written_as_its_module_could_write_it():
+    user = load_response_model("loaded_shapes:User")
+    inner = load_response_model("loaded_shapes:Outer.Inner")
+    assert load_response_model("loaded_shapes:list[User]") == list[user]
+    assert load_response_model("loaded_shapes:User | Outer.Inner") == user | inner
+    assert load_response_model('loaded_shapes:Literal["a", "b"]') == Literal["a", "b"]
+    assert load_response_model("loaded_shapes:int") is int
+    assert load_response_model("instructor:Image").__name__ == "Image", "which that package imports on first use"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -48,6 +59,11 @@ def test_a_module_in_the_current_directory_and_a_file_are_imported(where: str):
         ("failing_shapes.py:User", "ZeroDivisionError.*line 2"),
         ("os:path", "os:path is a module, not a response model"),
         ("os:getcwd", "not a response model"),
+        ("os:getcwd()", r"'os:getcwd\(\)' does not name a class"),
+        ("loaded_shapes:list[Usr]", "Did you mean User"),
+        ("loaded_shapes:Outer.Iner", "Did you mean Inner"),
+        ("loaded_shapes:list[User", "is not a type: '\\[' was never closed"),
+        ("loaded_shapes:User[int]", "is not a type: .* cannot be parametrized"),
     ],
 )
 def test_an_error_says_what_is_wrong_with_a_name(name: str, message: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -9,34 +10,58 @@ import inspect
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Literal, Optional, Union
 
 from instructor.describing import describe_value
 from instructor.exceptions import ConfigurationError
 from instructor.messages import ResponseModel
 
 _ADVICE = 'Write "module:Class" or "path/to/file.py:Class".'
+_KNOWN = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {
+    "Literal": Literal,
+    "Optional": Optional,
+    "Union": Union,
+}
+"""What a type may be made of beside what its module has."""
+_PARTS = (
+    *(ast.Expression, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.BinOp, ast.BitOr, ast.Constant),
+    ast.expr_context,
+)
+"""What the text of a type has: no calls, for it may stand in a file of somebody else's."""
 
 
 def load_response_model(name: str) -> ResponseModel:
     """Import the response model that ``module:Class`` or ``path/to/file.py:Class`` names.
 
-    Modules are imported from the current directory too. The name after the colon is that of any response model (a
-    class, a ``list[User]``, a ``Literal``), and may have dots in it.
+    Modules are imported from the current directory too. After the colon stands any response model as the module itself
+    could write it: ``User``, ``Outer.Inner``, ``list[User]``, ``User | Company``.
     """
-    where, colon, path = name.rpartition(":")
-    if not colon or not where or not path:
+    where, colon, text = name.rpartition(":")
+    if not colon or not where or not text:
         raise ConfigurationError(f"--response-model {name!r} does not name a class. {_ADVICE}")
     module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
-    found: object = module
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise ConfigurationError(_describe_missing(where, path, found, part))
-        found = getattr(found, part)
+    found = _read_type(name, text, where, module)
     if isinstance(found, ModuleType) or inspect.isroutine(found) or found is None:
         raise ConfigurationError(f"{name} is {describe_value(found)}, not a response model. {_ADVICE}")
     return found
+
+
+def _read_type(name: str, text: str, where: str, module: ModuleType) -> object:
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        nodes = [*ast.walk(tree)]
+        if all(isinstance(node, _PARTS) for node in nodes):
+            names = {node.id for node in nodes if isinstance(node, ast.Name)}
+            found = {one: getattr(module, one) for one in names if one not in _KNOWN or hasattr(module, one)}
+            return eval(compile(tree, name, "eval"), {"__builtins__": {}, **_KNOWN, **found})  # noqa: S307 - `_PARTS`
+    except AttributeError as error:
+        raise ConfigurationError(_describe_missing(where, text, error.obj, error.name)) from None
+    except (SyntaxError, TypeError) as error:
+        raise ConfigurationError(f"--response-model {name!r} is not a type: {error}. {_ADVICE}") from error
+    raise ConfigurationError(f"--response-model {name!r} does not name a class. {_ADVICE}")
 
 
 def _import_module(name: str) -> ModuleType:
@@ -79,7 +104,7 @@ def _describe_failure(name: str, error: Exception) -> str:
 
 
 def _describe_missing(where: str, path: str, found: object, part: str) -> str:
-    members: dict[str, object] = getattr(found, "__dict__", {})
+    members: Mapping[str, object] = getattr(found, "__dict__", {})
     classes = {name: value for name, value in members.items() if isinstance(value, type) and not name.startswith("_")}
     own = [name for name, value in classes.items() if value.__module__ == getattr(found, "__name__", "")]
     close = difflib.get_close_matches(part, classes, 1)

@@ -36,7 +36,11 @@ class Settings:
         ),
     ]
     response_model: Annotated[
-        str, Option(metavar="MODULE:CLASS", help="The type of the answers; also path/to/file.py:Class.")
+        str,
+        Option(
+            metavar="MODULE:CLASS",
+            help="The type of the answers; also path/to/file.py:Class, or 'file.py:list[Class]'.",
+        ),
     ]
     model: Annotated[
         str,
