@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from instructor.cache.listing import check_tag_source
 from instructor.cache.store import BaseCache
 from instructor.cache.tiered import require_store
-from instructor.describing import describe_value, refuse, refuse_choice, warn_caller
+from instructor.describing import describe_value, refuse, refuse_choice, refuse_word, warn_caller
 from instructor.engine.freshness import LONGEST_TTL, PLAIN, Freshness
 from instructor.engine.retry import make_retry_policy
 from instructor.exceptions import ArgumentError, ConfigurationError
@@ -261,7 +261,7 @@ def check_pace(pace: object) -> Pace | None:
     if pace is None:
         return None
     if pace != "recorded":
-        raise refuse("cache_pace", pace, '"recorded", or leave it out')
+        raise refuse_word("cache_pace", pace, '"recorded", or leave it out')
     from instructor.engine.showing import Pace  # only streams need it
 
     return Pace()

@@ -64,16 +64,25 @@ def refuse(name: str, value: object, advice: str) -> ArgumentError:
     return ArgumentError(f"{name} is {describe_value(value)}. Pass {advice}.")
 
 
+def refuse_word(name: str, value: object, advice: str) -> ArgumentError:
+    """As `refuse`, for an argument that may be one of a few words. A word like them is quoted: it is no credential.
+
+    Example:
+        >>> str(refuse_word("prompt_cache", "10m", "5m or 1h"))
+        "prompt_cache is '10m'. Pass 5m or 1h."
+    """
+    is_word = isinstance(value, str) and re.fullmatch("[a-z_]{1,16}|[0-9]{1,4}[a-z]{1,5}", value)
+    return ArgumentError(f"{name} is {repr(value) if is_word else describe_value(value)}. Pass {advice}.")
+
+
 def refuse_choice(name: str, value: object, choices: Iterable[str]) -> ArgumentError:
-    """Make the error for an argument that is none of a few words. A word like them is quoted: it is no credential.
+    """Make the error for an argument that is none of a few words.
 
     Example:
         >>> str(refuse_choice("schema_match", "loose", ("exact", "compatible")))
         "schema_match is 'loose'. Pass one of 'exact', 'compatible'."
     """
-    is_word = isinstance(value, str) and re.fullmatch("[a-z_]{1,16}", value)
-    shown = repr(value) if is_word else describe_value(value)
-    return ArgumentError(f"{name} is {shown}. Pass one of {', '.join(map(repr, choices))}.")
+    return refuse_word(name, value, f"one of {', '.join(map(repr, choices))}")
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:

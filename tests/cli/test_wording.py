@@ -26,6 +26,7 @@ from settings import clear_environment
         (lambda: from_provider("offline/m", base_url="http://x"), "so --base-url has no use. Leave it out."),
         (lambda: from_provider("m"), "--model 'm' names no vendor. Write"),
         (lambda: from_provider("offline/m", cache=AutoCache(), cache_ttl="x"), "-o cache_ttl= is a str. Pass seconds"),
+        (lambda: from_provider("openai/m", prompt_cache="10m"), '-o prompt_cache= is \'10m\'. Pass "auto", "5m", "1h"'),
     ],
 )
 def test_advice_names_options(mistake: Any, advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -336,7 +336,11 @@ def test_rows_of_a_job_wait_for_their_turn_unless_the_caller_wants_no_limits(ser
 
 @pytest.mark.parametrize(
     ("limits", "words"),
-    [("automatic", "limits is"), ({"requests_per_minute": 5}, "limits is"), (600, "limits is")],
+    [
+        ("off", r"limits is 'off'\. Pass \"auto\", Limits\(.*, or None"),
+        ({"requests_per_minute": 5}, "limits is"),
+        (600, "limits is"),
+    ],
     ids=str,
 )
 def test_what_is_no_limit_is_refused(limits: Any, words: str) -> None:

@@ -22,7 +22,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r'\bengine="(\w+)" needs\b', r"--engine \1 needs"),
     (r": from_provider\(.*\), or a list that ends with one", ", such as --cache redis://host:6379/0"),
     (r"^The model string ", "--model "),
-    (r"^([a-z_]+)( is an? \w+\. Pass )", r"-o \1=\2"),
+    (r"^([a-z_]+)( is (?:an? \w+|'\w+')\. Pass )", r"-o \1=\2"),
     (r"Check the arguments of the call and of the factory", "Check what -o names"),
     (r"Budget\([^)]*\)", "--budget"),
     (r"\bprice_as=", "--price-as "),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from instructor.describing import refuse
+from instructor.describing import refuse, refuse_word
 
 _DIMENSIONS = {
     "requests_per_minute": "requests",
@@ -84,4 +84,4 @@ def check_limits(limits: object) -> Limits | None:
         return limits
     if limits == "auto":
         return LEARNED
-    raise refuse("limits", limits, '"auto", or Limits(requests_per_minute=...)')
+    raise refuse_word("limits", limits, '"auto", Limits(requests_per_minute=...), or None for no limits')

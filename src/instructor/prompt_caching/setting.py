@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from instructor.describing import refuse
+from instructor.describing import refuse, refuse_word
 
 Lifetime = Literal["auto", "5m", "1h", "off"]
 """``"auto"`` marks what has proved to come again, ``"5m"`` and ``"1h"`` what is likely to, for that long."""
@@ -48,7 +48,7 @@ class PromptCache:
 
     def __post_init__(self) -> None:
         if self.lifetime not in _LIFETIMES:
-            raise refuse("prompt_cache", self.lifetime, _ADVICE)
+            raise refuse_word("prompt_cache", self.lifetime, _ADVICE)
         if isinstance(self.response_models, str) or not isinstance(cast("object", self.response_models), Sequence):
             raise refuse("response_models", self.response_models, "a list of response models")
         object.__setattr__(self, "response_models", tuple(self.response_models))
@@ -70,4 +70,4 @@ def check_prompt_cache(value: object) -> PromptCache | None:
         return PromptCache(cast("Lifetime", value))
     if isinstance(value, PromptCache):
         return None if value.lifetime == "off" else value
-    raise refuse("prompt_cache", value, _ADVICE)
+    raise refuse_word("prompt_cache", value, _ADVICE)
