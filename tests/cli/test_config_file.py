@@ -59,7 +59,7 @@ def test_a_file_may_hold_every_option(run: Any):
         out="out.csv",
         system="Be brief.",
         temperature=0.0,
-        concurrency=3,
+        concurrency="3",
         dry_run=True,
         form="text",
         option=["max_tokens=500", 'stop=["a","b"]', 'user="me"'],
@@ -70,7 +70,7 @@ def test_a_file_may_hold_every_option(run: Any):
 def test_the_command_line_goes_first(run: Any):
     settings = run(CONFIG, "c.txt", "--temperature", "1", "--out", "-")
     assert (settings.sources, settings.temperature, settings.out) == (["c.txt"], 1.0, "-")
-    assert settings.concurrency == 3
+    assert settings.concurrency == "3"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_command_line_goes_first(run: Any):
         ("model = true", "has model = True. Write one text or number."),
         ("option = ['a=1']", "Write a table, such as option = { max_tokens = 500 }."),
         ("input = 3", "has input = 3. Write a file's name, or a list of them."),
-        (CONFIG.replace("concurrency = 3", "concurrency = 0"), "greater than or equal to 1"),
+        (f"limit = 0\n{CONFIG}", "greater than or equal to 1"),
         ("model = 'offline/x'", "INPUT"),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_second_run_in_a_new_process_asks_nothing(command_line: CommandLine):
     source = command_line.write("in.txt", "".join(f"Jason is {age}\n" for age in range(20)))
     first = command_line.run(*command_line.words(source, "--report", "figures.json"))
     asked = command_line.read_report()
-    second = command_line.run(*command_line.words(source, "--report", "figures.json", "--concurrency", "3"))
+    second = command_line.run(*command_line.words(source, "--report", "figures.json", "--concurrency", "auto"))
     replayed = command_line.read_report()
     assert (first.returncode, second.returncode) == (0, 0)
     assert (asked["asked"], asked["requests"], asked["hits"]) == (20, 20, 0)
@@ -183,8 +183,8 @@ def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape:
         ({"--quiet": "--format=xml"}, "--format xml: there is no such format. Write one of csv"),
         ({"--quiet": "--price-as=nobody/nothing"}, "knows no model"),
         ({"--quiet": "--report=no/such/folder/figures.json"}, "--report"),
-        ({"--quiet": "--concurrency=0"}, "concurrency"),
-        ({"--quiet": "--concurrency=1000000000"}, "concurrency"),
+        ({"--quiet": "--concurrency=0"}, "--concurrency 0 is neither auto nor a number from 1 to 10,000"),
+        ({"--quiet": "--concurrency=1000000000"}, "--concurrency 1000000000 is neither"),
         ({"--quiet": "--prompt={{ text | nofilter }}"}, "No filter named 'nofilter'"),
     ],
 )

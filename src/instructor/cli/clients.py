@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from instructor.budget import Budget
     from instructor.cache import BaseCache, DiskCache
     from instructor.client import Instructor
+    from instructor.jobs.pace import Concurrency
 
+_MOST_AT_ONCE = 10_000
+_NUMBER = re.compile("[0-9]{1,5}")
 _LEAST_SIZE = 64 * 1024
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 _BUDGET = re.compile(r"\$? *([0-9][0-9,]*(?:\.[0-9]+)?) *(tokens?)?", re.IGNORECASE)
@@ -105,6 +108,16 @@ def read_key(variable: str | None) -> str | None:
     if not key:
         raise ConfigurationError(f"--api-key-env {variable}: that variable isn't set. Set it, or name another one.")
     return key
+
+
+def read_concurrency(text: str) -> Concurrency:
+    """Read ``--concurrency``."""
+    if text.strip() == "auto":
+        return "auto"
+    number = int(text) if _NUMBER.fullmatch(text.strip()) else 0
+    if not 1 <= number <= _MOST_AT_ONCE:
+        raise ConfigurationError(f"--concurrency {text} is neither auto nor a number from 1 to {_MOST_AT_ONCE:,}.")
+    return number
 
 
 def read_budget(text: str, price_as: str | None) -> Budget:

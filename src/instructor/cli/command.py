@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic_core
 
 from instructor.cli.cache_places import show_place
-from instructor.cli.clients import add_system, make_client, open_cache
+from instructor.cli.clients import add_system, make_client, open_cache, read_concurrency
 from instructor.cli.columns import find_columns
 from instructor.cli.dry_run import run_dry
 from instructor.cli.extract import BATCH_FAREWELL, FAREWELL, Job, Run, listen, write_messages
@@ -29,6 +29,7 @@ from instructor.cli.signals import SIGNALLED, SignalWatcher
 from instructor.cli.terminal import make_console, print_line, show_warnings
 from instructor.cli.wording import use_option_names
 from instructor.exceptions import BudgetExceeded, EngineError, InstructorError
+from instructor.jobs.pace import Pace
 from instructor.jobs.prompts import make_prompt
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class _Extraction:
         self._settings = settings
         self._console = console
         self._signals = signals
+        concurrency = read_concurrency(settings.concurrency)
         self._source = open_inputs(settings.sources, settings.form)
         self._prices = find_prices(settings.model, settings.price_as)
         prompt = _make_prompt(settings.prompt)
@@ -84,7 +86,7 @@ class _Extraction:
             NO_COLUMNS if find_form(settings.out) is LINES else find_columns(model, has_file=self._source.are_many)
         )
         self._output = Output(settings.out, columns)
-        self._stats = RunStats(concurrency=settings.concurrency)
+        self._stats = RunStats(concurrency=Pace(concurrency, asynchronous=False).most)
         self._display = Display(console, self._stats, self._prices, quiet=settings.quiet)
         self._job = Job(
             source=self._source,
@@ -92,7 +94,7 @@ class _Extraction:
             prompt=prompt,
             write_answer=write_answer,
             output=self._output,
-            concurrency=settings.concurrency,
+            concurrency=concurrency,
             report=self._report,
             announce=lambda sentence: print_line(console, sentence),
             map=partial(map_records, client, model, settings),

@@ -19,6 +19,7 @@ from instructor.cli.run_stats import Outcome
 from instructor.cli.signals import SignalWatcher
 from instructor.exceptions import BudgetExceeded, InstructorError, ValidationError
 from instructor.jobs import job as jobs
+from instructor.jobs.pace import Concurrency
 from instructor.jobs.prompts import Prompt
 from instructor.messages import Messages
 from instructor.row import Row
@@ -49,7 +50,7 @@ class Job:
     Attributes:
         limit: How many records to take; None for all.
         write_answer: Turns an answer into JSON.
-        concurrency: How many records are worked on at once.
+        concurrency: How many records are worked on at once, or "auto".
         report: Called with each outcome in order, after its line was written.
         announce: Called with a sentence for the user when a signal has come.
         map: A client's `map` with its other arguments filled in.
@@ -62,7 +63,7 @@ class Job:
     prompt: Prompt
     write_answer: Callable[[object], str]
     output: Output
-    concurrency: int
+    concurrency: Concurrency
     report: Callable[[Outcome], None]
     announce: Callable[[str], None]
     map: Callable[..., jobs.Job[Any]]

@@ -59,7 +59,7 @@ class RunStats:
 
     Attributes:
         total: How many records there are; None where that is not known.
-        concurrency: How many records are asked at once.
+        concurrency: How many records are asked at once, at most.
         done: Records so far. Each is one of `hits`, `asked`, `shared` (with an identical one in flight), `batched` and
             `failed`.
         requests: Requests that were made, with those that asked again.

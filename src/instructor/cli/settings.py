@@ -109,7 +109,9 @@ class Settings:
         str | None,
         _CACHE(metavar="SIZE", help='The most that the directory may hold, such as "2GB". Default: no limit.'),
     ] = None
-    concurrency: Annotated[int, _RUN(min=1, max=10_000, metavar="N", help="How many records are asked at once.")] = 8
+    concurrency: Annotated[
+        str, _RUN(metavar="N", help="How many records are asked at once; auto learns how many may be.")
+    ] = "8"
     budget: Annotated[
         str | None,
         _RUN(metavar="AMOUNT", help='The most to spend in this run: "5.50" dollars, or "200000 tokens".'),
