@@ -51,7 +51,11 @@ class Settings:
         ),
     ]
     out: Annotated[
-        str, Option(metavar="FILE", help="Where the answers go: .jsonl, .csv, .tsv, .parquet or .arrow; - for stdout.")
+        str,
+        Option(
+            metavar="FILE",
+            help="Where the answers go: .jsonl, .csv, .tsv, .parquet or .arrow; - for stdout. --dry-run needs none.",
+        ),
     ]
     form: Annotated[
         str | None,
@@ -147,7 +151,12 @@ class Settings:
     quiet: Annotated[bool, _RUN("--quiet", "-q", help="Show failed records and warnings only.")] = False
     config: Annotated[
         str | None,
-        _RUN(metavar="FILE.toml", callback=read_config, is_eager=True, help="Read options from a TOML file."),
+        _RUN(
+            metavar="FILE.toml",
+            callback=read_config,
+            is_eager=True,
+            help="Read options from a TOML file, those marked as required too.",
+        ),
     ] = None
     latency: Annotated[
         float,
