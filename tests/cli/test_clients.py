@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cli.conftest import CommandLine
-from instructor.cache import CassetteCache, RedisCache
-from instructor.cli.clients import add_system, find_mode, open_cache, read_budget, read_options
+from instructor.cache import AutoCache, CassetteCache, RedisCache
+from instructor.cli.clients import add_system, find_mode, make_client, open_cache, read_budget, read_options
 from instructor.cli.settings import Settings
 from instructor.exceptions import ConfigurationError
 from instructor.mode import Mode
@@ -57,6 +57,12 @@ def test_what_is_not_an_argument_is_refused(changes: dict[str, Any], message: st
     with pytest.raises(ConfigurationError, match=message) as caught:
         read_options(settle(**changes))
     assert "secret" not in str(caught.value)
+
+
+def test_a_system_message_that_looks_like_a_template_is_warned_of(caplog: pytest.LogCaptureFixture):
+    for system in ("Be brief.", 'Answer with {"a": {"b": 1}}.', "Sort {{ text }}."):
+        make_client(settle(system=system), AutoCache())
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["--system is sent as it stands"]
 
 
 def test_the_system_message_comes_first():
@@ -146,7 +152,7 @@ def test_a_run_ends_when_its_budget_is_spent_and_the_next_goes_on(
     stopped = command_line.run(*words, "--budget", "2000 tokens")
     assert stopped.returncode == 1
     assert "--budget 2000 tokens is spent. The run cannot go on." in stopped.stderr
-    assert "run the same command again" in stopped.stderr
+    assert "Run the same command again" in stopped.stderr
     assert len(reply_server.requests) == 2
     assert not (command_line.folder / "out.jsonl").exists()
     figures = command_line.read_report()

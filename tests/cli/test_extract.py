@@ -172,6 +172,7 @@ def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape:
         ({"--quiet": "--prompt={{ nothing }}"}, "names the field 'nothing'"),
         ({"--quiet": "--prompt=no field"}, "names no field"),
         ({"--quiet": "--mode=NONSENSE"}, "--mode NONSENSE: there is no such mode. Use one of tools, json"),
+        ({"out.jsonl": "folder/"}, "--out folder/ is a directory. Name a file in it, such as folder/answers.jsonl"),
         ({"out.jsonl": "out.xlsx"}, "no form of output has the ending .xlsx. Write one of .jsonl"),
         ({"out.jsonl": "out.jsonl.gz"}, "no form of output has the ending .gz"),
         ({"--quiet": "-omax_tokens"}, "-o max_tokens is not a name and a value. Write them as in -o max_tokens=500"),

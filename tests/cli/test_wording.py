@@ -74,6 +74,7 @@ def test_a_switch_has_no_type_in_the_help(command_line: CommandLine, words: list
         ("-o response_model= is not an argument", "-o response_model= is not an argument"),
         ("-o engine= is not an argument", "-o engine= is not an argument"),
         ("Check the key: api_key=, or the environment variable K.", "Check the key: the environment variable K."),
+        ("Pass a longer timeout=, or", "Write a longer -o timeout=, or"),
         ("Pass max_retries=Retries(requests=2, longest_wait=9) to wait.", "Run the same command again after that."),
         ("[Errno -2] Name or service not known", "Name or service not known"),
         ('engine="dask" needs a package.', "--engine dask needs a package."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from instructor.client import Instructor
     from instructor.jobs.pace import Concurrency
 
+_FIELD = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _MOST_AT_ONCE = 10_000
 _NUMBER = re.compile("[0-9]{1,5}")
 _LEAST_SIZE = 64 * 1024
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 _BUDGET = re.compile(r"\$? *([0-9][0-9,]*(?:\.[0-9]+)?) *(tokens?)?", re.IGNORECASE)
+
+log = logging.getLogger("instructor")
 
 _ELSEWHERE: Final = {
     "api_key": "Write --api-key-env and the name of a variable: other users of the machine can read the command line",
@@ -51,6 +55,8 @@ def make_client(settings: Settings, cache: BaseCache) -> Instructor:
     """Make the client of a run."""
     from instructor.factory import from_provider
 
+    if _FIELD.search(settings.system or ""):
+        log.warning("--system is sent as it stands, with its braces: only --prompt is a template.")
     more: dict[str, Any] = read_options(settings)
     if settings.budget is not None:
         more["budget"] = read_budget(settings.budget, settings.price_as)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,8 @@ def find_form(name: str) -> Form:
 
     Raises ConfigurationError for another ending.
     """
+    if name.endswith(("/", os.sep)):
+        raise ConfigurationError(f"--out {name} is a directory. Name a file in it, such as {name}answers.jsonl.")
     suffix = Path(name).suffix.lower()
     if not suffix or name == "-" or (Path(name).exists() and not Path(name).is_file()):  # a pipe or a device
         return LINES

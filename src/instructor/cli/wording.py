@@ -10,6 +10,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\bbase_url\b=?", "--base-url"),
     (r"\bresponse_model(?: <class '([^']+)'>)?", r"--response-model \1"),
     (r"\bsize_limit\b=?", "--cache-size"),
+    (r"\bPass a longer timeout=", "Write a longer -o timeout="),
     (r"\bPass max_retries=Retries\(.*\) to wait", "Run the same command again after that"),
     (r"\bmax_retries\b=?", "--max-retries"),
     (r"\bmode= ", "--mode "),

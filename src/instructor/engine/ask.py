@@ -406,7 +406,7 @@ def fail(
     if call.hooks.has_handlers(name):
         yield from Emit(call.hooks, name, (error,), details)
     if seconds is not None:
-        attempts.report_failures(error, seconds, call.stats)
+        attempts.report_failures(error, call.stats)
         over = attempts.over_budget(call.token_budget, request) if call.token_budget is not None else None
         if over is None:
             return seconds

@@ -32,7 +32,6 @@ _NOTHING = Usage()
 _MOST_TOKENS = 2**53
 _REPORTED = 2
 """After so many failed requests of a call they are reported."""
-_TOO_MANY = 429
 
 log = logging.getLogger("instructor")
 
@@ -92,19 +91,17 @@ class Attempts:
         self.failed_requests += not (self.answered and is_invalid_answer(error))
         self.failed.append(FailedAttempt(self.number, error, completion))
 
-    def report_failures(self, error: Exception, seconds: float, stats: ClientStats) -> None:
-        """Log that requests fail again and again, once for each client and kind of failure: the last one may be far away.
+    def report_failures(self, error: Exception, stats: ClientStats) -> None:
+        """Log that requests fail again and again, once for each client and kind of failure: the last try may be far away.
 
-        A single one that fails is nothing to report, nor is a 429, which is what limits are for.
+        A single one that fails is nothing to report.
         """
-        kind = status_of(error) or type(error).__name__
         is_again = self.failed_requests == _REPORTED and not is_invalid_answer(error)
-        if is_again and kind != _TOO_MANY and stats.is_news(self._model, "failed", str(kind)):
+        if is_again and stats.is_news(self._model, "failed", str(status_of(error) or type(error).__name__)):
             asked = self._adapter
             advice = advise(error, asked.key_variables, str(asked.endpoint.get("base_url") or ""), was_sent_again=True)
             why = f"{_brief(error)}{advice}".removesuffix(".")
-            message = "%s: requests for %s fail: %s. The next try is in %.1f s."
-            log.warning(message, asked.provider, self._model, why, seconds)
+            log.warning("%s: requests for %s fail, and are sent again: %s.", asked.provider, self._model, why)
 
     def exhausted(self, error: Exception, request: Request, *, sdk_retries: bool) -> InstructorRetryException:
         """Make the error that tells the user there is no valid answer. What the SDK sends again isn't counted here."""

@@ -286,7 +286,7 @@ def _read_call(call: Any) -> Part:
 
 def _say_what_came(choice: Any) -> str:
     if get_path(choice, "message") is None:
-        return "The completion holds no message. Ask again, or look at the provider's status."
+        return "The completion holds no message. Ask again, or check base_url= and the provider's status."
     text = read_text(get_path(choice, "message", "content"))
     reason = get_path(choice, "finish_reason")
     if _ending_of(choice) in _BROKEN:
