@@ -58,7 +58,7 @@ def _read_type(name: str, text: str, where: str, module: ModuleType) -> object:
             found = {one: getattr(module, one) for one in names if one not in _KNOWN or hasattr(module, one)}
             return eval(compile(tree, name, "eval"), {"__builtins__": {}, **_KNOWN, **found})  # noqa: S307 - `_PARTS`
     except AttributeError as error:
-        raise ConfigurationError(_describe_missing(where, text, error.obj, error.name)) from None
+        raise ConfigurationError(_describe_missing(where, text, error.obj, error.name or text)) from None
     except (SyntaxError, TypeError) as error:
         raise ConfigurationError(f"--response-model {name!r} is not a type: {error}. {_ADVICE}") from error
     raise ConfigurationError(f"--response-model {name!r} does not name a class. {_ADVICE}")
