@@ -29,7 +29,7 @@ LINES_OF_CODE = {
     "cli": 3000,
     "core": 50,
     "dsl": 275,
-    "engine": 4600,
+    "engine": 4700,
     "engines": 300,
     "function": 500,
     "jobs": 2000,
