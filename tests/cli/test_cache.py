@@ -321,6 +321,12 @@ def test_a_wrong_place_is_an_error_and_makes_nothing(run: Command, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_directory_is_not_named_like_a_file(run: Command, place: Path, tmp_path: Path) -> None:
+    shown = run("export", place, tmp_path / "answers.csv", status=2)
+    assert "would be the directory of a DiskCache. For a file write " in " ".join(shown.split())
+    assert not (tmp_path / "answers.csv").exists()
+
+
 def test_simulate_replays_a_key_log(run: Command, tmp_path: Path) -> None:
     """An evaluation of 24 prompts in a store of 20: an LRU serves none of it."""
     client = from_provider("offline/demo", cache=AutoCache())

@@ -169,6 +169,7 @@ def test_any_kind_of_response_model_is_written(command_line: CommandLine, shape:
         ({"out.jsonl": "."}, "cannot be written"),
         ({"kept": "shapes.py"}, "--cache shapes.py cannot be used"),
         ({"kept": ""}, "--cache names nothing"),
+        ({"kept": "kept.json"}, "kept.json would be the directory of a DiskCache. For a file write kept.jsonl"),
         ({"--quiet": "--prompt={{ nothing }}"}, "names the field 'nothing'"),
         ({"--quiet": "--prompt=no field"}, "names no field"),
         ({"--quiet": "--mode=NONSENSE"}, "--mode NONSENSE: there is no such mode. Use one of tools, json"),

@@ -87,6 +87,10 @@ def _without_key(request: Request) -> Request:
     return {name: value for name, value in request.items() if name != "key"}
 
 
+_FILES = frozenset({".json", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".gz", ".zip"})
+"""How the names of files end that are no cassettes."""
+
+
 @contextmanager
 def open_place(text: str, prefix: str = PREFIX, *, create: bool = False, writes: bool = False) -> Generator[Place]:
     """Open what a user named. Where it isn't there, it is made if `create` says so, and is an error if not.
@@ -225,11 +229,21 @@ def _open_cassette(path: Path, *, create: bool) -> BaseCache:
     return CassetteCache(path)
 
 
+def check_directory(path: Path) -> None:
+    """Refuse to make a directory whose name says that its user wants a file."""
+    if path.suffix.lower() in _FILES and not path.exists():
+        raise ConfigurationError(
+            f"{path} would be the directory of a DiskCache. For a file write {path.with_suffix('.jsonl')}; for a "
+            f"directory leave {path.suffix} out."
+        )
+
+
 def _open_directory(path: Path, *, create: bool, writes: bool) -> BaseCache:
     from instructor.cache.sqlite import DiskCache
 
     if not create and not (path / DATABASE).exists():
         raise ConfigurationError(f"There is no cache in {path}: it has no {DATABASE}. {_KINDS}")
+    check_directory(path)
     # For who only looks, the least limit that there is: of those that processes set, the largest holds for a day. For who
     # writes, none: the limit of the program that filled the place may be forgotten, and answers would go for a smaller one.
     return DiskCache(path, size_limit=None if writes else 1 << 18)

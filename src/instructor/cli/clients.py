@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from instructor.cli.cache_places import is_cassette, open_store
+from instructor.cli.cache_places import check_directory, is_cassette, open_store
 from instructor.cli.completing import complete_mode
 from instructor.cli.settings import Settings
 from instructor.exceptions import CacheError, ConfigurationError, ModeError
@@ -185,6 +186,7 @@ def open_cache(settings: Settings) -> BaseCache:
 def _open_directory(directory: str, size: int | None) -> DiskCache:
     from instructor.cache import DiskCache
 
+    check_directory(Path(directory))
     try:
         with DiskCache(directory, size) as cache:
             cache.get("")
