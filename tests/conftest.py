@@ -5,6 +5,7 @@ Each is stopped at the end of the run, and by the operating system if the run is
 
 from __future__ import annotations
 
+import compileall
 import gc
 import itertools
 import os
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from s
 if not hasattr(import_module("openai._base_client"), "httpx2"):
     sys.modules["httpx2"] = import_module("httpx")
 
-from forks import Template
+from forks import SOURCE, Template
 from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, Cluster, Relay, ServerError, Valkey
@@ -55,10 +56,12 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # Compiled files are written here, whatever the environment says, or each worker would compile every test, and each process
-# that a test starts the whole package. Those read them, and write none: a program that a test changes twice in a second
-# would look unchanged.
+# that a test starts the whole package, since pytest's own imports of it are compiled for pytest alone. Those read them, and
+# write none: a program that a test changes twice in a second would look unchanged.
 sys.dont_write_bytecode = False
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    compileall.compile_dir(SOURCE, quiet=2)
 
 gc.disable()  # until all modules are imported: they hold what they define for good
 
