@@ -20,8 +20,8 @@ LOWEST := $(VENV_LOWEST)/.made
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 NODE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/node
-# npm trusts the certificates that this machine trusts, such as those of a proxy.
-NPM := NODE_OPTIONS=--use-system-ca PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm
+# npm trusts the certificates that this machine trusts, such as those of a proxy, and needs no home directory.
+NPM := NODE_OPTIONS=--use-system-ca PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm --cache "$(CURDIR)/$(VENV)/.npm"
 PYRIGHT := $(NODE) node_modules/pyright/index.js --pythonpath $(BIN)/python
 
 .PHONY: help
