@@ -18,6 +18,8 @@ TOOLS := $(VENV)/.tools
 VENV_LOWEST := .venv-lowest
 LOWEST := $(VENV_LOWEST)/.made
 
+# A container may not use all the processors that it sees, and each worker takes half a GB of memory.
+WORKERS := --numprocesses logical --maxprocesses 4
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 NODE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/node
 # npm trusts the certificates that this machine trusts, such as those of a proxy, and needs no home directory.
@@ -36,7 +38,7 @@ demo: $(RUNTIME) ## Set up, then run the main job twice: the second run is answe
 
 .PHONY: test
 test: $(TOOLS) ## Set up, then run all tests and show what they cover; ARGS="-k name" chooses
-	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 .PHONY: soak
 soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; ARGS="-k name" chooses
@@ -45,7 +47,7 @@ soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; A
 .PHONY: test-lowest
 test-lowest: $(TOOLS) $(LOWEST) ## Set up, then run the tests of providers, wires, batches and Redis with the oldest SDKs
 	@# The oldest SDKs leave sockets to the garbage collector, which finds them in the middle of some other test.
-	$(VENV_LOWEST)/bin/python -m pytest --numprocesses auto -W "ignore:unclosed <socket:ResourceWarning" \
+	$(VENV_LOWEST)/bin/python -m pytest $(WORKERS) -W "ignore:unclosed <socket:ResourceWarning" \
 		-m "not newest_sdks and not soak" tests/providers tests/integration \
 		tests/wires tests/batches tests/cache/test_redis.py $(ARGS)
 
