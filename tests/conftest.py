@@ -33,8 +33,11 @@ from replies import ReplyServer
 from servers import Aimock, Cluster, Relay, ServerError, Valkey
 from streams import StreamServer
 
+INSTALLS = "INSTRUCTOR_DROPIN" in os.environ
+"""Whether tests install packages, which takes the authorities' certificates and gigabytes."""
+
 # No test speaks TLS, and each client of an SDK would read the certificates of hundreds of authorities.
-if "INSTRUCTOR_DROPIN" not in os.environ:  # which installs packages
+if not INSTALLS:
     os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
     os.environ.pop("SSL_CERT_DIR", None)
 
@@ -52,7 +55,7 @@ PATIENCE = 30.0
 
 # Most files of tests live for milliseconds: a disk would have to be waited for.
 MEMORY = Path("/dev/shm")
-if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
+if not INSTALLS and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # Compiled files are written here, whatever the environment says, or each worker would compile every test, and each process
