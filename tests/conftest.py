@@ -169,7 +169,9 @@ def cluster_servers() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(cluster_servers: Cluster, patient: None) -> Cluster:
-    """A cluster of three."""
+    """A cluster of three, emptied."""
+    for node in cluster_servers.nodes:
+        node.command("FLUSHALL")
     return cluster_servers
 
 
