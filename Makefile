@@ -18,10 +18,12 @@ TOOLS := $(VENV)/.tools
 VENV_LOWEST := .venv-lowest
 LOWEST := $(VENV_LOWEST)/.made
 
+# A container may not use all the processors that it sees, and each worker takes half a GB of memory.
+WORKERS := --numprocesses logical --maxprocesses 4
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 NODE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/node
-# npm trusts the certificates that this machine trusts, such as those of a proxy.
-NPM := NODE_OPTIONS=--use-system-ca PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm
+# npm trusts the certificates that this machine trusts, such as those of a proxy, and needs no home directory.
+NPM := NODE_OPTIONS=--use-system-ca PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm --cache "$(CURDIR)/$(VENV)/.npm"
 PYRIGHT := $(NODE) node_modules/pyright/index.js --pythonpath $(BIN)/python
 
 .PHONY: help
@@ -36,7 +38,7 @@ demo: $(RUNTIME) ## Set up, then run the main job twice: the second run is answe
 
 .PHONY: test
 test: $(TOOLS) ## Set up, then run all tests and show what they cover; ARGS="-k name" chooses
-	$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 .PHONY: soak
 soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; ARGS="-k name" chooses
@@ -45,7 +47,7 @@ soak: $(TOOLS) ## Set up, then run the long tests: thousands of calls at once; A
 .PHONY: test-lowest
 test-lowest: $(TOOLS) $(LOWEST) ## Set up, then run the tests of providers, wires, batches and Redis with the oldest SDKs
 	@# The oldest SDKs leave sockets to the garbage collector, which finds them in the middle of some other test.
-	$(VENV_LOWEST)/bin/python -m pytest --numprocesses auto -W "ignore:unclosed <socket:ResourceWarning" \
+	$(VENV_LOWEST)/bin/python -m pytest $(WORKERS) -W "ignore:unclosed <socket:ResourceWarning" \
 		-m "not newest_sdks and not soak" tests/providers tests/integration \
 		tests/wires tests/batches tests/cache/test_redis.py $(ARGS)
 
@@ -89,18 +91,22 @@ clean: ## Remove everything that make made
 	rm -rf $(VENV) $(VENV_LOWEST) benchmarks/.upstream node_modules build dist out htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Some systems ship Python without ensurepip; virtualenv brings its own pip. Called with a folder and an interpreter.
+define MAKE_ENVIRONMENT
+	@"$(2)" -m venv $(1) 2>/dev/null && $(1)/bin/python -m pip --version >/dev/null 2>&1 \
+		|| { rm -rf $(1); "$(2)" -m virtualenv --quiet $(1) 2>/dev/null; } \
+		|| { rm -rf $(1); "$(2)" -m pip --disable-pip-version-check install --quiet --target build/virtualenv virtualenv 2>/dev/null \
+			&& PYTHONPATH=build/virtualenv "$(2)" -m virtualenv --quiet $(1); } \
+		|| { rm -rf $(1); echo "$(2) can make no virtual environment: it has neither venv with ensurepip, nor virtualenv, nor pip." >&2; \
+			echo "Install its venv package (on Debian and Ubuntu: python3-venv), or name another: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+endef
+
 $(MADE):
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "No Python 3.11 or later was found. Install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; fi
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "$(PYTHON) is no Python 3.11 or later. Name another: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
-	@# Some systems ship Python without ensurepip; virtualenv brings its own pip.
-	@"$(PYTHON)" -m venv $(VENV) 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 \
-		|| { rm -rf $(VENV); "$(PYTHON)" -m virtualenv --quiet $(VENV) 2>/dev/null; } \
-		|| { rm -rf $(VENV); "$(PYTHON)" -m pip --disable-pip-version-check install --quiet --target build/virtualenv virtualenv 2>/dev/null \
-			&& PYTHONPATH=build/virtualenv "$(PYTHON)" -m virtualenv --quiet $(VENV); } \
-		|| { rm -rf $(VENV); echo "$(PYTHON) can make no virtual environment: it has neither venv with ensurepip, nor virtualenv, nor pip." >&2; \
-			echo "Install its venv package (on Debian and Ubuntu: python3-venv), or name another: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(call MAKE_ENVIRONMENT,$(VENV),$(PYTHON))
 	@touch $@
 
 $(RUNTIME): pyproject.toml requirements/runtime.txt | $(MADE)
@@ -122,6 +128,6 @@ $(TOOLS): $(DEV) package.json package-lock.json
 # The environment of `make test-lowest`: dev.txt's tools, and the oldest SDKs instead of the pinned ones.
 $(LOWEST): $(MADE) pyproject.toml requirements/lowest.txt
 	@echo "Installing the oldest supported SDKs into $(VENV_LOWEST) ..."
-	@"$(BIN)/python" -m venv $(VENV_LOWEST) 2>/dev/null || "$(PYTHON)" -m virtualenv --quiet $(VENV_LOWEST)
-	$(VENV_LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements/lowest.txt '.[all]'
+	$(call MAKE_ENVIRONMENT,$(VENV_LOWEST),$(BIN)/python)
+	$(VENV_LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements/lowest.txt --editable '.[all]'
 	@touch $@

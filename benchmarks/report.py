@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import statistics
@@ -47,7 +48,9 @@ class Row:
 def describe_machine() -> dict[str, Any]:
     """Collect the conditions of a run."""
     git = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    commit = ""
+    with contextlib.suppress(OSError):  # git isn't installed
+        commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = (line.partition(":")[2].strip() for line in cpus if line.startswith("model name"))
     return {

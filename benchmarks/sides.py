@@ -69,7 +69,8 @@ def find_upstream() -> tuple[Installation | None, str]:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]
         done = subprocess.run([*command, str(folder), *REQUIREMENTS], capture_output=True, text=True, check=False)
         if done.returncode:
-            return None, f"upstream could not be installed: {done.stderr.strip().splitlines()[-1]}"
+            reason = done.stderr.strip().splitlines() or [f"pip ended with {done.returncode}"]
+            return None, f"upstream could not be installed: {reason[-1]}"
         stamp.touch()
     return make_installation("upstream", folder), ""
 

@@ -5,6 +5,7 @@ Each is stopped at the end of the run, and by the operating system if the run is
 
 from __future__ import annotations
 
+import compileall
 import gc
 import itertools
 import os
@@ -26,14 +27,17 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that every test can `from s
 if not hasattr(import_module("openai._base_client"), "httpx2"):
     sys.modules["httpx2"] = import_module("httpx")
 
-from forks import Template
+from forks import SOURCE, Template
 from internet import Internet
 from replies import ReplyServer
 from servers import Aimock, Cluster, Relay, ServerError, Valkey
 from streams import StreamServer
 
+INSTALLS = "INSTRUCTOR_DROPIN" in os.environ
+"""Whether tests install packages, which takes the authorities' certificates and gigabytes."""
+
 # No test speaks TLS, and each client of an SDK would read the certificates of hundreds of authorities.
-if "INSTRUCTOR_DROPIN" not in os.environ:  # which installs packages
+if not INSTALLS:
     os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "authority.pem")
     os.environ.pop("SSL_CERT_DIR", None)
 
@@ -51,14 +55,16 @@ PATIENCE = 30.0
 
 # Most files of tests live for milliseconds: a disk would have to be waited for.
 MEMORY = Path("/dev/shm")
-if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
+if not INSTALLS and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # Compiled files are written here, whatever the environment says, or each worker would compile every test, and each process
-# that a test starts the whole package. Those read them, and write none: a program that a test changes twice in a second
-# would look unchanged.
+# that a test starts the whole package, since pytest's own imports of it are compiled for pytest alone. Those read them, and
+# write none: a program that a test changes twice in a second would look unchanged.
 sys.dont_write_bytecode = False
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    compileall.compile_dir(SOURCE, quiet=2)
 
 gc.disable()  # until all modules are imported: they hold what they define for good
 
@@ -163,7 +169,9 @@ def cluster_servers() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(cluster_servers: Cluster, patient: None) -> Cluster:
-    """A cluster of three."""
+    """A cluster of three, emptied."""
+    for node in cluster_servers.nodes:
+        node.command("FLUSHALL")
     return cluster_servers
 
 

@@ -35,6 +35,7 @@ def _interrupt_at(number: int, operation: Callable[[], object], files: set[str |
         nonlocal left
         if frame.f_code.co_filename not in files:
             return None
+        frame.f_trace = trace  # Python 3.13 sees the next line only then
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
             was_reached, last[frame] = last.get(frame, False), _is_place(frame.f_code, frame.f_lasti)
@@ -45,6 +46,7 @@ def _interrupt_at(number: int, operation: Callable[[], object], files: set[str |
 
     before = sys.gettrace()
     gc.disable()  # because Python only reports what is raised while it collects
+    sys._getframe().f_trace_opcodes = True  # from Python 3.12 on `settrace` goes by whether any frame has it
     sys.settrace(trace)
     try:
         operation()

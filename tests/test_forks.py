@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
 
-from forks import Template
+from forks import SOURCE, Template
 
 PROGRAM = """
 import os, pathlib, sys
@@ -62,3 +63,7 @@ def test_a_process_is_waited_for_and_killed(template: Template, program: Path):
     process.kill()
     process.communicate()
     assert process.poll() == process.returncode == -signal.SIGKILL
+
+
+def test_a_new_process_need_not_compile_the_package():
+    assert not [path for path in SOURCE.rglob("*.py") if not Path(cache_from_source(path)).exists()]

@@ -338,6 +338,11 @@ def test_what_is_done_in_one_place_is_done_there_only(pattern: str):
     assert found - PERFORMING == ONE_PLACE[pattern]
 
 
+def test_nothing_is_imported_to_compile_a_file():
+    """Python imports `unicodedata` where a character is written by its name. A hit would, where no compiled files are."""
+    assert not [name_of(path) for path in FILES if "\\N{" in path.read_text(encoding="utf-8")]
+
+
 def test_no_files_need_each_other_to_be_imported():
     """Not even where Python would bear it: each file can be read, tested and moved without the ones that it serves."""
     modules = {".".join(("instructor", *modules_below(path))): path for path in FILES if path not in EXEMPT}

@@ -606,7 +606,6 @@ def lose_the_next(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error:
 
 
 @pytest.mark.parametrize("kind", ["disk", "redis"])
-@pytest.mark.timeout(10)
 def test_an_interrupt_anywhere_in_posting_neither_loses_nor_doubles_an_amount(
     kind: str, tmp_path: Path, valkey: Valkey
 ) -> None:
@@ -679,7 +678,6 @@ def test_what_others_have_put_in_the_place_of_a_sum_is_left_out(valkey: Valkey) 
         assert handle.read_books() == {line(1): Amounts(0, 2)}
 
 
-@pytest.mark.timeout(30)
 def test_a_task_does_not_wait_for_a_thread_that_posts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread takes a posting just after the task has found that nobody had it."""
     with DiskCache(tmp_path) as cache:

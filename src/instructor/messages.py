@@ -93,7 +93,7 @@ def replace_surrogates(value: Any) -> Any:
     A model's answer may hold them, and asking again quotes that answer.
     """
     if isinstance(value, str):
-        return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", value)
+        return _SURROGATES.sub("\ufffd", value)
     if isinstance(value, dict):
         members = cast("dict[Any, Any]", value)
         return {replace_surrogates(name): replace_surrogates(member) for name, member in members.items()}

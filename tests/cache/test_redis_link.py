@@ -294,6 +294,8 @@ def test_a_forked_child_has_an_empty_memory_and_a_link_of_its_own(
     program.write_text(f"""
 import os
 import sys
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on forking beside threads warns
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from instructor.cache import RedisCache, redis_link
 from worlds import Process, until

@@ -193,7 +193,6 @@ async def test_every_option_of_redis_reaches_its_connections(valkey: Valkey) -> 
     await other.aclose()
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("operate", ["get", "delete"])
 def test_an_interrupt_anywhere_loses_no_connection(valkey: Valkey, operate: str) -> None:
     """As the quick client asks, and as redis-py does."""
@@ -222,7 +221,6 @@ def test_a_call_within_a_call_does_not_take_its_connection_for_lost(valkey: Valk
         pool.release(held)
 
 
-@pytest.mark.timeout(20)
 def test_what_an_interrupted_thread_has_lost_is_free_for_the_others(valkey: Valkey) -> None:
     with RedisCache(port=valkey.port, max_connections=1) as cache:
         thread = threading.Thread(target=take_connection, args=(cache._client,))

@@ -376,7 +376,6 @@ def test_a_hit_writes_nothing(cache: DiskCache) -> None:
     assert (wal.stat().st_size, wal.stat().st_mtime_ns) == before
 
 
-@pytest.mark.timeout(60)
 def test_a_hit_never_waits_for_a_writer(tmp_path: Path, clock: Clock) -> None:
     with DiskCache(tmp_path, timeout=300) as cache:
         cache.set("key", "text")

@@ -72,7 +72,6 @@ def test_a_link_that_replaces_the_open_file_is_refused(tmp_path: Path, foreign: 
             cache.set("key", "text")
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["answers.sqlite3", "answers.lock"])
 def test_a_pipe_planted_in_the_directory_is_refused_and_hangs_nobody(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)

@@ -201,6 +201,8 @@ def test_a_forked_child_begins_with_nothing_and_with_a_link_of_its_own(server: S
     memory = AutoCache()
     watch = server.tracker.watch(memory, None)
     assert watch.fill(make_entry("key"), watch.note())
+    assert server.session is not None
+    server.session.closed.set()  # for its thread to end: a child doesn't have it
     server.tracker.reset()
     assert (len(memory), server.tracker.is_on) == (0, False)
     watch.note()

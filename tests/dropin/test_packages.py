@@ -44,6 +44,7 @@ ATOMIC_NEEDS = [
     *(
         "openinference-instrumentation==0.1.72",
         "openinference-semantic-conventions==0.1.42",
+        "opentelemetry-instrumentation==0.66b2",
         "opentelemetry-sdk==1.45.2",
     ),
 ]

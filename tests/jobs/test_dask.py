@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Depr
 
 
 @pytest.fixture(scope="module")
-def dask() -> Iterator[Client]:
+def running() -> Iterator[Client]:
     """Two worker processes with one thread each."""
     before = dict(copyreg.dispatch_table)  # Dask changes for the whole process how errors are pickled
     from distributed import Client, LocalCluster
@@ -33,6 +33,13 @@ def dask() -> Iterator[Client]:
         yield client
     copyreg.dispatch_table.clear()
     copyreg.dispatch_table.update(before)
+
+
+@pytest.fixture
+def dask(running: Client) -> Client:
+    """Both of them, also after the test in which one dies."""
+    running.wait_for_workers(2, timeout=60)
+    return running
 
 
 def make(valkey: Valkey, lease: float = 5.0, **options: Any) -> Any:

@@ -863,6 +863,18 @@ def test_a_row_that_no_thread_can_be_started_for_has_an_error(monkeypatch: pytes
     assert len(adapter.requests) == 1
 
 
+def test_leaving_a_job_waits_for_nothing_that_is_done(monkeypatch: pytest.MonkeyPatch):
+    """From Python 3.12 on that wouldn't let the loop go on, which takes out what is done."""
+    gather = asyncio.gather
+
+    def wait(*tasks: asyncio.Task[Any], **keywords: Any) -> Any:
+        assert not all(task.done() for task in tasks)
+        return gather(*tasks, **keywords)
+
+    monkeypatch.setattr(asyncio, "gather", wait)
+    assert len(run(make(True)[0], map(str, range(300)))) == 300
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     for _ in range(3000):
         if condition():

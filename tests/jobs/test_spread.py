@@ -329,7 +329,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.timeout(20)
 def test_a_cluster_that_has_lost_its_workers_keeps_nobody_waiting():
     """The group that one of them had begun isn't done by anybody, and what another has done counts."""
     handed_over = [Future[str]() for _ in range(3)]

@@ -440,8 +440,9 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
         self._end()
         if self._reading is not None:
             self._reading.cancel()
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        # From Python 3.12 on `gather` doesn't let the loop go on if all are done, and the loop takes them out of the set.
+        while tasks := [task for task in self._tasks if not task.done()]:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         return self

@@ -80,14 +80,15 @@ def _ask(url: str, limits: _Limits) -> bytes | str:
     target = _take_apart(url, limits.policy)
     with _connect(target, _resolve(target, limits), limits) as connection:
         connection.sendall(_write_request(target))
-        response = http.client.HTTPResponse(cast("socket.socket", _Timed(connection, limits)), method="GET")
-        response.begin()
-        location = response.getheader("Location")
-        if response.status in _MOVED and location:
-            return location
-        if response.status != http.HTTPStatus.OK:
-            raise _failed(url, f"the server answers with status {response.status}. Check the URL")
-        return _read_body(url, response, limits.most_bytes)
+        file = cast("socket.socket", _Timed(connection, limits))
+        with http.client.HTTPResponse(file, method="GET") as response:  # Python 3.13 complains of one that isn't closed
+            response.begin()
+            location = response.getheader("Location")
+            if response.status in _MOVED and location:
+                return location
+            if response.status != http.HTTPStatus.OK:
+                raise _failed(url, f"the server answers with status {response.status}. Check the URL")
+            return _read_body(url, response, limits.most_bytes)
 
 
 def _take_apart(url: str, policy: FetchPolicy) -> SplitResult:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import urllib.parse  # noqa: F401 - which pathlib imports when it needs it, from a folder that this user may not read
 from pathlib import Path
 
 from instructor.cache import DiskCache
