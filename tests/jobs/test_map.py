@@ -129,7 +129,7 @@ def test_a_hit_is_served_without_a_worker(asynchronous: bool, monkeypatch: pytes
             read.append(text)
             yield text
 
-    monkeypatch.setattr(client, "_reply", None)
+    monkeypatch.setattr(client, "_ask", pytest.fail)
     assert [row.cached for row in run(client, source(), most=1)] == [True]
     assert read == ["a"]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
+from instructor.engine.question import serve
+from instructor.engine.reply import find_cost
+from instructor.engine.tier_lookup import Source
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
 from instructor.failures import is_about_the_account
 from instructor.messages import Conversation, ResponseModel, Value, copy_value
@@ -16,7 +19,8 @@ from instructor.row import NO_USAGE, Row
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
     from instructor.cache.kept import Kept
-    from instructor.engine.reply import RowFacts
+    from instructor.engine.call import Call
+    from instructor.engine.effects import Flow
     from instructor.jobs.order import Foresight, Order
     from instructor.jobs.prompts import Writer
 
@@ -59,11 +63,11 @@ class Answering(Protocol[T]):
         """Answer it in this thread, without waiting; or say what is to be asked."""
         ...
 
-    def answer(self, miss: Miss) -> tuple[Row[T], float]:
-        """Ask about it, by blocking; return how long the requests took, too."""
+    def answer(self, miss: Miss) -> Row[T]:
+        """Ask about it, by blocking."""
         ...
 
-    async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
+    async def answer_later(self, miss: Miss) -> Row[T]:
         """Ask about it, by awaiting."""
         ...
 
@@ -74,7 +78,7 @@ class Question(Generic[T]):
 
     Attributes:
         asked: The vendor and the model that are asked.
-        reply: Answers a miss, by the whole flow: with `RowFacts`, or an awaitable of them.
+        ask: Answers a miss by the whole flow, with what was found; or makes an awaitable of its row.
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
         reads_apart: Whether a thread of the job's reads the store: who reads the rows would wait for each.
@@ -87,7 +91,7 @@ class Question(Generic[T]):
     lookup: Lookup
     keywords: Mapping[str, Value]
     load: Callable[[Kept | Entry], Any]
-    reply: Callable[[Conversation, Unserved | None], Any]
+    ask: Callable[[Miss, Unserved | None], Any]
     reads_apart: bool = False
     foresight: Foresight | None = None
 
@@ -114,19 +118,19 @@ class Question(Generic[T]):
             return self._make_hit(index, source, cast("Any", found))
         return Miss(index, source, copy_value(messages), None if found is MISSING else found)
 
-    def answer(self, miss: Miss) -> tuple[Row[T], float]:
-        """Ask about a row, by blocking; return how long the requests took, too."""
+    def answer(self, miss: Miss) -> Row[T]:
+        """Ask about a row, by blocking."""
         try:
             found: Value = miss.found
             if found is UNREAD:
                 found = self.lookup(self.model, miss.messages, self.keywords, True)
                 if type(found) is tuple:
-                    return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
-            return _make_row(miss, self.reply(miss.messages, None if found is MISSING else found))
+                    return self._make_hit(miss.index, miss.input, cast("Any", found))
+            return cast("Row[T]", self.ask(miss, None if found is MISSING else found))
         except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
-            return make_failure(miss.index, miss.input, error, *self.asked), 0.0
+            return make_failure(miss.index, miss.input, error, *self.asked)
 
-    async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
+    async def answer_later(self, miss: Miss) -> Row[T]:
         """Ask about a row, by awaiting."""
         try:
             found: Value = miss.found
@@ -137,11 +141,10 @@ class Question(Generic[T]):
                 await found.hooks.emit_async(found.event.name, found.event)
                 found = found.value
             if type(found) is tuple:
-                return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
-            answered: Awaitable[RowFacts[T]] = self.reply(miss.messages, None if found is MISSING else found)
-            return _make_row(miss, await answered)
+                return self._make_hit(miss.index, miss.input, cast("Any", found))
+            return cast("Row[T]", await self.ask(miss, None if found is MISSING else found))
         except Exception as error:  # noqa: BLE001 - as above
-            return make_failure(miss.index, miss.input, error, *self.asked), 0.0
+            return make_failure(miss.index, miss.input, error, *self.asked)
 
     def _make_hit(self, index: int, source: Value, found: Value) -> Row[T]:
         value, entry = cast("tuple[Any, Kept | Entry]", found)
@@ -158,7 +161,7 @@ def make_question(
     model: ResponseModel,
     keywords: dict[str, Value],
     write: Writer,
-    reply: Callable[[Conversation, Unserved | None], Any],
+    ask: Callable[[Miss, Unserved | None], Any],
     *,
     reads_apart: bool,
     foresight: Foresight | None,
@@ -172,7 +175,7 @@ def make_question(
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply, reads_apart, foresight)
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, ask, reads_apart, foresight)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:
@@ -196,8 +199,11 @@ def _keep(entry: Kept | Entry) -> Kept | Entry:
     return entry
 
 
-def _make_row(miss: Miss, answered: RowFacts[T]) -> tuple[Row[T], float]:
-    value, cached, shared, usage, provider, model, key, attempts, seconds = answered
-    origin = (provider, model, key)  # in the order of its members: by name it takes longer
-    row = Row(miss.index, miss.input, value, None, cached, shared, False, usage, *origin, attempts, seconds)
-    return row, 0.0 if cached else seconds
+def answer_row(call: Call[T], miss: Miss) -> Flow[Row[T]]:
+    """Answer the call of a row as any other."""
+    served = yield from serve(call)
+    source, cost = served.source, find_cost(served)
+    cached, shared = source is not Source.LIVE, source is Source.SHARED
+    asked = (call.adapter.provider, call.model, call.key)  # in the order of its members: by name it takes longer
+    row = (miss.index, miss.input, served.value, None, cached, shared, False, cost.usage)
+    return Row(*row, *asked, cost.attempts, cost.seconds)

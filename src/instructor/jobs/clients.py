@@ -19,13 +19,12 @@ from instructor.messages import Conversation, ResponseModel, Value, copy_value
 from instructor.options import NOT_GIVEN
 
 if TYPE_CHECKING:
-    from instructor.engine.effects import Flow
     from instructor.engine.path import Unserved
-    from instructor.engine.reply import Reply, RowFacts
     from instructor.jobs.asking import Miss, Question
     from instructor.jobs.job import AsyncJob, Job, Terms
     from instructor.jobs.order import Foresight
     from instructor.jobs.spread import SpreadTerms
+    from instructor.row import Row
 
 _NO_SHARED_CACHE = (
     "engine= needs a cache that the workers share, so that no row is paid for twice: "
@@ -53,16 +52,10 @@ class _JobClient(BaseClient):
     _recipe: Callable[..., Any] | None = None
     """Makes this client again in another process, with another cache; None where the SDK's client was handed over."""
 
-    def _reply(
-        self,
-        response_model: ResponseModel,
-        messages: Conversation,
-        keywords: Mapping[str, Value],
-        unserved: Unserved | None = None,
-        *,
-        job: Common | None = None,
+    def _ask(
+        self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss, unserved: Unserved | None
     ) -> Any:
-        """Answer a call with a `Reply`, and a row of a job with `RowFacts`; or with an awaitable of them."""
+        """Answer a row by the whole flow of a call; or make an awaitable of it."""
         raise NotImplementedError
 
     def _begin(self, model: ResponseModel, keywords: dict[str, Value]) -> tuple[Question[Any], Terms]:
@@ -89,12 +82,10 @@ class _JobClient(BaseClient):
         reads_apart = path is not None and not (self._adapter.asynchronous or path.tiers[0].handle.is_near)
         common = Common()
 
-        def reply(messages: Conversation, unserved: Unserved | None) -> Any:
-            return self._reply(model, messages, keywords, unserved, job=common)
-
+        ask = partial(self._ask, model, keywords, common)
         asker, foresight = self._make_asker(), self._find_foresight(model, keywords, common)
         question = make_question(
-            asker, self._place, model, keywords, write, reply, reads_apart=reads_apart, foresight=foresight
+            asker, self._place, model, keywords, write, ask, reads_apart=reads_apart, foresight=foresight
         )
         return question, terms
 
@@ -245,20 +236,13 @@ class MapClient(_JobClient):
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return Job(BatchedRows[Value](), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
 
-    def _reply(
-        self,
-        response_model: ResponseModel,
-        messages: Conversation,
-        keywords: Mapping[str, Value],
-        unserved: Unserved | None = None,
-        *,
-        job: Common | None = None,
-    ) -> Reply[Value] | RowFacts[Value]:
-        from instructor.engine.reply import answer_row, answer_with_reply
+    def _ask(
+        self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss, unserved: Unserved | None
+    ) -> Row[Value]:
+        from instructor.jobs.asking import answer_row
 
-        call = self._call(response_model, messages, keywords, unserved=unserved, job=job)
-        flow: Flow[Reply[Value] | RowFacts[Value]] = answer_with_reply(call) if job is None else answer_row(call)
-        return drive(flow, self._adapter)
+        call = self._call(model, miss.messages, keywords, unserved=unserved, job=job)
+        return drive(answer_row(call, miss), self._adapter)
 
 
 class AsyncMapClient(_JobClient):
@@ -297,20 +281,13 @@ class AsyncMapClient(_JobClient):
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return AsyncJob(BatchedRows[Value](), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True)))
 
-    async def _reply(
-        self,
-        response_model: ResponseModel,
-        messages: Conversation,
-        keywords: Mapping[str, Value],
-        unserved: Unserved | None = None,
-        *,
-        job: Common | None = None,
-    ) -> Reply[Value] | RowFacts[Value]:
-        from instructor.engine.reply import answer_row, answer_with_reply
+    async def _ask(
+        self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss, unserved: Unserved | None
+    ) -> Row[Value]:
+        from instructor.jobs.asking import answer_row
 
-        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved, job=job)
-        flow: Flow[Reply[Value] | RowFacts[Value]] = answer_with_reply(call) if job is None else answer_row(call)
-        return await drive_async(flow, self._adapter)
+        call = await self._call_awaited(model, miss.messages, keywords, unserved=unserved, job=job)
+        return await drive_async(answer_row(call, miss), self._adapter)
 
     async def _call_awaited(
         self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Value], **details: Value

@@ -131,11 +131,11 @@ class Window(Generic[T]):
         """After how many seconds to see whether another row may begin, though none was answered; None for never."""
         return None if self._order is None else self._order.patience
 
-    def finish(self, slot: Slot[T], row: Row[T], seconds: float) -> None:
-        """Note the answer of a row that was asked for, and how long its requests took."""
+    def finish(self, slot: Slot[T], row: Row[T]) -> None:
+        """Note the answer of a row that was asked for."""
         slot.row = row
         self.under_way.discard(slot)
-        self._pace.note(row, seconds)
+        self._pace.note(row)
         if self._order is not None:
             self._order.end(slot, row)
         if not self._ordered:
