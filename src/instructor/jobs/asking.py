@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
@@ -13,7 +13,7 @@ from instructor.engine.reply import find_cost
 from instructor.engine.tier_lookup import Source
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
 from instructor.failures import is_about_the_account
-from instructor.messages import Conversation, ResponseModel, Value, copy_value
+from instructor.messages import Conversation, ResponseModel, Value, copy_value, holds_texts
 from instructor.row import NO_USAGE, Row
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Question(Generic[T]):
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
         reads_apart: Whether a thread of the job's reads the store: who reads the rows would wait for each.
+        make_call: Makes a row's call, and so has its key remembered; None where who reads the rows can't look it up.
         foresight: Knows what rows will begin with; None where that changes nothing.
     """
 
@@ -93,6 +94,7 @@ class Question(Generic[T]):
     load: Callable[[Kept | Entry], Any]
     ask: Callable[[Miss, Unserved | None], Any]
     reads_apart: bool = False
+    make_call: Callable[[Miss], Call[Any]] | None = None
     foresight: Foresight | None = None
 
     def make_order(self) -> Order[T] | None:
@@ -116,7 +118,24 @@ class Question(Generic[T]):
         found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
-        return Miss(index, source, copy_value(messages), None if found is MISSING else found)
+        miss = Miss(index, source, copy_value(messages), None if found is MISSING else found)
+        return self._look_again(miss) if found is MISSING else miss
+
+    def _look_again(self, miss: Miss) -> Row[T] | Miss:
+        """Work out a row's key, and look it up. To hash media takes long, so a row with any is left to another thread."""
+        if self.make_call is None or not holds_texts(miss.messages):
+            return miss
+        try:
+            call = self.make_call(miss)
+        except Exception:  # noqa: BLE001 - the row meets it in its turn
+            return miss
+        found: Value = self.lookup(self.model, miss.messages, self.keywords, True)
+        if type(found) is not tuple:
+            return replace(miss, found=None if found is MISSING else found)
+        row = self._make_hit(miss.index, miss.input, cast("Any", found))
+        if call.path is not None and call.sketch is not None:
+            call.path.notes.note(row.key or "", cast("Any", found)[1].expires, call.sketch)
+        return row
 
     def answer(self, miss: Miss) -> Row[T]:
         """Ask about a row, by blocking."""
@@ -164,6 +183,7 @@ def make_question(
     ask: Callable[[Miss, Unserved | None], Any],
     *,
     reads_apart: bool,
+    make_call: Callable[[Miss], Call[Any]] | None,
     foresight: Foresight | None,
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
@@ -175,7 +195,8 @@ def make_question(
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, ask, reads_apart, foresight)
+    lookup, make_call = make_lookup(own, place), make_call if place is not None else None
+    return Question(asked, model, write, lookup, keyed, asker.load, ask, reads_apart, make_call, foresight)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:

@@ -79,22 +79,34 @@ class _JobClient(BaseClient):
             keywords.setdefault("limits", "auto")
 
         path = self._find_path(keywords.get("cache", NOT_GIVEN))
-        reads_apart = path is not None and not (self._adapter.asynchronous or path.tiers[0].handle.is_near)
+        store = None if path is None or self._adapter.asynchronous else path.tiers[0].handle
         common = Common()
-
-        ask = partial(self._ask, model, keywords, common)
-        asker, foresight = self._make_asker(), self._find_foresight(model, keywords, common)
+        ask, make_call = (partial(method, model, keywords, common) for method in (self._ask, self._make_call))
         question = make_question(
-            asker, self._place, model, keywords, write, ask, reads_apart=reads_apart, foresight=foresight
+            self._make_asker(),
+            self._place,
+            model,
+            keywords,
+            write,
+            ask,
+            reads_apart=store is not None and not store.is_near,
+            make_call=make_call if store is not None and store.is_near and store.local is None else None,
+            foresight=self._find_foresight(keywords, make_call),
         )
         return question, terms
 
-    def _find_foresight(self, model: ResponseModel, keywords: dict[str, Value], common: Common) -> Foresight | None:
+    def _make_call(self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss) -> Call[Any]:
+        """Make the call that a row will be."""
+        from instructor.engine.path import Unserved
+
+        unserved = miss.found if isinstance(miss.found, Unserved) else None
+        return self._call(model, miss.messages, keywords, unserved=unserved, takes_turn=False, job=job)
+
+    def _find_foresight(self, keywords: dict[str, Value], make_call: Callable[[Miss], Call[Any]]) -> Foresight | None:
         """What knows which beginnings rows share; None where no provider is known to keep them."""
         wanted = self._setting(keywords, "prompt_cache")
         if wanted is None:
             return None
-        from instructor.engine.path import Unserved
         from instructor.jobs.order import Foresight
         from instructor.prompt_caching.rules import find_rules
         from instructor.prompt_caching.setting import check_prompt_cache
@@ -103,11 +115,6 @@ class _JobClient(BaseClient):
         is_known = check_prompt_cache(wanted) is not None and find_rules(self._adapter.provider, asked) is not None
         if not is_known or keywords.get("autodetect_images"):  # for which each row's text is looked up on the disk
             return None
-
-        def make_call(miss: Miss) -> Call[Any]:
-            unserved = miss.found if isinstance(miss.found, Unserved) else None
-            return self._call(model, miss.messages, keywords, unserved=unserved, takes_turn=False, job=common)
-
         return Foresight(self._stats.planner, make_call)
 
     def _assign(self, model: ResponseModel, keywords: dict[str, Value]) -> SpreadTerms:
