@@ -75,7 +75,7 @@ class _JobClient(BaseClient):
             from instructor.cache.memory import AutoCache
 
             keywords["cache"] = AutoCache(_MOST_KEPT)
-        if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
+        if self._settings.limits is None and hasattr(self._adapter, "send_within"):  # what sends over a network
             keywords.setdefault("limits", "auto")
 
         path = self._find_path(keywords.get("cache", NOT_GIVEN))
