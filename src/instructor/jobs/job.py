@@ -196,7 +196,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
                 read += 1
                 self._read()
                 continue
-            while window.has_order and (asked := window.begin()) is not None:
+            while window.order is not None and (asked := window.begin()) is not None:
                 self._crew.submit(asked)
             row = window.take()
             if row is not None:
@@ -263,7 +263,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
     def _is_awaited(self, finished: _Finished[T]) -> bool:
         """Whether who takes the rows is to hear of this one at once, and not with the next one that matters."""
         (slot, row), window = finished, self._window
-        is_simple = self._terms.ordered and self._ahead is None and not (window.has_order or window.is_stopped)
+        is_simple = self._terms.ordered and self._ahead is None and not window.is_stopped and window.order is None
         if self._is_closed or row.error is not None or not is_simple or window.is_first(slot):
             return True
         return not window.has_ended and self._crew.waiting <= window.most_ready // 2
@@ -362,14 +362,14 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 self._finish(*finished.popleft())
             if window.wants_row(read) and self._read():
                 read += 1
-                if window.has_order:  # to foresee a row with a long document takes a millisecond
+                if window.order is not None:  # to foresee a row with a long document takes a millisecond
                     await asyncio.sleep(0)
                 continue
             if self._handed_out >= _ROWS_IN_A_TURN:
                 self._handed_out = 0
                 await asyncio.sleep(0)  # while no row is taken, which would be lost if this is cancelled
                 continue
-            while window.has_order and (asked := window.begin()) is not None:
+            while window.order is not None and (asked := window.begin()) is not None:
                 self._ask(*asked)
             row = window.take()
             if row is not None:
