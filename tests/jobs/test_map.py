@@ -148,6 +148,14 @@ def test_what_another_process_has_stored_in_a_file_is_served_without_a_worker(
     assert reasons == ["params_changed"]
 
 
+def test_a_row_that_has_no_key_is_an_error_in_its_turn(tmp_path: Path):
+    client, _ = make(asynchronous=False, cache=DiskCache(tmp_path))
+    job = client.map(["a", []], Answer)
+    assert next(job).value == Answer(text="a")
+    with pytest.raises(ArgumentError, match="messages is empty"):
+        take(job)
+
+
 @BOTH
 def test_the_first_error_ends_a_job_after_the_rows_before_it(asynchronous: bool):
     client, adapter = make(asynchronous)
