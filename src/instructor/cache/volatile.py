@@ -42,9 +42,7 @@ _DROP = "Take it out of the prompt; to get new answers on purpose, pass cache_sa
 _COARSER = "Take it out of the prompt, or write it coarser, such as the hour for a time and the month for a date"
 _FIELDS = "Write the object's fields into the prompt, or give its class a __repr__ without an address"
 _PATH = "Write the name of the file alone, or take it out of the prompt"
-_AS_IT_IS, _DIGITS = "", "123456789"
-_LOWER_HEX = _DIGITS + "abcdef"
-_HEX = _LOWER_HEX + "ABCDEF"
+_AS_IT_IS, _DIGITS, _LOWER_HEX, _HEX = "", "123456789", "123456789abcdef", "123456789abcdefABCDEF"
 _CLOCK = r"00?:00(?::00(?:[.,]0+)?)?(?: ?[AaPp]\.?[Mm]\b)?"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?"
 _ISO = "0000-00-00"
@@ -82,15 +80,11 @@ _COUNTER = KINDS[-1]
 
 
 @functools.cache
-def _compile() -> list[tuple[Kind, bytes | None, re.Pattern[str]]]:
+def _compile() -> list[tuple[Kind, bytes, re.Pattern[str]]]:
     # When they are first needed, because it takes milliseconds. One after the other they take a third of the time that
     # one pattern of them all does.
-    return [(kind, _table(zeros), re.compile(pattern)) for kind in KINDS for zeros, pattern in kind.patterns]
-
-
-@functools.cache
-def _table(zeros: str) -> bytes | None:
-    return bytes.maketrans(zeros.encode(), b"0" * len(zeros)) if zeros else None
+    rows = [(kind, zeros.encode(), pattern) for kind in KINDS for zeros, pattern in kind.patterns]
+    return [(kind, bytes.maketrans(zeros, b"0" * len(zeros)), re.compile(pattern)) for kind, zeros, pattern in rows]
 
 
 class Span(NamedTuple):
@@ -165,7 +159,7 @@ class VolatileSpans:
 
 def _reduce(field: str, text: str, spans: list[Span]) -> str:
     """Write a text with marks in place of spans, and collect these."""
-    shapes: dict[bytes | None, str] = {None: text}
+    shapes: dict[bytes, str] = {}
     for kind, table, pattern in _compile():
         if table not in shapes:  # in bytes, because `str.translate` takes 50 times as long once a letter isn't ASCII
             shapes[table] = text.encode("utf-8", "surrogatepass").translate(table).decode("utf-8", "surrogatepass")
@@ -175,8 +169,7 @@ def _reduce(field: str, text: str, spans: list[Span]) -> str:
             spans.append(Span(kind, field, text[start:end]))
             parts += text[before:start], "\0"
         if parts:
-            text = "".join([*parts, text[end:]])
-            shapes = {None: text}
+            text, shapes = "".join([*parts, text[end:]]), {}
     return text
 
 

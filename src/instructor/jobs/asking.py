@@ -18,6 +18,7 @@ from instructor.row import NO_USAGE, Row
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
+    from instructor.cache.handle import StoreHandle
     from instructor.cache.kept import Kept
     from instructor.engine.call import Call
     from instructor.engine.effects import Flow
@@ -182,21 +183,24 @@ def make_question(
     write: Writer,
     ask: Callable[[Miss, Unserved | None], Any],
     *,
-    reads_apart: bool,
-    make_call: Callable[[Miss], Call[Any]] | None,
+    make_call: Callable[[Miss], Call[Any]],
+    store: StoreHandle | None,
     foresight: Foresight | None,
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
 
-    The job's own fast path returns an entry where a call gets its completion: a row shows what its answer has cost.
+    The job's own fast path returns an entry where a call gets its completion: a row shows what its answer has cost. It
+    reads a `store` that isn't memory, in a thread that may wait for it.
     """
     place, keyed, context, strict, hooks = settle(asker, place, keywords) if keywords else (place, {}, None, True, None)
     own = asker._replace(load=_keep)
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    lookup, make_call = make_lookup(own, place), make_call if place is not None else None
-    return Question(asked, model, write, lookup, keyed, asker.load, ask, reads_apart, make_call, foresight)
+    reads_apart = store is not None and not store.is_near
+    looks_again = place is not None and store is not None and store.is_near and store.local is None
+    reading = (reads_apart, make_call if looks_again else None)
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, ask, *reading, foresight)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:
@@ -224,7 +228,6 @@ def answer_row(call: Call[T], miss: Miss) -> Flow[Row[T]]:
     """Answer the call of a row as any other."""
     served = yield from serve(call)
     source, cost = served.source, find_cost(served)
-    cached, shared = source is not Source.LIVE, source is Source.SHARED
+    row = (miss.index, miss.input, served.value, None, source is not Source.LIVE, source is Source.SHARED, False)
     asked = (call.adapter.provider, call.model, call.key)  # in the order of its members: by name it takes longer
-    row = (miss.index, miss.input, served.value, None, cached, shared, False, cost.usage)
-    return Row(*row, *asked, cost.attempts, cost.seconds)
+    return Row(*row, cost.usage, *asked, cost.attempts, cost.seconds)

@@ -82,16 +82,9 @@ class _JobClient(BaseClient):
         store = None if path is None or self._adapter.asynchronous else path.tiers[0].handle
         common = Common()
         ask, make_call = (partial(method, model, keywords, common) for method in (self._ask, self._make_call))
+        asker, foresight = self._make_asker(), self._find_foresight(keywords, make_call)
         question = make_question(
-            self._make_asker(),
-            self._place,
-            model,
-            keywords,
-            write,
-            ask,
-            reads_apart=store is not None and not store.is_near,
-            make_call=make_call if store is not None and store.is_near and store.local is None else None,
-            foresight=self._find_foresight(keywords, make_call),
+            asker, self._place, model, keywords, write, ask, make_call=make_call, store=store, foresight=foresight
         )
         return question, terms
 
