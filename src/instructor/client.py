@@ -169,7 +169,9 @@ class Instructor(MapClient, Batches, metaclass=ABCMeta):
             >>> reply.value, reply.cached, reply.model
             (User(name='Anna', age=25), False, 'demo')
         """
-        return self._reply(response_model, messages, keywords)
+        from instructor.engine.reply import answer_with_reply
+
+        return drive(answer_with_reply(self._call(response_model, messages, keywords)), self._adapter)
 
     @typed_explain(call_keywords)
     def explain(self, response_model: ResponseModel = None, messages: Conversation = None, **keywords: object) -> Value:
@@ -378,7 +380,10 @@ class AsyncInstructor(AsyncMapClient, AsyncBatches):
         Raises:
             InstructorError: As `Instructor.create`.
         """
-        return await self._reply(response_model, messages, keywords)
+        from instructor.engine.reply import answer_with_reply
+
+        call = await self._call_awaited(response_model, messages, keywords)
+        return await drive_async(answer_with_reply(call), self._adapter)
 
     @typed_async_explain(call_keywords)
     async def explain(

@@ -29,6 +29,7 @@ def examine(make: Callable[[int], str], calls: int, spans: VolatileSpans | None 
     [
         (lambda n: f"Call {n:08}-1111-2222-3333-444444444444.", "'00000003...' in messages[1].content"),
         (lambda n: f"It is 2026-11-{n:02}.", "'2026-11-03' in messages[1].content"),
+        (lambda n: f"Größe \U0001f600 \ud800: it is 2026-11-{n:02}.", "'2026-11-03' in messages[1].content"),
         (lambda n: f"It is {n}/11/2026.", "'3/11/2026' in messages[1].content"),
         (lambda n: f"It is November {n}, 2026.", "'November 3, 2026' in messages[1].content"),
         (lambda n: f"It is {n} Nov 2026.", "'3 Nov 2026' in messages[1].content"),

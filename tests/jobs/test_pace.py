@@ -18,7 +18,7 @@ def serve(seconds: Callable[[int], float], answers: int = 3_000) -> list[int]:
     pace, limits = Pace("auto", asynchronous=True), [4]
     while answers > 0:
         for _ in range(under_way := pace.limit):
-            pace.note(Row(0, "", "x"), seconds(under_way))
+            pace.note(Row(0, "", "x", seconds=seconds(under_way)))
         answers -= under_way
         limits.append(pace.limit)
     return limits
@@ -49,10 +49,10 @@ def fail(status: int) -> Row[None]:
 def test_it_falls_once_for_all_rows_that_were_refused_together(status: int, limit: int):
     pace = Pace("auto", asynchronous=True)
     for _ in range(27):
-        pace.note(Row(0, "", "x"), 1.0)
+        pace.note(Row(0, "", "x", seconds=1.0))
     assert pace.limit == 31
     for _ in range(5):
-        pace.note(fail(status), 0.0)
+        pace.note(fail(status))
     assert pace.limit == limit
 
 
@@ -62,18 +62,18 @@ def test_a_provider_that_one_job_has_reached_is_there_for_the_next():
     nowhere.__cause__ = openai.APIConnectionError(request=httpx2.Request("POST", "http://provider"))
     nowhere.__cause__.__cause__ = httpx2.ConnectError("Connection refused")
     first, second = Pace("auto", asynchronous=True), Pace(7, asynchronous=False)
-    first.note(Row(0, "", "x", cached=True), 0.0)
+    first.note(Row(0, "", "x", cached=True))
     assert first.is_reached is None
-    first.note(fail(503), 0.0)
+    first.note(fail(503))
     second.go_on_from(first)
-    second.note(Row(0, "", None, nowhere, attempts=7), 0.0)
+    second.note(Row(0, "", None, nowhere, attempts=7))
     assert second.is_reached is True
     other = Pace(7, asynchronous=False)
-    other.note(Row(0, "", None, nowhere, attempts=7), 0.0)
+    other.note(Row(0, "", None, nowhere, attempts=7))
     assert other.is_reached is False
 
 
 def test_a_number_that_was_passed_stays():
     pace = Pace(7, asynchronous=False)
-    pace.note(fail(429), 0.0)
+    pace.note(fail(429))
     assert (pace.limit, pace.most) == (7, 7)

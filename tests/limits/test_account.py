@@ -72,6 +72,12 @@ def test_an_answer_to_an_earlier_request_says_nothing_new(make: Make) -> None:
     assert send(account, 1) == pytest.approx([2.0])
 
 
+def test_a_limit_that_is_said_again_brings_back_nothing_that_was_used(make: Make) -> None:
+    account = make(Clock())
+    account.turn([MINUTE], {"requests": 60.0}, None)
+    assert account.turn([MINUTE], ONE, None).wait == pytest.approx(1.0)
+
+
 def test_a_refund_lets_the_next_go_sooner(make: Make) -> None:
     account = make(Clock())
     account.turn([Limit("requests", 60.0)], {"requests": 60.0}, None)

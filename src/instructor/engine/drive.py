@@ -209,18 +209,14 @@ async def perform_async(effect: Effect, sender: Sender, leases: list[Lease[Any]]
 
 def send(effect: Send | Open, sender: Sender) -> Any:
     """Send a request, within its limit if it has one and the sender knows limits."""
-    limit = effect.limit
-    if type(effect) is Send and effect.for_data:
-        for_data: Any = getattr(sender, "send_for_data", None)
-        if for_data is not None:
-            return for_data(effect.operation, effect.request, limit)
-    within: Any = getattr(sender, "send_once", None) if limit is not None else None
-    if limit is None or within is None:
+    limit, for_data = effect.limit, type(effect) is Send and effect.for_data
+    within: Any = getattr(sender, "send_within", None) if limit is not None or for_data else None
+    if within is not None:
+        return within(effect.operation, effect.request, limit, for_data=for_data)
+    once: Any = getattr(sender, "send_once", None) if limit is not None else None
+    if limit is None or once is None:
         return sender.send(effect.operation, effect.request)
-    noting: Any = getattr(sender, "send_noting", None) if limit.note is not None else None
-    if noting is not None:
-        return noting(effect.operation, effect.request, limit.seconds, limit.note)
-    return within(effect.operation, effect.request, limit.seconds)
+    return once(effect.operation, effect.request, limit.seconds)
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -109,18 +109,6 @@ def answer_with_reply(call: Call[T]) -> Flow[Reply[T]]:
     return make_reply(call, (yield from serve(call)))
 
 
-RowFacts = tuple[T, bool, bool, Usage, str, str, str | None, int, float]
-"""Of a `Reply` what a row of a job shows: value, cached, shared, usage, provider, model, key, attempts and seconds."""
-
-
-def answer_row(call: Call[T]) -> Flow[RowFacts[T]]:
-    """`answer_with_reply`, for a row of a job: nobody sees the rest of a reply, and to make it takes longer."""
-    served = yield from serve(call)
-    cost, is_live = find_cost(served), served.source is Source.LIVE
-    facts = not is_live, served.source is Source.SHARED, cost.usage, call.adapter.provider, call.model, call.key
-    return served.value, *facts, cost.attempts, cost.seconds
-
-
 def find_cost(served: Served[Any]) -> Live[Any] | Entry:
     """What says how much an answer has cost."""
     cost = served.live if served.entry is None or served.source is Source.LIVE else served.entry

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
 from instructor.engine.path import Unserved
+from instructor.engine.question import serve
+from instructor.engine.reply import find_cost
+from instructor.engine.tier_lookup import Source
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
 from instructor.failures import is_about_the_account
-from instructor.messages import Conversation, ResponseModel, Value, copy_value
+from instructor.messages import Conversation, ResponseModel, Value, copy_value, holds_texts
 from instructor.row import NO_USAGE, Row
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
+    from instructor.cache.handle import StoreHandle
     from instructor.cache.kept import Kept
-    from instructor.engine.reply import RowFacts
+    from instructor.engine.call import Call
+    from instructor.engine.effects import Flow
     from instructor.jobs.order import Foresight, Order
     from instructor.jobs.prompts import Writer
 
@@ -59,11 +64,11 @@ class Answering(Protocol[T]):
         """Answer it in this thread, without waiting; or say what is to be asked."""
         ...
 
-    def answer(self, miss: Miss) -> tuple[Row[T], float]:
-        """Ask about it, by blocking; return how long the requests took, too."""
+    def answer(self, miss: Miss) -> Row[T]:
+        """Ask about it, by blocking."""
         ...
 
-    async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
+    async def answer_later(self, miss: Miss) -> Row[T]:
         """Ask about it, by awaiting."""
         ...
 
@@ -74,10 +79,11 @@ class Question(Generic[T]):
 
     Attributes:
         asked: The vendor and the model that are asked.
-        reply: Answers a miss, by the whole flow: with `RowFacts`, or an awaitable of them.
+        ask: Answers a miss by the whole flow, with what was found; or makes an awaitable of its row.
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
         reads_apart: Whether a thread of the job's reads the store: who reads the rows would wait for each.
+        make_call: Makes a row's call, and so has its key remembered; None where who reads the rows can't look it up.
         foresight: Knows what rows will begin with; None where that changes nothing.
     """
 
@@ -87,8 +93,9 @@ class Question(Generic[T]):
     lookup: Lookup
     keywords: Mapping[str, Value]
     load: Callable[[Kept | Entry], Any]
-    reply: Callable[[Conversation, Unserved | None], Any]
+    ask: Callable[[Miss, Unserved | None], Any]
     reads_apart: bool = False
+    make_call: Callable[[Miss], Call[Any]] | None = None
     foresight: Foresight | None = None
 
     def make_order(self) -> Order[T] | None:
@@ -112,21 +119,38 @@ class Question(Generic[T]):
         found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
-        return Miss(index, source, copy_value(messages), None if found is MISSING else found)
+        miss = Miss(index, source, copy_value(messages), None if found is MISSING else found)
+        return self._look_again(miss) if found is MISSING else miss
 
-    def answer(self, miss: Miss) -> tuple[Row[T], float]:
-        """Ask about a row, by blocking; return how long the requests took, too."""
+    def _look_again(self, miss: Miss) -> Row[T] | Miss:
+        """Work out a row's key, and look it up. To hash media takes long, so a row with any is left to another thread."""
+        if self.make_call is None or not holds_texts(miss.messages):
+            return miss
+        try:
+            call = self.make_call(miss)
+        except Exception:  # noqa: BLE001 - the row meets it in its turn
+            return miss
+        found: Value = self.lookup(self.model, miss.messages, self.keywords, True)
+        if type(found) is not tuple:
+            return replace(miss, found=None if found is MISSING else found)
+        row = self._make_hit(miss.index, miss.input, cast("Any", found))
+        if call.path is not None and call.sketch is not None:
+            call.path.notes.note(row.key or "", cast("Any", found)[1].expires, call.sketch)
+        return row
+
+    def answer(self, miss: Miss) -> Row[T]:
+        """Ask about a row, by blocking."""
         try:
             found: Value = miss.found
             if found is UNREAD:
                 found = self.lookup(self.model, miss.messages, self.keywords, True)
                 if type(found) is tuple:
-                    return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
-            return _make_row(miss, self.reply(miss.messages, None if found is MISSING else found))
+                    return self._make_hit(miss.index, miss.input, cast("Any", found))
+            return cast("Row[T]", self.ask(miss, None if found is MISSING else found))
         except Exception as error:  # noqa: BLE001 - whatever a row meets is the job's to judge
-            return make_failure(miss.index, miss.input, error, *self.asked), 0.0
+            return make_failure(miss.index, miss.input, error, *self.asked)
 
-    async def answer_later(self, miss: Miss) -> tuple[Row[T], float]:
+    async def answer_later(self, miss: Miss) -> Row[T]:
         """Ask about a row, by awaiting."""
         try:
             found: Value = miss.found
@@ -137,11 +161,10 @@ class Question(Generic[T]):
                 await found.hooks.emit_async(found.event.name, found.event)
                 found = found.value
             if type(found) is tuple:
-                return self._make_hit(miss.index, miss.input, cast("Any", found)), 0.0
-            answered: Awaitable[RowFacts[T]] = self.reply(miss.messages, None if found is MISSING else found)
-            return _make_row(miss, await answered)
+                return self._make_hit(miss.index, miss.input, cast("Any", found))
+            return cast("Row[T]", await self.ask(miss, None if found is MISSING else found))
         except Exception as error:  # noqa: BLE001 - as above
-            return make_failure(miss.index, miss.input, error, *self.asked), 0.0
+            return make_failure(miss.index, miss.input, error, *self.asked)
 
     def _make_hit(self, index: int, source: Value, found: Value) -> Row[T]:
         value, entry = cast("tuple[Any, Kept | Entry]", found)
@@ -158,21 +181,26 @@ def make_question(
     model: ResponseModel,
     keywords: dict[str, Value],
     write: Writer,
-    reply: Callable[[Conversation, Unserved | None], Any],
+    ask: Callable[[Miss, Unserved | None], Any],
     *,
-    reads_apart: bool,
+    make_call: Callable[[Miss], Call[Any]],
+    store: StoreHandle | None,
     foresight: Foresight | None,
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
 
-    The job's own fast path returns an entry where a call gets its completion: a row shows what its answer has cost.
+    The job's own fast path returns an entry where a call gets its completion: a row shows what its answer has cost. It
+    reads a `store` that isn't memory, in a thread that may wait for it.
     """
     place, keyed, context, strict, hooks = settle(asker, place, keywords) if keywords else (place, {}, None, True, None)
     own = asker._replace(load=_keep)
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, reply, reads_apart, foresight)
+    reads_apart = store is not None and not store.is_near
+    looks_again = place is not None and store is not None and store.is_near and store.local is None
+    reading = (reads_apart, make_call if looks_again else None)
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, ask, *reading, foresight)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:
@@ -196,8 +224,10 @@ def _keep(entry: Kept | Entry) -> Kept | Entry:
     return entry
 
 
-def _make_row(miss: Miss, answered: RowFacts[T]) -> tuple[Row[T], float]:
-    value, cached, shared, usage, provider, model, key, attempts, seconds = answered
-    origin = (provider, model, key)  # in the order of its members: by name it takes longer
-    row = Row(miss.index, miss.input, value, None, cached, shared, False, usage, *origin, attempts, seconds)
-    return row, 0.0 if cached else seconds
+def answer_row(call: Call[T], miss: Miss) -> Flow[Row[T]]:
+    """Answer the call of a row as any other."""
+    served = yield from serve(call)
+    source, cost = served.source, find_cost(served)
+    row = (miss.index, miss.input, served.value, None, source is not Source.LIVE, source is Source.SHARED, False)
+    asked = (call.adapter.provider, call.model, call.key)  # in the order of its members: by name it takes longer
+    return Row(*row, cost.usage, *asked, cost.attempts, cost.seconds)

@@ -19,13 +19,12 @@ from instructor.messages import Conversation, ResponseModel, Value, copy_value
 from instructor.options import NOT_GIVEN
 
 if TYPE_CHECKING:
-    from instructor.engine.effects import Flow
     from instructor.engine.path import Unserved
-    from instructor.engine.reply import Reply, RowFacts
     from instructor.jobs.asking import Miss, Question
     from instructor.jobs.job import AsyncJob, Job, Terms
     from instructor.jobs.order import Foresight
     from instructor.jobs.spread import SpreadTerms
+    from instructor.row import Row
 
 _NO_SHARED_CACHE = (
     "engine= needs a cache that the workers share, so that no row is paid for twice: "
@@ -53,16 +52,10 @@ class _JobClient(BaseClient):
     _recipe: Callable[..., Any] | None = None
     """Makes this client again in another process, with another cache; None where the SDK's client was handed over."""
 
-    def _reply(
-        self,
-        response_model: ResponseModel,
-        messages: Conversation,
-        keywords: Mapping[str, Value],
-        unserved: Unserved | None = None,
-        *,
-        job: Common | None = None,
+    def _ask(
+        self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss, unserved: Unserved | None
     ) -> Any:
-        """Answer a call with a `Reply`, and a row of a job with `RowFacts`; or with an awaitable of them."""
+        """Answer a row by the whole flow of a call; or make an awaitable of it."""
         raise NotImplementedError
 
     def _begin(self, model: ResponseModel, keywords: dict[str, Value]) -> tuple[Question[Any], Terms]:
@@ -82,28 +75,31 @@ class _JobClient(BaseClient):
             from instructor.cache.memory import AutoCache
 
             keywords["cache"] = AutoCache(_MOST_KEPT)
-        if self._settings.limits is None and hasattr(self._adapter, "send_noting"):  # what sends over a network
+        if self._settings.limits is None and hasattr(self._adapter, "send_within"):  # what sends over a network
             keywords.setdefault("limits", "auto")
 
         path = self._find_path(keywords.get("cache", NOT_GIVEN))
-        reads_apart = path is not None and not (self._adapter.asynchronous or path.tiers[0].handle.is_near)
+        store = None if path is None or self._adapter.asynchronous else path.tiers[0].handle
         common = Common()
-
-        def reply(messages: Conversation, unserved: Unserved | None) -> Any:
-            return self._reply(model, messages, keywords, unserved, job=common)
-
-        asker, foresight = self._make_asker(), self._find_foresight(model, keywords, common)
+        ask, make_call = (partial(method, model, keywords, common) for method in (self._ask, self._make_call))
+        asker, foresight = self._make_asker(), self._find_foresight(keywords, make_call)
         question = make_question(
-            asker, self._place, model, keywords, write, reply, reads_apart=reads_apart, foresight=foresight
+            asker, self._place, model, keywords, write, ask, make_call=make_call, store=store, foresight=foresight
         )
         return question, terms
 
-    def _find_foresight(self, model: ResponseModel, keywords: dict[str, Value], common: Common) -> Foresight | None:
+    def _make_call(self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss) -> Call[Any]:
+        """Make the call that a row will be."""
+        from instructor.engine.path import Unserved
+
+        unserved = miss.found if isinstance(miss.found, Unserved) else None
+        return self._call(model, miss.messages, keywords, unserved=unserved, takes_turn=False, job=job)
+
+    def _find_foresight(self, keywords: dict[str, Value], make_call: Callable[[Miss], Call[Any]]) -> Foresight | None:
         """What knows which beginnings rows share; None where no provider is known to keep them."""
         wanted = self._setting(keywords, "prompt_cache")
         if wanted is None:
             return None
-        from instructor.engine.path import Unserved
         from instructor.jobs.order import Foresight
         from instructor.prompt_caching.rules import find_rules
         from instructor.prompt_caching.setting import check_prompt_cache
@@ -112,11 +108,6 @@ class _JobClient(BaseClient):
         is_known = check_prompt_cache(wanted) is not None and find_rules(self._adapter.provider, asked) is not None
         if not is_known or keywords.get("autodetect_images"):  # for which each row's text is looked up on the disk
             return None
-
-        def make_call(miss: Miss) -> Call[Any]:
-            unserved = miss.found if isinstance(miss.found, Unserved) else None
-            return self._call(model, miss.messages, keywords, unserved=unserved, takes_turn=False, job=common)
-
         return Foresight(self._stats.planner, make_call)
 
     def _assign(self, model: ResponseModel, keywords: dict[str, Value]) -> SpreadTerms:
@@ -245,20 +236,13 @@ class MapClient(_JobClient):
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return Job(BatchedRows[Value](), rows, terms, read_batch(submit, read_rows(rows, asynchronous=False)))
 
-    def _reply(
-        self,
-        response_model: ResponseModel,
-        messages: Conversation,
-        keywords: Mapping[str, Value],
-        unserved: Unserved | None = None,
-        *,
-        job: Common | None = None,
-    ) -> Reply[Value] | RowFacts[Value]:
-        from instructor.engine.reply import answer_row, answer_with_reply
+    def _ask(
+        self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss, unserved: Unserved | None
+    ) -> Row[Value]:
+        from instructor.jobs.asking import answer_row
 
-        call = self._call(response_model, messages, keywords, unserved=unserved, job=job)
-        flow: Flow[Reply[Value] | RowFacts[Value]] = answer_with_reply(call) if job is None else answer_row(call)
-        return drive(flow, self._adapter)
+        call = self._call(model, miss.messages, keywords, unserved=unserved, job=job)
+        return drive(answer_row(call, miss), self._adapter)
 
 
 class AsyncMapClient(_JobClient):
@@ -297,20 +281,13 @@ class AsyncMapClient(_JobClient):
         submit = partial(cast("Any", self).batch, response_model=response_model, messages=question.write, **keywords)
         return AsyncJob(BatchedRows[Value](), rows, terms, read_batch_later(submit, read_rows(rows, asynchronous=True)))
 
-    async def _reply(
-        self,
-        response_model: ResponseModel,
-        messages: Conversation,
-        keywords: Mapping[str, Value],
-        unserved: Unserved | None = None,
-        *,
-        job: Common | None = None,
-    ) -> Reply[Value] | RowFacts[Value]:
-        from instructor.engine.reply import answer_row, answer_with_reply
+    async def _ask(
+        self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss, unserved: Unserved | None
+    ) -> Row[Value]:
+        from instructor.jobs.asking import answer_row
 
-        call = await self._call_awaited(response_model, messages, keywords, unserved=unserved, job=job)
-        flow: Flow[Reply[Value] | RowFacts[Value]] = answer_with_reply(call) if job is None else answer_row(call)
-        return await drive_async(flow, self._adapter)
+        call = await self._call_awaited(model, miss.messages, keywords, unserved=unserved, job=job)
+        return await drive_async(answer_row(call, miss), self._adapter)
 
     async def _call_awaited(
         self, response_model: ResponseModel, messages: Conversation, keywords: Mapping[str, Value], **details: Value

@@ -76,8 +76,8 @@ class Terms:
                 raise refuse(name, getattr(self, name), "True or False")
 
 
-_Finished = tuple[Slot[T], "Row[T]", float]
-"""A row that was asked for, and how long its requests took."""
+_Finished = tuple[Slot[T], "Row[T]"]
+"""A row that was asked for."""
 _Asked = tuple[Slot[T], Miss]
 """A row that is to be asked for."""
 
@@ -124,8 +124,8 @@ class _BaseJob(Generic[T]):
         self._window.add(row)
         self._judge(row)
 
-    def _finish(self, slot: Slot[T], row: Row[T], seconds: float) -> None:
-        self._window.finish(slot, row, seconds)
+    def _finish(self, slot: Slot[T], row: Row[T]) -> None:
+        self._window.finish(slot, row)
         self._judge(row)
 
     def _judge(self, row: Row[T]) -> None:
@@ -196,7 +196,7 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
                 read += 1
                 self._read()
                 continue
-            while window.has_order and (asked := window.begin()) is not None:
+            while window.order is not None and (asked := window.begin()) is not None:
                 self._crew.submit(asked)
             row = window.take()
             if row is not None:
@@ -247,13 +247,13 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
         slot, miss = asked
         _current.set(slot)
         try:
-            row, seconds = self._question.answer(miss)
+            row = self._question.answer(miss)
         except BaseException as error:  # noqa: BLE001 - such as a validator's SystemExit, raised where the rows are taken
-            row, seconds = make_failure(miss.index, miss.input, error), 0.0
+            row = make_failure(miss.index, miss.input, error)
         if row.error is not None and self._is_fatal(row.error):
             self._has_failed = True
         slot.is_over = True
-        return slot, row, seconds
+        return slot, row
 
     def _hand_over(self, finished: _Finished[T]) -> None:
         self._finished.put(finished)
@@ -262,8 +262,8 @@ class Job(_BaseJob[T], Iterator["Row[T]"]):
 
     def _is_awaited(self, finished: _Finished[T]) -> bool:
         """Whether who takes the rows is to hear of this one at once, and not with the next one that matters."""
-        (slot, row, _), window = finished, self._window
-        is_simple = self._terms.ordered and self._ahead is None and not (window.has_order or window.is_stopped)
+        (slot, row), window = finished, self._window
+        is_simple = self._terms.ordered and self._ahead is None and not window.is_stopped and window.order is None
         if self._is_closed or row.error is not None or not is_simple or window.is_first(slot):
             return True
         return not window.has_ended and self._crew.waiting <= window.most_ready // 2
@@ -362,14 +362,14 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
                 self._finish(*finished.popleft())
             if window.wants_row(read) and self._read():
                 read += 1
-                if window.has_order:  # to foresee a row with a long document takes a millisecond
+                if window.order is not None:  # to foresee a row with a long document takes a millisecond
                     await asyncio.sleep(0)
                 continue
             if self._handed_out >= _ROWS_IN_A_TURN:
                 self._handed_out = 0
                 await asyncio.sleep(0)  # while no row is taken, which would be lost if this is cancelled
                 continue
-            while window.has_order and (asked := window.begin()) is not None:
+            while window.order is not None and (asked := window.begin()) is not None:
                 self._ask(*asked)
             row = window.take()
             if row is not None:
@@ -421,10 +421,10 @@ class AsyncJob(_BaseJob[T], AsyncIterator["Row[T]"]):
 
     async def _work(self, slot: Slot[T], miss: Miss) -> None:
         try:
-            row, seconds = await self._question.answer_later(miss)
+            row = await self._question.answer_later(miss)
         except BaseException as error:  # noqa: BLE001 - a cancellation, too, is raised where the rows are taken
-            row, seconds = make_failure(miss.index, miss.input, error), 0.0
-        self._finished.append((slot, row, seconds))
+            row = make_failure(miss.index, miss.input, error)
+        self._finished.append((slot, row))
         self._moved.set()
 
     async def _hand_out(self, row: Row[T]) -> Row[T]:
@@ -463,4 +463,4 @@ def _refuse(asked: _Asked[T], error: RuntimeError) -> _Finished[T]:
     """What becomes of a row where no thread can be started."""
     slot, miss = asked
     slot.is_over = True
-    return slot, make_failure(miss.index, miss.input, error), 0.0
+    return slot, make_failure(miss.index, miss.input, error)

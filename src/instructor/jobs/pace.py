@@ -49,7 +49,7 @@ class Pace:
         self._fastest, self._mean = earlier._fastest, earlier._mean
         self.limit, self.is_reached = earlier.limit, earlier.is_reached
 
-    def note(self, row: Row[Any], seconds: float) -> None:
+    def note(self, row: Row[Any]) -> None:
         """Learn from a row that was asked for."""
         if self.is_reached is None:
             self.is_reached = _is_reached(row)
@@ -57,7 +57,7 @@ class Pace:
             return
         self._rest -= 1
         if row.error is None and not row.cached:
-            self._mean = seconds if not self._mean else self._mean + _SMOOTHING * (seconds - self._mean)
+            self._mean = row.seconds if not self._mean else self._mean + _SMOOTHING * (row.seconds - self._mean)
             self._fastest = min(self._fastest, self._mean)
         if _is_crowded(row.error) or self._mean > _SLOWER * self._fastest:
             self._fall()

@@ -49,15 +49,14 @@ class Window(Generic[T]):
     Attributes:
         under_way: The rows that are being asked for.
         has_ended: Whether no more rows are to be read.
-        has_order: Whether rows may wait for their turn.
+        order: The rows that wait for their turn; None where none does.
         is_stopped: Whether rows that wait for their turn aren't to be asked either.
     """
 
     def __init__(self, pace: Pace, *, ordered: bool, order: Order[T] | None = None, has_queue: bool = False) -> None:
         self._pace = pace
         self._has_queue = has_queue
-        self._order = order
-        self.has_order = order is not None
+        self.order = order
         self._ordered = ordered
         self._slots: deque[Slot[T]] = deque()
         self.under_way: set[Slot[T]] = set()
@@ -78,8 +77,8 @@ class Window(Generic[T]):
         limit, under_way = self._pace.limit, len(self.under_way)
         held = len(self._slots) if self._ordered else len(self._slots) + under_way
         is_busy = under_way >= limit and under_way >= limit + self.most_ready  # which a hit needn't work out
-        if self.has_order:
-            waiting = len(self._order or ())
+        if self.order is not None:
+            waiting = len(self.order)
             held, is_busy = held if self._ordered else held + waiting, waiting >= AHEAD
         if self.has_ended or is_busy or held >= max(AHEAD, _ROWS_PER_REQUEST * limit):
             return False
@@ -94,19 +93,19 @@ class Window(Generic[T]):
         slot: Slot[T] = Slot()
         if self._ordered:
             self._slots.append(slot)
-        if self._order is None:
+        if self.order is None:
             self.under_way.add(slot)
             return slot
-        self._order.add(slot, miss)
+        self.order.add(slot, miss)
         return None
 
     def begin(self) -> tuple[Slot[T], Miss] | None:
         """Begin with a row whose turn has come; None if there is none, or enough are under way."""
-        if self._order is None or len(self.under_way) >= self._pace.limit:
+        if self.order is None or len(self.under_way) >= self._pace.limit:
             return None
         if self.is_stopped:
             self.drop_waiting()
-        waiting = self._order.begin()
+        waiting = self.order.begin()
         if waiting is None:
             return None
         self.under_way.add(waiting.slot)
@@ -114,8 +113,8 @@ class Window(Generic[T]):
 
     def drop_waiting(self, after: int = -1) -> None:
         """Ask for no row that waits behind one, by its place in the input. In order, rows end before the first of those."""
-        if self._order is not None:
-            self._forget(self._order.drop(after))
+        if self.order is not None:
+            self._forget(self.order.drop(after))
 
     def drop(self, slots: set[Slot[T]]) -> None:
         """Forget rows that were under way, and are not asked about after all."""
@@ -129,15 +128,15 @@ class Window(Generic[T]):
     @property
     def patience(self) -> float | None:
         """After how many seconds to see whether another row may begin, though none was answered; None for never."""
-        return None if self._order is None else self._order.patience
+        return None if self.order is None else self.order.patience
 
-    def finish(self, slot: Slot[T], row: Row[T], seconds: float) -> None:
-        """Note the answer of a row that was asked for, and how long its requests took."""
+    def finish(self, slot: Slot[T], row: Row[T]) -> None:
+        """Note the answer of a row that was asked for."""
         slot.row = row
         self.under_way.discard(slot)
-        self._pace.note(row, seconds)
-        if self._order is not None:
-            self._order.end(slot, row)
+        self._pace.note(row)
+        if self.order is not None:
+            self.order.end(slot, row)
         if not self._ordered:
             self._slots.append(slot)
 

@@ -153,18 +153,18 @@ class Line:
     def note(self, report: Limit, now: float) -> None:
         """Go by what a provider or the caller says. An answer to an earlier request than the latest says nothing new."""
         is_new = self.limit is None
-        is_ours = (
-            report.departed is not None and report.departed <= self.departed + 1
-        )  # and not of a server that forgot
-        if report.departed is not None and is_ours:
-            if report.departed < self.synced - SAME:
+        is_ours = report.departed is not None and report.departed <= self.departed + 1  # not of a server that forgot
+        departed = report.departed if is_ours else None
+        if departed is not None:
+            if departed < self.synced - SAME:
                 return
-            self.synced = report.departed
+            self.synced = departed
         self.limit, self.period, self.guessed = report.limit, report.period, False
-        if report.remaining is None or report.departed is None or not is_ours:
-            self.granted = self.departed + self.limit if is_new else min(self.granted, self.departed + self.limit)
+        if report.remaining is None or departed is None:
+            full = self.departed + self.limit
+            self.granted = full if is_new else min(self.granted, full)
             return
-        left = report.departed + report.remaining
+        left = departed + report.remaining
         self.granted = min(self.granted, left) if report.is_ceiling and not is_new else left
         self.full_at = None if report.reset is None else now + report.reset
 
@@ -179,10 +179,12 @@ class Line:
 
     def queue(self, amount: float, margin: float) -> float:
         """Take the last place in the queue."""
-        if self.limit is not None:
-            amount = min(amount, self.limit * (1 - margin))  # a request larger than its limit waits for all of it
-        self.promised = max(self.promised, self.departed) + amount
+        self.promised = max(self.promised, self.departed) + self._bound(amount, margin)
         return self.promised
+
+    def _bound(self, amount: float, margin: float) -> float:
+        """What a request takes of the limit: one that is larger waits for all of it."""
+        return amount if self.limit is None else min(amount, self.limit * (1 - margin))
 
     def seconds_until(self, place: float, amount: float, margin: float, now: float, *, is_back: bool) -> float:
         """How long until as much is granted as a place says.
@@ -192,7 +194,7 @@ class Line:
         if self.limit is None:
             return 0.0
         granted = self.granted - margin * self.limit
-        left = self.departed + min(amount, self.limit * (1 - margin)) - granted
+        left = self.departed + self._bound(amount, margin) - granted
         missing = left if is_back and left <= 0 else max(place - granted, left)
         if missing <= 0:
             return 0.0
@@ -227,8 +229,7 @@ class Account:
                 places = {name: line.queue(amount, margin) for name, line, amount in lines}
             wait = self.paused_until - now
             for name, line, amount in lines:
-                if line.limit is not None:
-                    wait = max(wait, line.seconds_until(places[name], amount, margin, now, is_back=is_back))
+                wait = max(wait, line.seconds_until(places[name], amount, margin, now, is_back=is_back))
             if wait < SOONEST:
                 wait = 0.0
                 for _, line, amount in lines:
@@ -240,8 +241,7 @@ class Account:
         self.paused_until = min(self.paused_until, now + LONGEST_PAUSE)  # a server's clock may jump back
         forgets = now >= self.paused_until
         for line in self.lines.values():
-            if line.limit is not None or now - line.since >= line.period:
-                line.refill(now, seconds, forgets=forgets)
+            line.refill(now, seconds, forgets=forgets)
         self.at = now
 
     def _enter(self, report: Report, now: float) -> None:

@@ -24,6 +24,8 @@ from instructor.providers.table import Vendor
 
 Note = Callable[[Mapping[str, str]], None]
 """Takes the headers of a response."""
+Once = tuple[float | None, Note | None]
+"""For a request that is sent once: the longest timeout that it may have, and who takes the headers of its response."""
 
 
 class SdkAdapter(CapabilityMemory):
@@ -98,26 +100,23 @@ class SdkAdapter(CapabilityMemory):
 
     def send(self, operation: str, request: Request) -> Any:
         """Call the SDK method at the path `operation` with `request` as keywords."""
-        return self._with_client(lambda client: self._exchange(operation, client, request))
+        return self.send_within(operation, request)
 
     def send_once(self, operation: str, request: Request, seconds: float | None) -> Any:
         """Send without the SDK's own retries, and with no timeout above `seconds`."""
-        return self._with_client(lambda client: self._exchange(operation, *self._limit(client, request, seconds)))
+        return self.send_within(operation, request, (seconds, None))
 
-    def send_noting(self, operation: str, request: Request, seconds: float | None, note: Note) -> Any:
-        """As `send_once`, and call `note` with the headers of the response, where the SDK hands them out."""
-        return self._with_client(lambda client: self._exchange(operation, *self._limit(client, request, seconds), note))
-
-    def send_for_data(self, operation: str, request: Request, limit: tuple[float | None, Note | None] | None) -> Any:
-        """As `send`, for a caller to whom data will do: a `Received`, or the SDK's object.
-
-        With a `limit` it is sent as by `send_once` or `send_noting`, whose other arguments are in it.
-        """
-        seconds, note = limit or (None, None)
+    def send_within(
+        self, operation: str, request: Request, limit: Once | None = None, *, for_data: bool = False
+    ) -> Any:
+        """As `send`, or within a limit as `send_once`. `for_data`: a `Received` will do in place of the SDK's object."""
+        for_data = for_data and self._codec is not None
 
         def send(client: Any) -> Any:
-            sender, bounded = (client, request) if limit is None else self._limit(client, request, seconds)
-            return self._exchange(operation, sender, bounded, note, for_data=self._codec is not None)
+            if limit is None:
+                return self._exchange(operation, client, request, for_data=for_data)
+            seconds, note = limit
+            return self._exchange(operation, *self._limit(client, request, seconds), note, for_data=for_data)
 
         return self._with_client(send)
 
