@@ -382,17 +382,13 @@ class StoreHandle:
         if isinstance(error, CacheNotTriedError):
             return failure
         with self._lock:
-            needed = self._needs[
-                name
-            ]  # a write that is the trial of a store which can't be read begins no outage of its own
-            breaker = next((one for one in needed if one.until is not None), needed[0])
+            # A write that is the trial of a store which can't be read begins no outage of its own.
+            breaker = next((one for one in self._needs[name] if one.until is not None), self._needs[name][0])
             first = breaker.fail(began, self._clock(), self._longest_pause())
             self._note_outage()
         if first and not _ending:
             # As text, because a log record is kept for long, and an error keeps the frames it came through.
-            _log().warning(
-                "%s Calls go on without it; it is tried again in %g s at first.", str(failure), breaker.pause
-            )
+            _log().warning("%s Calls go on without it. It is tried again in %g s.", str(failure), breaker.pause)
         return failure
 
     def _succeed(self, name: str, began: int) -> None:
