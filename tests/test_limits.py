@@ -23,7 +23,7 @@ MOST_PRONOUNS = 0
 """How often the package says "said", "told" or "given" instead of naming the thing. It may only fall."""
 
 LINES_OF_CODE = {
-    "": 4100,
+    "": 4200,
     "batches": 1000,
     "cache": 9300,
     "cli": 2900,

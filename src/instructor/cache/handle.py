@@ -89,7 +89,6 @@ class StoreHandle:
         self.notes = CallNotes()
         self._native = cast("AsyncStore", store) if "async" in abilities else None
         self.tracking = cast("TrackingStore", store) if "tracking" in abilities else None
-        self.is_near = bool(abilities & {"local", "bounded"}) and "async" not in abilities
         self.can_delete = "deleting" in abilities
         self.can_tag = "tagging" in abilities
         self.can_lease = "leasing" in abilities
@@ -100,6 +99,7 @@ class StoreHandle:
         self._counters = Counters()
         self.attach, self.detach, self.count = self._counters.attach, self._counters.detach, self._counters.add
         self._runner = Runner(store, abilities, self._refuses)
+        self.is_near = self._runner.is_near
         self._clock = clock
         self._lock = make_lock()
         self._reads, self._writes, self._sums = CircuitBreaker(), CircuitBreaker(), CircuitBreaker()

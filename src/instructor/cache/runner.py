@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from instructor.cache.store import Ability, BaseCache
 from instructor.cache.turnstile import Turnstile
+from instructor.interpreter_queue import waiting
 from instructor.locks import make_lock
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Runner:
 
     `refuses` is called with an operation's name and the moment at which it was asked for (`breaker.next_moment`); it
     returns whether the operation should no longer begin.
+
+    Attributes:
+        is_near: Whether a thread reads the store by itself and at once, as memory or a file: no server, as far as is known.
     """
 
     def __init__(self, store: BaseCache, abilities: frozenset[Ability], refuses: Callable[[str, int], bool]) -> None:
@@ -49,6 +53,7 @@ class Runner:
         self._refuses = refuses
         self._local = "local" in abilities
         self._bounded = "bounded" in abilities
+        self.is_near = (self._local or self._bounded) and "async" not in abilities
         methods = {"get": store.get, "set": store.set}
         self._coroutines = {name for name, method in methods.items() if inspect.iscoroutinefunction(method)}
         self._turnstile = Turnstile(store.concurrency)
@@ -68,6 +73,12 @@ class Runner:
         `name` is ``"get"`` or ``"set"``, `began` the moment at which it was asked for. Raises TimeoutError if it took longer
         than the store's timeout, CacheNotTriedError if it couldn't be run at all.
         """
+        if self.is_near:
+            return self._run(name, began, operation)
+        with waiting:
+            return self._run(name, began, operation)
+
+    def _run(self, name: str, began: int, operation: Callable[[], object]) -> object:
         if name in self._coroutines:
             return self._run_in_loop(name, began, cast("Callable[[], Awaitable[object]]", operation))
         if self._local:

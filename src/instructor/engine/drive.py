@@ -33,6 +33,7 @@ from instructor.engine.effects import (
 )
 from instructor.event_loop import running_loop
 from instructor.exceptions import ConfigurationError
+from instructor.interpreter_queue import waiting
 from instructor.messages import Request
 
 if TYPE_CHECKING:
@@ -44,11 +45,17 @@ NO_LOOP = (
     "AsyncInstructor runs under asyncio only, and no asyncio event loop is running here. Under trio, use the "
     "synchronous client in a worker thread: trio.to_thread.run_sync(...)."
 )
+_WAITS = frozenset({Send, Wait, AwaitLease, Sleep, Reserve, Check, Fetch})
+"""Effects for which a thread waits for something else than the interpreter. What a store waits for it knows itself."""
+
 _STREAMS_ONLY = "performed by engine/drive_stream.py"
 
 
 class Sender(Protocol):
-    """Whom a flow asks: a provider's adapter, or a user's function."""
+    """Whom a flow asks: a provider's adapter, or a user's function.
+
+    One with an attribute ``leaves_queue`` that is true leaves the queue for the interpreter by itself where it waits.
+    """
 
     def prepare(self) -> Any:
         """Get ready for the first request; return None, or an awaitable for `drive_async`."""
@@ -108,8 +115,16 @@ async def drive_async(flow: Flow[T], sender: Sender) -> T:
         end(leases)
 
 
-def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911, PLR0912 - one for each effect
-    """Perform one effect in this thread."""
+def perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:
+    """Perform one effect in this thread, which leaves its queue for those that take long."""
+    kind = type(effect)
+    if kind not in _WAITS or (kind is Send and getattr(sender, "leaves_queue", False)):
+        return _perform(effect, sender, leases)
+    with waiting:
+        return _perform(effect, sender, leases)
+
+
+def _perform(effect: Effect, sender: Sender, leases: list[Lease[Any]]) -> Any:  # noqa: C901, PLR0911, PLR0912 - one for each effect
     match effect:
         case Read(handle, key):
             return handle.read(key)

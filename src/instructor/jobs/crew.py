@@ -9,6 +9,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from instructor.interpreter_queue import InterpreterQueue, waiting
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -44,6 +46,7 @@ class Crew(Generic[T, R]):
         self._waiting: deque[T] = deque()
         self._calls: SimpleQueue[T | None] = SimpleQueue()
         self._lock = threading.Lock()
+        self._queue = InterpreterQueue()
         self._threads = 0
         self._spare = 0  # threads without a task, less the tasks that were handed to them
         self.most = 1
@@ -100,12 +103,18 @@ class Crew(Generic[T, R]):
             self._hand_over(self._refuse(task, error))
 
     def _work(self, task: T | None) -> None:
-        while task is not None:
-            result = self._perform(task)
-            task = self._take(result)  # before somebody hears of the result and has another task
-            self._hand_over(result)
-            del result
-            task = self._wait() if task is None else task
+        self._queue.join()
+        try:
+            while task is not None:
+                result = self._perform(task)
+                task = self._take(result)  # before somebody hears of the result and has another task
+                self._hand_over(result)
+                del result
+                if task is None:
+                    with waiting:
+                        task = self._wait()
+        finally:
+            self._queue.quit()
 
     def _take(self, result: R) -> T | None:
         with self._lock:
@@ -152,5 +161,5 @@ class ResultQueue(Generic[R]):
 
     def wait(self, seconds: float) -> None:
         """Wait until somebody wakes this thread, for so many seconds at most."""
-        with suppress(Empty):
+        with suppress(Empty), waiting:  # for who asks from a row of another job
             self._wakeups.get(timeout=seconds)

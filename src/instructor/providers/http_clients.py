@@ -9,6 +9,8 @@ from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, cast
 
+from instructor.interpreter_queue import leave_while_waiting
+
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 """What a context goes by. With another value of one of these another context is made."""
 
@@ -23,7 +25,8 @@ def make_http_client(sdk: Any, *, asynchronous: bool) -> Any:
     default = sdk.DefaultAsyncHttpxClient if asynchronous else sdk.DefaultHttpxClient
     settings: tuple[object, ...] = (ssl.SSLContext, *(os.environ.get(name) for name in _VARIABLES))
     package = default.__bases__[0].__module__.partition(".")[0]  # httpx, or what has taken its place
-    return _closing(cast("Hashable", default))(verify=_make_context(package, settings))
+    hooks = {"request": [leave_while_waiting]}
+    return _closing(cast("Hashable", default))(verify=_make_context(package, settings), event_hooks=hooks)
 
 
 @lru_cache(4)

@@ -73,16 +73,18 @@ def make_adapter(
     arguments |= settle(vendor, base_url, options)
     moved = any(options.get(name) is not None for name in _MOVES)
     # The caller closes an HTTP client of its own, and uses it on the event loop that it belongs to.
-    owned = asynchronous and options.get("http_client") is None
+    is_ours = options.get("http_client") is None
     return _adapter_class(vendor)(
         vendor=vendor,
         asynchronous=asynchronous,
         clients=hold_clients(
-            lambda: _make_client(vendor, asynchronous, api_key, arguments), close_client if owned else None
+            lambda: _make_client(vendor, asynchronous, api_key, arguments),
+            close_client if asynchronous and is_ours else None,
         ),
         describe=describe_client,
         codec=CODEC,
         endpoint=None if moved else _describe_arguments(vendor, arguments),
+        leaves_queue=is_ours and not asynchronous,
     )
 
 

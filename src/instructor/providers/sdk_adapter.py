@@ -33,6 +33,7 @@ class SdkAdapter(CapabilityMemory):
 
     Attributes:
         once: What ``with_options`` takes to make a client that sends a request once.
+        leaves_queue: Whether its HTTP client leaves the queue for the interpreter by itself, while it waits for the server.
     """
 
     once: Mapping[str, Any] = MappingProxyType({"max_retries": 0})
@@ -47,6 +48,7 @@ class SdkAdapter(CapabilityMemory):
         codec: Codec | DataCodec,
         endpoint: Mapping[str, Any] | None = None,
         root: str = "",
+        leaves_queue: bool = False,
     ) -> None:
         super().__init__(partial(capabilities_of, vendor))
         self.provider = vendor.name
@@ -60,6 +62,7 @@ class SdkAdapter(CapabilityMemory):
         self.dump, self.load, self._make = codec.dump, codec.load, codec.make
         self._endpoint = endpoint
         self._root = tuple(filter(None, root.split(".")))
+        self.leaves_queue = leaves_queue
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.provider}>"
