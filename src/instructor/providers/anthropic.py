@@ -165,6 +165,7 @@ def make_adapter(
         describe=describe_client,
         codec=CODEC,
         endpoint=None if moved else _describe_arguments(url, arguments),
+        leaves_queue=options.get("http_client") is None and not asynchronous,
     )
 
 

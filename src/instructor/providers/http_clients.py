@@ -25,7 +25,7 @@ def make_http_client(sdk: Any, *, asynchronous: bool) -> Any:
     default = sdk.DefaultAsyncHttpxClient if asynchronous else sdk.DefaultHttpxClient
     settings: tuple[object, ...] = (ssl.SSLContext, *(os.environ.get(name) for name in _VARIABLES))
     package = default.__bases__[0].__module__.partition(".")[0]  # httpx, or what has taken its place
-    hooks = {"request": [leave_while_waiting]}
+    hooks = {} if asynchronous else {"request": [leave_while_waiting]}  # a job's tasks don't queue
     return _closing(cast("Hashable", default))(verify=_make_context(package, settings), event_hooks=hooks)
 
 
