@@ -150,6 +150,22 @@ class Answer(BaseModel):
     text: str
 
 
+CALL = {"id": "c", "type": "function", "function": {"name": "Answer", "arguments": '{"text": "yes"}'}}
+MESSAGE = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+CHOICE = {"index": 0, "message": MESSAGE, "finish_reason": "tool_calls"}
+CHAT = {"id": "i", "object": "chat.completion", "created": 1, "model": "m", "choices": [CHOICE]}
+USE = {"type": "tool_use", "id": "c", "name": "Answer", "input": {"text": "yes"}}
+CLAUDE: dict[str, Any] = {
+    "id": "i",
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "stop_reason": "tool_use",
+    "content": [USE],
+}
+CLAUDE["usage"] = {"input_tokens": 1, "output_tokens": 1}
+
+
 @pytest.fixture
 def together() -> threading.Barrier:
     """Lets threads through once all rows have come."""
@@ -166,11 +182,7 @@ def address(request: pytest.FixtureRequest, together: threading.Barrier) -> Iter
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            call = {"id": "c", "type": "function", "function": {"name": "Answer", "arguments": '{"text": "yes"}'}}
-            message = {"role": "assistant", "content": None, "tool_calls": [call]}
-            choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-            body = {"id": "i", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-            data = json.dumps(body).encode()
+            data = json.dumps(CLAUDE if self.path.endswith("/messages") else CHAT).encode()
             if is_late["headers"]:
                 together.wait()
             self.send_response(200)
@@ -199,8 +211,9 @@ def run(client: Any, model: Any = Answer, rows: Any = range(ROWS), **keywords: A
     assert len(answers) == ROWS
 
 
-def test_rows_wait_for_the_provider_at_once(patient: None, address: str):
-    client = instructor.from_provider("openai/m", base_url=address, api_key="none")
+@pytest.mark.parametrize("model", ["openai/m", "anthropic/m"])
+def test_rows_wait_for_the_provider_at_once(patient: None, address: str, model: str):
+    client = instructor.from_provider(model, base_url=address, api_key="none")
     assert client._adapter.leaves_queue
     run(client)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -127,6 +127,25 @@ def test_each_of_equal_rows_has_a_value_of_its_own_whenever_it_is_taken(
         assert first == second is not None
         assert type(first) is type(second)
         assert len({id(value) for value in values}) == 6, "the rows can be taken again"
+
+
+@pytest.mark.parametrize("answer", [WRONG, {"number": "none"}], ids=["refused", "invalid"])
+def test_each_of_equal_rows_has_an_error_of_its_own_whenever_it_is_taken(
+    answer: Any, server: BatchServer, store: DiskCache
+) -> None:
+    """Raising an error adds to its traceback, and a program may note on it which row it is about."""
+    server.script = {1: [answer]}
+    with make_client(OPENAI, server, store) as client:
+        job = client.batch([1, 1], Number, ask, again="never", poll_seconds=0)
+        errors = [row.error for _ in range(2) for row in noted(job.results())]
+    assert len({id(error) for error in errors}) == 4
+    assert [error.__notes__ for error in errors if error] == [["row 0"], ["row 1"]] * 2
+
+
+def noted(rows: Iterable[Any]) -> Iterator[Any]:
+    for row in rows:
+        row.error.add_note(f"row {row.index}")
+        yield row
 
 
 def test_a_conversation_that_is_not_all_text_is_sent_as_it_was(server: BatchServer, store: DiskCache) -> None:

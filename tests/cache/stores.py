@@ -17,6 +17,8 @@ from instructor.cache.sqlite_file import Connection
 class Plain(BaseCache):
     """Does what `act` does, in plain methods."""
 
+    pause = 1000.0  # so that no test is slow enough for a trial
+
     def __init__(self, act: Callable[[], Any] = lambda: "text") -> None:
         self.act = act
         self.calls: list[Any] = []

@@ -11,7 +11,7 @@ import warnings
 from typing import Optional
 
 import pytest
-from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, model_validator
 
 import instructor
 from instructor.cache import AutoCache, DiskCache, instructor_cache
@@ -43,6 +43,14 @@ class Judged(User):
         return self
 
 
+class Names(RootModel[tuple[str, ...]]):
+    model_config = ConfigDict(frozen=True)
+
+
+class Ages(RootModel[dict[str, int]]):
+    """Its answer is an object, as a plain model's."""
+
+
 class Open(User):
     model_config = ConfigDict(extra="allow")
 
@@ -55,7 +63,7 @@ def client_of(store: str, tmp_path, **options):
 @pytest.mark.parametrize("store", ["none", "memory", "disk"])
 def test_an_answer_carries_its_completion_live_and_from_every_store(store: str, tmp_path):
     client = client_of(store, tmp_path)
-    for kind in (User, Judged, Optional[User], instructor.Maybe(User), list[User]):
+    for kind in (User, Judged, Names, Ages, Optional[User], instructor.Maybe(User), list[User]):
         for _ in range(3):
             answer, completion = client.create_with_completion(kind, ASK)
             plain = client.create(kind, ASK)
@@ -130,6 +138,23 @@ def test_it_touches_nothing_else(kind, count: int, tmp_path):
         user.model_extra["x"] = 1
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_nor_does_it_touch_anything_else_of_a_root_model(count: int, tmp_path):
+    client = client_of("memory", tmp_path)
+    names = [client.create(Names, ASK) for _ in range(count)][-1]
+    plain = Names(names.root)
+    assert names == plain == names
+    assert (repr(names), hash(names), dict(names)) == (repr(plain), hash(plain), dict(plain))
+    assert (names.model_dump(), names.model_dump_json()) == (plain.model_dump(), plain.model_dump_json())
+    assert canonical_text(names, "x") == canonical_text(plain, "x")
+    loaded = pickle.loads(pickle.dumps(names))
+    assert loaded == plain
+    assert not hasattr(loaded, "_raw_response")
+    for copied in (copy.copy(names), copy.deepcopy(names), names.model_copy()):
+        assert copied == plain
+        assert copied._raw_response == names._raw_response
+
+
 def test_a_model_that_allows_extra_fields_keeps_them_to_itself(tmp_path):
     client = client_of("memory", tmp_path)
     for _ in range(2):
@@ -167,10 +192,11 @@ def test_a_decorated_function_may_return_what_a_client_answered(tmp_path):
     client, asked = client_of("none", tmp_path), []
 
     @instructor_cache(cache=AutoCache())
-    def ask(kind: str) -> list[User] | User:
+    def ask(kind: str) -> list[User] | User | Names:
         asked.append(kind)
-        return client.create(list[User] if kind == "list" else User, ASK)
+        return client.create({"list": list[User], "one": User, "root": Names}[kind], ASK)
 
     assert ask("list") == ask("list") == [User(name="Anna", age=25)]
     assert ask("one") == ask("one") == User(name="Anna", age=25)
-    assert asked == ["list", "one"]
+    assert ask("root") == ask("root") == Names(("Anna is 25.",))
+    assert asked == ["list", "one", "root"]

@@ -553,6 +553,7 @@ def test_a_directory_that_cannot_be_written_costs_one_warning(
     disk.set("key", "text")
     disk.close()
     monkeypatch.setattr("instructor.cache.sqlite_file._may_write", lambda _: False)
+    disk.pause = 1000.0
     world, errors = World(disk), []
     world.client.on("cache:error", errors.append)
     assert [world.ask(), world.ask()] == ["answer 1", "answer 2"]

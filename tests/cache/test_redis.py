@@ -21,6 +21,7 @@ import redis.cluster
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from cache.stores import Clock
 from instructor import from_provider
 from instructor.cache import RedisCache
 from instructor.cache.books import Amounts, Line, Posting
@@ -196,13 +197,16 @@ async def test_a_connection_that_drops_while_it_is_asked_is_replaced_once(valkey
 
 def test_a_restart_in_mid_run_is_survived_by_tasks(cache: RedisCache, valkey: Valkey) -> None:
     async def run() -> None:
-        handle = StoreHandle(cache)
+        clock = Clock()
+        handle = StoreHandle(cache, clock)
         await asyncio.gather(*(handle.write_async(str(number), "text", None) for number in range(20)))
         valkey.stop()
         with pytest.raises(CacheError):
             await handle.read_async("1")
         assert handle.paused()
         valkey.start()
+        clock.now += 0.1
+        assert not handle.paused()
         assert await handle.read_async("1") is None
         await asyncio.gather(*(handle.write_async(str(number), "text", None) for number in range(20)))
         assert await handle.read_async("1") == b"text"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from instructor import from_provider
 from instructor.cache import SqlCache
@@ -46,6 +48,31 @@ def test_a_writer_that_comes_between_is_overwritten(url: str) -> None:
     cache.set(KEY, "ours")
     assert done == ["UPDATE", "INSERT", "UPDATE"]
     assert other.get(KEY) == b"ours"
+
+
+@pytest.mark.parametrize(("code", "tries", "is_stored"), [(1213, 3, True), (1213, 6, False), (2006, 1, False)])
+def test_a_write_that_met_a_deadlock_is_tried_again(url: str, code: int, tries: int, is_stored: bool) -> None:
+    cache = SqlCache(url)
+    cache.clear()
+    failures = [OperationalError("UPDATE", {}, Exception(code, "MySQL's own words")) for _ in range(tries)]
+
+    def fail(*_: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    event.listen(cache._engine, "before_cursor_execute", fail)
+    with contextlib.nullcontext() if is_stored else pytest.raises(OperationalError):
+        cache.set(KEY, "text")
+    failures.clear()
+    assert (cache.get(KEY) is not None) is is_stored
+
+
+def test_a_key_is_kept_in_bytes(url: str) -> None:
+    """A table of MySQL may be in Latin-1, and PostgreSQL knows no text with a NUL."""
+    cache = SqlCache(url)
+    cache.set("日本\0", "text")
+    with cache._engine.begin() as connection:
+        assert connection.execute(text("SELECT stored_key FROM instructor_answers")).scalar() == "日本\0".encode()
 
 
 def test_two_processes_may_make_the_table(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -511,6 +511,7 @@ def test_a_directory_that_cannot_be_made_is_a_cache_error(tmp_path: Path) -> Non
 def test_when_the_disk_is_full_writing_fails_and_reading_goes_on(cache: DiskCache) -> None:
     cache.set("key", "text")
     connection_of(cache).raw.execute("PRAGMA max_page_count = 10")
+    cache.pause = 1000.0
     handle = handle_of(cache)
     with pytest.raises(CacheError, match="disk is full"):
         handle.write("large", "x" * 100_000, None)

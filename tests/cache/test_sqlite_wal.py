@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from cache.stores import connection_of
 from instructor.cache import DiskCache, sqlite_wal
+from instructor.exceptions import CacheError
 
 SHARE = (1 << 20) // 8
 
@@ -31,6 +33,17 @@ def other_program(cache: DiskCache) -> Iterator[sqlite3.Connection]:
 
 def wal_size(cache: DiskCache) -> int:
     return Path(f"{cache.path}-wal").stat().st_size
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """As with a quota, which the free space of the disk doesn't show either."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def let_it_grow(cache: DiskCache) -> list[str]:
@@ -135,3 +148,23 @@ def test_only_a_disk_that_may_be_full_soon_is_looked_at_before_each_write(
     for number in range(5):
         cache.set(f"key {number}", "text")
     assert len(looked) == looks
+
+
+def test_where_it_cannot_grow_it_is_emptied_so_that_answers_are_stored(cache: DiskCache) -> None:
+    for number in range(10):
+        cache.set(f"key {number}", "x" * 100)
+    with no_file_larger_than(wal_size(cache)):
+        for number in range(10):
+            cache.set(f"paid {number}", "x" * 100)
+        assert cache.delete("key 0")
+    assert len(cache) == 19
+
+
+def test_once_the_file_may_grow_again_the_next_answer_is_stored(cache: DiskCache) -> None:
+    cache.set("key", "text")
+    with no_file_larger_than(1 << 13):
+        with pytest.raises(CacheError, match="disk I/O error"):
+            cache.set("paid", "text")
+        assert cache.get("key") == b"text"
+    cache.set("paid", "text")
+    assert cache.get("paid") == b"text"

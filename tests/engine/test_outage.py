@@ -13,6 +13,7 @@ import tenacity
 
 from instructor import AsyncInstructor, AutoCache, BaseCache, Instructor, Mode
 from instructor.cache.handle import handle_of
+from instructor.engine.lookup import own_copy
 from instructor.exceptions import InstructorRetryException
 from instructor.testing import ScriptedAdapter
 from instructor.wires.openai_chat import OPENAI_CHAT
@@ -132,3 +133,11 @@ async def test_tasks_fail_beside_each_other(case: str) -> None:
     errors = await asyncio.gather(*tasks, return_exceptions=True)
     assert [str(error.__cause__) for error in errors if isinstance(error, BaseException)] == ["provider down"] * CALLERS
     assert outage.requests == first + others
+
+
+def test_what_one_caller_notes_on_its_error_is_not_on_the_others() -> None:
+    error = OSError("down")
+    error.add_note("the leader's")
+    copies = own_copy(error), own_copy(error)
+    copies[0].add_note("one caller's")
+    assert [one.__notes__ for one in (error, copies[1])] == [["the leader's"]] * 2

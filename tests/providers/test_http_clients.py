@@ -1,12 +1,15 @@
-"""The HTTP clients beneath openai's clients differ from the SDK's own in one thing: they share what is costly."""
+"""The HTTP clients beneath the SDKs' clients differ from the SDKs' own in one thing: they share what is costly."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import ssl
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import anthropic
 import httpx2
 import openai
 import pytest
@@ -14,20 +17,37 @@ import pytest
 from instructor.factory import from_provider
 from instructor.providers.http_clients import make_http_client
 
+KEY = "sk-secret-0001"
+CASES = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+SDKS = pytest.mark.parametrize("sdk", [openai, anthropic], ids=["openai", "anthropic"])
 
-def make(**options: Any) -> Any:
-    return from_provider("openai/m", api_key="sk-secret-0001", **options)._adapter.client
+
+def make(sdk: Any = openai, *, asynchronous: bool = False, **options: Any) -> Any:
+    """The SDK's client of a client, made within an event loop as a request makes it."""
+
+    async def find() -> Any:
+        client = from_provider(f"{sdk.__name__}/m", api_key=KEY, async_client=asynchronous, **options)
+        return client._adapter._clients.get()
+
+    return asyncio.run(find())
+
+
+def make_theirs(sdk: Any, *, asynchronous: bool) -> Any:
+    name = {openai: "OpenAI", anthropic: "Anthropic"}[sdk]
+    return getattr(sdk, f"Async{name}" if asynchronous else name)(api_key=KEY)
 
 
 def context_of(client: Any) -> ssl.SSLContext:
     return client._client._transport._pool._ssl_context
 
 
-def test_the_certificates_are_read_once_in_a_process(monkeypatch: pytest.MonkeyPatch):
+@SDKS
+@CASES
+def test_the_certificates_are_read_once_in_a_process(monkeypatch: pytest.MonkeyPatch, sdk: Any, asynchronous: bool):
     first = make()
     monkeypatch.setattr(ssl, "create_default_context", pytest.fail)
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", pytest.fail)
-    second = make(base_url="https://elsewhere.example/v1")
+    second = make(sdk, asynchronous=asynchronous, base_url="https://elsewhere.example/v1")
     assert context_of(first) is context_of(second)
     assert context_of(first).verify_mode is ssl.CERT_REQUIRED
     assert context_of(first).check_hostname
@@ -42,19 +62,23 @@ def test_other_certificates_make_another_context(
     assert context_of(make()) is not context_of(first)
 
 
-def test_the_rest_is_as_the_sdk_makes_it():
-    ours, theirs = make()._client, openai.OpenAI(api_key="none")._client
-    assert isinstance(ours, type(theirs).__base__)
+@SDKS
+@CASES
+def test_the_rest_is_as_the_sdk_makes_it(sdk: Any, asynchronous: bool):
+    ours, theirs = make(sdk, asynchronous=asynchronous)._client, make_theirs(sdk, asynchronous=asynchronous)
+    assert isinstance(ours, type(theirs._client).__base__)
     for name in ("timeout", "follow_redirects", "trust_env", "headers", "max_redirects"):
-        assert getattr(ours, name) == getattr(theirs, name)
-    assert ours._transport._pool._max_connections == theirs._transport._pool._max_connections
-    assert make(timeout=7).timeout == 7
-    assert make().timeout == openai.OpenAI(api_key="none").timeout
+        assert getattr(ours, name) == getattr(theirs._client, name)
+    for name in ("_max_connections", "_socket_options"):
+        assert getattr(ours._transport._pool, name) == getattr(theirs._client._transport._pool, name)
+    assert make(sdk, asynchronous=asynchronous, timeout=7).timeout == 7
+    assert make(sdk, asynchronous=asynchronous).timeout == theirs.timeout
 
 
-def test_a_client_of_the_callers_is_used_as_it_is():
-    own = openai.DefaultHttpxClient()
-    assert make(http_client=own)._client is own
+@SDKS
+def test_a_client_of_the_callers_is_used_as_it_is(sdk: Any):
+    own = sdk.DefaultHttpxClient()
+    assert make(sdk, http_client=own)._client is own
 
 
 def test_what_nobody_can_use_any_more_is_closed():
@@ -64,6 +88,18 @@ def test_what_nobody_can_use_any_more_is_closed():
         def close(self) -> None:
             closed.append("closed")
 
-    make_http_client(Client)
+    make_http_client(SimpleNamespace(DefaultHttpxClient=Client), asynchronous=False)
     gc.collect()
     assert closed == ["closed"]
+
+
+async def test_what_nobody_can_use_any_more_is_closed_in_its_event_loop():
+    closed = asyncio.Event()
+
+    class Client(httpx2.AsyncClient):
+        async def aclose(self) -> None:
+            closed.set()
+
+    make_http_client(SimpleNamespace(DefaultAsyncHttpxClient=Client), asynchronous=True)
+    gc.collect()
+    await asyncio.wait_for(closed.wait(), 10)

@@ -14,6 +14,7 @@ from instructor.batches.records import JobRecord, Shelf, check_handle, hash_sche
 from instructor.batches.rows import Asked, Outcome, make_asked
 from instructor.cache.handle import handle_of
 from instructor.describing import refuse, refuse_choice
+from instructor.engine.lookup import own_copy
 from instructor.engine.question import CallQuestion
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Conversation, Value, copy_value
@@ -286,7 +287,12 @@ class _Shown(Generic[T]):
         )
 
     def _own(self, outcome: Outcome[T], index: int) -> Outcome[T]:
-        """What has become of a row, with a value of its own: that of an equal one, or of an earlier look, is another's."""
+        """What has become of a row, with a value of its own: that of an equal one, or of an earlier look, is another's.
+
+        An error is a copy at the first look too: the caller may add to it what is about one row.
+        """
+        if outcome.error is not None:
+            return replace(outcome, error=own_copy(outcome.error).with_traceback(outcome.error.__traceback__))
         is_new = index >= self._taken and index not in self._repeated
         self._taken = max(self._taken, index + 1)
         if is_new or outcome.entry is None:

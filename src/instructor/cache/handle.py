@@ -103,8 +103,8 @@ class StoreHandle:
         self._clock = clock
         self._lock = make_lock()
         self._reads, self._writes, self._sums = CircuitBreaker(), CircuitBreaker(), CircuitBreaker()
-        # What must work for an operation to make sense, the operation's own breaker first.
         reading, writing = (self._reads,), (self._writes, self._reads)
+        # What must work for an operation to make sense, the operation's own breaker first.
         self._needs = {"get": reading, "generations": reading, "set": writing, "lease": writing}
         # A server may refuse the commands of the ledger alone, which is no reason to do without the answers.
         self._needs |= {"read_amounts": (self._sums,), "add_amounts": (self._sums, self._writes, self._reads)}
@@ -118,10 +118,7 @@ class StoreHandle:
         return self._outage
 
     def paused(self) -> bool:
-        """Whether the store failed lately and is to be left alone.
-
-        When `BaseCache.pause` seconds are over, one caller gets False and is expected to read.
-        """
+        """Whether the store is to be left alone. When a pause is over, one caller gets False and is expected to read."""
         return self._outage and self._blocks("get")
 
     def read(self, key: str) -> Text | None:
@@ -385,16 +382,18 @@ class StoreHandle:
         if isinstance(error, CacheNotTriedError):
             return failure
         with self._lock:
-            first = self._needs[name][0].fail(began, self._clock() + self._pause())
+            # A write that is the trial of a store which can't be read begins no outage of its own.
+            breaker = next((one for one in self._needs[name] if one.until is not None), self._needs[name][0])
+            first = breaker.fail(began, self._clock(), self._longest_pause())
             self._note_outage()
         if first and not _ending:
             # As text, because a log record is kept for long, and an error keeps the frames it came through.
-            _log().warning("%s Calls go on without it; it is tried again in %g s.", str(failure), self._pause())
+            _log().warning("%s Calls go on without it. It is tried again in %g s.", str(failure), breaker.pause)
         return failure
 
     def _succeed(self, name: str, began: int) -> None:
         with self._lock:
-            ended = [breaker.succeed(began) for breaker in self._needs[name]]
+            ended = [breaker.succeed(began, self._clock()) for breaker in self._needs[name]]
             self._note_outage()
         if any(ended):
             _log().info("%s works again.", type(self.store).__name__)
@@ -404,13 +403,13 @@ class StoreHandle:
 
     def _blocks(self, name: str) -> bool:
         with self._lock:
-            now, pause = self._clock(), self._pause()
-            return any(breaker.blocks(now, pause) for breaker in self._needs[name])
+            now, trial = self._clock(), min(self._longest_pause(), self.store.timeout or math.inf)
+            return any(breaker.blocks(now, trial) for breaker in self._needs[name])
 
     def _refuses(self, name: str, began: int) -> bool:
         return self._outage and any(breaker.opened_since(began) for breaker in self._needs[name])
 
-    def _pause(self) -> float:
+    def _longest_pause(self) -> float:
         # Every trial of a store that hangs for good costs a thread, so trials become rarer as threads pile up.
         return self.store.pause * (1 + self._runner.hung // 4)
 

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from instructor.cache.listing import FIRST_BYTES, Listed, list_text
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CONNECTIONS = 10
 _BATCH = 1000
+_TRIES = 5
+"""How often a write is tried that met a deadlock each time."""
+
+_DEADLOCKS = {1213, "40P01", "40001"}
+"""What MySQL calls a deadlock, and what PostgreSQL and other databases do."""
+
 _SWEEP_EVERY = 100
 """After so many writes, what has expired is removed."""
 
@@ -83,15 +90,14 @@ class SqlCache(BaseCache):
         text, seconds = check_text("SqlCache", value), check_ttl("SqlCache", ttl)
         data = text if isinstance(text, bytes) else text.encode()
         expires = None if seconds is None else time.time() + seconds
-        row = {"stored_key": key, "value": data, "size": len(data), "expires": expires}
         name = _name_of(key)
+        row = {"stored_key": key.encode(), "value": data, "size": len(data), "expires": expires}
         change = update(self._table).where(self._table.c.name == name).values(**row)
         # Without an upsert, of which each database has its own. Another writer may come between the first two.
         for statement in (change, insert(self._table).values(name=name, **row), change):
             try:
-                with self._begin() as connection:
-                    if connection.execute(statement).rowcount:
-                        break
+                if self._change(statement):
+                    break
             except IntegrityError:
                 continue
         self._sweep()
@@ -105,19 +111,14 @@ class SqlCache(BaseCache):
         from sqlalchemy import delete
 
         names = [_name_of(key) for key in dict.fromkeys(keys)]
-        count = 0
-        with self._begin() as connection:
-            for start in range(0, len(names), _BATCH // 2):
-                some = names[start : start + _BATCH // 2]
-                count += connection.execute(delete(self._table).where(self._table.c.name.in_(some))).rowcount
-        return count
+        batches = (names[start : start + _BATCH // 2] for start in range(0, len(names), _BATCH // 2))
+        return sum(self._change(delete(self._table).where(self._table.c.name.in_(some))) for some in batches)
 
     def clear(self) -> int:
         """Remove all entries; return how many there were."""
         from sqlalchemy import delete
 
-        with self._begin() as connection:
-            return int(connection.execute(delete(self._table)).rowcount)
+        return self._change(delete(self._table))
 
     def size(self) -> tuple[int, int]:
         """Return the number of entries, and the bytes of text in them."""
@@ -141,7 +142,7 @@ class SqlCache(BaseCache):
             if not rows:
                 return
             last = str(rows[-1][0])
-            described = (self._list(key, bytes(begun), size) for _, key, begun, size in rows)
+            described = (self._list(bytes(key).decode(), bytes(begun), size) for _, key, begun, size in rows)
             yield [listed for listed in described if listed is not None]
 
     def _list(self, key: str, start: bytes, size: int) -> Listed | None:
@@ -160,8 +161,23 @@ class SqlCache(BaseCache):
         if self._writes % _SWEEP_EVERY == 0:
             from sqlalchemy import delete
 
-            with self._begin() as connection:
-                connection.execute(delete(self._table).where(self._table.c.expires <= time.time()))
+            self._change(delete(self._table).where(self._table.c.expires <= time.time()))
+
+    def _change(self, statement: Any) -> int:
+        """Execute a statement that writes; return how many rows it was about.
+
+        It is tried again where the database ended it because of a deadlock, as MySQL does if two write the same row.
+        """
+        from sqlalchemy.exc import OperationalError
+
+        for is_last in (*repeat(False, _TRIES - 1), True):
+            try:
+                with self._begin() as connection:
+                    return int(connection.execute(statement).rowcount)
+            except OperationalError as error:
+                if is_last or not _is_deadlock(error.orig):
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def _begin(self) -> Any:
         """Begin a transaction, in a context."""
@@ -184,6 +200,10 @@ class SqlCache(BaseCache):
         if not isinstance(self._arguments[0], str):
             raise TypeError("A SqlCache over an Engine of yours cannot be copied or sent to another process.")
         return _rebuild, self._arguments
+
+
+def _is_deadlock(error: Any) -> bool:
+    return bool({getattr(error, "sqlstate", None), *error.args[:1]} & _DEADLOCKS)
 
 
 def _rebuild(url: str, table: str, timeout: float, options: dict[str, Any]) -> SqlCache:
@@ -217,16 +237,17 @@ def _make_engine(url: object, options: dict[str, Any]) -> Engine:
 
 
 def _describe_table(name: str) -> Table:
-    from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+    from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
     from sqlalchemy.dialects.mysql import DOUBLE, LONGBLOB
 
     seconds = Float(53).with_variant(DOUBLE(), "mysql", "mariadb")
+    binary = LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
     return Table(
         name,
         MetaData(),
         Column("name", String(65), primary_key=True),
-        Column("stored_key", Text, nullable=False),
-        Column("value", LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb"), nullable=False),
+        Column("stored_key", binary, nullable=False),  # as bytes: the database's own charset may lack its letters
+        Column("value", binary, nullable=False),
         Column("size", Integer, nullable=False),
         Column("expires", seconds),
         Index(f"{name}_expires", "expires"),

@@ -329,7 +329,7 @@ class DiskCache(KeepsLedger, Recalls, BaseCache):
         try:
             connection = self._connect_to_write() if writes else self._connect()
             try:
-                result = operation(connection.raw)
+                result = self._wal.perform(operation, connection.raw) if writes else operation(connection.raw)
             except FAILURES as error:
                 if not self._file.is_damaged(error):
                     idle.append(connection)

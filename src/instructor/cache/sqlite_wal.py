@@ -7,6 +7,9 @@ meanwhile.
 
 On a disk that is nearly full it is too long already if it takes more than what is free. What it holds needs some of that
 in the file, so one that filled the disk could never be emptied, and nothing could be stored or removed any more.
+
+A quota, or a limit on the size of files, isn't seen before a write fails with it. It is emptied then, and the write is
+performed once more: SQLite would leave it as it is, and every later write would fail as well.
 """
 
 from __future__ import annotations
@@ -14,12 +17,16 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from instructor.cache.sqlite_eviction import Eviction
 from instructor.cache.sqlite_file import waiting
-from instructor.cache.sqlite_repair import FAILURES
+from instructor.cache.sqlite_repair import FAILURES, error_code
 from instructor.cache.sqlite_size import file_size, free_space, share_out
+
+T = TypeVar("T")
 
 _TOO_LONG = 2
 """How many times its share of the limit the WAL may take before a writer empties it."""
@@ -39,6 +46,9 @@ _PLENTY = 64
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks at such a disk."""
+
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+"""What a write fails with where the WAL can't grow: a full disk or a quota, and a limit on the size of files."""
 
 
 class Wal:
@@ -86,6 +96,23 @@ class Wal:
             return
         with contextlib.suppress(*FAILURES):  # the write will fail with the same, and knows what to do
             self._busy_at = 0 if self._empty(connection, _WAIT_FOR_READERS) else size
+
+    def perform(self, operation: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+        """Perform an operation that writes. Where the WAL can't grow it is emptied, and the operation is tried once more."""
+        try:
+            return operation(connection)
+        except sqlite3.OperationalError as error:
+            if error_code(error) not in _NO_ROOM or not self._make_room(connection):
+                raise
+        return operation(connection)
+
+    def _make_room(self, connection: sqlite3.Connection) -> bool:
+        """Empty it after a write that failed, whatever it takes; return whether that has made room."""
+        if not file_size(self._path):
+            return False
+        with contextlib.suppress(*FAILURES):  # the file can't grow either
+            return self._empty(connection, _WAIT_FOR_READERS)
+        return False
 
     def _find_free(self) -> int:
         """How many bytes the disk has left, or had a moment ago where that is far more than the WAL takes."""

@@ -50,7 +50,8 @@ class BaseCache(ABC):
             which the operation runs counts, not waiting for a turn, a worker thread or a busy event loop.
         concurrency: How many operations the store is asked for at once by threads, and by the tasks of each event
             loop; the others wait for their turn. Default 50; worker threads are 16 at most.
-        pause: Seconds for which a store that failed is left alone before it is tried again. Default 10.0.
+        pause: Seconds for which a store that failed is left alone at most. It is tried again after a hundredth of that,
+            then after pauses that double. Default 10.0.
         on_error: ``"ignore"`` (default): a failing store costs one warning and one event, and the call goes on
             without it. ``"raise"``: the call raises `CacheError`.
         abilities: What else the store can do. Default: nothing, whatever other methods it has.

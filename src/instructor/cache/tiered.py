@@ -34,8 +34,9 @@ class TieredCache(BaseCache):
     """Several stores, looked through in order: memory before a disk or a server, for one.
 
     A client copies what it finds in a later store into those before it, for the time that the answer may still be
-    served, and writes a new answer to all of them. A store that fails is passed over and tried again after its own
-    ``pause``; each keeps its own ``timeout`` and ``on_error``. A list does the same: ``cache=[AutoCache(), RedisCache()]``.
+    served, and writes a new answer to all of them. A store that fails is passed over and tried again after pauses that
+    grow to its own ``pause``; each keeps its own ``timeout`` and ``on_error``. A list does the same:
+    ``cache=[AutoCache(), RedisCache()]``.
 
     `get` and `set` do so for your own use, but `get` copies nothing, because a text alone doesn't say how long it may
     be served.

@@ -405,5 +405,7 @@ def own_copy(error: Exception) -> Exception:
         return error
     if type(own) is not type(error) or str(own) != str(error):
         return error
+    if hasattr(error, "__notes__"):
+        own.__notes__ = [*error.__notes__]  # a copy has the same list, to which the caller may add
     own.__cause__ = error.__cause__
     return own.with_traceback(None)

@@ -37,7 +37,7 @@ class Plan:
         type: How answers become values; None for ``response_model=None``.
         awaits: Whether asynchronous validators judge the value that `type` makes. Then the fast path doesn't serve it.
         direct: Whether `type` does no more than ask the response model's own validator, so that the fast path may do
-            so without it.
+            so without it, and each instance has the place for a `Carried`, which a `RootModel` hides.
         carries: Whether the fast path may write a `Carried` to each instance of the response model.
         common: What all calls without keywords have in common, once there was one; the client's to set.
         ttl: The response model's ``__cache_ttl__``; None where it has none. Asking pydantic for it takes as long as a hit.
@@ -66,6 +66,7 @@ class Plan:
         response_type: ResponseType | None,
         *,
         awaits: bool = False,
+        direct: bool = False,
         carries: bool = False,
         ttl: object = None,
         name: str = "",
@@ -76,7 +77,7 @@ class Plan:
         self.carries = carries
         self.ttl = ttl
         self.name = name
-        self.direct = response_type is not None and not response_type.holds_model
+        self.direct = direct
         self.schema_text = canonical_text(response_type.schema, "schema") if response_type else "null"
         self.shape_text = _describe(response_type.specs) if response_type else "null"
         self.common = Common()
@@ -152,21 +153,22 @@ class Plans:
             return plan
 
     def _compile(self, model: ResponseModel) -> Plan:
-        response_type = None
         if model is not None:
             from instructor.engine.async_validation import has_async_validators
             from instructor.engine.response_type import make_parallel_type, make_response_type
 
             make = make_parallel_type if self._parallel else make_response_type
+            response_type = make(model)
             return Plan(
                 next(self._numbers),
-                make(model),
+                response_type,
                 awaits=has_async_validators(model),
+                direct=not response_type.holds_model and not getattr(model, "__pydantic_root_model__", False),
                 carries=_can_carry(model),
                 ttl=getattr(model, "__cache_ttl__", None),
                 name=name_model(model),
             )
-        return Plan(next(self._numbers), response_type)
+        return Plan(next(self._numbers), None)
 
     def _keep(self, model: ResponseModel, plan: Plan) -> None:
         address = id(model)

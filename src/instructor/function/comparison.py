@@ -75,12 +75,15 @@ def _state_of(value: object) -> list[object]:
 
 
 def _without_computed(attributes: dict[str, object], kind: type) -> dict[str, object]:
-    """Leave out what each ``cached_property`` of the class has kept."""
+    """Leave out what each ``cached_property`` of the class has kept, and the completion that an answer carries."""
     return {
         # A pydantic model has its attributes one level deeper.
         name: _without_computed(cast("dict[str, object]", value), kind) if name == "__dict__" else value
         for name, value in attributes.items()
         if not isinstance(getattr(kind, name, None), functools.cached_property)
+        and not (
+            name == "__pydantic_extra__" and without_carried(value) is None
+        )  # a root model has it only if it carries
     }
 
 

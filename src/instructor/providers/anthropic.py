@@ -10,6 +10,7 @@ from typing import Any
 from instructor.messages import Request
 from instructor.providers.clients import Close
 from instructor.providers.completions import Codec, construct_members
+from instructor.providers.http_clients import make_http_client
 from instructor.providers.identity import (
     describe_endpoint,
     parse_header_lines,
@@ -164,6 +165,7 @@ def make_adapter(
         describe=describe_client,
         codec=CODEC,
         endpoint=None if moved else _describe_arguments(url, arguments),
+        leaves_queue=options.get("http_client") is None and not asynchronous,
     )
 
 
@@ -228,6 +230,8 @@ def _describe_arguments(url: Any, arguments: Mapping[str, Any]) -> dict[str, Any
 def _make_client(vendor: Vendor, asynchronous: bool, base_url: Any, api_key: Any, arguments: Mapping[str, Any]) -> Any:
     sdk = import_sdk("anthropic", vendor)
     settings = {**arguments, "base_url": base_url, "api_key": api_key}
+    if arguments.get("http_client") is None:
+        settings["http_client"] = make_http_client(sdk, asynchronous=asynchronous)
     client_class = sdk.AsyncAnthropic if asynchronous else sdk.Anthropic
     client = construct(vendor, client_class, {name: value for name, value in settings.items() if value is not None})
     # The SDK reports a missing key only when it sends, and does not say what to set.

@@ -15,16 +15,17 @@ _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 """What a context goes by. With another value of one of these another context is made."""
 
 
-def make_http_client(default: Any) -> Any:
-    """Make an HTTP client as the SDK itself would, by its `default` class, over the SSL context of the process.
+def make_http_client(sdk: Any, *, asynchronous: bool) -> Any:
+    """Make an HTTP client as the SDK itself would, over the SSL context of the process.
 
     To read the certificates takes 20 ms, ten times as long as a request, and a server on the same machine needs none.
     """
     import ssl
 
+    default = sdk.DefaultAsyncHttpxClient if asynchronous else sdk.DefaultHttpxClient
     settings: tuple[object, ...] = (ssl.SSLContext, *(os.environ.get(name) for name in _VARIABLES))
     package = default.__bases__[0].__module__.partition(".")[0]  # httpx, or what has taken its place
-    hooks = {"request": [leave_while_waiting]}
+    hooks = {} if asynchronous else {"request": [leave_while_waiting]}  # a job's tasks don't queue
     return _closing(cast("Hashable", default))(verify=_make_context(package, settings), event_hooks=hooks)
 
 
@@ -36,9 +37,17 @@ def _make_context(package: str, _: tuple[object, ...]) -> Any:
 @cache
 def _closing(default: Any) -> type[Any]:
     """The class with the end that the SDK's own client has: connections that nobody can use any more are closed."""
-    return type(default.__name__, (default,), {"__del__": _close})
+    return type(default.__name__, (default,), {"__del__": _close_in_task if hasattr(default, "aclose") else _close})
 
 
 def _close(client: Any) -> None:
     with suppress(Exception):  # while the interpreter ends, or of one that was never complete
         client.close()
+
+
+def _close_in_task(client: Any) -> None:
+    with suppress(Exception):  # as above; or there is no event loop
+        if not client.is_closed:
+            import asyncio
+
+            asyncio.get_running_loop().create_task(client.aclose())

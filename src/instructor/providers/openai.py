@@ -216,8 +216,8 @@ def _make_client(vendor: Vendor, asynchronous: bool, api_key: Any, arguments: Ma
     sdk = import_sdk("openai", vendor)
     client_class = getattr(sdk, ("Async" if asynchronous else "") + ("AzureOpenAI" if azure else "OpenAI"))
     settings = arguments if key is None else {**arguments, "api_key": key}
-    if not asynchronous and arguments.get("http_client") is None:
-        settings = {**settings, "http_client": make_http_client(sdk.DefaultHttpxClient)}
+    if arguments.get("http_client") is None:
+        settings = {**settings, "http_client": make_http_client(sdk, asynchronous=asynchronous)}
     client = construct(vendor, client_class, {name: value for name, value in settings.items() if value is not None})
     if vendor.name != "openai":
         _forget_account(client, arguments)
