@@ -100,7 +100,7 @@ def test_a_thread_outside_knows_nothing_of_it():
 
 def test_nobody_queues_for_a_while_behind_one_that_blocks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interpreter_queue, "PATIENCE", 0.001)
-    monkeypatch.setattr(interpreter_queue, "PAUSE", FOR_EVER)
+    monkeypatch.setattr(interpreter_queue, "PAUSES", (FOR_EVER, FOR_EVER))
     queue = InterpreterQueue()
 
     def act() -> bool:
@@ -134,9 +134,29 @@ def test_nobody_queues_while_turns_are_spent_waiting(monkeypatch: pytest.MonkeyP
         queue.leave()
         queue.stand()
     assert has_turn() is queues
-    clock.now += interpreter_queue.PAUSE
+    clock.now += interpreter_queue.PAUSES[0]
     queue.stand()
     assert has_turn()
+
+
+def test_the_pause_grows_until_the_threads_are_at_work_again(monkeypatch: pytest.MonkeyPatch):
+    clock = SimpleNamespace(now=10.0, work=0.0)
+    clock.perf_counter = clock.monotonic = lambda: clock.now
+    clock.thread_time = lambda: clock.work
+    monkeypatch.setattr(interpreter_queue, "time", clock)
+    queue, pauses = InterpreterQueue(), list[float]()
+    queue.join()
+    for worked in (0.1, 0.1, 0.1, 1.0, 0.1):
+        for _ in range(interpreter_queue.JUDGED):
+            clock.now += 1.0
+            clock.work += worked
+            queue.leave()
+            queue.stand()
+        if not has_turn():
+            pauses.append(queue._closed_until - clock.now)
+            clock.now = queue._closed_until
+            queue.stand()
+    assert pauses == [1.0, 2.0, 4.0, 1.0]
 
 
 def test_nobody_queues_where_threads_run_side_by_side(monkeypatch: pytest.MonkeyPatch):

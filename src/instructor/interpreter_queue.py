@@ -17,14 +17,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-PATIENCE = 0.05
+PATIENCE = 0.02
 """Seconds for which a thread waits while no turn ends, as when a function of the user's blocks."""
 
-PAUSE = 1.0
-"""Seconds for which nobody queues after that."""
-
-JUDGED = 64
+JUDGED = 16
 """After so many turns it is judged whether the threads were at work in them."""
+
+AT_WORK = 0.5
+"""The share of that time for which they are to be at work; the rest is spent waiting, which others could do beside them."""
+
+PAUSES = (1.0, 64.0)
+"""Seconds for which nobody queues after it was in vain: at first, and at most after twice as long each time."""
 
 
 class _Own(threading.local):
@@ -58,6 +61,7 @@ class InterpreterQueue:
         self._began = self._began_work = 0.0
         self._seconds = self._worked = 0.0
         self._closed_until = 0.0
+        self._pause = PAUSES[0]
 
     def join(self) -> None:
         """Have this thread queue from now on; return when it is its turn. Without an interpreter lock nobody queues."""
@@ -96,12 +100,15 @@ class InterpreterQueue:
         self._began, self._began_work = time.perf_counter(), time.thread_time()
 
     def _judge(self) -> None:
-        if self._worked < self._seconds / 2:
+        if self._worked < self._seconds * AT_WORK:
             self._close()
+        else:
+            self._pause = PAUSES[0]
         self._seconds = self._worked = 0.0
 
     def _close(self) -> None:
-        self._closed_until = time.monotonic() + PAUSE
+        self._closed_until = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, PAUSES[1])
 
 
 class _Waiting:
