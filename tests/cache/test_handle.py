@@ -272,6 +272,42 @@ def test_a_write_may_be_the_trial_of_a_store_that_could_not_be_read(caplog: pyte
     assert not handle.paused()
 
 
+def fail_twice(clock: Clock) -> tuple[Plain, StoreHandle]:
+    """Make a store that failed to write, then 5 s later to read: each has a pause of its own, of 10 s."""
+    store = Plain(broken)
+    store.timeout = 60.0
+    handle = StoreHandle(store, clock)
+    with pytest.raises(CacheError):
+        handle.write("key", "text", None)
+    clock.now += 5
+    with pytest.raises(CacheError):
+        handle.read("key")
+    store.act = lambda: "text"
+    return store, handle
+
+
+def test_a_write_that_waits_for_reads_to_work_is_no_trial_of_writes() -> None:
+    clock = Clock()
+    _, handle = fail_twice(clock)
+    clock.now += 7
+    assert handle.write("key", "text", None) is False, "reads have their pause yet"
+    clock.now += 7
+    assert not handle.paused()
+    assert handle.read("key") == "text"
+    assert handle.write("key", "text", None) is True
+
+
+def test_a_write_that_fails_as_the_trial_of_reads_too_is_followed_by_a_short_pause_of_both() -> None:
+    clock = Clock()
+    store, handle = fail_twice(clock)
+    store.act = broken
+    clock.now += 15
+    with pytest.raises(CacheError):
+        handle.write("key", "text", None)
+    clock.now += 25
+    assert not handle.paused()
+
+
 def test_an_outage_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "instructor.cache")
     store = Plain(broken)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from cache.stores import Clock, broken
 from instructor.cache import AutoCache, DiskCache, RedisCache, TieredCache, sqlite_leases
 from instructor.cache import lease as lease_room
 from instructor.cache.flight import Flight, Flights, Lease, _led
@@ -449,6 +450,22 @@ def test_a_call_that_stores_nothing_keeps_nobody_waiting(disk: DiskCache, tmp_pa
     world.reply = reply
     assert world.ask(cache_ttl=0) == "not kept"
     assert taken == [Taken("other")]
+
+
+@both
+def test_a_store_that_could_not_be_read_is_used_again_by_calls_that_read_nothing(
+    disk: DiskCache, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    handle, clock = handle_of(disk), Clock()
+    monkeypatch.setattr(handle, "_clock", clock)
+    with monkeypatch.context() as patch, pytest.raises(CacheError):
+        patch.setattr(disk, "get", lambda key: broken())
+        handle.read(KEY)
+    world = World(disk, asynchronous)
+    clock.now += disk.pause
+    world.ask(cache_mode="refresh")
+    assert not handle.is_down
+    assert disk.size()[0] == 1
 
 
 @both

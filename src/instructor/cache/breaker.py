@@ -53,6 +53,10 @@ class CircuitBreaker:
         self._ended = -math.inf
         self._tried: float | None = None
 
+    def is_pausing(self, now: float) -> bool:
+        """Whether it isn't time yet for a trial."""
+        return self.until is not None and now < self.until
+
     def blocks(self, now: float, trial: float) -> bool:
         """Whether to leave the store alone. Once the pause is over, one caller gets False and makes the trial.
 
@@ -60,7 +64,7 @@ class CircuitBreaker:
         """
         if self.until is None:
             return False
-        if now < self.until:
+        if self.is_pausing(now):
             return True
         self._tried, self.until = now, now + trial
         return False

@@ -383,12 +383,12 @@ class StoreHandle:
             return failure
         with self._lock:
             # A write that is the trial of a store which can't be read begins no outage of its own.
-            breaker = next((one for one in self._needs[name] if one.until is not None), self._needs[name][0])
-            first = breaker.fail(began, self._clock(), self._longest_pause())
+            failing = [one for one in self._needs[name] if one.until is not None] or self._needs[name][:1]
+            outages = [one.fail(began, self._clock(), self._longest_pause()) for one in failing]
             self._note_outage()
-        if first and not _ending:
+        if any(outages) and not _ending:
             # As text, because a log record is kept for long, and an error keeps the frames it came through.
-            _log().warning("%s Calls go on without it. It is tried again in %g s.", str(failure), breaker.pause)
+            _log().warning("%s Calls go on without it. It is tried again in %g s.", str(failure), failing[0].pause)
         return failure
 
     def _succeed(self, name: str, began: int) -> None:
@@ -404,7 +404,8 @@ class StoreHandle:
     def _blocks(self, name: str) -> bool:
         with self._lock:
             now, trial = self._clock(), min(self._longest_pause(), self.store.timeout or math.inf)
-            return any(breaker.blocks(now, trial) for breaker in self._needs[name])
+            needed = self._needs[name]  # what one of them blocks isn't the trial of another
+            return any(one.is_pausing(now) for one in needed) or any(one.blocks(now, trial) for one in needed)
 
     def _refuses(self, name: str, began: int) -> bool:
         return self._outage and any(breaker.opened_since(began) for breaker in self._needs[name])

@@ -53,7 +53,7 @@ def lead_all(
 
 def _take(path: CachePath, key: str, lease: Lease[Any], report: Report) -> Flow[Leased | None]:
     """Take the lease; None if the store fails, which costs nothing but the sharing."""
-    if path.lender is None or path.lender.handle.paused():
+    if path.lender is None:
         return None
     try:
         return (yield from TakeLease(path.lender.handle, key, lease.flight))
