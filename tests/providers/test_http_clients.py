@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import anthropic
+import certifi
 import httpx2
 import openai
 import pytest
@@ -60,6 +61,18 @@ def test_other_certificates_make_another_context(
     first = make()
     monkeypatch.setenv(variable, str(tmp_path / name))
     assert context_of(make()) is not context_of(first)
+
+
+def test_certificates_that_were_replaced_under_their_name_make_another_context(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    path = tmp_path / "certificates.pem"
+    path.write_bytes(Path(certifi.where()).read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    first = make()
+    assert context_of(make()) is context_of(first)
+    path.write_text(path.read_text().partition("-----END CERTIFICATE-----\n")[0] + "-----END CERTIFICATE-----\n")
+    assert len(context_of(make()).get_ca_certs()) == 1 < len(context_of(first).get_ca_certs())
 
 
 @SDKS

@@ -7,12 +7,13 @@ from collections.abc import Hashable
 from contextlib import suppress
 from functools import cache, lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 from instructor.interpreter_queue import leave_while_waiting
 
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
-"""What a context goes by. With another value of one of these another context is made."""
+"""What a context goes by. With another value of one of these, or another file there, another context is made."""
 
 
 def make_http_client(sdk: Any, *, asynchronous: bool) -> Any:
@@ -23,10 +24,18 @@ def make_http_client(sdk: Any, *, asynchronous: bool) -> Any:
     import ssl
 
     default = sdk.DefaultAsyncHttpxClient if asynchronous else sdk.DefaultHttpxClient
-    settings: tuple[object, ...] = (ssl.SSLContext, *(os.environ.get(name) for name in _VARIABLES))
+    settings: tuple[object, ...] = (ssl.SSLContext, *(_state_of(os.environ.get(name)) for name in _VARIABLES))
     package = default.__bases__[0].__module__.partition(".")[0]  # httpx, or what has taken its place
     hooks = {} if asynchronous else {"request": [leave_while_waiting]}  # a job's tasks don't queue
     return _closing(cast("Hashable", default))(verify=_make_context(package, settings), event_hooks=hooks)
+
+
+def _state_of(path: str | None) -> tuple[object, ...]:
+    """A path, and which file is there: certificates are replaced under their name while a service runs."""
+    with suppress(OSError):
+        found = Path(path).stat() if path else None
+        return (path, found and (found.st_ino, found.st_mtime_ns, found.st_size))
+    return (path,)
 
 
 @lru_cache(4)
