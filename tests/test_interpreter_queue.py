@@ -98,9 +98,8 @@ def test_a_thread_outside_knows_nothing_of_it():
     assert request.extensions == {}
 
 
-def test_nobody_queues_for_a_while_behind_one_that_blocks(monkeypatch: pytest.MonkeyPatch):
+def test_nobody_waits_for_long_behind_one_that_blocks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interpreter_queue, "PATIENCE", 0.001)
-    monkeypatch.setattr(interpreter_queue, "PAUSES", (FOR_EVER, FOR_EVER))
     queue = InterpreterQueue()
 
     def act() -> bool:
@@ -113,13 +112,15 @@ def test_nobody_queues_for_a_while_behind_one_that_blocks(monkeypatch: pytest.Mo
     assert start(act).get(timeout=FOR_EVER) is False
     monkeypatch.setattr(interpreter_queue, "PATIENCE", FOR_EVER)
     assert start(act).get(timeout=FOR_EVER) is False
-    queue._closed_until = 0.0
+    monkeypatch.setattr(queue, "_judge", list)
     queue.leave()
     assert start(act).get(timeout=FOR_EVER) is True
 
 
-@pytest.mark.parametrize(("worked", "queues"), [(0.4, False), (0.6, True)])
-def test_nobody_queues_while_turns_are_spent_waiting(monkeypatch: pytest.MonkeyPatch, worked: float, queues: bool):
+@pytest.mark.parametrize(("worked", "every", "queues"), [(0.4, 4, False), (0.6, 1, True), (0.0, 5, True)])
+def test_nobody_queues_while_turns_are_spent_waiting(
+    monkeypatch: pytest.MonkeyPatch, worked: float, every: int, queues: bool
+):
     clock = SimpleNamespace(now=0.0, work=0.0)
     clock.perf_counter = clock.monotonic = lambda: clock.now
     clock.thread_time = lambda: clock.work
@@ -127,10 +128,10 @@ def test_nobody_queues_while_turns_are_spent_waiting(monkeypatch: pytest.MonkeyP
     clock.now = 10.0
     queue = InterpreterQueue()
     queue.join()
-    for _ in range(interpreter_queue.JUDGED):
+    for number in range(1, interpreter_queue.JUDGED + 1):
         assert has_turn()
-        clock.now += 1.0
-        clock.work += worked
+        clock.now += 0.01
+        clock.work += 0.01 * (1.0 if number % every else worked)
         queue.leave()
         queue.stand()
     assert has_turn() is queues
@@ -148,8 +149,8 @@ def test_the_pause_grows_until_the_threads_are_at_work_again(monkeypatch: pytest
     queue.join()
     for worked in (0.1, 0.1, 0.1, 1.0, 0.1):
         for _ in range(interpreter_queue.JUDGED):
-            clock.now += 1.0
-            clock.work += worked
+            clock.now += 0.01
+            clock.work += worked / 100
             queue.leave()
             queue.stand()
         if not has_turn():
