@@ -136,20 +136,6 @@ def test_a_hit_is_served_without_a_worker(asynchronous: bool, monkeypatch: pytes
     assert read == ["a"]
 
 
-def test_what_another_process_has_stored_in_a_file_is_served_without_a_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Its key isn't known yet. A call that misses later is compared with it, as with what any other call has found."""
-    run(make(asynchronous=False, cache=DiskCache(tmp_path))[0], ["a", "b"])
-    client, _ = make(asynchronous=False, cache=DiskCache(tmp_path))
-    monkeypatch.setattr(client, "_ask", pytest.fail)
-    assert [row.cached for row in run(client, ["a", "b"])] == [True, True]
-    reasons: list[str] = []
-    client.on("cache:miss", lambda event: reasons.append(event.reason))
-    client.create(Answer, [{"role": "user", "content": "a"}], temperature=0.5)
-    assert reasons == ["params_changed"]
-
-
 def test_a_row_that_has_no_key_is_an_error_in_its_turn(tmp_path: Path):
     client, _ = make(asynchronous=False, cache=DiskCache(tmp_path))
     job = client.map(["a", []], Answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from instructor.engine.fast_path import MISSING, Asker, Lookup, Pending, Place, Reading, make_lookup, settle
@@ -13,12 +13,11 @@ from instructor.engine.reply import find_cost
 from instructor.engine.tier_lookup import Source
 from instructor.exceptions import ClientError, ConfigurationError, ModeError
 from instructor.failures import is_about_the_account
-from instructor.messages import Conversation, ResponseModel, Value, copy_value, holds_texts
+from instructor.messages import Conversation, ResponseModel, Value, copy_value
 from instructor.row import NO_USAGE, Row
 
 if TYPE_CHECKING:
     from instructor.cache.entry import Entry
-    from instructor.cache.handle import StoreHandle
     from instructor.cache.kept import Kept
     from instructor.engine.call import Call
     from instructor.engine.effects import Flow
@@ -83,7 +82,6 @@ class Question(Generic[T]):
         keywords: The keywords of every call that its encoding holds.
         load: Makes the completion of an entry, for a job without a response model.
         reads_apart: Whether a thread of the job's reads the store: who reads the rows would wait for each.
-        make_call: Makes a row's call, and so has its key remembered; None where who reads the rows can't look it up.
         foresight: Knows what rows will begin with; None where that changes nothing.
     """
 
@@ -95,7 +93,6 @@ class Question(Generic[T]):
     load: Callable[[Kept | Entry], Any]
     ask: Callable[[Miss, Unserved | None], Any]
     reads_apart: bool = False
-    make_call: Callable[[Miss], Call[Any]] | None = None
     foresight: Foresight | None = None
 
     def make_order(self) -> Order[T] | None:
@@ -119,24 +116,7 @@ class Question(Generic[T]):
         found: Value = self.lookup(self.model, messages, self.keywords, True)
         if type(found) is tuple:
             return self._make_hit(index, source, cast("Any", found))
-        miss = Miss(index, source, copy_value(messages), None if found is MISSING else found)
-        return self._look_again(miss) if found is MISSING else miss
-
-    def _look_again(self, miss: Miss) -> Row[T] | Miss:
-        """Work out a row's key, and look it up. To hash media takes long, so a row with any is left to another thread."""
-        if self.make_call is None or not holds_texts(miss.messages):
-            return miss
-        try:
-            call = self.make_call(miss)
-        except Exception:  # noqa: BLE001 - the row meets it in its turn
-            return miss
-        found: Value = self.lookup(self.model, miss.messages, self.keywords, True)
-        if type(found) is not tuple:
-            return replace(miss, found=None if found is MISSING else found)
-        row = self._make_hit(miss.index, miss.input, cast("Any", found))
-        if call.path is not None and call.sketch is not None:
-            call.path.notes.note(row.key or "", cast("Any", found)[1].expires, call.sketch)
-        return row
+        return Miss(index, source, copy_value(messages), None if found is MISSING else found)
 
     def answer(self, miss: Miss) -> Row[T]:
         """Ask about a row, by blocking."""
@@ -183,8 +163,7 @@ def make_question(
     write: Writer,
     ask: Callable[[Miss, Unserved | None], Any],
     *,
-    make_call: Callable[[Miss], Call[Any]],
-    store: StoreHandle | None,
+    reads_apart: bool,
     foresight: Foresight | None,
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
@@ -197,10 +176,7 @@ def make_question(
     if keywords and hooks is not None:
         own = own._replace(context=context, strict=strict, hooks=hooks)
     asked = asker.provider, str(keywords.get("model") or asker.model or "")
-    reads_apart = store is not None and not store.is_near
-    looks_again = place is not None and store is not None and store.is_near and store.local is None
-    reading = (reads_apart, make_call if looks_again else None)
-    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, ask, *reading, foresight)
+    return Question(asked, model, write, make_lookup(own, place), keyed, asker.load, ask, reads_apart, foresight)
 
 
 def make_failure(index: int, source: Value, error: BaseException, provider: str = "", model: str = "") -> Row[Any]:

@@ -79,27 +79,21 @@ class _JobClient(BaseClient):
             keywords.setdefault("limits", "auto")
 
         path = self._find_path(keywords.get("cache", NOT_GIVEN))
-        store = None if path is None or self._adapter.asynchronous else path.tiers[0].handle
+        reads_apart = path is not None and not (self._adapter.asynchronous or path.tiers[0].handle.is_near)
         common = Common()
-        ask, make_call = (partial(method, model, keywords, common) for method in (self._ask, self._make_call))
-        asker, foresight = self._make_asker(), self._find_foresight(keywords, make_call)
+        ask = partial(self._ask, model, keywords, common)
+        asker, foresight = self._make_asker(), self._find_foresight(model, keywords, common)
         question = make_question(
-            asker, self._place, model, keywords, write, ask, make_call=make_call, store=store, foresight=foresight
+            asker, self._place, model, keywords, write, ask, reads_apart=reads_apart, foresight=foresight
         )
         return question, terms
 
-    def _make_call(self, model: ResponseModel, keywords: Mapping[str, Value], job: Common, miss: Miss) -> Call[Any]:
-        """Make the call that a row will be."""
-        from instructor.engine.path import Unserved
-
-        unserved = miss.found if isinstance(miss.found, Unserved) else None
-        return self._call(model, miss.messages, keywords, unserved=unserved, takes_turn=False, job=job)
-
-    def _find_foresight(self, keywords: dict[str, Value], make_call: Callable[[Miss], Call[Any]]) -> Foresight | None:
+    def _find_foresight(self, model: ResponseModel, keywords: dict[str, Value], common: Common) -> Foresight | None:
         """What knows which beginnings rows share; None where no provider is known to keep them."""
         wanted = self._setting(keywords, "prompt_cache")
         if wanted is None:
             return None
+        from instructor.engine.path import Unserved
         from instructor.jobs.order import Foresight
         from instructor.prompt_caching.rules import find_rules
         from instructor.prompt_caching.setting import check_prompt_cache
@@ -108,6 +102,11 @@ class _JobClient(BaseClient):
         is_known = check_prompt_cache(wanted) is not None and find_rules(self._adapter.provider, asked) is not None
         if not is_known or keywords.get("autodetect_images"):  # for which each row's text is looked up on the disk
             return None
+
+        def make_call(miss: Miss) -> Call[Any]:
+            unserved = miss.found if isinstance(miss.found, Unserved) else None
+            return self._call(model, miss.messages, keywords, unserved=unserved, takes_turn=False, job=common)
+
         return Foresight(self._stats.planner, make_call)
 
     def _assign(self, model: ResponseModel, keywords: dict[str, Value]) -> SpreadTerms:
