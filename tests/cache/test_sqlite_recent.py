@@ -13,9 +13,12 @@ import pytest
 from pydantic import BaseModel
 
 import instructor
-from cache.stores import connection_of
+from cache.stores import Clock, broken, connection_of
 from instructor.cache import DiskCache, SealedCache, sqlite, sqlite_recent, sqlite_rows
+from instructor.cache.handle import handle_of
 from instructor.cache.store import check_store
+from instructor.exceptions import CacheError
+from worlds import World, both
 
 KEY, OTHER = "k" * 64, "o" * 64
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux can say whether a file changed")
@@ -156,6 +159,22 @@ def test_what_a_task_recalls_is_in_memory_for_sure(store: DiskCache, monkeypatch
     assert flags == [os.RWF_NOWAIT]
     monkeypatch.setattr(os, "preadv", read)
     assert store.recall(KEY, may_wait=False) is None
+
+
+@both
+def test_the_trial_of_a_store_that_could_not_be_read_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+):
+    store, clock = DiskCache(tmp_path), Clock()
+    world, handle = World(store, asynchronous), handle_of(store)
+    monkeypatch.setattr(handle, "_clock", clock)
+    for _ in range(5):
+        world.ask()
+    with monkeypatch.context() as patch, pytest.raises(CacheError):
+        patch.setattr(store, "get", lambda key: broken())
+        handle.read(KEY)
+    clock.now += store.pause
+    assert (world.ask(), world.asked, handle.is_down) == ("answer 1", 1, False)
 
 
 def test_what_is_sealed_is_not_recalled(store: DiskCache):

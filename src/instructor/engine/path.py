@@ -208,11 +208,11 @@ class StoreTier:
         handle, flights, numbers, recall = self.handle, self.flights, self.numbers or self.handle, self.handle.recall
 
         def find_now(key: str) -> Entry | Unserved:
-            landed = flights.landed
-            if handle.paused():
+            landed, is_trial = flights.landed, handle.is_down  # and a trial has to read the store
+            if is_trial and handle.paused():
                 return Unserved(PAUSED, landed)
             try:
-                recalled = None if recall is None else recall(key, may_wait=True)
+                recalled = None if recall is None or is_trial else recall(key, may_wait=True)
                 entry = None if recalled is None else decode_recalled(recalled, key)
                 found = _decode(handle.read(key), key, landed) if entry is None else entry
                 if type(found) is Entry and found.tagged is not None:
