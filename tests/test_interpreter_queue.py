@@ -47,6 +47,23 @@ def start(act: Callable[[], object]) -> SimpleQueue[object]:
     return results
 
 
+def stop_clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Clocks that stand still, of the time and of the processor's."""
+    clock = SimpleNamespace(now=10.0, work=0.0)
+    clock.perf_counter = clock.monotonic = lambda: clock.now
+    clock.thread_time = lambda: clock.work
+    monkeypatch.setattr(interpreter_queue, "time", clock)
+    return clock
+
+
+def passes(queue: InterpreterQueue) -> bool:
+    """Join a queue and quit; return whether it came to a turn."""
+    queue.join()
+    had_turn = has_turn()
+    queue.quit()
+    return had_turn
+
+
 def has_turn() -> bool:
     return interpreter_queue._own.has_turn
 
@@ -75,17 +92,11 @@ def test_one_thread_at_a_time_has_its_turn(patient: None):
 def test_who_waits_for_something_else_lets_the_next_one_go_on(patient: None):
     queue = InterpreterQueue()
 
-    def act() -> bool:
-        queue.join()
-        had_turn = has_turn()
-        queue.quit()
-        return had_turn
-
     queue.join()
     with waiting:
         assert not has_turn()
         with waiting:
-            assert start(act).get(timeout=FOR_EVER)
+            assert start(lambda: passes(queue)).get(timeout=FOR_EVER)
     assert has_turn()
 
 
@@ -98,39 +109,30 @@ def test_a_thread_outside_knows_nothing_of_it():
     assert request.extensions == {}
 
 
-def test_nobody_queues_for_a_while_behind_one_that_blocks(monkeypatch: pytest.MonkeyPatch):
+def test_nobody_waits_for_long_behind_one_that_blocks(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interpreter_queue, "PATIENCE", 0.001)
-    monkeypatch.setattr(interpreter_queue, "PAUSES", (FOR_EVER, FOR_EVER))
     queue = InterpreterQueue()
 
-    def act() -> bool:
-        queue.join()
-        had_turn = has_turn()
-        queue.quit()
-        return had_turn
-
     queue.join()
-    assert start(act).get(timeout=FOR_EVER) is False
+    assert start(lambda: passes(queue)).get(timeout=FOR_EVER) is False
     monkeypatch.setattr(interpreter_queue, "PATIENCE", FOR_EVER)
-    assert start(act).get(timeout=FOR_EVER) is False
-    queue._closed_until = 0.0
+    assert start(lambda: passes(queue)).get(timeout=FOR_EVER) is False
+    monkeypatch.setattr(queue, "_judge", list)
     queue.leave()
-    assert start(act).get(timeout=FOR_EVER) is True
+    assert start(lambda: passes(queue)).get(timeout=FOR_EVER) is True
 
 
-@pytest.mark.parametrize(("worked", "queues"), [(0.4, False), (0.6, True)])
-def test_nobody_queues_while_turns_are_spent_waiting(monkeypatch: pytest.MonkeyPatch, worked: float, queues: bool):
-    clock = SimpleNamespace(now=0.0, work=0.0)
-    clock.perf_counter = clock.monotonic = lambda: clock.now
-    clock.thread_time = lambda: clock.work
-    monkeypatch.setattr(interpreter_queue, "time", clock)
-    clock.now = 10.0
+@pytest.mark.parametrize(("worked", "every", "queues"), [(0.4, 4, False), (0.6, 1, True), (0.0, 5, True)])
+def test_nobody_queues_while_turns_are_spent_waiting(
+    monkeypatch: pytest.MonkeyPatch, worked: float, every: int, queues: bool
+):
+    clock = stop_clock(monkeypatch)
     queue = InterpreterQueue()
     queue.join()
-    for _ in range(interpreter_queue.JUDGED):
+    for number in range(1, interpreter_queue.JUDGED + 1):
         assert has_turn()
-        clock.now += 1.0
-        clock.work += worked
+        clock.now += 0.01
+        clock.work += 0.01 * (1.0 if number % every else worked)
         queue.leave()
         queue.stand()
     assert has_turn() is queues
@@ -140,16 +142,13 @@ def test_nobody_queues_while_turns_are_spent_waiting(monkeypatch: pytest.MonkeyP
 
 
 def test_the_pause_grows_until_the_threads_are_at_work_again(monkeypatch: pytest.MonkeyPatch):
-    clock = SimpleNamespace(now=10.0, work=0.0)
-    clock.perf_counter = clock.monotonic = lambda: clock.now
-    clock.thread_time = lambda: clock.work
-    monkeypatch.setattr(interpreter_queue, "time", clock)
+    clock = stop_clock(monkeypatch)
     queue, pauses = InterpreterQueue(), list[float]()
     queue.join()
     for worked in (0.1, 0.1, 0.1, 1.0, 0.1):
         for _ in range(interpreter_queue.JUDGED):
-            clock.now += 1.0
-            clock.work += worked
+            clock.now += 0.01
+            clock.work += worked / 100
             queue.leave()
             queue.stand()
         if not has_turn():

@@ -18,13 +18,16 @@ from collections.abc import Mapping
 from typing import Any
 
 PATIENCE = 0.02
-"""Seconds for which a thread waits while no turn ends, as when a function of the user's blocks."""
+"""Seconds for which a thread waits for a turn to end, which may be one of a function of the user's that blocks."""
 
 JUDGED = 16
 """After so many turns it is judged whether the threads were at work in them."""
 
 AT_WORK = 0.5
-"""The share of that time for which they are to be at work; the rest is spent waiting, which others could do beside them."""
+"""The share of a turn for which a thread is to be at work; the rest is spent waiting, which others could do beside it."""
+
+MOST_IDLE = 3
+"""How many of those turns may have been spent waiting: now and then a thread waits for the disk."""
 
 PAUSES = (1.0, 64.0)
 """Seconds for which nobody queues after it was in vain: at first, and at most after twice as long each time."""
@@ -57,9 +60,9 @@ class InterpreterQueue:
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._turns = 0
+        self._turns = self._idle = 0
+        self._blocked = -1
         self._began = self._began_work = 0.0
-        self._seconds = self._worked = 0.0
         self._closed_until = 0.0
         self._pause = PAUSES[0]
 
@@ -78,8 +81,8 @@ class InterpreterQueue:
         """Let the next one go on."""
         if not _own.has_turn:
             return
-        self._seconds += time.perf_counter() - self._began
-        self._worked += time.thread_time() - self._began_work
+        seconds, worked = time.perf_counter() - self._began, time.thread_time() - self._began_work
+        self._idle += worked < seconds * AT_WORK
         self._turns += 1
         if self._turns % JUDGED == 0:
             self._judge()
@@ -87,28 +90,25 @@ class InterpreterQueue:
         self._turn.release()
 
     def stand(self) -> None:
-        """Wait for this thread's turn; for no longer than `PATIENCE` if nobody else gets one meanwhile."""
-        if _own.has_turn or time.monotonic() < self._closed_until:
-            return
+        """Wait for this thread's turn; not for a turn that lasts longer than `PATIENCE`."""
         turns = self._turns
+        if _own.has_turn or turns == self._blocked or time.monotonic() < self._closed_until:
+            return
         while not self._turn.acquire(timeout=PATIENCE):
             if self._turns == turns:
-                self._close()
+                self._blocked = turns
                 return
             turns = self._turns
         _own.has_turn = True
         self._began, self._began_work = time.perf_counter(), time.thread_time()
 
     def _judge(self) -> None:
-        if self._worked < self._seconds * AT_WORK:
-            self._close()
+        if self._idle > MOST_IDLE:
+            self._closed_until = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, PAUSES[1])
         else:
             self._pause = PAUSES[0]
-        self._seconds = self._worked = 0.0
-
-    def _close(self) -> None:
-        self._closed_until = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, PAUSES[1])
+        self._idle = 0
 
 
 class _Waiting:
